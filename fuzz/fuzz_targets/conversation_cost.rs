@@ -9,7 +9,7 @@ mod shapes;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::provider::call::Call;
+use engine::provider::call::UpstreamCall;
 use engine::provider::request::ModelRequest;
 use engine::provider::Provider;
 use futures_util::StreamExt;
@@ -49,7 +49,7 @@ fn request(create: Create, is_cut: bool) -> ModelRequest {
         InputItem::Reference(_) => None,
     };
     let context = create.input.iter().filter_map(item).collect();
-    ModelRequest { create: Arc::new(create), model: None, context, call: Call::default() }
+    ModelRequest { create: Arc::new(create), model: None, context, call: UpstreamCall::default() }
 }
 
 fn check(what: &str, cost: Cost, size: usize, more: usize) {

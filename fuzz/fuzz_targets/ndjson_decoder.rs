@@ -6,16 +6,16 @@ mod pieces;
 
 use libfuzzer_sys::fuzz_target;
 use codec::EventTooLarge;
-use codec::ndjson::{Decoded, Decoder};
+use codec::ndjson::{NdjsonFrame, NdjsonDecoder};
 
-fn decode(pieces: &[&[u8]], limit: usize) -> Vec<Result<Decoded, EventTooLarge>> {
-    let mut decoder = Decoder::new(limit);
+fn decode(pieces: &[&[u8]], limit: usize) -> Vec<Result<NdjsonFrame, EventTooLarge>> {
+    let mut decoder = NdjsonDecoder::new(limit);
     let mut found = Vec::new();
     for piece in pieces {
         decoder.push(piece);
         found.extend(std::iter::from_fn(|| decoder.next_event()));
     }
-    found.extend(decoder.finish().map(|line| Ok(Decoded::Line(line))));
+    found.extend(decoder.finish().map(|line| Ok(NdjsonFrame::Line(line))));
     found
 }
 

@@ -6,16 +6,16 @@ mod pieces;
 
 use libfuzzer_sys::fuzz_target;
 use codec::EventTooLarge;
-use codec::sse::{Decoded, Decoder};
+use codec::sse::{SseFrame, SseDecoder};
 
-fn decode(pieces: &[&[u8]], limit: usize) -> Vec<Result<Decoded, EventTooLarge>> {
-    let mut decoder = Decoder::new(limit);
+fn decode(pieces: &[&[u8]], limit: usize) -> Vec<Result<SseFrame, EventTooLarge>> {
+    let mut decoder = SseDecoder::new(limit);
     let mut found = Vec::new();
     for piece in pieces {
         decoder.push(piece);
         found.extend(std::iter::from_fn(|| decoder.next_event()));
     }
-    found.extend(decoder.finish().map(|event| Ok(Decoded::Event(event))));
+    found.extend(decoder.finish().map(|event| Ok(SseFrame::Event(event))));
     found
 }
 

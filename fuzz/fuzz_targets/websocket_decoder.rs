@@ -6,13 +6,13 @@
 mod pieces;
 
 use libfuzzer_sys::fuzz_target;
-use codec::websocket::decode::{Decoder, Incoming, Limits};
+use codec::websocket::decode::{WebSocketDecoder, IncomingMessage, WebSocketLimits};
 use codec::websocket::deflate::{Agreement, Context, Inflate};
-use codec::websocket::{Role, Violation, encode, handshake};
+use codec::websocket::{WebSocketRole, Violation, encode, handshake};
 
-const LIMITS: Limits = Limits { frame_bytes: 4096, message_bytes: 2048 };
+const LIMITS: WebSocketLimits = WebSocketLimits { frame_bytes: 4096, message_bytes: 2048 };
 
-fn decode(mut decoder: Decoder, pieces: &[&[u8]]) -> Vec<Result<Incoming, Violation>> {
+fn decode(mut decoder: WebSocketDecoder, pieces: &[&[u8]]) -> Vec<Result<IncomingMessage, Violation>> {
     let mut found = Vec::new();
     for piece in pieces {
         decoder.push(piece);
@@ -21,9 +21,9 @@ fn decode(mut decoder: Decoder, pieces: &[&[u8]]) -> Vec<Result<Incoming, Violat
     found
 }
 
-fn check(role: Role, context: Option<Context>, body: &[u8], pieces: &[&[u8]]) {
+fn check(role: WebSocketRole, context: Option<Context>, body: &[u8], pieces: &[&[u8]]) {
     let decoder = || {
-        let decoder = Decoder::new(role, LIMITS);
+        let decoder = WebSocketDecoder::new(role, LIMITS);
         match context {
             Some(context) => decoder.with_inflate(Inflate::new(context)),
             None => decoder,
@@ -31,30 +31,30 @@ fn check(role: Role, context: Option<Context>, body: &[u8], pieces: &[&[u8]]) {
     };
     let whole = decode(decoder(), &[body]);
     assert_eq!(decode(decoder(), pieces), whole);
-    let ended = whole.iter().position(|found| matches!(found, Err(_) | Ok(Incoming::Close(..))));
+    let ended = whole.iter().position(|found| matches!(found, Err(_) | Ok(IncomingMessage::Close(..))));
     assert!(ended.is_none_or(|index| index + 1 == whole.len()), "{whole:?}");
     for incoming in whole.into_iter().flatten() {
         let frame = match &incoming {
-            Incoming::Text(text) => encode::server_text(text.as_bytes()),
-            Incoming::Ping(payload) => encode::ping(payload),
-            Incoming::Pong(payload) => encode::pong(payload),
-            Incoming::Close(Some(code), reason) => encode::close(*code, reason),
-            Incoming::Binary(bytes) => {
+            IncomingMessage::Text(text) => encode::server_text(text.as_bytes()),
+            IncomingMessage::Ping(payload) => encode::ping(payload),
+            IncomingMessage::Pong(payload) => encode::pong(payload),
+            IncomingMessage::Close(Some(code), reason) => encode::close(*code, reason),
+            IncomingMessage::Binary(bytes) => {
                 assert!(bytes.len() <= LIMITS.message_bytes);
                 continue;
             }
-            Incoming::Close(None, reason) => {
+            IncomingMessage::Close(None, reason) => {
                 assert!(reason.is_empty());
                 continue;
             }
         };
-        assert_eq!(decode(Decoder::new(Role::Client, LIMITS), &[&frame]), [Ok(incoming)]);
+        assert_eq!(decode(WebSocketDecoder::new(WebSocketRole::Client, LIMITS), &[&frame]), [Ok(incoming)]);
     }
 }
 
 fuzz_target!(|input: &[u8]| {
     let (body, pieces) = pieces::split(input);
-    for role in [Role::Server, Role::Client] {
+    for role in [WebSocketRole::Server, WebSocketRole::Client] {
         for context in [None, Some(Context::Fresh), Some(Context::Kept)] {
             check(role, context, body, &pieces);
         }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use bytes::{Bytes, BytesMut};
-use codec::websocket::decode::{Decoder, Incoming, Limits};
-use codec::websocket::encode::{self, Head};
-use codec::websocket::{CloseCode, Opcode, Role};
+use codec::websocket::decode::{IncomingMessage, WebSocketDecoder, WebSocketLimits};
+use codec::websocket::encode::{self, WebSocketFrameHead};
+use codec::websocket::{CloseCode, Opcode, WebSocketRole};
 use h2::client::{Builder, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::Response;
@@ -119,8 +119,13 @@ impl Client {
     pub async fn socket(&self, path: &str, headers: &[(&str, &str)]) -> Result<Socket> {
         let (response, sending) = self.extended_connect(path, headers).await?;
         anyhow::ensure!(response.status() == 200, "status {} instead of a socket at {path}", response.status());
-        let limits = Limits { frame_bytes: MAX_EVENT_BYTES, message_bytes: MAX_EVENT_BYTES };
-        Ok(Socket { sending, body: response.into_body(), decoder: Decoder::new(Role::Client, limits), timeout: self.timeout })
+        let limits = WebSocketLimits { frame_bytes: MAX_EVENT_BYTES, message_bytes: MAX_EVENT_BYTES };
+        Ok(Socket {
+            sending,
+            body: response.into_body(),
+            decoder: WebSocketDecoder::new(WebSocketRole::Client, limits),
+            timeout: self.timeout,
+        })
     }
 
     fn head(&self, method: &str, path: &str) -> http::request::Builder {
@@ -197,7 +202,7 @@ pub enum End {
 pub struct Socket {
     sending: SendStream<Bytes>,
     body: RecvStream,
-    decoder: Decoder,
+    decoder: WebSocketDecoder,
     timeout: Duration,
 }
 
@@ -216,7 +221,7 @@ impl Socket {
     /// Sends a frame with FIN.
     pub async fn send_frame(&mut self, opcode: Opcode, payload: &[u8]) -> Result<()> {
         let mut frame = BytesMut::new();
-        encode::client_frame(&mut frame, Head::whole(opcode), [7, 1, 4, 9], payload);
+        encode::client_frame(&mut frame, WebSocketFrameHead::whole(opcode), [7, 1, 4, 9], payload);
         self.send_raw(frame.freeze()).await
     }
 
@@ -242,11 +247,11 @@ impl Socket {
     }
 
     /// The next message, pings excluded.
-    pub async fn next(&mut self) -> Result<Incoming, End> {
+    pub async fn next(&mut self) -> Result<IncomingMessage, End> {
         loop {
             match self.decoder.next_message().transpose().map_err(|error| End::Failed(error.to_string()))? {
-                Some(Incoming::Ping(_)) => {}
-                Some(Incoming::Close(code, _)) => return Err(End::Closed(code.map(CloseCode::get))),
+                Some(IncomingMessage::Ping(_)) => {}
+                Some(IncomingMessage::Close(code, _)) => return Err(End::Closed(code.map(CloseCode::get))),
                 Some(incoming) => return Ok(incoming),
                 None => match within(self.timeout, chunk(&mut self.body)).await.map_err(|error| End::Failed(error.to_string()))? {
                     Some(Ok(bytes)) => self.decoder.push(&bytes),
@@ -260,7 +265,7 @@ impl Socket {
     /// The next text; other messages are skipped.
     pub async fn next_text(&mut self) -> Result<String, End> {
         loop {
-            if let Incoming::Text(text) = self.next().await? {
+            if let IncomingMessage::Text(text) = self.next().await? {
                 return Ok(text);
             }
         }

@@ -60,8 +60,8 @@ pub struct Decoder(Format);
 
 #[derive(Debug)]
 enum Format {
-    Sse(sse::Decoder),
-    Ndjson(ndjson::Decoder),
+    Sse(sse::SseDecoder),
+    Ndjson(ndjson::NdjsonDecoder),
 }
 
 impl Decoder {
@@ -69,8 +69,8 @@ impl Decoder {
     pub fn of(media_type: &str) -> Option<Self> {
         let bare = media_type.split(';').next().unwrap_or_default().trim();
         match bare {
-            sse::MEDIA_TYPE => Some(Self(Format::Sse(sse::Decoder::new(MAX_EVENT_BYTES)))),
-            ndjson::MEDIA_TYPE => Some(Self(Format::Ndjson(ndjson::Decoder::new(MAX_EVENT_BYTES)))),
+            sse::MEDIA_TYPE => Some(Self(Format::Sse(sse::SseDecoder::new(MAX_EVENT_BYTES)))),
+            ndjson::MEDIA_TYPE => Some(Self(Format::Ndjson(ndjson::NdjsonDecoder::new(MAX_EVENT_BYTES)))),
             _ => None,
         }
     }
@@ -90,12 +90,12 @@ impl Decoder {
     pub fn next_event(&mut self) -> Result<Option<StreamItem>> {
         Ok(match &mut self.0 {
             Format::Sse(decoder) => decoder.next_event().transpose()?.map(|decoded| match decoded {
-                sse::Decoded::Event(event) => StreamItem::Event { name: event.name, id: event.id, retry: event.retry, data: event.data },
-                sse::Decoded::Comment => StreamItem::Heartbeat,
+                sse::SseFrame::Event(event) => StreamItem::Event { name: event.name, id: event.id, retry: event.retry, data: event.data },
+                sse::SseFrame::Comment => StreamItem::Heartbeat,
             }),
             Format::Ndjson(decoder) => decoder.next_event().transpose()?.map(|decoded| match decoded {
-                ndjson::Decoded::Line(data) => StreamItem::Event { name: None, id: None, retry: None, data },
-                ndjson::Decoded::Heartbeat => StreamItem::Heartbeat,
+                ndjson::NdjsonFrame::Line(data) => StreamItem::Event { name: None, id: None, retry: None, data },
+                ndjson::NdjsonFrame::Heartbeat => StreamItem::Heartbeat,
             }),
         })
     }

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::{Bytes, BytesMut};
-use codec::websocket::decode::{Decoder, Incoming, Limits};
+use codec::websocket::decode::{IncomingMessage, WebSocketDecoder, WebSocketLimits};
 use codec::websocket::deflate::Agreement;
-use codec::websocket::encode::{self, Head};
-use codec::websocket::{CloseCode, Opcode, Role, handshake};
+use codec::websocket::encode::{self, WebSocketFrameHead};
+use codec::websocket::{CloseCode, Opcode, WebSocketRole, handshake};
 
 use crate::connection::Connection;
 use crate::http1::Headers;
@@ -18,7 +18,7 @@ use crate::response::Response;
 use crate::runtime::now;
 use crate::stream::MAX_EVENT_BYTES;
 
-const LIMITS: Limits = Limits { frame_bytes: MAX_EVENT_BYTES, message_bytes: MAX_EVENT_BYTES };
+const LIMITS: WebSocketLimits = WebSocketLimits { frame_bytes: MAX_EVENT_BYTES, message_bytes: MAX_EVENT_BYTES };
 
 /// A message of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +115,7 @@ pub async fn shake_hands(connection: Connection, path: &str, headers: &[(&str, &
     let accepted = sent.map(|(_, key)| handshake::accept_key(key));
     ensure!(headers.get("sec-websocket-accept") == accepted.as_deref(), "the response accepts another key");
     let extensions = headers.all("sec-websocket-extensions").collect::<Vec<_>>().join(", ");
-    let mut decoder = Decoder::new(Role::Client, LIMITS);
+    let mut decoder = WebSocketDecoder::new(WebSocketRole::Client, LIMITS);
     if !extensions.is_empty() {
         ensure!(request.has("sec-websocket-extensions"), "the response uses an extension that was not offered: {extensions}");
         let agreement = Agreement::read(&extensions).with_context(|| format!("an unknown extension: {extensions}"))?;
@@ -129,7 +129,7 @@ pub async fn shake_hands(connection: Connection, path: &str, headers: &[(&str, &
 #[derive(Debug)]
 pub struct Socket {
     connection: Connection,
-    decoder: Decoder,
+    decoder: WebSocketDecoder,
     replies: ControlReplies,
     is_close_sent: bool,
     end: Option<End>,
@@ -137,7 +137,7 @@ pub struct Socket {
 }
 
 impl Socket {
-    fn over(mut connection: Connection, mut decoder: Decoder) -> Self {
+    fn over(mut connection: Connection, mut decoder: WebSocketDecoder) -> Self {
         decoder.push(&connection.buffer.split());
         Self { connection, decoder, replies: ControlReplies::Automatic, is_close_sent: false, end: None, arrived: now() }
     }
@@ -149,21 +149,21 @@ impl Socket {
 
     /// Sends a text message.
     pub async fn send_text(&mut self, text: &str) -> Result<()> {
-        self.send_frame(Head::whole(Opcode::Text), text.as_bytes()).await
+        self.send_frame(WebSocketFrameHead::whole(Opcode::Text), text.as_bytes()).await
     }
 
     /// Sends a text message with one frame for each piece; a character may be split.
     pub async fn send_fragmented(&mut self, pieces: &[&[u8]]) -> Result<()> {
         for (index, piece) in pieces.iter().enumerate() {
             let opcode = if index == 0 { Opcode::Text } else { Opcode::Continuation };
-            self.send_frame(Head { fin: index + 1 == pieces.len(), rsv1: false, opcode }, piece).await?;
+            self.send_frame(WebSocketFrameHead { fin: index + 1 == pieces.len(), rsv1: false, opcode }, piece).await?;
         }
         Ok(())
     }
 
     /// Sends a ping.
     pub async fn ping(&mut self, payload: &[u8]) -> Result<()> {
-        self.send_frame(Head::whole(Opcode::Ping), payload).await
+        self.send_frame(WebSocketFrameHead::whole(Opcode::Ping), payload).await
     }
 
     /// Sends a close frame. Later messages and the server's close frame come from [`Self::next`].
@@ -173,7 +173,7 @@ impl Socket {
     }
 
     /// Sends one frame, valid or not, with a random mask.
-    pub async fn send_frame(&mut self, head: Head, payload: &[u8]) -> Result<()> {
+    pub async fn send_frame(&mut self, head: WebSocketFrameHead, payload: &[u8]) -> Result<()> {
         let mut frame = BytesMut::new();
         encode::client_frame(&mut frame, head, random()?, payload);
         self.send_raw(&frame).await
@@ -191,16 +191,16 @@ impl Socket {
     pub async fn next(&mut self) -> Result<Option<Message>> {
         while self.end.is_none() {
             match self.decoder.next_message().transpose()? {
-                Some(Incoming::Text(text)) => return Ok(Some(Message::Text(text))),
-                Some(Incoming::Binary(bytes)) => return Ok(Some(Message::Binary(bytes))),
-                Some(Incoming::Pong(payload)) => return Ok(Some(Message::Pong(payload))),
-                Some(Incoming::Ping(payload)) => {
+                Some(IncomingMessage::Text(text)) => return Ok(Some(Message::Text(text))),
+                Some(IncomingMessage::Binary(bytes)) => return Ok(Some(Message::Binary(bytes))),
+                Some(IncomingMessage::Pong(payload)) => return Ok(Some(Message::Pong(payload))),
+                Some(IncomingMessage::Ping(payload)) => {
                     if self.replies == ControlReplies::Automatic && !self.is_close_sent {
                         self.reply(Opcode::Pong, &payload).await;
                     }
                     return Ok(Some(Message::Ping(payload)));
                 }
-                Some(Incoming::Close(code, reason)) => {
+                Some(IncomingMessage::Close(code, reason)) => {
                     self.end = Some(End::Closed { code: code.map(CloseCode::get), reason });
                     if self.replies == ControlReplies::Automatic && !self.is_close_sent {
                         self.is_close_sent = true;
@@ -273,12 +273,12 @@ impl Socket {
 
     async fn send_close(&mut self, payload: &[u8]) -> Result<()> {
         self.is_close_sent = true;
-        self.send_frame(Head::whole(Opcode::Close), payload).await
+        self.send_frame(WebSocketFrameHead::whole(Opcode::Close), payload).await
     }
 
     /// Ignores errors: messages that the server sent before it went away can still be read.
     async fn reply(&mut self, opcode: Opcode, payload: &[u8]) {
-        drop(self.send_frame(Head::whole(opcode), payload).await);
+        drop(self.send_frame(WebSocketFrameHead::whole(opcode), payload).await);
     }
 }
 

@@ -56,7 +56,7 @@ impl Frame for Ndjson {
 
 /// What the decoder found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decoded {
+pub enum NdjsonFrame {
     /// A line, without its end.
     Line(Bytes),
     /// An empty line: a keep-alive.
@@ -65,7 +65,7 @@ pub enum Decoded {
 
 /// A push parser: give it bytes as they come, then take lines until there are none.
 #[derive(Debug)]
-pub struct Decoder {
+pub struct NdjsonDecoder {
     buffer: BytesMut,
     /// How much of `buffer` is known to hold no line end: a long line is searched once, however it was split.
     scanned: usize,
@@ -73,7 +73,7 @@ pub struct Decoder {
     failed: bool,
 }
 
-impl Decoder {
+impl NdjsonDecoder {
     /// A decoder that holds lines of up to `max_line_bytes`.
     pub fn new(max_line_bytes: usize) -> Self {
         Self { buffer: BytesMut::new(), scanned: 0, limit: max_line_bytes, failed: false }
@@ -88,7 +88,7 @@ impl Decoder {
     }
 
     /// The next line; `None` when more bytes are needed, and for ever after an error.
-    pub fn next_event(&mut self) -> Option<Result<Decoded, EventTooLarge>> {
+    pub fn next_event(&mut self) -> Option<Result<NdjsonFrame, EventTooLarge>> {
         let end = memchr(b'\n', &self.buffer[self.scanned..]).map(|found| self.scanned + found);
         let line = without_carriage_return(&self.buffer[..end.unwrap_or(self.buffer.len())]);
         if line.len() > self.limit {
@@ -112,14 +112,14 @@ impl Decoder {
         self.scanned = 0;
         let rest = self.buffer.split();
         match decoded(without_carriage_return(&rest)) {
-            Decoded::Line(line) => Some(line),
-            Decoded::Heartbeat => None,
+            NdjsonFrame::Line(line) => Some(line),
+            NdjsonFrame::Heartbeat => None,
         }
     }
 }
 
-fn decoded(line: &[u8]) -> Decoded {
-    if line.is_empty() { Decoded::Heartbeat } else { Decoded::Line(Bytes::copy_from_slice(line)) }
+fn decoded(line: &[u8]) -> NdjsonFrame {
+    if line.is_empty() { NdjsonFrame::Heartbeat } else { NdjsonFrame::Line(Bytes::copy_from_slice(line)) }
 }
 
 fn without_carriage_return(line: &[u8]) -> &[u8] {
@@ -135,8 +135,8 @@ mod tests {
     const LIMIT: usize = 64;
 
     /// Decodes pieces pushed one after the other; an error is the last thing.
-    fn decode(pieces: &[&[u8]], limit: usize) -> Vec<Result<Decoded, EventTooLarge>> {
-        let mut decoder = Decoder::new(limit);
+    fn decode(pieces: &[&[u8]], limit: usize) -> Vec<Result<NdjsonFrame, EventTooLarge>> {
+        let mut decoder = NdjsonDecoder::new(limit);
         let mut all = Vec::new();
         for piece in pieces {
             decoder.push(piece);
@@ -144,13 +144,13 @@ mod tests {
                 all.push(decoded);
             }
         }
-        all.extend(decoder.finish().map(|line| Ok(Decoded::Line(line))));
+        all.extend(decoder.finish().map(|line| Ok(NdjsonFrame::Line(line))));
         all
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "it is compared with what the decoder returns")]
-    fn line(text: &str) -> Result<Decoded, EventTooLarge> {
-        Ok(Decoded::Line(Bytes::copy_from_slice(text.as_bytes())))
+    fn line(text: &str) -> Result<NdjsonFrame, EventTooLarge> {
+        Ok(NdjsonFrame::Line(Bytes::copy_from_slice(text.as_bytes())))
     }
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn lines_end_in_lf_or_crlf_and_the_last_may_not_end() {
         let found = decode(&[b"{}\n\n{\"a\"", b":1}\r", b"\n\r\n[]"], LIMIT);
-        let expected = [line("{}"), Ok(Decoded::Heartbeat), line("{\"a\":1}"), Ok(Decoded::Heartbeat), line("[]")];
+        let expected = [line("{}"), Ok(NdjsonFrame::Heartbeat), line("{\"a\":1}"), Ok(NdjsonFrame::Heartbeat), line("[]")];
         assert_eq!(found, expected);
         assert_eq!(decode(&[b"{}\r"], LIMIT), [line("{}")]);
         assert_eq!(decode(&[b""], LIMIT), []);
@@ -181,13 +181,13 @@ mod tests {
     #[test]
     fn a_long_line_in_small_pieces_is_searched_once() {
         // 4 MiB in pieces of 16 bytes: rescanning each time would look at half a tebibyte and not end.
-        let mut decoder = Decoder::new(8 << 20);
+        let mut decoder = NdjsonDecoder::new(8 << 20);
         for _ in 0..(4 << 20) / 16 {
             decoder.push(&[b'x'; 16]);
             assert_eq!(decoder.next_event(), None);
         }
         decoder.push(b"\n");
-        let Some(Ok(Decoded::Line(line))) = decoder.next_event() else { unreachable!("the line has ended") };
+        let Some(Ok(NdjsonFrame::Line(line))) = decoder.next_event() else { unreachable!("the line has ended") };
         assert_eq!(line.len(), 4 << 20);
         assert!(decoder.buffer.capacity() <= crate::buffer::KEPT_CAPACITY);
     }

@@ -72,7 +72,7 @@ fn put_decimal(out: &mut BytesMut, mut number: u64) {
 
 /// One dispatched event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Event {
+pub struct SseEvent {
     /// The field `event`; `None` if absent or empty, which browsers call `message`. Invalid UTF-8 is replaced.
     pub name: Option<String>,
     /// The `data` fields, joined with LF.
@@ -85,16 +85,16 @@ pub struct Event {
 
 /// What the decoder found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decoded {
+pub enum SseFrame {
     /// An event.
-    Event(Event),
+    Event(SseEvent),
     /// A comment line: a keep-alive.
     Comment,
 }
 
 /// A push parser: give it bytes as they come, then take events until there are none.
 #[derive(Debug)]
-pub struct Decoder {
+pub struct SseDecoder {
     buffer: BytesMut,
     /// How much of `buffer` is known to hold no line end: a long line is searched once, however it was split.
     scanned: usize,
@@ -113,7 +113,7 @@ enum State {
     Failed,
 }
 
-impl Decoder {
+impl SseDecoder {
     /// A decoder that holds events of up to `max_event_bytes`, counted as the lengths of its lines.
     pub fn new(max_event_bytes: usize) -> Self {
         Self { buffer: BytesMut::new(), scanned: 0, pending: Pending::default(), limit: max_event_bytes, state: State::Start }
@@ -138,7 +138,7 @@ impl Decoder {
     }
 
     /// The next event or comment; `None` when more bytes are needed, and for ever after an error.
-    pub fn next_event(&mut self) -> Option<Result<Decoded, EventTooLarge>> {
+    pub fn next_event(&mut self) -> Option<Result<SseFrame, EventTooLarge>> {
         loop {
             if !self.at_line() {
                 return None;
@@ -158,7 +158,7 @@ impl Decoder {
             if self.pending.is_separate(&self.buffer[..length]) {
                 // The line stays for the next call.
                 self.scanned = length;
-                return self.pending.dispatch().map(|event| Ok(Decoded::Event(event)));
+                return self.pending.dispatch().map(|event| Ok(SseFrame::Event(event)));
             }
             let decoded = self.pending.line(&self.buffer[..length]);
             self.state = if self.buffer[length] == b'\r' { State::AfterCarriageReturn } else { State::Line };
@@ -173,7 +173,7 @@ impl Decoder {
     /// At the end of the body: the event whose blank line never came, if it had data. The standard discards it, but some
     /// upstreams omit the last blank line or even the last line's end. Whether the data is whole, only its content can
     /// tell. Call it after [`Self::next_event`] has returned `None`.
-    pub fn finish(&mut self) -> Option<Event> {
+    pub fn finish(&mut self) -> Option<SseEvent> {
         let rest = self.buffer.split();
         self.scanned = 0;
         if !rest.is_empty() {
@@ -224,7 +224,7 @@ enum Splits {
 /// The event that is being read.
 #[derive(Debug, Default)]
 struct Pending {
-    event: Event,
+    event: SseEvent,
     /// `None` until a `data` field came: one without a value makes an event, too.
     data: Option<Vec<u8>>,
     /// The lengths of the lines that are held.
@@ -244,13 +244,13 @@ impl Pending {
     }
 
     /// Section 9.2.6, "process the line".
-    fn line(&mut self, line: &[u8]) -> Option<Decoded> {
+    fn line(&mut self, line: &[u8]) -> Option<SseFrame> {
         if line.is_empty() {
-            return self.dispatch().map(Decoded::Event);
+            return self.dispatch().map(SseFrame::Event);
         }
         let (field, value) = match memchr(b':', line) {
             _ if self.splits != Splits::Never && (line.starts_with(b"{") || line.starts_with(b"[")) => (&b"data"[..], line),
-            Some(0) => return Some(Decoded::Comment),
+            Some(0) => return Some(SseFrame::Comment),
             Some(colon) => (&line[..colon], line[colon + 1..].strip_prefix(b" ").unwrap_or(&line[colon + 1..])),
             None => (line, &[][..]),
         };
@@ -273,18 +273,18 @@ impl Pending {
         }
         self.bytes += line.len();
         if self.splits == Splits::AtOnce && field == b"data" && self.data.as_deref().is_some_and(is_document) {
-            return self.dispatch().map(Decoded::Event);
+            return self.dispatch().map(SseFrame::Event);
         }
         None
     }
 
     /// The event, if it has data. Without, its name is forgotten, but `id` and `retry` hold for the stream: they go
     /// with the next one.
-    fn dispatch(&mut self) -> Option<Event> {
+    fn dispatch(&mut self) -> Option<SseEvent> {
         self.bytes = 0;
         let name = self.event.name.take().filter(|name| !name.is_empty());
         let data = Bytes::from(self.data.take()?);
-        Some(Event { name, data, ..std::mem::take(&mut self.event) })
+        Some(SseEvent { name, data, ..std::mem::take(&mut self.event) })
     }
 }
 

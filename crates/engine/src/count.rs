@@ -106,7 +106,7 @@ fn texts(item: &Item) -> Vec<String> {
         // If the reasoning itself is not shown, only its summary can be counted.
         Item::Reasoning(reasoning) if reasoning.content.is_empty() => of_parts(&reasoning.summary),
         Item::Reasoning(reasoning) => of_parts(&reasoning.content),
-        Item::Compaction(compaction) => vec![compaction.told()],
+        Item::Compaction(compaction) => vec![compaction.summary_message()],
         // Only the upstream knows what the model reads of it.
         Item::Opaque(_) => Vec::new(),
     }

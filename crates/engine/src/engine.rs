@@ -11,14 +11,14 @@ use crate::config::Config;
 use crate::log::Log;
 use crate::provider::models::{ModelListing, Models};
 use crate::response::cause::Cause;
-use crate::response::census::Census;
+use crate::response::census::EngineStats;
 use crate::response::state::EngineState;
 use crate::retention;
-use crate::shares::{Connected, Reservation, Share, Usage};
+use crate::shares::{CallerLimits, CallerUsage, ConnectionGuard, Reservation};
 use crate::store::Store;
 use crate::tasks::Tasks;
-use crate::trace::Sink;
-use crate::upstreams::State;
+use crate::trace::SpanExporter;
+use crate::upstreams::UpstreamState;
 
 /// Runs responses and feeds their readers. Cheap to clone.
 #[derive(Clone)]
@@ -35,12 +35,12 @@ impl Engine {
     }
 
     /// Sends the spans of responses that start from now on to `sink`. Only the first call counts.
-    pub fn trace_to(&self, sink: Arc<dyn Sink>) {
+    pub fn trace_to(&self, sink: Arc<dyn SpanExporter>) {
         self.shared.traces.get_or_init(|| sink);
     }
 
     /// The state of every upstream.
-    pub fn upstreams(&self) -> Vec<State> {
+    pub fn upstreams(&self) -> Vec<UpstreamState> {
         self.shared.models.upstreams()
     }
 
@@ -86,12 +86,12 @@ impl Engine {
     ///
     /// # Errors
     /// 429 where this caller has reached its limit of open connections.
-    pub fn connect(&self, owner: &Owner) -> Result<Connected, Fault> {
+    pub fn connect(&self, owner: &Owner) -> Result<ConnectionGuard, Fault> {
         self.shared.ledger.connect(owner)
     }
 
     /// What each caller uses at the moment; callers that use nothing are left out.
-    pub fn usage_by_caller(&self) -> Vec<Usage> {
+    pub fn usage_by_caller(&self) -> Vec<CallerUsage> {
         self.shared.ledger.usage()
     }
 
@@ -106,7 +106,7 @@ impl Engine {
     }
 
     /// The limits of `owner`; `None` where the server has one caller only.
-    pub fn share(&self, owner: &Owner) -> Option<Share> {
+    pub fn share(&self, owner: &Owner) -> Option<CallerLimits> {
         self.shared.ledger.share(owner)
     }
 
@@ -129,8 +129,8 @@ impl Engine {
     }
 
     /// What the engine holds now.
-    pub fn census(&self) -> Census {
-        Census {
+    pub fn census(&self) -> EngineStats {
+        EngineStats {
             running: self.shared.responses().len(),
             tasks: self.shared.tasks.running(),
             log_bytes: self.shared.log.bytes(),

@@ -6,13 +6,13 @@ use std::fmt::{Display, Write};
 
 use crate::engine::Engine;
 use crate::instruments::counter::{Counter, Gauge};
-use crate::instruments::family::Family;
-use crate::instruments::histogram::{Histogram, Tally};
-use crate::response::census::Census;
+use crate::instruments::family::MetricFamily;
+use crate::instruments::histogram::{Histogram, LocalHistogram};
+use crate::response::census::EngineStats;
 use crate::response::metrics::EngineMetrics;
-use crate::shares::Usage;
+use crate::shares::CallerUsage;
 use crate::trace::SpanCounts;
-use crate::upstreams::{Circuit, State};
+use crate::upstreams::{Circuit, UpstreamState};
 
 /// The text while it is written. Each metric is written once, with all its series.
 #[derive(Debug, Default)]
@@ -75,12 +75,12 @@ impl Exposition {
     }
 
     /// Counters by label.
-    pub fn counters(&mut self, name: &str, help: &str, family: &Family<Counter>) {
+    pub fn counters(&mut self, name: &str, help: &str, family: &MetricFamily<Counter>) {
         self.family(name, help, MetricKind::Counter, family, |text, labels, counter| text.sample(name, labels, None, counter.get()));
     }
 
     /// Gauges by label.
-    pub fn gauges(&mut self, name: &str, help: &str, family: &Family<Gauge>) {
+    pub fn gauges(&mut self, name: &str, help: &str, family: &MetricFamily<Gauge>) {
         self.family(name, help, MetricKind::Gauge, family, |text, labels, gauge| text.sample(name, labels, None, gauge.get()));
     }
 
@@ -91,11 +91,11 @@ impl Exposition {
     }
 
     /// Histograms by label.
-    pub fn histograms(&mut self, name: &str, help: &str, family: &Family<Histogram>) {
+    pub fn histograms(&mut self, name: &str, help: &str, family: &MetricFamily<Histogram>) {
         self.family(name, help, MetricKind::Histogram, family, |text, labels, histogram| text.tally(name, labels, &histogram.get()));
     }
 
-    fn family<T>(&mut self, name: &str, help: &str, kind: MetricKind, family: &Family<T>, write: impl Fn(&mut Self, Labels<'_>, &T)) {
+    fn family<T>(&mut self, name: &str, help: &str, kind: MetricKind, family: &MetricFamily<T>, write: impl Fn(&mut Self, Labels<'_>, &T)) {
         self.head(name, help, kind);
         for (values, one) in family.all() {
             let labels: Vec<(&str, &str)> = family.labels.iter().copied().zip(values.iter().map(|value| &**value)).collect();
@@ -103,7 +103,7 @@ impl Exposition {
         }
     }
 
-    fn tally(&mut self, name: &str, labels: Labels<'_>, tally: &Tally) {
+    fn tally(&mut self, name: &str, labels: Labels<'_>, tally: &LocalHistogram) {
         let bucket = format!("{name}_bucket");
         for (bound, count) in tally.cumulative() {
             let bound = if bound.is_infinite() { "+Inf".to_owned() } else { bound.to_string() };
@@ -152,7 +152,7 @@ impl Engine {
     }
 }
 
-fn write_engine(metrics: &EngineMetrics, census: Census, text: &mut Exposition) {
+fn write_engine(metrics: &EngineMetrics, census: EngineStats, text: &mut Exposition) {
     text.histograms("gen_ai_client_token_usage", "Tokens of each call of a model, as it says or as Weir counts.", &metrics.client_tokens);
     let help = "From asking the model to the end of its stream.";
     text.histograms("gen_ai_client_operation_duration_seconds", help, &metrics.client_duration);
@@ -185,9 +185,9 @@ fn write_engine(metrics: &EngineMetrics, census: Census, text: &mut Exposition) 
 }
 
 /// What each caller uses.
-fn write_callers(usage: &[Usage], bytes: u64, text: &mut Exposition) {
+fn write_callers(usage: &[CallerUsage], bytes: u64, text: &mut Exposition) {
     let labels: Vec<[(&str, &str); 1]> = usage.iter().map(|usage| [("key", usage.owner.as_str())]).collect();
-    let mut gauges = |name: &str, help: &str, value: fn(&Usage) -> u64| {
+    let mut gauges = |name: &str, help: &str, value: fn(&CallerUsage) -> u64| {
         text.numbers(name, help, MetricKind::Gauge, labels.iter().zip(usage).map(|(labels, usage)| (&labels[..], value(usage))));
     };
     gauges("weir_key_memory_bytes", "Bytes of requests, conversations and answers in memory, by key.", |usage| usage.bytes);
@@ -197,7 +197,7 @@ fn write_callers(usage: &[Usage], bytes: u64, text: &mut Exposition) {
 }
 
 /// The state of the upstreams and their keys. A key appears by its label, which the configuration bounds.
-fn write_upstreams(states: &[State], text: &mut Exposition) {
+fn write_upstreams(states: &[UpstreamState], text: &mut Exposition) {
     let circuits: Vec<_> = states.iter().map(|state| ([("upstream", &*state.upstream)], circuit(state.circuit))).collect();
     let help = "Whether an upstream is asked: 1 it is, 0.5 once to see, 0 it is left alone.";
     let samples = circuits.iter().map(|(labels, value)| (&labels[..], value));
@@ -238,11 +238,11 @@ mod tests {
     #[test]
     fn counters_gauges_and_histograms() {
         let mut text = Exposition::new();
-        let counters = Family::new(&["model", "reason"], Counter::default);
+        let counters = MetricFamily::new(&["model", "reason"], Counter::default);
         counters.of(&["a\\b\"c\nd", ""]).add(2);
         text.counters("weir_x_total", "What\nit is.", &counters);
         text.gauge("weir_y", "How many.", 1.5);
-        let histograms = Family::new(&["model"], || Histogram::new(&[0.01, 1.0]));
+        let histograms = MetricFamily::new(&["model"], || Histogram::new(&[0.01, 1.0]));
         histograms.of(&["m"]).observe(0.5);
         text.histograms("weir_z_seconds", "How long.", &histograms);
         let expected = r#"# HELP weir_x_total What\nit is.

@@ -4,13 +4,13 @@ use protocol::event::Entry;
 use tokio::sync::watch;
 
 use crate::instruments::counter::GaugeGuard;
-use crate::log::{LogError, LogReader, LogState, Progress};
+use crate::log::{LogError, LogProgress, LogReader, LogState};
 use crate::response::handle::ReaderGuard;
 
 /// A cursor on one log. It holds a position and no queue, however slow its reader is (promise 7).
 pub struct Feed {
     reader: Box<dyn LogReader>,
-    progress: watch::Receiver<Progress>,
+    progress: watch::Receiver<LogProgress>,
     next: u64,
     _guard: Option<ReaderGuard>,
     _counted: GaugeGuard,

@@ -44,7 +44,7 @@ impl fmt::Debug for KeyDigest {
 }
 
 /// The API keys of a server. Used at every request, so every method must be fast.
-pub trait Keys: Send + Sync + 'static {
+pub trait KeyStore: Send + Sync + 'static {
     /// Whether callers need a key. If not, every caller is [`Caller::local`].
     ///
     /// Once true it stays true while the process runs: losing the last key must close a server, not open it.

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 /// How far a log has come, as readers may know it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct LogProgress {
     /// How many entries are durable; the next position. Readers see those and no others (promise 1).
     pub committed: u64,
     /// Its state.
@@ -50,7 +50,7 @@ pub enum LogError {
 
 /// How long a log is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
+pub enum LogLifetime {
     /// After its end, and after the end of the process if the log supports that (promise 1).
     Kept,
     /// Until its end: a stateless response. It is held in memory, whatever the log is made of.
@@ -64,7 +64,7 @@ pub trait Log: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`LogError::Unavailable`].
-    fn take(&self, id: &ResponseId, life: Life) -> Result<Box<dyn LogWriter>, LogError>;
+    fn take(&self, id: &ResponseId, life: LogLifetime) -> Result<Box<dyn LogWriter>, LogError>;
 
     /// Opens a log for reading.
     ///
@@ -108,7 +108,7 @@ pub trait LogWriter: Send + Sync {
 /// A reader of one log.
 pub trait LogReader: Send + Sync {
     /// The watermark, as it moves. The channel closes when the log is removed.
-    fn progress(&self) -> watch::Receiver<Progress>;
+    fn progress(&self) -> watch::Receiver<LogProgress>;
 
     /// Committed entries from `position` on: at least one if there is one, and then no more than `budget` bytes in all.
     ///

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::clock;
 use crate::response::state::EngineState;
-use crate::store::{Record, Removal};
+use crate::store::{Removal, ResponseRecord};
 
 /// The interval at which age is checked; size is checked whenever a response ends.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -53,7 +53,7 @@ async fn step(shared: &EngineState) -> bool {
     let now = clock::unix_seconds();
     let Ok(oldest) = shared.store.oldest_ended(None, STEP).await else { return false };
     let retention = shared.config().retention;
-    let old: Vec<&Record> = oldest.iter().take_while(|record| is_too_old(record, now, retention)).collect();
+    let old: Vec<&ResponseRecord> = oldest.iter().take_while(|record| is_too_old(record, now, retention)).collect();
     if !old.is_empty() {
         for record in &old {
             if !expire(shared, record).await {
@@ -72,7 +72,7 @@ async fn step(shared: &EngineState) -> bool {
 }
 
 /// The responses that make room, oldest first: those of one caller, or the `oldest` of all. `None` if there is room.
-async fn to_make_room(shared: &EngineState, oldest: Vec<Record>) -> Option<Vec<Record>> {
+async fn to_make_room(shared: &EngineState, oldest: Vec<ResponseRecord>) -> Option<Vec<ResponseRecord>> {
     let is_too_large = is_too_large(shared);
     let shares = shared.config().shares;
     let Ok(stored) = shared.store.stored_by_caller().await else { return None };
@@ -95,16 +95,16 @@ async fn to_make_room(shared: &EngineState, oldest: Vec<Record>) -> Option<Vec<R
 }
 
 /// The oldest ended responses of a caller, if it has any.
-async fn ended(shared: &EngineState, owner: &Owner) -> Option<Vec<Record>> {
+async fn ended(shared: &EngineState, owner: &Owner) -> Option<Vec<ResponseRecord>> {
     shared.store.oldest_ended(Some(owner), STEP).await.ok().filter(|ended| !ended.is_empty())
 }
 
 /// Removes a response. Returns whether that succeeded.
-async fn expire(shared: &EngineState, record: &Record) -> bool {
+async fn expire(shared: &EngineState, record: &ResponseRecord) -> bool {
     let removal = if record.readable { Removal::Expired } else { Removal::Forgotten };
     shared.store.remove(&record.id, removal).await.is_ok() && shared.log.remove(&record.id).await.is_ok()
 }
 
-fn is_too_old(record: &Record, now: u64, retention: Duration) -> bool {
+fn is_too_old(record: &ResponseRecord, now: u64, retention: Duration) -> bool {
     record.ended_at.is_some_and(|ended_at| now.saturating_sub(ended_at) > retention.as_secs())
 }

@@ -10,7 +10,7 @@ use protocol::id::Owner;
 
 /// The limits of one caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
+pub struct CallerLimits {
     /// Responses that run or wait for their upstream.
     pub running: usize,
     /// Bytes of requests, conversations and responses in memory.
@@ -23,7 +23,7 @@ pub struct Share {
     pub connections: usize,
 }
 
-impl Default for Share {
+impl Default for CallerLimits {
     fn default() -> Self {
         Self { running: 1_000, memory_bytes: 128 << 20, stored_bytes: 4 << 30, requests_per_second: 500, connections: 1_000 }
     }
@@ -33,14 +33,14 @@ impl Default for Share {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shares {
     /// The share of keys without one of their own.
-    pub usual: Share,
+    pub usual: CallerLimits,
     /// Shares of single keys, by the key's id.
-    pub keys: HashMap<String, Share>,
+    pub keys: HashMap<String, CallerLimits>,
 }
 
 impl Shares {
     /// The share of `owner`; `None` if the server has no keys, and so one caller only.
-    pub fn of(&self, owner: &Owner) -> Option<Share> {
+    pub fn of(&self, owner: &Owner) -> Option<CallerLimits> {
         (*owner != Owner::local()).then(|| self.keys.get(owner.as_str()).copied().unwrap_or(self.usual))
     }
 }
@@ -68,7 +68,7 @@ struct Taken {
 
 /// What one caller uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Usage {
+pub struct CallerUsage {
     /// The caller.
     pub owner: Owner,
     /// Bytes in memory now.
@@ -117,7 +117,7 @@ impl Ledger {
     ///
     /// # Errors
     /// 429 if this caller has reached its limit.
-    pub(crate) fn connect(self: &Arc<Self>, owner: &Owner) -> Result<Connected, Fault> {
+    pub(crate) fn connect(self: &Arc<Self>, owner: &Owner) -> Result<ConnectionGuard, Fault> {
         let mut state = self.state();
         let limit = state.shares.of(owner).map(|share| share.connections);
         let taken = state.owners.entry(owner.clone()).or_default();
@@ -127,7 +127,7 @@ impl Ledger {
             return Err(Fault { retry_after: Some(1), ..fault });
         }
         taken.connections += 1;
-        Ok(Connected { ledger: Arc::clone(self), owner: owner.clone() })
+        Ok(ConnectionGuard { ledger: Arc::clone(self), owner: owner.clone() })
     }
 
     /// How many responses `owner` may run, and how many run; `None` without a limit.
@@ -138,7 +138,7 @@ impl Ledger {
     }
 
     /// The share of `owner`.
-    pub(crate) fn share(&self, owner: &Owner) -> Option<Share> {
+    pub(crate) fn share(&self, owner: &Owner) -> Option<CallerLimits> {
         self.state().shares.of(owner)
     }
 
@@ -148,11 +148,11 @@ impl Ledger {
     }
 
     /// What each caller uses; callers that use nothing are left out.
-    pub(crate) fn usage(&self) -> Vec<Usage> {
+    pub(crate) fn usage(&self) -> Vec<CallerUsage> {
         let state = self.state();
         let usage = |(owner, taken): (&Owner, &Taken)| {
             let Taken { bytes, running, connections } = *taken;
-            Usage { owner: owner.clone(), bytes, running, connections }
+            CallerUsage { owner: owner.clone(), bytes, running, connections }
         };
         state.owners.iter().map(usage).collect()
     }
@@ -268,19 +268,19 @@ impl Drop for RunningSlot {
 
 /// A counted connection of a caller, until it is dropped.
 #[derive(Debug)]
-pub struct Connected {
+pub struct ConnectionGuard {
     ledger: Arc<Ledger>,
     owner: Owner,
 }
 
-impl Connected {
+impl ConnectionGuard {
     /// The caller.
     pub fn owner(&self) -> &Owner {
         &self.owner
     }
 }
 
-impl Drop for Connected {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.ledger.change(&self.owner, |_, taken| Taken { connections: taken.connections.saturating_sub(1), ..taken });
     }
@@ -303,8 +303,8 @@ mod tests {
 
     fn ledger() -> Arc<Ledger> {
         let ledger = Arc::new(Ledger::default());
-        let usual = Share { running: 2, memory_bytes: 60, ..Share::default() };
-        let keys = HashMap::from([("key_small".to_owned(), Share { running: 1, memory_bytes: 10, ..usual })]);
+        let usual = CallerLimits { running: 2, memory_bytes: 60, ..CallerLimits::default() };
+        let keys = HashMap::from([("key_small".to_owned(), CallerLimits { running: 1, memory_bytes: 10, ..usual })]);
         ledger.configure(100, Shares { usual, keys });
         ledger
     }

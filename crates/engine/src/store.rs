@@ -6,7 +6,7 @@ use protocol::item::Item;
 
 /// The record of one response.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Record {
+pub struct ResponseRecord {
     /// Its id.
     pub id: ResponseId,
     /// Its owner.
@@ -29,9 +29,9 @@ pub struct Record {
 
 /// What the store has under an id.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Found {
+pub enum RecordLookup {
     /// A response.
-    Record(Record),
+    Record(ResponseRecord),
     /// A response that has expired.
     Expired(Expired),
     /// Nothing, or a response that its owner deleted.
@@ -58,7 +58,7 @@ pub struct ConversationHead {
 
 /// An idempotency key, its caller and its request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Claim {
+pub struct IdempotencyClaim {
     /// The caller.
     pub owner: Owner,
     /// The key.
@@ -137,7 +137,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Taken`], [`StoreError::Unavailable`].
-    fn insert(&self, record: Record, input: Vec<Item>) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn insert(&self, record: ResponseRecord, input: Vec<Item>) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Ends a record: `output` continues its head.
     ///
@@ -149,7 +149,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn find(&self, id: &ResponseId) -> BoxFuture<'_, Result<Found, StoreError>>;
+    fn find(&self, id: &ResponseId) -> BoxFuture<'_, Result<RecordLookup, StoreError>>;
 
     /// Removes a record.
     ///
@@ -173,13 +173,13 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn claimed(&self, claim: &Claim) -> BoxFuture<'_, Result<Claimed, StoreError>>;
+    fn claimed(&self, claim: &IdempotencyClaim) -> BoxFuture<'_, Result<Claimed, StoreError>>;
 
     /// Claims an idempotency key for `id`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn claim(&self, claim: Claim, id: &ResponseId) -> BoxFuture<'_, Result<Claimed, StoreError>>;
+    fn claim(&self, claim: IdempotencyClaim, id: &ResponseId) -> BoxFuture<'_, Result<Claimed, StoreError>>;
 
     /// Releases a claimed key: the response failed before any output, and the same request may be tried again.
     ///
@@ -209,7 +209,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn unfinished(&self) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
+    fn unfinished(&self) -> BoxFuture<'_, Result<Vec<ResponseRecord>, StoreError>>;
 
     /// The stored bytes of each caller, roughly; most first.
     ///
@@ -221,7 +221,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn oldest_ended(&self, owner: Option<&Owner>, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StoreError>>;
+    fn oldest_ended(&self, owner: Option<&Owner>, limit: usize) -> BoxFuture<'_, Result<Vec<ResponseRecord>, StoreError>>;
 
     /// Bytes of all items, roughly.
     fn bytes(&self) -> u64;

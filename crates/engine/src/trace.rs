@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use protocol::trace::{SpanId, TraceContext};
 
 /// Exports spans. It must not block: spans that it cannot take are dropped and counted.
-pub trait Sink: Send + Sync + 'static {
+pub trait SpanExporter: Send + Sync + 'static {
     /// Takes a span that has ended.
     fn take(&self, span: Span);
 
@@ -41,7 +41,7 @@ pub struct Span {
     /// Its end.
     pub end: SystemTime,
     /// Its attributes, under OpenTelemetry's names.
-    pub attributes: Vec<(&'static str, Value)>,
+    pub attributes: Vec<(&'static str, AttributeValue)>,
     /// The type of the error with which it ended.
     pub error: Option<&'static str>,
 }
@@ -59,7 +59,7 @@ pub enum SpanKind {
 
 /// The value of an attribute.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub enum AttributeValue {
     /// A text.
     Text(Arc<str>),
     /// A whole number.
@@ -72,13 +72,13 @@ pub enum Value {
     Texts(Vec<Arc<str>>),
 }
 
-impl From<&str> for Value {
+impl From<&str> for AttributeValue {
     fn from(text: &str) -> Self {
         Self::Text(text.into())
     }
 }
 
-impl From<u64> for Value {
+impl From<u64> for AttributeValue {
     fn from(number: u64) -> Self {
         Self::Number(number)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The state of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
+pub struct UpstreamState {
     /// Its name.
     pub upstream: Arc<str>,
     /// Its circuit breaker.
@@ -35,12 +35,12 @@ pub struct KeyState {
     /// Responses that run on it.
     pub running: usize,
     /// Its health.
-    pub health: Health,
+    pub health: KeyHealth,
 }
 
 /// The health of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
+pub enum KeyHealth {
     /// It is usable.
     Well,
     /// It is rate limited for this time.
@@ -62,7 +62,7 @@ impl Circuit {
     }
 }
 
-impl Health {
+impl KeyHealth {
     /// Its name, and how long it stays so, if known.
     pub fn said(self) -> (&'static str, Option<Duration>) {
         match self {

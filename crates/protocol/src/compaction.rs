@@ -32,8 +32,8 @@ pub struct Compaction {
 }
 
 impl Compaction {
-    /// What a model is told of it.
-    pub fn told(&self) -> String {
+    /// What a model is summary_message of it.
+    pub fn summary_message(&self) -> String {
         format!("Summary of the conversation so far:\n\n{}", self.summary)
     }
 }
@@ -67,7 +67,7 @@ mod content {
 
 /// A compacted conversation (Open Responses `CompactResource`).
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Compacted {
+pub struct CompactedConversation {
     /// The id of the answer that was the summary, `resp_…`. It is not kept.
     pub id: ResponseId,
     /// Always `response.compaction`.

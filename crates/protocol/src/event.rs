@@ -58,11 +58,11 @@ pub enum Event {
     /// The text is whole.
     OutputTextDone(TextDone),
     /// More of a refusal.
-    RefusalDelta(Delta),
+    RefusalDelta(ContentDelta),
     /// The refusal is whole.
     RefusalDone(RefusalDone),
     /// More thoughts.
-    ReasoningDelta(Delta),
+    ReasoningDelta(ContentDelta),
     /// The thoughts are whole.
     ReasoningDone(PlacedText),
     /// A part of a summary of thoughts begins.
@@ -140,7 +140,7 @@ pub struct TextDelta {
 
 /// More text of a refusal or of reasoning.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Delta {
+pub struct ContentDelta {
     /// The item's id.
     pub item_id: ItemId,
     /// The item's index in `output`.
@@ -469,7 +469,7 @@ mod tests {
     #[test]
     fn the_text_of_a_delta_is_told_from_the_json_around_it() {
         for text in ["", "Hello", "\\", "a\"b", "\u{4f60}\u{597d}", "x\\\"", "\n,\"delta\":\""] {
-            let delta = Delta { item_id: ItemId::new("msg_1"), output_index: 0, content_index: 0, delta: text.into() };
+            let delta = ContentDelta { item_id: ItemId::new("msg_1"), output_index: 0, content_index: 0, delta: text.into() };
             let expected = serde_json::to_string(text).unwrap().len() - 2;
             assert_eq!(Entry::new(3, &Event::ReasoningDelta(delta)).text_bytes(), expected, "{text:?}");
         }

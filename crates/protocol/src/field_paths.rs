@@ -6,14 +6,14 @@ use crate::fault::Fault;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldPaths {
     /// What each input item was, where the dialect has messages.
-    items: Vec<Origin>,
+    items: Vec<InputOrigin>,
     /// Neutral names and those of the dialect. The first that fits counts.
     names: Vec<(&'static str, &'static str)>,
 }
 
 /// What an input item was in a list of messages. Numbers are places in lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(crate) enum InputOrigin {
     /// A message; whether its content was a text and not a list of parts.
     Message { message: usize, is_text: bool },
     /// The thoughts of a message.
@@ -29,7 +29,7 @@ pub(crate) enum Origin {
 }
 
 impl FieldPaths {
-    pub(crate) fn new(items: Vec<Origin>, names: Vec<(&'static str, &'static str)>) -> Self {
+    pub(crate) fn new(items: Vec<InputOrigin>, names: Vec<(&'static str, &'static str)>) -> Self {
         Self { items, names }
     }
 
@@ -53,16 +53,16 @@ impl FieldPaths {
     fn item_path(&self, path: &str) -> Option<String> {
         let (index, rest) = path.strip_prefix("input[")?.split_once(']')?;
         Some(match *self.items.get(index.parse::<usize>().ok()?)? {
-            Origin::Message { message, is_text: true } if rest.starts_with(".content") => format!("messages[{message}].content"),
-            Origin::Message { message, .. } => format!("messages[{message}]{}", rest.replace("].file_data", "].file.file_data")),
-            Origin::Reasoning { message } => format!("messages[{message}].reasoning_content"),
-            Origin::ToolCall { message, call } => {
+            InputOrigin::Message { message, is_text: true } if rest.starts_with(".content") => format!("messages[{message}].content"),
+            InputOrigin::Message { message, .. } => format!("messages[{message}]{}", rest.replace("].file_data", "].file.file_data")),
+            InputOrigin::Reasoning { message } => format!("messages[{message}].reasoning_content"),
+            InputOrigin::ToolCall { message, call } => {
                 let rest = if rest == ".call_id" { ".id" } else { rest };
                 format!("messages[{message}].tool_calls[{call}]{rest}")
             }
-            Origin::FunctionCall { message } => format!("messages[{message}].function_call{rest}"),
-            Origin::Image { message, image } => format!("messages[{message}].images[{image}]"),
-            Origin::Output { message } => {
+            InputOrigin::FunctionCall { message } => format!("messages[{message}].function_call{rest}"),
+            InputOrigin::Image { message, image } => format!("messages[{message}].images[{image}]"),
+            InputOrigin::Output { message } => {
                 let rest = rest.replace(".output", ".content").replace(".call_id", ".tool_call_id");
                 format!("messages[{message}]{rest}")
             }
@@ -85,13 +85,13 @@ mod tests {
     #[test]
     fn paths_are_those_of_the_dialect() {
         let items = vec![
-            Origin::Message { message: 0, is_text: true },
-            Origin::Reasoning { message: 1 },
-            Origin::Message { message: 1, is_text: false },
-            Origin::Image { message: 1, image: 0 },
-            Origin::ToolCall { message: 1, call: 2 },
-            Origin::Output { message: 2 },
-            Origin::FunctionCall { message: 3 },
+            InputOrigin::Message { message: 0, is_text: true },
+            InputOrigin::Reasoning { message: 1 },
+            InputOrigin::Message { message: 1, is_text: false },
+            InputOrigin::Image { message: 1, image: 0 },
+            InputOrigin::ToolCall { message: 1, call: 2 },
+            InputOrigin::Output { message: 2 },
+            InputOrigin::FunctionCall { message: 3 },
         ];
         let names = vec![("text.format", "response_format"), ("top_logprobs", "logprobs")];
         let paths = FieldPaths::new(items, names);

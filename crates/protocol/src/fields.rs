@@ -10,9 +10,9 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The fields of an object, in their order. Of a name that occurs twice the last one counts, as with most parsers.
 #[derive(Clone, Default)]
-pub struct Fields(Vec<(String, Box<RawValue>)>);
+pub struct JsonFields(Vec<(String, Box<RawValue>)>);
 
-impl Fields {
+impl JsonFields {
     /// Reads an object. A byte order mark before it is passed over.
     ///
     /// # Errors
@@ -62,13 +62,13 @@ impl Fields {
 }
 
 /// Names only: values may be prompts.
-impl fmt::Debug for Fields {
+impl fmt::Debug for JsonFields {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_set().entries(self.0.iter().map(|(name, _)| name)).finish()
     }
 }
 
-impl Serialize for Fields {
+impl Serialize for JsonFields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (name, value) in &self.0 {
@@ -78,23 +78,23 @@ impl Serialize for Fields {
     }
 }
 
-impl<'de> Deserialize<'de> for Fields {
+impl<'de> Deserialize<'de> for JsonFields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct FieldsVisitor;
 
         impl<'de> Visitor<'de> for FieldsVisitor {
-            type Value = Fields;
+            type Value = JsonFields;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonFields, A::Error> {
                 let mut fields = Vec::new();
                 while let Some(field) = map.next_entry()? {
                     fields.push(field);
                 }
-                Ok(Fields(last_of_each_name(fields)))
+                Ok(JsonFields(last_of_each_name(fields)))
             }
         }
 
@@ -120,11 +120,11 @@ mod tests {
 
     use super::*;
 
-    fn fields(text: &str) -> Fields {
-        Fields::parse(text.as_bytes()).unwrap()
+    fn fields(text: &str) -> JsonFields {
+        JsonFields::parse(text.as_bytes()).unwrap()
     }
 
-    fn text(fields: &Fields) -> String {
+    fn text(fields: &JsonFields) -> String {
         String::from_utf8(fields.to_bytes()).unwrap()
     }
 
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn what_is_no_object_is_told_from_what_is_no_json() {
         for (text, is_data) in [("[1]", true), ("\"a\"", true), ("{\"a\":", false), ("nonsense", false), ("{} {}", false)] {
-            assert_eq!(Fields::parse(text.as_bytes()).unwrap_err().is_data(), is_data, "{text}");
+            assert_eq!(JsonFields::parse(text.as_bytes()).unwrap_err().is_data(), is_data, "{text}");
         }
     }
 
@@ -173,7 +173,7 @@ mod tests {
             let fields: Vec<String> = (0..count).map(|number| format!("\"{number}\":{number}")).collect();
             let text = format!("{{{}}}", fields.join(","));
             let begun = Instant::now();
-            assert_eq!(Fields::parse(text.as_bytes()).unwrap().0.len(), count);
+            assert_eq!(JsonFields::parse(text.as_bytes()).unwrap().0.len(), count);
             begun.elapsed().as_secs_f64()
         };
         of(1000);

@@ -25,23 +25,23 @@ pub const EXPECTED: &str = "cancel, finish, or finish_within with a time (30s), 
 
 /// A text that says none of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoPolicy;
+pub struct ParseOnLeaveError;
 
 impl FromStr for OnLeave {
-    type Err = NoPolicy;
+    type Err = ParseOnLeaveError;
 
-    fn from_str(text: &str) -> Result<Self, NoPolicy> {
+    fn from_str(text: &str) -> Result<Self, ParseOnLeaveError> {
         match text {
             "cancel" => return Ok(Self::Cancel),
             "finish" => return Ok(Self::Finish),
             _ => {}
         }
         let (mut time, mut tokens) = (None, None);
-        for limit in text.strip_prefix("finish_within ").ok_or(NoPolicy)?.split(',').map(str::trim) {
+        for limit in text.strip_prefix("finish_within ").ok_or(ParseOnLeaveError)?.split(',').map(str::trim) {
             match limit.strip_suffix(" tokens") {
-                Some(count) if tokens.is_none() => tokens = Some(count.parse().map_err(|_| NoPolicy)?),
-                None if time.is_none() => time = Some(duration(limit).ok_or(NoPolicy)?),
-                Some(_) | None => return Err(NoPolicy),
+                Some(count) if tokens.is_none() => tokens = Some(count.parse().map_err(|_| ParseOnLeaveError)?),
+                None if time.is_none() => time = Some(duration(limit).ok_or(ParseOnLeaveError)?),
+                Some(_) | None => return Err(ParseOnLeaveError),
             }
         }
         Ok(Self::FinishWithin { time, tokens })
@@ -99,7 +99,7 @@ mod tests {
     fn anything_else_is_no_policy() {
         let wrong = ["", "finish_within", "finish_within ", "finish_within 30", "finish_within 1s, 2s", "finish_within x tokens", "Cancel"];
         for text in wrong {
-            assert_eq!(text.parse::<OnLeave>(), Err(NoPolicy), "{text}");
+            assert_eq!(text.parse::<OnLeave>(), Err(ParseOnLeaveError), "{text}");
         }
     }
 }

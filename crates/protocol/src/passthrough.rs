@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
 use crate::fault::{Fault, FaultKind};
-use crate::fields::Fields;
+use crate::fields::JsonFields;
 
 /// The model of a moderation that names none, as at OpenAI.
 const MODERATION_MODEL: &str = "omni-moderation-latest";
@@ -76,7 +76,7 @@ pub struct Passthrough {
     /// Whether a stream is wanted.
     pub stream: bool,
     /// The whole body, `model` and `stream` included.
-    pub body: Fields,
+    pub body: JsonFields,
 }
 
 impl Passthrough {
@@ -85,7 +85,7 @@ impl Passthrough {
     /// # Errors
     /// It is no JSON object; `model` or `stream` is missing or wrong.
     pub fn read(operation: Operation, body: &[u8]) -> Result<Self, Fault> {
-        let body = Fields::parse(body).map_err(|error| {
+        let body = JsonFields::parse(body).map_err(|error| {
             let (code, message) = if error.is_data() {
                 ("invalid_type", "the body must be an object".to_owned())
             } else {
@@ -126,7 +126,7 @@ impl Passthrough {
     ///
     /// # Errors
     /// It is missing, in another form, or more than [`MAX_INPUTS`].
-    pub fn inputs(&self) -> Result<Inputs, Fault> {
+    pub fn inputs(&self) -> Result<EmbeddingInputs, Fault> {
         let name = self.input_name();
         if self.body.get(name).is_none() {
             return Err(Fault::invalid("missing_required_parameter", name, format!("Missing required parameter: '{name}'.")));
@@ -142,14 +142,14 @@ fn wrong_type(name: &str, expected: &str) -> Fault {
 
 /// What a model reads, one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Inputs {
+pub enum EmbeddingInputs {
     /// Texts.
     Texts(Vec<String>),
     /// Texts as tokens of some vocabulary.
     Tokens(Vec<Vec<u32>>),
 }
 
-impl Inputs {
+impl EmbeddingInputs {
     /// How many there are.
     pub fn len(&self) -> usize {
         match self {
@@ -171,37 +171,41 @@ enum Element {
     Tokens(Vec<u32>),
 }
 
-impl<'de> Deserialize<'de> for Inputs {
+impl<'de> Deserialize<'de> for EmbeddingInputs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct InputsVisitor;
 
         impl<'de> Visitor<'de> for InputsVisitor {
-            type Value = Inputs;
+            type Value = EmbeddingInputs;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a text, or an array of texts or tokens")
             }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Inputs, E> {
-                Ok(Inputs::Texts(vec![text.to_owned()]))
+            fn visit_str<E: Error>(self, text: &str) -> Result<EmbeddingInputs, E> {
+                Ok(EmbeddingInputs::Texts(vec![text.to_owned()]))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Inputs, A::Error> {
-                let Some(first) = elements.next_element()? else { return Ok(Inputs::Texts(Vec::new())) };
+            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<EmbeddingInputs, A::Error> {
+                let Some(first) = elements.next_element()? else { return Ok(EmbeddingInputs::Texts(Vec::new())) };
                 match first {
-                    Element::Text(text) => Ok(Inputs::Texts(rest(text, &mut elements, MAX_INPUTS, |element| match element {
+                    Element::Text(text) => Ok(EmbeddingInputs::Texts(rest(text, &mut elements, MAX_INPUTS, |element| match element {
                         Element::Text(text) => Some(text),
                         Element::Token(_) | Element::Tokens(_) => None,
                     })?)),
-                    Element::Tokens(tokens) => Ok(Inputs::Tokens(rest(tokens, &mut elements, MAX_INPUTS, |element| match element {
-                        Element::Tokens(tokens) => Some(tokens),
-                        Element::Text(_) | Element::Token(_) => None,
-                    })?)),
+                    Element::Tokens(tokens) => {
+                        Ok(EmbeddingInputs::Tokens(rest(tokens, &mut elements, MAX_INPUTS, |element| match element {
+                            Element::Tokens(tokens) => Some(tokens),
+                            Element::Text(_) | Element::Token(_) => None,
+                        })?))
+                    }
                     // One input, whose length is the upstream's to judge.
-                    Element::Token(token) => Ok(Inputs::Tokens(vec![rest(token, &mut elements, usize::MAX, |element| match element {
-                        Element::Token(token) => Some(token),
-                        Element::Text(_) | Element::Tokens(_) => None,
-                    })?])),
+                    Element::Token(token) => {
+                        Ok(EmbeddingInputs::Tokens(vec![rest(token, &mut elements, usize::MAX, |element| match element {
+                            Element::Token(token) => Some(token),
+                            Element::Text(_) | Element::Tokens(_) => None,
+                        })?]))
+                    }
                 }
             }
         }
@@ -295,19 +299,19 @@ mod tests {
         assert_eq!(read(Operation::Moderations, r#"{"input":"x"}"#).unwrap().model, "omni-moderation-latest");
     }
 
-    fn inputs(input: &str) -> Result<Inputs, String> {
+    fn inputs(input: &str) -> Result<EmbeddingInputs, String> {
         let request = read(Operation::Embeddings, &format!(r#"{{"model":"m","input":{input}}}"#)).unwrap();
         request.inputs().map_err(|fault| fault.code)
     }
 
     #[test]
     fn inputs_come_in_four_forms() {
-        let texts = |texts: &[&str]| Ok(Inputs::Texts(texts.iter().map(|text| (*text).to_owned()).collect()));
+        let texts = |texts: &[&str]| Ok(EmbeddingInputs::Texts(texts.iter().map(|text| (*text).to_owned()).collect()));
         assert_eq!(inputs(r#""a""#), texts(&["a"]));
         assert_eq!(inputs(r#"["a","\u00e9"]"#), texts(&["a", "é"]));
         assert_eq!(inputs("[]"), texts(&[]));
-        assert_eq!(inputs("[1,2]"), Ok(Inputs::Tokens(vec![vec![1, 2]])));
-        assert_eq!(inputs("[[1],[2,3],[]]"), Ok(Inputs::Tokens(vec![vec![1], vec![2, 3], vec![]])));
+        assert_eq!(inputs("[1,2]"), Ok(EmbeddingInputs::Tokens(vec![vec![1, 2]])));
+        assert_eq!(inputs("[[1],[2,3],[]]"), Ok(EmbeddingInputs::Tokens(vec![vec![1], vec![2, 3], vec![]])));
         for wrong in ["1", "{}", "[1,\"a\"]", "[\"a\",[1]]", "[[1],2]", "[-1]", "[1.5]", "[[[1]]]", "[4294967296]"] {
             assert_eq!(inputs(wrong), Err("invalid_type".to_owned()), "{wrong}");
         }

@@ -9,18 +9,18 @@ use crate::fault::Fault;
 use crate::limits;
 
 /// A value of a request and the path to it.
-pub(crate) struct Node<'a> {
+pub(crate) struct RequestValue<'a> {
     value: &'a Value,
     path: String,
 }
 
 /// An object of a request; remembers nothing but its path.
-pub(crate) struct Object<'a> {
+pub(crate) struct RequestObject<'a> {
     fields: &'a Map<String, Value>,
     path: String,
 }
 
-impl<'a> Node<'a> {
+impl<'a> RequestValue<'a> {
     pub(crate) fn root(value: &'a Value) -> Self {
         Self { value, path: String::new() }
     }
@@ -59,20 +59,22 @@ impl<'a> Node<'a> {
         Fault::invalid("invalid_value", &self.path, format!("Invalid value for '{}': expected {expected}.", self.path))
     }
 
-    pub(crate) fn object(&self) -> Result<Object<'a>, Fault> {
+    pub(crate) fn object(&self) -> Result<RequestObject<'a>, Fault> {
         match self.value {
-            Value::Object(fields) => Ok(Object { fields, path: self.path.clone() }),
+            Value::Object(fields) => Ok(RequestObject { fields, path: self.path.clone() }),
             _ => Err(self.wrong_type("an object")),
         }
     }
 
     /// The entries of an array, up to a limit.
-    pub(crate) fn array(&self, most: usize) -> Result<Vec<Node<'a>>, Fault> {
+    pub(crate) fn array(&self, most: usize) -> Result<Vec<RequestValue<'a>>, Fault> {
         match self.value {
             Value::Array(values) if values.len() > most => Err(self.too_many(values.len(), most)),
-            Value::Array(values) => {
-                Ok(values.iter().enumerate().map(|(index, value)| Node { value, path: format!("{}[{index}]", self.path) }).collect())
-            }
+            Value::Array(values) => Ok(values
+                .iter()
+                .enumerate()
+                .map(|(index, value)| RequestValue { value, path: format!("{}[{index}]", self.path) })
+                .collect()),
             _ => Err(self.wrong_type("an array")),
         }
     }
@@ -168,19 +170,19 @@ fn is_within(value: &Value, left: &mut usize, depth: usize) -> bool {
     }
 }
 
-impl<'a> Object<'a> {
+impl<'a> RequestObject<'a> {
     /// The field's path from the root of the body.
     pub(crate) fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
     /// The field, unless it is absent or null.
-    pub(crate) fn get(&self, name: &str) -> Option<Node<'a>> {
+    pub(crate) fn get(&self, name: &str) -> Option<RequestValue<'a>> {
         let value = self.fields.get(name)?;
-        if value.is_null() { None } else { Some(Node { value, path: self.path_of(name) }) }
+        if value.is_null() { None } else { Some(RequestValue { value, path: self.path_of(name) }) }
     }
 
-    pub(crate) fn require(&self, name: &str) -> Result<Node<'a>, Fault> {
+    pub(crate) fn require(&self, name: &str) -> Result<RequestValue<'a>, Fault> {
         self.get(name).ok_or_else(|| {
             let path = self.path_of(name);
             Fault::invalid("missing_required_parameter", &path, format!("Missing required parameter: '{path}'."))
@@ -188,16 +190,16 @@ impl<'a> Object<'a> {
     }
 
     /// Reads an optional field.
-    pub(crate) fn read<T>(&self, name: &str, read: impl FnOnce(&Node<'a>) -> Result<T, Fault>) -> Result<Option<T>, Fault> {
+    pub(crate) fn read<T>(&self, name: &str, read: impl FnOnce(&RequestValue<'a>) -> Result<T, Fault>) -> Result<Option<T>, Fault> {
         self.get(name).as_ref().map(read).transpose()
     }
 
     pub(crate) fn boolean(&self, name: &str) -> Result<Option<bool>, Fault> {
-        self.read(name, Node::boolean)
+        self.read(name, RequestValue::boolean)
     }
 
     pub(crate) fn string(&self, name: &str) -> Result<Option<String>, Fault> {
-        self.read(name, Node::string)
+        self.read(name, RequestValue::string)
     }
 
     /// The fields that `known` does not name, as they came, nulls left out.

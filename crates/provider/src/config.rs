@@ -69,7 +69,7 @@ pub struct UpstreamConfig {
     /// Timeouts of its calls.
     pub timeouts: Timeouts,
     /// Proxy, certificates and headers.
-    pub connection: Connection,
+    pub connection: ConnectionConfig,
     /// Deviations from what its preset implies.
     pub compat: Compat,
 }
@@ -151,7 +151,7 @@ impl UpstreamConfig {
             queue_timeout: Duration::from_secs(30),
             models: Vec::new(),
             timeouts: Timeouts::default(),
-            connection: Connection::default(),
+            connection: ConnectionConfig::default(),
             compat: Compat::default(),
         }
     }
@@ -194,7 +194,7 @@ pub enum Strategy {
 
 /// How to connect to an upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Connection {
+pub struct ConnectionConfig {
     /// The proxy to use.
     pub proxy: ProxyConfig,
     /// Additional trusted CA certificates (PEM).
@@ -243,7 +243,7 @@ pub struct TargetConfig {
 
 /// Unusable upstream settings.
 #[derive(Debug, thiserror::Error)]
-pub enum BuildError {
+pub enum UpstreamConfigError {
     /// The base URL is invalid.
     #[error("the base_url of the upstream '{upstream}' cannot be used: {reason}")]
     Address {

@@ -13,7 +13,7 @@ mod tools;
 pub mod upstream;
 mod wire;
 
-pub use config::{BuildError, Config};
+pub use config::{Config, UpstreamConfigError};
 pub use live::LiveRoutes;
 pub use route::Routes;
 
@@ -21,7 +21,7 @@ pub use route::Routes;
 ///
 /// # Errors
 /// The first upstream with unusable settings.
-pub fn build(config: &Config) -> Result<Routes, BuildError> {
+pub fn build(config: &Config) -> Result<Routes, UpstreamConfigError> {
     Routes::new(config)
 }
 
@@ -30,7 +30,7 @@ pub fn build(config: &Config) -> Result<Routes, BuildError> {
 pub fn read_pieces<'a>(
     wire: config::WireKind,
     pieces: impl IntoIterator<Item = &'a [u8]>,
-    mut hear: impl FnMut(Result<engine::provider::event::Word, engine::provider::failure::Failure>),
+    mut hear: impl FnMut(Result<engine::provider::event::ModelEvent, engine::provider::failure::ProviderFailure>),
 ) {
     let mut config = config::UpstreamConfig::new("measured", config::Preset::Compatible, "http://127.0.0.1/v1");
     config.wire = wire;
@@ -38,10 +38,10 @@ pub fn read_pieces<'a>(
         .reader(wire::fault::Callee { name: "measured".into(), ..wire::fault::Callee::default() }, tools::Lifter::default());
     for piece in pieces {
         reader.push(piece);
-        std::iter::from_fn(|| reader.next_word()).for_each(&mut hear);
+        std::iter::from_fn(|| reader.next_event()).for_each(&mut hear);
     }
     reader.finish();
-    std::iter::from_fn(|| reader.next_word()).for_each(hear);
+    std::iter::from_fn(|| reader.next_event()).for_each(hear);
 }
 
 /// The request body that `wire` builds for a conversation. For benchmarks and fuzzing.

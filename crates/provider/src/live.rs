@@ -4,11 +4,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use engine::provider::models::{ModelListing, Models};
 use engine::provider::route::Route;
-use engine::upstreams::State;
+use engine::upstreams::UpstreamState;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::config::{BuildError, Config};
+use crate::config::{Config, UpstreamConfigError};
 use crate::route::Routes;
 
 /// The current upstreams.
@@ -26,7 +26,7 @@ impl LiveRoutes {
     ///
     /// # Errors
     /// The first upstream or route with unusable settings.
-    pub fn reload(&self, config: &Config) -> Result<(), BuildError> {
+    pub fn reload(&self, config: &Config) -> Result<(), UpstreamConfigError> {
         let routes = self.now().replaced(config)?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(routes);
         Ok(())
@@ -47,7 +47,7 @@ impl Models for LiveRoutes {
         async move { routes.list().await }.boxed()
     }
 
-    fn upstreams(&self) -> Vec<State> {
+    fn upstreams(&self) -> Vec<UpstreamState> {
         self.now().upstreams()
     }
 }

@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use engine::provider::Provider;
 use engine::provider::models::{ModelListing, Models};
-use engine::provider::route::{Leg, Retries, Route, Timeouts};
-use engine::upstreams::State;
+use engine::provider::route::{Retries, Route, RouteTarget, Timeouts};
+use engine::upstreams::UpstreamState;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use protocol::on_leave::OnLeave;
 
-use crate::config::{BuildError, Config, RouteConfig, Strategy, UpstreamConfig};
+use crate::config::{Config, RouteConfig, Strategy, UpstreamConfig, UpstreamConfigError};
 use crate::demo::{self, Demo};
 use crate::upstream::Upstream;
-use crate::upstream::choice::{Candidate, choose};
+use crate::upstream::choice::{WeightedCandidate, choose};
 
 /// All upstreams, in the order of the configuration, and the routes to them.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Routes {
     ///
     /// # Errors
     /// The first one with unusable settings.
-    pub fn new(config: &Config) -> Result<Self, BuildError> {
+    pub fn new(config: &Config) -> Result<Self, UpstreamConfigError> {
         Self::after(config, &[])
     }
 
@@ -67,15 +67,15 @@ impl Routes {
     ///
     /// # Errors
     /// The first one with unusable settings.
-    pub(crate) fn replaced(&self, config: &Config) -> Result<Self, BuildError> {
+    pub(crate) fn replaced(&self, config: &Config) -> Result<Self, UpstreamConfigError> {
         let routes = Self::after(config, &self.upstreams)?;
         for listed in &routes.upstreams {
-            listed.upstream.forgive();
+            listed.upstream.reset_backoff();
         }
         Ok(routes)
     }
 
-    fn after(config: &Config, before: &[Arc<Listed>]) -> Result<Self, BuildError> {
+    fn after(config: &Config, before: &[Arc<Listed>]) -> Result<Self, UpstreamConfigError> {
         let demo = config.demo.enabled.then(|| Arc::new(Demo::new(config.demo.tokens_per_second)));
         let listed = |config: &UpstreamConfig| match before.iter().find(|listed| listed.config == *config) {
             Some(same) => Ok(Arc::clone(same)),
@@ -110,13 +110,13 @@ impl Routes {
 
 impl Models for Routes {
     fn route(&self, model: &str) -> Option<Route> {
-        let route = |legs: Arc<[Leg]>, on_leave, is_listed| Route { legs, retries: self.retries, on_leave, is_listed };
+        let route = |targets: Arc<[RouteTarget]>, on_leave, is_listed| Route { targets, retries: self.retries, on_leave, is_listed };
         if let Some(several) = self.several.get(model) {
-            return Some(route(several.legs(model), several.on_leave, true));
+            return Some(route(several.targets(model), several.on_leave, true));
         }
         if let Some(demo) = self.demo.as_ref().filter(|_| model == demo::MODEL) {
             let provider = Arc::clone(demo) as Arc<dyn Provider>;
-            let leg = Leg { upstream: demo::MODEL.into(), provider, model: None, timeouts: Timeouts::default() };
+            let leg = RouteTarget { upstream: demo::MODEL.into(), provider, model: None, timeouts: Timeouts::default() };
             return Some(route(Arc::new([leg]), None, true));
         }
         let listed = self.serving(model)?;
@@ -137,20 +137,20 @@ impl Models for Routes {
         .boxed()
     }
 
-    fn upstreams(&self) -> Vec<State> {
+    fn upstreams(&self) -> Vec<UpstreamState> {
         self.upstreams.iter().map(|listed| listed.upstream.state()).collect()
     }
 }
 
 impl Listed {
-    fn new(config: &UpstreamConfig) -> Result<Arc<Self>, BuildError> {
+    fn new(config: &UpstreamConfig) -> Result<Arc<Self>, UpstreamConfigError> {
         let (name, upstream) = (config.name.as_str().into(), Arc::new(Upstream::new(config)?));
         Ok(Arc::new(Self { name, upstream, config: config.clone() }))
     }
 
-    fn leg(&self, model: Option<Arc<str>>) -> Leg {
+    fn leg(&self, model: Option<Arc<str>>) -> RouteTarget {
         let provider = Arc::clone(&self.upstream) as Arc<dyn Provider>;
-        Leg { upstream: Arc::clone(&self.name), provider, model, timeouts: self.config.timeouts }
+        RouteTarget { upstream: Arc::clone(&self.name), provider, model, timeouts: self.config.timeouts }
     }
 
     /// The configured names, or the upstream's own list.
@@ -164,8 +164,8 @@ impl Listed {
 }
 
 impl Several {
-    fn new(config: &RouteConfig, upstreams: &[Arc<Listed>]) -> Result<Self, BuildError> {
-        let unknown = |upstream: &str| BuildError::Route { model: config.model.clone(), upstream: upstream.to_owned() };
+    fn new(config: &RouteConfig, upstreams: &[Arc<Listed>]) -> Result<Self, UpstreamConfigError> {
+        let unknown = |upstream: &str| UpstreamConfigError::Route { model: config.model.clone(), upstream: upstream.to_owned() };
         let targets = config.upstreams.iter().map(|target| {
             let listed = upstreams.iter().find(|listed| *listed.name == *target.upstream).ok_or_else(|| unknown(&target.upstream))?;
             let model = target.model.as_deref().map(Arc::from);
@@ -179,10 +179,10 @@ impl Several {
     }
 
     /// The target that the strategy picks, then the others in order. Targets that are unavailable come last.
-    fn legs(&self, model: &str) -> Arc<[Leg]> {
+    fn targets(&self, model: &str) -> Arc<[RouteTarget]> {
         let is_ready = |target: &Target| target.listed.upstream.is_ready(target.model.as_deref().unwrap_or(model));
         let (mut ready, mut rest): (Vec<usize>, Vec<usize>) = (0..self.targets.len()).partition(|index| is_ready(&self.targets[*index]));
-        let candidates: Vec<Candidate> = ready.iter().map(|index| self.targets[*index].candidate(*index)).collect();
+        let candidates: Vec<WeightedCandidate> = ready.iter().map(|index| self.targets[*index].candidate(*index)).collect();
         if let Some(first) = choose(self.strategy, &candidates, fastrand::f64) {
             self.keep_pace(first, &rest);
             ready.retain(|index| *index != first);
@@ -207,9 +207,9 @@ impl Several {
 }
 
 impl Target {
-    fn candidate(&self, index: usize) -> Candidate {
+    fn candidate(&self, index: usize) -> WeightedCandidate {
         let (running, served) = (self.listed.upstream.running(), self.served.load(Ordering::Relaxed));
-        Candidate { index, weight: self.weight, running, served }
+        WeightedCandidate { index, weight: self.weight, running, served }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::provider::call::Call;
+use engine::provider::call::UpstreamCall;
 use engine::provider::request::ModelRequest;
 use protocol::dialect::chat_completions;
 use protocol::extra::Extra;
@@ -19,7 +19,7 @@ pub(crate) fn create() -> Create {
 }
 
 pub(crate) fn request(create: Create, context: Vec<Item>) -> ModelRequest {
-    ModelRequest { create: Arc::new(create), model: None, context: context.into(), call: Call::default() }
+    ModelRequest { create: Arc::new(create), model: None, context: context.into(), call: UpstreamCall::default() }
 }
 
 pub(crate) fn message(role: Role, content: Vec<Part>) -> Item {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::provider::Provider;
-use engine::provider::call::Call;
-use engine::provider::event::{Finish, Word, Words};
-use engine::provider::failure::Failure;
+use engine::provider::call::UpstreamCall;
+use engine::provider::event::{Finish, ModelEvent, ModelStream};
+use engine::provider::failure::ProviderFailure;
 use engine::provider::models::Models;
 use engine::provider::request::ModelRequest;
 use engine::provider::route::Timeouts;
@@ -42,19 +42,19 @@ fn request() -> ModelRequest {
         create: Arc::new(read_create(&body).unwrap().create),
         context: vec![serde_json::from_value(item).unwrap()].into(),
         model: None,
-        call: Call::default(),
+        call: UpstreamCall::default(),
     }
 }
 
-async fn ask(upstream: &Upstream) -> Result<Words, Failure> {
+async fn ask(upstream: &Upstream) -> Result<ModelStream, ProviderFailure> {
     Asked::new(&config(&upstream.base_url())).unwrap().ask(request()).await
 }
 
-async fn play(script: Script) -> Vec<Result<Word, Failure>> {
+async fn play(script: Script) -> Vec<Result<ModelEvent, ProviderFailure>> {
     let upstream = Upstream::start().await.unwrap();
     upstream.script(script);
     let words: Vec<_> = ask(&upstream).await.unwrap().collect().await;
-    words.into_iter().filter(|word| *word != Ok(Word::KeepAlive)).collect()
+    words.into_iter().filter(|word| *word != Ok(ModelEvent::KeepAlive)).collect()
 }
 
 async fn refusal(script: Script) -> Fault {
@@ -63,8 +63,8 @@ async fn refusal(script: Script) -> Fault {
     ask(&upstream).await.err().unwrap().fault
 }
 
-fn text(words: &[Result<Word, Failure>]) -> String {
-    words.iter().filter_map(|word| if let Ok(Word::Text { text, .. }) = word { Some(text.as_str()) } else { None }).collect()
+fn text(words: &[Result<ModelEvent, ProviderFailure>]) -> String {
+    words.iter().filter_map(|word| if let Ok(ModelEvent::Text { text, .. }) = word { Some(text.as_str()) } else { None }).collect()
 }
 
 #[tokio::test]
@@ -72,8 +72,8 @@ async fn an_answer_comes_as_words_and_the_request_says_what_it_must() {
     let upstream = Upstream::start().await.unwrap();
     let words: Vec<_> = ask(&upstream).await.unwrap().collect().await;
     assert_eq!(text(&words), "Hello, world!");
-    assert!(words.contains(&Ok(Word::Finish(Finish::Stop))));
-    assert!(words.iter().any(|word| matches!(word, Ok(Word::Usage(usage)) if usage.input_tokens == 9 && usage.output_tokens == 4)));
+    assert!(words.contains(&Ok(ModelEvent::Finish(Finish::Stop))));
+    assert!(words.iter().any(|word| matches!(word, Ok(ModelEvent::Usage(usage)) if usage.input_tokens == 9 && usage.output_tokens == 4)));
     let recorded = upstream.requests().remove(0);
     assert_eq!((recorded.method.as_str(), recorded.path.as_str()), ("POST", "/v1/chat/completions"));
     let header = |name: &str| recorded.headers.get(name).map(ToString::to_string);
@@ -159,7 +159,7 @@ async fn an_end_without_a_reason_is_left_to_the_reader() {
 async fn an_answer_that_is_no_stream_is_read() {
     let body = json!({ "object": "chat.completion", "choices": [{ "message": { "content": "Hi" }, "finish_reason": "stop" }] });
     let words = play(Script::status(200, &[("content-type", "application/json")], body.to_string())).await;
-    assert_eq!((text(&words).as_str(), words.last()), ("Hi", Some(&Ok(Word::Finish(Finish::Stop)))));
+    assert_eq!((text(&words).as_str(), words.last()), ("Hi", Some(&Ok(ModelEvent::Finish(Finish::Stop)))));
 }
 
 #[tokio::test]

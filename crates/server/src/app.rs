@@ -4,17 +4,17 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use engine::Engine;
-use engine::keys::Keys;
+use engine::keys::KeyStore;
 use engine::tasks::Tasks;
 
-use crate::capture::Capture;
+use crate::capture::PortCapture;
 use crate::classic::Classic;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::grants::Grants;
 use crate::http::rates::Rates;
 use crate::listen::Connections;
-use crate::metrics::Metrics;
+use crate::metrics::ServerMetrics;
 use crate::tickets::Tickets;
 
 /// What the handlers share. A clone is one reference.
@@ -27,7 +27,7 @@ pub struct AppParts {
     /// Runs the responses.
     pub engine: Engine,
     /// Knows the callers.
-    pub keys: Arc<dyn Keys>,
+    pub keys: Arc<dyn KeyStore>,
     /// The settings.
     pub config: Arc<Config>,
     /// Counts the connections.
@@ -41,9 +41,9 @@ pub struct AppParts {
     /// What browsers send instead of keys.
     pub tickets: Arc<Tickets>,
     /// Captures packets while they are being viewed.
-    pub capture: Arc<Capture>,
+    pub capture: Arc<PortCapture>,
     /// Counts requests, streams and sockets.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Arc<ServerMetrics>,
     /// Runs sockets.
     pub tasks: Tasks,
     /// How far the shutdown has come.

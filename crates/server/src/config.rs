@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::network::Network;
+use crate::network::IpNetwork;
 
 /// The server's settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +18,7 @@ pub struct Config {
     /// Web origins (`scheme://host[:port]`) whose pages may use the API.
     pub origins: Vec<String>,
     /// Proxies that are trusted to name their clients.
-    pub trusted_proxies: Vec<Network>,
+    pub trusted_proxies: Vec<IpNetwork>,
     /// Whether they do so by the PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
     /// The largest request body, in bytes, once it is decoded.

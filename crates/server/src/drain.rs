@@ -61,7 +61,7 @@ impl Drain {
     }
 
     /// Resolves at the moment when one connection is to end if nothing runs on it. Each call has its own moment.
-    pub(crate) async fn farewell(self) {
+    pub(crate) async fn wait_to_close(self) {
         self.leaving().await;
         tokio::select! {
             () = sleep(self.share()) => {}
@@ -114,6 +114,6 @@ mod tests {
         drain.break_off();
         assert!(drain.is_leaving());
         drain.broken_off().await;
-        drain.farewell().await;
+        drain.wait_to_close().await;
     }
 }

@@ -12,15 +12,15 @@ use crate::transport::Failed;
 
 /// A fault as an HTTP response.
 #[derive(Debug)]
-pub(crate) struct Refused(pub(crate) Fault);
+pub(crate) struct FaultResponse(pub(crate) Fault);
 
-impl From<Fault> for Refused {
+impl From<Fault> for FaultResponse {
     fn from(fault: Fault) -> Self {
         Self(fault)
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for FaultResponse {
     fn into_response(self) -> Response {
         refused::<Responses>(&self.0)
     }
@@ -83,10 +83,10 @@ pub(crate) fn left() -> Fault {
 
 /// A method is not possible here.
 pub(crate) fn not_possible(message: String) -> Response {
-    Refused(Fault::new(FaultKind::InvalidRequest, "method_not_allowed", message).with_status(405)).into_response()
+    FaultResponse(Fault::new(FaultKind::InvalidRequest, "method_not_allowed", message).with_status(405)).into_response()
 }
 
 /// A handler panicked.
-pub(crate) fn panicked() -> Refused {
+pub(crate) fn panicked() -> FaultResponse {
     Fault::new(FaultKind::Server, "server_error", "Weir failed on this request; its log says more").into()
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use engine::keys::{Caller, Keys};
+use engine::keys::{Caller, KeyStore};
 use futures_util::task::AtomicWaker;
 use protocol::fault::{Fault, FaultKind};
 use tokio::time::{Instant, sleep_until};
@@ -41,13 +41,13 @@ struct Granted {
     number: u64,
     credential: Credential,
     flag: Arc<Flag>,
-    keys: Arc<dyn Keys>,
+    keys: Arc<dyn KeyStore>,
     tickets: Arc<Tickets>,
 }
 
 impl Grants {
     /// Ends what was opened by credentials that are not valid any more, and counts it.
-    pub(crate) fn sweep(&self, keys: &dyn Keys, tickets: &Tickets) -> usize {
+    pub(crate) fn sweep(&self, keys: &dyn KeyStore, tickets: &Tickets) -> usize {
         let mut known: HashMap<Credential, bool> = HashMap::new();
         let ended: Vec<Arc<Flag>> = {
             let open = self.open();
@@ -78,7 +78,7 @@ impl Grant {
     /// The grant is among the others before its credential is checked, so that no revocation falls in between.
     pub(crate) fn open(
         grants: &Arc<Grants>,
-        keys: &Arc<dyn Keys>,
+        keys: &Arc<dyn KeyStore>,
         tickets: &Arc<Tickets>,
         credential: Credential,
     ) -> Option<(Self, Caller)> {

@@ -9,12 +9,12 @@ use tokio::net::TcpListener;
 use crate::app::App;
 use crate::config::Config;
 use crate::http::{label, paths};
-use crate::listen::{self, Label, Listening, ServiceFactory, Tls};
+use crate::listen::{self, Label, Listening, ServiceFactory, TlsServer};
 use crate::router;
 
 /// The HTTP server under the settings in force. Cheap to clone.
 #[derive(Clone)]
-pub struct Live {
+pub struct LiveServer {
     shared: Arc<LiveParts>,
     listener: Listener,
 }
@@ -59,7 +59,7 @@ impl Current {
     }
 }
 
-impl Live {
+impl LiveServer {
     /// The server of `app`, with the settings in it.
     pub fn new(app: App) -> Self {
         app.classic.apply(app.config.classic.clone());
@@ -109,7 +109,7 @@ impl Live {
     }
 }
 
-impl ServiceFactory for Live {
+impl ServiceFactory for LiveServer {
     type Service = Router;
 
     fn config(&self) -> Arc<Config> {
@@ -131,7 +131,7 @@ impl ServiceFactory for Live {
 
 /// Serves `live` on `listener` until its drain says that the server is leaving. Then nothing new is accepted and idle connections close;
 /// running responses go on, as tasks.
-pub async fn serve(listener: TcpListener, live: Live, tls: Option<Arc<Tls>>) {
+pub async fn serve(listener: TcpListener, live: LiveServer, tls: Option<Arc<TlsServer>>) {
     let app = &live.shared.app;
     let listening = Listening { connections: Arc::clone(&app.connections), tasks: app.tasks.clone(), drain: app.drain.clone(), tls };
     listen::serve(listener, listening, live).await;

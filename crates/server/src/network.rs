@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// A block of addresses with a common prefix, in the notation of RFC 4632: `10.0.0.0/8`, `2001:db8::/32`, or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
+pub struct IpNetwork {
     /// As IPv6; an IPv4 address is mapped into it (RFC 4291 §2.5.5.2).
     address: u128,
     /// How many leading bits count, of 128.
@@ -20,7 +20,7 @@ pub struct Network {
 #[error("expected addresses or networks such as 127.0.0.1 or 10.0.0.0/8, got {0:?}")]
 pub struct ParseNetworkError(String);
 
-impl Network {
+impl IpNetwork {
     /// Whether an address is in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         (number(address) ^ self.address) & self.mask() == 0
@@ -38,7 +38,7 @@ fn number(address: IpAddr) -> u128 {
     }
 }
 
-impl FromStr for Network {
+impl FromStr for IpNetwork {
     type Err = ParseNetworkError;
 
     fn from_str(text: &str) -> Result<Self, ParseNetworkError> {
@@ -53,7 +53,7 @@ impl FromStr for Network {
     }
 }
 
-impl fmt::Display for Network {
+impl fmt::Display for IpNetwork {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = Ipv6Addr::from_bits(self.address);
         match address.to_ipv4_mapped() {
@@ -64,6 +64,6 @@ impl fmt::Display for Network {
 }
 
 /// Whether an address is a trusted proxy's.
-pub(crate) fn is_trusted(proxies: &[Network], address: IpAddr) -> bool {
+pub(crate) fn is_trusted(proxies: &[IpNetwork], address: IpAddr) -> bool {
     proxies.iter().any(|network| network.contains(address))
 }

@@ -7,11 +7,11 @@ use engine::memory::keys::MemoryKeys;
 use engine::memory::log::MemoryLog;
 use engine::memory::store::MemoryStore;
 use engine::provider::Provider;
-use engine::provider::event::{Finish, Word, Words};
-use engine::provider::failure::Failure;
+use engine::provider::event::{Finish, ModelEvent, ModelStream};
+use engine::provider::failure::ProviderFailure;
 use engine::provider::models::{ModelListing, Models};
 use engine::provider::request::ModelRequest;
-use engine::provider::route::{Leg, Retries, Route, Timeouts};
+use engine::provider::route::{Retries, Route, RouteTarget, Timeouts};
 use engine::tasks::Tasks;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -49,9 +49,9 @@ pub(crate) fn app(config: Config) -> App {
 struct Scripted;
 
 impl Provider for Scripted {
-    fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
-        let text = |text: &str| Ok(Word::Text { text: text.into(), logprobs: Vec::new() });
-        let end = [Ok(Word::Usage(Usage::new(UsageSource::Provider, 1, 2))), Ok(Word::Finish(Finish::Stop))];
+    fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
+        let text = |text: &str| Ok(ModelEvent::Text { text: text.into(), logprobs: Vec::new() });
+        let end = [Ok(ModelEvent::Usage(Usage::new(UsageSource::Provider, 1, 2))), Ok(ModelEvent::Finish(Finish::Stop))];
         std::future::ready(Ok(stream::iter([text("Hel"), text("lo")].into_iter().chain(end)).boxed())).boxed()
     }
 
@@ -62,8 +62,8 @@ impl Provider for Scripted {
 
 impl Models for Scripted {
     fn route(&self, _model: &str) -> Option<Route> {
-        let leg = Leg { upstream: "scripted".into(), provider: Arc::new(*self), model: None, timeouts: Timeouts::default() };
-        Some(Route { legs: Arc::new([leg]), retries: Retries::default(), on_leave: None, is_listed: true })
+        let leg = RouteTarget { upstream: "scripted".into(), provider: Arc::new(*self), model: None, timeouts: Timeouts::default() };
+        Some(Route { targets: Arc::new([leg]), retries: Retries::default(), on_leave: None, is_listed: true })
     }
 
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {

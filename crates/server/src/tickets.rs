@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use engine::keys::{Caller, Keys};
+use engine::keys::{Caller, KeyStore};
 use protocol::id::Owner;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use crate::credential::{Credential, SessionId};
 
 pub(crate) mod purpose;
 
-use purpose::{Opening, Purpose};
+use purpose::{Purpose, TicketTarget};
 
 /// How long a ticket may be used for the first time.
 pub(crate) const TICKET: Duration = Duration::from_secs(60);
@@ -100,19 +100,19 @@ impl Tickets {
     }
 
     /// Spends a ticket on what a request opens.
-    pub(crate) fn spend(&self, ticket: &str, opening: &Opening<'_>) -> Option<Credential> {
+    pub(crate) fn spend(&self, ticket: &str, opening: &TicketTarget<'_>) -> Option<Credential> {
         let hash = hash(ticket);
         let mut held = self.held();
         let found = held.tickets.get_mut(&hash).filter(|found| found.expires > Instant::now() && found.purpose.admits(opening))?;
         let credential = found.credential;
         match (&found.state, opening) {
-            (TicketState::Unused, Opening::Events { path, .. }) => {
+            (TicketState::Unused, TicketTarget::Events { path, .. }) => {
                 found.state = TicketState::Used((*path).to_owned());
                 found.expires = Instant::now() + RETURN;
             }
-            (TicketState::Unused, Opening::Socket { .. } | Opening::Stream { .. }) => drop(held.tickets.remove(&hash)),
-            (TicketState::Used(events), Opening::Events { path, is_return: true }) if events == path => {}
-            (TicketState::Used(_), Opening::Events { .. } | Opening::Socket { .. } | Opening::Stream { .. }) => return None,
+            (TicketState::Unused, TicketTarget::Socket { .. } | TicketTarget::Stream { .. }) => drop(held.tickets.remove(&hash)),
+            (TicketState::Used(events), TicketTarget::Events { path, is_return: true }) if events == path => {}
+            (TicketState::Used(_), TicketTarget::Events { .. } | TicketTarget::Socket { .. } | TicketTarget::Stream { .. }) => return None,
         }
         Some(credential)
     }
@@ -125,7 +125,7 @@ impl Tickets {
     }
 
     /// The caller that holds a credential; `None` where it is not valid any more.
-    pub(crate) fn holder(&self, credential: &Credential, keys: &dyn Keys) -> Option<Caller> {
+    pub(crate) fn holder(&self, credential: &Credential, keys: &dyn KeyStore) -> Option<Caller> {
         if credential.session.is_some_and(|session| !self.is_session(&session)) {
             return None;
         }
@@ -151,7 +151,7 @@ impl Tickets {
     }
 
     /// Removes what has expired, or stands for a key that is not valid any more.
-    pub(crate) fn sweep(&self, keys: &dyn Keys) {
+    pub(crate) fn sweep(&self, keys: &dyn KeyStore) {
         let now = Instant::now();
         let is_good = |credential: &Credential| match &credential.key {
             Some(key) => keys.holder(key).is_some(),

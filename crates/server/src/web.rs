@@ -16,8 +16,8 @@ use protocol::fault::{Fault, FaultKind};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use crate::app::App;
-use crate::error::Refused;
-use crate::http::extract::Path;
+use crate::error::FaultResponse;
+use crate::http::extract::PathParam;
 use crate::http::forwarded::Forwarded;
 use crate::pages;
 
@@ -52,7 +52,7 @@ pub(crate) async fn lab_without_slash() -> Redirect {
 }
 
 /// `GET /assets/…`. The pages have paths of their own, to which their references are relative.
-pub(crate) async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
+pub(crate) async fn asset(PathParam(path): PathParam<String>, headers: HeaderMap) -> Response {
     if content_type(&path) == Some(HTML) { no_such_asset() } else { file(&path, &headers) }
 }
 
@@ -65,7 +65,7 @@ fn file(path: &str, headers: &HeaderMap) -> Response {
 }
 
 fn no_such_asset() -> Response {
-    Refused(Fault::new(FaultKind::NotFound, "unknown_path", "There is no such asset.")).into_response()
+    FaultResponse(Fault::new(FaultKind::NotFound, "unknown_path", "There is no such asset.")).into_response()
 }
 
 fn answer(file: &EmbeddedFile, kind: &'static str, headers: &HeaderMap) -> Response {

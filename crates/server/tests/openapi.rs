@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-const ROUTER: &str = include_str!("../src/http/router.rs");
+const ROUTER: &str = include_str!("../src/router.rs");
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 

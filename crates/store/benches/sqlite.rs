@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::store::{Record, Removal, Store};
+use engine::store::{Removal, ResponseRecord, Store};
 use engine::tasks::Tasks;
 use protocol::event::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
@@ -78,7 +78,7 @@ async fn measure(path: &Path, durability: Durability, count: u64) -> Outcome {
     for round in 0..ROUNDS {
         let number = 10_000_000 + count + round;
         let (id, input, output, log) = (id(number), vec![message(number, "q")], vec![message(number, "a")], log(number));
-        let record = Record { input: vec![input[0].id().clone()], ..record(number) };
+        let record = ResponseRecord { input: vec![input[0].id().clone()], ..record(number) };
         let started = Instant::now();
         database.insert(record, input).await?;
         turns[0].push(started.elapsed());
@@ -165,7 +165,7 @@ async fn fill(path: &Path, count: u64) -> Outcome {
                 let input = vec![message(number, "q")];
                 // Conversations of ten turns.
                 let parent = (number % 10 > 0).then(|| message(number - 1, "a").id().clone());
-                let record = Record { parent, input: vec![input[0].id().clone()], ..record(number) };
+                let record = ResponseRecord { parent, input: vec![input[0].id().clone()], ..record(number) };
                 database.insert(record, input).await?;
                 database.put(&id(number), log(number)).await?;
                 database.finish(&id(number), vec![message(number, "a")], 1_000_000_000 + number / 3).await?;
@@ -179,8 +179,8 @@ async fn fill(path: &Path, count: u64) -> Outcome {
     Ok(())
 }
 
-fn record(number: u64) -> Record {
-    Record {
+fn record(number: u64) -> ResponseRecord {
+    ResponseRecord {
         id: id(number),
         owner: Owner::local(),
         parent: None,

@@ -55,8 +55,8 @@ pub enum DirectoryError {
 /// Makes sure that `path` is a directory that this process can write, and no other user. What is missing is made for this user
 /// alone (0700); what is there keeps its mode.
 pub fn prepare(path: &Path) -> Result<(), DirectoryError> {
-    if let Some(obstacle) = obstacle(path) {
-        return Err(DirectoryError::NotADirectory { path: obstacle });
+    if let Some(blocking_file) = blocking_file(path) {
+        return Err(DirectoryError::NotADirectory { path: blocking_file });
     }
     create(path).map_err(|source| explain(path, &nearest_existing(path), source))?;
     writable(path).map_err(|source| explain(path, path, source))?;
@@ -64,7 +64,7 @@ pub fn prepare(path: &Path) -> Result<(), DirectoryError> {
 }
 
 /// The first thing on the way to `path` that exists and is not a directory.
-fn obstacle(path: &Path) -> Option<PathBuf> {
+fn blocking_file(path: &Path) -> Option<PathBuf> {
     path.ancestors().find(|ancestor| fs::metadata(ancestor).is_ok_and(|metadata| !metadata.is_dir())).map(Path::to_path_buf)
 }
 
@@ -118,13 +118,13 @@ fn writable(path: &Path) -> io::Result<()> {
     fs::metadata(path).map(|_| ())
 }
 
-/// `obstacle` is the directory that refused: the one asked for, or the one it was to be made in.
-fn explain(path: &Path, obstacle: &Path, source: io::Error) -> DirectoryError {
+/// `blocking_file` is the directory that refused: the one asked for, or the one it was to be made in.
+fn explain(path: &Path, blocking_file: &Path, source: io::Error) -> DirectoryError {
     if source.kind() == io::ErrorKind::ReadOnlyFilesystem {
-        return DirectoryError::ReadOnly { path: obstacle.to_path_buf() };
+        return DirectoryError::ReadOnly { path: blocking_file.to_path_buf() };
     }
     if source.kind() == io::ErrorKind::PermissionDenied {
-        return DirectoryError::Forbidden { path: obstacle.to_path_buf() };
+        return DirectoryError::Forbidden { path: blocking_file.to_path_buf() };
     }
     DirectoryError::Other { path: path.to_path_buf(), source }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::log::{Life, Log, LogError, LogState};
+use engine::log::{Log, LogError, LogLifetime, LogState};
 use engine::tasks::Tasks;
 use engine::testing::log_laws::{self, entries, terminal};
 use futures_util::future::FutureExt;
@@ -13,7 +13,7 @@ use protocol::id::{ItemId, ResponseId};
 use weir_store::Durability;
 use weir_store::archive::Archive;
 use weir_store::journal::config::Config;
-use weir_store::journal::disk::{Directory, Disk};
+use weir_store::journal::disk::{Directory, SegmentDisk};
 use weir_store::journal::simulated::{Shelf, Simulated};
 use weir_store::journal::{Journal, JournalError};
 
@@ -21,7 +21,7 @@ type Tested = Result<(), Box<dyn std::error::Error>>;
 
 const DURABILITIES: [Durability; 3] = [Durability::Memory, Durability::Process, Durability::Disk];
 
-async fn open(disk: impl Disk, shelf: &Shelf, config: Config) -> Result<Journal, JournalError> {
+async fn open(disk: impl SegmentDisk, shelf: &Shelf, config: Config) -> Result<Journal, JournalError> {
     Journal::open(Arc::new(disk), Arc::new(shelf.clone()), config, Tasks::new()).await
 }
 
@@ -69,7 +69,7 @@ async fn the_laws_hold_where_writes_are_short() {
     for durability in DURABILITIES {
         let fresh = async || {
             let disk = Simulated::new(1);
-            disk.weather(|weather| weather.short = Some(7));
+            disk.faults(|faults| faults.short = Some(7));
             let config = Config { durability, segment_bytes: 2_000, tail_bytes: 300, ..Config::default() };
             open(disk, &Shelf::new(), config).await.expect("a journal")
         };
@@ -78,13 +78,13 @@ async fn the_laws_hold_where_writes_are_short() {
 }
 
 /// Breaks the disk, sees that readers are told and nothing is kept, mends it, and sees that it goes on without a restart.
-async fn break_and_mend(durability: Durability, break_it: impl Fn(&Simulated), mend: impl Fn(&Simulated)) -> Tested {
+async fn break_and_repair(durability: Durability, break_it: impl Fn(&Simulated), mend: impl Fn(&Simulated)) -> Tested {
     let (disk, shelf) = (Simulated::new(1), Shelf::new());
     let config = Config { durability, ..Config::default() };
     let journal = open(disk.clone(), &shelf, config).await?;
     let (one, two) = (id("one"), id("two"));
-    let mut first = journal.take(&one, Life::Kept)?;
-    let mut second = journal.take(&two, Life::Kept)?;
+    let mut first = journal.take(&one, LogLifetime::Kept)?;
+    let mut second = journal.take(&two, LogLifetime::Kept)?;
     first.append(&[text(0, "a")])?;
     second.append(&[text(0, "b")])?;
     journal.flush().await?;
@@ -97,7 +97,7 @@ async fn break_and_mend(durability: Durability, break_it: impl Fn(&Simulated), m
     assert_eq!(second.append(&[text(1, "d")]), Err(LogError::Unavailable));
     assert_eq!(second.next_position(), 1, "what is refused is not kept");
     assert_eq!(journal.open(&two).await?.progress().borrow().state, LogState::Failed);
-    assert_eq!(journal.take(&id("three"), Life::Kept).err(), Some(LogError::Unavailable));
+    assert_eq!(journal.take(&id("three"), LogLifetime::Kept).err(), Some(LogError::Unavailable));
     assert_eq!(journal.flush().await, Err(LogError::Unavailable));
     assert_eq!(read(&journal, &one).await?.len(), 1, "what is committed can be read");
     mend(&disk);
@@ -119,7 +119,7 @@ async fn break_and_mend(durability: Durability, break_it: impl Fn(&Simulated), m
 async fn a_full_disk_is_told_and_forgotten_when_there_is_room() -> Tested {
     for durability in [Durability::Process, Durability::Disk] {
         for room in [0, 1, 30, 100] {
-            break_and_mend(durability, |disk| disk.weather(|now| now.room = Some(room)), |disk| disk.weather(|now| now.room = None))
+            break_and_repair(durability, |disk| disk.faults(|now| now.room = Some(room)), |disk| disk.faults(|now| now.room = None))
                 .await?;
         }
     }
@@ -131,12 +131,12 @@ async fn an_error_of_the_device_is_told_and_forgotten_when_it_is_over() -> Teste
     for durability in [Durability::Process, Durability::Disk] {
         for cut_fails in [false, true] {
             let change = |disk: &Simulated, fails: bool| {
-                disk.weather(|now| {
+                disk.faults(|now| {
                     now.write_fails = fails;
                     now.cut_fails = fails && cut_fails;
                 });
             };
-            break_and_mend(durability, |disk| change(disk, true), |disk| change(disk, false)).await?;
+            break_and_repair(durability, |disk| change(disk, true), |disk| change(disk, false)).await?;
         }
     }
     Ok(())
@@ -144,14 +144,14 @@ async fn an_error_of_the_device_is_told_and_forgotten_when_it_is_over() -> Teste
 
 #[tokio::test]
 async fn a_sync_that_fails_is_never_just_tried_again() -> Tested {
-    let fail = |disk: &Simulated| disk.weather(|now| now.sync_fails = u32::MAX);
-    break_and_mend(Durability::Disk, fail, |disk| disk.weather(|now| now.sync_fails = 0)).await?;
+    let fail = |disk: &Simulated| disk.faults(|now| now.sync_fails = u32::MAX);
+    break_and_repair(Durability::Disk, fail, |disk| disk.faults(|now| now.sync_fails = 0)).await?;
     // One failure that nobody would notice: what it lost is written again, and survives.
     let (disk, shelf) = (Simulated::new(1), Shelf::new());
     let config = Config { durability: Durability::Disk, ..Config::default() };
     let journal = open(disk.clone(), &shelf, config).await?;
-    let mut writer = journal.take(&id("a"), Life::Kept)?;
-    disk.weather(|now| now.sync_fails = 1);
+    let mut writer = journal.take(&id("a"), LogLifetime::Kept)?;
+    disk.faults(|now| now.sync_fails = 1);
     writer.append(&[text(0, "a")])?;
     let mut seen = journal.open(&id("a")).await?.progress();
     seen.wait_for(|progress| progress.committed == 1).await?;
@@ -166,15 +166,15 @@ async fn a_slow_sync_holds_up_nobody_who_appends() -> Tested {
     let (disk, shelf) = (Simulated::new(1), Shelf::new());
     let config = Config { durability: Durability::Disk, backlog_bytes: 2_000, ..Config::default() };
     let journal = open(disk.clone(), &shelf, config).await?;
-    let mut writer = journal.take(&id("a"), Life::Kept)?;
-    disk.weather(|now| now.sync_hangs = true);
+    let mut writer = journal.take(&id("a"), LogLifetime::Kept)?;
+    disk.faults(|now| now.sync_hangs = true);
     for position in 0..100 {
         writer.append(&[text(position, "word")])?;
     }
     let backlog = writer.backlog().ok_or("a backlog")?;
     let mut seen = journal.open(&id("a")).await?.progress();
     assert_eq!(seen.borrow().committed, 0, "nobody sees what is not safe");
-    disk.weather(|now| now.sync_hangs = false);
+    disk.faults(|now| now.sync_hangs = false);
     seen.wait_for(|progress| progress.committed == 100).await?;
     backlog.await;
     assert!(disk.syncs() < 10, "many appends share a sync: {}", disk.syncs());
@@ -185,12 +185,12 @@ async fn a_slow_sync_holds_up_nobody_who_appends() -> Tested {
 async fn what_cannot_be_read_is_an_error_and_not_the_end() -> Tested {
     let (disk, shelf) = (Simulated::new(1), Shelf::new());
     let journal = open(disk.clone(), &shelf, Config { tail_bytes: 0, ..Config::default() }).await?;
-    let mut writer = journal.take(&id("a"), Life::Kept)?;
+    let mut writer = journal.take(&id("a"), LogLifetime::Kept)?;
     writer.append(&entries(0, 3))?;
     journal.flush().await?;
-    disk.weather(|now| now.read_fails = true);
+    disk.faults(|now| now.read_fails = true);
     assert_eq!(read(&journal, &id("a")).await, Err(LogError::Unavailable));
-    disk.weather(|now| now.read_fails = false);
+    disk.faults(|now| now.read_fails = false);
     assert_eq!(read(&journal, &id("a")).await, Ok(entries(0, 3)));
     Ok(())
 }
@@ -202,11 +202,11 @@ async fn a_restart_finds_what_ran_and_moves_what_had_ended() -> Tested {
     let config = Config { tail_bytes: 0, ..Config::default() };
     let journal = open(Directory::open(root.path())?, &shelf, config).await?;
     shelf.set_broken(true);
-    let mut running = journal.take(&id("running"), Life::Kept)?;
+    let mut running = journal.take(&id("running"), LogLifetime::Kept)?;
     running.append(&entries(0, 50))?;
-    let mut ended = journal.take(&id("ended"), Life::Kept)?;
+    let mut ended = journal.take(&id("ended"), LogLifetime::Kept)?;
     ended.append(&[entries(0, 5), vec![terminal(5)]].concat())?;
-    let mut fleeting = journal.take(&id("fleeting"), Life::Ephemeral)?;
+    let mut fleeting = journal.take(&id("fleeting"), LogLifetime::Ephemeral)?;
     fleeting.append(&entries(0, 1))?;
     assert!(matches!(open(Directory::open(root.path())?, &shelf, config).await, Err(JournalError::InUse { .. })));
     let bytes = journal.bytes();
@@ -215,7 +215,7 @@ async fn a_restart_finds_what_ran_and_moves_what_had_ended() -> Tested {
     let journal = open(Directory::open(root.path())?, &shelf, config).await?;
     assert_eq!(journal.left_behind(), [id("ended"), id("running")]);
     assert!(journal.bytes() > 0 && journal.bytes() < bytes);
-    let mut writer = journal.take(&id("running"), Life::Kept)?;
+    let mut writer = journal.take(&id("running"), LogLifetime::Kept)?;
     assert_eq!(writer.next_position(), 50);
     assert_eq!(read(&journal, &id("running")).await?, entries(0, 50));
     writer.append(&[terminal(50)])?;
@@ -231,7 +231,7 @@ async fn a_restart_finds_what_ran_and_moves_what_had_ended() -> Tested {
 async fn a_copy_without_its_tail_gives_way_to_the_archive() -> Tested {
     let (disk, shelf) = (Simulated::new(1), Shelf::new());
     let journal = open(disk.clone(), &shelf, Config::default()).await?;
-    journal.take(&id("a"), Life::Kept)?.append(&entries(0, 3))?;
+    journal.take(&id("a"), LogLifetime::Kept)?.append(&entries(0, 3))?;
     journal.flush().await?;
     drop(journal);
     // The database has all of it; the power went before the journal had the rest.
@@ -247,7 +247,7 @@ async fn a_copy_without_its_tail_gives_way_to_the_archive() -> Tested {
 async fn a_reader_does_not_notice_that_its_log_moves() -> Tested {
     let shelf = Shelf::new();
     let journal = open(Simulated::new(1), &shelf, Config { tail_bytes: 100, ..Config::default() }).await?;
-    let mut writer = journal.take(&id("a"), Life::Kept)?;
+    let mut writer = journal.take(&id("a"), LogLifetime::Kept)?;
     writer.append(&entries(0, 10))?;
     journal.flush().await?;
     let reader = journal.open(&id("a")).await?;
@@ -284,9 +284,9 @@ async fn deletion_leaves_no_byte_of_the_text() -> Tested {
             let shelf = Shelf::new();
             let config = Config { durability, segment_bytes, ..Config::default() };
             let journal = open(Directory::open(root.path())?, &shelf, config).await?;
-            let mut others = journal.take(&id("others"), Life::Kept)?;
+            let mut others = journal.take(&id("others"), LogLifetime::Kept)?;
             for name in ["running", "archived"] {
-                let mut writer = journal.take(&id(name), Life::Kept)?;
+                let mut writer = journal.take(&id(name), LogLifetime::Kept)?;
                 for position in 0..20 {
                     writer.append(&[text(position, "MARKER")])?;
                     others.append(&[text(others.next_position(), "stays")])?;
@@ -317,7 +317,7 @@ async fn deletion_leaves_no_byte_of_the_text() -> Tested {
 async fn a_file_that_is_taken_away_is_written_again() -> Tested {
     let (root, shelf) = (tempfile::tempdir()?, Shelf::new());
     let journal = open(Directory::open(root.path())?, &shelf, Config::default()).await?;
-    let mut writer = journal.take(&id("a"), Life::Kept)?;
+    let mut writer = journal.take(&id("a"), LogLifetime::Kept)?;
     for position in 0..40 {
         writer.append(&[text(position, "before")])?;
     }
@@ -344,11 +344,11 @@ async fn segments_go_when_nothing_runs_and_one_long_answer_does_not_keep_them() 
     let (disk, shelf) = (Simulated::new(1), Shelf::new());
     let config = Config { segment_bytes: 2_000, closed_segments: 2, ..Config::default() };
     let journal = open(disk.clone(), &shelf, config).await?;
-    let mut long = journal.take(&id("long"), Life::Kept)?;
+    let mut long = journal.take(&id("long"), LogLifetime::Kept)?;
     let mut many = 0;
     for round in 0..40 {
         long.append(&[text(round, "a word now and then")])?;
-        let mut writer = journal.take(&id(&round.to_string()), Life::Kept)?;
+        let mut writer = journal.take(&id(&round.to_string()), LogLifetime::Kept)?;
         writer.append(&entries(0, 5))?;
         writer.append(&[terminal(5)])?;
         journal.flush().await?;
@@ -380,7 +380,7 @@ async fn a_thousand_logs_at_once() -> Tested {
             let journal = Arc::clone(&journal);
             async move {
                 let id = id(&number.to_string());
-                let mut writer = journal.take(&id, Life::Kept).expect("a log");
+                let mut writer = journal.take(&id, LogLifetime::Kept).expect("a log");
                 let reader = journal.open(&id).await.expect("a reader");
                 let mut seen = reader.progress();
                 for position in 0..20 {
@@ -411,8 +411,8 @@ async fn a_shutdown_does_not_wait_for_a_disk_that_is_full() -> Tested {
     let tasks = Tasks::new();
     let config = Config::default();
     let journal = Journal::open(Arc::new(disk.clone()), Arc::new(Shelf::new()), config, tasks.clone()).await?;
-    disk.weather(|now| now.room = Some(0));
-    journal.take(&id("a"), Life::Kept)?.append(&entries(0, 1))?;
+    disk.faults(|now| now.room = Some(0));
+    journal.take(&id("a"), LogLifetime::Kept)?.append(&entries(0, 1))?;
     assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
     drop(journal);
     Ok(())

@@ -7,7 +7,7 @@ use std::path::Path;
 use bytes::Bytes;
 use engine::log::LogError;
 use engine::memory::store::MemoryStore;
-use engine::store::{Claim, Claimed, ConversationHead, Found, Most, Record, Removal, Store, StoreError};
+use engine::store::{Claimed, ConversationHead, IdempotencyClaim, Most, RecordLookup, Removal, ResponseRecord, Store, StoreError};
 use engine::tasks::Tasks;
 use protocol::event::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
@@ -49,8 +49,8 @@ async fn it_does_what_the_store_in_memory_does() -> Outcome {
                 0..=3 => {
                     let parent = (random.below(4) > 0).then(|| random.of(&heads)).flatten().and_then(|(_, head)| head);
                     let input: Vec<Item> = (0..random.below(3)).map(|index| message(&format!("in{step}x{index}"), "question")).collect();
-                    let made = Record { parent: parent.clone(), ..record(&format!("r{step}"), &input) };
-                    let made = Record { head: made.head.clone().or(parent), ..made };
+                    let made = ResponseRecord { parent: parent.clone(), ..record(&format!("r{step}"), &input) };
+                    let made = ResponseRecord { head: made.head.clone().or(parent), ..made };
                     items.extend(made.input.iter().cloned());
                     ids.push(made.id.clone());
                     assert_eq!(database.insert(made.clone(), input.clone()).await, reference.insert(made.clone(), input).await);
@@ -63,13 +63,13 @@ async fn it_does_what_the_store_in_memory_does() -> Outcome {
                             database.finish(&made.id, output.clone(), ended_at).await,
                             reference.finish(&made.id, output, ended_at).await
                         );
-                        if let Found::Record(record) = reference.find(&made.id).await? {
+                        if let RecordLookup::Record(record) = reference.find(&made.id).await? {
                             heads.push((record.id, record.head));
                         }
                     }
                 }
                 4..=5 => {
-                    let claim = Claim { owner: alice(), key: format!("key{}", random.below(3)), request: [random.byte(2); 32] };
+                    let claim = IdempotencyClaim { owner: alice(), key: format!("key{}", random.below(3)), request: [random.byte(2); 32] };
                     // An answer has one key.
                     let Some(id) = random.of(&ids).filter(|id| keyed.insert(id.clone())) else { continue };
                     assert_eq!(database.claim(claim.clone(), &id).await, reference.claim(claim, &id).await, "seed {seed}, step {step}");
@@ -93,7 +93,7 @@ async fn it_does_what_the_store_in_memory_does() -> Outcome {
             assert_eq!(database.path(id, Most::ALL).await, reference.path(id, Most::ALL).await, "{what}");
         }
         assert_eq!(database.oldest_ended(None, 1_000).await, reference.oldest_ended(None, 1_000).await, "{what}");
-        let sorted = |mut records: Vec<Record>| {
+        let sorted = |mut records: Vec<ResponseRecord>| {
             records.sort_by(|one, other| one.id.cmp(&other.id));
             records
         };
@@ -162,7 +162,7 @@ async fn everything_is_there_after_a_start() -> Outcome {
     let database = open(directory.path())?;
     fill(&database, 5).await?;
     database.insert(record("running", &[]), Vec::new()).await?;
-    let fleeting = Record { store: false, readable: false, ..record("fleeting", &[]) };
+    let fleeting = ResponseRecord { store: false, readable: false, ..record("fleeting", &[]) };
     database.insert(fleeting, Vec::new()).await?;
     let before = (database.figures().item_bytes, database.figures().log_bytes, database.oldest_ended(None, 9).await?);
 
@@ -182,8 +182,12 @@ async fn everything_is_there_after_a_start() -> Outcome {
         assert_eq!(after, before);
         let unfinished = database.unfinished().await?;
         assert_eq!(unfinished.iter().map(|record| record.id.as_str()).collect::<Vec<_>>(), ["resp_running"]);
-        assert_eq!(Store::find(&database, &id("fleeting")).await, Ok(Found::Missing), "what is not to be kept never reached the disk");
-        let claim = Claim { owner: alice(), key: "key 3".into(), request: [3; 32] };
+        assert_eq!(
+            Store::find(&database, &id("fleeting")).await,
+            Ok(RecordLookup::Missing),
+            "what is not to be kept never reached the disk"
+        );
+        let claim = IdempotencyClaim { owner: alice(), key: "key 3".into(), request: [3; 32] };
         assert_eq!(database.claimed(&claim).await, Ok(Claimed::Same(id("3"))));
         assert_eq!(database.head(&alice(), "uid 4").await, Ok(Some(ConversationHead { response: id("4"), used_at: 4 })));
         assert_eq!(Archive::read(&database, &id("4"), 0, usize::MAX).await, Ok(log(40)));
@@ -206,7 +210,7 @@ async fn deleted_text_leaves_the_files() -> Outcome {
         entries.push(entry(50, "response.completed", marker));
         database.put(&id("secret"), entries).await?;
         // Another goes on from it, so that its items keep their places.
-        let next = Record { parent: Some(ItemId::new("msg_made")), head: Some(ItemId::new("msg_made")), ..record("next", &[]) };
+        let next = ResponseRecord { parent: Some(ItemId::new("msg_made")), head: Some(ItemId::new("msg_made")), ..record("next", &[]) };
         database.insert(next, Vec::new()).await?;
         assert!(in_files(directory.path(), marker)?, "the marker can be found at all");
 
@@ -317,7 +321,7 @@ async fn a_vanished_file_is_no_false_success() -> Outcome {
     fs::rename(&away, &path)?;
     assert_eq!(database.insert(record("found", &[]), Vec::new()).await, Ok(()));
     assert!(database.figures().writes);
-    assert_eq!(Store::find(&database, &id("lost")).await, Ok(Found::Missing));
+    assert_eq!(Store::find(&database, &id("lost")).await, Ok(RecordLookup::Missing));
     Ok(())
 }
 
@@ -332,7 +336,7 @@ async fn many_at_once_share_commits() -> Outcome {
             let input = vec![message(&format!("q{name}"), "question")];
             database.insert(record(&name, &input), input).await?;
             let found = Store::find(&database, &id(&name)).await?;
-            assert!(matches!(found, Found::Record(record) if record.ended_at.is_none()), "what is inserted is found");
+            assert!(matches!(found, RecordLookup::Record(record) if record.ended_at.is_none()), "what is inserted is found");
             database.finish(&id(&name), vec![message(&format!("a{name}"), "answer")], 7).await?;
             assert_eq!(database.path(&ItemId::new(format!("msg_a{name}")), Most::ALL).await?.len(), 2);
             Ok::<(), StoreError>(())
@@ -549,10 +553,10 @@ async fn fill_from(database: &Database, from: u64, to: u64) -> Outcome {
     for number in from..to {
         let parent = number.checked_sub(1).map(|before| ItemId::new(format!("msg_a{before}")));
         let input = vec![message(&format!("q{number}"), &format!("question {number}"))];
-        let record = Record { parent, ..record(&number.to_string(), &input) };
+        let record = ResponseRecord { parent, ..record(&number.to_string(), &input) };
         let id = record.id.clone();
         database.insert(record, input).await?;
-        let claim = Claim { owner: alice(), key: format!("key {number}"), request: [u8::try_from(number % 256)?; 32] };
+        let claim = IdempotencyClaim { owner: alice(), key: format!("key {number}"), request: [u8::try_from(number % 256)?; 32] };
         database.claim(claim, &id).await?;
         database.put(&id, log(40)).await?;
         database.finish(&id, vec![message(&format!("a{number}"), &format!("answer {number}"))], number / 10).await?;
@@ -601,8 +605,8 @@ fn in_files(directory: &Path, text: &str) -> Result<bool, Box<dyn Error>> {
     Ok(found)
 }
 
-fn record(name: &str, input: &[Item]) -> Record {
-    Record {
+fn record(name: &str, input: &[Item]) -> ResponseRecord {
+    ResponseRecord {
         id: id(name),
         owner: alice(),
         parent: None,

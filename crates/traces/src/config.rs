@@ -20,7 +20,7 @@ impl Config {
 
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum BuildError {
+pub enum TraceConfigError {
     /// A header that is not valid in HTTP. Its value is not shown: it may be a key.
     #[error("the header '{name}' for traces cannot be sent")]
     Header {

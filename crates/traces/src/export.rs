@@ -10,9 +10,9 @@ use reqwest::{Client, redirect};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::config::{BuildError, Config};
+use crate::config::{Config, TraceConfigError};
 use crate::otlp;
-use crate::queue::Queue;
+use crate::queue::SpanQueue;
 
 /// The most spans of one request.
 const BATCH: usize = 512;
@@ -32,7 +32,7 @@ pub struct Export {
     client: Client,
     endpoint: String,
     service: String,
-    queue: Arc<Queue>,
+    queue: Arc<SpanQueue>,
     waiting: mpsc::Receiver<Span>,
     is_failing: bool,
 }
@@ -51,11 +51,11 @@ impl Export {
     ///
     /// # Errors
     /// A header that cannot be sent.
-    pub fn new(config: Config) -> Result<(Arc<Queue>, Self), BuildError> {
+    pub fn new(config: Config) -> Result<(Arc<SpanQueue>, Self), TraceConfigError> {
         let mut headers = HeaderMap::new();
         for (name, value) in config.headers {
             let header = HeaderName::try_from(&name).ok().zip(HeaderValue::try_from(value.reveal()).ok());
-            let Some((name, mut value)) = header else { return Err(BuildError::Header { name }) };
+            let Some((name, mut value)) = header else { return Err(TraceConfigError::Header { name }) };
             value.set_sensitive(true);
             headers.insert(name, value);
         }
@@ -67,8 +67,8 @@ impl Export {
             .redirect(redirect::Policy::none())
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| BuildError::Client(error.without_url()))?;
-        let (queue, waiting) = Queue::new();
+            .map_err(|error| TraceConfigError::Client(error.without_url()))?;
+        let (queue, waiting) = SpanQueue::new();
         let export =
             Self { client, endpoint: config.endpoint, service: config.service, queue: Arc::clone(&queue), waiting, is_failing: false };
         Ok((queue, export))

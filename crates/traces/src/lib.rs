@@ -7,6 +7,6 @@ mod export;
 mod otlp;
 mod queue;
 
-pub use config::{BuildError, Config};
+pub use config::{Config, TraceConfigError};
 pub use export::Export;
-pub use queue::Queue;
+pub use queue::SpanQueue;

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use engine::trace::{Span, SpanKind, Value};
+use engine::trace::{AttributeValue, Span, SpanKind};
 use serde_json::{Map, Value as Json, json};
 
 /// The next bit is valid (`SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK`).
@@ -56,17 +56,17 @@ fn span(span: &Span) -> Json {
     written
 }
 
-fn attribute(key: &str, value: &Value) -> Json {
+fn attribute(key: &str, value: &AttributeValue) -> Json {
     json!({ "key": key, "value": any(value) })
 }
 
-fn any(value: &Value) -> Json {
+fn any(value: &AttributeValue) -> Json {
     match value {
-        Value::Text(text) => json!({ "stringValue": &**text }),
-        Value::Number(number) => json!({ "intValue": number.to_string() }),
-        Value::Fraction(number) => json!({ "doubleValue": number }),
-        Value::Boolean(is_so) => json!({ "boolValue": is_so }),
-        Value::Texts(texts) => {
+        AttributeValue::Text(text) => json!({ "stringValue": &**text }),
+        AttributeValue::Number(number) => json!({ "intValue": number.to_string() }),
+        AttributeValue::Fraction(number) => json!({ "doubleValue": number }),
+        AttributeValue::Boolean(is_so) => json!({ "boolValue": is_so }),
+        AttributeValue::Texts(texts) => {
             let values: Vec<Json> = texts.iter().map(|text| json!({ "stringValue": &**text })).collect();
             json!({ "arrayValue": { "values": values } })
         }
@@ -99,8 +99,8 @@ mod tests {
             start,
             end: start + Duration::from_secs(1),
             attributes: vec![
-                ("gen_ai.usage.input_tokens", Value::Number(9)),
-                ("gen_ai.response.finish_reasons", Value::Texts(vec!["stop".into()])),
+                ("gen_ai.usage.input_tokens", AttributeValue::Number(9)),
+                ("gen_ai.response.finish_reasons", AttributeValue::Texts(vec!["stop".into()])),
             ],
             error: Some("upstream_cut"),
         };

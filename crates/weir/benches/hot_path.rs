@@ -14,16 +14,16 @@ use codec::ndjson::Ndjson;
 use codec::{Frame, Message};
 use criterion::{BatchSize, Criterion, Throughput};
 use engine::feed::Feed;
-use engine::log::{Life, Log};
+use engine::log::{Log, LogLifetime};
 use engine::memory::log::MemoryLog;
 use engine::memory::store::MemoryStore;
 use engine::provider::Provider;
-use engine::provider::event::{Finish, Word, Words};
-use engine::provider::failure::Failure;
+use engine::provider::event::{Finish, ModelEvent, ModelStream};
+use engine::provider::failure::ProviderFailure;
 use engine::provider::models::{ModelListing, Models};
 use engine::provider::request::ModelRequest;
-use engine::provider::route::{Leg, Retries, Route, Timeouts};
-use engine::response::options::Terms;
+use engine::provider::route::{Retries, Route, RouteTarget, Timeouts};
+use engine::response::options::StartOptions;
 use engine::tasks::Tasks;
 use engine::{Config, Engine};
 use futures_util::FutureExt;
@@ -85,7 +85,7 @@ fn log(criterion: &mut Criterion) {
         bencher.iter_batched(
             MemoryLog::new,
             |log| {
-                let mut writer = log.take(&id, Life::Kept).unwrap();
+                let mut writer = log.take(&id, LogLifetime::Kept).unwrap();
                 for entry in &entries {
                     writer.append(std::slice::from_ref(entry)).unwrap();
                 }
@@ -95,7 +95,7 @@ fn log(criterion: &mut Criterion) {
         );
     });
     let log = MemoryLog::new();
-    log.take(&id, Life::Kept).unwrap().append(&entries).unwrap();
+    log.take(&id, LogLifetime::Kept).unwrap().append(&entries).unwrap();
     let reader = log.open(&id).now_or_never().unwrap().unwrap();
     per_token(criterion, "entry out of the memory log", |bencher| {
         bencher.iter(|| {
@@ -189,7 +189,7 @@ fn engine(pace: Pace) -> Engine {
 
 fn answer(runtime: &Runtime, engine: &Engine) {
     runtime.block_on(async {
-        let mut feed: Feed = engine.start(&Owner::local(), create(), Terms::default()).await.unwrap().feed;
+        let mut feed: Feed = engine.start(&Owner::local(), create(), StartOptions::default()).await.unwrap().feed;
         while let Some(entries) = feed.next(WRITE).await.unwrap() {
             black_box(entries);
         }
@@ -208,10 +208,10 @@ enum Pace {
 struct Measured(Pace);
 
 impl Provider for Measured {
-    fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
-        let text = || Ok(Word::Text { text: TOKEN.into(), logprobs: Vec::new() });
+    fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
+        let text = || Ok(ModelEvent::Text { text: TOKEN.into(), logprobs: Vec::new() });
         let words = stream::repeat_with(text).take(TOKENS);
-        let end = [Ok(Word::Usage(Usage::new(UsageSource::Provider, 1, TOKENS as u64))), Ok(Word::Finish(Finish::Stop))];
+        let end = [Ok(ModelEvent::Usage(Usage::new(UsageSource::Provider, 1, TOKENS as u64))), Ok(ModelEvent::Finish(Finish::Stop))];
         let words = words.chain(stream::iter(end));
         let words = match self.0 {
             Pace::AtOnce => words.boxed(),
@@ -227,8 +227,8 @@ impl Provider for Measured {
 
 impl Models for Measured {
     fn route(&self, _model: &str) -> Option<Route> {
-        let leg = Leg { upstream: "measured".into(), provider: Arc::new(*self), model: None, timeouts: Timeouts::default() };
-        Some(Route { legs: Arc::new([leg]), retries: Retries::default(), on_leave: None, is_listed: true })
+        let leg = RouteTarget { upstream: "measured".into(), provider: Arc::new(*self), model: None, timeouts: Timeouts::default() };
+        Some(Route { targets: Arc::new([leg]), retries: Retries::default(), on_leave: None, is_listed: true })
     }
 
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {

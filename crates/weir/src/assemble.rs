@@ -5,16 +5,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
 use engine::Engine;
-use engine::keys::Keys;
+use engine::keys::KeyStore;
 use engine::log::Log;
 use engine::memory::log::MemoryLog;
 use engine::memory::store::MemoryStore;
 use engine::provider::models::Models;
-use engine::response::recover::Recovered;
+use engine::response::recover::RecoveryCounts;
 use engine::store::Store;
 use engine::tasks::Tasks;
 use provider::LiveRoutes;
-use server::{App, AppParts, Connections, Drain, Keyless, Live, Tls};
+use server::{App, AppParts, Connections, Drain, Keyless, LiveServer, TlsServer};
 use tokio::net::TcpListener;
 use traces::Export;
 
@@ -29,13 +29,13 @@ pub struct Blueprint {
     /// The upstreams'.
     pub provider: provider::Config,
     /// Who may come in.
-    pub keys: Arc<dyn Keys>,
+    pub keys: Arc<dyn KeyStore>,
     /// Where answers are written.
     pub log: Arc<dyn Log>,
     /// Where the rest is.
     pub store: Arc<dyn Store>,
     /// How connections are encrypted; `None`: not at all.
-    pub tls: Option<Arc<Tls>>,
+    pub tls: Option<Arc<TlsServer>>,
     /// Where traces go; `None`: nowhere.
     pub traces: Option<traces::Config>,
     /// How long the process takes to stop.
@@ -48,7 +48,7 @@ pub struct Blueprint {
 
 impl Blueprint {
     /// Everything in memory, with the given keys.
-    pub fn in_memory(server: server::Config, engine: engine::Config, provider: provider::Config, keys: Arc<dyn Keys>) -> Self {
+    pub fn in_memory(server: server::Config, engine: engine::Config, provider: provider::Config, keys: Arc<dyn KeyStore>) -> Self {
         let (log, store) = (Arc::new(MemoryLog::new()), Arc::new(MemoryStore::new()));
         let (tls, traces, shutdown, tasks) = (None, None, shutdown::Config::default(), Tasks::new());
         Self { server, engine, provider, keys, log, store, tls, traces, shutdown, tasks, listener: None }
@@ -62,7 +62,7 @@ pub struct Weir {
     admin_listener: Option<TcpListener>,
     app: App,
     controls: Controls,
-    tls: Option<Arc<Tls>>,
+    tls: Option<Arc<TlsServer>>,
     /// What outlives all other tasks: it takes away what these leave.
     last: Tasks,
 }
@@ -107,8 +107,8 @@ impl Weir {
         let engine = Engine::new(engine, log, store, wrap(Arc::<LiveRoutes>::clone(&routes)), tasks.clone());
         // Before anybody can ask: what the last process left without an end has one.
         let recovered = engine.recover().await.context("what the last process left behind cannot be ended")?;
-        if recovered != Recovered::default() {
-            let Recovered { ended, recorded, forgotten } = recovered;
+        if recovered != RecoveryCounts::default() {
+            let RecoveryCounts { ended, recorded, forgotten } = recovered;
             tracing::info!(ended, recorded, forgotten, "recovered from a process that did not end in order");
         }
         let last = Tasks::new();
@@ -147,7 +147,7 @@ impl Weir {
             drain: Drain::default(),
             rates: Arc::default(),
         });
-        let (engine, live, tasks, keys) = (app.engine.clone(), Live::new(app.clone()), app.tasks.clone(), Arc::clone(&app.keys));
+        let (engine, live, tasks, keys) = (app.engine.clone(), LiveServer::new(app.clone()), app.tasks.clone(), Arc::clone(&app.keys));
         let controls = Controls { engine, keys, routes, live, tasks, shutdown: Arc::new(RwLock::new(shutdown)) };
         Ok(Self { listener, admin_listener, app, controls, tls, last })
     }
@@ -188,14 +188,18 @@ impl Weir {
     }
 
     /// The same, and in a hurry once `again` resolves behind `stop`. Says what became of everything.
-    pub async fn serve_until(self, stop: impl Future<Output = ()> + Send, again: impl Future<Output = ()> + Send) -> shutdown::Report {
+    pub async fn serve_until(
+        self,
+        stop: impl Future<Output = ()> + Send,
+        again: impl Future<Output = ()> + Send,
+    ) -> shutdown::ShutdownReport {
         let Self { listener, admin_listener, app, controls, tls, last } = self;
         let watching = server::watch_keys(app.clone());
         let AppParts { engine, connections, drain, tasks, .. } = &*app;
         list_models(engine, tasks);
         let stopping = async {
             stop.await;
-            let parts = shutdown::Stopping { engine, connections, drain, tasks, last: &last };
+            let parts = shutdown::ShutdownParts { engine, connections, drain, tasks, last: &last };
             shutdown::run(parts, controls.shutdown(), again).await
         };
         let operations = async {
@@ -212,9 +216,9 @@ impl Weir {
 #[derive(Clone)]
 pub(crate) struct Controls {
     engine: Engine,
-    keys: Arc<dyn Keys>,
+    keys: Arc<dyn KeyStore>,
     routes: Arc<LiveRoutes>,
-    live: Live,
+    live: LiveServer,
     tasks: Tasks,
     shutdown: Arc<RwLock<shutdown::Config>>,
 }
@@ -264,7 +268,7 @@ fn list_models(engine: &Engine, tasks: &Tasks) {
 }
 
 /// Without keys a server serves this machine alone. What leads others to it wants a key first.
-fn require_key(server: &server::Config, keys: &dyn Keys) -> anyhow::Result<()> {
+fn require_key(server: &server::Config, keys: &dyn KeyStore) -> anyhow::Result<()> {
     let Some(setting) = server.reaches_beyond().filter(|_| !keys.configured()) else { return Ok(()) };
     bail!(
         "{setting} is set, so that others reach this server through a proxy or by name, and no key is configured: \

@@ -7,44 +7,44 @@ use std::path::Path;
 use anyhow::Context;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 
-use crate::config::Tls;
-use crate::config::settings::Data;
+use crate::config::TlsConfig;
+use crate::config::settings::DataLocation;
 
 /// The files of a certificate that we made, in the data directory.
 const CERTIFICATE: &str = "self-signed.pem";
 const KEY: &str = "self-signed.key";
 
 /// What the settings say.
-pub(crate) fn tls(tls: &Tls, data: &Data, server: &server::Config) -> anyhow::Result<Option<server::Tls>> {
+pub(crate) fn tls(tls: &TlsConfig, data: &DataLocation, server: &server::Config) -> anyhow::Result<Option<server::TlsServer>> {
     match tls {
-        Tls::Off => Ok(None),
-        Tls::Files { certificate, key } => Ok(Some(server::Tls::from_files(certificate, key)?)),
-        Tls::SelfSigned => self_signed(data.directory(), &names(server)).map(Some),
+        TlsConfig::Off => Ok(None),
+        TlsConfig::Files { certificate, key } => Ok(Some(server::TlsServer::from_files(certificate, key)?)),
+        TlsConfig::SelfSigned => self_signed(data.directory(), &names(server)).map(Some),
     }
 }
 
 /// One for some names, which nobody keeps.
-pub(crate) fn for_names(names: &[String]) -> anyhow::Result<server::Tls> {
+pub(crate) fn for_names(names: &[String]) -> anyhow::Result<server::TlsServer> {
     self_signed(None, names)
 }
 
-fn self_signed(directory: Option<&Path>, names: &[String]) -> anyhow::Result<server::Tls> {
+fn self_signed(directory: Option<&Path>, names: &[String]) -> anyhow::Result<server::TlsServer> {
     let Some(directory) = directory else {
         let Made { certificate, key } = make(names)?;
-        return Ok(server::Tls::from_pem(&certificate, &key)?);
+        return Ok(server::TlsServer::from_pem(&certificate, &key)?);
     };
     let (certificate, key) = (directory.join(CERTIFICATE), directory.join(KEY));
     // PEM takes words before its first line for a comment (RFC 7468 §2): these say whether it is still for the right names.
     let comment = comment(names);
     let is_ours = fs::read_to_string(&certificate).is_ok_and(|text| text.starts_with(&comment));
-    if is_ours && let Ok(tls) = server::Tls::from_files(&certificate, &key) {
+    if is_ours && let Ok(tls) = server::TlsServer::from_files(&certificate, &key) {
         return Ok(tls);
     }
     store::directory::prepare(directory)?;
     let made = make(names)?;
     write(&key, &made.key).with_context(|| format!("cannot write {}", key.display()))?;
     write(&certificate, &(comment + &made.certificate)).with_context(|| format!("cannot write {}", certificate.display()))?;
-    Ok(server::Tls::from_files(&certificate, &key)?)
+    Ok(server::TlsServer::from_files(&certificate, &key)?)
 }
 
 /// Both in PEM.

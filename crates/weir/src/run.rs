@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use engine::clock;
-use engine::keys::Keys;
+use engine::keys::KeyStore;
 use engine::memory::keys::MemoryKeys;
 use engine::tasks::Tasks;
 use store::keys::KeyFile;
@@ -18,9 +18,9 @@ use tokio::time::sleep;
 
 use crate::assemble::{Blueprint, Weir};
 use crate::cli::output::{self, Printed};
-use crate::cli::{self, Cli, Command};
-use crate::config::settings::{Flags, Settings};
-use crate::config::{self, Loaded, Version};
+use crate::cli::{self, Cli, CliCommand};
+use crate::config::settings::{FlagValues, Settings};
+use crate::config::{self, FileVersion, Loaded};
 use crate::notify::Notifier;
 use crate::reload::Reloader;
 use crate::signals::{Reloads, Stops};
@@ -34,12 +34,12 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.chosen() {
         // What only describes the command line needs no settings, and works with wrong ones.
-        Command::Completions(arguments) => cli::manual::completions(&arguments).map(Done::Printed),
-        Command::Man(arguments) => cli::manual::manual(&arguments).map(Done::Printed),
+        CliCommand::Completions(arguments) => cli::manual::completions(&arguments).map(Done::Printed),
+        CliCommand::Man(arguments) => cli::manual::manual(&arguments).map(Done::Printed),
         command => {
             let Loaded { settings, sources } = config::load(&cli.flags());
             match settings {
-                Ok(settings) => obey(command, settings, cli.flags(), sources),
+                Ok(settings) => run_command(command, settings, cli.flags(), sources),
                 Err(problems) => {
                     output::complain(&problems);
                     return ExitCode::from(EXIT_CONFIG);
@@ -65,33 +65,33 @@ enum Done {
     Ended(ExitCode),
 }
 
-fn obey(command: Command, settings: Settings, flags: Flags, sources: Vec<Version>) -> anyhow::Result<Done> {
+fn run_command(command: CliCommand, settings: Settings, flags: FlagValues, sources: Vec<FileVersion>) -> anyhow::Result<Done> {
     match command {
-        Command::Serve => serve(settings, flags, sources).map(Done::Ended),
-        Command::Chat(arguments) => chat::run(settings, &arguments).map(Done::Ended),
-        Command::Compare(arguments) => compare::run(&settings, &arguments).map(Done::Ended),
-        Command::Config(arguments) => Ok(Done::Printed(cli::config::run(&settings, &arguments))),
-        Command::Health(arguments) => cli::health::run(&settings, &arguments).map(Done::Printed),
-        Command::Key(command) => cli::key::run(&settings, &command, clock::now()).map(Done::Printed),
-        Command::Store(command) => cli::store::run(&settings, &command).map(Done::Printed),
-        Command::Upstream(command) => {
-            let cli::upstream::Outcome { printed, is_well } = cli::upstream::run(&settings, &command)?;
+        CliCommand::Serve => serve(settings, flags, sources).map(Done::Ended),
+        CliCommand::Chat(arguments) => chat::run(settings, &arguments).map(Done::Ended),
+        CliCommand::Compare(arguments) => compare::run(&settings, &arguments).map(Done::Ended),
+        CliCommand::Config(arguments) => Ok(Done::Printed(cli::config::run(&settings, &arguments))),
+        CliCommand::Health(arguments) => cli::health::run(&settings, &arguments).map(Done::Printed),
+        CliCommand::Key(command) => cli::key::run(&settings, &command, clock::now()).map(Done::Printed),
+        CliCommand::Store(command) => cli::store::run(&settings, &command).map(Done::Printed),
+        CliCommand::Upstream(command) => {
+            let cli::upstream::CheckOutcome { printed, is_well } = cli::upstream::run(&settings, &command)?;
             output::print(&printed)?;
             Ok(Done::Ended(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
         }
-        Command::Completions(arguments) => cli::manual::completions(&arguments).map(Done::Printed),
-        Command::Man(arguments) => cli::manual::manual(&arguments).map(Done::Printed),
+        CliCommand::Completions(arguments) => cli::manual::completions(&arguments).map(Done::Printed),
+        CliCommand::Man(arguments) => cli::manual::manual(&arguments).map(Done::Printed),
     }
 }
 
-fn serve(mut settings: Settings, flags: Flags, sources: Vec<Version>) -> anyhow::Result<ExitCode> {
+fn serve(mut settings: Settings, flags: FlagValues, sources: Vec<FileVersion>) -> anyhow::Result<ExitCode> {
     let set_level = log::start(&settings.log)?;
     let as_typed = settings.clone();
     settings.server.connections = descriptors::fit(settings.server.connections);
     lens::memory::give_back_large_blocks();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let status = runtime.block_on(async {
-        let keys: Arc<dyn Keys> = match settings.data.directory() {
+        let keys: Arc<dyn KeyStore> = match settings.data.directory() {
             Some(directory) => {
                 // Whatever is in its way is named as that, and not as a file in it that cannot be read.
                 store::directory::prepare(directory)?;
@@ -105,7 +105,7 @@ fn serve(mut settings: Settings, flags: Flags, sources: Vec<Version>) -> anyhow:
             tracing::warn!("{note}");
         }
         let tls = certificate::tls(&settings.tls, &settings.data, &settings.server)?.map(Arc::new);
-        let (is_encrypted, is_ours) = (tls.is_some(), settings.tls == config::Tls::SelfSigned);
+        let (is_encrypted, is_ours) = (tls.is_some(), settings.tls == config::TlsConfig::SelfSigned);
         let fingerprint = tls.as_ref().filter(|_| is_ours).map(|tls| tls.fingerprint());
         let model = first_model(&settings.provider);
         let mut blueprint = Blueprint::in_memory(settings.server, settings.engine, settings.provider, keys);
@@ -127,7 +127,7 @@ fn serve(mut settings: Settings, flags: Flags, sources: Vec<Version>) -> anyhow:
         let reloader = Reloader { flags, settings, sources, set_level, controls, notifier: told, tasks: tasks.clone() };
         tasks.spawn("reload", reloader.run(reloads));
         if let Some(pulse) = notifier.pulse() {
-            tasks.spawn("pulse", beat(Arc::clone(&notifier), pulse, tasks.clone()));
+            tasks.spawn("pulse", ping_watchdog(Arc::clone(&notifier), pulse, tasks.clone()));
         }
         output::print(&Printed { out: greeting(weir.address(), &model, fingerprint.as_deref(), is_encrypted), hints: String::new() })?;
         notifier.ready();
@@ -151,7 +151,7 @@ fn serve(mut settings: Settings, flags: Flags, sources: Vec<Version>) -> anyhow:
 }
 
 /// Tells systemd that we live, for as long as we do.
-async fn beat(notifier: Arc<Notifier>, pulse: Duration, tasks: Tasks) {
+async fn ping_watchdog(notifier: Arc<Notifier>, pulse: Duration, tasks: Tasks) {
     loop {
         notifier.alive();
         tokio::select! {

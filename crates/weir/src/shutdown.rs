@@ -61,7 +61,7 @@ impl Config {
 
 /// What became of everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct ShutdownReport {
     /// Answers that ran when nothing new was accepted any more, and ended by themselves.
     pub ended: usize,
     /// Answers that did not, and were ended.
@@ -75,7 +75,7 @@ pub struct Report {
 }
 
 /// What is to stop.
-pub(crate) struct Stopping<'a> {
+pub(crate) struct ShutdownParts<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) connections: &'a Arc<Connections>,
     pub(crate) drain: &'a Drain,
@@ -85,8 +85,8 @@ pub(crate) struct Stopping<'a> {
 }
 
 /// Stops everything in its order. `again` resolves when there is a hurry.
-pub(crate) async fn run(stopping: Stopping<'_>, config: Config, again: impl Future<Output = ()> + Send) -> Report {
-    let Stopping { engine, connections, drain, tasks, last } = stopping;
+pub(crate) async fn run(stopping: ShutdownParts<'_>, config: Config, again: impl Future<Output = ()> + Send) -> ShutdownReport {
+    let ShutdownParts { engine, connections, drain, tasks, last } = stopping;
     let begun = Instant::now();
     let took = || milliseconds(begun.elapsed());
     let mut patience = Patience { again: Some(Box::pin(again)) };
@@ -130,7 +130,7 @@ pub(crate) async fn run(stopping: Stopping<'_>, config: Config, again: impl Futu
     drain.break_off();
     // Answers have ended by now, and with them their traces: these go out meanwhile.
     let (left, late) = tokio::join!(tasks.shutdown(words), last.shutdown(words));
-    let report = Report { ended: running.saturating_sub(cut), cut, broken, left: left + late, hurried: patience.is_over() };
+    let report = ShutdownReport { ended: running.saturating_sub(cut), cut, broken, left: left + late, hurried: patience.is_over() };
     report.say(took());
     report
 }
@@ -139,7 +139,7 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Report {
+impl ShutdownReport {
     fn say(&self, took_ms: u64) {
         let Self { ended, cut, broken, left, hurried } = *self;
         if cut == 0 && broken == 0 && left == 0 {

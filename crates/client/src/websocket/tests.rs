@@ -13,7 +13,7 @@ use crate::runtime::{Task, soon, spawn};
 /// what it received.
 struct Server {
     address: SocketAddr,
-    received: tokio::sync::oneshot::Receiver<Vec<Incoming>>,
+    received: tokio::sync::oneshot::Receiver<Vec<IncomingMessage>>,
     _task: Task,
 }
 
@@ -38,7 +38,7 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: TcpStream, response: &str, frames: &[u8], ending: Ending) -> Result<Vec<Incoming>> {
+async fn serve(mut stream: TcpStream, response: &str, frames: &[u8], ending: Ending) -> Result<Vec<IncomingMessage>> {
     let mut buffer = BytesMut::new();
     let head = loop {
         ensure!(stream.read_buf(&mut buffer).await? > 0, "no head");
@@ -53,7 +53,7 @@ async fn serve(mut stream: TcpStream, response: &str, frames: &[u8], ending: End
     let response = response.replace("{accept}", &accept);
     // A server may send the first message together with the head.
     stream.write_all(&[response.as_bytes(), frames].concat()).await?;
-    let mut decoder = Decoder::new(Role::Server, LIMITS);
+    let mut decoder = WebSocketDecoder::new(WebSocketRole::Server, LIMITS);
     let mut received = Vec::new();
     match ending {
         Ending::Fin => return Ok(received),
@@ -88,7 +88,11 @@ async fn open(server: &Server) -> Result<Connected> {
 
 #[tokio::test]
 async fn messages_arrive_on_both_sides() -> Result<()> {
-    let frames = [encode::server_text("你好".as_bytes()), encode::ping(b"1"), encode::server_frame(Head::whole(Opcode::Binary), b"\0")];
+    let frames = [
+        encode::server_text("你好".as_bytes()),
+        encode::ping(b"1"),
+        encode::server_frame(WebSocketFrameHead::whole(Opcode::Binary), b"\0"),
+    ];
     let frames = [frames.concat(), encode::close(CloseCode::RESTART, "back soon").to_vec()].concat();
     let server = Server::start(ACCEPTED, frames, Ending::Wait).await?;
     let Connected { mut socket, status, headers } = open(&server).await?;
@@ -104,11 +108,11 @@ async fn messages_arrive_on_both_sides() -> Result<()> {
     assert_eq!(socket.end(), Some(&End::Closed { code: Some(1012), reason: "back soon".into() }));
     assert!(soon(socket.connection().read_raw()).await??.is_empty(), "the server closes the connection");
     let expected = [
-        Incoming::Text("Hello".into()),
-        Incoming::Text("€".into()),
-        Incoming::Ping("p".into()),
-        Incoming::Pong("1".into()),
-        Incoming::Close(Some(CloseCode::RESTART), String::new()),
+        IncomingMessage::Text("Hello".into()),
+        IncomingMessage::Text("€".into()),
+        IncomingMessage::Ping("p".into()),
+        IncomingMessage::Pong("1".into()),
+        IncomingMessage::Close(Some(CloseCode::RESTART), String::new()),
     ];
     assert_eq!(soon(server.received).await??, expected);
     Ok(())
@@ -123,7 +127,7 @@ async fn replies_can_be_turned_off() -> Result<()> {
     socket.close(3000, "enough").await?;
     let (texts, end) = soon(socket.collect()).await??;
     assert_eq!((texts.len(), end), (0, End::Cut(None)), "this server sends no close frame");
-    assert_eq!(soon(server.received).await??, [Incoming::Close(CloseCode::new(3000), "enough".into())]);
+    assert_eq!(soon(server.received).await??, [IncomingMessage::Close(CloseCode::new(3000), "enough".into())]);
     assert!(socket.close(1005, "").await.is_err());
     Ok(())
 }
@@ -161,7 +165,7 @@ async fn the_server_sees_how_the_client_leaves() -> Result<()> {
 async fn compressed_messages_are_read() -> Result<()> {
     let text = "Hello ".repeat(100);
     let payload = Compressor::new(0).compress(text.as_bytes()).context("the text shrinks")?;
-    let frame = encode::server_frame(Head { rsv1: true, ..Head::whole(Opcode::Text) }, &payload);
+    let frame = encode::server_frame(WebSocketFrameHead { rsv1: true, ..WebSocketFrameHead::whole(Opcode::Text) }, &payload);
     let server = Server::start(DEFLATED, frame.to_vec(), Ending::Fin).await?;
     let offer = [("x-which", "first"), ("sec-websocket-extensions", "permessage-deflate")];
     let mut socket = soon(connect(server.address, "/socket?a=1", &offer)).await??.socket;

@@ -5,11 +5,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::buffer::{KEPT_CAPACITY, split_at};
 
-type Found = Vec<Result<Decoded, EventTooLarge>>;
+type Found = Vec<Result<SseFrame, EventTooLarge>>;
 
 /// Decodes pieces pushed one after the other; an error is the last thing.
 fn decode(pieces: &[&[u8]], limit: usize) -> Found {
-    let mut decoder = Decoder::new(limit);
+    let mut decoder = SseDecoder::new(limit);
     let mut found = Vec::new();
     for piece in pieces {
         decoder.push(piece);
@@ -17,13 +17,13 @@ fn decode(pieces: &[&[u8]], limit: usize) -> Found {
             found.push(decoded);
         }
     }
-    found.extend(decoder.finish().map(|event| Ok(Decoded::Event(event))));
+    found.extend(decoder.finish().map(|event| Ok(SseFrame::Event(event))));
     found
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it is compared with what the decoder returns")]
-fn event(name: Option<&str>, data: &str, id: Option<&str>) -> Result<Decoded, EventTooLarge> {
-    Ok(Decoded::Event(Event {
+fn event(name: Option<&str>, data: &str, id: Option<&str>) -> Result<SseFrame, EventTooLarge> {
+    Ok(SseFrame::Event(SseEvent {
         name: name.map(str::to_owned),
         data: Bytes::copy_from_slice(data.as_bytes()),
         id: id.map(|id| Bytes::copy_from_slice(id.as_bytes())),
@@ -31,12 +31,12 @@ fn event(name: Option<&str>, data: &str, id: Option<&str>) -> Result<Decoded, Ev
     }))
 }
 
-fn data(data: &str) -> Result<Decoded, EventTooLarge> {
+fn data(data: &str) -> Result<SseFrame, EventTooLarge> {
     event(None, data, None)
 }
 
 /// The body gives the events, whole and in pieces of one byte.
-fn check(body: &str, expected: &[Result<Decoded, EventTooLarge>]) {
+fn check(body: &str, expected: &[Result<SseFrame, EventTooLarge>]) {
     assert_eq!(decode(&[body.as_bytes()], usize::MAX), expected, "{body:?}");
     let bytes: Vec<&[u8]> = body.as_bytes().chunks(1).collect();
     assert_eq!(decode(&bytes, usize::MAX), expected, "{body:?}, byte by byte");
@@ -65,7 +65,7 @@ fn the_examples_of_the_standard() {
     check("data: YHOO\ndata: +2\ndata: 10\n\n", &[data("YHOO\n+2\n10")]);
     check(
         ": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n",
-        &[Ok(Decoded::Comment), event(None, "first event", Some("1")), event(None, "second event", Some("")), data(" third event")],
+        &[Ok(SseFrame::Comment), event(None, "first event", Some("1")), event(None, "second event", Some("")), data(" third event")],
     );
     check("data\n\ndata\ndata\n\n", &[data(""), data("\n")]);
     check("data:test\n\ndata: test\n\n", &[data("test"), data("test")]);
@@ -90,7 +90,8 @@ fn fields_follow_their_rules() {
     check("event:\ndata: x\n\n", &[data("x")]);
     check("id: 1\nid: a\0b\ndata: x\n\n", &[event(None, "x", Some("1"))]);
     check("Data: x\ndata : x\nunknown: x\n\n", &[]);
-    let with_retry = |milliseconds| Ok(Decoded::Event(Event { data: Bytes::from_static(b"x"), retry: milliseconds, ..Event::default() }));
+    let with_retry =
+        |milliseconds| Ok(SseFrame::Event(SseEvent { data: Bytes::from_static(b"x"), retry: milliseconds, ..SseEvent::default() }));
     check("retry: 20\ndata: x\n\n", &[with_retry(Some(20))]);
     check("retry: +20\nretry: -1\nretry: 1.5\nretry\ndata: x\n\n", &[with_retry(None)]);
 }
@@ -98,8 +99,8 @@ fn fields_follow_their_rules() {
 #[test]
 fn an_event_without_data_is_none_but_its_id_and_retry_stay() {
     check("event: lost\nid: 7\nretry: 5\n\n", &[]);
-    let expected = Event { name: None, data: Bytes::from_static(b"x"), id: Some(Bytes::from_static(b"7")), retry: Some(5) };
-    check("event: lost\nid: 7\nretry: 5\n\ndata: x\n\n", &[Ok(Decoded::Event(expected))]);
+    let expected = SseEvent { name: None, data: Bytes::from_static(b"x"), id: Some(Bytes::from_static(b"7")), retry: Some(5) };
+    check("event: lost\nid: 7\nretry: 5\n\ndata: x\n\n", &[Ok(SseFrame::Event(expected))]);
 }
 
 #[test]
@@ -115,14 +116,14 @@ fn the_end_gives_what_has_data() {
 #[test]
 fn an_invalid_name_is_replaced_and_invalid_data_is_kept() {
     let found = decode(&[b"event: \xff\ndata: \xff\n\n"], usize::MAX);
-    let expected = Event { name: Some("\u{fffd}".into()), data: Bytes::from_static(b"\xff"), id: None, retry: None };
-    assert_eq!(found, [Ok(Decoded::Event(expected))]);
+    let expected = SseEvent { name: Some("\u{fffd}".into()), data: Bytes::from_static(b"\xff"), id: None, retry: None };
+    assert_eq!(found, [Ok(SseFrame::Event(expected))]);
 }
 
 #[test]
 fn an_event_over_the_limit_is_an_error_and_the_end() {
     assert_eq!(decode(&[b"data: abcd\n\n"], 10), [data("abcd")]);
-    assert_eq!(decode(&[b"data:a\ndata:b\n\n: 3456789\n\n"], 12), [data("a\nb"), Ok(Decoded::Comment)]);
+    assert_eq!(decode(&[b"data:a\ndata:b\n\n: 3456789\n\n"], 12), [data("a\nb"), Ok(SseFrame::Comment)]);
     for pieces in [[b"data: abcde\n\n".as_slice(), b"data: x\n\n"], [b"data: ab", b"cde"], [b"data:\ndata:", b"\ndata:\n"]] {
         assert_eq!(decode(&pieces, 10), [Err(EventTooLarge { limit: 10 })]);
     }
@@ -159,7 +160,7 @@ fn a_heartbeat_is_no_event_wherever_it_stands_between_events() {
         }
         (0..beats).for_each(|_| body.extend_from_slice(HEARTBEAT));
         let body = std::str::from_utf8(&body).unwrap();
-        let comments = vec![Ok(Decoded::Comment); beats];
+        let comments = vec![Ok(SseFrame::Comment); beats];
         let words = ["one", "two"].map(|word| vec![event(Some("said"), word, None)]);
         let [one, two] = words;
         check(body, &[comments.clone(), one, comments.clone(), two, comments].concat());
@@ -170,14 +171,14 @@ fn a_heartbeat_is_no_event_wherever_it_stands_between_events() {
 #[test]
 fn a_long_line_in_small_pieces_is_searched_once() {
     // 4 MiB in pieces of 16 bytes: rescanning each time would look at half a tebibyte and not end.
-    let mut decoder = Decoder::new(8 << 20);
+    let mut decoder = SseDecoder::new(8 << 20);
     decoder.push(b"data:");
     for _ in 0..(4 << 20) / 16 {
         decoder.push(&[b'x'; 16]);
         assert_eq!(decoder.next_event(), None);
     }
     decoder.push(b"\n\n");
-    let Some(Ok(Decoded::Event(event))) = decoder.next_event() else { unreachable!("the event has ended") };
+    let Some(Ok(SseFrame::Event(event))) = decoder.next_event() else { unreachable!("the event has ended") };
     assert_eq!(event.data.len(), 4 << 20);
     assert_eq!(decoder.next_event(), None);
     assert!(decoder.buffer.capacity() <= KEPT_CAPACITY, "the large buffer is given back");
@@ -226,11 +227,11 @@ proptest! {
 #[test]
 fn documents_without_blank_lines_between_them_are_events_of_their_own() {
     let events = |body: &str| {
-        let mut decoder = Decoder::new(1 << 20).splitting_documents();
+        let mut decoder = SseDecoder::new(1 << 20).splitting_documents();
         let mut events = Vec::new();
-        let mut take = |decoder: &mut Decoder| {
+        let mut take = |decoder: &mut SseDecoder| {
             while let Some(Ok(decoded)) = decoder.next_event() {
-                if let Decoded::Event(event) = decoded {
+                if let SseFrame::Event(event) = decoded {
                     events.push(String::from_utf8(event.data.to_vec()).unwrap());
                 }
             }
@@ -252,7 +253,7 @@ fn documents_without_blank_lines_between_them_are_events_of_their_own() {
 
 #[test]
 fn once_blank_lines_are_known_to_be_missing_no_event_waits_for_the_next() {
-    let mut decoder = Decoder::new(1 << 20).splitting_documents();
+    let mut decoder = SseDecoder::new(1 << 20).splitting_documents();
     let mut count = |bytes: &[u8]| {
         decoder.push(bytes);
         std::iter::from_fn(|| decoder.next_event()).count()
@@ -265,17 +266,17 @@ fn once_blank_lines_are_known_to_be_missing_no_event_waits_for_the_next() {
 #[test]
 fn lines_that_are_no_fields_may_be_documents_and_errors() {
     let decode = |body: &[u8], pieces: usize| {
-        let mut decoder = Decoder::new(1 << 20).splitting_documents();
+        let mut decoder = SseDecoder::new(1 << 20).splitting_documents();
         let mut found = Vec::new();
         for piece in body.chunks(pieces) {
             decoder.push(piece);
             found.extend(std::iter::from_fn(|| decoder.next_event()).map(Result::unwrap));
         }
-        found.extend(decoder.finish().map(Decoded::Event));
+        found.extend(decoder.finish().map(SseFrame::Event));
         found
     };
     let event = |name: Option<&str>, data: &str| {
-        Decoded::Event(Event { name: name.map(str::to_owned), data: Bytes::copy_from_slice(data.as_bytes()), ..Event::default() })
+        SseFrame::Event(SseEvent { name: name.map(str::to_owned), data: Bytes::copy_from_slice(data.as_bytes()), ..SseEvent::default() })
     };
     for pieces in [1, 1000] {
         let found = decode(b"data: {\"a\":1}\n\n{\"error\":1}\n\nerror: engine died\n\n[ERROR] gone\n\n", pieces);

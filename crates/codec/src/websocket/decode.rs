@@ -3,8 +3,8 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::deflate::Inflate;
-use super::utf8::Text;
-use super::{CloseCode, LONGEST_CONTROL, Opcode, Role, Violation, apply_mask};
+use super::utf8::Utf8Text;
+use super::{CloseCode, LONGEST_CONTROL, Opcode, Violation, WebSocketRole, apply_mask};
 
 /// How many frames a message may consist of, beside one for each [`FRAGMENT_BYTES`] in it. Empty ones cost their sender a few bytes, and
 /// meet no other limit. Browsers send a message in one; the Autobahn suite sends 4 MiB in frames of 64 bytes.
@@ -22,7 +22,7 @@ const FREE_OF_RATIO: usize = 1 << 20;
 
 /// What a peer may make us hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct WebSocketLimits {
     /// The largest payload of one frame, as it is on the wire.
     pub frame_bytes: usize,
     /// The largest message, after decompression.
@@ -31,7 +31,7 @@ pub struct Limits {
 
 /// Something that the peer sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Incoming {
+pub enum IncomingMessage {
     /// A text message.
     Text(String),
     /// A message of bytes.
@@ -46,9 +46,9 @@ pub enum Incoming {
 
 /// A push parser: give it bytes as they come, then take messages until there are none.
 #[derive(Debug)]
-pub struct Decoder {
-    role: Role,
-    limits: Limits,
+pub struct WebSocketDecoder {
+    role: WebSocketRole,
+    limits: WebSocketLimits,
     inflate: Option<Inflate>,
     buffer: BytesMut,
     /// The frame whose payload is being read.
@@ -69,9 +69,9 @@ struct Frame {
     read: usize,
 }
 
-impl Decoder {
+impl WebSocketDecoder {
     /// A decoder of what the peer of a `role` sends, without extensions.
-    pub fn new(role: Role, limits: Limits) -> Self {
+    pub fn new(role: WebSocketRole, limits: WebSocketLimits) -> Self {
         Self { role, limits, inflate: None, buffer: BytesMut::new(), frame: None, message: None, is_over: false }
     }
 
@@ -90,12 +90,12 @@ impl Decoder {
     }
 
     /// The next message or control frame; `None` when more bytes are needed, and for ever after a close or a violation.
-    pub fn next_message(&mut self) -> Option<Result<Incoming, Violation>> {
+    pub fn next_message(&mut self) -> Option<Result<IncomingMessage, Violation>> {
         if self.is_over {
             return None;
         }
         let found = self.advance().transpose();
-        if matches!(found, Some(Err(_) | Ok(Incoming::Close(..)))) {
+        if matches!(found, Some(Err(_) | Ok(IncomingMessage::Close(..)))) {
             // Section 1.4: what comes after a close is discarded.
             self.is_over = true;
             self.message = None;
@@ -119,7 +119,7 @@ impl Decoder {
         self.is_over
     }
 
-    fn advance(&mut self) -> Result<Option<Incoming>, Violation> {
+    fn advance(&mut self) -> Result<Option<IncomingMessage>, Violation> {
         loop {
             let Some(frame) = self.frame else {
                 let Some(frame) = self.head()? else { return Ok(None) };
@@ -166,9 +166,9 @@ impl Decoder {
         }
         let is_masked = second & 0x80 != 0;
         match self.role {
-            Role::Server if !is_masked => return Err(Violation::Unmasked),
-            Role::Client if is_masked => return Err(Violation::Masked),
-            Role::Server | Role::Client => {}
+            WebSocketRole::Server if !is_masked => return Err(Violation::Unmasked),
+            WebSocketRole::Client if is_masked => return Err(Violation::Masked),
+            WebSocketRole::Server | WebSocketRole::Client => {}
         }
         let mut rest = &self.buffer[2..];
         let Some(length) = take_length(short_length, &mut rest)? else { return Ok(None) };
@@ -195,7 +195,7 @@ impl Decoder {
             (Opcode::Continuation, None) => return Err(Violation::UnexpectedContinuation),
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Violation::UnfinishedMessage),
             (Opcode::Continuation, Some(message)) => message,
-            (Opcode::Text, None) => self.message.insert(Message::new(Data::Text(Text::default()), frame.rsv1)),
+            (Opcode::Text, None) => self.message.insert(Message::new(Data::Text(Utf8Text::default()), frame.rsv1)),
             (Opcode::Binary, None) => self.message.insert(Message::new(Data::Binary(BytesMut::new()), frame.rsv1)),
         };
         message.fragments += 1;
@@ -234,7 +234,7 @@ impl Decoder {
     }
 
     /// Reads a control frame, once it is whole in the buffer.
-    fn control(&mut self, frame: Frame) -> Result<Option<Incoming>, Violation> {
+    fn control(&mut self, frame: Frame) -> Result<Option<IncomingMessage>, Violation> {
         if self.buffer.len() < frame.length {
             return Ok(None);
         }
@@ -245,8 +245,8 @@ impl Decoder {
         self.buffer.advance(frame.length);
         self.frame = None;
         match frame.opcode {
-            Opcode::Ping => Ok(Some(Incoming::Ping(payload))),
-            Opcode::Pong => Ok(Some(Incoming::Pong(payload))),
+            Opcode::Ping => Ok(Some(IncomingMessage::Ping(payload))),
+            Opcode::Pong => Ok(Some(IncomingMessage::Pong(payload))),
             Opcode::Close | Opcode::Continuation | Opcode::Text | Opcode::Binary => close(&payload).map(Some),
         }
     }
@@ -268,14 +268,14 @@ fn take_length(short: u8, rest: &mut &[u8]) -> Result<Option<u64>, Violation> {
 }
 
 /// Section 5.5.1: nothing, or a code and a reason.
-fn close(mut payload: &[u8]) -> Result<Incoming, Violation> {
+fn close(mut payload: &[u8]) -> Result<IncomingMessage, Violation> {
     if payload.is_empty() {
-        return Ok(Incoming::Close(None, String::new()));
+        return Ok(IncomingMessage::Close(None, String::new()));
     }
     let number = payload.try_get_u16().map_err(|_short| Violation::HalfCloseCode)?;
     let code = CloseCode::new(number).ok_or(Violation::InvalidCloseCode(number))?;
     let reason = std::str::from_utf8(payload).map_err(|_error| Violation::InvalidUtf8)?;
-    Ok(Incoming::Close(Some(code), reason.to_owned()))
+    Ok(IncomingMessage::Close(Some(code), reason.to_owned()))
 }
 
 #[derive(Debug)]
@@ -291,7 +291,7 @@ struct Message {
 
 #[derive(Debug)]
 enum Data {
-    Text(Text),
+    Text(Utf8Text),
     Binary(BytesMut),
 }
 
@@ -327,10 +327,10 @@ impl Message {
         if within.len() < bytes.len() { Err(Violation::MessageTooLarge { limit }) } else { Ok(()) }
     }
 
-    fn finish(self) -> Result<Incoming, Violation> {
+    fn finish(self) -> Result<IncomingMessage, Violation> {
         match self.data {
-            Data::Text(text) => Ok(Incoming::Text(text.finish()?)),
-            Data::Binary(bytes) => Ok(Incoming::Binary(bytes.freeze())),
+            Data::Text(text) => Ok(IncomingMessage::Text(text.finish()?)),
+            Data::Binary(bytes) => Ok(IncomingMessage::Binary(bytes.freeze())),
         }
     }
 }

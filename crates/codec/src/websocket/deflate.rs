@@ -35,7 +35,7 @@ pub enum Context {
 
 /// One `permessage-deflate` among a header's offers or answers, with the parameters of section 7.1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Offer {
+pub struct DeflateOffer {
     /// The server is to begin each message afresh.
     pub server_no_context_takeover: bool,
     /// The client begins each message afresh.
@@ -46,7 +46,7 @@ pub struct Offer {
     pub client_max_window_bits: Option<Option<u8>>,
 }
 
-impl Offer {
+impl DeflateOffer {
     /// The valid offers in a `Sec-WebSocket-Extensions`, in their order. Other extensions are left out, and so are offers
     /// with a parameter that is unknown, repeated or wrong: those must be declined (section 7.1).
     pub fn all(header: &str) -> impl Iterator<Item = Self> {
@@ -83,18 +83,18 @@ impl Offer {
 /// What both sides have agreed upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreement {
-    offer: Offer,
+    offer: DeflateOffer,
 }
 
 impl Agreement {
     /// As a server: takes the first offer that can be honoured. `None` for a connection without compression.
     pub fn choose(header: &str) -> Option<Self> {
-        let offer = Offer::all(header).find(|offer| offer.server_max_window_bits.is_none_or(|bits| bits == WINDOW_BITS))?;
+        let offer = DeflateOffer::all(header).find(|offer| offer.server_max_window_bits.is_none_or(|bits| bits == WINDOW_BITS))?;
         // Sections 7.1.1.1 and 7.1.1.2 let a server demand both unasked. A client's window of any size can be read, so what
         // it said of it needs no answer.
         let server_max_window_bits = offer.server_max_window_bits;
         Some(Self {
-            offer: Offer {
+            offer: DeflateOffer {
                 server_no_context_takeover: true,
                 client_no_context_takeover: true,
                 server_max_window_bits,
@@ -105,7 +105,7 @@ impl Agreement {
 
     /// As a client: reads the server's answer. `None` if there is no such extension in it, or none that could be an answer.
     pub fn read(header: &str) -> Option<Self> {
-        let mut answers = Offer::all(header);
+        let mut answers = DeflateOffer::all(header);
         let offer = answers.next().filter(|offer| offer.client_max_window_bits != Some(None))?;
         answers.next().is_none().then_some(Self { offer })
     }

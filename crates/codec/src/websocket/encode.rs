@@ -9,7 +9,7 @@ const LONGEST_HEAD: usize = 14;
 
 /// The first byte of a frame (section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct WebSocketFrameHead {
     /// Whether the message ends with this frame.
     pub fin: bool,
     /// Whether the message is compressed; only its first frame has the bit (RFC 7692, section 6).
@@ -18,7 +18,7 @@ pub struct Head {
     pub opcode: Opcode,
 }
 
-impl Head {
+impl WebSocketFrameHead {
     /// A frame that is a whole message.
     pub fn whole(opcode: Opcode) -> Self {
         Self { fin: true, rsv1: false, opcode }
@@ -31,16 +31,16 @@ impl Head {
 
 /// Writes the head of a server's frame whose payload of `length` bytes is written by the caller.
 pub fn head(out: &mut BytesMut, opcode: Opcode, length: usize) {
-    put_head(out, Head::whole(opcode), 0, length);
+    put_head(out, WebSocketFrameHead::whole(opcode), 0, length);
 }
 
 /// A server's text message. `payload` must be UTF-8. It is not masked, so one copy serves every reader.
 pub fn server_text(payload: &[u8]) -> Bytes {
-    server_frame(Head::whole(Opcode::Text), payload)
+    server_frame(WebSocketFrameHead::whole(Opcode::Text), payload)
 }
 
 /// A server's frame.
-pub fn server_frame(head: Head, payload: &[u8]) -> Bytes {
+pub fn server_frame(head: WebSocketFrameHead, payload: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(LONGEST_HEAD + payload.len());
     put_head(&mut out, head, 0, payload.len());
     out.put_slice(payload);
@@ -49,17 +49,17 @@ pub fn server_frame(head: Head, payload: &[u8]) -> Bytes {
 
 /// A server's ping; what is longer than [`LONGEST_CONTROL`] is cut.
 pub fn ping(payload: &[u8]) -> Bytes {
-    server_frame(Head::whole(Opcode::Ping), control(payload))
+    server_frame(WebSocketFrameHead::whole(Opcode::Ping), control(payload))
 }
 
 /// A server's response to a ping; what is longer than [`LONGEST_CONTROL`] is cut.
 pub fn pong(payload: &[u8]) -> Bytes {
-    server_frame(Head::whole(Opcode::Pong), control(payload))
+    server_frame(WebSocketFrameHead::whole(Opcode::Pong), control(payload))
 }
 
 /// A server's close frame, as [`close_payload`] fills it.
 pub fn close(code: CloseCode, reason: &str) -> Bytes {
-    server_frame(Head::whole(Opcode::Close), &close_payload(code, reason))
+    server_frame(WebSocketFrameHead::whole(Opcode::Close), &close_payload(code, reason))
 }
 
 /// The payload of a close frame (section 5.5.1). The reason is cut, between characters, to the 123 bytes there is room for.
@@ -72,7 +72,7 @@ pub fn close_payload(code: CloseCode, reason: &str) -> Bytes {
 }
 
 /// Writes a client's frame. The mask is to be random, and another one for each frame (section 5.3).
-pub fn client_frame(out: &mut BytesMut, head: Head, mask: [u8; 4], payload: &[u8]) {
+pub fn client_frame(out: &mut BytesMut, head: WebSocketFrameHead, mask: [u8; 4], payload: &[u8]) {
     out.reserve(LONGEST_HEAD + payload.len());
     put_head(out, head, 0x80, payload.len());
     out.put_slice(&mask);
@@ -86,7 +86,7 @@ fn control(payload: &[u8]) -> &[u8] {
 }
 
 /// The head without the mask; the length in as few bytes as it has room in.
-fn put_head(out: &mut BytesMut, head: Head, mask_bit: u8, length: usize) {
+fn put_head(out: &mut BytesMut, head: WebSocketFrameHead, mask_bit: u8, length: usize) {
     out.put_u8(head.byte());
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(length @ ..=125), _) => out.put_u8(mask_bit + length),

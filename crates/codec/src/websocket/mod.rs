@@ -16,7 +16,7 @@ pub const LONGEST_CONTROL: usize = 125;
 
 /// The end of the connection that decodes: clients mask what they send, servers must not (section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum WebSocketRole {
     /// We read what a client sends.
     Server,
     /// We read what a server sends.

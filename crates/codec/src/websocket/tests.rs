@@ -3,37 +3,37 @@
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
-use super::decode::{Decoder, Incoming, Limits, MOST_FRAGMENTS};
-use super::encode::{self, Head};
+use super::decode::{IncomingMessage, MOST_FRAGMENTS, WebSocketDecoder, WebSocketLimits};
+use super::encode::{self, WebSocketFrameHead};
 use super::*;
 
-type Found = Vec<Result<Incoming, Violation>>;
+type Found = Vec<Result<IncomingMessage, Violation>>;
 
-const WIDE: Limits = Limits { frame_bytes: 1 << 20, message_bytes: 1 << 20 };
+const WIDE: WebSocketLimits = WebSocketLimits { frame_bytes: 1 << 20, message_bytes: 1 << 20 };
 
 /// The mask of the standard's examples.
 const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
 /// Decodes pieces pushed one after the other; a close or a violation is the last thing.
-fn decode(mut decoder: Decoder, pieces: &[&[u8]]) -> Found {
+fn decode(mut decoder: WebSocketDecoder, pieces: &[&[u8]]) -> Found {
     let mut found = Vec::new();
     for piece in pieces {
         decoder.push(piece);
         found.extend(std::iter::from_fn(|| decoder.next_message()));
     }
-    assert_eq!(decoder.is_over(), matches!(found.last(), Some(Err(_) | Ok(Incoming::Close(..)))));
+    assert_eq!(decoder.is_over(), matches!(found.last(), Some(Err(_) | Ok(IncomingMessage::Close(..)))));
     found
 }
 
 /// The bytes give what is expected, whole and in pieces of one byte.
-fn check(role: Role, limits: Limits, bytes: &[u8], expected: &[Result<Incoming, Violation>]) {
-    assert_eq!(decode(Decoder::new(role, limits), &[bytes]), expected, "{bytes:02x?}");
+fn check(role: WebSocketRole, limits: WebSocketLimits, bytes: &[u8], expected: &[Result<IncomingMessage, Violation>]) {
+    assert_eq!(decode(WebSocketDecoder::new(role, limits), &[bytes]), expected, "{bytes:02x?}");
     let pieces: Vec<&[u8]> = bytes.chunks(1).collect();
-    assert_eq!(decode(Decoder::new(role, limits), &pieces), expected, "{bytes:02x?}, byte by byte");
+    assert_eq!(decode(WebSocketDecoder::new(role, limits), &pieces), expected, "{bytes:02x?}, byte by byte");
 }
 
 /// What a client says in these frames.
-fn masked(frames: &[(Head, &[u8])]) -> BytesMut {
+fn masked(frames: &[(WebSocketFrameHead, &[u8])]) -> BytesMut {
     let mut out = BytesMut::new();
     for (head, payload) in frames {
         encode::client_frame(&mut out, *head, MASK, payload);
@@ -41,25 +41,25 @@ fn masked(frames: &[(Head, &[u8])]) -> BytesMut {
     out
 }
 
-fn first(opcode: Opcode) -> Head {
-    Head { fin: false, ..Head::whole(opcode) }
+fn first(opcode: Opcode) -> WebSocketFrameHead {
+    WebSocketFrameHead { fin: false, ..WebSocketFrameHead::whole(opcode) }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it is compared with what the decoder returns")]
-fn text(text: &str) -> Result<Incoming, Violation> {
-    Ok(Incoming::Text(text.to_owned()))
+fn text(text: &str) -> Result<IncomingMessage, Violation> {
+    Ok(IncomingMessage::Text(text.to_owned()))
 }
 
 #[test]
 fn the_examples_of_section_5_7() {
-    check(Role::Client, WIDE, b"\x81\x05Hello", &[text("Hello")]);
-    check(Role::Server, WIDE, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", &[text("Hello")]);
-    check(Role::Client, WIDE, b"\x01\x03Hel\x80\x02lo", &[text("Hello")]);
-    check(Role::Client, WIDE, b"\x89\x05Hello", &[Ok(Incoming::Ping("Hello".into()))]);
-    check(Role::Server, WIDE, b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", &[Ok(Incoming::Pong("Hello".into()))]);
+    check(WebSocketRole::Client, WIDE, b"\x81\x05Hello", &[text("Hello")]);
+    check(WebSocketRole::Server, WIDE, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", &[text("Hello")]);
+    check(WebSocketRole::Client, WIDE, b"\x01\x03Hel\x80\x02lo", &[text("Hello")]);
+    check(WebSocketRole::Client, WIDE, b"\x89\x05Hello", &[Ok(IncomingMessage::Ping("Hello".into()))]);
+    check(WebSocketRole::Server, WIDE, b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", &[Ok(IncomingMessage::Pong("Hello".into()))]);
     for (head, length) in [(b"\x82\x7e\x01\x00".as_slice(), 256), (b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00", 65536)] {
         let payload = vec![7; length];
-        check(Role::Client, WIDE, &[head, &payload].concat(), &[Ok(Incoming::Binary(payload.into()))]);
+        check(WebSocketRole::Client, WIDE, &[head, &payload].concat(), &[Ok(IncomingMessage::Binary(payload.into()))]);
     }
 }
 
@@ -70,7 +70,7 @@ fn encoded_bytes_are_those_of_the_standard() {
     assert_eq!(encode::ping(b""), HEARTBEAT);
     assert_eq!(encode::pong(&[0; 200]).len(), 2 + LONGEST_CONTROL);
     assert_eq!(encode::close(CloseCode::GOING_AWAY, "bye"), b"\x88\x05\x03\xe9bye".as_slice());
-    assert_eq!(masked(&[(Head::whole(Opcode::Text), b"Hello")]), b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58".as_slice());
+    assert_eq!(masked(&[(WebSocketFrameHead::whole(Opcode::Text), b"Hello")]), b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58".as_slice());
     let lengths: [(usize, &[u8]); 6] = [
         (0, b"\x82\x00"),
         (125, b"\x82\x7d"),
@@ -90,7 +90,7 @@ fn encoded_bytes_are_those_of_the_standard() {
 fn a_reason_is_cut_between_characters() {
     let frame = encode::close(CloseCode::NORMAL, &format!("{}é", "x".repeat(122)));
     assert_eq!(frame.len(), 2 + 2 + 122);
-    check(Role::Client, WIDE, &frame, &[Ok(Incoming::Close(Some(CloseCode::NORMAL), "x".repeat(122)))]);
+    check(WebSocketRole::Client, WIDE, &frame, &[Ok(IncomingMessage::Close(Some(CloseCode::NORMAL), "x".repeat(122)))]);
 }
 
 /// What a server must refuse, and the code it refuses it with. `M` stands for the mask of four zeroes.
@@ -140,10 +140,10 @@ fn what_the_standard_forbids_is_refused() {
         while let Some(mask) = bytes.windows(4).position(|window| window == b"MMMM") {
             bytes[mask..mask + 4].fill(0);
         }
-        check(Role::Server, WIDE, &bytes, &[Err(*violation)]);
+        check(WebSocketRole::Server, WIDE, &bytes, &[Err(*violation)]);
         assert_eq!(violation.close_code().get(), *code, "{violation}");
     }
-    check(Role::Client, WIDE, b"\x81\x80", &[Err(V::Masked)]);
+    check(WebSocketRole::Client, WIDE, b"\x81\x80", &[Err(V::Masked)]);
 }
 
 #[test]
@@ -151,8 +151,8 @@ fn codes_are_those_that_may_be_on_the_wire() {
     for number in 0..=u16::MAX {
         let expected = matches!(number, 1000..=1003 | 1007..=1014 | 3000..=4999);
         assert_eq!(CloseCode::new(number).is_some(), expected, "{number}");
-        let frame = masked(&[(Head::whole(Opcode::Close), &number.to_be_bytes())]);
-        let found = decode(Decoder::new(Role::Server, WIDE), &[&frame]);
+        let frame = masked(&[(WebSocketFrameHead::whole(Opcode::Close), &number.to_be_bytes())]);
+        let found = decode(WebSocketDecoder::new(WebSocketRole::Server, WIDE), &[&frame]);
         assert_eq!(found[0].is_ok(), expected, "{number}");
     }
     for (code, number) in [(CloseCode::UNSUPPORTED, 1003), (CloseCode::POLICY, 1008), (CloseCode::INTERNAL, 1011)] {
@@ -165,10 +165,10 @@ fn codes_are_those_that_may_be_on_the_wire() {
 
 #[test]
 fn nothing_is_said_after_a_close() {
-    check(Role::Client, WIDE, b"\x88\x00\x81\x01a", &[Ok(Incoming::Close(None, String::new()))]);
-    check(Role::Client, WIDE, b"\x88\x05\x0b\xb8bye\xff", &[Ok(Incoming::Close(CloseCode::new(3000), "bye".into()))]);
-    check(Role::Client, WIDE, b"\x01\x01a\x88\x00\x80\x01b", &[Ok(Incoming::Close(None, String::new()))]);
-    let mut decoder = Decoder::new(Role::Client, WIDE);
+    check(WebSocketRole::Client, WIDE, b"\x88\x00\x81\x01a", &[Ok(IncomingMessage::Close(None, String::new()))]);
+    check(WebSocketRole::Client, WIDE, b"\x88\x05\x0b\xb8bye\xff", &[Ok(IncomingMessage::Close(CloseCode::new(3000), "bye".into()))]);
+    check(WebSocketRole::Client, WIDE, b"\x01\x01a\x88\x00\x80\x01b", &[Ok(IncomingMessage::Close(None, String::new()))]);
+    let mut decoder = WebSocketDecoder::new(WebSocketRole::Client, WIDE);
     decoder.push(b"\x83\x00");
     assert_eq!(decoder.next_message(), Some(Err(Violation::ReservedOpcode(3))));
     decoder.push(b"\x81\x01a");
@@ -177,12 +177,17 @@ fn nothing_is_said_after_a_close() {
 
 #[test]
 fn control_frames_may_stand_between_fragments() {
-    let (ping, pong) = (Head::whole(Opcode::Ping), Head::whole(Opcode::Pong));
-    let (more, last) = (first(Opcode::Continuation), Head::whole(Opcode::Continuation));
+    let (ping, pong) = (WebSocketFrameHead::whole(Opcode::Ping), WebSocketFrameHead::whole(Opcode::Pong));
+    let (more, last) = (first(Opcode::Continuation), WebSocketFrameHead::whole(Opcode::Continuation));
     let bytes = masked(&[(first(Opcode::Text), b"\xe2"), (ping, b"1"), (more, b""), (more, b"\x82"), (pong, b""), (last, b"\xac")]);
-    check(Role::Server, WIDE, &bytes, &[Ok(Incoming::Ping("1".into())), Ok(Incoming::Pong(Bytes::new())), text("€")]);
-    let empty = masked(&[(first(Opcode::Binary), b""), (last, b""), (Head::whole(Opcode::Text), b"")]);
-    check(Role::Server, WIDE, &empty, &[Ok(Incoming::Binary(Bytes::new())), text("")]);
+    check(
+        WebSocketRole::Server,
+        WIDE,
+        &bytes,
+        &[Ok(IncomingMessage::Ping("1".into())), Ok(IncomingMessage::Pong(Bytes::new())), text("€")],
+    );
+    let empty = masked(&[(first(Opcode::Binary), b""), (last, b""), (WebSocketFrameHead::whole(Opcode::Text), b"")]);
+    check(WebSocketRole::Server, WIDE, &empty, &[Ok(IncomingMessage::Binary(Bytes::new())), text("")]);
 }
 
 /// The cases of Autobahn's section 6: text that goes wrong is refused at its first wrong byte, in the middle of a frame
@@ -220,7 +225,7 @@ fn wrong_utf8_is_refused_at_the_first_wrong_byte() {
         encode::client_frame(&mut frame, first(Opcode::Text), MASK, &[payload, &[b'x'; 60][..]].concat());
         let body = frame.len() - payload.len() - 60;
         for start in [0, body] {
-            let mut decoder = Decoder::new(Role::Server, WIDE);
+            let mut decoder = WebSocketDecoder::new(WebSocketRole::Server, WIDE);
             decoder.push(&frame[..start]);
             for (index, byte) in frame.iter().enumerate().skip(start) {
                 decoder.push(&[*byte]);
@@ -231,23 +236,23 @@ fn wrong_utf8_is_refused_at_the_first_wrong_byte() {
                 }
             }
         }
-        check(Role::Server, WIDE, &frame, &[Err(Violation::InvalidUtf8)]);
+        check(WebSocketRole::Server, WIDE, &frame, &[Err(Violation::InvalidUtf8)]);
     }
 }
 
 #[test]
 fn characters_may_be_cut_by_frames() {
     let all = "a\u{7f}\u{80}߿\u{800}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{10ffff}\u{feff}\u{fffd}";
-    let (more, last) = (first(Opcode::Continuation), Head::whole(Opcode::Continuation));
+    let (more, last) = (first(Opcode::Continuation), WebSocketFrameHead::whole(Opcode::Continuation));
     let mut frames = vec![(first(Opcode::Text), b"".as_slice())];
     frames.extend(all.as_bytes().chunks(1).map(|byte| (more, byte)));
     frames.push((last, b""));
-    check(Role::Server, WIDE, &masked(&frames), &[text(all)]);
+    check(WebSocketRole::Server, WIDE, &masked(&frames), &[text(all)]);
 }
 
 #[test]
 fn a_message_has_a_limit_on_its_fragments() {
-    let (more, last) = (first(Opcode::Continuation), Head::whole(Opcode::Continuation));
+    let (more, last) = (first(Opcode::Continuation), WebSocketFrameHead::whole(Opcode::Continuation));
     let message = |empty: usize, full: usize| {
         let piece = [b'x'; 64];
         let mut frames = vec![(first(Opcode::Text), piece.as_slice())];
@@ -257,7 +262,7 @@ fn a_message_has_a_limit_on_its_fragments() {
         masked(&frames)
     };
     let decode = |bytes: &[u8]| {
-        let mut decoder = Decoder::new(Role::Server, Limits { frame_bytes: 1 << 20, message_bytes: 8 << 20 });
+        let mut decoder = WebSocketDecoder::new(WebSocketRole::Server, WebSocketLimits { frame_bytes: 1 << 20, message_bytes: 8 << 20 });
         decoder.push(bytes);
         decoder.next_message()
     };
@@ -270,17 +275,17 @@ fn a_message_has_a_limit_on_its_fragments() {
 
 #[test]
 fn limits_are_held_before_the_bytes_come() {
-    let limits = Limits { frame_bytes: 4, message_bytes: 6 };
-    let (more, last) = (first(Opcode::Continuation), Head::whole(Opcode::Continuation));
+    let limits = WebSocketLimits { frame_bytes: 4, message_bytes: 6 };
+    let (more, last) = (first(Opcode::Continuation), WebSocketFrameHead::whole(Opcode::Continuation));
     let frame = Err(Violation::FrameTooLarge { limit: 4 });
     let message = Err(Violation::MessageTooLarge { limit: 6 });
     assert_eq!((Violation::FrameTooLarge { limit: 4 }).close_code(), CloseCode::TOO_LARGE);
     assert_eq!((Violation::MessageTooLarge { limit: 6 }).close_code(), CloseCode::TOO_LARGE);
-    check(Role::Server, limits, &masked(&[(first(Opcode::Text), b"1234"), (last, b"56")]), &[text("123456")]);
-    check(Role::Client, limits, b"\x81\x05", std::slice::from_ref(&frame));
-    check(Role::Client, limits, b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff", &[frame]);
+    check(WebSocketRole::Server, limits, &masked(&[(first(Opcode::Text), b"1234"), (last, b"56")]), &[text("123456")]);
+    check(WebSocketRole::Client, limits, b"\x81\x05", std::slice::from_ref(&frame));
+    check(WebSocketRole::Client, limits, b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff", &[frame]);
     let too_long = masked(&[(first(Opcode::Text), b"1234"), (more, b"5"), (more, b"67")]);
-    check(Role::Server, limits, &too_long[..too_long.len() - 2], &[message]);
+    check(WebSocketRole::Server, limits, &too_long[..too_long.len() - 2], &[message]);
 }
 
 #[test]
@@ -316,7 +321,7 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
     ];
     let frame = (any::<bool>(), opcode, any::<[u8; 4]>(), payload).prop_map(|(fin, opcode, mask, payload)| {
         let mut out = BytesMut::new();
-        encode::client_frame(&mut out, Head { fin: fin || opcode.is_control(), rsv1: false, opcode }, mask, &payload);
+        encode::client_frame(&mut out, WebSocketFrameHead { fin: fin || opcode.is_control(), rsv1: false, opcode }, mask, &payload);
         out.to_vec()
     });
     prop::collection::vec(frame, 0..8).prop_map(|frames| frames.concat())
@@ -325,26 +330,26 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn any_split_gives_the_same_messages(bytes in frames(), cuts in prop::collection::vec(0usize..1000, 0..20), limit in 0usize..500) {
-        let limits = Limits { frame_bytes: limit, message_bytes: limit };
-        let whole = decode(Decoder::new(Role::Server, limits), &[&bytes]);
-        prop_assert_eq!(decode(Decoder::new(Role::Server, limits), &crate::buffer::split_at(&bytes, cuts)), whole);
+        let limits = WebSocketLimits { frame_bytes: limit, message_bytes: limit };
+        let whole = decode(WebSocketDecoder::new(WebSocketRole::Server, limits), &[&bytes]);
+        prop_assert_eq!(decode(WebSocketDecoder::new(WebSocketRole::Server, limits), &crate::buffer::split_at(&bytes, cuts)), whole);
     }
 
     #[test]
     fn any_bytes_in_any_split_are_the_same(bytes in prop::collection::vec(any::<u8>(), 0..200), cuts in prop::collection::vec(0usize..200, 0..20)) {
-        let whole = decode(Decoder::new(Role::Client, WIDE), &[&bytes]);
-        prop_assert_eq!(decode(Decoder::new(Role::Client, WIDE), &crate::buffer::split_at(&bytes, cuts)), whole);
+        let whole = decode(WebSocketDecoder::new(WebSocketRole::Client, WIDE), &[&bytes]);
+        prop_assert_eq!(decode(WebSocketDecoder::new(WebSocketRole::Client, WIDE), &crate::buffer::split_at(&bytes, cuts)), whole);
     }
 
     #[test]
     fn what_was_encoded_is_decoded(said in prop::collection::vec(("\\PC{0,200}", any::<[u8; 4]>()), 0..10)) {
         let (mut from_client, mut from_server) = (BytesMut::new(), BytesMut::new());
         for (words, mask) in &said {
-            encode::client_frame(&mut from_client, Head::whole(Opcode::Text), *mask, words.as_bytes());
+            encode::client_frame(&mut from_client, WebSocketFrameHead::whole(Opcode::Text), *mask, words.as_bytes());
             from_server.extend_from_slice(&encode::server_text(words.as_bytes()));
         }
         let expected: Found = said.iter().map(|(words, _)| text(words)).collect();
-        prop_assert_eq!(&decode(Decoder::new(Role::Server, WIDE), &[&from_client]), &expected);
-        prop_assert_eq!(&decode(Decoder::new(Role::Client, WIDE), &[&from_server]), &expected);
+        prop_assert_eq!(&decode(WebSocketDecoder::new(WebSocketRole::Server, WIDE), &[&from_client]), &expected);
+        prop_assert_eq!(&decode(WebSocketDecoder::new(WebSocketRole::Client, WIDE), &[&from_server]), &expected);
     }
 }

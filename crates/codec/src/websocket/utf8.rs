@@ -6,13 +6,13 @@ use super::Violation;
 
 /// The text so far, and the bytes of a character that is not whole yet.
 #[derive(Debug, Default)]
-pub(super) struct Text {
+pub(super) struct Utf8Text {
     whole: String,
     partial: [u8; 4],
     partial_bytes: usize,
 }
 
-impl Text {
+impl Utf8Text {
     /// How many bytes have come.
     pub(super) fn len(&self) -> usize {
         self.whole.len() + self.partial_bytes

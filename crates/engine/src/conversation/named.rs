@@ -18,12 +18,12 @@ pub struct Conversation {
     /// Its name, in the caller's own namespace.
     pub name: String,
     /// How much of it the model reads.
-    pub window: Window,
+    pub window: ContextWindow,
 }
 
 /// How much of a conversation the model reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub struct ContextWindow {
     /// The last `n` messages, including the new one.
     pub messages: usize,
     /// The most tokens of everything the model reads, counted with the vocabulary of its name.
@@ -32,7 +32,7 @@ pub struct Window {
     pub idle: Duration,
 }
 
-impl Window {
+impl ContextWindow {
     /// The end of a conversation: as many whole turns as fit, oldest first. The last turn always stays, since there must be a
     /// question; if it is too long, the upstream reports it. Counts tokens: not for an async task.
     pub(crate) fn cut(self, prompt: &Prompt<'_>, context: Vec<Item>) -> Vec<Item> {
@@ -89,11 +89,11 @@ mod tests {
 
     use super::*;
 
-    fn window(messages: usize) -> Window {
-        Window { messages, tokens: u64::MAX, idle: Duration::from_secs(300) }
+    fn window(messages: usize) -> ContextWindow {
+        ContextWindow { messages, tokens: u64::MAX, idle: Duration::from_secs(300) }
     }
 
-    fn cut(window: Window, context: Vec<Item>) -> Vec<Item> {
+    fn cut(window: ContextWindow, context: Vec<Item>) -> Vec<Item> {
         window.cut(&Prompt::from(&Create::new("demo")), context)
     }
 
@@ -129,7 +129,7 @@ mod tests {
         // Each message is 5 tokens (3 around it, its role, its text), and 3 open the reply.
         let check = |tokens: u64, expected: usize| {
             let whole = conversation(4);
-            let cut = cut(Window { tokens, ..window(100) }, whole.clone());
+            let cut = cut(ContextWindow { tokens, ..window(100) }, whole.clone());
             assert_eq!(cut, whole[whole.len() - expected..], "{tokens} tokens");
         };
         check(3 + 7 * 5, 7);

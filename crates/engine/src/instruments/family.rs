@@ -11,14 +11,14 @@ pub const OTHER: &str = "other";
 
 /// Instruments of one kind, by the values of their labels. A label with an empty value is omitted.
 #[derive(Debug)]
-pub struct Family<T> {
+pub struct MetricFamily<T> {
     /// The names of the labels.
     pub(crate) labels: &'static [&'static str],
     make: fn() -> T,
     series: RwLock<BTreeMap<Vec<Box<str>>, Arc<T>>>,
 }
 
-impl<T> Family<T> {
+impl<T> MetricFamily<T> {
     /// An empty family.
     pub fn new(labels: &'static [&'static str], make: fn() -> T) -> Self {
         Self { labels, make, series: RwLock::default() }
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_family_has_a_largest_size() {
-        let family = Family::new(&["model"], Counter::default);
+        let family = MetricFamily::new(&["model"], Counter::default);
         (0..MAX_SERIES + 50).for_each(|number| family.of(&[&number.to_string()]).add(1));
         assert_eq!(family.all().len(), MAX_SERIES + 1);
         assert_eq!(family.of(&[OTHER]).get(), 50);

@@ -27,7 +27,7 @@ impl Histogram {
     }
 
     /// Adds the values of a tally with the same bounds.
-    pub fn merge(&self, tally: &Tally) {
+    pub fn merge(&self, tally: &LocalHistogram) {
         for (bucket, count) in self.buckets.iter().zip(&tally.buckets) {
             bucket.fetch_add(*count, Ordering::Relaxed);
         }
@@ -35,9 +35,9 @@ impl Histogram {
     }
 
     /// Its values.
-    pub fn get(&self) -> Tally {
+    pub fn get(&self) -> LocalHistogram {
         let buckets = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect();
-        Tally { bounds: self.bounds, buckets, sum: f64::from_bits(self.sum.load(Ordering::Relaxed)) }
+        LocalHistogram { bounds: self.bounds, buckets, sum: f64::from_bits(self.sum.load(Ordering::Relaxed)) }
     }
 
     fn add(&self, value: f64) {
@@ -49,13 +49,13 @@ impl Histogram {
 
 /// A histogram that one task owns, for values that are too frequent for shared atomics.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tally {
+pub struct LocalHistogram {
     bounds: &'static [f64],
     buckets: Vec<u64>,
     sum: f64,
 }
 
-impl Tally {
+impl LocalHistogram {
     /// No values.
     pub fn new(bounds: &'static [f64]) -> Self {
         Self { bounds, buckets: vec![0; bounds.len() + 1], sum: 0.0 }
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn merging_a_tally_equals_observing_its_values() {
-        let (histogram, mut tally) = (Histogram::new(&[1.0, 2.0]), Tally::new(&[1.0, 2.0]));
+        let (histogram, mut tally) = (Histogram::new(&[1.0, 2.0]), LocalHistogram::new(&[1.0, 2.0]));
         tally.observe(1.5, 3);
         tally.observe(9.0, 1);
         histogram.merge(&tally);

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use protocol::id::Owner;
 
-use crate::keys::{Caller, KeyDigest, Keys};
+use crate::keys::{Caller, KeyDigest, KeyStore};
 
 /// Keys in memory. Clones share the keys.
 #[derive(Clone, Default)]
@@ -46,7 +46,7 @@ impl MemoryKeys {
     }
 }
 
-impl Keys for MemoryKeys {
+impl KeyStore for MemoryKeys {
     fn configured(&self) -> bool {
         self.held().is_configured
     }

@@ -9,7 +9,7 @@ use protocol::event::Entry;
 use protocol::id::ResponseId;
 use tokio::sync::watch;
 
-use crate::log::{Life, Log, LogError, LogReader, LogState, LogWriter, Progress};
+use crate::log::{Log, LogError, LogLifetime, LogProgress, LogReader, LogState, LogWriter};
 
 /// Bytes of an entry beside its data: its place in the list and the header of the shared bytes.
 const ENTRY_OVERHEAD: u64 = 72;
@@ -24,7 +24,7 @@ pub struct MemoryLog {
 #[derive(Debug)]
 struct One {
     held: Mutex<Held>,
-    progress: watch::Sender<Progress>,
+    progress: watch::Sender<LogProgress>,
     bytes: Arc<AtomicU64>,
 }
 
@@ -43,7 +43,7 @@ struct Writer {
 /// A reader does not keep its log alive: when the log is removed, the channel closes.
 struct Reader {
     log: std::sync::Weak<One>,
-    progress: watch::Receiver<Progress>,
+    progress: watch::Receiver<LogProgress>,
 }
 
 impl MemoryLog {
@@ -54,7 +54,7 @@ impl MemoryLog {
 }
 
 impl Log for MemoryLog {
-    fn take(&self, id: &ResponseId, _life: Life) -> Result<Box<dyn LogWriter>, LogError> {
+    fn take(&self, id: &ResponseId, _life: LogLifetime) -> Result<Box<dyn LogWriter>, LogError> {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         let log = logs.entry(id.clone()).or_insert_with(|| {
             Arc::new(One { held: Mutex::default(), progress: watch::Sender::default(), bytes: Arc::clone(&self.bytes) })
@@ -113,7 +113,7 @@ impl LogWriter for Writer {
         held.bytes += bytes;
         self.log.bytes.fetch_add(bytes, Ordering::Relaxed);
         let ended = entries.last().is_some_and(|entry| entry.kind.is_terminal());
-        self.log.progress.send_replace(Progress {
+        self.log.progress.send_replace(LogProgress {
             committed: before.committed + entries.len() as u64,
             state: if ended { LogState::Ended } else { LogState::Open },
         });
@@ -122,7 +122,7 @@ impl LogWriter for Writer {
 }
 
 impl LogReader for Reader {
-    fn progress(&self) -> watch::Receiver<Progress> {
+    fn progress(&self) -> watch::Receiver<LogProgress> {
         self.progress.clone()
     }
 

@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
 
-use crate::store::{Claim, Claimed, ConversationHead, Expired, Found, Most, Record, Removal, Store, StoreError};
+use crate::store::{Claimed, ConversationHead, Expired, IdempotencyClaim, Most, RecordLookup, Removal, ResponseRecord, Store, StoreError};
 
 /// How many expired ids are remembered, so that their owners get a 410 and not a 404.
 const TOMBSTONES: usize = 100_000;
@@ -23,7 +23,7 @@ pub struct MemoryStore {
 
 #[derive(Debug, Default)]
 struct Held {
-    records: HashMap<ResponseId, Record>,
+    records: HashMap<ResponseId, ResponseRecord>,
     /// By when they ended, and within one second by which ended first.
     ended: BTreeMap<(u64, u64), ResponseId>,
     ended_places: HashMap<ResponseId, (u64, u64)>,
@@ -62,7 +62,7 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn insert(&self, record: Record, input: Vec<Item>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn insert(&self, record: ResponseRecord, input: Vec<Item>) -> BoxFuture<'_, Result<(), StoreError>> {
         ready(self.held().insert(record, input)).boxed()
     }
 
@@ -70,15 +70,15 @@ impl Store for MemoryStore {
         ready(self.held().finish(id, output, ended_at)).boxed()
     }
 
-    fn find(&self, id: &ResponseId) -> BoxFuture<'_, Result<Found, StoreError>> {
+    fn find(&self, id: &ResponseId) -> BoxFuture<'_, Result<RecordLookup, StoreError>> {
         let held = self.held();
         let found = match (held.records.get(id), held.expired.get(id)) {
-            (Some(record), _) => Found::Record(record.clone()),
+            (Some(record), _) => RecordLookup::Record(record.clone()),
             (None, Some((owner, items))) => {
                 let items_left = items.iter().filter(|id| held.nodes.contains_key(id)).count();
-                Found::Expired(Expired { owner: owner.clone(), items_left })
+                RecordLookup::Expired(Expired { owner: owner.clone(), items_left })
             }
-            (None, None) => Found::Missing,
+            (None, None) => RecordLookup::Missing,
         };
         ready(Ok(found)).boxed()
     }
@@ -110,11 +110,11 @@ impl Store for MemoryStore {
         ready(Ok(item)).boxed()
     }
 
-    fn claimed(&self, claim: &Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
+    fn claimed(&self, claim: &IdempotencyClaim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         ready(Ok(self.held().claimed(claim))).boxed()
     }
 
-    fn claim(&self, claim: Claim, id: &ResponseId) -> BoxFuture<'_, Result<Claimed, StoreError>> {
+    fn claim(&self, claim: IdempotencyClaim, id: &ResponseId) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         let mut held = self.held();
         let claimed = held.claimed(&claim);
         if claimed == Claimed::New {
@@ -152,7 +152,7 @@ impl Store for MemoryStore {
         ready(Ok(())).boxed()
     }
 
-    fn unfinished(&self) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+    fn unfinished(&self) -> BoxFuture<'_, Result<Vec<ResponseRecord>, StoreError>> {
         let unfinished = self.held().records.values().filter(|record| record.ended_at.is_none()).cloned().collect();
         ready(Ok(unfinished)).boxed()
     }
@@ -163,9 +163,9 @@ impl Store for MemoryStore {
         ready(Ok(stored)).boxed()
     }
 
-    fn oldest_ended(&self, owner: Option<&Owner>, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+    fn oldest_ended(&self, owner: Option<&Owner>, limit: usize) -> BoxFuture<'_, Result<Vec<ResponseRecord>, StoreError>> {
         let held = self.held();
-        let is_wanted = |record: &&Record| owner.is_none_or(|owner| record.owner == *owner);
+        let is_wanted = |record: &&ResponseRecord| owner.is_none_or(|owner| record.owner == *owner);
         let ended = held.ended.values().filter_map(|id| held.records.get(id));
         let oldest = ended.filter(is_wanted).take(limit).cloned().collect();
         ready(Ok(oldest)).boxed()
@@ -177,7 +177,7 @@ impl Store for MemoryStore {
 }
 
 impl Held {
-    fn insert(&mut self, record: Record, input: Vec<Item>) -> Result<(), StoreError> {
+    fn insert(&mut self, record: ResponseRecord, input: Vec<Item>) -> Result<(), StoreError> {
         if self.records.contains_key(&record.id) {
             return Err(StoreError::Taken);
         }
@@ -254,7 +254,7 @@ impl Held {
         }
     }
 
-    fn claimed(&self, claim: &Claim) -> Claimed {
+    fn claimed(&self, claim: &IdempotencyClaim) -> Claimed {
         match self.claims.get(&(claim.owner.clone(), claim.key.clone())) {
             Some((request, id)) if *request == claim.request => Claimed::Same(id.clone()),
             Some(_) => Claimed::Other,

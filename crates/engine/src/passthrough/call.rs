@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
 use protocol::fault::{Fault, FaultKind};
-use protocol::fields::Fields;
+use protocol::fields::JsonFields;
 use protocol::passthrough::Passthrough;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -15,10 +15,10 @@ use super::evidence::Evidence;
 use super::record::Record;
 use super::usage::{self, StreamUsage};
 use crate::instruments::counter::GaugeGuard;
-use crate::provider::call::Call;
-use crate::provider::failure::{Failure, UPSTREAM_CUT};
-use crate::provider::passthrough::{Document, Part, Parts, PassthroughRequest};
-use crate::provider::route::{Leg, Route, Timeouts};
+use crate::provider::call::UpstreamCall;
+use crate::provider::failure::{ProviderFailure, UPSTREAM_CUT};
+use crate::provider::passthrough::{PassthroughPart, PassthroughParts, PassthroughRequest, UnreadDocument};
+use crate::provider::route::{Route, RouteTarget, Timeouts};
 use crate::response::meter::{PassthroughEnd, Tokens};
 use crate::response::retry::{Attempts, NextStep, RetryReason};
 use crate::response::state::EngineState;
@@ -41,15 +41,15 @@ pub struct PassthroughCall {
 }
 
 /// The events of a stream: the data of each, as JSON. Without a failure at its end the response is complete.
-pub type Events = BoxStream<'static, Result<Bytes, Fault>>;
+pub type PassthroughEvents = BoxStream<'static, Result<Bytes, Fault>>;
 
 /// The response of an upstream.
 enum Opened {
     Document(Bytes),
     /// A stream with its first event. From here on there is no retry (promise 8).
     Stream {
-        first: Box<Fields>,
-        parts: Parts,
+        first: Box<JsonFields>,
+        parts: PassthroughParts,
         timers: Timers,
     },
 }
@@ -57,13 +57,13 @@ enum Opened {
 /// Why a call has no response.
 enum Unopened {
     /// Another target may be called.
-    Failed(Failure),
+    Failed(ProviderFailure),
     /// No other target is called.
     Stopped(Fault),
 }
 
-impl From<Failure> for Unopened {
-    fn from(failure: Failure) -> Self {
+impl From<ProviderFailure> for Unopened {
+    fn from(failure: ProviderFailure) -> Self {
         Self::Failed(failure)
     }
 }
@@ -85,7 +85,7 @@ struct Timers {
 }
 
 impl Timers {
-    fn of(leg: &Leg, total: Option<Instant>) -> Self {
+    fn of(leg: &RouteTarget, total: Option<Instant>) -> Self {
         let now = Instant::now();
         let timers = Self { timeouts: leg.timeouts, total, deadline: now, last: now, is_begun: false, has_keep_alives: false };
         timers.until(now + leg.timeouts.first_token)
@@ -139,7 +139,7 @@ impl PassthroughCall {
         record: Record,
         running: (GaugeGuard, RunningSlot, Reservation),
     ) -> Self {
-        let request = PassthroughRequest { request: Arc::new(request), model: None, call: Call::default() };
+        let request = PassthroughRequest { request: Arc::new(request), model: None, call: UpstreamCall::default() };
         Self { shared, route, request, record, began: Instant::now(), _running: running }
     }
 
@@ -166,7 +166,7 @@ impl PassthroughCall {
     }
 
     /// The response as a stream.
-    pub fn events(self) -> Events {
+    pub fn events(self) -> PassthroughEvents {
         let stage = Stage::Waiting(Box::new(self));
         unfold(stage, |mut stage| async move { stage.next().await.map(|event| (event, stage)) }).fuse().boxed()
     }
@@ -201,7 +201,7 @@ impl PassthroughCall {
     }
 
     /// Calls one upstream, up to its whole document or its first event.
-    async fn call(&mut self, leg: &Leg) -> Result<Opened, Unopened> {
+    async fn call(&mut self, leg: &RouteTarget) -> Result<Opened, Unopened> {
         self.request.call = self.record.asked(leg);
         self.request.model.clone_from(&leg.model);
         let total = Some(leg.timeouts.total).filter(|total| !total.is_zero()).map(|total| self.began + total);
@@ -225,17 +225,17 @@ impl PassthroughCall {
                 () = sleep_until(timers.deadline) => return Err(self.silent(timers)),
             };
             match part {
-                Some(Ok(Part::KeepAlive)) => timers = timers.kept_alive(),
-                Some(Ok(Part::Progress)) => timers = timers.received(),
-                Some(Ok(Part::Event(event))) => {
+                Some(Ok(PassthroughPart::KeepAlive)) => timers = timers.kept_alive(),
+                Some(Ok(PassthroughPart::Progress)) => timers = timers.received(),
+                Some(Ok(PassthroughPart::Event(event))) => {
                     return Ok(Opened::Stream { first: Box::new(event), parts, timers: timers.received() });
                 }
-                Some(Ok(Part::Document(document))) => {
+                Some(Ok(PassthroughPart::Document(document))) => {
                     self.record.received();
                     return self.read(document).await.map(Opened::Document);
                 }
                 Some(Err(failure)) => return Err(failure.into()),
-                None => return Err(Failure::upstream(truncated(&leg.upstream)).into()),
+                None => return Err(ProviderFailure::upstream(truncated(&leg.upstream)).into()),
             }
         }
     }
@@ -247,13 +247,13 @@ impl PassthroughCall {
             return Unopened::Stopped(fault);
         }
         self.request.call.give_up();
-        Unopened::Failed(Failure::upstream(fault))
+        Unopened::Failed(ProviderFailure::upstream(fault))
     }
 
     /// Parses a document, and replaces the names in it by the caller's.
-    async fn read(&mut self, document: Document) -> Result<Bytes, Unopened> {
+    async fn read(&mut self, document: UnreadDocument) -> Result<Bytes, Unopened> {
         let request = Arc::clone(&self.request.request);
-        let work = move || -> Result<(Bytes, Tokens), Failure> {
+        let work = move || -> Result<(Bytes, Tokens), ProviderFailure> {
             let mut fields = (document.read)()?;
             let tokens = usage::of_document(&request, &mut fields);
             rename(&request, &mut fields);
@@ -276,8 +276,8 @@ enum Stage {
 
 struct Streaming {
     call: Box<PassthroughCall>,
-    first: Option<Box<Fields>>,
-    parts: Parts,
+    first: Option<Box<JsonFields>>,
+    parts: PassthroughParts,
     timers: Timers,
     evidence: Evidence,
     /// What is counted if the upstream reports no usage.
@@ -363,7 +363,7 @@ impl Streaming {
     }
 
     /// The next event as the upstream sent it.
-    async fn event(&mut self) -> Option<Result<Fields, Fault>> {
+    async fn event(&mut self) -> Option<Result<JsonFields, Fault>> {
         self.timers = if self.evidence.is_whole() { self.timers.finished() } else { self.timers.received() };
         loop {
             let part = tokio::select! {
@@ -373,23 +373,23 @@ impl Streaming {
                 () = sleep_until(self.timers.deadline) => return self.silent(),
             };
             return match part {
-                Some(Ok(Part::Progress)) => continue,
-                Some(Ok(Part::KeepAlive)) if self.evidence.is_whole() => continue,
-                Some(Ok(Part::KeepAlive)) => {
+                Some(Ok(PassthroughPart::Progress)) => continue,
+                Some(Ok(PassthroughPart::KeepAlive)) if self.evidence.is_whole() => continue,
+                Some(Ok(PassthroughPart::KeepAlive)) => {
                     self.timers = self.timers.kept_alive();
                     continue;
                 }
-                Some(Ok(Part::Event(event))) => Some(Ok(event)),
+                Some(Ok(PassthroughPart::Event(event))) => Some(Ok(event)),
                 // A connection that breaks after the last finish reason loses nothing.
                 Some(Err(failure)) if failure.fault.code == UPSTREAM_CUT && self.evidence.is_whole() => None,
                 Some(Err(failure)) => Some(Err(failure.fault)),
                 None if self.evidence.is_whole() => None,
-                Some(Ok(Part::Document(_))) | None => Some(Err(truncated(self.call.record.upstream()))),
+                Some(Ok(PassthroughPart::Document(_))) | None => Some(Err(truncated(self.call.record.upstream()))),
             };
         }
     }
 
-    fn silent(&self) -> Option<Result<Fields, Fault>> {
+    fn silent(&self) -> Option<Result<JsonFields, Fault>> {
         if self.evidence.is_whole() {
             return None;
         }
@@ -401,7 +401,7 @@ impl Streaming {
 }
 
 /// Replaces the model's name by the caller's.
-fn rename(request: &Passthrough, fields: &mut Fields) {
+fn rename(request: &Passthrough, fields: &mut JsonFields) {
     if request.body.get("model").is_some() && fields.get("model").is_some() {
         fields.set("model", &request.model);
     }

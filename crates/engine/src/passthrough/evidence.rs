@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::fields::Fields;
+use protocol::fields::JsonFields;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -23,7 +23,7 @@ struct Choice<'a> {
 
 impl Evidence {
     /// Takes the next event. Events in another form are not evidence.
-    pub(super) fn add(&mut self, event: &Fields) {
+    pub(super) fn add(&mut self, event: &JsonFields) {
         let choices: Vec<&RawValue> = event.read("choices").unwrap_or_default();
         for choice in choices.into_iter().filter_map(|choice| serde_json::from_str::<Choice<'_>>(choice.get()).ok()) {
             // A reason is a non-empty string; some servers send `false` or an empty one with every event.
@@ -45,7 +45,7 @@ mod tests {
     fn is_whole(events: &[&str]) -> bool {
         let mut evidence = Evidence::default();
         for event in events {
-            evidence.add(&Fields::parse(event.as_bytes()).unwrap());
+            evidence.add(&JsonFields::parse(event.as_bytes()).unwrap());
         }
         evidence.is_whole()
     }

@@ -44,17 +44,17 @@ impl Engine {
 /// # Errors
 /// None is left: the first one's reason.
 fn able(mut route: Route, request: &Passthrough) -> Result<Route, Fault> {
-    let (mut legs, mut first) = (Vec::new(), None);
-    for leg in &*route.legs {
+    let (mut targets, mut first) = (Vec::new(), None);
+    for leg in &*route.targets {
         match leg.provider.serves(request) {
-            Ok(()) => legs.push(leg.clone()),
+            Ok(()) => targets.push(leg.clone()),
             Err(fault) => first = first.or(Some(fault)),
         }
     }
     match first {
-        Some(fault) if legs.is_empty() => Err(fault),
+        Some(fault) if targets.is_empty() => Err(fault),
         Some(_) | None => {
-            route.legs = legs.into();
+            route.targets = targets.into();
             Ok(route)
         }
     }

@@ -8,14 +8,14 @@ use protocol::passthrough::{Operation, Passthrough};
 use protocol::trace::TraceContext;
 use tokio::time::Instant;
 
-use crate::provider::call::{Call, Peer};
-use crate::provider::route::{Leg, Route};
+use crate::provider::call::{Peer, UpstreamCall};
+use crate::provider::route::{Route, RouteTarget};
 use crate::response::labels;
 use crate::response::meter::{Meter, PassthroughEnd, Tokens};
 use crate::response::retry::RetryReason;
 use crate::response::spans::{Attributes, Trace, bounded};
 use crate::response::state::EngineState;
-use crate::trace::Value;
+use crate::trace::AttributeValue;
 
 /// The record of one call.
 pub(super) struct Record {
@@ -27,7 +27,7 @@ pub(super) struct Record {
     /// The upstream of the last call.
     upstream: Arc<str>,
     peer: Option<Peer>,
-    call: Call,
+    call: UpstreamCall,
     owner: Owner,
     tokens: Tokens,
     is_ended: bool,
@@ -45,18 +45,18 @@ impl Record {
             owner: owner.clone(),
             upstream: "".into(),
             peer: None,
-            call: Call::default(),
+            call: UpstreamCall::default(),
             tokens: Tokens::default(),
             is_ended: false,
         }
     }
 
     /// A call of an upstream starts. Returns it for the provider.
-    pub(super) fn asked(&mut self, leg: &Leg) -> Call {
+    pub(super) fn asked(&mut self, leg: &RouteTarget) -> UpstreamCall {
         self.upstream = Arc::clone(&leg.upstream);
         self.peer = leg.provider.peer();
         self.meter.asked(leg);
-        self.call = Call::new(self.owner.clone(), self.trace.call());
+        self.call = UpstreamCall::new(self.owner.clone(), self.trace.call());
         self.call.clone()
     }
 
@@ -120,7 +120,7 @@ impl Record {
         }
         self.call_ended(failure.filter(|fault| fault.kind != FaultKind::Server));
         let mut attributes = self.attributes();
-        attributes.push(("gen_ai.request.stream", Value::Boolean(self.stream)));
+        attributes.push(("gen_ai.request.stream", AttributeValue::Boolean(self.stream)));
         attributes.extend(self.tokens.input.map(|input| ("gen_ai.usage.input_tokens", input.into())));
         attributes.extend(self.tokens.output.map(|output| ("gen_ai.usage.output_tokens", output.into())));
         let error = failure.map(labels::of_fault);

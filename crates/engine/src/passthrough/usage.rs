@@ -1,8 +1,8 @@
 //! The usage of a pass-through call and its source: the upstream's report, or Weir's own count if that is missing or
 //! implausible.
 
-use protocol::fields::Fields;
-use protocol::passthrough::{Inputs, Operation, Passthrough};
+use protocol::fields::JsonFields;
+use protocol::passthrough::{EmbeddingInputs, Operation, Passthrough};
 use protocol::usage::UsageSource;
 use serde::Deserialize;
 use serde_json::json;
@@ -21,8 +21,8 @@ struct Choice {
 const MOST_COUNTED_BYTES: usize = 8 << 20;
 
 /// Adds its source to the usage of a document or an event, and returns its tokens; `None` if there is no usage.
-pub(super) fn of_upstream(fields: &mut Fields) -> Option<Tokens> {
-    let mut usage: Fields = fields.read("usage")?;
+pub(super) fn of_upstream(fields: &mut JsonFields) -> Option<Tokens> {
+    let mut usage: JsonFields = fields.read("usage")?;
     if usage.get("source").is_none() {
         usage.set("source", &UsageSource::Provider);
         fields.set("usage", &usage);
@@ -31,7 +31,7 @@ pub(super) fn of_upstream(fields: &mut Fields) -> Option<Tokens> {
 }
 
 /// Ensures that a complete document has a usage. Blocks while it counts.
-pub(super) fn of_document(request: &Passthrough, document: &mut Fields) -> Tokens {
+pub(super) fn of_document(request: &Passthrough, document: &mut JsonFields) -> Tokens {
     let said = of_upstream(document).unwrap_or_default();
     match request.operation {
         Operation::Moderations => return said,
@@ -54,25 +54,25 @@ pub(super) fn of_document(request: &Passthrough, document: &mut Fields) -> Token
 pub(super) struct StreamUsage {
     text: String,
     /// The template of the event with the usage.
-    last: Option<Fields>,
+    last: Option<JsonFields>,
 }
 
 impl StreamUsage {
     /// For a request; `None` if it does not ask for usage.
     pub(super) fn of(request: &Passthrough) -> Option<Self> {
-        let options: Fields = request.body.read("stream_options")?;
+        let options: JsonFields = request.body.read("stream_options")?;
         options.read::<bool>("include_usage").filter(|is_wanted| *is_wanted).map(|_| Self::default())
     }
 
     /// Adds an event. `false`: the limit of what is counted is reached.
-    pub(super) fn add(&mut self, event: &Fields) -> bool {
+    pub(super) fn add(&mut self, event: &JsonFields) -> bool {
         self.text.extend(texts(event));
         self.last = Some(event.clone());
         self.text.len() <= MOST_COUNTED_BYTES
     }
 
     /// The event with the usage, which comes last. Blocks while it counts.
-    pub(super) fn event(self, request: &Passthrough) -> Option<(Fields, Tokens)> {
+    pub(super) fn event(self, request: &Passthrough) -> Option<(JsonFields, Tokens)> {
         let mut event = self.last?;
         let tokens = Tokens { input: Some(input(request)?), output: Some(count(request, &self.text)) };
         event.set("choices", &[(); 0]);
@@ -82,7 +82,7 @@ impl StreamUsage {
 }
 
 /// The texts of all choices.
-fn texts(fields: &Fields) -> impl Iterator<Item = String> {
+fn texts(fields: &JsonFields) -> impl Iterator<Item = String> {
     let choices: Vec<&RawValue> = fields.read("choices").unwrap_or_default();
     choices.into_iter().filter_map(|choice| serde_json::from_str::<Choice>(choice.get()).ok()).map(|choice| choice.text)
 }
@@ -90,8 +90,8 @@ fn texts(fields: &Fields) -> impl Iterator<Item = String> {
 /// Input tokens; `None` if the input cannot be parsed.
 fn input(request: &Passthrough) -> Option<u64> {
     Some(match request.inputs().ok()? {
-        Inputs::Texts(texts) => texts.iter().map(|text| count(request, text)).sum(),
-        Inputs::Tokens(inputs) => inputs.iter().map(|tokens| tokens.len() as u64).sum(),
+        EmbeddingInputs::Texts(texts) => texts.iter().map(|text| count(request, text)).sum(),
+        EmbeddingInputs::Tokens(inputs) => inputs.iter().map(|tokens| tokens.len() as u64).sum(),
     })
 }
 
@@ -99,7 +99,7 @@ fn count(request: &Passthrough, text: &str) -> u64 {
     Encoding::for_model(&request.model).count(text)
 }
 
-fn set(fields: &mut Fields, tokens: Tokens) {
+fn set(fields: &mut JsonFields, tokens: Tokens) {
     let input = tokens.input.unwrap_or_default();
     let usage = match tokens.output {
         Some(output) => {
@@ -116,7 +116,7 @@ mod tests {
 
     fn usage(operation: Operation, request: &str, document: &str) -> (String, Tokens) {
         let request = Passthrough::read(operation, request.as_bytes()).unwrap();
-        let mut document = Fields::parse(document.as_bytes()).unwrap();
+        let mut document = JsonFields::parse(document.as_bytes()).unwrap();
         let tokens = of_document(&request, &mut document);
         (document.get("usage").map(|usage| usage.get().to_owned()).unwrap_or_default(), tokens)
     }
@@ -155,7 +155,7 @@ mod tests {
         let asked = request(r#","stream_options":{"include_usage":true}"#);
         let mut usage = StreamUsage::of(&asked).unwrap();
         for text in [" wor", "ld"] {
-            assert!(usage.add(&Fields::parse(format!(r#"{{"id":"a","choices":[{{"text":"{text}"}}]}}"#).as_bytes()).unwrap()));
+            assert!(usage.add(&JsonFields::parse(format!(r#"{{"id":"a","choices":[{{"text":"{text}"}}]}}"#).as_bytes()).unwrap()));
         }
         let (event, tokens) = usage.event(&asked).unwrap();
         let expected = r#"{"id":"a","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2,"source":"counted"}}"#;

@@ -10,7 +10,7 @@ use crate::workers::Workers;
 
 /// One call of an upstream.
 #[derive(Clone, Debug, Default)]
-pub struct Call {
+pub struct UpstreamCall {
     /// Its place in a trace, if that is passed on.
     pub trace: Option<TraceContext>,
     /// Its caller, for fair queueing at the upstream.
@@ -22,7 +22,7 @@ pub struct Call {
     workers: Option<(Arc<Workers>, u64)>,
 }
 
-impl Call {
+impl UpstreamCall {
     /// A call of `owner` at this place of a trace.
     pub fn new(owner: Owner, trace: Option<TraceContext>) -> Self {
         Self { trace, owner: Some(owner), ..Self::default() }

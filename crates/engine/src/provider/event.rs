@@ -5,14 +5,14 @@ use protocol::event::EventKind;
 use protocol::usage::Usage;
 use serde_json::{Map, Value};
 
-use super::failure::Failure;
+use super::failure::ProviderFailure;
 
 /// The stream of a model. Dropping it closes the upstream connection at once (promise 5). A failure is its last item.
-pub type Words = BoxStream<'static, Result<Word, Failure>>;
+pub type ModelStream = BoxStream<'static, Result<ModelEvent, ProviderFailure>>;
 
 /// One event from upstream, normalised. Anything else that a provider sends is ignored.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Word {
+pub enum ModelEvent {
     /// More text, with its log probabilities as they came (often none).
     Text {
         /// The text; never empty.

@@ -15,9 +15,9 @@ use protocol::passthrough::Passthrough;
 use protocol::request::Create;
 
 use self::call::Peer;
-use self::event::Words;
-use self::failure::{Blame, Failure};
-use self::passthrough::{Parts, PassthroughRequest};
+use self::event::ModelStream;
+use self::failure::{FailureScope, ProviderFailure};
+use self::passthrough::{PassthroughParts, PassthroughRequest};
 use self::request::ModelRequest;
 
 /// An upstream model.
@@ -27,7 +27,7 @@ pub trait Provider: Send + Sync + 'static {
     ///
     /// # Errors
     /// The upstream refused, could not be reached, or did not send a head in time.
-    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>>;
+    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>>;
 
     /// Checks before the call that the provider supports the request. Returns the fields, by path, that it ignores because they
     /// have no effect.
@@ -49,8 +49,8 @@ pub trait Provider: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`Self::serves`] and [`Self::ask`].
-    fn pass(&self, request: PassthroughRequest) -> BoxFuture<'static, Result<Parts, Failure>> {
-        ready(Err(Failure::new(passthrough::unsupported(&request.request), Blame::Match))).boxed()
+    fn pass(&self, request: PassthroughRequest) -> BoxFuture<'static, Result<PassthroughParts, ProviderFailure>> {
+        ready(Err(ProviderFailure::new(passthrough::unsupported(&request.request), FailureScope::Unsupported))).boxed()
     }
 
     /// Whether the call can be repeated at once in another way, such as with another key, after a call for `model` failed.

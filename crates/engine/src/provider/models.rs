@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 
 use super::route::Route;
-use crate::upstreams::State;
+use crate::upstreams::UpstreamState;
 
 /// All configured models.
 pub trait Models: Send + Sync + 'static {
@@ -14,7 +14,7 @@ pub trait Models: Send + Sync + 'static {
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>>;
 
     /// The state of the upstreams, in the order of the configuration.
-    fn upstreams(&self) -> Vec<State> {
+    fn upstreams(&self) -> Vec<UpstreamState> {
         Vec::new()
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use futures_util::stream::BoxStream;
 use protocol::fault::{Fault, FaultKind};
-use protocol::fields::Fields;
+use protocol::fields::JsonFields;
 use protocol::passthrough::Passthrough;
 
-use super::call::Call;
-use super::failure::Failure;
+use super::call::UpstreamCall;
+use super::failure::ProviderFailure;
 
 /// A call of an upstream whose body passes through.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct PassthroughRequest {
     /// The upstream's name for the model, if it differs from the caller's.
     pub model: Option<Arc<str>>,
     /// The call, for traces.
-    pub call: Call,
+    pub call: UpstreamCall,
 }
 
 impl PassthroughRequest {
@@ -31,24 +31,24 @@ impl PassthroughRequest {
 
 /// A part of a response.
 #[derive(Debug)]
-pub enum Part {
+pub enum PassthroughPart {
     /// A keep-alive.
     KeepAlive,
     /// Bytes of a document that is not complete yet.
     Progress,
     /// An event of a stream.
-    Event(Fields),
+    Event(JsonFields),
     /// The whole document, not parsed yet.
-    Document(Document),
+    Document(UnreadDocument),
 }
 
 /// A complete document. Parsing may take milliseconds for each megabyte, so it is not done on an async task.
-pub struct Document {
+pub struct UnreadDocument {
     /// Parses it.
-    pub read: Box<dyn FnOnce() -> Result<Fields, Failure> + Send>,
+    pub read: Box<dyn FnOnce() -> Result<JsonFields, ProviderFailure> + Send>,
 }
 
-impl fmt::Debug for Document {
+impl fmt::Debug for UnreadDocument {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Document").finish_non_exhaustive()
     }
@@ -56,7 +56,7 @@ impl fmt::Debug for Document {
 
 /// The parts of a response. Dropping it closes the upstream connection at once. A failure is the last item; without one, the
 /// stream or the document is complete.
-pub type Parts = BoxStream<'static, Result<Part, Failure>>;
+pub type PassthroughParts = BoxStream<'static, Result<PassthroughPart, ProviderFailure>>;
 
 /// The fault of a model without such an operation.
 pub(super) fn unsupported(request: &Passthrough) -> Fault {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use protocol::item::Item;
 use protocol::request::Create;
 
-use super::call::Call;
+use super::call::UpstreamCall;
 
 /// A request to a model: the caller's request and the conversation it continues.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct ModelRequest {
     /// The conversation so far and the new input, oldest first. The request's `input` is in it.
     pub context: Arc<[Item]>,
     /// The call, for traces and back-pressure.
-    pub call: Call,
+    pub call: UpstreamCall,
 }
 
 impl ModelRequest {

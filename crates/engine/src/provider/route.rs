@@ -11,7 +11,7 @@ use super::Provider;
 #[derive(Clone)]
 pub struct Route {
     /// The targets, in order of preference; never empty.
-    pub legs: Arc<[Leg]>,
+    pub targets: Arc<[RouteTarget]>,
     /// How often and how long a call is retried.
     pub retries: Retries,
     /// What happens to a response when its last reader leaves, if the route configures it.
@@ -22,7 +22,7 @@ pub struct Route {
 
 /// One target of a route.
 #[derive(Clone)]
-pub struct Leg {
+pub struct RouteTarget {
     /// The name of the upstream, for logs.
     pub upstream: Arc<str>,
     /// The provider.

@@ -17,7 +17,7 @@ use super::state::EngineState;
 use crate::engine::Engine;
 use crate::feed::Feed;
 use crate::log::{LogError, LogReader, LogState};
-use crate::store::{Expired, Found, Record, Removal, StoreError};
+use crate::store::{Expired, RecordLookup, Removal, ResponseRecord, StoreError};
 
 impl Engine {
     /// A reader of the response, positioned after `after`.
@@ -141,10 +141,10 @@ impl Engine {
     }
 
     /// The caller's record. Another caller's is reported as not found (promise 9).
-    async fn record(&self, owner: &Owner, id: &ResponseId) -> Result<Record, Fault> {
+    async fn record(&self, owner: &Owner, id: &ResponseId) -> Result<ResponseRecord, Fault> {
         match self.shared.store.find(id).await.map_err(store_fault)? {
-            Found::Record(record) if record.owner == *owner && (record.readable || record.ended_at.is_none()) => Ok(record),
-            Found::Expired(Expired { owner: expired, items_left }) if expired == *owner => {
+            RecordLookup::Record(record) if record.owner == *owner && (record.readable || record.ended_at.is_none()) => Ok(record),
+            RecordLookup::Expired(Expired { owner: expired, items_left }) if expired == *owner => {
                 let left = match items_left {
                     0 => "Nothing of it is left.".to_owned(),
                     _ => format!("{items_left} of its items are left, as a part of the responses that continue it."),
@@ -152,7 +152,7 @@ impl Engine {
                 let message = format!("Response with id '{id}' has expired and is no longer kept. {left}");
                 Err(Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410))
             }
-            Found::Record(_) | Found::Expired(_) | Found::Missing => Err(not_found(id)),
+            RecordLookup::Record(_) | RecordLookup::Expired(_) | RecordLookup::Missing => Err(not_found(id)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 /// What an engine holds at one moment, for tests and operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Census {
+pub struct EngineStats {
     /// Running responses.
     pub running: usize,
     /// Running tasks.

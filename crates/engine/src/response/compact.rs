@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use protocol::compaction::{Compacted, Compaction};
+use protocol::compaction::{CompactedConversation, Compaction};
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{Owner, ResponseId};
 use protocol::item::{Item, ItemStatus, Message, Part, Role};
@@ -26,13 +26,13 @@ pub struct Compacting {
     /// Its reader; dropping it means that the caller left.
     pub feed: Feed,
     /// What is kept beside the summary.
-    pub kept: Kept,
+    pub kept: KeptItems,
 }
 
 /// What is kept of a conversation: the user's last message, and the calls that still wait for their outputs, since an output
 /// needs its call before it.
 #[derive(Debug)]
-pub struct Kept {
+pub struct KeptItems {
     message: Option<Item>,
     calls: Vec<Item>,
 }
@@ -52,7 +52,7 @@ impl Engine {
         let (route, _) = self.route(&create)?;
         let previous = create.previous_response_id.clone().map(Previous::named);
         let TurnInput { mut context, .. } = self.turn_input(owner, &mut create, previous, None, &mut bytes).await?;
-        let kept = Kept::take(&mut context);
+        let kept = KeptItems::take(&mut context);
         context.push(Item::Message(Message { id: id::item("msg"), ..Message::new(Role::User, vec![Part::input_text(SUMMARISE)]) }));
         let input = TurnInput { context, stored: StoredInput::Copies, head: None };
         let create = Create { store: false, ..create };
@@ -63,7 +63,7 @@ impl Engine {
     }
 }
 
-impl Kept {
+impl KeptItems {
     /// Copies the message, and moves the calls out: no upstream accepts a message after a call without its output.
     fn take(context: &mut Vec<Item>) -> Self {
         let message = context.iter().rfind(|item| matches!(item, Item::Message(message) if message.role == Role::User)).cloned();
@@ -84,10 +84,10 @@ impl Kept {
     ///
     /// # Errors
     /// The response is not a whole summary.
-    pub fn with_summary(self, response: &Response) -> Result<Compacted, Fault> {
+    pub fn with_summary(self, response: &Response) -> Result<CompactedConversation, Fault> {
         let summary = summary(response)?;
         let compaction = Item::Compaction(Compaction { id: id::item("cmp"), summary });
-        Ok(Compacted {
+        Ok(CompactedConversation {
             id: response.id.clone(),
             object: "response.compaction".into(),
             created_at: response.created_at,

@@ -9,14 +9,14 @@ use protocol::request::Create;
 
 use super::fault::store_fault;
 use super::handle::RunningResponse;
-use super::options::Socket;
+use super::options::SocketContext;
 use crate::conversation::assemble::{Assembly, ConversationError, StoredInput};
-use crate::conversation::named::{Conversation, Window};
+use crate::conversation::named::{ContextWindow, Conversation};
 use crate::count::{self, Prompt};
 use crate::engine::Engine;
 use crate::log::LogState;
 use crate::shares::Reservation;
-use crate::store::{Found, Record};
+use crate::store::{RecordLookup, ResponseRecord};
 
 /// What a new turn continues.
 pub(super) struct TurnInput {
@@ -32,7 +32,7 @@ pub(super) struct TurnInput {
 pub(super) struct Previous {
     id: ResponseId,
     /// What the store has under its id, where that was asked for already.
-    found: Option<Found>,
+    found: Option<RecordLookup>,
 }
 
 impl Previous {
@@ -76,7 +76,7 @@ impl Engine {
         owner: &Owner,
         create: &mut Create,
         previous: Option<Previous>,
-        socket: Option<&Socket>,
+        socket: Option<&SocketContext>,
         bytes: &mut Reservation,
     ) -> Result<TurnInput, Fault> {
         let previous = match previous {
@@ -125,7 +125,7 @@ impl Engine {
     }
 
     /// What the store has of the previous response, which is asked once.
-    async fn look_up(&self, previous: Previous) -> Result<(ResponseId, Found), Fault> {
+    async fn look_up(&self, previous: Previous) -> Result<(ResponseId, RecordLookup), Fault> {
         let Previous { id, found } = previous;
         if let Some(found) = found {
             return Ok((id, found));
@@ -136,16 +136,16 @@ impl Engine {
     }
 
     /// The path in the tree that the new turn continues, and its head.
-    async fn before(&self, owner: &Owner, previous: &ResponseId, found: Found) -> Result<(Vec<Item>, Option<ItemId>), Fault> {
+    async fn before(&self, owner: &Owner, previous: &ResponseId, found: RecordLookup) -> Result<(Vec<Item>, Option<ItemId>), Fault> {
         let head = match found {
-            Found::Record(record) if record.owner == *owner && record.readable => {
+            RecordLookup::Record(record) if record.owner == *owner && record.readable => {
                 if record.ended_at.is_none() {
                     let message = format!("Previous response '{previous}' still runs: wait for its end, or cancel it.");
                     return Err(Fault { status: 409, ..Fault::invalid("previous_response_in_progress", "previous_response_id", message) });
                 }
                 record.head
             }
-            Found::Record(_) | Found::Expired(_) | Found::Missing => {
+            RecordLookup::Record(_) | RecordLookup::Expired(_) | RecordLookup::Missing => {
                 let message = format!("Previous response with id '{previous}' not found.");
                 return Err(Fault::invalid("previous_response_not_found", "previous_response_id", message));
             }
@@ -157,7 +157,7 @@ impl Engine {
     }
 
     /// The part of a conversation that the model reads.
-    pub(super) async fn cut(&self, owner: &Owner, window: Window, create: &Create, context: Vec<Item>) -> Result<Vec<Item>, Fault> {
+    pub(super) async fn cut(&self, owner: &Owner, window: ContextWindow, create: &Create, context: Vec<Item>) -> Result<Vec<Item>, Fault> {
         let create = create.clone();
         let cut = self.work(owner, move || window.cut(&Prompt::from(&create), context));
         cut.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the conversation could not be counted"))
@@ -189,6 +189,6 @@ impl Engine {
     }
 }
 
-fn is_stored(found: &Found) -> bool {
-    matches!(found, Found::Record(Record { readable: true, .. }))
+fn is_stored(found: &RecordLookup) -> bool {
+    matches!(found, RecordLookup::Record(ResponseRecord { readable: true, .. }))
 }

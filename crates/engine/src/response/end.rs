@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use super::builder::End;
 use super::handle::{Keeping, RunningResponse};
-use super::options::Socket;
+use super::options::SocketContext;
 use super::run::Turn;
 use super::state::EngineState;
 use super::takeover::take_over;
@@ -29,7 +29,7 @@ const RETRY: Duration = Duration::from_millis(100);
 
 /// What a socket will remember of a turn when it has ended.
 pub(super) struct Remembering {
-    pub(super) socket: Socket,
+    pub(super) socket: SocketContext,
     pub(super) before: Arc<[Item]>,
     /// The memory it will take.
     pub(super) bytes: Reservation,
@@ -37,7 +37,7 @@ pub(super) struct Remembering {
 
 impl Remembering {
     async fn remember(self, workers: &Workers, owner: &Owner, response: &Response) {
-        let Self { socket: Socket { history, lane }, before, mut bytes } = self;
+        let Self { socket: SocketContext { history, lane }, before, mut bytes } = self;
         if response.status == ResponseStatus::Failed {
             if let Some(parent) = &response.previous_response_id {
                 history.evict(&lane, parent);

@@ -11,8 +11,8 @@ use super::cause::Cause;
 use super::labels;
 use super::metrics::{DURATION, EngineMetrics, OPERATION, Subject};
 use crate::instruments::family::OTHER;
-use crate::instruments::histogram::Tally;
-use crate::provider::route::{Leg, Route};
+use crate::instruments::histogram::LocalHistogram;
+use crate::provider::route::{Route, RouteTarget};
 
 /// The times of one response. Events that come together cost one reading of the clock.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ struct Call {
     first: Option<Instant>,
     last: Instant,
     closed: Option<Instant>,
-    gaps: Tally,
+    gaps: LocalHistogram,
 }
 
 /// The times of a call, from the acceptance of its request.
@@ -76,20 +76,20 @@ impl Meter {
         let model: Arc<str> = if route.is_listed { model.into() } else { OTHER.into() };
         // Until the first call it is the first target: a response may end while it is queued.
         let mut meter = Self { metrics, operation, model, upstream: "".into(), subject: None, accepted: Instant::now(), call: None };
-        if let Some(leg) = route.legs.first() {
+        if let Some(leg) = route.targets.first() {
             meter.meet(leg);
         }
         meter
     }
 
     /// A call starts.
-    pub(crate) fn asked(&mut self, leg: &Leg) {
+    pub(crate) fn asked(&mut self, leg: &RouteTarget) {
         self.meet(leg);
         let now = Instant::now();
-        self.call = Some(Call { asked: now, first: None, last: now, closed: None, gaps: Tally::new(DURATION) });
+        self.call = Some(Call { asked: now, first: None, last: now, closed: None, gaps: LocalHistogram::new(DURATION) });
     }
 
-    fn meet(&mut self, leg: &Leg) {
+    fn meet(&mut self, leg: &RouteTarget) {
         self.upstream = Arc::clone(&leg.upstream);
         let model = &self.model;
         self.subject = leg.provider.peer().map(|peer| Subject { provider: peer.system, model: Arc::clone(model) });

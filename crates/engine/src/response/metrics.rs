@@ -10,7 +10,7 @@ use protocol::response::Response;
 
 use super::labels;
 use crate::instruments::counter::{Counter, Gauge};
-use crate::instruments::family::Family;
+use crate::instruments::family::MetricFamily;
 use crate::instruments::histogram::Histogram;
 
 /// Seconds; the conventions' bounds for durations, and for everything of a client.
@@ -49,19 +49,19 @@ pub(crate) struct Subject {
 pub(crate) struct EngineMetrics {
     /// Cursors on responses, running or ended.
     pub(crate) readers: Arc<Gauge>,
-    pub(crate) answers: Family<Counter>,
+    pub(crate) answers: MetricFamily<Counter>,
     pub(crate) peak_readers: Histogram,
-    pub(crate) cancels: Family<Counter>,
-    pub(crate) upstream_errors: Family<Counter>,
-    pub(crate) retries: Family<Counter>,
-    pub(crate) client_tokens: Family<Histogram>,
-    pub(crate) client_duration: Family<Histogram>,
-    pub(crate) client_first_chunk: Family<Histogram>,
-    pub(crate) client_per_chunk: Family<Histogram>,
-    pub(crate) server_duration: Family<Histogram>,
-    pub(crate) server_first_token: Family<Histogram>,
-    pub(crate) server_per_token: Family<Histogram>,
-    pub(crate) passed: Family<Counter>,
+    pub(crate) cancels: MetricFamily<Counter>,
+    pub(crate) upstream_errors: MetricFamily<Counter>,
+    pub(crate) retries: MetricFamily<Counter>,
+    pub(crate) client_tokens: MetricFamily<Histogram>,
+    pub(crate) client_duration: MetricFamily<Histogram>,
+    pub(crate) client_first_chunk: MetricFamily<Histogram>,
+    pub(crate) client_per_chunk: MetricFamily<Histogram>,
+    pub(crate) server_duration: MetricFamily<Histogram>,
+    pub(crate) server_first_token: MetricFamily<Histogram>,
+    pub(crate) server_per_token: MetricFamily<Histogram>,
+    pub(crate) passed: MetricFamily<Counter>,
     /// Running pass-through calls.
     pub(crate) passing: Arc<Gauge>,
 }
@@ -71,19 +71,19 @@ impl Default for EngineMetrics {
         let duration = || Histogram::new(DURATION);
         Self {
             readers: Arc::default(),
-            answers: Family::new(&["status", "reason"], Counter::default),
+            answers: MetricFamily::new(&["status", "reason"], Counter::default),
             peak_readers: Histogram::new(READERS),
-            cancels: Family::new(&["cause"], Counter::default),
-            upstream_errors: Family::new(&["upstream", "kind"], Counter::default),
-            retries: Family::new(&["upstream", "reason"], Counter::default),
-            client_tokens: Family::new(GEN_AI_TOKENS, || Histogram::new(TOKENS)),
-            client_duration: Family::new(GEN_AI_ERROR, duration),
-            client_first_chunk: Family::new(GEN_AI, duration),
-            client_per_chunk: Family::new(GEN_AI, duration),
-            server_duration: Family::new(GEN_AI_ERROR, duration),
-            server_first_token: Family::new(GEN_AI, || Histogram::new(FIRST_TOKEN)),
-            server_per_token: Family::new(GEN_AI, || Histogram::new(PER_TOKEN)),
-            passed: Family::new(&["operation", "status", "reason"], Counter::default),
+            cancels: MetricFamily::new(&["cause"], Counter::default),
+            upstream_errors: MetricFamily::new(&["upstream", "kind"], Counter::default),
+            retries: MetricFamily::new(&["upstream", "reason"], Counter::default),
+            client_tokens: MetricFamily::new(GEN_AI_TOKENS, || Histogram::new(TOKENS)),
+            client_duration: MetricFamily::new(GEN_AI_ERROR, duration),
+            client_first_chunk: MetricFamily::new(GEN_AI, duration),
+            client_per_chunk: MetricFamily::new(GEN_AI, duration),
+            server_duration: MetricFamily::new(GEN_AI_ERROR, duration),
+            server_first_token: MetricFamily::new(GEN_AI, || Histogram::new(FIRST_TOKEN)),
+            server_per_token: MetricFamily::new(GEN_AI, || Histogram::new(PER_TOKEN)),
+            passed: MetricFamily::new(&["operation", "status", "reason"], Counter::default),
             passing: Arc::default(),
         }
     }

@@ -21,11 +21,11 @@ pub struct Idempotency {
 
 /// Options of a start, beside the request.
 #[derive(Debug, Default)]
-pub struct Terms {
+pub struct StartOptions {
     /// The key under which the same request gives the same response.
     pub idempotency: Option<Idempotency>,
     /// The socket of the request, for turns that continue what only the socket remembers.
-    pub socket: Option<Socket>,
+    pub socket: Option<SocketContext>,
     /// Whether the model is left out: the response is empty, and only its id is of use.
     pub warm_up: bool,
     /// The named conversation of the turn. It takes precedence over a `previous_response_id`.
@@ -40,7 +40,7 @@ pub struct Terms {
 
 /// A lane of a socket.
 #[derive(Clone, Debug)]
-pub struct Socket {
+pub struct SocketContext {
     /// What the socket remembers.
     pub history: Arc<SocketHistory>,
     /// The lane of the turn.

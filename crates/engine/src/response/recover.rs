@@ -15,14 +15,14 @@ use super::state::EngineState;
 use super::takeover::take_over;
 use crate::engine::Engine;
 use crate::log::{LogError, LogState};
-use crate::store::{Found, Record, Removal, StoreError};
+use crate::store::{RecordLookup, Removal, ResponseRecord, StoreError};
 
 /// How many responses are ended at once. They share the log's writes and the store's transactions.
 const AT_ONCE: usize = 64;
 
 /// What recovery found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Recovered {
+pub struct RecoveryCounts {
     /// Responses that ran when the process died, and have ended as `server_restarted`.
     pub ended: usize,
     /// Responses that had ended, and whose end was not in the store yet.
@@ -44,14 +44,14 @@ impl Engine {
     ///
     /// # Errors
     /// A store that cannot be read or written.
-    pub async fn recover(&self) -> Result<Recovered, StoreError> {
+    pub async fn recover(&self) -> Result<RecoveryCounts, StoreError> {
         let shared = &*self.shared;
         let unfinished = shared.store.unfinished().await?;
         let left_behind = shared.log.left_behind();
         if !unfinished.is_empty() {
             tracing::info!(answers = unfinished.len(), "ending the responses of the last process");
         }
-        let mut recovered = Recovered::default();
+        let mut recovered = RecoveryCounts::default();
         let mut outcomes = stream::iter(unfinished).map(|record| settle(shared, record)).buffer_unordered(AT_ONCE);
         while let Some(outcome) = outcomes.next().await {
             match outcome? {
@@ -69,7 +69,7 @@ impl Engine {
 }
 
 /// Ends one response that has no end in the store.
-async fn settle(shared: &EngineState, record: Record) -> Result<Outcome, StoreError> {
+async fn settle(shared: &EngineState, record: ResponseRecord) -> Result<Outcome, StoreError> {
     let progress = match shared.log.open(&record.id).await {
         Ok(reader) => Ok(*reader.progress().borrow()),
         Err(error) => Err(error),
@@ -115,11 +115,11 @@ async fn settle(shared: &EngineState, record: Record) -> Result<Outcome, StoreEr
 /// Removes a log without a record: its id was never returned, or its owner was deleting it.
 async fn forget_stray(shared: &EngineState, id: ResponseId) -> Result<bool, StoreError> {
     let is_stray = match shared.store.find(&id).await? {
-        Found::Record(record) => {
+        RecordLookup::Record(record) => {
             repair(shared, &record).await?;
             false
         }
-        Found::Expired(_) | Found::Missing => true,
+        RecordLookup::Expired(_) | RecordLookup::Missing => true,
     };
     if is_stray {
         forget(shared, &id).await?;
@@ -128,7 +128,7 @@ async fn forget_stray(shared: &EngineState, id: ResponseId) -> Result<bool, Stor
 }
 
 /// Ends a log without an end whose record has one: its tail was lost with the power, or is corrupt.
-async fn repair(shared: &EngineState, record: &Record) -> Result<(), StoreError> {
+async fn repair(shared: &EngineState, record: &ResponseRecord) -> Result<(), StoreError> {
     let is_open = match shared.log.open(&record.id).await {
         Ok(reader) => reader.progress().borrow().state == LogState::Open,
         Err(_gone) => false,
@@ -156,7 +156,7 @@ async fn read_ended(shared: &EngineState, id: &ResponseId) -> Option<Response> {
 }
 
 /// What the model had read, as far as it is stored. The input of a stateless response is not.
-async fn context(shared: &EngineState, record: &Record) -> Result<Vec<Item>, StoreError> {
+async fn context(shared: &EngineState, record: &ResponseRecord) -> Result<Vec<Item>, StoreError> {
     match record.input.last().or(record.head.as_ref()) {
         Some(last) => shared.store.path(last, shared.most()).await,
         None => Ok(Vec::new()),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use protocol::fault::Fault;
 use tokio::time::Instant;
 
-use crate::provider::failure::{Blame, Failure};
-use crate::provider::route::{Leg, Route};
+use crate::provider::failure::{FailureScope, ProviderFailure};
+use crate::provider::route::{Route, RouteTarget};
 
 /// The pause before the first retry; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -26,7 +26,7 @@ pub(crate) struct Attempts {
     round: u32,
     deadline: Instant,
     /// The most informative failure so far.
-    reported: Option<Failure>,
+    reported: Option<ProviderFailure>,
 }
 
 /// What to do after a failure.
@@ -65,26 +65,26 @@ impl Attempts {
     }
 
     /// The target to call now.
-    pub(crate) fn leg<'a>(&self, route: &'a Route) -> Option<&'a Leg> {
-        route.legs.get(self.leg)
+    pub(crate) fn leg<'a>(&self, route: &'a Route) -> Option<&'a RouteTarget> {
+        route.targets.get(self.leg)
     }
 
     /// A call has failed. `dice` is uniformly distributed from 0 to 1: it spreads retries of calls that failed together.
-    pub(crate) fn failed(&mut self, route: &Route, model: &str, failure: Failure, dice: f64) -> NextStep {
-        let blame = failure.blame;
-        let is_final = blame == Blame::Request;
+    pub(crate) fn failed(&mut self, route: &Route, model: &str, failure: ProviderFailure, dice: f64) -> NextStep {
+        let scope = failure.scope;
+        let is_final = scope == FailureScope::Request;
         self.report(failure);
         if is_final {
             return self.fail();
         }
         self.calls += 1;
-        let is_of_key = matches!(blame, Blame::Key | Blame::Money | Blame::Rate(_));
+        let is_of_key = matches!(scope, FailureScope::Credential | FailureScope::Quota | FailureScope::RateLimited(_));
         if is_of_key && self.calls < CALLS && self.leg(route).is_some_and(|leg| leg.provider.has_another_way(model)) {
             return NextStep::Ask(RetryReason::OtherKey);
         }
         self.calls = 0;
         self.leg += 1;
-        if self.leg < route.legs.len() {
+        if self.leg < route.targets.len() {
             return NextStep::Ask(RetryReason::OtherUpstream);
         }
         self.again(route, dice)
@@ -92,10 +92,12 @@ impl Attempts {
 
     /// All targets have failed: whether and when there is another round.
     fn again(&mut self, route: &Route, dice: f64) -> NextStep {
-        let wish = match self.reported.as_ref().map(|failure| failure.blame) {
-            Some(Blame::Rate(wish) | Blame::Upstream(wish)) => wish,
+        let wish = match self.reported.as_ref().map(|failure| failure.scope) {
+            Some(FailureScope::RateLimited(wish) | FailureScope::Upstream(wish)) => wish,
             // Waiting does not change a key or a model name.
-            Some(Blame::Request | Blame::Match | Blame::Key | Blame::Money) | None => return self.fail(),
+            Some(FailureScope::Request | FailureScope::Unsupported | FailureScope::Credential | FailureScope::Quota) | None => {
+                return self.fail();
+            }
         };
         if self.round == route.retries.count {
             return self.fail();
@@ -111,12 +113,12 @@ impl Attempts {
     }
 
     /// Keeps the failure that is most useful to the caller: temporary ones before permanent ones, and the later of equal ones.
-    fn report(&mut self, failure: Failure) {
-        let weight = |failure: &Failure| match failure.blame {
-            Blame::Request => 3,
-            Blame::Rate(_) | Blame::Upstream(_) => 2,
-            Blame::Key | Blame::Money => 1,
-            Blame::Match => 0,
+    fn report(&mut self, failure: ProviderFailure) {
+        let weight = |failure: &ProviderFailure| match failure.scope {
+            FailureScope::Request => 3,
+            FailureScope::RateLimited(_) | FailureScope::Upstream(_) => 2,
+            FailureScope::Credential | FailureScope::Quota => 1,
+            FailureScope::Unsupported => 0,
         };
         if self.reported.as_ref().is_none_or(|reported| weight(reported) <= weight(&failure)) {
             self.reported = Some(failure);
@@ -141,7 +143,7 @@ mod tests {
 
     use super::*;
     use crate::provider::Provider;
-    use crate::provider::event::Words;
+    use crate::provider::event::ModelStream;
     use crate::provider::request::ModelRequest;
     use crate::provider::route::{Retries, Timeouts};
 
@@ -149,7 +151,7 @@ mod tests {
     struct Keys(AtomicUsize);
 
     impl Provider for Keys {
-        fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
+        fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
             pending().boxed()
         }
 
@@ -163,24 +165,24 @@ mod tests {
     }
 
     fn route(keys: &[usize], retries: Retries) -> Route {
-        let leg = |keys: &usize| Leg {
+        let leg = |keys: &usize| RouteTarget {
             upstream: "north".into(),
             provider: Arc::new(Keys(AtomicUsize::new(*keys))),
             model: None,
             timeouts: Timeouts::default(),
         };
-        Route { legs: keys.iter().map(leg).collect(), retries, on_leave: None, is_listed: true }
+        Route { targets: keys.iter().map(leg).collect(), retries, on_leave: None, is_listed: true }
     }
 
-    fn failure(code: &str, blame: Blame) -> Failure {
-        Failure::new(Fault::new(FaultKind::Upstream, code, ""), blame)
+    fn failure(code: &str, scope: FailureScope) -> ProviderFailure {
+        ProviderFailure::new(Fault::new(FaultKind::Upstream, code, ""), scope)
     }
 
     /// The steps after each of these failures, in short.
-    fn course(route: &Route, blames: &[Blame]) -> Vec<String> {
+    fn course(route: &Route, blames: &[FailureScope]) -> Vec<String> {
         let mut attempts = Attempts::new(route);
         let numbered = blames.iter().enumerate();
-        let next = numbered.map(|(number, blame)| match attempts.failed(route, "m", failure(&number.to_string(), *blame), 0.5) {
+        let next = numbered.map(|(number, scope)| match attempts.failed(route, "m", failure(&number.to_string(), *scope), 0.5) {
             NextStep::Ask(reason) => reason.as_str().to_owned(),
             NextStep::Wait(pause) => format!("{pause:?}"),
             NextStep::Fail(fault) => format!("fail {}", fault.code),
@@ -188,16 +190,19 @@ mod tests {
         next.collect()
     }
 
-    const BROKEN: Blame = Blame::Upstream(None);
+    const BROKEN: FailureScope = FailureScope::Upstream(None);
 
     #[tokio::test(start_paused = true)]
     async fn an_invalid_request_fails_at_once() {
-        assert_eq!(course(&route(&[0, 0], Retries::default()), &[Blame::Request]), ["fail 0"]);
+        assert_eq!(course(&route(&[0, 0], Retries::default()), &[FailureScope::Request]), ["fail 0"]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_key_that_fails_gives_way_to_the_next_and_then_to_another_upstream() {
-        let course = course(&route(&[2, 0], Retries::default()), &[Blame::Key, Blame::Money, Blame::Key, Blame::Key]);
+        let course = course(
+            &route(&[2, 0], Retries::default()),
+            &[FailureScope::Credential, FailureScope::Quota, FailureScope::Credential, FailureScope::Credential],
+        );
         assert_eq!(course, ["other_key", "other_key", "other_upstream", "fail 3"]);
     }
 
@@ -210,7 +215,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_requested_wait_is_kept_unless_it_ends_after_the_deadline() {
-        let wish = |seconds| Blame::Rate(Some(Duration::from_secs(seconds)));
+        let wish = |seconds| FailureScope::RateLimited(Some(Duration::from_secs(seconds)));
         assert_eq!(course(&route(&[0], Retries::default()), &[wish(7)]), ["7.125s"]);
         assert_eq!(course(&route(&[0], Retries::default()), &[wish(61)]), ["fail 0"]);
     }
@@ -218,6 +223,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_most_informative_failure_is_reported() {
         let route = route(&[0, 0, 0], Retries { count: 0, ..Retries::default() });
-        assert_eq!(course(&route, &[BROKEN, Blame::Match, Blame::Key]), ["other_upstream", "other_upstream", "fail 0"]);
+        assert_eq!(
+            course(&route, &[BROKEN, FailureScope::Unsupported, FailureScope::Credential]),
+            ["other_upstream", "other_upstream", "fail 0"]
+        );
     }
 }

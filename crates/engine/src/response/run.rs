@@ -23,11 +23,11 @@ use super::timeouts::{only_keep_alives, silent, until};
 use crate::clock;
 use crate::count::{self, Prompt};
 use crate::log::{LogError, LogWriter};
-use crate::provider::call::Call;
-use crate::provider::event::{Finish, Word, Words};
-use crate::provider::failure::{Blame, CONTEXT_LENGTH, Failure, UPSTREAM_CUT};
+use crate::provider::call::UpstreamCall;
+use crate::provider::event::{Finish, ModelEvent, ModelStream};
+use crate::provider::failure::{CONTEXT_LENGTH, FailureScope, ProviderFailure, UPSTREAM_CUT};
 use crate::provider::request::ModelRequest;
-use crate::provider::route::{Leg, Route, Timeouts};
+use crate::provider::route::{Route, RouteTarget, Timeouts};
 use crate::shares::{Reservation, RunningSlot};
 use crate::tasks::Tasks;
 use crate::workers::Workers;
@@ -54,7 +54,7 @@ pub(crate) struct Turn {
     pub(crate) writer: Box<dyn LogWriter>,
     pub(crate) route: Route,
     /// The target of the last call.
-    pub(crate) leg: Option<Leg>,
+    pub(crate) leg: Option<RouteTarget>,
     pub(crate) request: ModelRequest,
     /// Bytes of log above which the response is ended.
     pub(crate) limit: u64,
@@ -89,7 +89,7 @@ enum Stop {
 /// How the stream of a model has ended.
 enum StreamEnd {
     Over,
-    Failed(Failure),
+    Failed(ProviderFailure),
 }
 
 /// How a call of an upstream went.
@@ -97,7 +97,7 @@ enum Outcome {
     /// The response ends.
     Stop(Stop),
     /// It failed before any output, and may be repeated.
-    Failed(Failure),
+    Failed(ProviderFailure),
 }
 
 impl From<End> for Stop {
@@ -210,8 +210,8 @@ impl Turn {
     }
 
     /// Calls one upstream, up to the end of its stream. The first call was at `began`.
-    async fn call(&mut self, leg: &Leg, began: Instant) -> Outcome {
-        let call = Call::new(self.handle.owner.clone(), self.trace.call());
+    async fn call(&mut self, leg: &RouteTarget, began: Instant) -> Outcome {
+        let call = UpstreamCall::new(self.handle.owner.clone(), self.trace.call());
         self.request.call = call.with_workers(Arc::clone(&self.workers), self.bytes.bytes());
         self.request.model.clone_from(&leg.model);
         self.leg = Some(leg.clone());
@@ -259,7 +259,11 @@ impl Turn {
                 Some(StreamEnd::Failed(failure)) => return Outcome::Stop(End::Failed(failure.fault).into()),
                 Some(StreamEnd::Over) if !self.builder.is_finished() => {
                     let fault = truncated(&leg.upstream);
-                    return if written == 0 { Outcome::Failed(Failure::upstream(fault)) } else { Outcome::Stop(End::Failed(fault).into()) };
+                    return if written == 0 {
+                        Outcome::Failed(ProviderFailure::upstream(fault))
+                    } else {
+                        Outcome::Stop(End::Failed(fault).into())
+                    };
                 }
                 Some(StreamEnd::Over) => return Outcome::Stop(End::Over.into()),
             }
@@ -322,7 +326,7 @@ impl Turn {
         if !silence.spoken {
             let tell = if silence.has_keep_alives { only_keep_alives } else { silent };
             let fault = tell(upstream, "first_token", timeouts.first_token);
-            return Outcome::Failed(Failure::upstream(fault));
+            return Outcome::Failed(ProviderFailure::upstream(fault));
         }
         let is_alive = silence.last_word + timeouts.keep_alive <= now && silence.has_keep_alives;
         let fault =
@@ -331,7 +335,7 @@ impl Turn {
     }
 
     /// Takes an event and those that are ready after it. Returns whether that was the end, and how many were output of the model.
-    fn take_in(&mut self, first: Option<Result<Word, Failure>>, words: &mut Words) -> (Option<StreamEnd>, u32) {
+    fn take_in(&mut self, first: Option<Result<ModelEvent, ProviderFailure>>, words: &mut ModelStream) -> (Option<StreamEnd>, u32) {
         let mut received = 0;
         let mut next = Some(first);
         let mut left = BATCH;
@@ -349,7 +353,7 @@ impl Turn {
             let upstream = self.leg.as_ref().map_or("", |leg| &*leg.upstream);
             if let Err(fault) = self.builder.word(word, upstream) {
                 // A retry would fail in the same way.
-                return (Some(StreamEnd::Failed(Failure::new(fault, Blame::Request))), received);
+                return (Some(StreamEnd::Failed(ProviderFailure::new(fault, FailureScope::Request))), received);
             }
             left -= 1;
             next = if left == 0 { None } else { words.next().now_or_never() };
@@ -392,19 +396,19 @@ impl Turn {
     }
 }
 
-fn is_model_word(word: &Word) -> bool {
+fn is_model_word(word: &ModelEvent) -> bool {
     match word {
-        Word::Text { .. }
-        | Word::Annotation(_)
-        | Word::Reasoning(_)
-        | Word::ReasoningSummary(_)
-        | Word::ReasoningEnd { .. }
-        | Word::Refusal(_)
-        | Word::ToolCall(_)
-        | Word::Item(_)
-        | Word::ReasoningExtra(_)
-        | Word::Extra(_)
-        | Word::Finish(_) => true,
-        Word::Usage(_) | Word::ReasoningBreak | Word::KeepAlive => false,
+        ModelEvent::Text { .. }
+        | ModelEvent::Annotation(_)
+        | ModelEvent::Reasoning(_)
+        | ModelEvent::ReasoningSummary(_)
+        | ModelEvent::ReasoningEnd { .. }
+        | ModelEvent::Refusal(_)
+        | ModelEvent::ToolCall(_)
+        | ModelEvent::Item(_)
+        | ModelEvent::ReasoningExtra(_)
+        | ModelEvent::Extra(_)
+        | ModelEvent::Finish(_) => true,
+        ModelEvent::Usage(_) | ModelEvent::ReasoningBreak | ModelEvent::KeepAlive => false,
     }
 }

@@ -11,13 +11,13 @@ use protocol::trace::{SpanId, TraceContext, TraceId};
 use super::labels;
 use super::meter::{Meter, Times};
 use super::metrics::OPERATION;
-use crate::provider::call::{Call, Peer};
+use crate::provider::call::{Peer, UpstreamCall};
 use crate::provider::event::Finish;
-use crate::trace::{Sink, Span, SpanKind, Value};
+use crate::trace::{AttributeValue, Span, SpanExporter, SpanKind};
 use crate::{clock, id};
 
 /// Attributes of a span.
-pub(crate) type Attributes = Vec<(&'static str, Value)>;
+pub(crate) type Attributes = Vec<(&'static str, AttributeValue)>;
 
 /// The longest model name in a span. Callers choose the name; no real one is longer.
 const LONGEST_MODEL: usize = 128;
@@ -32,7 +32,7 @@ pub(crate) struct Trace {
 }
 
 struct Recording {
-    sink: Arc<dyn Sink>,
+    sink: Arc<dyn SpanExporter>,
     answer: TraceContext,
     /// The last call.
     call: Option<TraceContext>,
@@ -46,13 +46,13 @@ pub(crate) struct SpanSource<'a> {
     pub(crate) finish: Option<&'a Finish>,
     pub(crate) peer: Option<Peer>,
     pub(crate) upstream: &'a str,
-    pub(crate) call: &'a Call,
+    pub(crate) call: &'a UpstreamCall,
     pub(crate) meter: &'a Meter,
 }
 
 impl Trace {
     /// For a response that starts now. It is not recorded if the client's trace is not sampled.
-    pub(crate) fn start(sink: Option<Arc<dyn Sink>>, client: Option<TraceContext>) -> Self {
+    pub(crate) fn start(sink: Option<Arc<dyn SpanExporter>>, client: Option<TraceContext>) -> Self {
         let is_wanted = client.as_ref().is_none_or(TraceContext::is_sampled);
         let answer = sink.filter(|_| is_wanted).map(|sink| {
             let answer = match &client {
@@ -126,15 +126,15 @@ impl SpanSource<'_> {
         format!("{OPERATION} {}", self.model())
     }
 
-    fn of_both(&self) -> Vec<(&'static str, Value)> {
-        let provider = self.peer.as_ref().map(|peer| ("gen_ai.provider.name", Value::Text(Arc::clone(&peer.system))));
+    fn of_both(&self) -> Vec<(&'static str, AttributeValue)> {
+        let provider = self.peer.as_ref().map(|peer| ("gen_ai.provider.name", AttributeValue::Text(Arc::clone(&peer.system))));
         let both = [("gen_ai.operation.name", OPERATION.into()), ("gen_ai.request.model", self.model().into())];
         both.into_iter().chain(provider).collect()
     }
 
-    fn of_response(&self) -> (Vec<(&'static str, Value)>, Option<&'static str>) {
+    fn of_response(&self) -> (Vec<(&'static str, AttributeValue)>, Option<&'static str>) {
         let mut attributes = self.of_both();
-        attributes.push(("gen_ai.request.stream", Value::Boolean(self.create.stream)));
+        attributes.push(("gen_ai.request.stream", AttributeValue::Boolean(self.create.stream)));
         attributes.push(("gen_ai.response.id", self.response.id.as_str().into()));
         attributes.push(("weir.response.status", labels::of_status(self.response.status).into()));
         if let Some(early) = &self.response.incomplete_details {
@@ -149,16 +149,16 @@ impl SpanSource<'_> {
         (attributes, error)
     }
 
-    fn of_call(&self, peer: &Peer, first_chunk: Option<f64>) -> (Vec<(&'static str, Value)>, Option<&'static str>) {
+    fn of_call(&self, peer: &Peer, first_chunk: Option<f64>) -> (Vec<(&'static str, AttributeValue)>, Option<&'static str>) {
         let mut attributes = self.of_both();
         attributes.push(("weir.upstream", self.upstream.into()));
         if let Some((address, port)) = &peer.address {
-            attributes.push(("server.address", Value::Text(Arc::clone(address))));
+            attributes.push(("server.address", AttributeValue::Text(Arc::clone(address))));
             attributes.push(("server.port", u64::from(*port).into()));
         }
         attributes.extend(self.call.status().map(|status| ("http.response.status_code", u64::from(status).into())));
-        attributes.extend(first_chunk.map(|first| ("gen_ai.response.time_to_first_chunk", Value::Fraction(first))));
-        attributes.extend(self.finish.map(|finish| ("gen_ai.response.finish_reasons", Value::Texts(vec![word(finish).into()]))));
+        attributes.extend(first_chunk.map(|first| ("gen_ai.response.time_to_first_chunk", AttributeValue::Fraction(first))));
+        attributes.extend(self.finish.map(|finish| ("gen_ai.response.finish_reasons", AttributeValue::Texts(vec![word(finish).into()]))));
         let error = self.failure.filter(|fault| fault.kind != FaultKind::Server).map(labels::of_fault);
         attributes.extend(error.map(|error| ("error.type", error.into())));
         (attributes, error)

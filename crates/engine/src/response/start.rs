@@ -18,19 +18,19 @@ use super::end::{Remembering, run_to_end};
 use super::fault::{log_fault, store_fault};
 use super::handle::{Keeping, RunningResponse};
 use super::meter::Meter;
-use super::options::{Socket, Terms};
+use super::options::{SocketContext, StartOptions};
 use super::run::Turn;
 use super::spans::Trace;
 use super::warm_up;
 use crate::conversation::named::Conversation;
 use crate::engine::Engine;
 use crate::feed::Feed;
-use crate::log::{Life, LogError, LogReader, LogState};
-use crate::provider::call::Call;
+use crate::log::{LogError, LogLifetime, LogReader, LogState};
+use crate::provider::call::UpstreamCall;
 use crate::provider::request::ModelRequest;
 use crate::provider::route::Route;
 use crate::shares::Reservation;
-use crate::store::{Claim, Claimed, Record};
+use crate::store::{Claimed, IdempotencyClaim, ResponseRecord};
 use crate::workers::QUICK;
 use crate::{clock, id};
 
@@ -47,9 +47,9 @@ pub struct Started {
 /// What a turn is tied to beside its input.
 pub(super) struct StartContext {
     /// Its idempotency key.
-    pub(super) claim: Option<Claim>,
+    pub(super) claim: Option<IdempotencyClaim>,
     /// The socket that remembers it.
-    pub(super) socket: Option<Socket>,
+    pub(super) socket: Option<SocketContext>,
     /// The named conversation that continues from it.
     pub(super) conversation: Option<Conversation>,
     /// What happens when its last reader leaves.
@@ -66,10 +66,10 @@ impl Engine {
     ///
     /// # Errors
     /// What is wrong with the request, by its field; too many responses; a log or store that cannot write.
-    pub async fn start(&self, owner: &Owner, mut create: Create, terms: Terms) -> Result<Started, Fault> {
-        let Terms { idempotency, socket, warm_up, conversation, on_leave, trace, bytes } = terms;
+    pub async fn start(&self, owner: &Owner, mut create: Create, terms: StartOptions) -> Result<Started, Fault> {
+        let StartOptions { idempotency, socket, warm_up, conversation, on_leave, trace, bytes } = terms;
         let mut bytes = bytes.map_or_else(|| self.take_bytes(owner, 0), Ok)?;
-        let claim = idempotency.map(|asked| Claim { owner: owner.clone(), key: asked.key, request: asked.request });
+        let claim = idempotency.map(|asked| IdempotencyClaim { owner: owner.clone(), key: asked.key, request: asked.request });
         if let Some(claim) = &claim
             && let Some(first) = self.claimed(claim).await?
         {
@@ -113,7 +113,7 @@ impl Engine {
         let handle = RunningResponse::new(id.clone(), owner.clone(), on_leave, conversation.map(|named| named.name), keeping);
         let slot = self.admit(&handle)?;
         let admission = Admission::new(&self.shared, &id);
-        let life = if keeping.store { Life::Kept } else { Life::Ephemeral };
+        let life = if keeping.store { LogLifetime::Kept } else { LogLifetime::Ephemeral };
         let mut writer = self.shared.log.take(&id, life).map_err(log_fault)?;
         let TurnInput { context, stored, head } = turn;
         let start = {
@@ -142,7 +142,7 @@ impl Engine {
         admission.keep();
 
         let feed = self.cursor(reader, 0, Some(handle.attach()));
-        let request = ModelRequest { create: Arc::new(create), model: None, context: context.into(), call: Call::default() };
+        let request = ModelRequest { create: Arc::new(create), model: None, context: context.into(), call: UpstreamCall::default() };
         let remembering = match socket {
             Some(socket) => Some(Remembering { socket, before: Arc::clone(&request.context), bytes: self.take_bytes(owner, 0)? }),
             None => None,
@@ -169,7 +169,7 @@ impl Engine {
     }
 
     /// Puts the record and the new items into the store, one large request of each caller at a time.
-    async fn insert(&self, record: Record, input: Vec<Item>, bytes: u64) -> Result<(), Fault> {
+    async fn insert(&self, record: ResponseRecord, input: Vec<Item>, bytes: u64) -> Result<(), Fault> {
         let _turn = if bytes > QUICK { self.shared.workers.turn(&record.owner).await } else { None };
         self.shared.store.insert(record, input).await.map_err(store_fault)
     }
@@ -185,7 +185,7 @@ impl Engine {
     }
 
     /// The response that was started before by the same request.
-    async fn claimed(&self, claim: &Claim) -> Result<Option<ResponseId>, Fault> {
+    async fn claimed(&self, claim: &IdempotencyClaim) -> Result<Option<ResponseId>, Fault> {
         let claimed = match self.shared.store.claimed(claim).await.map_err(store_fault)? {
             Claimed::Same(first) => {
                 // A response that has just failed may be about to release its key: the store is asked again.
@@ -237,10 +237,10 @@ async fn started(reader: &dyn LogReader) -> Result<(), LogError> {
 }
 
 /// The record of a new response, with the items that go into the tree with it.
-fn record(id: &ResponseId, owner: &Owner, keeping: Keeping, head: Option<ItemId>, input: &[Item]) -> Record {
+fn record(id: &ResponseId, owner: &Owner, keeping: Keeping, head: Option<ItemId>, input: &[Item]) -> ResponseRecord {
     let Keeping { store, readable } = keeping;
     let parent = head.filter(|_| readable);
-    Record {
+    ResponseRecord {
         id: id.clone(),
         owner: owner.clone(),
         store,
@@ -262,20 +262,20 @@ fn not_started() -> Fault {
 /// # Errors
 /// No target can: the first one's reason.
 fn able(mut route: Route, create: &Create) -> Result<(Route, Vec<String>), Fault> {
-    let (mut legs, mut ignored, mut first) = (Vec::new(), None, None);
-    for leg in &*route.legs {
+    let (mut targets, mut ignored, mut first) = (Vec::new(), None, None);
+    for leg in &*route.targets {
         match leg.provider.check(create) {
             Ok(left_out) => {
-                legs.push(leg.clone());
+                targets.push(leg.clone());
                 ignored.get_or_insert(left_out);
             }
             Err(fault) => first = first.or(Some(fault)),
         }
     }
     match first {
-        Some(fault) if legs.is_empty() => Err(fault),
+        Some(fault) if targets.is_empty() => Err(fault),
         _ => {
-            route.legs = legs.into();
+            route.targets = targets.into();
             Ok((route, ignored.unwrap_or_default()))
         }
     }

@@ -16,7 +16,7 @@ use crate::provider::models::Models;
 use crate::shares::Ledger;
 use crate::store::{Most, Store};
 use crate::tasks::Tasks;
-use crate::trace::Sink;
+use crate::trace::SpanExporter;
 use crate::workers::Workers;
 
 /// What every task of one engine shares.
@@ -27,7 +27,7 @@ pub(crate) struct EngineState {
     pub(crate) models: Arc<dyn Models>,
     pub(crate) metrics: Arc<EngineMetrics>,
     /// Exports traces, if configured.
-    pub(crate) traces: OnceLock<Arc<dyn Sink>>,
+    pub(crate) traces: OnceLock<Arc<dyn SpanExporter>>,
     pub(crate) tasks: Tasks,
     /// Ends the running pass-through calls when the server shuts down.
     pub(crate) shut_down: CancellationToken,

@@ -8,22 +8,22 @@ use protocol::fault::Fault;
 use protocol::request::Create;
 
 use crate::provider::Provider;
-use crate::provider::event::{Finish, Word, Words};
-use crate::provider::failure::Failure;
+use crate::provider::event::{Finish, ModelEvent, ModelStream};
+use crate::provider::failure::ProviderFailure;
 use crate::provider::request::ModelRequest;
-use crate::provider::route::{Leg, Route};
+use crate::provider::route::{Route, RouteTarget};
 
 /// The route of a warm-up: its first target, with a model that writes nothing.
 pub(super) fn route(route: &Route) -> Route {
-    let legs = route.legs.iter().take(1).map(|leg| Leg { provider: Arc::new(WarmUp), ..leg.clone() });
-    Route { legs: legs.collect(), ..route.clone() }
+    let targets = route.targets.iter().take(1).map(|leg| RouteTarget { provider: Arc::new(WarmUp), ..leg.clone() });
+    Route { targets: targets.collect(), ..route.clone() }
 }
 
 struct WarmUp;
 
 impl Provider for WarmUp {
-    fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
-        let nothing = Word::Finish(Finish::Stop);
+    fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
+        let nothing = ModelEvent::Finish(Finish::Stop);
         ready(Ok(once(ready(Ok(nothing))).boxed())).boxed()
     }
 

@@ -8,7 +8,7 @@ use protocol::event::Entry;
 use protocol::id::ResponseId;
 use tokio::sync::watch;
 
-use crate::log::{Life, Log, LogError, LogReader, LogState, LogWriter, Progress};
+use crate::log::{Log, LogError, LogLifetime, LogProgress, LogReader, LogState, LogWriter};
 use crate::memory::log::MemoryLog;
 
 /// A [`MemoryLog`] that refuses appends while it is broken, and shows its readers that it has failed.
@@ -25,7 +25,7 @@ struct FailureState {
     unreachable: bool,
     /// How many appends still succeed before it breaks by itself.
     left: Option<u64>,
-    progress: HashMap<ResponseId, watch::Sender<Progress>>,
+    progress: HashMap<ResponseId, watch::Sender<LogProgress>>,
 }
 
 struct Writer {
@@ -36,7 +36,7 @@ struct Writer {
 
 struct Reader {
     inner: Box<dyn LogReader>,
-    progress: watch::Receiver<Progress>,
+    progress: watch::Receiver<LogProgress>,
 }
 
 impl FailingLog {
@@ -74,7 +74,7 @@ impl FailingLog {
 }
 
 impl Log for FailingLog {
-    fn take(&self, id: &ResponseId, life: Life) -> Result<Box<dyn LogWriter>, LogError> {
+    fn take(&self, id: &ResponseId, life: LogLifetime) -> Result<Box<dyn LogWriter>, LogError> {
         let mut state = self.state();
         if state.broken {
             return Err(LogError::Unavailable);
@@ -129,13 +129,13 @@ impl LogWriter for Writer {
         self.inner.append(entries)?;
         let ended = entries.last().is_some_and(|entry| entry.kind.is_terminal());
         let state = if ended { LogState::Ended } else { LogState::Open };
-        progress.send_replace(Progress { committed: self.inner.next_position(), state });
+        progress.send_replace(LogProgress { committed: self.inner.next_position(), state });
         Ok(())
     }
 }
 
 impl LogReader for Reader {
-    fn progress(&self) -> watch::Receiver<Progress> {
+    fn progress(&self) -> watch::Receiver<LogProgress> {
         self.progress.clone()
     }
 

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use protocol::event::Entry;
 use protocol::id::ResponseId;
 
-use crate::log::{Life, Log, LogError, LogReader, LogWriter};
+use crate::log::{Log, LogError, LogLifetime, LogReader, LogWriter};
 use crate::memory::log::MemoryLog;
 
 /// A [`MemoryLog`] whose appends wait for [`LateLog::release`], unless its gate is open.
@@ -85,7 +85,7 @@ impl Waiting {
 }
 
 impl Log for LateLog {
-    fn take(&self, id: &ResponseId, life: Life) -> Result<Box<dyn LogWriter>, LogError> {
+    fn take(&self, id: &ResponseId, life: LogLifetime) -> Result<Box<dyn LogWriter>, LogError> {
         let mut gate = self.gate();
         let writer = self.inner.take(id, life)?;
         let next = writer.next_position();

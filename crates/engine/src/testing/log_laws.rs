@@ -9,10 +9,10 @@ use protocol::id::ResponseId;
 use protocol::request::Create;
 use protocol::response::{Response, ResponseStatus};
 
-use crate::log::{Life, Log, LogError, LogState, LogWriter};
+use crate::log::{Log, LogError, LogLifetime, LogState, LogWriter};
 
 /// A log under test and the way to make it commit.
-pub struct Subject<'a> {
+pub struct LogUnderTest<'a> {
     /// The log.
     pub log: &'a dyn Log,
     /// Commits what was appended.
@@ -24,7 +24,7 @@ pub async fn all<L: Log>(fresh: impl AsyncFn() -> L, settle: impl Fn(&L) -> BoxF
     macro_rules! law {
         ($name:ident) => {{
             let log = fresh().await;
-            $name(Subject { log: &log, settle: &|| settle(&log) }).await;
+            $name(LogUnderTest { log: &log, settle: &|| settle(&log) }).await;
         }};
     }
     law!(entries_come_back_as_they_went_in);
@@ -40,7 +40,7 @@ pub async fn all<L: Log>(fresh: impl AsyncFn() -> L, settle: impl Fn(&L) -> BoxF
     law!(bytes_are_given_back);
 }
 
-async fn entries_come_back_as_they_went_in(subject: Subject<'_>) {
+async fn entries_come_back_as_they_went_in(subject: LogUnderTest<'_>) {
     let id = id("a");
     let mut writer = take(&subject, &id);
     let entries = entries(0, 5);
@@ -50,7 +50,7 @@ async fn entries_come_back_as_they_went_in(subject: Subject<'_>) {
     require(read(&subject, &id, 3).await == entries[3..], "a read starts at its position");
 }
 
-async fn positions_are_dense(subject: Subject<'_>) {
+async fn positions_are_dense(subject: LogUnderTest<'_>) {
     let mut writer = take(&subject, &id("a"));
     append(&mut *writer, &entries(0, 2));
     require(writer.append(&entries(3, 4)) == Err(LogError::Gap), "a gap is refused");
@@ -59,7 +59,7 @@ async fn positions_are_dense(subject: Subject<'_>) {
     append(&mut *writer, &entries(2, 3));
 }
 
-async fn nothing_follows_the_end(subject: Subject<'_>) {
+async fn nothing_follows_the_end(subject: LogUnderTest<'_>) {
     let id = id("a");
     let mut writer = take(&subject, &id);
     append(&mut *writer, &entries(0, 1));
@@ -71,7 +71,7 @@ async fn nothing_follows_the_end(subject: Subject<'_>) {
     require((progress.committed, progress.state) == (2, LogState::Ended), "a committed terminal event ends the log");
 }
 
-async fn a_later_writer_fences_the_earlier(subject: Subject<'_>) {
+async fn a_later_writer_fences_the_earlier(subject: LogUnderTest<'_>) {
     let id = id("a");
     let mut first = take(&subject, &id);
     append(&mut *first, &entries(0, 2));
@@ -82,7 +82,7 @@ async fn a_later_writer_fences_the_earlier(subject: Subject<'_>) {
     append(&mut *second, &entries(2, 3));
 }
 
-async fn a_budget_bounds_a_read_but_never_to_nothing(subject: Subject<'_>) {
+async fn a_budget_bounds_a_read_but_never_to_nothing(subject: LogUnderTest<'_>) {
     let id = id("a");
     let mut writer = take(&subject, &id);
     let entries = entries(0, 10);
@@ -96,11 +96,11 @@ async fn a_budget_bounds_a_read_but_never_to_nothing(subject: Subject<'_>) {
     require(two.len() == 2, "a budget for two entries gives two");
 }
 
-async fn an_unknown_log_is_missing(subject: Subject<'_>) {
+async fn an_unknown_log_is_missing(subject: LogUnderTest<'_>) {
     require(subject.log.open(&id("unknown")).await.err() == Some(LogError::Missing), "an unknown log is missing");
 }
 
-async fn a_removed_log_is_gone(subject: Subject<'_>) {
+async fn a_removed_log_is_gone(subject: LogUnderTest<'_>) {
     let id = id("a");
     let mut writer = take(&subject, &id);
     append(&mut *writer, &[terminal(0)]);
@@ -114,7 +114,7 @@ async fn a_removed_log_is_gone(subject: Subject<'_>) {
     require(progress.changed().await.is_err(), "readers of a removed log learn of it");
 }
 
-async fn logs_do_not_mix(subject: Subject<'_>) {
+async fn logs_do_not_mix(subject: LogUnderTest<'_>) {
     let (one, two) = (id("one"), id("two"));
     let (mut first, mut second) = (take(&subject, &one), take(&subject, &two));
     append(&mut *first, &entries(0, 3));
@@ -123,7 +123,7 @@ async fn logs_do_not_mix(subject: Subject<'_>) {
     require(read(&subject, &one, 0).await.len() == 3 && read(&subject, &two, 0).await.len() == 1, "logs do not mix");
 }
 
-async fn a_long_log_is_read_from_anywhere(subject: Subject<'_>) {
+async fn a_long_log_is_read_from_anywhere(subject: LogUnderTest<'_>) {
     let id = id("a");
     let mut writer = take(&subject, &id);
     let entries = entries(0, 400);
@@ -140,9 +140,9 @@ async fn a_long_log_is_read_from_anywhere(subject: Subject<'_>) {
     require(all.len() == 401 && all[..400] == entries[..] && all[400] == terminal(400), "also when it has ended");
 }
 
-async fn an_ephemeral_log_is_a_log(subject: Subject<'_>) {
+async fn an_ephemeral_log_is_a_log(subject: LogUnderTest<'_>) {
     let id = id("a");
-    let Ok(mut writer) = subject.log.take(&id, Life::Ephemeral) else { panic!("a log can be taken") };
+    let Ok(mut writer) = subject.log.take(&id, LogLifetime::Ephemeral) else { panic!("a log can be taken") };
     append(&mut *writer, &entries(0, 3));
     append(&mut *writer, &[terminal(3)]);
     (subject.settle)().await;
@@ -151,7 +151,7 @@ async fn an_ephemeral_log_is_a_log(subject: Subject<'_>) {
     require(subject.log.open(&id).await.err() == Some(LogError::Missing), "then it is gone");
 }
 
-async fn bytes_are_given_back(subject: Subject<'_>) {
+async fn bytes_are_given_back(subject: LogUnderTest<'_>) {
     let id = id("a");
     let before = subject.log.bytes();
     let mut writer = take(&subject, &id);
@@ -163,8 +163,8 @@ async fn bytes_are_given_back(subject: Subject<'_>) {
     require(subject.log.bytes() == before, "a removed log weighs nothing");
 }
 
-fn take(subject: &Subject<'_>, id: &ResponseId) -> Box<dyn LogWriter> {
-    match subject.log.take(id, Life::Kept) {
+fn take(subject: &LogUnderTest<'_>, id: &ResponseId) -> Box<dyn LogWriter> {
+    match subject.log.take(id, LogLifetime::Kept) {
         Ok(writer) => writer,
         Err(error) => panic!("a log can be taken: {error}"),
     }
@@ -174,13 +174,13 @@ fn append(writer: &mut dyn LogWriter, entries: &[Entry]) {
     require(writer.append(entries) == Ok(()), "entries in order are taken");
 }
 
-async fn read(subject: &Subject<'_>, id: &ResponseId, from: u64) -> Vec<Entry> {
+async fn read(subject: &LogUnderTest<'_>, id: &ResponseId, from: u64) -> Vec<Entry> {
     let Ok(reader) = subject.log.open(id).await else { panic!("a log can be opened") };
     reader.read(from, usize::MAX).await.unwrap_or_default()
 }
 
 /// Reads to the watermark, `budget` bytes at a time.
-async fn read_on(subject: &Subject<'_>, id: &ResponseId, from: u64, budget: usize) -> Vec<Entry> {
+async fn read_on(subject: &LogUnderTest<'_>, id: &ResponseId, from: u64, budget: usize) -> Vec<Entry> {
     let Ok(reader) = subject.log.open(id).await else { panic!("a log can be opened") };
     let committed = reader.progress().borrow().committed;
     let mut all = Vec::new();

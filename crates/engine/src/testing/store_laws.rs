@@ -4,7 +4,7 @@
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::{Item, Message, Part, Role};
 
-use crate::store::{Claim, Claimed, ConversationHead, Expired, Found, Most, Record, Removal, Store, StoreError};
+use crate::store::{Claimed, ConversationHead, Expired, IdempotencyClaim, Most, RecordLookup, Removal, ResponseRecord, Store, StoreError};
 
 /// Runs every law on stores that `fresh` makes.
 pub async fn all<S: Store>(fresh: impl AsyncFn() -> S) {
@@ -30,8 +30,8 @@ pub async fn all<S: Store>(fresh: impl AsyncFn() -> S) {
 
 async fn a_record_is_found_by_its_id(store: &dyn Store) {
     turn(store, "one", None, &["a"], &["b"]).await;
-    require(matches!(find(store, "one").await, Found::Record(record) if record.owner == alice()), "a record is found by its id");
-    require(find(store, "other").await == Found::Missing, "an unknown id is missing");
+    require(matches!(find(store, "one").await, RecordLookup::Record(record) if record.owner == alice()), "a record is found by its id");
+    require(find(store, "other").await == RecordLookup::Missing, "an unknown id is missing");
     let again = store.insert(record("one", &[]), Vec::new()).await;
     require(again == Err(StoreError::Taken), "an id is taken once");
 }
@@ -58,7 +58,7 @@ async fn an_item_belongs_to_its_owner(store: &dyn Store) {
 }
 
 async fn a_key_is_claimed_once(store: &dyn Store) {
-    let claim = |request: u8| Claim { owner: alice(), key: "key".into(), request: [request; 32] };
+    let claim = |request: u8| IdempotencyClaim { owner: alice(), key: "key".into(), request: [request; 32] };
     require(store.claimed(&claim(1)).await == Ok(Claimed::New), "an unclaimed key is new");
     require(store.claim(claim(1), &id("one")).await == Ok(Claimed::New), "a new key is new");
     require(store.claimed(&claim(1)).await == Ok(Claimed::Same(id("one"))), "looking does not claim");
@@ -69,7 +69,7 @@ async fn a_key_is_claimed_once(store: &dyn Store) {
 }
 
 async fn two_owners_may_use_one_key(store: &dyn Store) {
-    let claim = |owner: Owner| Claim { owner, key: "key".into(), request: [0; 32] };
+    let claim = |owner: Owner| IdempotencyClaim { owner, key: "key".into(), request: [0; 32] };
     require(store.claim(claim(alice()), &id("one")).await == Ok(Claimed::New), "a key of one owner");
     require(store.claim(claim(Owner::new("bob")), &id("two")).await == Ok(Claimed::New), "is not a key of another");
 }
@@ -78,7 +78,7 @@ async fn expiry_keeps_what_others_build_on(store: &dyn Store) {
     let head = turn(store, "one", None, &["a"], &["b"]).await;
     let head = turn(store, "two", Some(head), &["c"], &["d"]).await;
     remove(store, "one", Removal::Expired).await;
-    let expired = |items_left| Found::Expired(Expired { owner: alice(), items_left });
+    let expired = |items_left| RecordLookup::Expired(Expired { owner: alice(), items_left });
     require(find(store, "one").await == expired(2), "an expired id is remembered with its owner and what is left of it");
     require(path(store, &head).await == ["a", "b", "c", "d"], "what later turns build on stays");
     remove(store, "two", Removal::Deleted).await;
@@ -89,19 +89,19 @@ async fn deletion_takes_the_text_everywhere(store: &dyn Store) {
     let head = turn(store, "one", None, &["a"], &["b"]).await;
     let head = turn(store, "two", Some(head), &["c"], &["d"]).await;
     remove(store, "one", Removal::Deleted).await;
-    require(find(store, "one").await == Found::Missing, "a deleted id is missing");
+    require(find(store, "one").await == RecordLookup::Missing, "a deleted id is missing");
     require(path(store, &head).await == ["c", "d"], "deleted text is gone from longer conversations");
 }
 
 async fn a_turn_without_items_of_its_own_takes_nobody_elses(store: &dyn Store) {
     let head = turn(store, "one", None, &["a"], &["b"]).await;
-    let empty = Record { parent: Some(head.clone()), head: Some(head.clone()), ..record("two", &[]) };
+    let empty = ResponseRecord { parent: Some(head.clone()), head: Some(head.clone()), ..record("two", &[]) };
     require(store.insert(empty, Vec::new()).await == Ok(()), "a turn may have no input");
     require(store.finish(&id("two"), Vec::new(), 2).await == Ok(()), "and no output");
     remove(store, "two", Removal::Deleted).await;
     require(path(store, &head).await == ["a", "b"], "its deletion takes nothing of the turn before");
 
-    let several = Record { parent: Some(head.clone()), head: Some(head), ..record("three", &[]) };
+    let several = ResponseRecord { parent: Some(head.clone()), head: Some(head), ..record("three", &[]) };
     require(store.insert(several, Vec::new()).await == Ok(()), "a turn may have no input");
     let output = vec![message("c"), message("d")];
     require(store.finish(&id("three"), output, 3).await == Ok(()), "and several items of output");
@@ -113,7 +113,7 @@ async fn a_turn_without_items_of_its_own_takes_nobody_elses(store: &dyn Store) {
 async fn what_a_running_turn_continues_stays_for_it(store: &dyn Store) {
     let root = turn(store, "one", None, &["a"], &["b"]).await;
     let middle = turn(store, "two", Some(root), &["c"], &["d"]).await;
-    let running = Record { parent: Some(middle.clone()), head: Some(middle), ..record("three", &[]) };
+    let running = ResponseRecord { parent: Some(middle.clone()), head: Some(middle), ..record("three", &[]) };
     require(store.insert(running, Vec::new()).await == Ok(()), "a turn may have no input");
     remove(store, "two", Removal::Deleted).await;
     require(store.finish(&id("three"), vec![message("e")], 3).await == Ok(()), "it ends");
@@ -124,7 +124,7 @@ async fn what_a_running_turn_continues_stays_for_it(store: &dyn Store) {
 }
 
 async fn a_released_key_is_new_again(store: &dyn Store) {
-    let claim = || Claim { owner: alice(), key: "key".into(), request: [1; 32] };
+    let claim = || IdempotencyClaim { owner: alice(), key: "key".into(), request: [1; 32] };
     require(store.claim(claim(), &id("one")).await == Ok(Claimed::New), "a new key is new");
     require(store.release(&id("one")).await == Ok(()), "a key is released");
     require(store.claim(claim(), &id("two")).await == Ok(Claimed::New), "a released key is new again");
@@ -154,7 +154,7 @@ async fn what_is_stored_is_known_by_whose_it_is(store: &dyn Store) {
     let bob = Owner::new("bob");
     turn(store, "one", None, &["a"], &["b"]).await;
     let item = message("a longer text of another caller");
-    let record = Record { owner: bob.clone(), ..record("two", std::slice::from_ref(&item)) };
+    let record = ResponseRecord { owner: bob.clone(), ..record("two", std::slice::from_ref(&item)) };
     require(store.insert(record, vec![item]).await == Ok(()), "a record of another caller is taken");
     require(store.finish(&id("two"), vec![message("and its answer, which is long as well")], 2).await == Ok(()), "it ends");
     let stored = store.stored_by_caller().await.unwrap_or_default();
@@ -200,16 +200,16 @@ async fn a_head_stands_where_it_was_put(store: &dyn Store) {
 }
 
 async fn what_is_not_kept_is_a_record_too(store: &dyn Store) {
-    let fleeting = Record { store: false, readable: false, ..record("one", &[]) };
+    let fleeting = ResponseRecord { store: false, readable: false, ..record("one", &[]) };
     require(store.insert(fleeting.clone(), Vec::new()).await == Ok(()), "a record that is not kept is taken");
-    require(find(store, "one").await == Found::Record(fleeting), "and found");
+    require(find(store, "one").await == RecordLookup::Record(fleeting), "and found");
     require(store.insert(record("one", &[]), Vec::new()).await == Err(StoreError::Taken), "its id is taken");
     require(store.finish(&id("one"), Vec::new(), 5).await == Ok(()), "it ends");
-    require(matches!(find(store, "one").await, Found::Record(record) if record.ended_at == Some(5)), "and is known to have ended");
+    require(matches!(find(store, "one").await, RecordLookup::Record(record) if record.ended_at == Some(5)), "and is known to have ended");
     let oldest = store.oldest_ended(None, 9).await.unwrap_or_default();
     require(oldest.len() == 1, "retention finds it");
     remove(store, "one", Removal::Forgotten).await;
-    require(find(store, "one").await == Found::Missing, "then it is gone");
+    require(find(store, "one").await == RecordLookup::Missing, "then it is gone");
 }
 
 /// Stores a whole turn and gives its head.
@@ -218,18 +218,18 @@ async fn turn(store: &dyn Store, name: &str, parent: Option<ItemId>, input: &[&s
     let output: Vec<Item> = output.iter().map(|text| message(text)).collect();
     require(store.finish(&id(name), output, 1).await == Ok(()), "a record ends");
     match find(store, name).await {
-        Found::Record(Record { head: Some(head), .. }) => head,
-        Found::Record(_) | Found::Expired(_) | Found::Missing => panic!("broken law: a finished turn has a head"),
+        RecordLookup::Record(ResponseRecord { head: Some(head), .. }) => head,
+        RecordLookup::Record(_) | RecordLookup::Expired(_) | RecordLookup::Missing => panic!("broken law: a finished turn has a head"),
     }
 }
 
 async fn insert(store: &dyn Store, name: &str, parent: Option<ItemId>, input: &[&str]) {
     let items: Vec<Item> = input.iter().map(|text| message(text)).collect();
-    require(store.insert(Record { parent, ..record(name, &items) }, items).await == Ok(()), "a record is taken");
+    require(store.insert(ResponseRecord { parent, ..record(name, &items) }, items).await == Ok(()), "a record is taken");
 }
 
-async fn find(store: &dyn Store, name: &str) -> Found {
-    store.find(&id(name)).await.unwrap_or(Found::Missing)
+async fn find(store: &dyn Store, name: &str) -> RecordLookup {
+    store.find(&id(name)).await.unwrap_or(RecordLookup::Missing)
 }
 
 async fn remove(store: &dyn Store, name: &str, removal: Removal) {
@@ -241,8 +241,8 @@ async fn path(store: &dyn Store, head: &ItemId) -> Vec<String> {
     items.iter().map(|item| item.id().as_str().trim_start_matches("msg_").to_owned()).collect()
 }
 
-fn record(name: &str, input: &[Item]) -> Record {
-    Record {
+fn record(name: &str, input: &[Item]) -> ResponseRecord {
+    ResponseRecord {
         id: id(name),
         owner: alice(),
         parent: None,

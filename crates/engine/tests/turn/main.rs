@@ -18,9 +18,9 @@ use protocol::response::ResponseStatus;
 use weir_engine::Config;
 use weir_engine::log::LogError;
 use weir_engine::memory::log::MemoryLog;
-use weir_engine::provider::event::{Finish, Word};
-use weir_engine::provider::failure::Failure;
-use weir_engine::response::options::{Idempotency, Terms};
+use weir_engine::provider::event::{Finish, ModelEvent};
+use weir_engine::provider::failure::ProviderFailure;
+use weir_engine::response::options::{Idempotency, StartOptions};
 use weir_engine::testing::failing::FailingLog;
 use weir_engine::testing::late::LateLog;
 
@@ -29,7 +29,7 @@ use crate::stage::{alice, asking, call, kinds, last_response, read, run, say, st
 #[tokio::test(start_paused = true)]
 async fn a_text_answer_has_every_event_in_order() {
     let stage = stage();
-    let entries = run(&stage, asking("hi"), vec![text("Hel"), text("lo"), Ok(Word::Finish(Finish::Stop))]).await;
+    let entries = run(&stage, asking("hi"), vec![text("Hel"), text("lo"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     let expected = [
         "created",
         "in_progress",
@@ -56,8 +56,8 @@ async fn a_text_answer_has_every_event_in_order() {
 async fn the_snapshot_of_a_part_is_what_was_said_so_far() {
     let stage = stage();
     let script = stage.script();
-    let started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
-    say(&script, [Ok(Word::Reasoning("hm".into())), text("Hel"), text("lo")]).await;
+    let started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    say(&script, [Ok(ModelEvent::Reasoning("hm".into())), text("Hel"), text("lo")]).await;
     let mut feed = stage.engine.feed(&alice(), &started.id, None).await.unwrap();
     feed.peek(9).await.unwrap();
     let response = stage.engine.response(&alice(), &started.id).await.unwrap();
@@ -80,15 +80,15 @@ async fn reasoning_refusal_and_interleaved_calls_have_their_events() {
     let stage = stage();
     let create = Create { tools: vec![tool("one"), tool("two")], ..asking("hi") };
     let words = vec![
-        Ok(Word::Reasoning("hm".into())),
+        Ok(ModelEvent::Reasoning("hm".into())),
         text("a"),
-        Ok(Word::Refusal("no".into())),
+        Ok(ModelEvent::Refusal("no".into())),
         call(0, Some("call_1"), None, "{"),
         call(0, None, Some("one"), ""),
         call(1, Some("call_2"), Some("two"), "[1"),
         call(0, None, None, "}"),
         call(1, None, None, "]"),
-        Ok(Word::Finish(Finish::Stop)),
+        Ok(ModelEvent::Finish(Finish::Stop)),
     ];
     let entries = run(&stage, create, words).await;
     assert_eq!(
@@ -141,8 +141,8 @@ async fn an_end_without_a_finish_reason_is_a_failure() {
 #[tokio::test(start_paused = true)]
 async fn a_cut_behind_the_finish_reason_takes_nothing() {
     let stage = stage();
-    let cut = Failure::upstream(Fault::new(FaultKind::Upstream, "upstream_cut", "cut"));
-    let entries = run(&stage, asking("hi"), vec![text("Hel"), Ok(Word::Finish(Finish::Stop)), Err(cut)]).await;
+    let cut = ProviderFailure::upstream(Fault::new(FaultKind::Upstream, "upstream_cut", "cut"));
+    let entries = run(&stage, asking("hi"), vec![text("Hel"), Ok(ModelEvent::Finish(Finish::Stop)), Err(cut)]).await;
     assert_eq!(last_response(&entries).status, ResponseStatus::Completed);
 }
 
@@ -150,7 +150,7 @@ async fn a_cut_behind_the_finish_reason_takes_nothing() {
 async fn early_ends_have_their_reasons() {
     let stage = stage();
     for (finish, reason) in [(Finish::Length, "max_output_tokens"), (Finish::ContentFilter, "content_filter")] {
-        let entries = run(&stage, asking("hi"), vec![text("Hel"), Ok(Word::Finish(finish))]).await;
+        let entries = run(&stage, asking("hi"), vec![text("Hel"), Ok(ModelEvent::Finish(finish))]).await;
         let response = last_response(&entries);
         assert_eq!(response.status, ResponseStatus::Incomplete);
         assert_eq!(response.incomplete_details.unwrap().reason, reason);
@@ -161,13 +161,13 @@ async fn early_ends_have_their_reasons() {
 async fn each_timer_has_its_own_cause() {
     let stage = stage();
     let first = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     let entries = read(&mut started.feed).await.unwrap();
     assert_eq!(last_response(&entries).error.unwrap().code, "upstream_first_token_timeout");
     drop(first);
 
     let idle = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     say(&idle, [text("a")]).await;
     let entries = read(&mut started.feed).await;
     assert_eq!(last_response(&entries.unwrap()).error.unwrap().code, "upstream_idle_timeout");
@@ -178,7 +178,7 @@ async fn each_timer_has_its_own_cause() {
 async fn a_cancel_closes_upstream_and_keeps_the_text() {
     let stage = stage();
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     say(&script, [text("Hello")]).await;
     started.feed.peek(4).await.unwrap();
     let first = stage.engine.cancel(&alice(), &started.id).await.unwrap();
@@ -195,7 +195,7 @@ async fn a_cancel_closes_upstream_and_keeps_the_text() {
 #[tokio::test(start_paused = true)]
 async fn a_cancel_before_upstream_has_answered_counts() {
     let stage = stage();
-    let started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    let started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     let response = stage.engine.cancel(&alice(), &started.id).await.unwrap();
     assert_eq!((response.status, response.usage), (ResponseStatus::Cancelled, None));
     stage.closed().await;
@@ -205,16 +205,16 @@ async fn a_cancel_before_upstream_has_answered_counts() {
 async fn leaving_stops_a_stateless_answer_and_no_other() {
     let stage = stage();
     let _stateless = stage.script();
-    let started = stage.engine.start(&alice(), Create { store: false, ..asking("hi") }, Terms::default()).await.unwrap();
+    let started = stage.engine.start(&alice(), Create { store: false, ..asking("hi") }, StartOptions::default()).await.unwrap();
     let id = started.id.clone();
     drop(started);
     stage.closed().await;
 
     let stored = stage.script();
-    let started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    let started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     let second = started.id.clone();
     drop(started);
-    say(&stored, [text("Hello"), Ok(Word::Finish(Finish::Stop))]).await;
+    say(&stored, [text("Hello"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     drop(stored);
     let mut feed = stage.engine.feed(&alice(), &second, None).await.unwrap();
     assert_eq!(last_response(&read(&mut feed).await.unwrap()).status, ResponseStatus::Completed);
@@ -230,14 +230,14 @@ async fn nobody_sees_an_event_before_it_is_committed() {
     let stage = stage_on(log.clone(), Config::default());
     let script = stage.script();
     let owner = alice();
-    let mut start = std::pin::pin!(stage.engine.start(&owner, asking("hi"), Terms::default()));
+    let mut start = std::pin::pin!(stage.engine.start(&owner, asking("hi"), StartOptions::default()));
     let early = tokio::time::timeout(Duration::from_secs(60), &mut start).await;
     assert!(early.is_err(), "an id was told that a crash would have forgotten");
     log.release();
     let mut started = start.await.unwrap();
     let first = started.feed.next(usize::MAX).await.unwrap().unwrap();
     assert_eq!(first[0].kind, EventKind::Created);
-    say(&script, [text("Hello"), Ok(Word::Finish(Finish::Stop))]).await;
+    say(&script, [text("Hello"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     drop(script);
     let unseen = tokio::time::timeout(Duration::from_secs(60), started.feed.next(usize::MAX)).await;
     assert!(unseen.is_err(), "an uncommitted event was delivered: {unseen:?}");
@@ -251,7 +251,7 @@ async fn a_log_that_fails_ends_its_readers_and_gets_its_end_when_it_recovers() {
     let log = FailingLog::new();
     let stage = stage_on(log.clone(), Config::default());
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     started.feed.peek(1).await.unwrap();
     log.break_after(1);
     say(&script, [text("a")]).await;
@@ -279,7 +279,7 @@ async fn a_log_that_fails_ends_its_readers_and_gets_its_end_when_it_recovers() {
 async fn a_model_that_must_call_a_tool_and_does_not_has_failed() {
     let stage = stage();
     let create = Create { tools: vec![tool("one")], tool_choice: ToolChoice::Mode(ToolMode::Required), ..asking("hi") };
-    let entries = run(&stage, create, vec![text("no"), Ok(Word::Finish(Finish::Stop))]).await;
+    let entries = run(&stage, create, vec![text("no"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     assert_eq!(last_response(&entries).error.unwrap().code, "tool_choice_unmet");
 }
 
@@ -287,17 +287,17 @@ async fn a_model_that_must_call_a_tool_and_does_not_has_failed() {
 async fn a_turn_sees_what_came_before_it() {
     let stage = stage();
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("I am Ada"), Terms::default()).await.unwrap();
-    say(&script, [text("Hi Ada"), Ok(Word::Finish(Finish::Stop))]).await;
+    let mut started = stage.engine.start(&alice(), asking("I am Ada"), StartOptions::default()).await.unwrap();
+    say(&script, [text("Hi Ada"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     drop(script);
     read(&mut started.feed).await.unwrap();
     while stage.engine.census().running > 0 {
         tokio::task::yield_now().await;
     }
     let create = Create { previous_response_id: Some(started.id.clone()), ..asking("who am I?") };
-    let stranger = stage.engine.start(&Owner::new("bob"), create.clone(), Terms::default()).await.err().unwrap();
+    let stranger = stage.engine.start(&Owner::new("bob"), create.clone(), StartOptions::default()).await.err().unwrap();
     assert_eq!(stranger.code, "previous_response_not_found");
-    run(&stage, create, vec![text("Ada"), Ok(Word::Finish(Finish::Stop))]).await;
+    run(&stage, create, vec![text("Ada"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     let asked = stage.puppet.asked.lock().unwrap();
     let texts: Vec<_> = asked[1]
         .context
@@ -311,12 +311,15 @@ async fn a_turn_sees_what_came_before_it() {
 async fn one_idempotency_key_is_one_answer() {
     let stage = stage();
     let script = stage.script();
-    let key = |request: u8| Terms { idempotency: Some(Idempotency { key: "k".into(), request: [request; 32] }), ..Terms::default() };
+    let key = |request: u8| StartOptions {
+        idempotency: Some(Idempotency { key: "k".into(), request: [request; 32] }),
+        ..StartOptions::default()
+    };
     let first = stage.engine.start(&alice(), asking("hi"), key(1)).await.unwrap();
     let mut again = stage.engine.start(&alice(), asking("hi"), key(1)).await.unwrap();
     assert_eq!(first.id, again.id);
     assert_eq!(stage.engine.start(&alice(), asking("ho"), key(2)).await.err().unwrap().status, 409);
-    say(&script, [text("Hello"), Ok(Word::Finish(Finish::Stop))]).await;
+    say(&script, [text("Hello"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     drop(script);
     read(&mut again.feed).await.unwrap();
     let mut later = stage.engine.start(&alice(), asking("hi"), key(1)).await.unwrap();
@@ -328,11 +331,11 @@ async fn one_idempotency_key_is_one_answer() {
 async fn a_tool_call_without_a_name_is_never_swallowed() {
     let stage = stage();
     let nameless = |arguments: &str| call(0, Some("c"), None, arguments);
-    let entries = run(&stage, asking("hi"), vec![nameless("{}"), Ok(Word::Finish(Finish::Stop))]).await;
+    let entries = run(&stage, asking("hi"), vec![nameless("{}"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     assert_eq!(last_response(&entries).error.unwrap().code, "upstream_invalid_data");
 
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     // A model that goes on like this for ever is closed before it fills the memory.
     let mut sent = 0;
     while script.send(nameless(&"x".repeat(1000))).await.is_ok() {
@@ -347,7 +350,7 @@ async fn a_tool_call_without_a_name_is_never_swallowed() {
 async fn a_turn_that_panics_has_an_end_too() {
     let stage = stage();
     let create = Create { safety_identifier: Some("panic".into()), ..asking("hi") };
-    let mut started = stage.engine.start(&alice(), create, Terms::default()).await.unwrap();
+    let mut started = stage.engine.start(&alice(), create, StartOptions::default()).await.unwrap();
     let entries = read(&mut started.feed).await.unwrap();
     assert_eq!(kinds(&entries), ["created", "in_progress", "error", "failed"]);
     assert_eq!(last_response(&entries).error.unwrap().code, "server_error");
@@ -365,7 +368,7 @@ async fn a_retry_is_the_same_answer_whatever_has_become_of_what_it_continued() {
         let script = stage.script();
         let create = Create { previous_response_id: first.clone(), ..asking(text_of) };
         let mut started = stage.engine.start(&alice(), create, key_of(1 + u8::from(first.is_some()))).await.unwrap();
-        say(&script, [text("yes"), Ok(Word::Finish(Finish::Stop))]).await;
+        say(&script, [text("yes"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
         drop(script);
         read(&mut started.feed).await.unwrap();
         first = first.or(Some(started.id));
@@ -378,14 +381,14 @@ async fn a_retry_is_the_same_answer_whatever_has_become_of_what_it_continued() {
     assert_eq!(stage.engine.start(&alice(), again, other).await.err().unwrap().status, 409);
 }
 
-fn key_of(number: u8) -> Terms {
-    Terms { idempotency: Some(Idempotency { key: number.to_string(), request: [number; 32] }), ..Terms::default() }
+fn key_of(number: u8) -> StartOptions {
+    StartOptions { idempotency: Some(Idempotency { key: number.to_string(), request: [number; 32] }), ..StartOptions::default() }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_whose_answer_failed_before_any_output_may_be_tried_again() {
     let stage = stage();
-    let key = || Terms { idempotency: Some(Idempotency { key: "k".into(), request: [1; 32] }), ..Terms::default() };
+    let key = || StartOptions { idempotency: Some(Idempotency { key: "k".into(), request: [1; 32] }), ..StartOptions::default() };
     for (words, is_released) in [(vec![], true), (vec![text("a")], false)] {
         let script = stage.script();
         let mut first = stage.engine.start(&alice(), asking("hi"), key()).await.unwrap();
@@ -413,8 +416,8 @@ async fn memory_is_bounded_by_bytes_and_by_age() {
     let mut ids = Vec::new();
     for _ in 0..20 {
         let script = stage.script();
-        let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
-        say(&script, [text("Hello"), Ok(Word::Finish(Finish::Stop))]).await;
+        let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+        say(&script, [text("Hello"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
         drop(script);
         read(&mut started.feed).await.unwrap();
         ids.push(started.id);
@@ -432,7 +435,7 @@ async fn memory_is_bounded_by_bytes_and_by_age() {
 async fn an_answer_that_grows_too_large_is_ended() {
     let stage = stage_on(MemoryLog::new(), Config { answer_bytes: 5_000, ..Config::default() });
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     // The model goes on until its connection is closed.
     while script.send(text("0123456789")).await.is_ok() {}
     let entries = read(&mut started.feed).await.unwrap();
@@ -440,9 +443,9 @@ async fn an_answer_that_grows_too_large_is_ended() {
     stage.closed().await;
     // Fields beyond the vocabulary count as well, although they are in no entry before the end.
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     script.send(text("a")).await.unwrap();
-    let beside = || Word::Extra(serde_json::from_str(r#"{"citations":["0123456789"]}"#).unwrap());
+    let beside = || ModelEvent::Extra(serde_json::from_str(r#"{"citations":["0123456789"]}"#).unwrap());
     while script.send(Ok(beside())).await.is_ok() {}
     let entries = read(&mut started.feed).await.unwrap();
     assert_eq!(last_response(&entries).error.unwrap().code, "answer_too_large");
@@ -453,7 +456,7 @@ async fn an_answer_that_grows_too_large_is_ended() {
 async fn a_deleted_answer_is_gone_and_its_upstream_closed() {
     let stage = stage();
     let _script = stage.script();
-    let started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    let started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     assert_eq!(stage.engine.delete(&Owner::new("bob"), &started.id).await.unwrap_err().status, 404);
     stage.engine.delete(&alice(), &started.id).await.unwrap();
     stage.closed().await;
@@ -471,7 +474,7 @@ async fn a_deleted_answer_is_gone_and_its_upstream_closed() {
 async fn a_shutdown_is_a_failure_and_leaves_no_task() {
     let stage = stage();
     let _script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     stage.engine.shut_down();
     let entries = read(&mut started.feed).await.unwrap();
     assert_eq!(last_response(&entries).error.unwrap().code, "server_shutdown");
@@ -482,7 +485,7 @@ async fn a_shutdown_is_a_failure_and_leaves_no_task() {
 #[tokio::test(start_paused = true)]
 async fn unknown_models_parameters_and_calls_are_named() {
     let stage = stage();
-    let start = |create| async { stage.engine.start(&alice(), create, Terms::default()).await.err().unwrap() };
+    let start = |create| async { stage.engine.start(&alice(), create, StartOptions::default()).await.err().unwrap() };
     let model = start(Create { model: "nope".into(), ..asking("hi") }).await;
     assert_eq!((model.status, model.param.as_deref()), (404, Some("model")));
     let mut create = asking("hi");

@@ -8,23 +8,23 @@ use protocol::request::{Create, ReasoningConfig};
 use protocol::response::{Response, ResponseStatus};
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde_json::{Map, Value, json};
-use weir_engine::provider::event::{Finish, OpaqueStep, ToolCallDelta, Word};
-use weir_engine::provider::failure::Failure;
-use weir_engine::response::options::Terms;
+use weir_engine::provider::event::{Finish, ModelEvent, OpaqueStep, ToolCallDelta};
+use weir_engine::provider::failure::ProviderFailure;
+use weir_engine::response::options::StartOptions;
 
 use crate::stage::{alice, asking, call, kinds, last_response, read, run, say, stage, text, tool};
 
-const STOP: Result<Word, Failure> = Ok(Word::Finish(Finish::Stop));
+const STOP: Result<ModelEvent, ProviderFailure> = Ok(ModelEvent::Finish(Finish::Stop));
 
 fn fields(value: Value) -> Map<String, Value> {
     if let Value::Object(fields) = value { fields } else { Map::new() }
 }
 
-fn usage(input: u64, output: u64) -> Result<Word, Failure> {
-    Ok(Word::Usage(Usage::new(UsageSource::Provider, input, output)))
+fn usage(input: u64, output: u64) -> Result<ModelEvent, ProviderFailure> {
+    Ok(ModelEvent::Usage(Usage::new(UsageSource::Provider, input, output)))
 }
 
-async fn response(create: Create, words: Vec<Result<Word, Failure>>) -> Response {
+async fn response(create: Create, words: Vec<Result<ModelEvent, ProviderFailure>>) -> Response {
     last_response(&run(&stage(), create, words).await)
 }
 
@@ -35,15 +35,15 @@ fn data(entries: &[Entry], kind: &str) -> Vec<Value> {
 
 #[tokio::test(start_paused = true)]
 async fn a_finish_reason_that_nobody_knows_is_no_evidence_and_can_be_seen() {
-    let response = response(asking("hi"), vec![text("half"), Ok(Word::Finish(Finish::Unknown("vibes".into())))]).await;
+    let response = response(asking("hi"), vec![text("half"), Ok(ModelEvent::Finish(Finish::Unknown("vibes".into())))]).await;
     assert_eq!(response.status, ResponseStatus::Incomplete);
     assert_eq!(response.incomplete_details.unwrap().reason, "unknown_finish_reason");
     assert_eq!(response.metadata["upstream_finish_reason"], "vibes");
     let create = Create { metadata: (0..16).map(|number| (format!("k{number}"), Value::from("v"))).collect(), ..asking("hi") };
-    let full = super::odd::response(create, vec![text("half"), Ok(Word::Finish(Finish::Unknown("vibes".into())))]).await;
+    let full = super::odd::response(create, vec![text("half"), Ok(ModelEvent::Finish(Finish::Unknown("vibes".into())))]).await;
     assert_eq!((full.metadata.len(), full.status), (16, ResponseStatus::Incomplete), "the caller's own notes have no room beside them");
     // A reason that is known replaces it.
-    let known = super::odd::response(asking("hi"), vec![text("a"), Ok(Word::Finish(Finish::Unknown("vibes".into()))), STOP]).await;
+    let known = super::odd::response(asking("hi"), vec![text("a"), Ok(ModelEvent::Finish(Finish::Unknown("vibes".into()))), STOP]).await;
     assert_eq!(known.status, ResponseStatus::Completed);
 }
 
@@ -63,13 +63,13 @@ async fn usage_that_cannot_be_true_is_counted() {
         output_tokens_details: OutputTokensDetails { reasoning_tokens: 50 },
         ..Usage::new(UsageSource::Provider, 7, 3)
     };
-    let usage = response(asking("hi"), vec![text("Hello"), Ok(Word::Usage(details)), STOP]).await.usage.unwrap();
+    let usage = response(asking("hi"), vec![text("Hello"), Ok(ModelEvent::Usage(details)), STOP]).await.usage.unwrap();
     assert_eq!((usage.input_tokens_details.cached_tokens, usage.output_tokens_details.reasoning_tokens), (7, 3));
 }
 
 #[tokio::test(start_paused = true)]
 async fn thoughts_are_told_in_one_form_the_one_that_was_asked_for() {
-    let words = || vec![Ok(Word::Reasoning("raw".into())), Ok(Word::ReasoningSummary("sum".into())), text("a"), STOP];
+    let words = || vec![Ok(ModelEvent::Reasoning("raw".into())), Ok(ModelEvent::ReasoningSummary("sum".into())), text("a"), STOP];
     let told = |entries: &[Entry]| (data(entries, "reasoning_text.delta").len(), data(entries, "reasoning_summary_text.delta").len());
     let entries = run(&stage(), asking("hi"), words()).await;
     assert_eq!(told(&entries), (2, 0));
@@ -102,7 +102,7 @@ async fn a_call_of_a_tool_that_was_not_offered_reaches_the_caller() {
 async fn a_custom_tool_has_its_own_item_and_events() {
     let delta = |name: Option<&str>, arguments: &str| {
         let name = name.map(str::to_owned);
-        Ok(Word::ToolCall(ToolCallDelta { name, is_custom: true, arguments: arguments.into(), ..ToolCallDelta::default() }))
+        Ok(ModelEvent::ToolCall(ToolCallDelta { name, is_custom: true, arguments: arguments.into(), ..ToolCallDelta::default() }))
     };
     let entries = run(&stage(), asking("hi"), vec![delta(Some("patch"), "*** "), delta(None, "Begin"), STOP]).await;
     let expected = [
@@ -124,9 +124,9 @@ async fn items_of_other_types_are_passed_on_under_an_id_of_their_own() {
     let item = |status: &str| fields(json!({ "type": "web_search_call", "id": "ws_1", "status": status }));
     let kind = protocol::event::EventKind::WebSearchCallSearching;
     let words = vec![
-        Ok(Word::Item(OpaqueStep::Added { key: 0, item: item("in_progress") })),
-        Ok(Word::Item(OpaqueStep::Event { key: 0, kind, fields: fields(json!({ "query": "weirs" })) })),
-        Ok(Word::Item(OpaqueStep::Done { key: 0, item: item("completed") })),
+        Ok(ModelEvent::Item(OpaqueStep::Added { key: 0, item: item("in_progress") })),
+        Ok(ModelEvent::Item(OpaqueStep::Event { key: 0, kind, fields: fields(json!({ "query": "weirs" })) })),
+        Ok(ModelEvent::Item(OpaqueStep::Done { key: 0, item: item("completed") })),
         text("found"),
         STOP,
     ];
@@ -141,9 +141,10 @@ async fn items_of_other_types_are_passed_on_under_an_id_of_their_own() {
 
 #[tokio::test(start_paused = true)]
 async fn fields_beyond_the_vocabulary_stay_with_their_item() {
-    let details = || Ok(Word::ReasoningExtra(fields(json!({ "reasoning_details": [{ "type": "x", "index": 0, "text": "a" }] }))));
-    let beside = || Ok(Word::Extra(fields(json!({ "citations": ["u"] }))));
-    let response = response(asking("hi"), vec![Ok(Word::Reasoning("hm".into())), details(), details(), text("a"), beside(), STOP]).await;
+    let details = || Ok(ModelEvent::ReasoningExtra(fields(json!({ "reasoning_details": [{ "type": "x", "index": 0, "text": "a" }] }))));
+    let beside = || Ok(ModelEvent::Extra(fields(json!({ "citations": ["u"] }))));
+    let response =
+        response(asking("hi"), vec![Ok(ModelEvent::Reasoning("hm".into())), details(), details(), text("a"), beside(), STOP]).await;
     let extra = |index: usize| Value::Object(response.output[index].extra().unwrap().to_map());
     assert_eq!(extra(0), json!({ "reasoning_details": [{ "type": "x", "index": 0, "text": "aa" }] }));
     assert_eq!(extra(1), json!({ "citations": ["u"] }));
@@ -151,7 +152,7 @@ async fn fields_beyond_the_vocabulary_stay_with_their_item() {
 
 #[tokio::test(start_paused = true)]
 async fn fields_without_a_text_reach_the_caller_and_those_in_pieces_are_put_together() {
-    let beside = |value: Value| Ok(Word::Extra(fields(value)));
+    let beside = |value: Value| Ok(ModelEvent::Extra(fields(value)));
     let thinking = [json!({ "thinking": "hmA" }), json!({ "thinking": "hmB", "k": { "a": 1 } }), json!({ "k": { "b": 2 } })];
     let whole = json!({ "thinking": "hmAhmB", "k": { "a": 1, "b": 2 } });
     let alone = response(asking("hi"), thinking.clone().map(beside).into_iter().chain([STOP]).collect()).await;
@@ -165,7 +166,7 @@ async fn fields_without_a_text_reach_the_caller_and_those_in_pieces_are_put_toge
 
 #[tokio::test(start_paused = true)]
 async fn fields_of_a_message_that_never_came_are_not_lost() {
-    let beside = Ok(Word::Extra(fields(json!({ "x": 1 }))));
+    let beside = Ok(ModelEvent::Extra(fields(json!({ "x": 1 }))));
     let response = response(asking("hi"), vec![beside, call(0, Some("c"), Some("f"), "{}"), STOP]).await;
     let Some(Item::Message(message)) = response.output.last() else { panic!("no message") };
     assert!(message.content.is_empty() && message.extra.get("x").is_some());
@@ -183,18 +184,18 @@ async fn calls_beyond_the_limit_are_ignored() {
 async fn keep_alives_hold_a_stream_longer_than_silence_does() {
     let stage = stage();
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     say(&script, [text("a")]).await;
     // Longer than the connection may be silent, and not as long as the model may be.
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_secs(100)).await;
-        say(&script, [Ok(Word::KeepAlive)]).await;
+        say(&script, [Ok(ModelEvent::KeepAlive)]).await;
     }
     let before = tokio::time::Instant::now();
     let keep_alives = async {
         loop {
             tokio::time::sleep(Duration::from_secs(20)).await;
-            if script.send(Ok(Word::KeepAlive)).await.is_err() {
+            if script.send(Ok(ModelEvent::KeepAlive)).await.is_err() {
                 return;
             }
         }

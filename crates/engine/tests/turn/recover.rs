@@ -11,19 +11,19 @@ use protocol::response::{Response, ResponseStatus};
 use protocol::usage::UsageSource;
 use tokio::sync::Semaphore;
 use weir_engine::Config;
-use weir_engine::log::{Life, Log, LogError, LogReader, LogWriter};
+use weir_engine::log::{Log, LogError, LogLifetime, LogReader, LogWriter};
 use weir_engine::memory::log::MemoryLog;
 use weir_engine::memory::store::MemoryStore;
-use weir_engine::provider::event::{Finish, Word};
-use weir_engine::response::options::Terms;
-use weir_engine::response::recover::Recovered;
-use weir_engine::store::{Found, Store};
+use weir_engine::provider::event::{Finish, ModelEvent};
+use weir_engine::response::options::StartOptions;
+use weir_engine::response::recover::RecoveryCounts;
+use weir_engine::store::{RecordLookup, Store};
 use weir_engine::testing::failing::FailingLog;
 use weir_engine::testing::late::LateLog;
 use weir_engine::testing::log_laws::entries;
 
 use crate::stage;
-use crate::stage::{Said, Stage, alice, asking, kinds, last_response, read, run, say, stage_over, text};
+use crate::stage::{ScriptedEvent, Stage, alice, asking, kinds, last_response, read, run, say, stage_over, text};
 
 /// Storage that outlives the engines over it.
 struct Storage {
@@ -42,11 +42,11 @@ impl Storage {
 }
 
 /// Runs a turn until it has taken in `words`, leaves it there as a process that dies would, and lets the next one recover.
-async fn restarted(create: Create, words: Vec<Said>) -> (Storage, Stage, Vec<Entry>, Vec<Entry>) {
+async fn restarted(create: Create, words: Vec<ScriptedEvent>) -> (Storage, Stage, Vec<Entry>, Vec<Entry>) {
     let storage = Storage::new();
     let first = storage.stage();
     let script = first.script();
-    let mut started = first.engine.start(&alice(), create, Terms::default()).await.unwrap();
+    let mut started = first.engine.start(&alice(), create, StartOptions::default()).await.unwrap();
     say(&script, words).await;
     // Paused time passes only when everything waits: then all words are taken in.
     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
@@ -55,14 +55,14 @@ async fn restarted(create: Create, words: Vec<Said>) -> (Storage, Stage, Vec<Ent
         before.extend(started.feed.next(usize::MAX).await.unwrap().unwrap());
     }
     let second = storage.stage();
-    assert_eq!(second.engine.recover().await, Ok(Recovered { ended: 1, ..Recovered::default() }));
-    assert_eq!(second.engine.recover().await, Ok(Recovered::default()), "there is nothing left to do");
+    assert_eq!(second.engine.recover().await, Ok(RecoveryCounts { ended: 1, ..RecoveryCounts::default() }));
+    assert_eq!(second.engine.recover().await, Ok(RecoveryCounts::default()), "there is nothing left to do");
     let mut feed = second.engine.feed(&alice(), &started.id, None).await.unwrap();
     let all = read(&mut feed).await.unwrap();
     assert_eq!(all[..before.len()], before, "what was there stays as it was");
     assert!(all.iter().map(|entry| entry.position).eq(0..all.len() as u64), "positions are dense");
     // The turn that is still there in this test has lost its log, and adds nothing.
-    say(&script, [text("too late"), Ok(Word::Finish(Finish::Stop))]).await;
+    say(&script, [text("too late"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     let mut feed = second.engine.feed(&alice(), &started.id, None).await.unwrap();
     assert_eq!(read(&mut feed).await.unwrap(), all);
@@ -89,18 +89,18 @@ async fn an_answer_cut_by_a_restart_keeps_its_text_and_is_counted() {
     assert!(usage.input_tokens > 0, "{usage:?}");
     // It can be gone on with, and the next turn sees what there was.
     let more = Create { previous_response_id: Some(response.id), ..asking("go on") };
-    run(&stage, more, vec![text("!"), Ok(Word::Finish(Finish::Stop))]).await;
+    run(&stage, more, vec![text("!"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     let asked = stage.puppet.asked.lock().unwrap().last().unwrap().context.len();
     assert_eq!(asked, 3, "hi, Once upon, go on");
 }
 
 #[tokio::test(start_paused = true)]
 async fn whatever_is_open_is_closed() {
-    let thought = || Ok(Word::Reasoning("hm".into()));
+    let thought = || Ok(ModelEvent::Reasoning("hm".into()));
     let (_, _, before, all) = restarted(asking("hi"), vec![thought()]).await;
     assert_eq!(kinds(&all[before.len()..]), ["reasoning_text.done", "content_part.done", "output_item.done", "incomplete"]);
 
-    let refusal = || Ok(Word::Refusal("no".into()));
+    let refusal = || Ok(ModelEvent::Refusal("no".into()));
     let (_, _, before, all) = restarted(asking("hi"), vec![thought(), text("well"), refusal()]).await;
     assert_eq!(kinds(&all[before.len()..]), ["refusal.done", "content_part.done", "output_item.done", "incomplete"]);
 
@@ -122,7 +122,7 @@ async fn an_answer_of_which_nothing_was_made_costs_nothing() {
     let response = last_response(&all);
     check_end(&response);
     assert_eq!(response.usage, None);
-    let Ok(Found::Record(record)) = storage.store.find(&response.id).await else { panic!("its record is there") };
+    let Ok(RecordLookup::Record(record)) = storage.store.find(&response.id).await else { panic!("its record is there") };
     assert!(record.ended_at.is_some(), "its end is in the store");
 }
 
@@ -134,7 +134,7 @@ struct Left {
 }
 
 impl Log for Left {
-    fn take(&self, id: &ResponseId, life: Life) -> Result<Box<dyn LogWriter>, LogError> {
+    fn take(&self, id: &ResponseId, life: LogLifetime) -> Result<Box<dyn LogWriter>, LogError> {
         self.inner.take(id, life)
     }
 
@@ -171,14 +171,14 @@ async fn a_log_that_lost_its_tail_has_an_end_though_its_record_had_one() {
     let storage = Storage::new();
     let first = storage.stage();
     let script = first.script();
-    let started = first.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    let started = first.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     say(&script, [text("Once")]).await;
     let mut heard = first.engine.feed(&alice(), &started.id, None).await.unwrap();
     heard.peek(4).await.unwrap();
     // The database has the end; the journal lost it with the power.
     storage.store.finish(&started.id, Vec::new(), 7).await.unwrap();
     let (second, _) = stage_left_with(&storage, vec![started.id.clone()], 0);
-    assert_eq!(second.engine.recover().await, Ok(Recovered::default()));
+    assert_eq!(second.engine.recover().await, Ok(RecoveryCounts::default()));
     let mut feed = second.engine.feed(&alice(), &started.id, None).await.unwrap();
     check_end(&last_response(&read(&mut feed).await.unwrap()));
 }
@@ -187,9 +187,9 @@ async fn a_log_that_lost_its_tail_has_an_end_though_its_record_had_one() {
 async fn a_log_that_belongs_to_nobody_is_forgotten() {
     let storage = Storage::new();
     let stray = ResponseId::new("resp_stray");
-    storage.log.take(&stray, Life::Kept).unwrap().append(&entries(0, 2)).unwrap();
+    storage.log.take(&stray, LogLifetime::Kept).unwrap().append(&entries(0, 2)).unwrap();
     let (stage, _) = stage_left_with(&storage, vec![stray.clone()], 1);
-    assert_eq!(stage.engine.recover().await, Ok(Recovered { forgotten: 1, ..Recovered::default() }));
+    assert_eq!(stage.engine.recover().await, Ok(RecoveryCounts { forgotten: 1, ..RecoveryCounts::default() }));
     assert_eq!(storage.log.open(&stray).await.err(), Some(LogError::Missing));
 }
 
@@ -197,11 +197,11 @@ async fn a_log_that_belongs_to_nobody_is_forgotten() {
 async fn a_deletion_is_carried_through_when_its_caller_leaves() {
     let storage = Storage::new();
     let (stage, removals) = stage_left_with(&storage, Vec::new(), 0);
-    let response = last_response(&run(&stage, asking("hi"), vec![text("secret"), Ok(Word::Finish(Finish::Stop))]).await);
+    let response = last_response(&run(&stage, asking("hi"), vec![text("secret"), Ok(ModelEvent::Finish(Finish::Stop))]).await);
     // The caller is gone when the record is and the log is not.
     let second = std::time::Duration::from_secs(1);
     assert!(tokio::time::timeout(second, stage.engine.delete(&alice(), &response.id)).await.is_err());
-    assert_eq!(storage.store.find(&response.id).await, Ok(Found::Missing));
+    assert_eq!(storage.store.find(&response.id).await, Ok(RecordLookup::Missing));
     removals.add_permits(1);
     let gone = async {
         while storage.log.open(&response.id).await.err() != Some(LogError::Missing) {
@@ -217,13 +217,13 @@ async fn an_end_is_not_stored_while_its_log_is_unreachable() {
     let (log, store) = (FailingLog::new(), Arc::new(MemoryStore::new()));
     let stage = stage_over(Arc::new(log.clone()), Arc::clone(&store) as Arc<dyn Store>, Config::default());
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     log.make_unreachable();
-    say(&script, [text("Hello"), Ok(Word::Finish(Finish::Stop))]).await;
+    say(&script, [text("Hello"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     drop(script);
     read(&mut started.feed).await.unwrap();
     let ended_at = async || match store.find(&started.id).await.unwrap() {
-        Found::Record(record) => record.ended_at,
+        RecordLookup::Record(record) => record.ended_at,
         other => panic!("{other:?}"),
     };
     // Several attempts to open the log; on paused time they take none.
@@ -234,13 +234,13 @@ async fn an_end_is_not_stored_while_its_log_is_unreachable() {
     let next = Create { previous_response_id: Some(started.id.clone()), ..asking("and then?") };
     let script = stage.script();
     let mut next = loop {
-        match stage.engine.start(&alice(), next.clone(), Terms::default()).await {
+        match stage.engine.start(&alice(), next.clone(), StartOptions::default()).await {
             Ok(next) => break next,
             Err(fault) => assert_eq!(fault.code, "previous_response_in_progress"),
         }
     };
     assert!(ended_at().await.is_some());
-    say(&script, [text("Bye"), Ok(Word::Finish(Finish::Stop))]).await;
+    say(&script, [text("Bye"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     drop(script);
     read(&mut next.feed).await.unwrap();
 }
@@ -250,8 +250,8 @@ async fn an_end_whose_log_is_missing_is_not_waited_for() {
     let (log, store) = (LateLog::with_first_commits(), Arc::new(MemoryStore::new()));
     let stage = stage_over(Arc::new(log.clone()), Arc::clone(&store) as Arc<dyn Store>, Config::default());
     let script = stage.script();
-    let started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
-    say(&script, [text("Hello"), Ok(Word::Finish(Finish::Stop))]).await;
+    let started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    say(&script, [text("Hello"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     drop(script);
     stage.closed().await;
     // Paused time passes only when everything waits: then the end is appended, and waits for its commit.
@@ -260,5 +260,5 @@ async fn an_end_whose_log_is_missing_is_not_waited_for() {
     log.remove(&started.id).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     assert_eq!(stage.engine.census().running, 0);
-    assert!(matches!(store.find(&started.id).await.unwrap(), Found::Record(record) if record.ended_at.is_some()));
+    assert!(matches!(store.find(&started.id).await.unwrap(), RecordLookup::Record(record) if record.ended_at.is_some()));
 }

@@ -9,25 +9,25 @@ use protocol::on_leave::OnLeave;
 use protocol::request::{Create, ReasoningConfig};
 use protocol::response::ResponseStatus;
 use tokio::time::Instant;
-use weir_engine::provider::event::{Finish, Word};
-use weir_engine::provider::failure::{Blame, Failure};
-use weir_engine::response::options::Terms;
+use weir_engine::provider::event::{Finish, ModelEvent};
+use weir_engine::provider::failure::{FailureScope, ProviderFailure};
+use weir_engine::response::options::StartOptions;
 
-use crate::stage::{Said, Stage, alice, asking, call, kinds, last_response, read, run, say, stage, stage_that_retries, text};
+use crate::stage::{ScriptedEvent, Stage, alice, asking, call, kinds, last_response, read, run, say, stage, stage_that_retries, text};
 
-fn failure(blame: Blame) -> Said {
-    Err(Failure::new(Fault::new(FaultKind::Upstream, "made_up", "said"), blame))
+fn failure(scope: FailureScope) -> ScriptedEvent {
+    Err(ProviderFailure::new(Fault::new(FaultKind::Upstream, "made_up", "said"), scope))
 }
 
-const STOP: Said = Ok(Word::Finish(Finish::Stop));
+const STOP: ScriptedEvent = Ok(ModelEvent::Finish(Finish::Stop));
 
 /// Plays one script for each call, in order, and gives what came of it.
-async fn play(stage: &Stage, scripts: Vec<Vec<Said>>) -> protocol::response::Response {
+async fn play(stage: &Stage, scripts: Vec<Vec<ScriptedEvent>>) -> protocol::response::Response {
     for words in scripts {
         let script = stage.script();
         say(&script, words).await;
     }
-    let mut started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     last_response(&read(&mut started.feed).await.unwrap())
 }
 
@@ -40,7 +40,8 @@ fn words(response: &protocol::response::Response) -> String {
 async fn a_call_that_made_nothing_is_made_again_and_nothing_of_it_is_left() {
     let stage = stage_that_retries();
     let half_a_call = call(0, None, None, "{");
-    let scripts = vec![vec![half_a_call, failure(Blame::Upstream(None))], vec![Ok(Word::KeepAlive)], vec![text("Hello"), STOP]];
+    let scripts =
+        vec![vec![half_a_call, failure(FailureScope::Upstream(None))], vec![Ok(ModelEvent::KeepAlive)], vec![text("Hello"), STOP]];
     let before = Instant::now();
     let response = play(&stage, scripts).await;
     assert_eq!((response.status, words(&response).as_str()), (ResponseStatus::Completed, "Hello"));
@@ -52,7 +53,7 @@ async fn a_call_that_made_nothing_is_made_again_and_nothing_of_it_is_left() {
 #[tokio::test(start_paused = true)]
 async fn what_was_said_is_never_said_twice() {
     let stage = stage_that_retries();
-    let response = play(&stage, vec![vec![text("Hel"), failure(Blame::Upstream(None))], vec![text("Hello"), STOP]]).await;
+    let response = play(&stage, vec![vec![text("Hel"), failure(FailureScope::Upstream(None))], vec![text("Hello"), STOP]]).await;
     assert_eq!((response.status, words(&response).as_str()), (ResponseStatus::Failed, "Hel"));
     assert_eq!(stage.puppet.asked.lock().unwrap().len(), 1);
 }
@@ -60,12 +61,16 @@ async fn what_was_said_is_never_said_twice() {
 #[tokio::test(start_paused = true)]
 async fn a_wrong_request_is_not_repeated_and_what_stays_wrong_is_told() {
     let stage = stage_that_retries();
-    let response = play(&stage, vec![vec![failure(Blame::Request)]]).await;
+    let response = play(&stage, vec![vec![failure(FailureScope::Request)]]).await;
     assert_eq!(response.error.unwrap().code, "made_up");
     assert_eq!(stage.puppet.asked.lock().unwrap().len(), 1);
     let response = play(
         &stage,
-        vec![vec![failure(Blame::Upstream(None))], vec![failure(Blame::Upstream(None))], vec![failure(Blame::Upstream(None))]],
+        vec![
+            vec![failure(FailureScope::Upstream(None))],
+            vec![failure(FailureScope::Upstream(None))],
+            vec![failure(FailureScope::Upstream(None))],
+        ],
     )
     .await;
     assert_eq!(response.status, ResponseStatus::Failed);
@@ -76,8 +81,8 @@ async fn a_wrong_request_is_not_repeated_and_what_stays_wrong_is_told() {
 async fn a_stop_between_two_calls_is_obeyed() {
     let stage = stage_that_retries();
     let script = stage.script();
-    say(&script, [failure(Blame::Rate(Some(Duration::from_secs(50))))]).await;
-    let started = stage.engine.start(&alice(), asking("hi"), Terms::default()).await.unwrap();
+    say(&script, [failure(FailureScope::RateLimited(Some(Duration::from_secs(50))))]).await;
+    let started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
     let response = stage.engine.cancel(&alice(), &started.id).await.unwrap();
     assert_eq!(response.status, ResponseStatus::Cancelled);
@@ -92,7 +97,7 @@ async fn a_silence_that_is_longer_than_the_deadline_is_not_tried_again() {
     say(&next, [text("Hello"), STOP]).await;
     drop(next);
     let create = asking("hi");
-    let mut started = stage.engine.start(&alice(), create, Terms::default()).await.unwrap();
+    let mut started = stage.engine.start(&alice(), create, StartOptions::default()).await.unwrap();
     // The first call is silent for its ten minutes, which is behind the deadline for further ones.
     let response = last_response(&read(&mut started.feed).await.unwrap());
     assert_eq!(response.error.unwrap().code, "upstream_first_token_timeout");
@@ -103,13 +108,13 @@ async fn a_silence_that_is_longer_than_the_deadline_is_not_tried_again() {
 async fn thoughts_have_summaries_breaks_and_ends() {
     let stage = stage();
     let said = vec![
-        Ok(Word::ReasoningSummary("One".into())),
-        Ok(Word::ReasoningBreak),
-        Ok(Word::ReasoningSummary("Two".into())),
-        Ok(Word::ReasoningEnd { encrypted: "made.up".into() }),
-        Ok(Word::ReasoningEnd { encrypted: "made.later".into() }),
+        Ok(ModelEvent::ReasoningSummary("One".into())),
+        Ok(ModelEvent::ReasoningBreak),
+        Ok(ModelEvent::ReasoningSummary("Two".into())),
+        Ok(ModelEvent::ReasoningEnd { encrypted: "made.up".into() }),
+        Ok(ModelEvent::ReasoningEnd { encrypted: "made.later".into() }),
         text("Hello"),
-        Ok(Word::Annotation(serde_json::json!({"type": "url_citation"}))),
+        Ok(ModelEvent::Annotation(serde_json::json!({"type": "url_citation"}))),
         STOP,
     ];
     let summary = ReasoningConfig { summary: Some("auto".into()), ..ReasoningConfig::default() };
@@ -156,7 +161,7 @@ fn within(policy: &str) -> Create {
 async fn an_answer_that_nobody_reads_ends_after_its_time() {
     let stage = stage();
     let script = stage.script();
-    let started = stage.engine.start(&alice(), within("finish_within 30s"), Terms::default()).await.unwrap();
+    let started = stage.engine.start(&alice(), within("finish_within 30s"), StartOptions::default()).await.unwrap();
     say(&script, [text("Hello")]).await;
     drop(started.feed);
     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -177,7 +182,7 @@ async fn an_answer_that_nobody_reads_ends_after_its_time() {
 async fn an_answer_that_nobody_reads_ends_after_its_tokens() {
     let stage = stage();
     let script = stage.script();
-    let started = stage.engine.start(&alice(), within("finish_within 3 tokens"), Terms::default()).await.unwrap();
+    let started = stage.engine.start(&alice(), within("finish_within 3 tokens"), StartOptions::default()).await.unwrap();
     say(&script, [text("0")]).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     drop(started.feed);

@@ -15,23 +15,23 @@ use weir_engine::log::{Log, LogError};
 use weir_engine::memory::log::MemoryLog;
 use weir_engine::memory::store::MemoryStore;
 use weir_engine::provider::Provider;
-use weir_engine::provider::event::{ToolCallDelta, Word, Words};
-use weir_engine::provider::failure::Failure;
+use weir_engine::provider::event::{ModelEvent, ModelStream, ToolCallDelta};
+use weir_engine::provider::failure::ProviderFailure;
 use weir_engine::provider::models::{ModelListing, Models};
 use weir_engine::provider::request::ModelRequest;
-use weir_engine::provider::route::{Leg, Retries, Route, Timeouts};
-use weir_engine::response::options::Terms;
+use weir_engine::provider::route::{Retries, Route, RouteTarget, Timeouts};
+use weir_engine::response::options::StartOptions;
 use weir_engine::store::Store;
 use weir_engine::tasks::Tasks;
 use weir_engine::testing::log_laws::request;
 use weir_engine::{Config, Engine};
 
-pub(crate) type Said = Result<Word, Failure>;
+pub(crate) type ScriptedEvent = Result<ModelEvent, ProviderFailure>;
 
 /// A model that says what the test tells it to, and counts the connections that are open to it.
 #[derive(Clone)]
 pub(crate) struct Puppet {
-    scripts: Arc<Mutex<Vec<mpsc::Receiver<Said>>>>,
+    scripts: Arc<Mutex<Vec<mpsc::Receiver<ScriptedEvent>>>>,
     pub(crate) open: watch::Sender<usize>,
     pub(crate) asked: Arc<Mutex<Vec<ModelRequest>>>,
     /// How often a call that failed is made again.
@@ -47,7 +47,7 @@ impl Drop for Guard {
 }
 
 impl Provider for Puppet {
-    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
+    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
         assert!(request.create.safety_identifier.as_deref() != Some("panic"), "a provider that panics, as asked");
         self.asked.lock().unwrap().push(request);
         let script = self.scripts.lock().unwrap().pop();
@@ -74,8 +74,9 @@ impl Provider for Puppet {
 
 impl Models for Puppet {
     fn route(&self, model: &str) -> Option<Route> {
-        let leg = || Leg { upstream: "puppet".into(), provider: Arc::new(self.clone()), model: None, timeouts: Timeouts::default() };
-        (model == "demo").then(|| Route { legs: Arc::new([leg()]), retries: self.retries, on_leave: None, is_listed: true })
+        let leg =
+            || RouteTarget { upstream: "puppet".into(), provider: Arc::new(self.clone()), model: None, timeouts: Timeouts::default() };
+        (model == "demo").then(|| Route { targets: Arc::new([leg()]), retries: self.retries, on_leave: None, is_listed: true })
     }
 
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {
@@ -115,7 +116,7 @@ pub(crate) fn stage() -> Stage {
 
 impl Stage {
     /// The next question gets what is sent here.
-    pub(crate) fn script(&self) -> mpsc::Sender<Said> {
+    pub(crate) fn script(&self) -> mpsc::Sender<ScriptedEvent> {
         let (sender, receiver) = mpsc::channel(64);
         self.puppet.scripts.lock().unwrap().insert(0, receiver);
         sender
@@ -135,11 +136,11 @@ pub(crate) fn asking(text: &str) -> Create {
     Create { input: vec![InputItem::Item(Item::Message(message))], ..request("demo") }
 }
 
-pub(crate) fn text(text: &str) -> Said {
-    Ok(Word::Text { text: text.into(), logprobs: Vec::new() })
+pub(crate) fn text(text: &str) -> ScriptedEvent {
+    Ok(ModelEvent::Text { text: text.into(), logprobs: Vec::new() })
 }
 
-pub(crate) async fn say(script: &mpsc::Sender<Said>, words: impl IntoIterator<Item = Said>) {
+pub(crate) async fn say(script: &mpsc::Sender<ScriptedEvent>, words: impl IntoIterator<Item = ScriptedEvent>) {
     for word in words {
         script.send(word).await.unwrap();
     }
@@ -161,18 +162,18 @@ pub(crate) fn last_response(entries: &[Entry]) -> protocol::response::Response {
     protocol::snapshot::response(entries).unwrap()
 }
 
-pub(crate) async fn run(stage: &Stage, create: Create, words: Vec<Said>) -> Vec<Entry> {
+pub(crate) async fn run(stage: &Stage, create: Create, words: Vec<ScriptedEvent>) -> Vec<Entry> {
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), create, Terms::default()).await.unwrap();
+    let mut started = stage.engine.start(&alice(), create, StartOptions::default()).await.unwrap();
     say(&script, words).await;
     drop(script);
     read(&mut started.feed).await.unwrap()
 }
 
 /// A piece of a tool call.
-pub(crate) fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Result<Word, Failure> {
+pub(crate) fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Result<ModelEvent, ProviderFailure> {
     let (id, name) = (id.map(str::to_owned), name.map(str::to_owned));
-    Ok(Word::ToolCall(ToolCallDelta { index, id, name, arguments: arguments.into(), ..ToolCallDelta::default() }))
+    Ok(ModelEvent::ToolCall(ToolCallDelta { index, id, name, arguments: arguments.into(), ..ToolCallDelta::default() }))
 }
 
 /// A function without anything but a name.

@@ -115,14 +115,14 @@ const UPGRADE: &[u8] = b"GET /v1/responses HTTP/1.1\r\nConnection: Upgrade\r\nUp
 #[test]
 fn frames_follow_an_upgrade() {
     let mut client = BytesMut::from(UPGRADE);
-    encode::client_frame(&mut client, encode::Head::whole(WireOpcode::Text), [1, 2, 3, 4], b"{\"type\":1}");
+    encode::client_frame(&mut client, encode::WebSocketFrameHead::whole(WireOpcode::Text), [1, 2, 3, 4], b"{\"type\":1}");
     let close = encode::close_payload(CloseCode::NORMAL, "bye");
-    encode::client_frame(&mut client, encode::Head::whole(WireOpcode::Close), [9, 8, 7, 6], &close);
+    encode::client_frame(&mut client, encode::WebSocketFrameHead::whole(WireOpcode::Close), [9, 8, 7, 6], &close);
     let server = [
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n".as_slice(),
-        &encode::server_frame(encode::Head { fin: false, rsv1: false, opcode: WireOpcode::Text }, b"first "),
+        &encode::server_frame(encode::WebSocketFrameHead { fin: false, rsv1: false, opcode: WireOpcode::Text }, b"first "),
         &encode::ping(b"p"),
-        &encode::server_frame(encode::Head::whole(WireOpcode::Continuation), &[b'x'; 300]),
+        &encode::server_frame(encode::WebSocketFrameHead::whole(WireOpcode::Continuation), &[b'x'; 300]),
         &encode::close(CloseCode::GOING_AWAY, ""),
     ]
     .concat();
@@ -258,7 +258,7 @@ fn samples() -> Vec<(Vec<u8>, Vec<u8>)> {
     let upgraded =
         [b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\n\r\n".as_slice(), &encode::server_text(b"hello"), &encode::ping(b"")].concat();
     let mut frames = BytesMut::from(UPGRADE);
-    encode::client_frame(&mut frames, encode::Head::whole(WireOpcode::Text), [1, 2, 3, 4], &[b'x'; 200]);
+    encode::client_frame(&mut frames, encode::WebSocketFrameHead::whole(WireOpcode::Text), [1, 2, 3, 4], &[b'x'; 200]);
     let h2 = [frame(4, 0, 0, &[0, 3, 0, 0, 0, 1]), frame(1, 4, 1, b"b"), frame(0, 9, 1, b"\x02data: a\n\n\0\0")].concat();
     let two_requests = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nA: b\r\n\r\nGET / HTTP/1.1\r\n\r\n";
     vec![
@@ -312,15 +312,15 @@ proptest! {
             sse::encode(&mut events, Some("e"), Some(index as u64), text.as_bytes());
             ndjson::encode(&mut lines, format!("{{{text}}}").as_bytes());
         }
-        let mut decoder = sse::Decoder::new(1 << 20);
+        let mut decoder = sse::SseDecoder::new(1 << 20);
         decoder.push(&events);
         let decoded: Vec<_> = std::iter::from_fn(|| decoder.next_event()).map(|event| match event.unwrap() {
-            sse::Decoded::Event(event) => EventKind::Sse {
+            sse::SseFrame::Event(event) => EventKind::Sse {
                 name: event.name,
                 id: event.id.map(|id| String::from_utf8(id.to_vec()).unwrap()),
                 data_bytes: event.data.len() as u64,
             },
-            sse::Decoded::Comment => EventKind::SseComment,
+            sse::SseFrame::Comment => EventKind::SseComment,
         }).collect();
         let found = say(b"GET / HTTP/1.1\r\n\r\n", &chunked("text/event-stream", &events, &cuts));
         let found_kinds: Vec<_> = found.readings.server.events.iter().map(|event| event.kind.clone()).collect();

@@ -42,7 +42,7 @@ fn websocket() -> Script {
     script.handshake().client(PSH, 1, 1, request).wait(200).server(PSH, 1, asked, answer);
     let mut at = 1 + answer.len() as u32;
     let mut text = bytes::BytesMut::new();
-    encode::client_frame(&mut text, encode::Head::whole(Opcode::Text), [1, 2, 3, 4], &[b'x'; 42]);
+    encode::client_frame(&mut text, encode::WebSocketFrameHead::whole(Opcode::Text), [1, 2, 3, 4], &[b'x'; 42]);
     script.wait(500).client(PSH, asked, at, &text);
     let said = asked + text.len() as u32;
     for part in [encode::server_text(b"hello"), encode::server_text(b"world"), encode::close(CloseCode::RESTART, "")] {

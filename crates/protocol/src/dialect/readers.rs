@@ -6,14 +6,14 @@ use crate::fault::Fault;
 use crate::item::{Part, Role};
 use crate::limits;
 use crate::on_leave::{self, OnLeave};
-use crate::read::{Node, Object};
+use crate::read::{RequestObject, RequestValue};
 use crate::request::{InputItem, TextFormat};
 
 /// The most parts that all items together may have.
 ///
 /// # Errors
 /// There are more.
-pub(super) fn check_parts(node: &Node<'_>, items: &[InputItem]) -> Result<(), Fault> {
+pub(super) fn check_parts(node: &RequestValue<'_>, items: &[InputItem]) -> Result<(), Fault> {
     let count = |item: &InputItem| match item {
         InputItem::Item(item) => item.parts().count(),
         InputItem::Reference(_) => 0,
@@ -35,12 +35,12 @@ pub(super) fn text_part(role: Role, text: String) -> Part {
 }
 
 /// Reads a text format. The fields of a schema stand below `nested` where that is given.
-pub(super) fn read_format(object: &Object<'_>, nested: Option<&str>) -> Result<TextFormat, Fault> {
+pub(super) fn read_format(object: &RequestObject<'_>, nested: Option<&str>) -> Result<TextFormat, Fault> {
     match object.require("type")?.word(&["text", "json_object", "json_schema"])?.as_str() {
         "text" => Ok(TextFormat::Text),
         // Some servers take a schema here.
         "json_object" => {
-            object.read("schema", Node::schema)?;
+            object.read("schema", RequestValue::schema)?;
             Ok(TextFormat::JsonObject { extra: object.extra(&["type"]) })
         }
         _ => match nested {
@@ -50,7 +50,7 @@ pub(super) fn read_format(object: &Object<'_>, nested: Option<&str>) -> Result<T
     }
 }
 
-fn read_schema(object: &Object<'_>, beside: &[&str]) -> Result<TextFormat, Fault> {
+fn read_schema(object: &RequestObject<'_>, beside: &[&str]) -> Result<TextFormat, Fault> {
     let schema = object.require("schema")?;
     Ok(TextFormat::JsonSchema {
         name: object.require("name")?.name()?,
@@ -62,17 +62,17 @@ fn read_schema(object: &Object<'_>, beside: &[&str]) -> Result<TextFormat, Fault
 }
 
 /// Reads what happens when the last reader leaves.
-pub(super) fn read_on_leave(node: &Node<'_>) -> Result<OnLeave, Fault> {
+pub(super) fn read_on_leave(node: &RequestValue<'_>) -> Result<OnLeave, Fault> {
     node.string()?.parse().map_err(|_| node.wrong_value(on_leave::EXPECTED))
 }
 
 /// Reads a reasoning effort.
-pub(super) fn read_effort(node: &Node<'_>) -> Result<String, Fault> {
+pub(super) fn read_effort(node: &RequestValue<'_>) -> Result<String, Fault> {
     node.word(&["none", "minimal", "low", "medium", "high", "xhigh", "max"])
 }
 
 /// Reads metadata: at most 16 pairs of short strings.
-pub(super) fn read_metadata(node: &Node<'_>) -> Result<Map<String, Value>, Fault> {
+pub(super) fn read_metadata(node: &RequestValue<'_>) -> Result<Map<String, Value>, Fault> {
     let Value::Object(pairs) = node.value() else { return Err(node.wrong_type("an object")) };
     if pairs.len() > 16 {
         return Err(node.wrong_value("at most 16 pairs"));

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::extra::Extra;
 use crate::fault::Fault;
-use crate::read::{Node, Object};
+use crate::read::{RequestObject, RequestValue};
 use crate::request::{
     AllowedTool, AllowedTools, AllowedToolsWord, CustomTool, FunctionTool, NamedKind, NamedTool, Tool, ToolChoice, ToolMode,
 };
@@ -39,28 +39,28 @@ impl<'a> ToolNames<'a> {
 }
 
 /// Reads a function's definition; `extra` is what stands beside it.
-pub(super) fn read_function(object: &Object<'_>, extra: Extra) -> Result<FunctionTool, Fault> {
+pub(super) fn read_function(object: &RequestObject<'_>, extra: Extra) -> Result<FunctionTool, Fault> {
     Ok(FunctionTool {
         name: object.require("name")?.name()?,
         description: object.string("description")?,
-        parameters: object.read("parameters", Node::schema)?,
+        parameters: object.read("parameters", RequestValue::schema)?,
         strict: object.boolean("strict")?,
         extra,
     })
 }
 
 /// Reads the definition of a tool that takes free text; `extra` is what stands beside it.
-pub(super) fn read_custom(object: &Object<'_>, extra: Extra) -> Result<CustomTool, Fault> {
+pub(super) fn read_custom(object: &RequestObject<'_>, extra: Extra) -> Result<CustomTool, Fault> {
     Ok(CustomTool {
         name: object.require("name")?.name()?,
         description: object.string("description")?,
-        format: object.read("format", Node::schema)?,
+        format: object.read("format", RequestValue::schema)?,
         extra,
     })
 }
 
 /// Reads the rest of `allowed_tools`, of which the tools were read.
-pub(super) fn read_allowed(object: &Object<'_>, allowed: Vec<AllowedTool>, tools: &ToolNames<'_>) -> Result<ToolChoice, Fault> {
+pub(super) fn read_allowed(object: &RequestObject<'_>, allowed: Vec<AllowedTool>, tools: &ToolNames<'_>) -> Result<ToolChoice, Fault> {
     if allowed.is_empty() {
         return Err(Fault::invalid("invalid_value", object.path_of("tools"), "'allowed_tools' needs at least one tool."));
     }
@@ -69,7 +69,7 @@ pub(super) fn read_allowed(object: &Object<'_>, allowed: Vec<AllowedTool>, tools
 }
 
 /// Reads `none`, `auto` or `required`.
-pub(super) fn read_tool_mode(node: &Node<'_>, tools: &ToolNames<'_>) -> Result<ToolMode, Fault> {
+pub(super) fn read_tool_mode(node: &RequestValue<'_>, tools: &ToolNames<'_>) -> Result<ToolMode, Fault> {
     match node.word(&["none", "auto", "required"])?.as_str() {
         "none" => Ok(ToolMode::None),
         "auto" => Ok(ToolMode::Auto),
@@ -79,7 +79,7 @@ pub(super) fn read_tool_mode(node: &Node<'_>, tools: &ToolNames<'_>) -> Result<T
 }
 
 /// Reads the name of a tool, which must be one of the request's.
-pub(super) fn read_named(object: &Object<'_>, kind: NamedKind, tools: &ToolNames<'_>) -> Result<NamedTool, Fault> {
+pub(super) fn read_named(object: &RequestObject<'_>, kind: NamedKind, tools: &ToolNames<'_>) -> Result<NamedTool, Fault> {
     let node = object.require("name")?;
     let name = node.some_string()?;
     if tools.has(&name) {

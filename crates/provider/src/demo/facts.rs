@@ -13,7 +13,7 @@ pub(super) struct Fact {
 
 /// A question about facts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Question {
+pub(super) enum FactQuestion {
     /// What is my …?
     About(String),
     /// What do you remember?
@@ -40,22 +40,22 @@ pub(super) fn facts<'a>(messages: impl Iterator<Item = &'a str>) -> Vec<Fact> {
 }
 
 /// The question about facts in a message, if any.
-pub(super) fn question(said: &str) -> Option<Question> {
+pub(super) fn question(said: &str) -> Option<FactQuestion> {
     let lower = said.to_lowercase();
     let text = lower.trim_end_matches([' ', '.', '!', '?', '\u{3002}', '\u{ff01}', '\u{ff1f}']);
     let is_everything = ["do you remember", "did i tell you", "do you know about me", "你记得什么", "你记住了什么", "记得什么"];
     if is_everything.iter().any(|phrase| text.ends_with(phrase) || text.contains(&format!("what {phrase}"))) {
-        return Some(Question::Everything);
+        return Some(FactQuestion::Everything);
     }
     if ["who am i", "我叫什么", "我是谁", "我的名字是什么"].iter().any(|phrase| text.contains(phrase)) {
-        return Some(Question::About(NAME.to_owned()));
+        return Some(FactQuestion::About(NAME.to_owned()));
     }
     let english = ["what is my ", "what's my ", "what’s my ", "what was my ", "do you know my ", "remember my "];
     if let Some(subject) = english.iter().find_map(|phrase| after(text, phrase)) {
-        return Some(Question::About(subject.trim_end_matches(" again").trim().to_owned()));
+        return Some(FactQuestion::About(subject.trim_end_matches(" again").trim().to_owned()));
     }
     let subject = after(text, "我的")?.strip_suffix("是什么")?;
-    Some(Question::About(subject.to_owned()))
+    Some(FactQuestion::About(subject.to_owned()))
 }
 
 fn read_fact(sentence: &str) -> Option<Fact> {
@@ -126,13 +126,13 @@ mod tests {
 
     #[test]
     fn questions_are_found() {
-        let about = |subject: &str| Some(Question::About(subject.to_owned()));
+        let about = |subject: &str| Some(FactQuestion::About(subject.to_owned()));
         assert_eq!(question("What is my name?"), about("name"));
         assert_eq!(question("so, what's my favourite colour again?"), about("favourite colour"));
         assert_eq!(question("我叫什么?"), about("name"));
         assert_eq!(question("我叫什么名字？"), about("name"));
-        assert_eq!(question("What do you remember?"), Some(Question::Everything));
-        assert_eq!(question("你记得什么？"), Some(Question::Everything));
+        assert_eq!(question("What do you remember?"), Some(FactQuestion::Everything));
+        assert_eq!(question("你记得什么？"), Some(FactQuestion::Everything));
         assert_eq!(question("Tell me about SSE"), None);
     }
 }

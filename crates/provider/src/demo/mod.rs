@@ -15,9 +15,9 @@ mod tool;
 
 use engine::provider::Provider;
 use engine::provider::call::Peer;
-use engine::provider::event::Words;
-use engine::provider::failure::{Blame, CONTEXT_LENGTH, Failure};
-use engine::provider::passthrough::{Parts, PassthroughRequest};
+use engine::provider::event::ModelStream;
+use engine::provider::failure::{CONTEXT_LENGTH, FailureScope, ProviderFailure};
+use engine::provider::passthrough::{PassthroughParts, PassthroughRequest};
 use engine::provider::request::ModelRequest;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
@@ -74,9 +74,9 @@ impl Demo {
 }
 
 impl Provider for Demo {
-    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
+    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
         if let Err(fault) = check_context(&request.context) {
-            return ready(Err(Failure::new(fault, Blame::Match))).boxed();
+            return ready(Err(ProviderFailure::new(fault, FailureScope::Unsupported))).boxed();
         }
         let (call, tokens_per_second) = (request.call.clone(), self.tokens_per_second);
         let plan = move || plan::plan(&request).map(|script| play::words(script, &request.create, tokens_per_second));
@@ -112,7 +112,7 @@ impl Provider for Demo {
         passthrough::check(request)
     }
 
-    fn pass(&self, request: PassthroughRequest) -> BoxFuture<'static, Result<Parts, Failure>> {
+    fn pass(&self, request: PassthroughRequest) -> BoxFuture<'static, Result<PassthroughParts, ProviderFailure>> {
         ready(passthrough::pass(&request, self.tokens_per_second)).boxed()
     }
 
@@ -142,8 +142,8 @@ fn check_context(context: &[Item]) -> Result<(), Fault> {
 }
 
 /// A requested failure, which a retry would repeat.
-fn told(fault: Fault) -> Failure {
-    Failure::new(fault, Blame::Request)
+fn told(fault: Fault) -> ProviderFailure {
+    ProviderFailure::new(fault, FailureScope::Request)
 }
 
 #[cfg(test)]

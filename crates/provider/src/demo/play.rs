@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use engine::provider::event::{Finish, Word, Words};
-use engine::provider::failure::Failure;
+use engine::provider::event::{Finish, ModelEvent, ModelStream};
+use engine::provider::failure::ProviderFailure;
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use protocol::request::Create;
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
-use super::script::{Script, Step};
+use super::script::{DemoScript, DemoStep};
 use super::told;
 
 /// At unlimited speed, the task yields once after this many words, so that others can run.
@@ -24,9 +24,9 @@ const MAX_PAUSE: Duration = Duration::from_hours(1);
 const MAX_LAG: Duration = Duration::from_millis(100);
 
 /// The events of a response. 0 tokens per second means unlimited.
-pub(super) fn words(script: Script, create: &Create, tokens_per_second: f64) -> Words {
-    let usual = Pace::new(tokens_per_second);
-    let pace = Pace { pause: script.pause.unwrap_or(usual.pause).min(MAX_PAUSE), ..usual };
+pub(super) fn words(script: DemoScript, create: &Create, tokens_per_second: f64) -> ModelStream {
+    let usual = WordPace::new(tokens_per_second);
+    let pace = WordPace { pause: script.pause.unwrap_or(usual.pause).min(MAX_PAUSE), ..usual };
     let limited = Limited::new(script.steps, create.max_output_tokens);
     let steps = Stopping::new(limited, stop_texts(create.extra.get("stop")));
     let playing = Playing { steps: Some(steps), pace };
@@ -36,37 +36,37 @@ pub(super) fn words(script: Script, create: &Create, tokens_per_second: f64) -> 
 struct Playing<Steps> {
     /// `None` after the end.
     steps: Option<Steps>,
-    pace: Pace,
+    pace: WordPace,
 }
 
-impl<Steps: Iterator<Item = Step>> Playing<Steps> {
-    async fn next(&mut self) -> Option<Result<Word, Failure>> {
+impl<Steps: Iterator<Item = DemoStep>> Playing<Steps> {
+    async fn next(&mut self) -> Option<Result<ModelEvent, ProviderFailure>> {
         match self.steps.as_mut()?.next()? {
-            Step::Say(word) => {
+            DemoStep::Say(word) => {
                 self.pace.wait().await;
                 Some(Ok(word))
             }
-            Step::Stall => std::future::pending().await,
-            Step::Fail(fault) => {
+            DemoStep::Stall => std::future::pending().await,
+            DemoStep::Fail(fault) => {
                 self.steps = None;
                 Some(Err(told(fault)))
             }
-            Step::Finish(finish) => {
+            DemoStep::Finish(finish) => {
                 self.steps = None;
-                Some(Ok(Word::Finish(finish)))
+                Some(Ok(ModelEvent::Finish(finish)))
             }
         }
     }
 }
 
 /// The pause between words.
-pub(super) struct Pace {
+pub(super) struct WordPace {
     pause: Duration,
     next: Option<Instant>,
     count: u64,
 }
 
-impl Pace {
+impl WordPace {
     /// The default speed; 0 tokens per second means unlimited.
     pub(super) fn new(tokens_per_second: f64) -> Self {
         let pause = Duration::try_from_secs_f64(1.0 / tokens_per_second).unwrap_or_default();
@@ -106,15 +106,15 @@ impl<Steps> Limited<Steps> {
     }
 }
 
-impl<Steps: Iterator<Item = Step>> Iterator for Limited<Steps> {
-    type Item = Step;
+impl<Steps: Iterator<Item = DemoStep>> Iterator for Limited<Steps> {
+    type Item = DemoStep;
 
-    fn next(&mut self) -> Option<Step> {
+    fn next(&mut self) -> Option<DemoStep> {
         let step = self.steps.next()?;
-        if let (Step::Say(_), Some(left)) = (&step, &mut self.left) {
+        if let (DemoStep::Say(_), Some(left)) = (&step, &mut self.left) {
             match left.checked_sub(1) {
                 Some(fewer) => *left = fewer,
-                None => return Some(Step::Finish(Finish::Length)),
+                None => return Some(DemoStep::Finish(Finish::Length)),
             }
         }
         Some(step)
@@ -134,10 +134,10 @@ struct Stopping<Source> {
     /// Pieces that are held back, because a stop text may start in them.
     held: VecDeque<String>,
     /// Steps to emit before any other.
-    ready: VecDeque<Step>,
+    ready: VecDeque<DemoStep>,
 }
 
-impl<Source: Iterator<Item = Step>> Stopping<Source> {
+impl<Source: Iterator<Item = DemoStep>> Stopping<Source> {
     fn new(source: Source, stops: Vec<String>) -> Self {
         Self { source, stops, held: VecDeque::new(), ready: VecDeque::new() }
     }
@@ -148,7 +148,7 @@ impl<Source: Iterator<Item = Step>> Stopping<Source> {
         if let Some(end) = self.stops.iter().filter_map(|stop| joined.find(stop.as_str())).min() {
             self.release(end);
             self.held.clear();
-            self.ready.push_back(Step::Finish(Finish::Stop));
+            self.ready.push_back(DemoStep::Finish(Finish::Stop));
             return;
         }
         self.release(joined.len() - longest_beginning(&joined, &self.stops));
@@ -167,16 +167,16 @@ impl<Source: Iterator<Item = Step>> Stopping<Source> {
     }
 }
 
-impl<Source: Iterator<Item = Step>> Iterator for Stopping<Source> {
-    type Item = Step;
+impl<Source: Iterator<Item = DemoStep>> Iterator for Stopping<Source> {
+    type Item = DemoStep;
 
-    fn next(&mut self) -> Option<Step> {
+    fn next(&mut self) -> Option<DemoStep> {
         loop {
             if let Some(step) = self.ready.pop_front() {
                 return Some(step);
             }
             match self.source.next() {
-                Some(Step::Say(Word::Text { text, .. })) if !self.stops.is_empty() => self.take_text(text),
+                Some(DemoStep::Say(ModelEvent::Text { text, .. })) if !self.stops.is_empty() => self.take_text(text),
                 step => {
                     // No stop text spans other steps.
                     self.ready.extend(self.held.drain(..).map(text_step));
@@ -190,8 +190,8 @@ impl<Source: Iterator<Item = Step>> Iterator for Stopping<Source> {
     }
 }
 
-fn text_step(text: String) -> Step {
-    Step::Say(Word::Text { text, logprobs: Vec::new() })
+fn text_step(text: String) -> DemoStep {
+    DemoStep::Say(ModelEvent::Text { text, logprobs: Vec::new() })
 }
 
 /// The length of the longest suffix of `text` that is a prefix of one of `stops`.

@@ -21,12 +21,12 @@ pub(super) struct Scene {
     /// The number of items: a counter for call ids that grows with the conversation.
     pub(super) items: usize,
     /// The function outputs at the end, which the response is about.
-    pub(super) outputs: Vec<Output>,
+    pub(super) outputs: Vec<FunctionResult>,
 }
 
 /// A function's output.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(super) struct FunctionResult {
     /// The function; `None` if its call is not in the conversation.
     pub(super) name: Option<String>,
     /// Its result.
@@ -94,14 +94,14 @@ fn call(item: &Item) -> Option<(&str, &str)> {
     }
 }
 
-fn output(item: &Item, names: &HashMap<&str, &str>) -> Option<Output> {
+fn output(item: &Item, names: &HashMap<&str, &str>) -> Option<FunctionResult> {
     let (call_id, output) = match item {
         Item::FunctionCallOutput(output) => (&output.call_id, &output.output),
         Item::CustomToolCallOutput(output) => (&output.call_id, &output.output),
         _ => return None,
     };
     let name = names.get(call_id.as_str()).map(|name| (*name).to_owned());
-    Some(Output { name, text: output.text() })
+    Some(FunctionResult { name, text: output.text() })
 }
 
 /// Splits `/command rest`; any other text is not a command.

@@ -34,7 +34,7 @@ const PUNCTUATION: [char; 4] = ['.', '?', '!', ','];
 /// exceed [`MAX_VALUES`], [`MAX_BYTES`] and [`MAX_STEPS`]: the rest is `null`, empty, or left out.
 pub(super) fn generate(schema: &Value, said: &str) -> Value {
     let budget = Budget { values: Cell::new(MAX_VALUES), bytes: Cell::new(MAX_BYTES), steps: Cell::new(MAX_STEPS) };
-    Generator { root: schema, said: Said::of(said), budget }.value(schema, "", 0)
+    Generator { root: schema, said: UserText::of(said), budget }.value(schema, "", 0)
 }
 
 /// What may still be spent on a document. A budget, not a depth, because schemas multiply.
@@ -69,7 +69,7 @@ impl Budget {
 }
 
 /// The user's message, and what was found in it, once for all properties.
-struct Said<'a> {
+struct UserText<'a> {
     whole: &'a str,
     lower: String,
     number: Option<f64>,
@@ -78,7 +78,7 @@ struct Said<'a> {
     expression: Option<String>,
 }
 
-impl<'a> Said<'a> {
+impl<'a> UserText<'a> {
     fn of(said: &'a str) -> Self {
         let part = beginning(said, MAX_SAID);
         let whole = split(said).map_or(said, |(_, rest)| rest);
@@ -100,7 +100,7 @@ fn beginning(text: &str, limit: usize) -> &str {
 
 struct Generator<'a> {
     root: &'a Value,
-    said: Said<'a>,
+    said: UserText<'a>,
     budget: Budget,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::provider::event::{Finish, Word};
+use engine::provider::event::{Finish, ModelEvent};
 use protocol::fault::Fault;
 use serde_json::Value;
 
@@ -11,9 +11,9 @@ use super::scene::Scene;
 
 /// A step of a response.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum DemoStep {
     /// An event of the model.
-    Say(Word),
+    Say(ModelEvent),
     /// Silence until the caller leaves.
     Stall,
     /// An error in the stream.
@@ -22,29 +22,29 @@ pub(super) enum Step {
     Finish(Finish),
 }
 
-/// A response. If its steps end without a [`Step::Finish`], the stream is cut off.
-pub(super) struct Script {
+/// A response. If its steps end without a [`DemoStep::Finish`], the stream is cut off.
+pub(super) struct DemoScript {
     /// The steps, generated as needed, since some responses are long.
-    pub(super) steps: Box<dyn Iterator<Item = Step> + Send>,
+    pub(super) steps: Box<dyn Iterator<Item = DemoStep> + Send>,
     /// The pause between words, if not the default.
     pub(super) pause: Option<Duration>,
 }
 
-impl Script {
+impl DemoScript {
     /// These steps at the default speed.
-    pub(super) fn new(steps: impl Iterator<Item = Step> + Send + 'static) -> Self {
+    pub(super) fn new(steps: impl Iterator<Item = DemoStep> + Send + 'static) -> Self {
         Self { steps: Box::new(steps), pause: None }
     }
 
     /// A text, and then the end.
     pub(super) fn text(text: impl Into<String>) -> Self {
-        Self::new(say(text).chain([Step::Finish(Finish::Stop)]))
+        Self::new(say(text).chain([DemoStep::Finish(Finish::Stop)]))
     }
 }
 
 /// The steps of a text.
-pub(super) fn say(text: impl Into<String>) -> impl Iterator<Item = Step> + Send + 'static {
-    Pieces::new(text).map(|text| Step::Say(Word::Text { text, logprobs: Vec::new() }))
+pub(super) fn say(text: impl Into<String>) -> impl Iterator<Item = DemoStep> + Send + 'static {
+    Pieces::new(text).map(|text| DemoStep::Say(ModelEvent::Text { text, logprobs: Vec::new() }))
 }
 
 /// An object for callers that request any JSON.

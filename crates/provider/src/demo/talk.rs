@@ -1,7 +1,7 @@
 //! The demo's responses to plain text, in English and Chinese.
 
 use super::content::{CODE, CODE_CHINESE, TOUR, TOUR_CHINESE, TRANSPORTS, TRANSPORTS_CHINESE};
-use super::facts::{Fact, Question, facts, question};
+use super::facts::{Fact, FactQuestion, facts, question};
 use super::scene::Scene;
 
 /// The response.
@@ -58,7 +58,7 @@ pub(super) fn summary(scene: &Scene) -> String {
 
 fn about_outputs(scene: &Scene) -> String {
     let is_chinese = scene.is_chinese();
-    let line = |output: &super::scene::Output| {
+    let line = |output: &super::scene::FunctionResult| {
         let quoted = output.text.lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n");
         let name = output.name.as_deref().unwrap_or("?");
         if is_chinese { format!("工具 `{name}` 返回了：\n\n{quoted}") } else { format!("The tool `{name}` gave back:\n\n{quoted}") }
@@ -72,16 +72,18 @@ fn about_outputs(scene: &Scene) -> String {
     format!("{}\n\n{end}", lines.join("\n\n"))
 }
 
-fn about_facts(scene: &Scene, question: &Question) -> String {
+fn about_facts(scene: &Scene, question: &FactQuestion) -> String {
     let known = facts(scene.before.iter().map(String::as_str));
     match (question, scene.is_chinese()) {
-        (Question::About(subject), is_chinese) => about_subject(known.iter().rfind(|fact| fact.subject == *subject), subject, is_chinese),
-        (Question::Everything, true) if known.is_empty() => "你还没有告诉我任何事情。可以说“我叫小明”或“记住……”。".to_owned(),
-        (Question::Everything, false) if known.is_empty() => {
+        (FactQuestion::About(subject), is_chinese) => {
+            about_subject(known.iter().rfind(|fact| fact.subject == *subject), subject, is_chinese)
+        }
+        (FactQuestion::Everything, true) if known.is_empty() => "你还没有告诉我任何事情。可以说“我叫小明”或“记住……”。".to_owned(),
+        (FactQuestion::Everything, false) if known.is_empty() => {
             "You have told me nothing to remember yet. Try \"my name is Ada\" or \"remember that …\".".to_owned()
         }
-        (Question::Everything, true) => format!("我从这次对话里记得：\n\n{}", list(&known, true)),
-        (Question::Everything, false) => format!("From our conversation I remember:\n\n{}", list(&known, false)),
+        (FactQuestion::Everything, true) => format!("我从这次对话里记得：\n\n{}", list(&known, true)),
+        (FactQuestion::Everything, false) => format!("From our conversation I remember:\n\n{}", list(&known, false)),
     }
 }
 

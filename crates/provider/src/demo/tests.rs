@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::provider::event::{Finish, ToolCallDelta, Word};
+use engine::provider::event::{Finish, ModelEvent, ToolCallDelta};
 use engine::provider::request::SUMMARISE;
 use futures_util::{FutureExt, StreamExt};
 use protocol::compaction::Compaction;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::sample;
 
-async fn hear(create: Create, context: Vec<Item>) -> Vec<Result<Word, Failure>> {
+async fn hear(create: Create, context: Vec<Item>) -> Vec<Result<ModelEvent, ProviderFailure>> {
     Demo::new(0.0).ask(sample::request(create, context)).await.unwrap().collect().await
 }
 
@@ -24,23 +24,23 @@ async fn hear_text(context: Vec<Item>) -> String {
     text(&hear(sample::create(), context).await)
 }
 
-async fn obey(command: &str) -> Vec<Result<Word, Failure>> {
+async fn run_command(command: &str) -> Vec<Result<ModelEvent, ProviderFailure>> {
     hear(sample::create(), vec![sample::user(command)]).await
 }
 
-fn text(words: &[Result<Word, Failure>]) -> String {
-    words.iter().filter_map(|word| if let Ok(Word::Text { text, .. }) = word { Some(text.as_str()) } else { None }).collect()
+fn text(words: &[Result<ModelEvent, ProviderFailure>]) -> String {
+    words.iter().filter_map(|word| if let Ok(ModelEvent::Text { text, .. }) = word { Some(text.as_str()) } else { None }).collect()
 }
 
-fn arguments(words: &[Result<Word, Failure>]) -> String {
-    words.iter().filter_map(|word| if let Ok(Word::ToolCall(delta)) = word { Some(delta.arguments.as_str()) } else { None }).collect()
+fn arguments(words: &[Result<ModelEvent, ProviderFailure>]) -> String {
+    words.iter().filter_map(|word| if let Ok(ModelEvent::ToolCall(delta)) = word { Some(delta.arguments.as_str()) } else { None }).collect()
 }
 
-fn end(words: &[Result<Word, Failure>]) -> Option<&Result<Word, Failure>> {
+fn end(words: &[Result<ModelEvent, ProviderFailure>]) -> Option<&Result<ModelEvent, ProviderFailure>> {
     words.last()
 }
 
-const STOP: Result<Word, Failure> = Ok(Word::Finish(Finish::Stop));
+const STOP: Result<ModelEvent, ProviderFailure> = Ok(ModelEvent::Finish(Finish::Stop));
 
 fn weather() -> Tool {
     let parameters = json!({ "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"] });
@@ -55,7 +55,7 @@ fn with_tools(tool_choice: ToolChoice) -> Create {
 #[tokio::test]
 async fn it_responds_and_says_what_it_is() {
     for greeting in ["Hello!", "what can you do", "你好", "help"] {
-        let words = obey(greeting).await;
+        let words = run_command(greeting).await;
         assert_eq!(end(&words), Some(&STOP));
         let text = text(&words);
         assert!(text.contains("no language model") || text.contains("不是语言模型"), "{text}");
@@ -97,25 +97,25 @@ async fn it_summarises_and_recalls_the_summary() {
 
 #[tokio::test]
 async fn it_runs_commands() {
-    let echo = obey("/echo  Say, 你好  exactly\n this ").await;
+    let echo = run_command("/echo  Say, 你好  exactly\n this ").await;
     assert_eq!((text(&echo).as_str(), end(&echo)), ("Say, 你好  exactly\n this", Some(&STOP)));
-    assert_eq!(text(&obey("/count 12").await), "1 2 3 4 5 6 7 8 9 10 11 12");
-    assert_eq!(obey("/count 100000").await.len(), 100_001);
-    assert_eq!(obey("/lorem 500").await.len(), 501);
-    let thought = obey("/think life").await;
-    assert!(matches!(&thought[0], Ok(Word::Reasoning(_))) && text(&thought).contains("life"));
-    assert!(matches!(&obey("/refuse").await[0], Ok(Word::Refusal(_))));
-    assert!(serde_json::from_str::<Value>(&text(&obey("/json").await)).unwrap().is_object());
-    assert!(text(&obey("/help").await).contains("/stall N"));
-    assert!(text(&obey("/unknown thing").await).contains("> /unknown thing"));
+    assert_eq!(text(&run_command("/count 12").await), "1 2 3 4 5 6 7 8 9 10 11 12");
+    assert_eq!(run_command("/count 100000").await.len(), 100_001);
+    assert_eq!(run_command("/lorem 500").await.len(), 501);
+    let thought = run_command("/think life").await;
+    assert!(matches!(&thought[0], Ok(ModelEvent::Reasoning(_))) && text(&thought).contains("life"));
+    assert!(matches!(&run_command("/refuse").await[0], Ok(ModelEvent::Refusal(_))));
+    assert!(serde_json::from_str::<Value>(&text(&run_command("/json").await)).unwrap().is_object());
+    assert!(text(&run_command("/help").await).contains("/stall N"));
+    assert!(text(&run_command("/unknown thing").await).contains("> /unknown thing"));
 }
 
 #[tokio::test]
 async fn it_fails_on_request() {
-    let failed = obey("/fail 3").await;
+    let failed = run_command("/fail 3").await;
     assert_eq!((failed.len(), end(&failed).unwrap().as_ref().unwrap_err().fault.code.as_str()), (4, "demo_failure"));
-    let cut = obey("/cut 3").await;
-    assert!(cut.len() == 3 && cut.iter().all(|word| matches!(word, Ok(Word::Text { .. }))));
+    let cut = run_command("/cut 3").await;
+    assert!(cut.len() == 3 && cut.iter().all(|word| matches!(word, Ok(ModelEvent::Text { .. }))));
     let mut stalled = Demo::new(0.0).ask(sample::request(sample::create(), vec![sample::user("/stall 2")])).await.unwrap();
     assert!(stalled.next().await.is_some() && stalled.next().await.is_some());
     assert!(stalled.next().now_or_never().is_none());
@@ -130,7 +130,7 @@ async fn it_fails_on_request() {
 async fn it_respects_length_and_stop() {
     let limited = |limit| Create { max_output_tokens: Some(limit), ..sample::create() };
     let words = hear(limited(3), vec![sample::user("/count 9")]).await;
-    assert_eq!((text(&words).as_str(), end(&words)), ("1 2 3", Some(&Ok(Word::Finish(Finish::Length)))));
+    assert_eq!((text(&words).as_str(), end(&words)), ("1 2 3", Some(&Ok(ModelEvent::Finish(Finish::Length)))));
     assert_eq!(end(&hear(limited(9), vec![sample::user("/count 9")]).await), Some(&STOP));
     let stopping = |stop: Value| Create { extra: [("stop".to_owned(), stop)].into_iter().collect(), ..sample::create() };
     let words = hear(stopping(json!(["never", " 5 6"])), vec![sample::user("/count 9")]).await;
@@ -145,7 +145,7 @@ async fn it_calls_tools() {
     let asked = vec![sample::user("What's the weather in Paris?")];
     let words = hear(auto(), asked.clone()).await;
     let first = ToolCallDelta { id: Some("call_1".into()), name: Some("get_weather".into()), ..ToolCallDelta::default() };
-    assert_eq!(words[0], Ok(Word::ToolCall(first)));
+    assert_eq!(words[0], Ok(ModelEvent::ToolCall(first)));
     assert_eq!((arguments(&words).as_str(), end(&words)), (r#"{"city":"Paris"}"#, Some(&STOP)));
     assert!(words.len() > 4, "the arguments come in pieces");
 
@@ -190,6 +190,6 @@ async fn it_keeps_its_speed() {
 #[tokio::test]
 async fn it_is_deterministic() {
     for said in ["hello", "/lorem 50", "code", "x y z"] {
-        assert_eq!(obey(said).await, obey(said).await);
+        assert_eq!(run_command(said).await, run_command(said).await);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use engine::provider::event::{Finish, ToolCallDelta, Word};
+use engine::provider::event::{Finish, ModelEvent, ToolCallDelta};
 use engine::provider::request::ModelRequest;
 use protocol::request::{ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use super::pieces::Pieces;
 use super::scene::{Scene, split};
 use super::schema;
-use super::script::{Script, Step};
-use crate::tools::{Offer, Offered};
+use super::script::{DemoScript, DemoStep};
+use crate::tools::{OfferedTool, OfferedTools};
 
 /// How much of a description is examined.
 const MAX_DESCRIPTION: usize = 1_000;
@@ -36,7 +36,7 @@ pub(super) fn is_any_allowed(request: &ModelRequest) -> bool {
 }
 
 /// The script of a call; `None` if the demo responds with text.
-pub(super) fn choose(request: &ModelRequest, scene: &Scene) -> Option<Script> {
+pub(super) fn choose(request: &ModelRequest, scene: &Scene) -> Option<DemoScript> {
     let tools = allowed(request);
     if let Some(("tool", rest)) = split(&scene.said) {
         let named = named(&tools, rest).or_else(|| tools.first().map(|tool| (tool, "")));
@@ -52,20 +52,20 @@ pub(super) fn choose(request: &ModelRequest, scene: &Scene) -> Option<Script> {
     Some(call(tool, "", scene))
 }
 
-fn allowed(request: &ModelRequest) -> Vec<Offered<'_>> {
+fn allowed(request: &ModelRequest) -> Vec<OfferedTool<'_>> {
     let choice = &request.create.tool_choice;
     if choice.mode() == ToolMode::None {
         return Vec::new();
     }
     let is_chosen = |name: &str| !matches!(choice, ToolChoice::Tool(tool) if tool.name != name);
-    let is_allowed = |tool: &Offered<'_>| !tool.is_tool_search() && is_chosen(tool.declared().0);
-    Offer::of(request).tools.into_iter().filter(is_allowed).collect()
+    let is_allowed = |tool: &OfferedTool<'_>| !tool.is_tool_search() && is_chosen(tool.declared().0);
+    OfferedTools::of(request).tools.into_iter().filter(is_allowed).collect()
 }
 
 /// The tool named by `/tool NAME ARGUMENTS`, alone or with its namespace, and the arguments.
-fn named<'a, 'b>(tools: &'a [Offered<'b>], rest: &'a str) -> Option<(&'a Offered<'b>, &'a str)> {
+fn named<'a, 'b>(tools: &'a [OfferedTool<'b>], rest: &'a str) -> Option<(&'a OfferedTool<'b>, &'a str)> {
     let (name, arguments) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-    let is_it = |tool: &&Offered<'_>| {
+    let is_it = |tool: &&OfferedTool<'_>| {
         let (declared, namespace) = tool.declared();
         declared == name || namespace.is_some_and(|namespace| format!("{namespace}.{declared}") == name)
     };
@@ -73,7 +73,7 @@ fn named<'a, 'b>(tools: &'a [Offered<'b>], rest: &'a str) -> Option<(&'a Offered
 }
 
 /// Whether a word of the tool's name, or of the start of its description, matches.
-fn fits(tool: &Offered<'_>, is_meant: impl Fn(&str) -> bool) -> bool {
+fn fits(tool: &OfferedTool<'_>, is_meant: impl Fn(&str) -> bool) -> bool {
     let declared = tool.declared().0;
     let description = tool.description.as_deref().unwrap_or_default();
     let description = description[..description.floor_char_boundary(MAX_DESCRIPTION)].to_lowercase();
@@ -95,15 +95,15 @@ fn words(name: &str) -> impl Iterator<Item = String> {
 }
 
 /// The steps of a call: id and name first, then the arguments in pieces, as with real models.
-fn call(tool: &Offered<'_>, arguments: &str, scene: &Scene) -> Script {
+fn call(tool: &OfferedTool<'_>, arguments: &str, scene: &Scene) -> DemoScript {
     let arguments = if tool.is_custom() { input(arguments, scene) } else { json_arguments(tool, arguments, scene) };
     let ((name, namespace), is_custom) = (tool.declared(), tool.is_custom());
     let extra: Map<String, Value> = namespace.map(|namespace| ("namespace".to_owned(), namespace.into())).into_iter().collect();
     let first =
         ToolCallDelta { id: Some(format!("call_{}", scene.items)), name: Some(name.to_owned()), is_custom, extra, ..Default::default() };
     let pieces = Pieces::new(arguments).map(move |arguments| ToolCallDelta { is_custom, arguments, ..Default::default() });
-    let steps = [first].into_iter().chain(pieces).map(|delta| Step::Say(Word::ToolCall(delta)));
-    Script::new(steps.chain([Step::Finish(Finish::Stop)]))
+    let steps = [first].into_iter().chain(pieces).map(|delta| DemoStep::Say(ModelEvent::ToolCall(delta)));
+    DemoScript::new(steps.chain([DemoStep::Finish(Finish::Stop)]))
 }
 
 /// The input of a tool with free text.
@@ -113,7 +113,7 @@ fn input(arguments: &str, scene: &Scene) -> String {
 
 /// The arguments of a function: those given, or some that its schema allows. A text that is not an object becomes the
 /// value of the first required string.
-fn json_arguments(tool: &Offered<'_>, arguments: &str, scene: &Scene) -> String {
+fn json_arguments(tool: &OfferedTool<'_>, arguments: &str, scene: &Scene) -> String {
     if serde_json::from_str::<Value>(arguments).is_ok_and(|arguments| arguments.is_object()) {
         return arguments.to_owned();
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, Proxy, Url, redirect};
 
-use crate::config::{BuildError, ProxyConfig, UpstreamConfig, WireKind};
+use crate::config::{ProxyConfig, UpstreamConfig, UpstreamConfigError, WireKind};
 
 /// Concurrent streams per HTTP/2 connection: what most servers allow (RFC 9113, section 6.5.2, recommends no less).
 const STREAMS: usize = 100;
@@ -33,16 +33,16 @@ pub(super) struct Clients {
     /// Only a fallback when HTTP/2 is enabled: each HTTP/2 connection has a client of its own, so that it closes
     /// with it.
     one: Client,
-    lanes: Option<Arc<Lanes>>,
+    lanes: Option<Arc<Http2Pool>>,
 }
 
 /// HTTP/2 connections. A reqwest client keeps a single one per host, so each connection has its own client.
-struct Lanes {
+struct Http2Pool {
     make: Box<dyn Fn() -> reqwest::Result<Client> + Send + Sync>,
-    open: Mutex<Vec<Lane>>,
+    open: Mutex<Vec<Http2Connection>>,
 }
 
-struct Lane {
+struct Http2Connection {
     number: u64,
     client: Client,
     streams: usize,
@@ -52,21 +52,21 @@ struct Lane {
 /// A request's slot on a connection. Dropping it before [`Lease::ended`] counts as a reset.
 #[derive(Default)]
 pub(crate) struct Lease {
-    lane: Option<(Arc<Lanes>, u64)>,
+    lane: Option<(Arc<Http2Pool>, u64)>,
     is_ended: bool,
 }
 
 impl Clients {
     /// The connections that `config` describes to the host of `base`.
-    pub(super) fn new(config: &UpstreamConfig, base: &Url) -> Result<Self, BuildError> {
-        let failed = |source: reqwest::Error| BuildError::Client { upstream: config.name.clone(), source: source.without_url() };
+    pub(super) fn new(config: &UpstreamConfig, base: &Url) -> Result<Self, UpstreamConfigError> {
+        let failed = |source: reqwest::Error| UpstreamConfigError::Client { upstream: config.name.clone(), source: source.without_url() };
         let settings = Settings::new(config, base)?;
         let one = settings.client().map_err(failed)?;
         if !config.connection.http2 {
             return Ok(Self { one, lanes: None });
         }
-        let first = Lane { number: 0, client: settings.client().map_err(failed)?, streams: 0, resets: 0 };
-        let lanes = Lanes { make: Box::new(move || settings.client()), open: Mutex::new(vec![first]) };
+        let first = Http2Connection { number: 0, client: settings.client().map_err(failed)?, streams: 0, resets: 0 };
+        let lanes = Http2Pool { make: Box::new(move || settings.client()), open: Mutex::new(vec![first]) };
         Ok(Self { one, lanes: Some(Arc::new(lanes)) })
     }
 
@@ -81,7 +81,7 @@ impl Clients {
         let Ok(client) = (lanes.make)() else { return (self.one.clone(), Lease::default()) };
         let mut open = lanes.open();
         let number = open.last().map_or(0, |lane| lane.number + 1);
-        open.push(Lane { number, client: client.clone(), streams: 1, resets: 0 });
+        open.push(Http2Connection { number, client: client.clone(), streams: 1, resets: 0 });
         (client, lanes.lease(number))
     }
 }
@@ -92,8 +92,8 @@ impl fmt::Debug for Clients {
     }
 }
 
-impl Lanes {
-    fn open(&self) -> MutexGuard<'_, Vec<Lane>> {
+impl Http2Pool {
+    fn open(&self) -> MutexGuard<'_, Vec<Http2Connection>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -147,14 +147,14 @@ impl fmt::Debug for Lease {
 struct Settings {
     fields: HeaderMap,
     connect_timeout: Duration,
-    http2: Http2,
-    way: Way,
+    http2: Http2Mode,
+    way: ProxyChoice,
     certificates: Vec<Certificate>,
 }
 
 /// When HTTP/2 is used.
 #[derive(Clone, Copy)]
-enum Http2 {
+enum Http2Mode {
     Never,
     /// Negotiated by ALPN.
     Offered,
@@ -163,42 +163,42 @@ enum Http2 {
 }
 
 /// How connections are made.
-enum Way {
+enum ProxyChoice {
     Environment,
     Direct,
     Proxy(Box<Proxy>),
 }
 
 impl Settings {
-    fn new(config: &UpstreamConfig, base: &Url) -> Result<Self, BuildError> {
+    fn new(config: &UpstreamConfig, base: &Url) -> Result<Self, UpstreamConfigError> {
         let connection = &config.connection;
         let mut fields = HeaderMap::new();
         // Compression would delay small events until a block is full.
         fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         for (name, value) in &connection.headers {
-            let invalid = || BuildError::Header { upstream: config.name.clone(), name: name.clone() };
+            let invalid = || UpstreamConfigError::Header { upstream: config.name.clone(), name: name.clone() };
             let mut value = HeaderValue::from_str(value.reveal()).map_err(|_| invalid())?;
             value.set_sensitive(true);
             fields.insert(HeaderName::try_from(name.as_str()).map_err(|_| invalid())?, value);
         }
         let http2 = match (connection.http2, base.scheme()) {
-            (false, _) => Http2::Never,
-            (true, "https") => Http2::Offered,
-            (true, _) => Http2::Known,
+            (false, _) => Http2Mode::Never,
+            (true, "https") => Http2Mode::Offered,
+            (true, _) => Http2Mode::Known,
         };
         let certificates = match &connection.ca {
             None => Vec::new(),
             Some(pem) => Certificate::from_pem_bundle(pem)
                 .ok()
                 .filter(|certificates| !certificates.is_empty())
-                .ok_or_else(|| BuildError::Certificates { upstream: config.name.clone() })?,
+                .ok_or_else(|| UpstreamConfigError::Certificates { upstream: config.name.clone() })?,
         };
         let way = match &connection.proxy {
-            ProxyConfig::At(url) => Way::Proxy(Box::new(proxy(config, url.reveal())?)),
-            ProxyConfig::Direct => Way::Direct,
+            ProxyConfig::At(url) => ProxyChoice::Proxy(Box::new(proxy(config, url.reveal())?)),
+            ProxyConfig::Direct => ProxyChoice::Direct,
             // Environment proxies are for remote hosts, not for a model on this machine.
-            ProxyConfig::Environment if is_loopback(base.host_str().unwrap_or_default()) => Way::Direct,
-            ProxyConfig::Environment => Way::Environment,
+            ProxyConfig::Environment if is_loopback(base.host_str().unwrap_or_default()) => ProxyChoice::Direct,
+            ProxyConfig::Environment => ProxyChoice::Environment,
         };
         Ok(Self { fields, connect_timeout: config.timeouts.connect, http2, way, certificates })
     }
@@ -214,29 +214,29 @@ impl Settings {
             .default_headers(self.fields.clone())
             .tls_certs_merge(self.certificates.clone());
         client = match self.http2 {
-            Http2::Never => client.http1_only(),
-            Http2::Offered => client.http2_keep_alive_interval(PING),
-            Http2::Known => client.http2_prior_knowledge().http2_keep_alive_interval(PING),
+            Http2Mode::Never => client.http1_only(),
+            Http2Mode::Offered => client.http2_keep_alive_interval(PING),
+            Http2Mode::Known => client.http2_prior_knowledge().http2_keep_alive_interval(PING),
         };
         client = match &self.way {
-            Way::Environment => client,
-            Way::Direct => client.no_proxy(),
-            Way::Proxy(proxy) => client.proxy(Proxy::clone(proxy)),
+            ProxyChoice::Environment => client,
+            ProxyChoice::Direct => client.no_proxy(),
+            ProxyChoice::Proxy(proxy) => client.proxy(Proxy::clone(proxy)),
         };
         client.build()
     }
 }
 
-fn proxy(config: &UpstreamConfig, url: &str) -> Result<Proxy, BuildError> {
+fn proxy(config: &UpstreamConfig, url: &str) -> Result<Proxy, UpstreamConfigError> {
     // The proxy resolves host names: it may know names that this machine does not, and the local resolver should not
     // learn them.
     let url = url.strip_prefix("socks5://").map_or_else(|| url.to_owned(), |rest| format!("socks5h://{rest}"));
-    Proxy::all(url).map_err(|_| BuildError::Proxy { upstream: config.name.clone() })
+    Proxy::all(url).map_err(|_| UpstreamConfigError::Proxy { upstream: config.name.clone() })
 }
 
 /// The upstream's base URL.
-pub(super) fn base_url(config: &UpstreamConfig) -> Result<Url, BuildError> {
-    let invalid = |reason: String| BuildError::Address { upstream: config.name.clone(), reason };
+pub(super) fn base_url(config: &UpstreamConfig) -> Result<Url, UpstreamConfigError> {
+    let invalid = |reason: String| UpstreamConfigError::Address { upstream: config.name.clone(), reason };
     let mut base = Url::parse(&config.base_url).map_err(|error| invalid(error.to_string()))?;
     // These vendors' SDKs take the address without the version, so it is often configured that way, also with a
     // relay's path in front.

@@ -27,7 +27,7 @@ pub(crate) enum EncodingError {
 
 /// Decompresses a body incrementally.
 #[derive(Debug)]
-pub(crate) enum Decoder {
+pub(crate) enum BodyDecoder {
     /// No bytes yet and no `Content-Encoding`; the body may still turn out to be gzip.
     Unknown(Vec<u8>),
     /// Not compressed.
@@ -39,7 +39,7 @@ pub(crate) enum Decoder {
     Deflate(Box<DeflateDecoder<Vec<u8>>>),
 }
 
-impl Decoder {
+impl BodyDecoder {
     /// The decoder for a response with these headers.
     ///
     /// # Errors
@@ -116,9 +116,9 @@ mod tests {
 
     const TEXT: &[u8] = b"data: {\"choices\":[]}\n\ndata: [DONE]\n\n";
 
-    fn decoder(encoding: Option<&str>) -> Result<Decoder, EncodingError> {
+    fn decoder(encoding: Option<&str>) -> Result<BodyDecoder, EncodingError> {
         let fields = encoding.map(|encoding| (CONTENT_ENCODING, HeaderValue::from_str(encoding).unwrap()));
-        Decoder::new(&HeaderMap::from_iter(fields))
+        BodyDecoder::new(&HeaderMap::from_iter(fields))
     }
 
     fn check(encoding: Option<&str>, body: &[u8]) {

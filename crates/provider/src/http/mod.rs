@@ -1,8 +1,8 @@
 //! Sends requests to one upstream: connections, proxy, trusted certificates, and connection errors.
 
 mod client;
+mod connect_error;
 pub(crate) mod encoding;
-mod explain;
 mod peer;
 
 use std::time::Duration;
@@ -14,12 +14,12 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENT
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
 use self::client::Clients;
-use self::encoding::Decoder;
-use crate::config::{BuildError, ProxyConfig, UpstreamConfig};
+use self::encoding::BodyDecoder;
+use crate::config::{ProxyConfig, UpstreamConfig, UpstreamConfigError};
 use crate::wire::outgoing::Outgoing;
 
 pub(crate) use self::client::Lease;
-pub use self::explain::{Distrust, Unreached};
+pub use self::connect_error::{CertificateError, ConnectError};
 
 /// The most that is read of an error response.
 const MAX_ERROR_BYTES: usize = 64 << 10;
@@ -51,7 +51,7 @@ impl Http {
     ///
     /// # Errors
     /// An invalid address, proxy, certificate file or header.
-    pub(crate) fn new(config: &UpstreamConfig) -> Result<Self, BuildError> {
+    pub(crate) fn new(config: &UpstreamConfig) -> Result<Self, UpstreamConfigError> {
         let base = client::base_url(config)?;
         let peer = peer::of(&base, &config.name, config.preset);
         let is_by_proxy = matches!(config.connection.proxy, ProxyConfig::At(_));
@@ -74,16 +74,16 @@ impl Http {
         outgoing: &Outgoing,
         key: Option<Shown<'_>>,
         trace: Option<&TraceContext>,
-    ) -> Result<(Response, Lease), Unreached> {
+    ) -> Result<(Response, Lease), ConnectError> {
         let (client, lease) = self.clients.take();
         let request = self.request(&client, outgoing, key, trace);
         let sent = request.send();
         let sent = if outgoing.is_whole { Ok(sent.await) } else { tokio::time::timeout(self.headers_timeout, sent).await };
         match sent {
-            Ok(Ok(response)) if self.is_of_proxy(&response) => Err(Unreached::ProxyPassword),
+            Ok(Ok(response)) if self.is_of_proxy(&response) => Err(ConnectError::ProxyPassword),
             Ok(Ok(response)) => Ok((response, lease)),
-            Ok(Err(error)) => Err(Unreached::of(&error, self.is_by_proxy)),
-            Err(_elapsed) => Err(Unreached::Silent(self.headers_timeout)),
+            Ok(Err(error)) => Err(ConnectError::of(&error, self.is_by_proxy)),
+            Err(_elapsed) => Err(ConnectError::Silent(self.headers_timeout)),
         }
     }
 
@@ -155,7 +155,7 @@ pub(crate) async fn error_body(response: &mut Response) -> Vec<u8> {
 
 /// Reads a body up to a limit, decompressing it if necessary. A body that cannot be decompressed is kept as it is.
 pub(crate) async fn read_body(response: &mut Response, body: &mut Vec<u8>, limit: usize) -> Result<(), reqwest::Error> {
-    let mut decoder = Decoder::new(response.headers()).unwrap_or(Decoder::Identity);
+    let mut decoder = BodyDecoder::new(response.headers()).unwrap_or(BodyDecoder::Identity);
     while let Some(bytes) = response.chunk().await? {
         for slice in bytes.chunks(encoding::SLICE) {
             let decoded = decoder.decode(slice).unwrap_or_default();

@@ -14,12 +14,12 @@ fn routes(is_demo_enabled: bool, upstreams: Vec<UpstreamConfig>) -> Routes {
 }
 
 /// The upstreams of a model, in the order in which they are tried.
-fn legs(routes: &Routes, model: &str) -> Vec<String> {
-    routes.route(model).map(|route| route.legs.iter().map(|leg| leg.upstream.to_string()).collect()).unwrap_or_default()
+fn targets(routes: &Routes, model: &str) -> Vec<String> {
+    routes.route(model).map(|route| route.targets.iter().map(|leg| leg.upstream.to_string()).collect()).unwrap_or_default()
 }
 
 fn leads(routes: &Routes, model: &str) -> Option<String> {
-    legs(routes, model).into_iter().next()
+    targets(routes, model).into_iter().next()
 }
 
 fn route(model: &str, strategy: Strategy, targets: &[(&str, Option<&str>, u32)]) -> RouteConfig {
@@ -70,10 +70,10 @@ fn a_route_has_precedence_over_what_upstreams_claim() {
         ..Config::default()
     };
     let routes = Routes::new(&config).unwrap();
-    assert_eq!(legs(&routes, "fast"), ["south", "north"]);
-    let models: Vec<_> = routes.route("fast").unwrap().legs.iter().map(|leg| leg.model.clone()).collect();
+    assert_eq!(targets(&routes, "fast"), ["south", "north"]);
+    let models: Vec<_> = routes.route("fast").unwrap().targets.iter().map(|leg| leg.model.clone()).collect();
     assert_eq!(models, [Some(Arc::from("b")), None]);
-    assert_eq!(legs(&routes, "b"), ["south"]);
+    assert_eq!(targets(&routes, "b"), ["south"]);
 }
 
 #[test]
@@ -83,9 +83,9 @@ fn a_route_balances_by_weight_and_keeps_the_others_as_fallback() {
     let routes = Routes::new(&Config { upstreams, routes, ..Config::default() }).unwrap();
     let mut first = Vec::new();
     for _ in 0..8 {
-        let legs = legs(&routes, "a");
-        assert_eq!(legs.len(), 2);
-        first.push(legs[0].clone());
+        let targets = targets(&routes, "a");
+        assert_eq!(targets.len(), 2);
+        first.push(targets[0].clone());
     }
     assert_eq!(first.iter().filter(|name| *name == "north").count(), 6);
 }

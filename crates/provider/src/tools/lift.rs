@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use engine::provider::event::{OpaqueStep, ToolCallDelta, Word};
+use engine::provider::event::{ModelEvent, OpaqueStep, ToolCallDelta};
 use protocol::fault::{Fault, FaultKind};
 use serde_json::{Map, Value};
 
 use super::input::InputText;
-use super::offer::{Offer, Origin};
+use super::offer::{DeclaredKind, OfferedTools};
 
 /// Prefixes that models put before the name of an offered function.
 const PREFIXES: [&str; 9] =
@@ -41,7 +41,7 @@ struct Known {
     wire_name: String,
     name: String,
     namespace: Option<String>,
-    origin: Origin,
+    origin: DeclaredKind,
 }
 
 /// The kind of a call.
@@ -62,7 +62,7 @@ enum Lifted {
 
 impl Lifter {
     /// A lifter for calls of these tools.
-    pub(crate) fn new(offer: &Offer<'_>, unknown: UnknownTools) -> Self {
+    pub(crate) fn new(offer: &OfferedTools<'_>, unknown: UnknownTools) -> Self {
         let known = offer.tools.iter().map(|tool| Known {
             wire_name: tool.name.clone().into_owned(),
             name: tool.declared.to_owned(),
@@ -130,18 +130,18 @@ impl Lifter {
     }
 
     /// What remains to be passed on after the last piece.
-    pub(crate) fn finish(&mut self) -> Vec<Word> {
+    pub(crate) fn finish(&mut self) -> Vec<ModelEvent> {
         let words = std::mem::take(&mut self.calls).into_iter().filter_map(|(index, call)| match call {
             Lifted::Unnamed { arguments } if !arguments.is_empty() => {
-                Some(Word::ToolCall(ToolCallDelta { index, arguments, ..Default::default() }))
+                Some(ModelEvent::ToolCall(ToolCallDelta { index, arguments, ..Default::default() }))
             }
             Lifted::Unnamed { .. } | Lifted::Function => None,
             Lifted::Custom(mut input) => {
                 let arguments = input.finish();
-                (!arguments.is_empty()).then(|| Word::ToolCall(ToolCallDelta { index, arguments, ..Default::default() }))
+                (!arguments.is_empty()).then(|| ModelEvent::ToolCall(ToolCallDelta { index, arguments, ..Default::default() }))
             }
             Lifted::ToolSearch { call_id, arguments } => {
-                Some(Word::Item(OpaqueStep::Done { key: index, item: tool_search_call(call_id, &arguments) }))
+                Some(ModelEvent::Item(OpaqueStep::Done { key: index, item: tool_search_call(call_id, &arguments) }))
             }
         });
         words.collect()
@@ -162,12 +162,12 @@ impl Lifter {
             delta.extra.entry("namespace").or_insert_with(|| namespace.as_str().into());
         }
         Ok(match known.origin {
-            Origin::Function => Lifted::Function,
-            Origin::Custom => {
+            DeclaredKind::Function => Lifted::Function,
+            DeclaredKind::Custom => {
                 delta.is_custom = true;
                 Lifted::Custom(InputText::default())
             }
-            Origin::ToolSearch => Lifted::ToolSearch { call_id: None, arguments: String::new() },
+            DeclaredKind::ToolSearch => Lifted::ToolSearch { call_id: None, arguments: String::new() },
         })
     }
 
@@ -219,7 +219,7 @@ mod tests {
         ]))
         .unwrap();
         let create = Create { tools, ..sample::create() };
-        Lifter::new(&Offer::new(&create, &[]), unknown)
+        Lifter::new(&OfferedTools::new(&create, &[]), unknown)
     }
 
     fn named(index: u64, name: &str, arguments: &str) -> ToolCallDelta {
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(lifter.lift(call), Ok(None));
         assert_eq!(lifter.lift(ToolCallDelta { index: 0, arguments: "\"x\"}".into(), ..Default::default() }), Ok(None));
         let item = json!({ "type": "tool_search_call", "call_id": "c", "execution": "client", "status": "completed", "arguments": { "query": "x" } });
-        assert_eq!(lifter.finish(), [Word::Item(OpaqueStep::Done { key: 0, item: item.as_object().cloned().unwrap() })]);
+        assert_eq!(lifter.finish(), [ModelEvent::Item(OpaqueStep::Done { key: 0, item: item.as_object().cloned().unwrap() })]);
     }
 
     #[test]

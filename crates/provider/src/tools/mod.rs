@@ -11,8 +11,8 @@ mod turns;
 
 pub(crate) use lift::Lifter;
 pub use lift::UnknownTools;
-pub(crate) use offer::{Offer, Offered};
-pub(crate) use turns::{Call, Output, Turn, is_abandoned, is_understood, turns};
+pub(crate) use offer::{OfferedTool, OfferedTools};
+pub(crate) use turns::{ConversationStep, FunctionCallStep, FunctionResultStep, is_abandoned, is_understood, turns};
 
 /// How tools that Weir does not interpret, such as `web_search`, are handled if the upstream does not run them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -22,7 +22,7 @@ const DEFAULT_NAMESPACE: &str = "functions";
 
 /// The kind of tool a function was declared as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum DeclaredKind {
     Function,
     Custom,
     ToolSearch,
@@ -30,14 +30,14 @@ pub(super) enum Origin {
 
 /// A tool, lowered to a function.
 #[derive(Clone, Debug)]
-pub(crate) struct Offered<'a> {
+pub(crate) struct OfferedTool<'a> {
     /// Its name at the upstream.
     pub(crate) name: Cow<'a, str>,
     /// The caller's name for it.
     pub(super) declared: &'a str,
     /// The namespace the caller declared it in.
     pub(super) namespace: Option<&'a str>,
-    pub(super) origin: Origin,
+    pub(super) origin: DeclaredKind,
     pub(crate) description: Option<Cow<'a, str>>,
     /// The JSON schema of its parameters.
     pub(crate) parameters: Option<Cow<'a, Value>>,
@@ -46,15 +46,15 @@ pub(crate) struct Offered<'a> {
     pub(crate) extra: Option<&'a Extra>,
 }
 
-impl Offered<'_> {
+impl OfferedTool<'_> {
     /// Whether it replaces a custom tool with free text input.
     pub(crate) fn is_custom(&self) -> bool {
-        self.origin == Origin::Custom
+        self.origin == DeclaredKind::Custom
     }
 
     /// Whether it is the client's tool search.
     pub(crate) fn is_tool_search(&self) -> bool {
-        self.origin == Origin::ToolSearch
+        self.origin == DeclaredKind::ToolSearch
     }
 
     /// The caller's name for it, and its namespace.
@@ -65,8 +65,8 @@ impl Offered<'_> {
 
 /// All tools the model can use, and the caller's tools that are not functions.
 #[derive(Debug)]
-pub(crate) struct Offer<'a> {
-    pub(crate) tools: Vec<Offered<'a>>,
+pub(crate) struct OfferedTools<'a> {
+    pub(crate) tools: Vec<OfferedTool<'a>>,
     /// The index in `tools` by name and namespace.
     places: HashMap<(&'a str, Option<&'a str>), usize>,
     /// Names already in use at the upstream.
@@ -76,7 +76,7 @@ pub(crate) struct Offer<'a> {
     choice: &'a ToolChoice,
 }
 
-impl<'a> Offer<'a> {
+impl<'a> OfferedTools<'a> {
     /// The tools of a request, including those declared by items of its conversation.
     pub(crate) fn of(request: &'a ModelRequest) -> Self {
         Self::new(&request.create, &request.context)
@@ -109,11 +109,11 @@ impl<'a> Offer<'a> {
     }
 
     /// The tool declared under this name in this namespace.
-    pub(super) fn get(&self, declared: &str, namespace: Option<&str>) -> Option<&Offered<'a>> {
+    pub(super) fn get(&self, declared: &str, namespace: Option<&str>) -> Option<&OfferedTool<'a>> {
         self.tools.get(*self.places.get(&(declared, namespace))?)
     }
 
-    fn keep(&mut self, is_kept: impl FnMut(&Offered<'a>) -> bool) {
+    fn keep(&mut self, is_kept: impl FnMut(&OfferedTool<'a>) -> bool) {
         self.tools.retain(is_kept);
         self.places = self.tools.iter().enumerate().map(|(place, tool)| ((tool.declared, tool.namespace), place)).collect();
     }
@@ -140,7 +140,7 @@ impl<'a> Offer<'a> {
         }
     }
 
-    fn push(&mut self, mut offered: Offered<'a>, namespace: Option<&'a str>) {
+    fn push(&mut self, mut offered: OfferedTool<'a>, namespace: Option<&'a str>) {
         // A repeated declaration (a later search found the tool again) is the same tool. Tools beyond the limit are
         // ignored rather than rejected, because items declare them.
         if self.tools.len() >= limits::TOOLS || self.places.contains_key(&(offered.declared, namespace)) {
@@ -194,40 +194,49 @@ impl<'a> Offer<'a> {
             (Some("function"), Some(declared)) => {
                 let parameters = tool.get("parameters").filter(|parameters| parameters.is_object()).map(Cow::Borrowed);
                 let strict = tool.get("strict").and_then(Value::as_bool);
-                self.push(Offered { parameters, strict, ..offered(declared, Origin::Function, description) }, namespace);
+                self.push(OfferedTool { parameters, strict, ..offered(declared, DeclaredKind::Function, description) }, namespace);
             }
             (Some("custom"), Some(declared)) => {
                 self.push(lowered(declared, description, tool.get("format")), namespace);
             }
             (Some(TOOL_SEARCH), _) => {
                 let parameters = tool.get("parameters").filter(|parameters| parameters.is_object()).map(Cow::Borrowed);
-                self.push(Offered { parameters, ..offered(TOOL_SEARCH, Origin::ToolSearch, description) }, None);
+                self.push(OfferedTool { parameters, ..offered(TOOL_SEARCH, DeclaredKind::ToolSearch, description) }, None);
             }
             _ => {}
         }
     }
 }
 
-fn offered<'a>(declared: &'a str, origin: Origin, description: Option<Cow<'a, str>>) -> Offered<'a> {
-    Offered { name: Cow::Borrowed(declared), declared, namespace: None, origin, description, parameters: None, strict: None, extra: None }
-}
-
-fn function(tool: &FunctionTool) -> Offered<'_> {
-    Offered {
-        parameters: tool.parameters.as_ref().map(Cow::Borrowed),
-        strict: tool.strict,
-        extra: Some(&tool.extra),
-        ..offered(&tool.name, Origin::Function, tool.description.as_deref().map(Cow::Borrowed))
+fn offered<'a>(declared: &'a str, origin: DeclaredKind, description: Option<Cow<'a, str>>) -> OfferedTool<'a> {
+    OfferedTool {
+        name: Cow::Borrowed(declared),
+        declared,
+        namespace: None,
+        origin,
+        description,
+        parameters: None,
+        strict: None,
+        extra: None,
     }
 }
 
-fn custom(tool: &CustomTool) -> Offered<'_> {
+fn function(tool: &FunctionTool) -> OfferedTool<'_> {
+    OfferedTool {
+        parameters: tool.parameters.as_ref().map(Cow::Borrowed),
+        strict: tool.strict,
+        extra: Some(&tool.extra),
+        ..offered(&tool.name, DeclaredKind::Function, tool.description.as_deref().map(Cow::Borrowed))
+    }
+}
+
+fn custom(tool: &CustomTool) -> OfferedTool<'_> {
     lowered(&tool.name, tool.description.as_deref().map(Cow::Borrowed), tool.format.as_ref())
 }
 
 /// Lowers a custom tool to a function with one string parameter. Its grammar cannot be enforced then, but the
 /// description can show it.
-fn lowered<'a>(declared: &'a str, description: Option<Cow<'a, str>>, format: Option<&Value>) -> Offered<'a> {
+fn lowered<'a>(declared: &'a str, description: Option<Cow<'a, str>>, format: Option<&Value>) -> OfferedTool<'a> {
     let text = |name: &str| format.and_then(|format| format.get(name)).and_then(Value::as_str);
     let description = match (description, text("definition")) {
         (description, None) => description,
@@ -242,16 +251,16 @@ fn lowered<'a>(declared: &'a str, description: Option<Cow<'a, str>>, format: Opt
         "required": ["input"],
         "additionalProperties": false,
     });
-    Offered { parameters: Some(Cow::Owned(parameters)), ..offered(declared, Origin::Custom, description) }
+    OfferedTool { parameters: Some(Cow::Owned(parameters)), ..offered(declared, DeclaredKind::Custom, description) }
 }
 
 /// The client's own tool search, unless the upstream is to run it.
-fn tool_search(fields: &Extra) -> Option<Offered<'_>> {
+fn tool_search(fields: &Extra) -> Option<OfferedTool<'_>> {
     if fields.text("type") != Some(TOOL_SEARCH) || fields.text("execution") != Some("client") {
         return None;
     }
     let parameters = fields.get("parameters").filter(|parameters| parameters.is_object()).map(Cow::Borrowed);
-    Some(Offered { parameters, ..offered(TOOL_SEARCH, Origin::ToolSearch, fields.text("description").map(Cow::Borrowed)) })
+    Some(OfferedTool { parameters, ..offered(TOOL_SEARCH, DeclaredKind::ToolSearch, fields.text("description").map(Cow::Borrowed)) })
 }
 
 /// A short hash of a name that is too long (FNV-1a). It only needs to distinguish one caller's tools.
@@ -271,7 +280,7 @@ mod tests {
 
     fn names(tools: Vec<Tool>) -> Vec<String> {
         let create = Create { tools, ..sample::create() };
-        Offer::new(&create, &[]).tools.iter().map(|tool| tool.name.to_string()).collect()
+        OfferedTools::new(&create, &[]).tools.iter().map(|tool| tool.name.to_string()).collect()
     }
 
     #[test]
@@ -295,7 +304,7 @@ mod tests {
                 "format": { "type": "grammar", "syntax": "lark", "definition": "start: x" } }])),
             ..sample::create()
         };
-        let offer = Offer::new(&create, &[]);
+        let offer = OfferedTools::new(&create, &[]);
         assert_eq!(offer.tools[0].description.as_deref(), Some("Edits.\n\nThe input must follow this lark grammar:\nstart: x"));
         assert_eq!(offer.tools[0].parameters.as_deref().unwrap()["required"], json!(["input"]));
     }
@@ -310,7 +319,7 @@ mod tests {
         .unwrap();
         let create = sample::create();
         let context = [item];
-        let offer = Offer::new(&create, &context);
+        let offer = OfferedTools::new(&create, &context);
         let names: Vec<&str> = offer.tools.iter().map(|tool| &*tool.name).collect();
         assert_eq!(names, ["clock__sleep", "tool_search"]);
     }

@@ -8,14 +8,14 @@ use protocol::extra::Extra;
 use protocol::item::{FunctionOutput, Item, ItemStatus, Message, OpaqueItem, Reasoning};
 use serde_json::{Value, json};
 
-use super::offer::{Offer, TOOL_SEARCH};
+use super::offer::{OfferedTools, TOOL_SEARCH};
 
 /// One step of a conversation.
 #[derive(Debug)]
-pub(crate) enum Turn<'a> {
+pub(crate) enum ConversationStep<'a> {
     Message(&'a Message),
-    Call(Call<'a>),
-    Output(Output<'a>),
+    Call(FunctionCallStep<'a>),
+    Output(FunctionResultStep<'a>),
     Reasoning(&'a Reasoning),
     Compaction(&'a Compaction),
     /// An item that Weir does not interpret; some wires translate it.
@@ -24,7 +24,7 @@ pub(crate) enum Turn<'a> {
 
 /// A function call.
 #[derive(Debug)]
-pub(crate) struct Call<'a> {
+pub(crate) struct FunctionCallStep<'a> {
     pub(crate) id: &'a str,
     /// The function's name at the upstream.
     pub(crate) name: Cow<'a, str>,
@@ -36,7 +36,7 @@ pub(crate) struct Call<'a> {
 
 /// A function's result.
 #[derive(Debug)]
-pub(crate) struct Output<'a> {
+pub(crate) struct FunctionResultStep<'a> {
     pub(crate) call_id: &'a str,
     pub(crate) content: Cow<'a, FunctionOutput>,
     /// Unknown fields.
@@ -45,21 +45,21 @@ pub(crate) struct Output<'a> {
 
 /// The steps of a conversation, each with the index of its item. A call that was cut off and has no output is left
 /// out, because the upstream would reject it.
-pub(crate) fn turns<'a>(context: &'a [Item], offer: &Offer<'a>) -> Vec<(usize, Turn<'a>)> {
+pub(crate) fn turns<'a>(context: &'a [Item], offer: &OfferedTools<'a>) -> Vec<(usize, ConversationStep<'a>)> {
     let answered: HashSet<&str> = context.iter().filter_map(Item::answered_call_id).collect();
     let turn = |(index, item): (usize, &'a Item)| Some((index, turn(item, &answered, offer)?));
     context.iter().enumerate().filter_map(turn).collect()
 }
 
-fn turn<'a>(item: &'a Item, answered: &HashSet<&str>, offer: &Offer<'a>) -> Option<Turn<'a>> {
+fn turn<'a>(item: &'a Item, answered: &HashSet<&str>, offer: &OfferedTools<'a>) -> Option<ConversationStep<'a>> {
     Some(match item {
-        Item::Message(message) => Turn::Message(message),
-        Item::Reasoning(reasoning) => Turn::Reasoning(reasoning),
-        Item::Compaction(compaction) => Turn::Compaction(compaction),
+        Item::Message(message) => ConversationStep::Message(message),
+        Item::Reasoning(reasoning) => ConversationStep::Reasoning(reasoning),
+        Item::Compaction(compaction) => ConversationStep::Compaction(compaction),
         Item::FunctionCall(call) if is_abandoned(&call.call_id, call.status, answered) => return None,
         Item::FunctionCall(call) => {
             let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
-            Turn::Call(Call {
+            ConversationStep::Call(FunctionCallStep {
                 id: &call.call_id,
                 name: name(&call.name, call.namespace(), offer),
                 arguments: Cow::Borrowed(arguments),
@@ -67,18 +67,22 @@ fn turn<'a>(item: &'a Item, answered: &HashSet<&str>, offer: &Offer<'a>) -> Opti
             })
         }
         Item::CustomToolCall(call) if is_abandoned(&call.call_id, call.status, answered) => return None,
-        Item::CustomToolCall(call) => Turn::Call(Call {
+        Item::CustomToolCall(call) => ConversationStep::Call(FunctionCallStep {
             id: &call.call_id,
             name: name(&call.name, call.extra.text("namespace"), offer),
             arguments: Cow::Owned(json!({ "input": call.input }).to_string()),
             extra: Some(&call.extra),
         }),
-        Item::FunctionCallOutput(output) => {
-            Turn::Output(Output { call_id: &output.call_id, content: Cow::Borrowed(&output.output), extra: Some(&output.extra) })
-        }
-        Item::CustomToolCallOutput(output) => {
-            Turn::Output(Output { call_id: &output.call_id, content: Cow::Borrowed(&output.output), extra: Some(&output.extra) })
-        }
+        Item::FunctionCallOutput(output) => ConversationStep::Output(FunctionResultStep {
+            call_id: &output.call_id,
+            content: Cow::Borrowed(&output.output),
+            extra: Some(&output.extra),
+        }),
+        Item::CustomToolCallOutput(output) => ConversationStep::Output(FunctionResultStep {
+            call_id: &output.call_id,
+            content: Cow::Borrowed(&output.output),
+            extra: Some(&output.extra),
+        }),
         Item::Opaque(item) => opaque(item, offer)?,
     })
 }
@@ -94,10 +98,10 @@ pub(crate) fn is_understood(item: &OpaqueItem) -> bool {
 
 /// The items of a client's tool search are function calls; items that only declare tools are not part of the
 /// conversation.
-fn opaque<'a>(item: &'a OpaqueItem, offer: &Offer<'a>) -> Option<Turn<'a>> {
+fn opaque<'a>(item: &'a OpaqueItem, offer: &OfferedTools<'a>) -> Option<ConversationStep<'a>> {
     Some(match (item.kind.as_str(), item.fields.text("call_id")) {
         ("additional_tools", _) => return None,
-        ("tool_search_call", Some(call_id)) => Turn::Call(Call {
+        ("tool_search_call", Some(call_id)) => ConversationStep::Call(FunctionCallStep {
             id: call_id,
             name: name(TOOL_SEARCH, None, offer),
             arguments: Cow::Owned(item.fields.get("arguments").map_or_else(|| "{}".to_owned(), Value::to_string)),
@@ -105,14 +109,14 @@ fn opaque<'a>(item: &'a OpaqueItem, offer: &Offer<'a>) -> Option<Turn<'a>> {
         }),
         ("tool_search_output", Some(call_id)) => {
             let tools = item.fields.get("tools").map_or_else(|| "[]".to_owned(), Value::to_string);
-            Turn::Output(Output { call_id, content: Cow::Owned(FunctionOutput::Text(tools)), extra: None })
+            ConversationStep::Output(FunctionResultStep { call_id, content: Cow::Owned(FunctionOutput::Text(tools)), extra: None })
         }
-        _ => Turn::Opaque(item),
+        _ => ConversationStep::Opaque(item),
     })
 }
 
 /// The upstream's name for a tool that was called earlier. It may no longer be offered.
-fn name<'a>(declared: &'a str, namespace: Option<&'a str>, offer: &Offer<'a>) -> Cow<'a, str> {
+fn name<'a>(declared: &'a str, namespace: Option<&'a str>, offer: &OfferedTools<'a>) -> Cow<'a, str> {
     match (offer.get(declared, namespace), namespace) {
         (Some(tool), _) => tool.name.clone(),
         (None, Some(namespace)) => Cow::Owned(format!("{namespace}__{declared}")),

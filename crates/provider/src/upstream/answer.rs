@@ -4,15 +4,15 @@ use std::mem;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::provider::event::{Word, Words};
-use engine::provider::failure::Failure;
+use engine::provider::event::{ModelEvent, ModelStream};
+use engine::provider::failure::ProviderFailure;
 use futures_util::stream::{StreamExt, unfold};
 use reqwest::Response;
 
 use super::Ticket;
-use crate::http::encoding::{self, Decoder, EncodingError};
+use crate::http::encoding::{self, BodyDecoder, EncodingError};
 use crate::wire::fault::Callee;
-use crate::wire::reader::Reader;
+use crate::wire::reader::StreamParser;
 
 /// How long to wait for the end of the body after the last event. Reading it makes the connection reusable, but
 /// delays the end of the response.
@@ -20,9 +20,9 @@ pub(super) const LAST_CHUNK_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The events of a response. Everything parsed from one read is yielded before the next read. Dropping the stream
 /// closes the connection.
-pub(super) fn words(response: Response, reader: Box<dyn Reader>, callee: Callee, ticket: Ticket) -> Words {
-    let decoder = Decoder::new(response.headers());
-    let answer = Answer {
+pub(super) fn words(response: Response, reader: Box<dyn StreamParser>, callee: Callee, ticket: Ticket) -> ModelStream {
+    let decoder = BodyDecoder::new(response.headers());
+    let answer = UpstreamStream {
         response: Some(response),
         reader,
         callee,
@@ -36,18 +36,18 @@ pub(super) fn words(response: Response, reader: Box<dyn Reader>, callee: Callee,
     unfold(answer, |mut answer| async move { answer.next().await.map(|word| (word, answer)) }).boxed()
 }
 
-struct Answer {
+struct UpstreamStream {
     /// `None` when nothing more is read: the connection is closed, or returned to the pool if the body ended.
     /// Declared before the ticket, so that the next user of its slot finds the connection free.
     response: Option<Response>,
-    reader: Box<dyn Reader>,
+    reader: Box<dyn StreamParser>,
     callee: Callee,
     /// Decompresses the body, or the reason why that is impossible.
-    decoder: Result<Decoder, EncodingError>,
+    decoder: Result<BodyDecoder, EncodingError>,
     /// Received, but not decompressed yet.
     compressed: Bytes,
     /// A decoding error that is still to be reported.
-    error: Option<Failure>,
+    error: Option<ProviderFailure>,
     /// The body was cut off, which is still to be reported.
     is_cut: bool,
     /// The model has reported why it stopped: later failures do not affect the response.
@@ -55,10 +55,10 @@ struct Answer {
     ticket: Ticket,
 }
 
-impl Answer {
-    async fn next(&mut self) -> Option<Result<Word, Failure>> {
+impl UpstreamStream {
+    async fn next(&mut self) -> Option<Result<ModelEvent, ProviderFailure>> {
         loop {
-            if let Some(word) = self.reader.next_word() {
+            if let Some(word) = self.reader.next_event() {
                 self.heard(&word);
                 return Some(word);
             }
@@ -87,9 +87,9 @@ impl Answer {
         }
     }
 
-    fn heard(&mut self, word: &Result<Word, Failure>) {
+    fn heard(&mut self, word: &Result<ModelEvent, ProviderFailure>) {
         match word {
-            Ok(Word::Finish(_)) => {
+            Ok(ModelEvent::Finish(_)) => {
                 self.is_finished = true;
                 self.ticket.finished();
             }
@@ -115,7 +115,7 @@ impl Answer {
     /// Passes body bytes to the parser.
     fn push(&mut self, bytes: &[u8]) {
         let decoded = match &mut self.decoder {
-            Ok(Decoder::Identity) => return self.reader.push(bytes),
+            Ok(BodyDecoder::Identity) => return self.reader.push(bytes),
             Ok(decoder) => decoder.decode(bytes),
             Err(error) => Err(error.clone()),
         };

@@ -4,7 +4,7 @@ use crate::config::Strategy;
 
 /// A candidate for a call.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Candidate {
+pub(crate) struct WeightedCandidate {
     /// Its index among all candidates.
     pub(crate) index: usize,
     /// Its share of the load relative to the others; zero counts as one.
@@ -15,7 +15,7 @@ pub(crate) struct Candidate {
     pub(crate) served: u64,
 }
 
-impl Candidate {
+impl WeightedCandidate {
     fn weight(&self) -> f64 {
         f64::from(self.weight.max(1))
     }
@@ -33,15 +33,15 @@ impl Candidate {
 
 /// The index of the candidate that `strategy` picks; `None` if there are none. `dice` is uniformly distributed in
 /// 0..1.
-pub(crate) fn choose(strategy: Strategy, candidates: &[Candidate], dice: impl FnOnce() -> f64) -> Option<usize> {
-    let least = |key: fn(&Candidate) -> (f64, f64)| {
+pub(crate) fn choose(strategy: Strategy, candidates: &[WeightedCandidate], dice: impl FnOnce() -> f64) -> Option<usize> {
+    let least = |key: fn(&WeightedCandidate) -> (f64, f64)| {
         candidates.iter().min_by(|one, other| key(one).partial_cmp(&key(other)).unwrap_or(std::cmp::Ordering::Equal))
     };
     let chosen = match strategy {
         Strategy::Order => candidates.first(),
         Strategy::Random => {
-            let mut left = dice() * candidates.iter().map(Candidate::weight).sum::<f64>();
-            let hit = |candidate: &&Candidate| {
+            let mut left = dice() * candidates.iter().map(WeightedCandidate::weight).sum::<f64>();
+            let hit = |candidate: &&WeightedCandidate| {
                 left -= candidate.weight();
                 left < 0.0
             };
@@ -57,8 +57,11 @@ pub(crate) fn choose(strategy: Strategy, candidates: &[Candidate], dice: impl Fn
 mod tests {
     use super::*;
 
-    fn candidates(of: &[(u32, usize)]) -> Vec<Candidate> {
-        of.iter().enumerate().map(|(index, (weight, running))| Candidate { index, weight: *weight, running: *running, served: 0 }).collect()
+    fn candidates(of: &[(u32, usize)]) -> Vec<WeightedCandidate> {
+        of.iter()
+            .enumerate()
+            .map(|(index, (weight, running))| WeightedCandidate { index, weight: *weight, running: *running, served: 0 })
+            .collect()
     }
 
     /// How often each is chosen in `times` calls that never end.

@@ -47,7 +47,7 @@ impl Listing {
     }
 
     /// Whether a list was ever fetched.
-    pub(super) fn is_heard(&self) -> bool {
+    pub(super) fn has_list(&self) -> bool {
         !self.names.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 

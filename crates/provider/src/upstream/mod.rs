@@ -13,14 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::provider::Provider;
-use engine::provider::call::{Call, Peer};
-use engine::provider::event::Words;
-use engine::provider::failure::{Blame, Failure};
+use engine::provider::call::{Peer, UpstreamCall};
+use engine::provider::event::ModelStream;
+use engine::provider::failure::{FailureScope, ProviderFailure};
 use engine::provider::models::ModelListing;
-use engine::provider::passthrough::{Parts, PassthroughRequest};
+use engine::provider::passthrough::{PassthroughParts, PassthroughRequest};
 use engine::provider::request::ModelRequest;
 use engine::secret::Secret;
-use engine::upstreams::{Circuit, State};
+use engine::upstreams::{Circuit, UpstreamState};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use protocol::fault::{Fault, FaultKind};
@@ -32,8 +32,8 @@ use serde_json::Value;
 
 use self::breaker::{Breaker, Pass};
 use self::listing::Listing;
-use self::pool::{Pool, Seat};
-use crate::config::{BuildError, Compat, UpstreamConfig};
+use self::pool::{Pool, PoolPermit};
+use crate::config::{Compat, UpstreamConfig, UpstreamConfigError};
 use crate::http::{self, Http, Lease, Shown};
 use crate::tools::Lifter;
 use crate::wire::fault::{Callee, ERROR};
@@ -42,16 +42,16 @@ use crate::wire::secrets::Secrets;
 use crate::wire::{self, Wire};
 
 pub use self::trouble::{Answered, Refusal, Trouble};
-pub use crate::http::{Distrust, Unreached};
+pub use crate::http::{CertificateError, ConnectError};
 
 /// One upstream. Clones share its connections, its keys and its list of models.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    shared: Arc<Shared>,
+    shared: Arc<UpstreamInner>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct UpstreamInner {
     name: Arc<str>,
     wire: Box<dyn Wire>,
     secrets: Arc<Secrets>,
@@ -66,11 +66,11 @@ struct Shared {
 /// What a running call holds, and where it reports its outcome.
 #[derive(Debug)]
 struct Ticket {
-    seat: Seat,
+    seat: PoolPermit,
     pass: Pass,
     lease: Lease,
     upstream: Arc<str>,
-    call: Call,
+    call: UpstreamCall,
 }
 
 impl Upstream {
@@ -78,17 +78,17 @@ impl Upstream {
     ///
     /// # Errors
     /// Unusable settings.
-    pub fn new(config: &UpstreamConfig) -> Result<Self, BuildError> {
+    pub fn new(config: &UpstreamConfig) -> Result<Self, UpstreamConfigError> {
         let http = Http::new(config)?;
         let wire = wire::of(config);
         let key_field = wire.key_field();
         if config.keys.iter().any(|key| !http::can_send(&key.secret)) {
-            return Err(BuildError::Key { upstream: config.name.clone() });
+            return Err(UpstreamConfigError::Key { upstream: config.name.clone() });
         }
         let (pool, breaker, listing) = (Pool::new(config), Breaker::new(config.breaker), Listing::default());
         let compat = config.compat.clone();
         let (name, secrets) = (config.name.as_str().into(), Arc::new(Secrets::of(config)));
-        Ok(Self { shared: Arc::new(Shared { name, wire, secrets, key_field, compat, http, pool, breaker, listing }) })
+        Ok(Self { shared: Arc::new(UpstreamInner { name, wire, secrets, key_field, compat, http, pool, breaker, listing }) })
     }
 
     /// The models it lists. Fetched at most once a minute; empty while it does not respond.
@@ -108,14 +108,14 @@ impl Upstream {
     }
 
     /// Allows refused keys to be used again: the problem may have been fixed.
-    pub(crate) fn forgive(&self) {
-        self.shared.pool.forgive();
+    pub(crate) fn reset_backoff(&self) {
+        self.shared.pool.reset_backoff();
     }
 
     /// The state of its circuit breaker and keys.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> UpstreamState {
         let shared = &self.shared;
-        State {
+        UpstreamState {
             upstream: Arc::clone(&shared.name),
             circuit: shared.breaker.circuit(),
             keys: shared.pool.keys(),
@@ -130,7 +130,7 @@ impl Upstream {
 
     /// Whether its models were ever listed.
     pub(crate) fn has_list(&self) -> bool {
-        self.shared.listing.is_heard()
+        self.shared.listing.has_list()
     }
 
     /// The number of responses running on it.
@@ -140,18 +140,18 @@ impl Upstream {
 }
 
 impl Provider for Upstream {
-    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
+    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
         let shared = Arc::clone(&self.shared);
         async move {
             if let Circuit::Open(wait) = shared.breaker.circuit() {
-                return Err(shared.left_alone(wait));
+                return Err(shared.circuit_open(wait));
             }
             // The body is built after a key is free, so that queued requests do not hold one.
             let seat = shared.pool.seat(request.model(), request.call.owner.as_ref()).await?;
             let (call, writer) = (request.call.clone(), Arc::clone(&shared));
             let written = call.work(move || writer.write(&request)).await;
             let failed = || Fault::new(FaultKind::Server, "server_error", "the request could not be written for the upstream");
-            let (outgoing, lifter) = written.unwrap_or_else(|| Err(Failure::new(failed(), Blame::Request)))?;
+            let (outgoing, lifter) = written.unwrap_or_else(|| Err(ProviderFailure::new(failed(), FailureScope::Request)))?;
             shared.ask(seat, &outgoing, lifter, call).await
         }
         .boxed()
@@ -166,7 +166,7 @@ impl Provider for Upstream {
         self.shared.serves(request)
     }
 
-    fn pass(&self, request: PassthroughRequest) -> BoxFuture<'static, Result<Parts, Failure>> {
+    fn pass(&self, request: PassthroughRequest) -> BoxFuture<'static, Result<PassthroughParts, ProviderFailure>> {
         Arc::clone(&self.shared).pass(request).boxed()
     }
 
@@ -179,17 +179,18 @@ impl Provider for Upstream {
     }
 }
 
-impl Shared {
+impl UpstreamInner {
     /// The request in the upstream's words, its body in bytes, and what turns calls back into calls of the caller's tools.
-    fn write(&self, request: &ModelRequest) -> Result<(Outgoing, Lifter), Failure> {
-        let mut outgoing = self.wire.ask(request).map_err(|fault| Failure::new(request.create.paths.fault(fault), Blame::Match))?;
+    fn write(&self, request: &ModelRequest) -> Result<(Outgoing, Lifter), ProviderFailure> {
+        let mut outgoing =
+            self.wire.ask(request).map_err(|fault| ProviderFailure::new(request.create.paths.fault(fault), FailureScope::Unsupported))?;
         if let Value::Object(body) = &mut outgoing.body {
             body.extend(self.compat.body.clone());
         }
         Ok((outgoing.written(), self.wire.lifter(request, self.compat.unknown_tools)))
     }
 
-    async fn ask(&self, seat: Seat, outgoing: &Outgoing, lifter: Lifter, call: Call) -> Result<Words, Failure> {
+    async fn ask(&self, seat: PoolPermit, outgoing: &Outgoing, lifter: Lifter, call: UpstreamCall) -> Result<ModelStream, ProviderFailure> {
         let callee = self.callee(seat.key());
         let (response, mut ticket) = self.open(seat, outgoing, call, |_, failure| failure).await?;
         ticket.answered();
@@ -200,13 +201,13 @@ impl Shared {
     /// reports.
     async fn open(
         &self,
-        seat: Seat,
+        seat: PoolPermit,
         outgoing: &Outgoing,
-        call: Call,
-        explain: impl FnOnce(&Refused<'_>, Failure) -> Failure + Send,
-    ) -> Result<(Response, Ticket), Failure> {
+        call: UpstreamCall,
+        explain: impl FnOnce(&Refused<'_>, ProviderFailure) -> ProviderFailure + Send,
+    ) -> Result<(Response, Ticket), ProviderFailure> {
         // After the queue: the upstream may have failed meanwhile, and a queued request must not hold the probe.
-        let pass = self.breaker.pass().map_err(|wait| self.left_alone(wait))?;
+        let pass = self.breaker.pass().map_err(|wait| self.circuit_open(wait))?;
         let callee = self.callee(seat.key());
         // Created before sending, so that a caller that leaves while waiting for the response is noticed.
         let mut ticket = Ticket { seat, pass, lease: Lease::default(), upstream: Arc::clone(&self.name), call };
@@ -239,8 +240,8 @@ impl Shared {
         &self,
         response: &mut Response,
         callee: &Callee,
-        explain: impl FnOnce(&Refused<'_>, Failure) -> Failure + Send,
-    ) -> Failure {
+        explain: impl FnOnce(&Refused<'_>, ProviderFailure) -> ProviderFailure + Send,
+    ) -> ProviderFailure {
         let body = http::error_body(response).await;
         let refused = Refused { status: response.status().as_u16(), headers: response.headers(), body: &body };
         explain(&refused, self.wire.refusal(callee, &refused))
@@ -254,11 +255,11 @@ impl Shared {
         key.map(|key| Shown { field: &self.key_field.0, before: self.key_field.1, key })
     }
 
-    fn left_alone(&self, wait: Duration) -> Failure {
+    fn circuit_open(&self, wait: Duration) -> ProviderFailure {
         let message = format!("The upstream '{}' has failed several times in a row and is left alone for a while.", self.name);
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         let fault = Fault::new(FaultKind::Upstream, "upstream_unavailable", message).with_status(503);
-        Failure::new(Fault { retry_after: Some(seconds), ..fault }, Blame::Upstream(Some(wait)))
+        ProviderFailure::new(Fault { retry_after: Some(seconds), ..fault }, FailureScope::Upstream(Some(wait)))
     }
 }
 
@@ -277,13 +278,13 @@ impl Ticket {
     }
 
     /// The call has failed, before or after the response headers.
-    fn failed(&mut self, failure: &Failure) {
+    fn failed(&mut self, failure: &ProviderFailure) {
         self.seat.failed(failure);
-        match failure.blame {
+        match failure.scope {
             // A server error for one request does not make the upstream unavailable: only this request may be too
             // much for it.
-            Blame::Upstream(_) if failure.fault.code == ERROR => self.answered(),
-            Blame::Upstream(_) => {
+            FailureScope::Upstream(_) if failure.fault.code == ERROR => self.answered(),
+            FailureScope::Upstream(_) => {
                 if let Some(pause) = self.pass.failed() {
                     let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                     let code = failure.fault.code.as_str();
@@ -291,7 +292,11 @@ impl Ticket {
                 }
             }
             // The upstream is available, and reported why it cannot serve the request.
-            Blame::Request | Blame::Match | Blame::Key | Blame::Money | Blame::Rate(_) => {
+            FailureScope::Request
+            | FailureScope::Unsupported
+            | FailureScope::Credential
+            | FailureScope::Quota
+            | FailureScope::RateLimited(_) => {
                 self.answered();
                 self.pass.succeeded();
             }
@@ -303,7 +308,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         // The caller gave up waiting: a failure that no byte from the upstream reports.
         if self.call.is_given_up() {
-            let silent = Failure::upstream(Fault::new(FaultKind::Upstream, "upstream_timeout", "the upstream was silent"));
+            let silent = ProviderFailure::upstream(Fault::new(FaultKind::Upstream, "upstream_timeout", "the upstream was silent"));
             self.failed(&silent);
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::vec;
 
 use bytes::Bytes;
-use engine::provider::failure::{Blame, Failure};
-use engine::provider::passthrough::{Document, Part, Parts, PassthroughRequest};
+use engine::provider::failure::{FailureScope, ProviderFailure};
+use engine::provider::passthrough::{PassthroughPart, PassthroughParts, PassthroughRequest, UnreadDocument};
 use engine::upstreams::Circuit;
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
@@ -15,8 +15,8 @@ use protocol::passthrough::{Operation, Passthrough};
 use reqwest::Response;
 
 use super::answer::LAST_CHUNK_TIMEOUT;
-use super::{Shared, Ticket};
-use crate::http::encoding::{self, Decoder, EncodingError};
+use super::{Ticket, UpstreamInner};
+use crate::http::encoding::{self, BodyDecoder, EncodingError};
 use crate::wire::fault::{Callee, Reported};
 use crate::wire::outgoing::{Outgoing, Refused};
 use crate::wire::passthrough::{EventReader, Passage, Translate, Unserved, remedy};
@@ -24,7 +24,7 @@ use crate::wire::passthrough::{EventReader, Passage, Translate, Unserved, remedy
 /// The largest accepted response: 2048 vectors of 3072 numbers with about 20 characters each.
 const MAX_RESPONSE_BYTES: usize = 128 << 20;
 
-impl Shared {
+impl UpstreamInner {
     /// Checks before a call whether the upstream can serve it.
     pub(super) fn serves(&self, request: &Passthrough) -> Result<(), Fault> {
         self.wire.serves(request).map_err(|unserved| match unserved {
@@ -43,19 +43,23 @@ impl Shared {
     }
 
     /// Makes a call.
-    pub(super) async fn pass(self: Arc<Self>, request: PassthroughRequest) -> Result<Parts, Failure> {
+    pub(super) async fn pass(self: Arc<Self>, request: PassthroughRequest) -> Result<PassthroughParts, ProviderFailure> {
         if let Circuit::Open(wait) = self.breaker.circuit() {
-            return Err(self.left_alone(wait));
+            return Err(self.circuit_open(wait));
         }
         // The body is built after a key is free, so that queued requests do not hold a second copy.
         let seat = self.pool.seat(request.model(), request.call.owner.as_ref()).await?;
-        let Passage { outgoing, read } = self.wire.pass(&request).map_err(|fault| Failure::new(fault, Blame::Match))?;
+        let Passage { outgoing, read } =
+            self.wire.pass(&request).map_err(|fault| ProviderFailure::new(fault, FailureScope::Unsupported))?;
         let (operation, is_stream) = (request.request.operation, request.request.stream);
         let call = request.call.clone();
         drop(request);
         let mut rest = outgoing.into_iter();
         let Some(first) = rest.next() else {
-            return Err(Failure::new(Fault::new(FaultKind::Server, "server_error", "there is nothing to send"), Blame::Request));
+            return Err(ProviderFailure::new(
+                Fault::new(FaultKind::Server, "server_error", "there is nothing to send"),
+                FailureScope::Request,
+            ));
         };
         let callee = self.callee(seat.key());
         let explain = |refused: &Refused<'_>, failure| explained(&callee, operation, refused, failure);
@@ -68,7 +72,7 @@ impl Shared {
             let gathering = Gathering {
                 shared: self,
                 operation,
-                decoder: Decoder::new(response.headers()),
+                decoder: BodyDecoder::new(response.headers()),
                 response: Some(response),
                 rest,
                 bodies: vec![Vec::new()],
@@ -82,7 +86,7 @@ impl Shared {
 }
 
 /// Whether an error means that the upstream does not support the operation, or not for this model.
-fn explained(callee: &Callee, operation: Operation, refused: &Refused<'_>, failure: Failure) -> Failure {
+fn explained(callee: &Callee, operation: Operation, refused: &Refused<'_>, failure: ProviderFailure) -> ProviderFailure {
     let said = Reported::from_body(refused.body).message;
     let words = said.as_deref().unwrap_or_default().to_lowercase();
     let is_lacking = match refused.status {
@@ -97,13 +101,13 @@ fn explained(callee: &Callee, operation: Operation, refused: &Refused<'_>, failu
 
 /// A document that is being received. Some APIs need several requests for one.
 struct Gathering {
-    shared: Arc<Shared>,
+    shared: Arc<UpstreamInner>,
     operation: Operation,
     /// `None` when nothing more is read. Declared before the ticket, so that the next user of its slot finds the
     /// connection free.
     response: Option<Response>,
     /// Decompresses the body.
-    decoder: Result<Decoder, EncodingError>,
+    decoder: Result<BodyDecoder, EncodingError>,
     /// The requests that remain to be sent.
     rest: vec::IntoIter<Outgoing>,
     bodies: Vec<Vec<u8>>,
@@ -121,14 +125,16 @@ struct Whole {
 }
 
 impl Gathering {
-    async fn next(&mut self) -> Option<Result<Part, Failure>> {
+    async fn next(&mut self) -> Option<Result<PassthroughPart, ProviderFailure>> {
         let response = self.response.as_mut()?;
         let part = match response.chunk().await {
             // DeepSeek sends empty lines while a request is queued.
-            Ok(Some(chunk)) if chunk.trim_ascii().is_empty() && self.bodies.last().is_none_or(Vec::is_empty) => Ok(Part::KeepAlive),
-            Ok(Some(chunk)) => self.take(&chunk).map(|()| Part::Progress),
+            Ok(Some(chunk)) if chunk.trim_ascii().is_empty() && self.bodies.last().is_none_or(Vec::is_empty) => {
+                Ok(PassthroughPart::KeepAlive)
+            }
+            Ok(Some(chunk)) => self.take(&chunk).map(|()| PassthroughPart::Progress),
             Ok(None) => match self.rest.next() {
-                Some(outgoing) => self.go_on(&outgoing).await.map(|()| Part::Progress),
+                Some(outgoing) => self.go_on(&outgoing).await.map(|()| PassthroughPart::Progress),
                 None => return self.end().map(Ok),
             },
             Err(_) => Err(self.callee.cut()),
@@ -143,7 +149,7 @@ impl Gathering {
     }
 
     /// Adds to the body, decompressed if necessary.
-    fn take(&mut self, chunk: &[u8]) -> Result<(), Failure> {
+    fn take(&mut self, chunk: &[u8]) -> Result<(), ProviderFailure> {
         for slice in chunk.chunks(encoding::SLICE.max(if is_plain(&self.decoder) { chunk.len() } else { 0 })) {
             let decoded = decode(&mut self.decoder, slice, &self.callee)?;
             self.bytes += decoded.len();
@@ -159,7 +165,7 @@ impl Gathering {
     }
 
     /// Sends the next request with the same key.
-    async fn go_on(&mut self, outgoing: &Outgoing) -> Result<(), Failure> {
+    async fn go_on(&mut self, outgoing: &Outgoing) -> Result<(), ProviderFailure> {
         let Some(Whole { ticket, .. }) = &mut self.whole else { return Ok(()) };
         ticket.lease.ended();
         let shown = self.shared.shown(ticket.seat.key());
@@ -171,13 +177,13 @@ impl Gathering {
             let explain = |refused: &Refused<'_>, failure| explained(&self.callee, self.operation, refused, failure);
             return Err(self.shared.refusal(&mut response, &self.callee, explain).await);
         }
-        self.decoder = Decoder::new(response.headers());
+        self.decoder = BodyDecoder::new(response.headers());
         self.response = Some(response);
         self.bodies.push(Vec::new());
         Ok(())
     }
 
-    fn end(&mut self) -> Option<Part> {
+    fn end(&mut self) -> Option<PassthroughPart> {
         self.response = None;
         let Whole { read, mut ticket } = self.whole.take()?;
         ticket.lease.ended();
@@ -190,38 +196,42 @@ impl Gathering {
             }
             fields
         };
-        Some(Part::Document(Document { read: Box::new(read) }))
+        Some(PassthroughPart::Document(UnreadDocument { read: Box::new(read) }))
     }
 }
 
 /// The events of a stream. Everything parsed from one read is yielded before the next read. Dropping it closes the
 /// connection.
-fn events(response: Response, reader: EventReader, callee: Callee, ticket: Ticket) -> Parts {
-    let decoder = Decoder::new(response.headers());
-    let stream = Stream { response: Some(response), decoder, compressed: Bytes::new(), reader, callee, ticket: Some(ticket) };
+fn events(response: Response, reader: EventReader, callee: Callee, ticket: Ticket) -> PassthroughParts {
+    let decoder = BodyDecoder::new(response.headers());
+    let stream = PassthroughBody { response: Some(response), decoder, compressed: Bytes::new(), reader, callee, ticket: Some(ticket) };
     unfold(stream, |mut stream| async move { stream.next().await.map(|part| (part, stream)) }).boxed()
 }
 
 /// Whether the body is not compressed.
-fn is_plain(decoder: &Result<Decoder, EncodingError>) -> bool {
+fn is_plain(decoder: &Result<BodyDecoder, EncodingError>) -> bool {
     decoder.as_ref().is_ok_and(|decoder| !decoder.may_expand())
 }
 
 /// Decompresses body bytes if necessary.
-fn decode<'a>(decoder: &mut Result<Decoder, EncodingError>, bytes: &'a [u8], callee: &Callee) -> Result<Cow<'a, [u8]>, Failure> {
+fn decode<'a>(
+    decoder: &mut Result<BodyDecoder, EncodingError>,
+    bytes: &'a [u8],
+    callee: &Callee,
+) -> Result<Cow<'a, [u8]>, ProviderFailure> {
     let decoded = match decoder {
-        Ok(Decoder::Identity) => return Ok(Cow::Borrowed(bytes)),
+        Ok(BodyDecoder::Identity) => return Ok(Cow::Borrowed(bytes)),
         Ok(decoder) => decoder.decode(bytes),
         Err(error) => Err(error.clone()),
     };
     decoded.map(Cow::Owned).map_err(|error| callee.plain("upstream_invalid_data", &error.to_string()))
 }
 
-struct Stream {
+struct PassthroughBody {
     /// `None` when nothing more is read.
     response: Option<Response>,
     /// Decompresses the body.
-    decoder: Result<Decoder, EncodingError>,
+    decoder: Result<BodyDecoder, EncodingError>,
     /// Received, but not decompressed yet.
     compressed: Bytes,
     reader: EventReader,
@@ -230,8 +240,8 @@ struct Stream {
     ticket: Option<Ticket>,
 }
 
-impl Stream {
-    async fn next(&mut self) -> Option<Result<Part, Failure>> {
+impl PassthroughBody {
+    async fn next(&mut self) -> Option<Result<PassthroughPart, ProviderFailure>> {
         loop {
             if let Some(part) = self.reader.next_part() {
                 return Some(part.map_err(|failure| self.failed(failure)));
@@ -283,7 +293,7 @@ impl Stream {
         }
     }
 
-    fn failed(&mut self, failure: Failure) -> Failure {
+    fn failed(&mut self, failure: ProviderFailure) -> ProviderFailure {
         self.response = None;
         if let Some(mut ticket) = self.ticket.take() {
             ticket.failed(&failure);

@@ -5,15 +5,15 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use engine::provider::failure::{Blame, Failure};
+use engine::provider::failure::{FailureScope, ProviderFailure};
 use engine::secret::Secret;
-use engine::upstreams::{Health, KeyState};
+use engine::upstreams::{KeyHealth, KeyState};
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::Owner;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::choice::{Candidate, choose};
+use super::choice::{WeightedCandidate, choose};
 use crate::config::{KeyConfig, Strategy, UpstreamConfig};
 
 /// How long a rate-limited key is unused at first, if the upstream does not say.
@@ -48,7 +48,7 @@ pub(super) struct Pool {
 
 #[derive(Debug)]
 struct State {
-    places: Vec<Place>,
+    places: Vec<KeySlot>,
     /// In order of arrival.
     waiting: VecDeque<Waiter>,
     /// The number of running responses per caller.
@@ -60,11 +60,11 @@ struct State {
 struct Waiter {
     model: Arc<str>,
     owner: Owner,
-    turn: oneshot::Sender<Result<Seat, Failure>>,
+    turn: oneshot::Sender<Result<PoolPermit, ProviderFailure>>,
 }
 
 #[derive(Debug, Default)]
-struct Place {
+struct KeySlot {
     running: usize,
     served: u64,
     /// The key itself was refused.
@@ -78,7 +78,7 @@ struct Place {
 struct Rest {
     aside: Option<Aside>,
     /// Consecutive failures.
-    strikes: u32,
+    failures: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -86,12 +86,12 @@ struct Aside {
     /// Calls that started before this report nothing new.
     since: Instant,
     until: Instant,
-    failure: Failure,
+    failure: ProviderFailure,
 }
 
 /// A slot for one response. When it is dropped, the next waiting request gets it.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct PoolPermit {
     pool: Arc<Pool>,
     index: usize,
     model: Arc<str>,
@@ -105,7 +105,7 @@ impl Pool {
     pub(super) fn new(config: &UpstreamConfig) -> Arc<Self> {
         let is_open = config.keys.is_empty();
         let keys = if is_open { vec![KeyConfig::new("none", Secret::new(""))] } else { config.keys.clone() };
-        let places = keys.iter().map(|_| Place::default()).collect();
+        let places = keys.iter().map(|_| KeySlot::default()).collect();
         Arc::new(Self {
             upstream: config.name.as_str().into(),
             keys,
@@ -124,7 +124,7 @@ impl Pool {
     ///
     /// # Errors
     /// No key is usable now, the queue is full, or the wait timed out.
-    pub(super) async fn seat(self: &Arc<Self>, model: &str, owner: Option<&Owner>) -> Result<Seat, Failure> {
+    pub(super) async fn seat(self: &Arc<Self>, model: &str, owner: Option<&Owner>) -> Result<PoolPermit, ProviderFailure> {
         let owner = owner.cloned().unwrap_or_else(Owner::local);
         let (sender, mut turn) = oneshot::channel();
         {
@@ -137,7 +137,7 @@ impl Pool {
                     Taken::Busy => {}
                 }
             }
-            if state.waiting.len() >= self.queue && !state.make_room(&owner) {
+            if state.waiting.len() >= self.queue && !state.evict_waiter(&owner) {
                 return Err(self.full());
             }
             state.waiting.push_back(Waiter { model: model.into(), owner, turn: sender });
@@ -186,8 +186,10 @@ impl Pool {
     }
 
     /// Makes keys usable again that were refused or out of credit.
-    pub(super) fn forgive(self: &Arc<Self>) {
-        let is_kept = |rest: &Rest| !rest.aside.as_ref().is_some_and(|aside| matches!(aside.failure.blame, Blame::Key | Blame::Money));
+    pub(super) fn reset_backoff(self: &Arc<Self>) {
+        let is_kept = |rest: &Rest| {
+            !rest.aside.as_ref().is_some_and(|aside| matches!(aside.failure.scope, FailureScope::Credential | FailureScope::Quota))
+        };
         for place in &mut self.state().places {
             if !is_kept(&place.whole) {
                 place.whole = Rest::default();
@@ -222,11 +224,11 @@ impl Pool {
     /// Takes a free slot, if any.
     fn take(self: &Arc<Self>, state: &mut State, model: &str, owner: &Owner) -> Taken {
         let now = Instant::now();
-        let candidates: Vec<Candidate> = (self.keys.iter().zip(&state.places).enumerate())
+        let candidates: Vec<WeightedCandidate> = (self.keys.iter().zip(&state.places).enumerate())
             .filter(|(_, (key, place))| place.is_usable(model, now) && place.has_room(key))
-            .map(|(index, (key, place))| Candidate { index, weight: key.weight, running: place.running, served: place.served })
+            .map(|(index, (key, place))| WeightedCandidate { index, weight: key.weight, running: place.running, served: place.served })
             .collect();
-        let chosen = choose(self.strategy, &candidates, fastrand::f64).or_else(|| self.lone(state, model));
+        let chosen = choose(self.strategy, &candidates, fastrand::f64).or_else(|| self.only_key(state, model));
         let Some(index) = chosen else { return Self::none(state, model, now) };
         let (weight, place) = (u64::from(self.keys[index].weight.max(1)), &mut state.places[index]);
         place.running += 1;
@@ -237,13 +239,15 @@ impl Pool {
         for (key, place) in self.keys.iter().zip(&mut state.places).filter(|(_, place)| !place.is_usable(model, now)) {
             place.served = place.served.max(share * u64::from(key.weight.max(1)));
         }
-        Taken::Seat(Seat { pool: Arc::clone(self), index, model: model.into(), owner: owner.clone(), taken: now })
+        Taken::Seat(PoolPermit { pool: Arc::clone(self), index, model: model.into(), owner: owner.clone(), taken: now })
     }
 
     /// The only key, even if it was refused or is out of credit: there is no alternative, and it may work again.
-    fn lone(&self, state: &State, model: &str) -> Option<usize> {
+    fn only_key(&self, state: &State, model: &str) -> Option<usize> {
         let ([key], [place]) = (&self.keys[..], &state.places[..]) else { return None };
-        let is_refused = place.rest(model, Instant::now()).is_some_and(|aside| matches!(aside.failure.blame, Blame::Key | Blame::Money));
+        let is_refused = place
+            .rest(model, Instant::now())
+            .is_some_and(|aside| matches!(aside.failure.scope, FailureScope::Credential | FailureScope::Quota));
         (place.has_room(key) && is_refused).then_some(0)
     }
 
@@ -257,21 +261,21 @@ impl Pool {
         let Some(aside) = first else { return Taken::Busy };
         let wait = aside.until - now;
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let is_for_caller = matches!(aside.failure.blame, Blame::Rate(_) | Blame::Upstream(_));
+        let is_for_caller = matches!(aside.failure.scope, FailureScope::RateLimited(_) | FailureScope::Upstream(_));
         let fault = Fault { retry_after: is_for_caller.then_some(seconds), ..aside.failure.fault.clone() };
-        let blame = match aside.failure.blame {
-            Blame::Rate(_) => Blame::Rate(Some(wait)),
-            Blame::Upstream(_) => Blame::Upstream(Some(wait)),
+        let scope = match aside.failure.scope {
+            FailureScope::RateLimited(_) => FailureScope::RateLimited(Some(wait)),
+            FailureScope::Upstream(_) => FailureScope::Upstream(Some(wait)),
             other => other,
         };
-        Taken::Failure(Failure { fault, blame })
+        Taken::Failure(ProviderFailure { fault, scope })
     }
 
-    fn full(&self) -> Failure {
+    fn full(&self) -> ProviderFailure {
         let message = format!("The upstream '{}' has as many answers to give as it may; try again soon.", self.upstream);
         let fault = Fault { retry_after: Some(1), ..Fault::new(FaultKind::RateLimit, "upstream_queue_full", message) };
         // Other keys of this upstream are busy too: they share one queue.
-        Failure::new(fault, Blame::Upstream(Some(Duration::from_secs(1))))
+        ProviderFailure::new(fault, FailureScope::Upstream(Some(Duration::from_secs(1))))
     }
 
     /// Assigns free slots to waiting requests, and fails those for which no key is left. A request for a model that
@@ -307,9 +311,9 @@ impl Pool {
 }
 
 enum Taken {
-    Seat(Seat),
+    Seat(PoolPermit),
     Busy,
-    Failure(Failure),
+    Failure(ProviderFailure),
 }
 
 impl State {
@@ -323,7 +327,7 @@ impl State {
     }
 
     /// Makes room in a full queue for a caller that has fewer calls waiting than another: the last call of the other goes.
-    fn make_room(&mut self, owner: &Owner) -> bool {
+    fn evict_waiter(&mut self, owner: &Owner) -> bool {
         let mut counts: HashMap<&Owner, usize> = HashMap::new();
         self.waiting.iter().for_each(|waiter| *counts.entry(&waiter.owner).or_default() += 1);
         let own = counts.get(owner).copied().unwrap_or(0);
@@ -337,7 +341,7 @@ impl State {
     }
 }
 
-impl Place {
+impl KeySlot {
     fn has_room(&self, key: &KeyConfig) -> bool {
         key.concurrency == 0 || self.running < key.concurrency
     }
@@ -353,20 +357,22 @@ impl Place {
     }
 
     /// The key's health. A pause of a single model counts.
-    fn health(&self, now: Instant) -> Health {
+    fn health(&self, now: Instant) -> KeyHealth {
         let rests = self.models.values().filter_map(|rest| rest.aside_at(now)).max_by_key(|aside| aside.until);
-        let Some(aside) = self.whole.aside_at(now).or(rests) else { return Health::Well };
+        let Some(aside) = self.whole.aside_at(now).or(rests) else { return KeyHealth::Well };
         let left = aside.until - now;
-        match aside.failure.blame {
-            Blame::Key => Health::Refused(left),
-            Blame::Money => Health::Empty(left),
-            Blame::Request | Blame::Match | Blame::Rate(_) | Blame::Upstream(_) => Health::Cooling(left),
+        match aside.failure.scope {
+            FailureScope::Credential => KeyHealth::Refused(left),
+            FailureScope::Quota => KeyHealth::Empty(left),
+            FailureScope::Request | FailureScope::Unsupported | FailureScope::RateLimited(_) | FailureScope::Upstream(_) => {
+                KeyHealth::Cooling(left)
+            }
         }
     }
 
     /// The pause that a failure with this scope extends.
-    fn rest_of(&mut self, blame: Blame, model: &Arc<str>, now: Instant) -> Option<&mut Rest> {
-        if blame == Blame::Key {
+    fn rest_of(&mut self, scope: FailureScope, model: &Arc<str>, now: Instant) -> Option<&mut Rest> {
+        if scope == FailureScope::Credential {
             return Some(&mut self.whole);
         }
         if self.models.len() >= MOST_MODELS && !self.models.contains_key(model) {
@@ -392,19 +398,19 @@ impl Rest {
     }
 
     /// How long a failure puts it out of use; `None` if it does not.
-    fn pause(&self, blame: Blame, longest: Duration) -> Option<Duration> {
-        let doubled = |first: Duration, longest: Duration| (first * 2_u32.saturating_pow(self.strikes.min(16))).min(longest);
-        let pause = match blame {
-            Blame::Key | Blame::Money => doubled(FIRST_ASIDE, longest),
-            Blame::Rate(wish) => wish.unwrap_or_else(|| doubled(FIRST_COOLING, LONGEST_COOLING)),
-            Blame::Upstream(Some(wish)) => wish,
-            Blame::Upstream(None) | Blame::Request | Blame::Match => return None,
+    fn pause(&self, scope: FailureScope, longest: Duration) -> Option<Duration> {
+        let doubled = |first: Duration, longest: Duration| (first * 2_u32.saturating_pow(self.failures.min(16))).min(longest);
+        let pause = match scope {
+            FailureScope::Credential | FailureScope::Quota => doubled(FIRST_ASIDE, longest),
+            FailureScope::RateLimited(wish) => wish.unwrap_or_else(|| doubled(FIRST_COOLING, LONGEST_COOLING)),
+            FailureScope::Upstream(Some(wish)) => wish,
+            FailureScope::Upstream(None) | FailureScope::Request | FailureScope::Unsupported => return None,
         };
         Some(pause.min(longest)).filter(|pause| !pause.is_zero())
     }
 }
 
-impl Seat {
+impl PoolPermit {
     /// The key; `None` if the upstream needs none.
     pub(super) fn key(&self) -> Option<&Secret> {
         (!self.pool.is_open).then(|| &self.pool.keys[self.index].secret)
@@ -424,36 +430,38 @@ impl Seat {
     }
 
     /// A call with this key has failed: puts the key out of use if it is the key's fault.
-    pub(super) fn failed(&self, failure: &Failure) {
+    pub(super) fn failed(&self, failure: &ProviderFailure) {
         let label = &self.pool.keys[self.index].label;
         let pause = {
             let mut state = self.pool.state();
             let now = Instant::now();
-            if Rest::default().pause(failure.blame, self.pool.rest).is_none() {
+            if Rest::default().pause(failure.scope, self.pool.rest).is_none() {
                 return;
             }
-            let Some(rest) = state.places[self.index].rest_of(failure.blame, &self.model, now) else { return };
-            let Some(pause) = rest.pause(failure.blame, self.pool.rest).filter(|_| rest.is_news(self.taken)) else { return };
-            rest.strikes += 1;
+            let Some(rest) = state.places[self.index].rest_of(failure.scope, &self.model, now) else { return };
+            let Some(pause) = rest.pause(failure.scope, self.pool.rest).filter(|_| rest.is_news(self.taken)) else { return };
+            rest.failures += 1;
             rest.aside = Some(Aside { since: now, until: now + pause, failure: failure.clone() });
             pause
         };
         self.pool.set_aside.notify_waiters();
         let upstream = &self.pool.upstream;
         let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        match failure.blame {
-            Blame::Key => tracing::error!(%upstream, key = %label, pause_ms, "the upstream rejected a key, which is now out of use"),
-            Blame::Money => {
+        match failure.scope {
+            FailureScope::Credential => {
+                tracing::error!(%upstream, key = %label, pause_ms, "the upstream rejected a key, which is now out of use");
+            }
+            FailureScope::Quota => {
                 tracing::error!(%upstream, key = %label, pause_ms, "a key has no credit or quota left and is now out of use");
             }
-            Blame::Rate(_) | Blame::Upstream(_) | Blame::Request | Blame::Match => {
+            FailureScope::RateLimited(_) | FailureScope::Upstream(_) | FailureScope::Request | FailureScope::Unsupported => {
                 tracing::info!(%upstream, key = %label, pause_ms, "a key is rate limited");
             }
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for PoolPermit {
     fn drop(&mut self) {
         let mut state = self.pool.state();
         state.places[self.index].running -= 1;

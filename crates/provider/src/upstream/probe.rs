@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::provider::call::Call;
-use engine::provider::event::Word;
+use engine::provider::call::UpstreamCall;
+use engine::provider::event::ModelEvent;
 use engine::provider::models::ModelListing;
 use engine::provider::request::ModelRequest;
 use protocol::id::ItemId;
@@ -16,8 +16,8 @@ use reqwest::header::{CONTENT_TYPE, LOCATION};
 use tokio::time::{Instant, timeout};
 
 use super::trouble::{Answered, Refusal, Trouble};
-use super::{Shared, Upstream};
-use crate::http::{self, Lease, Unreached};
+use super::{Upstream, UpstreamInner};
+use crate::http::{self, ConnectError, Lease};
 use crate::tools::Lifter;
 use crate::wire::fault::Callee;
 use crate::wire::outgoing::Outgoing;
@@ -38,7 +38,7 @@ impl Upstream {
     /// Why the models could not be listed.
     pub async fn probe(&self) -> Result<Vec<ModelListing>, Trouble> {
         let listed = timeout(LISTING_TIMEOUT, self.shared.list_models()).await;
-        listed.unwrap_or(Err(Trouble::Unreached(Unreached::Silent(LISTING_TIMEOUT))))
+        listed.unwrap_or(Err(Trouble::Connect(ConnectError::Silent(LISTING_TIMEOUT))))
     }
 
     /// Sends `model` a short request and reads the response to its end.
@@ -47,50 +47,50 @@ impl Upstream {
     /// Why there was no complete response.
     pub async fn probe_answer(&self, model: &str, patience: Duration) -> Result<Answered, Trouble> {
         let answered = timeout(patience, self.shared.answer(model)).await;
-        answered.unwrap_or(Err(Trouble::Unreached(Unreached::Silent(patience))))
+        answered.unwrap_or(Err(Trouble::Connect(ConnectError::Silent(patience))))
     }
 }
 
-impl Shared {
+impl UpstreamInner {
     async fn list_models(&self) -> Result<Vec<ModelListing>, Trouble> {
-        let Heard { mut response, mut lease, .. } = self.hear(&self.wire.list()).await?;
-        let is_page = says_page(&response);
+        let ProbeResponse { mut response, mut lease, .. } = self.send_probe(&self.wire.list()).await?;
+        let is_page = is_html(&response);
         let mut body = Vec::new();
         let read = http::read_body(&mut response, &mut body, MAX_LISTING_BYTES).await;
-        read.map_err(|_| Trouble::Unreached(Unreached::Closed))?;
+        read.map_err(|_| Trouble::Connect(ConnectError::Closed))?;
         lease.ended();
-        self.wire.read_list(&body, &self.name).ok_or(Trouble::Misunderstood { is_page: is_page || looks_like_page(&body) })
+        self.wire.read_list(&body, &self.name).ok_or(Trouble::Unparsed { is_page: is_page || looks_like_html(&body) })
     }
 
     async fn answer(&self, model: &str) -> Result<Answered, Trouble> {
-        let outgoing = self.wire.ask(&question(model)).map_err(Trouble::Unsaid)?;
+        let outgoing = self.wire.ask(&question(model)).map_err(Trouble::Unsupported)?;
         let begun = Instant::now();
         // Held until the response has been read.
-        let Heard { mut response, callee, lease: _lease } = self.hear(&outgoing).await?;
-        if says_page(&response) {
-            return Err(Trouble::Misunderstood { is_page: true });
+        let ProbeResponse { mut response, callee, lease: _lease } = self.send_probe(&outgoing).await?;
+        if is_html(&response) {
+            return Err(Trouble::Unparsed { is_page: true });
         }
         let mut reader = self.wire.reader(callee.clone(), Lifter::default());
         let (mut first_token, mut is_ended) = (None, false);
         loop {
-            while let Some(word) = reader.next_word() {
+            while let Some(word) = reader.next_event() {
                 match word.map_err(Trouble::Failed)? {
-                    Word::Finish(_) => {
+                    ModelEvent::Finish(_) => {
                         let total = begun.elapsed();
                         return Ok(Answered { first_token: first_token.unwrap_or(total), total });
                     }
-                    Word::KeepAlive | Word::Usage(_) => {}
-                    Word::Text { .. }
-                    | Word::Annotation(_)
-                    | Word::Reasoning(_)
-                    | Word::ReasoningSummary(_)
-                    | Word::ReasoningBreak
-                    | Word::ReasoningEnd { .. }
-                    | Word::Refusal(_)
-                    | Word::ToolCall(_)
-                    | Word::Item(_)
-                    | Word::ReasoningExtra(_)
-                    | Word::Extra(_) => {
+                    ModelEvent::KeepAlive | ModelEvent::Usage(_) => {}
+                    ModelEvent::Text { .. }
+                    | ModelEvent::Annotation(_)
+                    | ModelEvent::Reasoning(_)
+                    | ModelEvent::ReasoningSummary(_)
+                    | ModelEvent::ReasoningBreak
+                    | ModelEvent::ReasoningEnd { .. }
+                    | ModelEvent::Refusal(_)
+                    | ModelEvent::ToolCall(_)
+                    | ModelEvent::Item(_)
+                    | ModelEvent::ReasoningExtra(_)
+                    | ModelEvent::Extra(_) => {
                         first_token.get_or_insert(begun.elapsed());
                     }
                 }
@@ -110,14 +110,14 @@ impl Shared {
     }
 
     /// Sends a request with any key. An error status is an error.
-    async fn hear(&self, outgoing: &Outgoing) -> Result<Heard, Trouble> {
+    async fn send_probe(&self, outgoing: &Outgoing) -> Result<ProbeResponse, Trouble> {
         let key = self.pool.some_key();
         let callee = self.callee(key);
-        let (mut response, lease) = self.http.send(outgoing, self.shown(key), None).await.map_err(Trouble::Unreached)?;
+        let (mut response, lease) = self.http.send(outgoing, self.shown(key), None).await.map_err(Trouble::Connect)?;
         if response.status().is_success() {
-            return Ok(Heard { response, callee, lease });
+            return Ok(ProbeResponse { response, callee, lease });
         }
-        let (status, is_page) = (response.status().as_u16(), says_page(&response));
+        let (status, is_page) = (response.status().as_u16(), is_html(&response));
         let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let location = location.map(|text| text.split(['?', '#']).next().unwrap_or_default().to_owned());
         let failure = self.refusal(&mut response, &callee, |_, failure| failure).await;
@@ -126,17 +126,17 @@ impl Shared {
 }
 
 /// A response with a success status.
-struct Heard {
+struct ProbeResponse {
     response: Response,
     callee: Callee,
     lease: Lease,
 }
 
-fn says_page(response: &Response) -> bool {
+fn is_html(response: &Response) -> bool {
     response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
 }
 
-fn looks_like_page(body: &[u8]) -> bool {
+fn looks_like_html(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
 }
 
@@ -144,5 +144,5 @@ fn question(model: &str) -> ModelRequest {
     let create = Create { store: false, stream: true, max_output_tokens: Some(ANSWER_TOKENS), ..Create::new(model) };
     let content = vec![Part::input_text("Say hi.")];
     let message = Item::Message(Message { id: ItemId::new("msg_probe"), ..Message::new(Role::User, content) });
-    ModelRequest { create: Arc::new(create), model: None, context: [message].into(), call: Call::default() }
+    ModelRequest { create: Arc::new(create), model: None, context: [message].into(), call: UpstreamCall::default() }
 }

@@ -2,27 +2,27 @@
 
 use std::time::Duration;
 
-use engine::provider::failure::Failure;
+use engine::provider::failure::ProviderFailure;
 use protocol::fault::Fault;
 
-use crate::http::Unreached;
+use crate::http::ConnectError;
 
 /// Why a probe failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// No response.
-    Unreached(Unreached),
+    Connect(ConnectError),
     /// An error response.
     Refused(Box<Refusal>),
     /// A response in another format.
-    Misunderstood {
+    Unparsed {
         /// Whether it was an HTML page.
         is_page: bool,
     },
     /// The stream failed after its response headers.
-    Failed(Failure),
+    Failed(ProviderFailure),
     /// The wire does not support the request.
-    Unsaid(Fault),
+    Unsupported(Fault),
 }
 
 /// An error response.
@@ -31,7 +31,7 @@ pub struct Refusal {
     /// The status.
     pub status: u16,
     /// What it means.
-    pub failure: Failure,
+    pub failure: ProviderFailure,
     /// The target of a redirect, without its query.
     pub location: Option<String>,
     /// Whether the body was an HTML page.
@@ -51,10 +51,10 @@ impl Trouble {
     /// A machine-readable code.
     pub fn code(&self) -> &str {
         match self {
-            Self::Unreached(unreached) => unreached.code(),
+            Self::Connect(unreached) => unreached.code(),
             Self::Refused(refusal) => &refusal.failure.fault.code,
-            Self::Misunderstood { .. } => "not_understood",
-            Self::Failed(Failure { fault, .. }) | Self::Unsaid(fault) => &fault.code,
+            Self::Unparsed { .. } => "not_understood",
+            Self::Failed(ProviderFailure { fault, .. }) | Self::Unsupported(fault) => &fault.code,
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::mem;
 
 use codec::{ndjson, sse};
-use engine::provider::event::Word;
-use engine::provider::failure::Failure;
+use engine::provider::event::ModelEvent;
+use engine::provider::failure::ProviderFailure;
 
 use super::fault::{Callee, Reported};
 use super::json::{self, Broken};
-use super::reader::Reader;
-use super::said::Said;
+use super::parsed_output::ParsedOutput;
+use super::reader::StreamParser;
 use crate::tools::Lifter;
 
 /// The largest event or document: enough for an image in one delta.
@@ -23,25 +23,25 @@ pub(super) trait Grammar: Send {
     const HAS_LINES: bool = false;
 
     /// Interprets an event's data or a line: JSON, or the start of it.
-    fn event(&mut self, name: Option<&str>, data: &[u8], said: &mut Said);
+    fn event(&mut self, name: Option<&str>, data: &[u8], said: &mut ParsedOutput);
 
     /// Interprets an event or line at the end of the body that lacks its terminator. If its JSON is incomplete, the
     /// body was cut off, which the missing finish reason reports.
-    fn last_event(&mut self, name: Option<&str>, data: &[u8], said: &mut Said) {
+    fn last_event(&mut self, name: Option<&str>, data: &[u8], said: &mut ParsedOutput) {
         if json::value(data) != Err(Broken::Cut) {
             self.event(name, data, said);
         }
     }
 
     /// Interprets a body that was not a stream: from a relay that ignores `stream`, or an error.
-    fn document(&mut self, document: &[u8], said: &mut Said);
+    fn document(&mut self, document: &[u8], said: &mut ParsedOutput);
 }
 
-/// A [`Reader`] that finds events and has one grammar interpret them.
+/// A [`StreamParser`] that finds events and has one grammar interpret them.
 #[derive(Debug)]
-pub(super) struct Reading<G> {
+pub(super) struct BodyParser<G> {
     grammar: G,
-    said: Said,
+    said: ParsedOutput,
     body: Body,
     /// The first bytes, until an event or comment arrives: a body that is not a stream may contain an error message.
     head: Option<Vec<u8>>,
@@ -58,17 +58,17 @@ enum Body {
     Begin(Vec<u8>),
     /// Only white space so far.
     Unknown,
-    Events(sse::Decoder),
-    Lines(ndjson::Decoder),
+    Events(sse::SseDecoder),
+    Lines(ndjson::NdjsonDecoder),
     Document(Vec<u8>),
     /// The body is over.
     Over,
 }
 
-impl<G: Grammar> Reading<G> {
+impl<G: Grammar> BodyParser<G> {
     /// A reader of one response.
     pub(super) fn new(grammar: G, callee: Callee, lifter: Lifter) -> Self {
-        Self { grammar, said: Said::new(callee, lifter), body: Body::Begin(Vec::new()), head: Some(Vec::new()) }
+        Self { grammar, said: ParsedOutput::new(callee, lifter), body: Body::Begin(Vec::new()), head: Some(Vec::new()) }
     }
 
     /// Removes the byte order mark, which may arrive in pieces.
@@ -85,13 +85,13 @@ impl<G: Grammar> Reading<G> {
     fn recognise(&mut self, bytes: &[u8]) {
         let Some(start) = bytes.iter().position(|byte| !byte.is_ascii_whitespace()) else { return };
         self.body = match bytes[start] {
-            b'{' if G::HAS_LINES => Body::Lines(ndjson::Decoder::new(MAX_EVENT_BYTES)),
+            b'{' if G::HAS_LINES => Body::Lines(ndjson::NdjsonDecoder::new(MAX_EVENT_BYTES)),
             b'{' | b'[' => Body::Document(Vec::new()),
             // HTML: a proxy's login page, or a wrong address.
             b'<' => return self.said.invalid_data("sent an HTML page instead of a response"),
             // SSE fields and comments start with these. Anything else may be an invalid NDJSON line.
-            first if G::HAS_LINES && !b"deir:".contains(&first) => Body::Lines(ndjson::Decoder::new(MAX_EVENT_BYTES)),
-            _ => Body::Events(sse::Decoder::new(MAX_EVENT_BYTES).splitting_documents()),
+            first if G::HAS_LINES && !b"deir:".contains(&first) => Body::Lines(ndjson::NdjsonDecoder::new(MAX_EVENT_BYTES)),
+            _ => Body::Events(sse::SseDecoder::new(MAX_EVENT_BYTES).splitting_documents()),
         };
         // In an event stream, leading white space is empty lines.
         self.push(&bytes[start..]);
@@ -102,17 +102,17 @@ impl<G: Grammar> Reading<G> {
         match &mut self.body {
             Body::Events(decoder) => match decoder.next_event() {
                 None => return false,
-                Some(Ok(sse::Decoded::Comment)) => {
+                Some(Ok(sse::SseFrame::Comment)) => {
                     self.head = None;
-                    self.said.word(Word::KeepAlive);
+                    self.said.word(ModelEvent::KeepAlive);
                 }
-                Some(Ok(sse::Decoded::Event(event))) => self.event(event.name.as_deref(), &event.data, false),
+                Some(Ok(sse::SseFrame::Event(event))) => self.event(event.name.as_deref(), &event.data, false),
                 Some(Err(_)) => self.too_large(),
             },
             Body::Lines(decoder) => match decoder.next_event() {
                 None => return false,
-                Some(Ok(ndjson::Decoded::Heartbeat)) => self.said.word(Word::KeepAlive),
-                Some(Ok(ndjson::Decoded::Line(line))) => self.event(None, &line, false),
+                Some(Ok(ndjson::NdjsonFrame::Heartbeat)) => self.said.word(ModelEvent::KeepAlive),
+                Some(Ok(ndjson::NdjsonFrame::Line(line))) => self.event(None, &line, false),
                 Some(Err(_)) => self.too_large(),
             },
             Body::Begin(_) | Body::Unknown | Body::Document(_) | Body::Over => return false,
@@ -131,7 +131,7 @@ impl<G: Grammar> Reading<G> {
         match data {
             // `[DONE]` alone is no evidence that the response is complete.
             _ if json::is_end(data) => self.said.ended(),
-            _ if said_error(data).is_some() => self.error(said_error(data).unwrap_or_default()),
+            _ if error_text(data).is_some() => self.error(error_text(data).unwrap_or_default()),
             [b'{' | b'[', ..] if is_last => self.grammar.last_event(name, data, &mut self.said),
             [b'{' | b'[', ..] => self.grammar.event(name, data, &mut self.said),
             [_, ..] if name == Some("error") => self.error(data),
@@ -142,7 +142,7 @@ impl<G: Grammar> Reading<G> {
                 if !is_other(name) {
                     self.said.note(data);
                 }
-                self.said.word(Word::KeepAlive);
+                self.said.word(ModelEvent::KeepAlive);
             }
         }
     }
@@ -164,7 +164,7 @@ fn is_other(name: Option<&str>) -> bool {
 }
 
 /// The text after an error prefix: `[ERROR] out of memory`, `error: engine died`.
-fn said_error(data: &[u8]) -> Option<&[u8]> {
+fn error_text(data: &[u8]) -> Option<&[u8]> {
     let marks: [&[u8]; 2] = [b"[error]", b"error:"];
     let is_marked = |mark: &&[u8]| data.len() > mark.len() && data[..mark.len()].eq_ignore_ascii_case(mark);
     let mark = marks.iter().find(|mark| is_marked(mark))?;
@@ -178,7 +178,7 @@ fn is_field(head: &[u8]) -> bool {
     ["event:", "data:", "id:", "retry:"].iter().any(|field| head.trim_ascii_start().starts_with(field.as_bytes()))
 }
 
-impl<G: Grammar> Reader for Reading<G> {
+impl<G: Grammar> StreamParser for BodyParser<G> {
     fn push(&mut self, bytes: &[u8]) {
         if self.said.is_over() {
             return;
@@ -203,7 +203,7 @@ impl<G: Grammar> Reader for Reading<G> {
         }
     }
 
-    fn next_word(&mut self) -> Option<Result<Word, Failure>> {
+    fn next_event(&mut self) -> Option<Result<ModelEvent, ProviderFailure>> {
         loop {
             if let Some(word) = self.said.next() {
                 return Some(word);

@@ -12,7 +12,7 @@ use crate::tools::{HostedTools, is_understood};
 
 /// Where a field is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum FieldLocation {
     Message,
     Part,
     Call,
@@ -23,7 +23,7 @@ pub(super) enum Place {
 
 /// How fields of nested objects are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Inner {
+pub(super) enum InnerFields {
     /// The API has these objects too.
     Carried,
     /// They are left out.
@@ -37,9 +37,9 @@ pub(super) struct Carrier<'a> {
     /// The API's vendor, for messages.
     pub(super) vendor: &'a str,
     /// Whether it supports a field.
-    pub(super) field: fn(Place, &str) -> bool,
+    pub(super) field: fn(FieldLocation, &str) -> bool,
     /// How fields of nested objects that only chat completions have (`image_url`, `function`) are handled.
-    pub(super) inner: Inner,
+    pub(super) inner: InnerFields,
     /// Whether it supports a content part type.
     pub(super) part: fn(&str) -> bool,
     /// Whether it supports an item type.
@@ -172,11 +172,11 @@ impl Check<'_> {
     fn item(&mut self, item: &Item, path: &str) -> Result<(), Fault> {
         match item {
             Item::Message(message) => {
-                self.fields(&message.extra, Place::Message, path)?;
+                self.fields(&message.extra, FieldLocation::Message, path)?;
                 self.parts(&message.content, &format!("{path}.content"))
             }
-            Item::FunctionCall(call) => self.fields(&call.extra, Place::Call, path),
-            Item::CustomToolCall(call) => self.fields(&call.extra, Place::Call, path),
+            Item::FunctionCall(call) => self.fields(&call.extra, FieldLocation::Call, path),
+            Item::CustomToolCall(call) => self.fields(&call.extra, FieldLocation::Call, path),
             Item::FunctionCallOutput(output) => self.output(&output.output, &output.extra, path),
             Item::CustomToolCallOutput(output) => self.output(&output.output, &output.extra, path),
             Item::Reasoning(reasoning) => {
@@ -184,7 +184,7 @@ impl Check<'_> {
                 if has_thoughts && !(self.carrier.thoughts)(reasoning) {
                     self.ignored.push(path.to_owned());
                 }
-                self.fields(&reasoning.extra, Place::Reasoning, path)
+                self.fields(&reasoning.extra, FieldLocation::Reasoning, path)
             }
             Item::Compaction(_) => Ok(()),
             Item::Opaque(item) if is_understood(item) || (self.carrier.item)(&item.kind) => Ok(()),
@@ -200,7 +200,7 @@ impl Check<'_> {
     }
 
     fn output(&mut self, output: &FunctionOutput, extra: &Extra, path: &str) -> Result<(), Fault> {
-        self.fields(extra, Place::Output, path)?;
+        self.fields(extra, FieldLocation::Output, path)?;
         match output {
             FunctionOutput::Text(_) => Ok(()),
             FunctionOutput::Parts(parts) => self.parts(parts, &format!("{path}.output")),
@@ -221,7 +221,7 @@ impl Check<'_> {
                 }
                 part => {
                     if let Some(extra) = part.extra() {
-                        self.fields(extra, Place::Part, &path)?;
+                        self.fields(extra, FieldLocation::Part, &path)?;
                     }
                 }
             }
@@ -231,10 +231,10 @@ impl Check<'_> {
 
     fn tool(&mut self, tool: &Tool, path: &str) -> Result<(), Fault> {
         match tool {
-            Tool::Function(tool) => self.fields(&tool.extra, Place::Tool, path),
-            Tool::Custom(tool) => self.fields(&tool.extra, Place::Tool, path),
+            Tool::Function(tool) => self.fields(&tool.extra, FieldLocation::Tool, path),
+            Tool::Custom(tool) => self.fields(&tool.extra, FieldLocation::Tool, path),
             Tool::Namespace(namespace) => {
-                self.fields(&namespace.extra, Place::Tool, path)?;
+                self.fields(&namespace.extra, FieldLocation::Tool, path)?;
                 let inner = namespace.tools.iter().enumerate();
                 inner.into_iter().try_for_each(|(index, tool)| self.tool(tool, &format!("{path}.tools[{index}]")))
             }
@@ -262,18 +262,18 @@ impl Check<'_> {
         }
     }
 
-    fn fields(&mut self, extra: &Extra, place: Place, path: &str) -> Result<(), Fault> {
-        for (name, value) in extra.iter().filter(|(_, value)| says_something(value)) {
+    fn fields(&mut self, extra: &Extra, place: FieldLocation, path: &str) -> Result<(), Fault> {
+        for (name, value) in extra.iter().filter(|(_, value)| has_content(value)) {
             let is_carried = (self.carrier.field)(place, name);
             let path = format!("{path}.{name}");
             match value {
                 Value::Object(inner) if INNER.contains(&name.as_str()) => {
-                    for (name, _) in inner.iter().filter(|(_, value)| says_something(value)) {
+                    for (name, _) in inner.iter().filter(|(_, value)| has_content(value)) {
                         let path = format!("{path}.{name}");
                         match self.carrier.inner {
-                            Inner::Carried if is_carried => {}
-                            Inner::Carried | Inner::Checked => self.field(name, place, &path)?,
-                            Inner::Omitted => self.ignored.push(path),
+                            InnerFields::Carried if is_carried => {}
+                            InnerFields::Carried | InnerFields::Checked => self.field(name, place, &path)?,
+                            InnerFields::Omitted => self.ignored.push(path),
                         }
                     }
                 }
@@ -285,8 +285,8 @@ impl Check<'_> {
     }
 
     /// Handles an unsupported field.
-    fn field(&mut self, name: &str, place: Place, path: &str) -> Result<(), Fault> {
-        let was_handed_out = place == Place::Message && MADE.contains(&name);
+    fn field(&mut self, name: &str, place: FieldLocation, path: &str) -> Result<(), Fault> {
+        let was_handed_out = place == FieldLocation::Message && MADE.contains(&name);
         if !is_hint(name) && !was_handed_out {
             let message = format!("{}, which serves this model, does not support '{path}'.", self.carrier.vendor);
             return Err(Fault::invalid("unsupported_parameter", path, message));
@@ -299,7 +299,7 @@ impl Check<'_> {
 }
 
 /// Whether a field has an effect: some clients send every field they know.
-fn says_something(value: &Value) -> bool {
+fn has_content(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
         Value::String(text) => !text.is_empty(),
@@ -310,7 +310,11 @@ fn says_something(value: &Value) -> bool {
 }
 
 /// The fields of `extra` that an upstream supports.
-pub(super) fn carried(extra: &Extra, place: Place, field: fn(Place, &str) -> bool) -> impl Iterator<Item = (&String, &Value)> {
+pub(super) fn carried(
+    extra: &Extra,
+    place: FieldLocation,
+    field: fn(FieldLocation, &str) -> bool,
+) -> impl Iterator<Item = (&String, &Value)> {
     extra.iter().filter(move |(name, _)| field(place, name))
 }
 
@@ -327,10 +331,10 @@ mod tests {
 
     const CARRIER: Carrier<'_> = Carrier {
         vendor: "North",
-        field: |place, name| place == Place::Part && name == "known",
+        field: |place, name| place == FieldLocation::Part && name == "known",
         part: |kind| kind == "input_audio",
         item: |kind| kind == "known_item",
-        inner: Inner::Checked,
+        inner: InnerFields::Checked,
         thoughts: |_| true,
         hosted: Some(HostedTools::Omit),
     };

@@ -6,7 +6,7 @@ use crate::config::{Preset, UpstreamConfig};
 
 /// The family of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
+pub(super) enum ServerFamily {
     /// OpenAI: supports everything; its reasoning models reject the old names.
     OpenAi,
     /// OpenAI models on Azure: the same API, but they cannot decrypt each other's encrypted reasoning.
@@ -15,7 +15,7 @@ pub(super) enum Family {
     Compatible,
 }
 
-impl Family {
+impl ServerFamily {
     /// The family of an upstream.
     pub(super) fn of(config: &UpstreamConfig) -> Self {
         match config.preset {
@@ -49,11 +49,11 @@ mod tests {
 
     #[test]
     fn the_preset_or_the_address_determines_the_family() {
-        let family = |preset, base_url: &str| Family::of(&UpstreamConfig::new("north", preset, base_url));
-        assert_eq!(family(Preset::OpenAi, "https://relay.example/v1"), Family::OpenAi);
-        assert_eq!(family(Preset::Azure, "https://north.openai.azure.com/openai/v1"), Family::Azure);
-        assert_eq!(family(Preset::Compatible, "https://eu.api.openai.com/v1"), Family::OpenAi);
-        assert_eq!(family(Preset::Compatible, "https://api.openai.com.example.org/v1"), Family::Compatible);
-        assert_eq!(family(Preset::Vllm, "http://127.0.0.1:8000/v1"), Family::Compatible);
+        let family = |preset, base_url: &str| ServerFamily::of(&UpstreamConfig::new("north", preset, base_url));
+        assert_eq!(family(Preset::OpenAi, "https://relay.example/v1"), ServerFamily::OpenAi);
+        assert_eq!(family(Preset::Azure, "https://north.openai.azure.com/openai/v1"), ServerFamily::Azure);
+        assert_eq!(family(Preset::Compatible, "https://eu.api.openai.com/v1"), ServerFamily::OpenAi);
+        assert_eq!(family(Preset::Compatible, "https://api.openai.com.example.org/v1"), ServerFamily::Compatible);
+        assert_eq!(family(Preset::Vllm, "http://127.0.0.1:8000/v1"), ServerFamily::Compatible);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::provider::failure::{Blame, CONTEXT_LENGTH, Failure, UPSTREAM_CUT};
+use engine::provider::failure::{CONTEXT_LENGTH, FailureScope, ProviderFailure, UPSTREAM_CUT};
 use engine::secret::Secret;
 use protocol::fault::{Fault, FaultKind};
 use reqwest::header::HeaderMap;
@@ -40,35 +40,37 @@ pub(crate) fn unknown_parameter(model: &str, name: &str) -> Fault {
 
 impl Callee {
     /// An error inside a stream with status 200.
-    pub(crate) fn in_band(&self, reported: Reported) -> Failure {
+    pub(crate) fn in_band(&self, reported: Reported) -> ProviderFailure {
         let status = reported.status.unwrap_or_else(|| reported.guessed_status());
         self.refusal(status, reported, None, &HeaderMap::new())
     }
 
     /// The same, with the text `what` if the error has none.
-    pub(crate) fn in_band_or(&self, reported: Reported, what: &str) -> Failure {
+    pub(crate) fn in_band_or(&self, reported: Reported, what: &str) -> ProviderFailure {
         if reported == Reported::default() { self.plain(ERROR, what) } else { self.in_band(reported) }
     }
 
     /// An error response, with its retry delay and headers.
-    pub(crate) fn refusal(&self, status: u16, reported: Reported, retry_after: Option<u64>, headers: &HeaderMap) -> Failure {
+    pub(crate) fn refusal(&self, status: u16, reported: Reported, retry_after: Option<u64>, headers: &HeaderMap) -> ProviderFailure {
         let wait = retry_after.map(Duration::from_secs);
-        let blame = match status {
+        let scope = match status {
             // Another upstream may accept larger requests; other requests to this one are unaffected.
-            _ if reported.is_about_size() || (matches!(status, 400 | 413 | 422) && reported.is_about_context()) => Blame::Match,
-            _ if reported.is_about_money() => Blame::Money,
-            401 => Blame::Key,
-            403 if reported.is_about_account() => Blame::Key,
+            _ if reported.is_about_size() || (matches!(status, 400 | 413 | 422) && reported.is_about_context()) => {
+                FailureScope::Unsupported
+            }
+            _ if reported.is_about_money() => FailureScope::Quota,
+            401 => FailureScope::Credential,
+            403 if reported.is_about_account() => FailureScope::Credential,
             // Often this model, country or input is not allowed: a caller must not be able to disable a key for all
             // others. A redirect needs a change of the settings.
-            300..=399 | 403 | 404 => Blame::Match,
-            402 => Blame::Money,
-            429 => Blame::Rate(wait),
-            408 | 409 | 500.. if headers.get("x-should-retry").is_some_and(|word| word == "false") => Blame::Match,
-            408 | 409 | 500.. => Blame::Upstream(wait),
-            _ => Blame::Request,
+            300..=399 | 403 | 404 => FailureScope::Unsupported,
+            402 => FailureScope::Quota,
+            429 => FailureScope::RateLimited(wait),
+            408 | 409 | 500.. if headers.get("x-should-retry").is_some_and(|word| word == "false") => FailureScope::Unsupported,
+            408 | 409 | 500.. => FailureScope::Upstream(wait),
+            _ => FailureScope::Request,
         };
-        Failure::new(self.fault(status, reported, retry_after), blame)
+        ProviderFailure::new(self.fault(status, reported, retry_after), scope)
     }
 
     fn fault(&self, status: u16, reported: Reported, retry_after: Option<u64>) -> Fault {
@@ -128,12 +130,12 @@ impl Callee {
     }
 
     /// A failure of the upstream with a fixed text: `what` follows its name.
-    pub(crate) fn plain(&self, code: &str, what: &str) -> Failure {
-        Failure::upstream(self.told(code, what, &Reported::default()))
+    pub(crate) fn plain(&self, code: &str, what: &str) -> ProviderFailure {
+        ProviderFailure::upstream(self.told(code, what, &Reported::default()))
     }
 
     /// The body was cut off.
-    pub(crate) fn cut(&self) -> Failure {
+    pub(crate) fn cut(&self) -> ProviderFailure {
         self.plain(UPSTREAM_CUT, "closed the connection in the middle of the answer")
     }
 
@@ -283,23 +285,26 @@ mod tests {
 
     #[test]
     fn every_status_has_its_scope() {
-        let blame = |status, body: &str| upstream().refusal(status, Reported::from_body(body.as_bytes()), Some(7), &HeaderMap::new()).blame;
+        let scope = |status, body: &str| upstream().refusal(status, Reported::from_body(body.as_bytes()), Some(7), &HeaderMap::new()).scope;
         let wait = Some(Duration::from_secs(7));
-        assert_eq!(blame(400, ""), Blame::Request);
-        assert_eq!(blame(401, ""), Blame::Key);
-        assert_eq!(blame(402, ""), Blame::Money);
-        assert_eq!(blame(403, ""), Blame::Match);
-        assert_eq!(blame(403, r#"{"error":{"code":"account_deactivated"}}"#), Blame::Key);
-        assert_eq!(blame(403, r#"{"error":{"message":"no model named account_deactivated"}}"#), Blame::Match);
+        assert_eq!(scope(400, ""), FailureScope::Request);
+        assert_eq!(scope(401, ""), FailureScope::Credential);
+        assert_eq!(scope(402, ""), FailureScope::Quota);
+        assert_eq!(scope(403, ""), FailureScope::Unsupported);
+        assert_eq!(scope(403, r#"{"error":{"code":"account_deactivated"}}"#), FailureScope::Credential);
+        assert_eq!(scope(403, r#"{"error":{"message":"no model named account_deactivated"}}"#), FailureScope::Unsupported);
         let too_large = r#"{"error":{"message":"Request too large for m: Limit 30000, Requested 61337.","code":"rate_limit_exceeded"}}"#;
-        assert_eq!(blame(429, too_large), Blame::Match);
-        assert_eq!(blame(402, r#"{"error":{"message":"This request requires more credits, or fewer max_tokens."}}"#), Blame::Match);
-        assert_eq!(blame(400, r#"{"error":{"code":"context_length_exceeded"}}"#), Blame::Match);
-        assert_eq!(blame(404, ""), Blame::Match);
-        assert_eq!(blame(429, ""), Blame::Rate(wait));
-        assert_eq!(blame(429, r#"{"error":{"code":"insufficient_quota"}}"#), Blame::Money);
-        assert_eq!(blame(503, ""), Blame::Upstream(wait));
+        assert_eq!(scope(429, too_large), FailureScope::Unsupported);
+        assert_eq!(
+            scope(402, r#"{"error":{"message":"This request requires more credits, or fewer max_tokens."}}"#),
+            FailureScope::Unsupported
+        );
+        assert_eq!(scope(400, r#"{"error":{"code":"context_length_exceeded"}}"#), FailureScope::Unsupported);
+        assert_eq!(scope(404, ""), FailureScope::Unsupported);
+        assert_eq!(scope(429, ""), FailureScope::RateLimited(wait));
+        assert_eq!(scope(429, r#"{"error":{"code":"insufficient_quota"}}"#), FailureScope::Quota);
+        assert_eq!(scope(503, ""), FailureScope::Upstream(wait));
         let headers = HeaderMap::from_iter([("x-should-retry".parse().unwrap(), "false".parse().unwrap())]);
-        assert_eq!(upstream().refusal(500, Reported::default(), None, &headers).blame, Blame::Match);
+        assert_eq!(upstream().refusal(500, Reported::default(), None, &headers).scope, FailureScope::Unsupported);
     }
 }

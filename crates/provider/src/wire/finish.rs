@@ -175,7 +175,7 @@ const REASONS: &[(Meaning, &[&str])] = &[
 
 /// What a finish reason means for a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum FinishVerdict {
     /// It is over for this reason.
     Finish(Finish),
     /// It has failed.
@@ -185,19 +185,19 @@ pub(super) enum Verdict {
 }
 
 /// Interprets any upstream's finish reason.
-pub(super) fn read(reason: &str) -> Verdict {
+pub(super) fn read(reason: &str) -> FinishVerdict {
     let word: String = reason.chars().filter(char::is_ascii_alphanumeric).map(|character| character.to_ascii_lowercase()).collect();
     let is_word = word.is_empty() == reason.trim().is_empty();
     // Google's libraries prefix the name of the enum.
     let word = word.strip_prefix("finishreason").unwrap_or(&word);
     let found = REASONS.iter().find(|(_, words)| is_word && words.contains(&word));
     match found.map(|(meaning, _)| *meaning) {
-        Some(Meaning::Stop) => Verdict::Finish(Finish::Stop),
-        Some(Meaning::Length) => Verdict::Finish(Finish::Length),
-        Some(Meaning::ContentFilter) => Verdict::Finish(Finish::ContentFilter),
-        Some(Meaning::Failed) => Verdict::Failed,
-        Some(Meaning::Absent) => Verdict::Absent,
-        None => Verdict::Finish(Finish::Unknown(reason.to_owned())),
+        Some(Meaning::Stop) => FinishVerdict::Finish(Finish::Stop),
+        Some(Meaning::Length) => FinishVerdict::Finish(Finish::Length),
+        Some(Meaning::ContentFilter) => FinishVerdict::Finish(Finish::ContentFilter),
+        Some(Meaning::Failed) => FinishVerdict::Failed,
+        Some(Meaning::Absent) => FinishVerdict::Absent,
+        None => FinishVerdict::Finish(Finish::Unknown(reason.to_owned())),
     }
 }
 
@@ -208,35 +208,35 @@ mod tests {
     /// The reasons as vendors document them, in their own spelling.
     #[test]
     fn every_documented_reason_is_known() {
-        let check = |reasons: &[&str], expected: &Verdict| {
+        let check = |reasons: &[&str], expected: &FinishVerdict| {
             for reason in reasons {
                 assert_eq!(read(reason), *expected, "{reason}");
             }
         };
         let stop = ["stop", "STOP", "tool_calls", "function_call", "end_turn", "stop_sequence", "tool_use", "COMPLETE", "eos", "eos_token"];
-        check(&stop, &Verdict::Finish(Finish::Stop));
-        check(&["TOOL_CALL", "STOP_SEQUENCE", "eosFound", "endoftext", "normal"], &Verdict::Finish(Finish::Stop));
+        check(&stop, &FinishVerdict::Finish(Finish::Stop));
+        check(&["TOOL_CALL", "STOP_SEQUENCE", "eosFound", "endoftext", "normal"], &FinishVerdict::Finish(Finish::Stop));
         let length = ["length", "max_tokens", "MAX_TOKENS", "model_context_window_exceeded", "model_length", "token_limit"];
-        check(&length, &Verdict::Finish(Finish::Length));
-        check(&["maxPredictedTokensReached", "max-output-tokens"], &Verdict::Finish(Finish::Length));
+        check(&length, &FinishVerdict::Finish(Finish::Length));
+        check(&["maxPredictedTokensReached", "max-output-tokens"], &FinishVerdict::Finish(Finish::Length));
         let filtered = ["content_filter", "sensitive", "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "SPII", "IMAGE_SAFETY", "refusal"];
-        check(&filtered, &Verdict::Finish(Finish::ContentFilter));
-        check(&["guardrail_intervened", "content_filtered", "ERROR_TOXIC"], &Verdict::Finish(Finish::ContentFilter));
+        check(&filtered, &FinishVerdict::Finish(Finish::ContentFilter));
+        check(&["guardrail_intervened", "content_filtered", "ERROR_TOXIC"], &FinishVerdict::Finish(Finish::ContentFilter));
         let failed = ["error", "abort", "insufficient_system_resource", "network_error", "cancelled", "TIMEOUT", "MALFORMED_FUNCTION_CALL"];
-        check(&failed, &Verdict::Failed);
-        check(&["eos_token_id", "stop_str", "end_of_sequence", "success", "FINISH_REASON_STOP"], &Verdict::Finish(Finish::Stop));
+        check(&failed, &FinishVerdict::Failed);
+        check(&["eos_token_id", "stop_str", "end_of_sequence", "success", "FINISH_REASON_STOP"], &FinishVerdict::Finish(Finish::Stop));
         let length =
             ["FINISH_REASON_MAX_TOKENS", "ERROR_LIMIT", "length_exceeded", "max_tokens_reached", "ran_out_of_tokens", "context_window"];
-        check(&length, &Verdict::Finish(Finish::Length));
-        check(&["risk", "risk_control", "security", "FINISH_REASON_SAFETY"], &Verdict::Finish(Finish::ContentFilter));
-        check(&["model_error", "engine_error", "engine_overloaded", "exception"], &Verdict::Failed);
-        check(&["", "null", "not_finished", "FINISH_REASON_UNSPECIFIED"], &Verdict::Absent);
+        check(&length, &FinishVerdict::Finish(Finish::Length));
+        check(&["risk", "risk_control", "security", "FINISH_REASON_SAFETY"], &FinishVerdict::Finish(Finish::ContentFilter));
+        check(&["model_error", "engine_error", "engine_overloaded", "exception"], &FinishVerdict::Failed);
+        check(&["", "null", "not_finished", "FINISH_REASON_UNSPECIFIED"], &FinishVerdict::Absent);
     }
 
     #[test]
     fn an_unknown_reason_is_no_evidence() {
         for reason in ["OTHER", "FINISH_REASON_OTHER", "pause_turn", "vibes", "已停止", "!"] {
-            assert_eq!(read(reason), Verdict::Finish(Finish::Unknown(reason.to_owned())));
+            assert_eq!(read(reason), FinishVerdict::Finish(Finish::Unknown(reason.to_owned())));
         }
     }
 

@@ -16,13 +16,13 @@ mod lenient;
 mod list;
 mod ollama;
 pub(crate) mod outgoing;
+mod parsed_output;
 pub(crate) mod passthrough;
 pub(crate) mod reader;
 mod repeat;
 mod reported;
 mod responses;
 mod retry_after;
-mod said;
 #[cfg(test)]
 mod sample;
 pub(crate) mod secrets;
@@ -31,7 +31,7 @@ mod text;
 
 use std::fmt;
 
-use engine::provider::failure::Failure;
+use engine::provider::failure::ProviderFailure;
 use engine::provider::models::ModelListing;
 use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::request::ModelRequest;
@@ -43,9 +43,9 @@ use reqwest::header::{AUTHORIZATION, HeaderName};
 use self::fault::{Callee, Reported};
 use self::outgoing::{Outgoing, Refused};
 use self::passthrough::{Passage, Unserved};
-use self::reader::Reader;
+use self::reader::StreamParser;
 use crate::config::{UpstreamConfig, WireKind};
-use crate::tools::{Lifter, Offer, UnknownTools};
+use crate::tools::{Lifter, OfferedTools, UnknownTools};
 
 /// One vendor's API.
 pub(crate) trait Wire: fmt::Debug + Send + Sync {
@@ -56,16 +56,16 @@ pub(crate) trait Wire: fmt::Debug + Send + Sync {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault>;
 
     /// A reader of one response body. Faults name `callee` and never contain its key.
-    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn Reader>;
+    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn StreamParser>;
 
     /// Classifies an error response.
-    fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> Failure {
+    fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> ProviderFailure {
         callee.refusal(refused.status, Reported::from_body(refused.body), retry_after::read(refused.headers), refused.headers)
     }
 
     /// Translates calls from this wire back to calls of the caller's tools.
     fn lifter(&self, request: &ModelRequest, unknown: UnknownTools) -> Lifter {
-        Lifter::new(&Offer::of(request), unknown)
+        Lifter::new(&OfferedTools::of(request), unknown)
     }
 
     /// The header for the API key, and the text before the key in it.
@@ -102,10 +102,10 @@ pub(crate) trait Wire: fmt::Debug + Send + Sync {
 /// The wire for `config`.
 pub(crate) fn of(config: &UpstreamConfig) -> Box<dyn Wire> {
     match config.wire {
-        WireKind::Chat => Box::new(chat::Chat::new(config)),
-        WireKind::Responses => Box::new(responses::Responses::new(config)),
-        WireKind::Ollama => Box::new(ollama::Ollama::new(config)),
-        WireKind::Anthropic => Box::new(anthropic::Anthropic::new(config)),
-        WireKind::Gemini => Box::new(gemini::Gemini::new(config)),
+        WireKind::Chat => Box::new(chat::ChatWire::new(config)),
+        WireKind::Responses => Box::new(responses::ResponsesWire::new(config)),
+        WireKind::Ollama => Box::new(ollama::OllamaWire::new(config)),
+        WireKind::Anthropic => Box::new(anthropic::AnthropicWire::new(config)),
+        WireKind::Gemini => Box::new(gemini::GeminiWire::new(config)),
     }
 }

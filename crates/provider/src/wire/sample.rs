@@ -4,40 +4,40 @@
 
 use std::fmt::Write;
 
-use engine::provider::event::{Finish, OpaqueStep, ToolCallDelta, Word};
-use engine::provider::failure::{Blame, Failure};
+use engine::provider::event::{Finish, ModelEvent, OpaqueStep, ToolCallDelta};
+use engine::provider::failure::{FailureScope, ProviderFailure};
 use proptest::prelude::*;
 use protocol::request::{Create, Tool};
 use serde_json::{Map, Value, json};
 
 use super::fault::Callee;
-use super::reader::Reader;
-use crate::tools::{Lifter, Offer, UnknownTools};
+use super::reader::StreamParser;
+use crate::tools::{Lifter, OfferedTools, UnknownTools};
 
 /// The result of parsing a body.
-pub(crate) type Read = Vec<Result<Word, Failure>>;
+pub(crate) type ParsedEvents = Vec<Result<ModelEvent, ProviderFailure>>;
 
-pub(crate) const STOP: Result<Word, Failure> = Ok(Word::Finish(Finish::Stop));
+pub(crate) const STOP: Result<ModelEvent, ProviderFailure> = Ok(ModelEvent::Finish(Finish::Stop));
 
 pub(crate) fn north() -> Callee {
     Callee { name: "north".into(), ..Callee::default() }
 }
 
 /// Pushes `pieces` and the end of the body, and takes all events.
-pub(crate) fn read(mut reader: impl Reader, pieces: &[&[u8]]) -> Read {
+pub(crate) fn read(mut reader: impl StreamParser, pieces: &[&[u8]]) -> ParsedEvents {
     let mut words = Vec::new();
     for piece in pieces {
         reader.push(piece);
-        words.extend(std::iter::from_fn(|| reader.next_word()));
+        words.extend(std::iter::from_fn(|| reader.next_event()));
     }
     reader.finish();
-    words.extend(std::iter::from_fn(|| reader.next_word()));
+    words.extend(std::iter::from_fn(|| reader.next_event()));
     words
 }
 
 /// The events without keep-alives.
-pub(crate) fn spoken(words: Read) -> Read {
-    words.into_iter().filter(|word| *word != Ok(Word::KeepAlive)).collect()
+pub(crate) fn spoken(words: ParsedEvents) -> ParsedEvents {
+    words.into_iter().filter(|word| *word != Ok(ModelEvent::KeepAlive)).collect()
 }
 
 /// Splits `body` into pieces of `sizes`, repeatedly.
@@ -54,40 +54,44 @@ pub(crate) fn split<'a>(body: &'a str, sizes: &[usize]) -> Vec<&'a [u8]> {
 
 /// Checks that `words` are those `before` an error with this status, code and scope, and returns the error.
 #[track_caller]
-pub(crate) fn check_failure(mut words: Read, before: &[Result<Word, Failure>], expected: (u16, &str, Blame)) -> Failure {
+pub(crate) fn check_failure(
+    mut words: ParsedEvents,
+    before: &[Result<ModelEvent, ProviderFailure>],
+    expected: (u16, &str, FailureScope),
+) -> ProviderFailure {
     let failure = words.pop().unwrap().unwrap_err();
     assert_eq!(words, before);
-    assert_eq!((failure.fault.status, failure.fault.code.as_str(), failure.blame), expected);
+    assert_eq!((failure.fault.status, failure.fault.code.as_str(), failure.scope), expected);
     failure
 }
 
-pub(crate) fn text(text: &str) -> Result<Word, Failure> {
-    Ok(Word::Text { text: text.into(), logprobs: Vec::new() })
+pub(crate) fn text(text: &str) -> Result<ModelEvent, ProviderFailure> {
+    Ok(ModelEvent::Text { text: text.into(), logprobs: Vec::new() })
 }
 
-pub(crate) fn thought(text: &str) -> Result<Word, Failure> {
-    Ok(Word::Reasoning(text.into()))
+pub(crate) fn thought(text: &str) -> Result<ModelEvent, ProviderFailure> {
+    Ok(ModelEvent::Reasoning(text.into()))
 }
 
-pub(crate) fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Result<Word, Failure> {
+pub(crate) fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Result<ModelEvent, ProviderFailure> {
     let (id, name) = (id.map(str::to_owned), name.map(str::to_owned));
-    Ok(Word::ToolCall(ToolCallDelta { index, id, name, arguments: arguments.into(), ..ToolCallDelta::default() }))
+    Ok(ModelEvent::ToolCall(ToolCallDelta { index, id, name, arguments: arguments.into(), ..ToolCallDelta::default() }))
 }
 
 /// A call with an unknown field.
-pub(crate) fn call_with(extra: Value, call: Result<Word, Failure>) -> Result<Word, Failure> {
-    let (Ok(Word::ToolCall(delta)), Value::Object(extra)) = (call, extra) else { unreachable!("it is a call and an object") };
-    Ok(Word::ToolCall(ToolCallDelta { extra, ..delta }))
+pub(crate) fn call_with(extra: Value, call: Result<ModelEvent, ProviderFailure>) -> Result<ModelEvent, ProviderFailure> {
+    let (Ok(ModelEvent::ToolCall(delta)), Value::Object(extra)) = (call, extra) else { unreachable!("it is a call and an object") };
+    Ok(ModelEvent::ToolCall(ToolCallDelta { extra, ..delta }))
 }
 
 /// A complete item.
-pub(crate) fn item(key: u64, item: Value) -> Result<Word, Failure> {
+pub(crate) fn item(key: u64, item: Value) -> Result<ModelEvent, ProviderFailure> {
     let Value::Object(item) = item else { unreachable!("it is an object") };
-    Ok(Word::Item(OpaqueStep::Done { key, item }))
+    Ok(ModelEvent::Item(OpaqueStep::Done { key, item }))
 }
 
 /// The first generated image.
-pub(crate) fn image(format: &str, data: &str) -> Result<Word, Failure> {
+pub(crate) fn image(format: &str, data: &str) -> Result<ModelEvent, ProviderFailure> {
     item(u64::MAX, json!({ "type": "image_generation_call", "status": "completed", "output_format": format, "result": data }))
 }
 
@@ -95,12 +99,16 @@ pub(crate) fn image(format: &str, data: &str) -> Result<Word, Failure> {
 pub(crate) fn lifter(names: &[&str]) -> Lifter {
     let tools = names.iter().map(|name| Tool::Function(crate::sample::tool(name))).collect();
     let create = Create { tools, ..crate::sample::create() };
-    Lifter::new(&Offer::new(&create, &[]), UnknownTools::Pass)
+    Lifter::new(&OfferedTools::new(&create, &[]), UnknownTools::Pass)
 }
 
 /// Checks the events of a body without keep-alives, as a whole and byte by byte.
 #[track_caller]
-pub(crate) fn check_words(read: impl Fn(&[&[u8]]) -> Read, body: impl AsRef<[u8]>, expected: &[Result<Word, Failure>]) {
+pub(crate) fn check_words(
+    read: impl Fn(&[&[u8]]) -> ParsedEvents,
+    body: impl AsRef<[u8]>,
+    expected: &[Result<ModelEvent, ProviderFailure>],
+) {
     let body = body.as_ref();
     let shown = String::from_utf8_lossy(body);
     assert_eq!(spoken(read(&[body])), expected, "{shown}");
@@ -110,7 +118,12 @@ pub(crate) fn check_words(read: impl Fn(&[&[u8]]) -> Read, body: impl AsRef<[u8]
 
 /// Checks the events of a body before its failure, and the failure's status, code and part of its message.
 #[track_caller]
-pub(crate) fn check_fails(read: impl Fn(&[&[u8]]) -> Read, body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, &str)) {
+pub(crate) fn check_fails(
+    read: impl Fn(&[&[u8]]) -> ParsedEvents,
+    body: &str,
+    before: &[Result<ModelEvent, ProviderFailure>],
+    expected: (u16, &str, &str),
+) {
     let mut words = spoken(read(&[body.as_bytes()]));
     let fault = words.pop().unwrap_or(STOP).expect_err(body).fault;
     assert_eq!(words, before, "{body}");
@@ -120,7 +133,7 @@ pub(crate) fn check_fails(read: impl Fn(&[&[u8]]) -> Read, body: &str, before: &
 
 /// Checks the events before a failure, without keep-alives, and returns its fault.
 #[track_caller]
-pub(crate) fn check_words_before_failure(words: Read, before: &[Result<Word, Failure>]) -> protocol::fault::Fault {
+pub(crate) fn check_words_before_failure(words: ParsedEvents, before: &[Result<ModelEvent, ProviderFailure>]) -> protocol::fault::Fault {
     let mut words = spoken(words);
     let fault = words.pop().unwrap_or(STOP).expect_err("a failure").fault;
     assert_eq!(words, before);
@@ -226,20 +239,20 @@ fn known(mut fields: Map<String, Value>) -> Map<String, Value> {
 }
 
 /// The events without keep-alives and without unknown fields.
-pub(crate) fn essential(words: Read) -> Read {
+pub(crate) fn essential(words: ParsedEvents) -> ParsedEvents {
     let essential = |word| match word {
-        Ok(Word::KeepAlive | Word::Extra(_) | Word::ReasoningExtra(_)) => None,
-        Ok(Word::ToolCall(delta)) => {
+        Ok(ModelEvent::KeepAlive | ModelEvent::Extra(_) | ModelEvent::ReasoningExtra(_)) => None,
+        Ok(ModelEvent::ToolCall(delta)) => {
             let delta = ToolCallDelta { extra: Map::new(), ..delta };
             let says = delta.id.is_some() || delta.name.is_some() || !delta.arguments.is_empty();
-            says.then_some(Ok(Word::ToolCall(delta)))
+            says.then_some(Ok(ModelEvent::ToolCall(delta)))
         }
         // Events of hosted tools are passed on unchanged.
-        Ok(Word::Item(OpaqueStep::Event { key, kind, mut fields })) => {
+        Ok(ModelEvent::Item(OpaqueStep::Event { key, kind, mut fields })) => {
             fields.shift_remove("x_unknown");
-            Some(Ok(Word::Item(OpaqueStep::Event { key, kind, fields })))
+            Some(Ok(ModelEvent::Item(OpaqueStep::Event { key, kind, fields })))
         }
-        Ok(Word::Item(OpaqueStep::Done { key, item })) => Some(Ok(Word::Item(OpaqueStep::Done { key, item: known(item) }))),
+        Ok(ModelEvent::Item(OpaqueStep::Done { key, item })) => Some(Ok(ModelEvent::Item(OpaqueStep::Done { key, item: known(item) }))),
         other => Some(other),
     };
     words.into_iter().filter_map(essential).collect()

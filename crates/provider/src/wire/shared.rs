@@ -182,7 +182,7 @@ pub(super) fn check(create: &Create, vendor: &str, knows: impl Fn(&str) -> bool,
         ignored.push("text.verbosity".to_owned());
     }
     match effort(create) {
-        Some(effort) if !EFFORTS.contains(&effort) => Err(no_value(vendor, "reasoning.effort", effort)),
+        Some(effort) if !EFFORTS.contains(&effort) => Err(unsupported_value(vendor, "reasoning.effort", effort)),
         Some(_) | None => Ok(()),
     }
 }
@@ -233,8 +233,8 @@ const WISHES: [&str; 13] = [
 /// The first unsupported and relevant parameter.
 pub(super) fn parameters(create: &Create, knows: &impl Fn(&str) -> bool, ignored: &mut Vec<String>) -> Result<(), Fault> {
     // An empty bias has no effect, and some clients send it.
-    let says_something = |name: &str, value: &Value| name != "logit_bias" || value.as_object().is_none_or(|bias| !bias.is_empty());
-    for (name, _) in create.extra.iter().filter(|(name, value)| !knows(name) && says_something(name, value)) {
+    let has_content = |name: &str, value: &Value| name != "logit_bias" || value.as_object().is_none_or(|bias| !bias.is_empty());
+    for (name, _) in create.extra.iter().filter(|(name, value)| !knows(name) && has_content(name, value)) {
         if !WISHES.contains(&name.as_str()) {
             return Err(unknown_parameter(&create.model, name));
         }
@@ -244,12 +244,12 @@ pub(super) fn parameters(create: &Create, knows: &impl Fn(&str) -> bool, ignored
 }
 
 /// The vendor does not support a parameter.
-pub(super) fn no_word(vendor: &str, param: &str) -> Fault {
+pub(super) fn unsupported_parameter(vendor: &str, param: &str) -> Fault {
     Fault::invalid("unsupported_parameter", param, format!("{vendor}, which serves this model, does not support '{param}'."))
 }
 
 /// The vendor does not support a parameter's value.
-pub(super) fn no_value(vendor: &str, param: &str, value: &str) -> Fault {
+pub(super) fn unsupported_value(vendor: &str, param: &str, value: &str) -> Fault {
     Fault::invalid("unsupported_value", param, format!("{vendor}, which serves this model, does not support the {param} '{value}'."))
 }
 

@@ -1,7 +1,7 @@
 //! Joins characters that upstreams split between two events: surrogate pairs (UTF-16) and UTF-8 sequences.
 //!
 //! A Rust string cannot contain either half, so [`super::json`] replaces them with marks: characters in private use
-//! plane 16. [`super::said`] and [`super::fault`] join or replace them, so that they go no further.
+//! plane 16. [`super::parsed_output`] and [`super::fault`] join or replace them, so that they go no further.
 
 use serde_json::Value;
 

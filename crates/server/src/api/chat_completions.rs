@@ -8,10 +8,15 @@ use protocol::dialect::chat_completions::ChatCompletions;
 
 use super::generate;
 use crate::app::App;
-use crate::error::Refused;
+use crate::error::FaultResponse;
 use crate::http::context::RequestContext;
 
 /// `POST /v1/chat/completions`
-pub(crate) async fn create(State(app): State<App>, context: Result<RequestContext, Refused>, headers: HeaderMap, body: Body) -> Response {
+pub(crate) async fn create(
+    State(app): State<App>,
+    context: Result<RequestContext, FaultResponse>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     generate::create::<ChatCompletions>(&app, context, &headers, body, "/v1/chat/completions").await
 }

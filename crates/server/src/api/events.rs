@@ -18,10 +18,10 @@ use protocol::id::ResponseId;
 use super::headers::with_response_id;
 use super::responses::deliver;
 use crate::app::App;
-use crate::error::{Refused, left};
+use crate::error::{FaultResponse, left};
 use crate::grants::revoked;
 use crate::http::context::RequestContext;
-use crate::http::extract::Path;
+use crate::http::extract::PathParam;
 use crate::http::query::{self, Query};
 use crate::listen::Signal;
 
@@ -35,10 +35,10 @@ const POLL: usize = 1 << 20;
 pub(crate) async fn events(
     State(app): State<App>,
     context: RequestContext,
-    Path(id): Path<ResponseId>,
+    PathParam(id): PathParam<ResponseId>,
     QueryOf(query): QueryOf<Query>,
     headers: HeaderMap,
-) -> Result<Response, Refused> {
+) -> Result<Response, FaultResponse> {
     let wait = query::integer(&query, "wait", 0..=LONGEST_WAIT)?;
     let feed = app.engine.feed(&context.owner, &id, after(&headers, &query)?).await?;
     let response = match wait {

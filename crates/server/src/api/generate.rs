@@ -11,7 +11,7 @@ use bytes::Bytes;
 use codec::Frame;
 use codec::json::Json as JsonFrame;
 use engine::feed::Feed;
-use engine::response::options::{Idempotency, Terms};
+use engine::response::options::{Idempotency, StartOptions};
 use http::{HeaderMap, HeaderValue, header};
 use protocol::dialect::Dialect;
 use protocol::event::Entry;
@@ -22,17 +22,17 @@ use serde_json::value::RawValue;
 use super::headers::{idempotency_key, with_response_id, with_warning};
 use super::hold::{HoldOutcome, hold, patience};
 use crate::app::App;
-use crate::error::{Refused, failed, left, refused};
+use crate::error::{FaultResponse, failed, left, refused};
 use crate::http::body;
-use crate::http::body::Read;
+use crate::http::body::ReadBody;
 use crate::http::context::RequestContext;
-use crate::listen::Connection;
-use crate::transport::{Delivery, Ending, Failed, Source, stream_frame, tell_lens, wait_for_end};
+use crate::listen::ConnectionHandle;
+use crate::transport::{Delivery, Failed, JsonOutcome, Source, stream_frame, tell_lens, wait_for_end};
 
 /// Serves a request of the dialect `D` that was posted to `path`. Every error is in the dialect's words.
 pub(super) async fn create<D: Dialect + 'static>(
     app: &App,
-    context: Result<RequestContext, Refused>,
+    context: Result<RequestContext, FaultResponse>,
     headers: &HeaderMap,
     body: Body,
     path: &'static str,
@@ -41,7 +41,7 @@ pub(super) async fn create<D: Dialect + 'static>(
         Ok(context) => serve::<D>(app, context, headers, body, path).await,
         Err(refused) => Err(refused),
     };
-    served.unwrap_or_else(|Refused(fault)| refused::<D>(&fault))
+    served.unwrap_or_else(|FaultResponse(fault)| refused::<D>(&fault))
 }
 
 async fn serve<D: Dialect + 'static>(
@@ -50,16 +50,16 @@ async fn serve<D: Dialect + 'static>(
     headers: &HeaderMap,
     body: Body,
     path: &'static str,
-) -> Result<Response, Refused> {
+) -> Result<Response, FaultResponse> {
     let key = idempotency_key(headers)?;
     let fingerprinted = key.as_ref().map(|_| path);
-    let Read { request, fingerprint, bytes } = body::json(app, &context.owner, headers, body, fingerprinted, D::read).await?;
+    let ReadBody { request, fingerprint, bytes } = body::json(app, &context.owner, headers, body, fingerprinted, D::read).await?;
     let (create, dialect) = request;
     let idempotency = key.zip(fingerprint).map(|(key, request)| Idempotency { key, request });
     // The body may have taken its time.
     context.grant.check()?;
     let (stream, background) = (create.stream, create.background);
-    let terms = Terms { idempotency, trace: context.trace.clone(), bytes: Some(bytes), ..Terms::default() };
+    let terms = StartOptions { idempotency, trace: context.trace.clone(), bytes: Some(bytes), ..StartOptions::default() };
     let started = app.engine.start(&context.owner, create, terms).await?;
     let (id, ignored, mut feed) = (started.id, started.ignored, started.feed);
     // What runs in the background is acknowledged at once.
@@ -93,14 +93,14 @@ async fn may_stream<D: Dialect>(
 async fn wait<D: Dialect>(app: &App, feed: Feed, dialect: &D, context: &RequestContext) -> Response {
     let _counted = app.metrics.stream(JsonFrame.name(), dialect.description().name);
     match wait_for_end(feed, dialect, context, app.config.fin_leaves_json).await {
-        Ending::Response(terminal) => whole(&terminal, dialect, context.connection.as_ref()),
-        Ending::Failed(ending) => part(&ending, dialect),
-        Ending::Left => refused::<D>(&left()),
+        JsonOutcome::Response(terminal) => whole(&terminal, dialect, context.connection.as_ref()),
+        JsonOutcome::Failed(ending) => part(&ending, dialect),
+        JsonOutcome::Left => refused::<D>(&left()),
     }
 }
 
 /// A response as a document, or as an error where it did not end as one of its dialect can.
-fn whole<D: Dialect>(terminal: &Entry, dialect: &D, connection: Option<&Connection>) -> Response {
+fn whole<D: Dialect>(terminal: &Entry, dialect: &D, connection: Option<&ConnectionHandle>) -> Response {
     match dialect.whole(terminal) {
         Ok(body) => {
             let response = snapshot::response_json(terminal).map_or("", RawValue::get);
@@ -117,7 +117,7 @@ pub(super) fn part<D: Dialect>(ending: &Failed, dialect: &D) -> Response {
 }
 
 /// A JSON body that holds this response.
-pub(super) fn document(body: Bytes, response: &[u8], connection: Option<&Connection>) -> Response {
+pub(super) fn document(body: Bytes, response: &[u8], connection: Option<&ConnectionHandle>) -> Response {
     tell_lens(connection, response, &body);
     json_body(body)
 }

@@ -9,7 +9,7 @@ use protocol::event::EventKind;
 use protocol::fault::Fault;
 
 use crate::config::Config;
-use crate::listen::Connection;
+use crate::listen::ConnectionHandle;
 
 /// Whether the head of a stream may have the status 200.
 pub(super) enum HoldOutcome {
@@ -23,7 +23,7 @@ pub(super) enum HoldOutcome {
 pub(super) async fn hold(
     feed: &mut Feed,
     first_output: u64,
-    connection: Option<&Connection>,
+    connection: Option<&ConnectionHandle>,
     patience: Duration,
 ) -> Result<HoldOutcome, Fault> {
     if patience.is_zero() {

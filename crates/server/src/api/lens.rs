@@ -25,12 +25,12 @@ use serde_json::{Value, json};
 
 use self::time::milliseconds;
 use crate::app::App;
-use crate::capture::{Extent, Look, Packets};
-use crate::error::Refused;
+use crate::capture::{CaptureExtent, CaptureView, Packets};
+use crate::error::FaultResponse;
 use crate::http::auth::Authenticated;
-use crate::http::extract::Path;
+use crate::http::extract::PathParam;
 use crate::http::query::{self, Query};
-use crate::listen::{Protocol, View, Wanted};
+use crate::listen::{ConnectionFilter, ConnectionView, HttpVersion};
 
 /// A narrower picture cannot be drawn, and a wider one cannot be read.
 const WIDTHS: std::ops::RangeInclusive<u64> = 340..=2400;
@@ -47,17 +47,17 @@ pub(crate) async fn connections(
     State(app): State<App>,
     QueryOf(query): QueryOf<Query>,
     Authenticated { caller, .. }: Authenticated,
-) -> Result<Response, Refused> {
+) -> Result<Response, FaultResponse> {
     let most = query::integer(&query, "limit", 1..=u64::MAX)?.unwrap_or(if caller.admin { u64::MAX } else { LISTED });
     let look = look(&app, &caller).await;
-    let wanted = Wanted { lane: query.get("lane").map(String::as_str), ..wanted(&caller) };
+    let wanted = ConnectionFilter { lane: query.get("lane").map(String::as_str), ..wanted(&caller) };
     let views = app.connections.register().views(&wanted, usize::try_from(most).unwrap_or(usize::MAX));
     let (views, dropped) = match &look {
-        Look::On(captured) => {
+        CaptureView::On(captured) => {
             let (views, dropped) = with_packets(&app, captured, views).await?;
             (views, Some(dropped))
         }
-        Look::Off | Look::Idle | Look::NotPermitted(_) | Look::NotSupported(_) => {
+        CaptureView::Off | CaptureView::Idle | CaptureView::NotPermitted(_) | CaptureView::NotSupported(_) => {
             (views.into_iter().map(|view| (view, None)).collect(), None)
         }
     };
@@ -69,13 +69,14 @@ pub(crate) async fn connections(
 }
 
 /// A connection, and if they were captured its packets and how far they reach.
-type Seen = (View, Option<(Value, Extent)>);
+type Seen = (ConnectionView, Option<(Value, CaptureExtent)>);
 
 /// Joins the packets with their connections, and gives how many were dropped.
-async fn with_packets(app: &App, captured: &Packets, views: Vec<View>) -> Result<(Vec<Seen>, u64), Fault> {
+async fn with_packets(app: &App, captured: &Packets, views: Vec<ConnectionView>) -> Result<(Vec<Seen>, u64), Fault> {
     let read = move |captured: &Packets| {
         captured.take_in(|sight| {
-            let packets = |view: &View| sight.of(view).map(|connection| (packets::object(connection), Extent::of(connection)));
+            let packets =
+                |view: &ConnectionView| sight.of(view).map(|connection| (packets::object(connection), CaptureExtent::of(connection)));
             let seen: Vec<Seen> = views.into_iter().map(|view| (packets(&view), view)).map(|(packets, view)| (view, packets)).collect();
             (seen, sight.dropped())
         })
@@ -85,12 +86,12 @@ async fn with_packets(app: &App, captured: &Packets, views: Vec<View>) -> Result
 
 /// A connection as this caller sees it. Another caller may have sent a request on it since the view was taken, and then nothing from
 /// before is shown either.
-fn shown(app: &App, caller: &Caller, view: &View, packets: Option<&(Value, Extent)>) -> Option<Value> {
+fn shown(app: &App, caller: &Caller, view: &ConnectionView, packets: Option<&(Value, CaptureExtent)>) -> Option<Value> {
     if caller.admin {
         return Some(whole(view, caller, packets.map(|(packets, _)| packets)));
     }
     let now = find(app, caller, view.id)?;
-    if !now.is_ones_own() {
+    if !now.has_owner() {
         return Some(little(&now, caller));
     }
     let packets = packets.filter(|(_, extent)| extent.is_within(&now)).map(|(packets, _)| packets);
@@ -100,15 +101,15 @@ fn shown(app: &App, caller: &Caller, view: &View, packets: Option<&(Value, Exten
 /// `GET /v1/lens/connections/{id}/ladder.svg`: the packets of one connection, drawn.
 pub(crate) async fn ladder(
     State(app): State<App>,
-    Path(id): Path<String>,
+    PathParam(id): PathParam<String>,
     QueryOf(query): QueryOf<Query>,
     Authenticated { caller, .. }: Authenticated,
-) -> Result<Response, Refused> {
+) -> Result<Response, FaultResponse> {
     let options = options(&query)?;
     let view = id.parse().ok().and_then(|id| find(&app, &caller, id)).ok_or_else(|| unknown(&id))?;
     check_own(&caller, &view)?;
     let look = look(&app, &caller).await;
-    let Look::On(captured) = look else {
+    let CaptureView::On(captured) = look else {
         let message = format!("No packets were captured: {}.", look.state().1);
         return Err(Fault::new(FaultKind::NotFound, "not_captured", message).into());
     };
@@ -116,7 +117,7 @@ pub(crate) async fn ladder(
     let read = move |captured: &Packets| {
         // Drawn outside of the lock, so that requests for counts do not wait for it.
         let connection = captured.take_in(|sight| sight.of(&view).cloned())?;
-        Some((draw(&connection, &conversation(&connection), &options), Extent::of(&connection)))
+        Some((draw(&connection, &conversation(&connection), &options), CaptureExtent::of(&connection)))
     };
     let drawn = captured.read(&app.tasks, read).await.ok_or_else(unreadable)?;
     let (picture, extent) = drawn.ok_or_else(|| {
@@ -150,12 +151,12 @@ fn options(query: &Query) -> Result<Options, Fault> {
 }
 
 /// The connections that this caller may see.
-fn wanted(caller: &Caller) -> Wanted<'_> {
-    Wanted { owner: (!caller.admin).then_some(caller.owner.as_str()), lane: None }
+fn wanted(caller: &Caller) -> ConnectionFilter<'_> {
+    ConnectionFilter { owner: (!caller.admin).then_some(caller.owner.as_str()), lane: None }
 }
 
 /// One of them.
-fn find(app: &App, caller: &Caller, id: u64) -> Option<View> {
+fn find(app: &App, caller: &Caller, id: u64) -> Option<ConnectionView> {
     app.connections.register().view(id).filter(|view| wanted(caller).is_met(view))
 }
 
@@ -169,8 +170,8 @@ fn uncaptured(message: &str) -> Fault {
 }
 
 /// Checks that the caller may see the packets of a connection, which belong to all that sent requests on it.
-fn check_own(caller: &Caller, view: &View) -> Result<(), Fault> {
-    if caller.admin || view.is_ones_own() {
+fn check_own(caller: &Caller, view: &ConnectionView) -> Result<(), Fault> {
+    if caller.admin || view.has_owner() {
         return Ok(());
     }
     let message = "This connection carried requests of others, or of somebody who showed no key: only an admin may see its packets.";
@@ -178,7 +179,7 @@ fn check_own(caller: &Caller, view: &View) -> Result<(), Fault> {
 }
 
 /// Looks at the captured packets, if the settings allow it. Only an admin's view starts a capture.
-async fn look(app: &App, caller: &Caller) -> Look {
+async fn look(app: &App, caller: &Caller) -> CaptureView {
     if caller.admin { app.capture.look(&app.tasks, app.config.listen).await } else { app.capture.glance().await }
 }
 
@@ -199,7 +200,7 @@ fn is_own(caller: &Caller, request: &Request) -> bool {
 }
 
 /// A connection as callers that share it see it: nothing in which another has any part.
-fn little(view: &View, caller: &Caller) -> Value {
+fn little(view: &ConnectionView, caller: &Caller) -> Value {
     let mut object = whole(view, caller, None);
     for (name, value) in object.as_object_mut().into_iter().flatten() {
         match name.as_str() {
@@ -217,7 +218,7 @@ fn little(view: &View, caller: &Caller) -> Value {
     object
 }
 
-fn whole(view: &View, caller: &Caller, packets: Option<&Value>) -> Value {
+fn whole(view: &ConnectionView, caller: &Caller, packets: Option<&Value>) -> Value {
     let Record { accepted, age, handshake, is_sampled, up, down, counts, said, asked, is_shared, close, .. } = &view.record;
     let tls = |network: u64, bytes: &Bytes| if handshake.is_some() { network.saturating_sub(bytes.total()) } else { 0 };
     let kinds = |network: u64, bytes: &Bytes| is_sampled.then(|| (tls(network, bytes), *bytes));
@@ -231,7 +232,7 @@ fn whole(view: &View, caller: &Caller, packets: Option<&Value>) -> Value {
         "peer": view.peer,
         "accepted_at": accepted.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
         "seconds": age.as_secs_f64(),
-        "protocol": view.protocol.map(|protocol| match protocol { Protocol::Http1 => "http1", Protocol::Http2 => "http2" }),
+        "protocol": view.protocol.map(|protocol| match protocol { HttpVersion::Http1 => "http1", HttpVersion::Http2 => "http2" }),
         "tls": handshake.as_ref().map(|handshake| json!({
             "version": handshake.version,
             "alpn": handshake.alpn,

@@ -7,9 +7,9 @@ use protocol::fault::Fault;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::error::Refused;
+use crate::error::FaultResponse;
 use crate::http::context::RequestContext;
-use crate::http::extract::Path;
+use crate::http::extract::PathParam;
 
 /// `GET /v1/models`
 pub(crate) async fn list(State(app): State<App>, _context: RequestContext) -> Json<Value> {
@@ -18,7 +18,11 @@ pub(crate) async fn list(State(app): State<App>, _context: RequestContext) -> Js
 }
 
 /// `GET /v1/models/{id}`
-pub(crate) async fn retrieve(State(app): State<App>, _context: RequestContext, Path(id): Path<String>) -> Result<Json<Value>, Refused> {
+pub(crate) async fn retrieve(
+    State(app): State<App>,
+    _context: RequestContext,
+    PathParam(id): PathParam<String>,
+) -> Result<Json<Value>, FaultResponse> {
     let models = app.engine.models().await;
     let model = models
         .iter()

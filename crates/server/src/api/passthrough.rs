@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use codec::Frame;
 use codec::json::Json;
-use engine::passthrough::call::{Events, PassthroughCall};
+use engine::passthrough::call::{PassthroughCall, PassthroughEvents};
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, header};
 use protocol::fault::Fault;
@@ -16,11 +16,11 @@ use protocol::passthrough::{Operation, Passthrough};
 
 use super::hold::patience;
 use crate::app::App;
-use crate::error::{Refused, left};
+use crate::error::{FaultResponse, left};
 use crate::grants::revoked;
-use crate::http::body::{self, Read};
+use crate::http::body::{self, ReadBody};
 use crate::http::context::RequestContext;
-use crate::listen::Connection;
+use crate::listen::ConnectionHandle;
 use crate::transport::{EventDelivery, client_left, respond_events, stream_frame, tell_lens};
 
 /// `POST /v1/embeddings`
@@ -29,7 +29,7 @@ pub(crate) async fn embeddings(
     context: RequestContext,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Refused> {
+) -> Result<Response, FaultResponse> {
     pass(&app, context, &headers, body, Operation::Embeddings).await
 }
 
@@ -39,7 +39,7 @@ pub(crate) async fn completions(
     context: RequestContext,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Refused> {
+) -> Result<Response, FaultResponse> {
     pass(&app, context, &headers, body, Operation::Completions).await
 }
 
@@ -49,13 +49,19 @@ pub(crate) async fn moderations(
     context: RequestContext,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Refused> {
+) -> Result<Response, FaultResponse> {
     pass(&app, context, &headers, body, Operation::Moderations).await
 }
 
-async fn pass(app: &App, context: RequestContext, headers: &HeaderMap, body: Body, operation: Operation) -> Result<Response, Refused> {
+async fn pass(
+    app: &App,
+    context: RequestContext,
+    headers: &HeaderMap,
+    body: Body,
+    operation: Operation,
+) -> Result<Response, FaultResponse> {
     let read = move |body: &[u8]| Passthrough::read(operation, body);
-    let Read { request, bytes, .. } = body::passed_on(app, &context.owner, headers, body, read).await?;
+    let ReadBody { request, bytes, .. } = body::passed_on(app, &context.owner, headers, body, read).await?;
     context.grant.check()?;
     let stream = request.stream;
     let call = app.engine.passthrough(&context.owner, request, context.trace.clone(), bytes)?;
@@ -90,7 +96,7 @@ async fn streamed(app: &App, context: RequestContext, call: PassthroughCall, hea
 }
 
 /// Holds the head until the first event, or `patience` is over, or the client half-closes, which only a sign of life tells from a leave.
-async fn hold(events: &mut Events, connection: Option<&Connection>, patience: Duration) -> Result<Option<Bytes>, Fault> {
+async fn hold(events: &mut PassthroughEvents, connection: Option<&ConnectionHandle>, patience: Duration) -> Result<Option<Bytes>, Fault> {
     let signal = async {
         match connection {
             Some(connection) => connection.signal().await,

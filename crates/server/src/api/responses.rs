@@ -20,16 +20,21 @@ use serde_json::{Value, json};
 use super::generate::{self, document, json_body, part};
 use super::headers::with_response_id;
 use crate::app::App;
-use crate::error::{Refused, left};
+use crate::error::{FaultResponse, left};
 use crate::http::body;
-use crate::http::body::Read;
+use crate::http::body::ReadBody;
 use crate::http::context::RequestContext;
-use crate::http::extract::Path;
+use crate::http::extract::PathParam;
 use crate::http::query::{self, Query};
-use crate::transport::{Delivery, Ending, Source, stream_frame, wait_for_end};
+use crate::transport::{Delivery, JsonOutcome, Source, stream_frame, wait_for_end};
 
 /// `POST /v1/responses`
-pub(crate) async fn create(State(app): State<App>, context: Result<RequestContext, Refused>, headers: HeaderMap, body: Body) -> Response {
+pub(crate) async fn create(
+    State(app): State<App>,
+    context: Result<RequestContext, FaultResponse>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     generate::create::<Responses>(&app, context, &headers, body, "/v1/responses").await
 }
 
@@ -37,10 +42,10 @@ pub(crate) async fn create(State(app): State<App>, context: Result<RequestContex
 pub(crate) async fn retrieve(
     State(app): State<App>,
     context: RequestContext,
-    Path(id): Path<ResponseId>,
+    PathParam(id): PathParam<ResponseId>,
     QueryOf(query): QueryOf<Query>,
     headers: HeaderMap,
-) -> Result<Response, Refused> {
+) -> Result<Response, FaultResponse> {
     let after = query::integer(&query, "starting_after", 0..=u64::MAX)?;
     // A position is one of a stream. openai-go sends `stream` in the body, which a GET has not.
     let is_streamed = query::boolean(&query, "stream")? || (after.is_some() && !query.contains_key("stream"));
@@ -57,7 +62,11 @@ pub(crate) async fn retrieve(
 }
 
 /// `DELETE /v1/responses/{id}`
-pub(crate) async fn delete(State(app): State<App>, context: RequestContext, Path(id): Path<ResponseId>) -> Result<Json<Value>, Refused> {
+pub(crate) async fn delete(
+    State(app): State<App>,
+    context: RequestContext,
+    PathParam(id): PathParam<ResponseId>,
+) -> Result<Json<Value>, FaultResponse> {
     app.engine.delete(&context.owner, &id).await?;
     Ok(Json(json!({ "id": id, "object": "response", "deleted": true })))
 }
@@ -66,10 +75,10 @@ pub(crate) async fn delete(State(app): State<App>, context: RequestContext, Path
 pub(crate) async fn cancel(
     State(app): State<App>,
     context: RequestContext,
-    Path(id): Path<ResponseId>,
+    PathParam(id): PathParam<ResponseId>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Refused> {
+) -> Result<Response, FaultResponse> {
     // SDKs send an empty body, or `{}`; whatever it says, it changes nothing.
     body::ignore(&app.config, &headers, body).await?;
     let response = app.engine.cancel(&context.owner, &id).await?;
@@ -80,9 +89,9 @@ pub(crate) async fn cancel(
 pub(crate) async fn input_items(
     State(app): State<App>,
     context: RequestContext,
-    Path(id): Path<ResponseId>,
+    PathParam(id): PathParam<ResponseId>,
     QueryOf(query): QueryOf<Query>,
-) -> Result<Response, Refused> {
+) -> Result<Response, FaultResponse> {
     let limit = query::integer(&query, "limit", 1..=100)?.unwrap_or(20);
     let mut items = app.engine.input_items(&context.owner, &id).await?;
     match query.get("order").map(String::as_str) {
@@ -114,25 +123,30 @@ pub(crate) async fn input_tokens(
     context: RequestContext,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Value>, Refused> {
-    let Read { request, bytes: _in_hand, .. } = body::json(&app, &context.owner, &headers, body, None, responses::read_count).await?;
+) -> Result<Json<Value>, FaultResponse> {
+    let ReadBody { request, bytes: _in_hand, .. } = body::json(&app, &context.owner, &headers, body, None, responses::read_count).await?;
     let tokens = app.engine.count_input(&context.owner, request).await?;
     Ok(Json(json!({ "object": "response.input_tokens", "input_tokens": tokens })))
 }
 
 /// `POST /v1/responses/compact`
-pub(crate) async fn compact(State(app): State<App>, context: RequestContext, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
-    let Read { request, bytes, .. } = body::json(&app, &context.owner, &headers, body, None, responses::read_compact).await?;
+pub(crate) async fn compact(
+    State(app): State<App>,
+    context: RequestContext,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, FaultResponse> {
+    let ReadBody { request, bytes, .. } = body::json(&app, &context.owner, &headers, body, None, responses::read_compact).await?;
     context.grant.check()?;
     let Compacting { id, feed, kept } = app.engine.compact(&context.owner, request, context.trace.clone(), bytes).await?;
     let _counted = app.metrics.stream(JsonFrame.name(), responses::DESCRIPTION.name);
     let response = match wait_for_end(feed, &Responses, &context, app.config.fin_leaves_json).await {
-        Ending::Response(terminal) => snapshot::response(&[terminal])
+        JsonOutcome::Response(terminal) => snapshot::response(&[terminal])
             .ok_or_else(snapshot::unreadable)
             .and_then(|response| kept.with_summary(&response))
-            .map_or_else(|fault| Refused(fault).into_response(), |compacted| Json(compacted).into_response()),
-        Ending::Failed(failed) => part(&failed, &Responses),
-        Ending::Left => Refused(left()).into_response(),
+            .map_or_else(|fault| FaultResponse(fault).into_response(), |compacted| Json(compacted).into_response()),
+        JsonOutcome::Failed(failed) => part(&failed, &Responses),
+        JsonOutcome::Left => FaultResponse(left()).into_response(),
     };
     Ok(with_response_id(response, &id))
 }
@@ -152,6 +166,6 @@ async fn current(app: &App, context: &RequestContext, response: protocol::respon
             let body = Bytes::from(body);
             document(body.clone(), &body, context.connection.as_ref())
         }
-        None => Refused(snapshot::unreadable()).into_response(),
+        None => FaultResponse(snapshot::unreadable()).into_response(),
     }
 }

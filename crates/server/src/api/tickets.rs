@@ -10,7 +10,7 @@ use protocol::fault::{Fault, FaultKind};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::error::Refused;
+use crate::error::FaultResponse;
 use crate::http::auth::{self, Identified};
 use crate::http::body;
 use crate::http::forwarded::Forwarded;
@@ -24,7 +24,7 @@ pub(crate) async fn create(
     Extension(forwarded): Extension<Forwarded>,
     parts: Parts,
     body: Body,
-) -> Result<Response, Refused> {
+) -> Result<Response, FaultResponse> {
     let Identified { caller, credential } = Identified::of(&parts)?;
     let body = body::json_or_nothing(&app.config, &parts.headers, body).await?;
     let purpose = purpose(&body, forwarded.prefix(&parts.headers))?;
@@ -42,7 +42,11 @@ pub(crate) async fn create(
 }
 
 /// `DELETE /v1/tickets`: ends this browser's session, and what it has opened.
-pub(crate) async fn delete(State(app): State<App>, Extension(forwarded): Extension<Forwarded>, parts: Parts) -> Result<Response, Refused> {
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Extension(forwarded): Extension<Forwarded>,
+    parts: Parts,
+) -> Result<Response, FaultResponse> {
     // A browser whose session has expired may still sign out.
     drop(Identified::of(&parts));
     if let Some(session) = auth::session_cookie(&parts) {
@@ -54,7 +58,7 @@ pub(crate) async fn delete(State(app): State<App>, Extension(forwarded): Extensi
 
 /// Scripts cannot read the cookie, other sites cannot send it, and under TLS it is never sent in clear. It is for every path, since the
 /// classic API has paths of its own.
-fn cookie(forwarded: Forwarded, value: &str, seconds: u64, mut response: Response) -> Result<Response, Refused> {
+fn cookie(forwarded: Forwarded, value: &str, seconds: u64, mut response: Response) -> Result<Response, FaultResponse> {
     let secure = if forwarded.is_encrypted { "; Secure" } else { "" };
     let text =
         format!("{}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}", auth::cookie_name(forwarded.is_encrypted));

@@ -19,7 +19,7 @@ pub(crate) async fn list(State(app): State<App>, _admin: Admin) -> Response {
     (headers, Json(json!({ "object": "list", "data": upstreams }))).into_response()
 }
 
-fn object(state: &upstreams::State) -> Value {
+fn object(state: &upstreams::UpstreamState) -> Value {
     let (circuit, left) = state.circuit.said();
     json!({
         "id": state.upstream,

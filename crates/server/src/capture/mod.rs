@@ -1,7 +1,7 @@
 //! The packets of the server's own port: captured while they are being viewed, and for a minute more. Otherwise there is no socket, no
 //! thread and no task.
 
-mod sight;
+mod captured;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,8 +14,8 @@ use lens::flow::limits::Limits;
 use tokio::sync::{Mutex as Turn, Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
-pub(crate) use sight::Extent;
-use sight::Sight;
+pub(crate) use captured::CaptureExtent;
+use captured::PortConnections;
 
 use crate::config::CaptureMode;
 
@@ -39,24 +39,24 @@ type Open = fn(u16) -> Result<Recorder, Unable>;
 
 /// The capture of a server's port, which runs while it is being viewed.
 #[derive(Debug)]
-pub struct Capture {
+pub struct PortCapture {
     open: Open,
     mode: watch::Sender<CaptureMode>,
-    running: Turn<Option<Arc<Running>>>,
+    running: Turn<Option<Arc<RunningCapture>>>,
 }
 
 /// A capture that runs.
 #[derive(Debug)]
-struct Running {
+struct RunningCapture {
     recorder: Recorder,
     readers: Semaphore,
-    sight: Mutex<Sight>,
+    sight: Mutex<PortConnections>,
     looked: Mutex<Instant>,
 }
 
 /// What there is to see.
 #[derive(Clone, Debug)]
-pub(crate) enum Look {
+pub(crate) enum CaptureView {
     /// A capture runs, and this is what it has seen.
     On(Packets),
     /// Nothing: a setting says so.
@@ -71,15 +71,15 @@ pub(crate) enum Look {
 
 /// What was captured so far. Reading it may take milliseconds, on a thread that may block.
 #[derive(Clone, Debug)]
-pub(crate) struct Packets(Arc<Running>);
+pub(crate) struct Packets(Arc<RunningCapture>);
 
-impl Default for Capture {
+impl Default for PortCapture {
     fn default() -> Self {
         Self::with(start)
     }
 }
 
-impl Capture {
+impl PortCapture {
     /// One that the system does not permit, for tests where it would.
     pub fn refused() -> Self {
         Self::with(|_port| Err(Unable::NotPermitted))
@@ -95,47 +95,47 @@ impl Capture {
     }
 
     /// What there is to see, without starting or prolonging a capture.
-    pub(crate) async fn glance(&self) -> Look {
+    pub(crate) async fn glance(&self) -> CaptureView {
         let mode = *self.mode.borrow();
         match (mode, self.running.lock().await.as_ref()) {
-            (CaptureMode::Off, _) => Look::Off,
-            (CaptureMode::Auto, Some(running)) if !running.recorder.has_ended() => Look::On(Packets(Arc::clone(running))),
-            (CaptureMode::Auto, Some(_) | None) => Look::Idle,
+            (CaptureMode::Off, _) => CaptureView::Off,
+            (CaptureMode::Auto, Some(running)) if !running.recorder.has_ended() => CaptureView::On(Packets(Arc::clone(running))),
+            (CaptureMode::Auto, Some(_) | None) => CaptureView::Idle,
         }
     }
 
     /// Starts the capture of the port that the server listens on, unless it runs, and prolongs it.
-    pub(crate) async fn look(self: &Arc<Self>, tasks: &Tasks, listen: SocketAddr) -> Look {
+    pub(crate) async fn look(self: &Arc<Self>, tasks: &Tasks, listen: SocketAddr) -> CaptureView {
         let mut running = self.running.lock().await;
         if *self.mode.borrow() == CaptureMode::Off {
-            return Look::Off;
+            return CaptureView::Off;
         }
         if let Some(running) = running.as_ref().filter(|running| !running.recorder.has_ended()) {
             *lock(&running.looked) = Instant::now();
-            return Look::On(Packets(Arc::clone(running)));
+            return CaptureView::On(Packets(Arc::clone(running)));
         }
         let open = self.open;
         let recorder = match tasks.blocking(move || open(listen.port())).await {
             Some(Ok(recorder)) => recorder,
-            Some(Err(unable @ Unable::NotPermitted)) => return Look::NotPermitted(unable.to_string()),
+            Some(Err(unable @ Unable::NotPermitted)) => return CaptureView::NotPermitted(unable.to_string()),
             Some(Err(unable @ (Unable::NotLinux | Unable::NoInterface(_) | Unable::Failed(_)))) => {
-                return Look::NotSupported(unable.to_string());
+                return CaptureView::NotSupported(unable.to_string());
             }
-            None => return Look::NotSupported("the capture could not be begun".to_owned()),
+            None => return CaptureView::NotSupported("the capture could not be begun".to_owned()),
         };
-        let (readers, sight) = (Semaphore::new(READERS), Mutex::new(Sight::new(LIMITS, listen)));
-        let started = Arc::new(Running { recorder, readers, sight, looked: Mutex::new(Instant::now()) });
+        let (readers, sight) = (Semaphore::new(READERS), Mutex::new(PortConnections::new(LIMITS, listen)));
+        let started = Arc::new(RunningCapture { recorder, readers, sight, looked: Mutex::new(Instant::now()) });
         *running = Some(Arc::clone(&started));
         tracing::debug!(port = listen.port(), "packets are captured while somebody looks");
         if !started.recorder.is_stamped() {
             tracing::debug!("the kernel gives packets no times yet: those of the first are when they were read");
         }
         tasks.spawn("capture", Arc::clone(self).attend(tasks.clone(), Arc::clone(&started)));
-        Look::On(Packets(started))
+        CaptureView::On(Packets(started))
     }
 
     /// Reads what is captured, until it has not been viewed for a while, the settings forbid it, or the server stops.
-    async fn attend(self: Arc<Self>, tasks: Tasks, running: Arc<Running>) {
+    async fn attend(self: Arc<Self>, tasks: Tasks, running: Arc<RunningCapture>) {
         let mut mode = self.mode.subscribe();
         loop {
             let is_stopping = tokio::select! {
@@ -173,15 +173,15 @@ impl Packets {
     }
 
     /// Reads what has been captured since, and shows everything to `look` under a lock: what takes long is done with a copy.
-    pub(crate) fn take_in<T>(&self, look: impl FnOnce(&Sight) -> T) -> T {
-        let Running { recorder, sight, .. } = &*self.0;
+    pub(crate) fn take_in<T>(&self, look: impl FnOnce(&PortConnections) -> T) -> T {
+        let RunningCapture { recorder, sight, .. } = &*self.0;
         let mut sight = lock(sight);
         sight.take_in(recorder.take());
         look(&sight)
     }
 }
 
-impl Look {
+impl CaptureView {
     /// The state's name, and the reason why there is nothing to see.
     pub(crate) fn state(&self) -> (&'static str, &str) {
         match self {
@@ -224,15 +224,15 @@ mod tests {
     }
 
     /// Starts a capture, which must succeed where this process has CAP_NET_RAW.
-    async fn start_capture(capture: &Arc<Capture>, tasks: &Tasks) -> bool {
-        let is_on = matches!(capture.look(tasks, HERE).await, Look::On(_));
+    async fn start_capture(capture: &Arc<PortCapture>, tasks: &Tasks) -> bool {
+        let is_on = matches!(capture.look(tasks, HERE).await, CaptureView::On(_));
         assert_eq!(is_on, may_capture());
         is_on
     }
 
     #[tokio::test]
     async fn a_capture_without_permission_gives_the_reason_and_leaves_no_task() {
-        let (capture, tasks) = (Arc::new(Capture::refused()), Tasks::new());
+        let (capture, tasks) = (Arc::new(PortCapture::refused()), Tasks::new());
         let look = capture.look(&tasks, HERE).await;
         let (state, reason) = look.state();
         assert_eq!(state, "not_permitted");
@@ -242,7 +242,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_capture_ends_with_the_server() {
-        let (capture, tasks) = (Arc::new(Capture::default()), Tasks::new());
+        let (capture, tasks) = (Arc::new(PortCapture::default()), Tasks::new());
         let is_running = start_capture(&capture, &tasks).await;
         assert_eq!(tasks.running(), usize::from(is_running));
         assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
@@ -251,27 +251,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_capture_ends_when_it_is_no_longer_viewed() {
-        let (capture, tasks) = (Arc::new(Capture::default()), Tasks::new());
+        let (capture, tasks) = (Arc::new(PortCapture::default()), Tasks::new());
         if !start_capture(&capture, &tasks).await {
             return;
         }
         sleep(LINGER / 2).await;
-        assert!(matches!(capture.look(&tasks, HERE).await, Look::On(_)));
+        assert!(matches!(capture.look(&tasks, HERE).await, CaptureView::On(_)));
         sleep(LINGER / 4 * 3).await;
-        assert!(matches!(capture.glance().await, Look::On(_)), "the second look counts");
+        assert!(matches!(capture.glance().await, CaptureView::On(_)), "the second look counts");
         sleep(LINGER / 2).await;
-        assert!(matches!(capture.glance().await, Look::Idle), "and a glance does not");
+        assert!(matches!(capture.glance().await, CaptureView::Idle), "and a glance does not");
         assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
     }
 
     #[tokio::test]
     async fn a_capture_ends_when_the_settings_forbid_it() {
-        let (capture, tasks) = (Arc::new(Capture::default()), Tasks::new());
+        let (capture, tasks) = (Arc::new(PortCapture::default()), Tasks::new());
         if !start_capture(&capture, &tasks).await {
             return;
         }
         capture.set_mode(CaptureMode::Off);
-        assert!(matches!((capture.look(&tasks, HERE).await, capture.glance().await), (Look::Off, Look::Off)));
+        assert!(matches!((capture.look(&tasks, HERE).await, capture.glance().await), (CaptureView::Off, CaptureView::Off)));
         while tasks.running() > 0 {
             tokio::task::yield_now().await;
         }

@@ -59,7 +59,7 @@ enum OpenStreamState<Given> {
 
 /// An open stream. Dropping it removes it from its channel.
 #[derive(Debug)]
-pub(crate) struct Opened<Given> {
+pub(crate) struct OpenedStream<Given> {
     /// What it is to deliver. It fails where the stream is to end without a response.
     pub(crate) given: oneshot::Receiver<Given>,
     /// Its place in the channel.
@@ -107,7 +107,7 @@ impl<Given> Channels<Given> {
     ///
     /// # Errors
     /// The uid has too many.
-    pub(crate) fn open(&self, asker: &CallerUid) -> Result<Opened<Given>, Fault> {
+    pub(crate) fn open(&self, asker: &CallerUid) -> Result<OpenedStream<Given>, Fault> {
         let mut held = self.held();
         let number = held.number();
         let (sender, given) = oneshot::channel();
@@ -132,7 +132,7 @@ impl<Given> Channels<Given> {
         let state = stream.map_or(OpenStreamState::Taken, OpenStreamState::Idle);
         channel.streams.push_back(OpenStream { number, state });
         let place = OpenPlace { held: Arc::clone(&self.held), asker: asker.clone(), number };
-        Ok(Opened { given, place })
+        Ok(OpenedStream { given, place })
     }
 
     /// The stream for a question: the oldest that is idle, or the next that opens within `patience`.

@@ -7,8 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use engine::Engine;
-use engine::conversation::named::{Conversation, Window};
-use engine::response::options::Terms;
+use engine::conversation::named::{ContextWindow, Conversation};
+use engine::response::options::StartOptions;
 use engine::response::start::Started;
 use protocol::dialect::classic as dialect;
 use protocol::fault::{Fault, FaultKind};
@@ -17,7 +17,7 @@ use protocol::trace::TraceContext;
 use tokio::sync::OnceCell;
 
 pub(crate) use caller_uid::CallerUid;
-pub(crate) use channels::{Channels, Opened};
+pub(crate) use channels::{Channels, OpenedStream};
 
 use crate::config::ClassicConfig;
 use crate::delayed_feed::DelayedFeed;
@@ -84,12 +84,12 @@ impl Classic {
 
     /// How a turn of the asker's conversation starts. It stops when its reader leaves; a turn that stopped or failed leaves nothing in
     /// the conversation.
-    pub(crate) fn terms(&self, asker: &CallerUid, trace: Option<TraceContext>) -> Terms {
+    pub(crate) fn terms(&self, asker: &CallerUid, trace: Option<TraceContext>) -> StartOptions {
         let ClassicConfig { context_tokens: tokens, idle, .. } = self.settings().config;
-        let window = Window { messages: MESSAGES, tokens, idle };
+        let window = ContextWindow { messages: MESSAGES, tokens, idle };
         // After a prefix, so that no other kind of named conversation can be reached by a uid.
         let conversation = Conversation { name: format!("classic:{}", asker.uid), window };
-        Terms { conversation: Some(conversation), on_leave: Some(OnLeave::Cancel), trace, ..Terms::default() }
+        StartOptions { conversation: Some(conversation), on_leave: Some(OnLeave::Cancel), trace, ..StartOptions::default() }
     }
 
     fn settings(&self) -> Arc<QuestionSettings> {

@@ -4,13 +4,13 @@ use protocol::fault::Fault;
 use protocol::id::Owner;
 
 use crate::app::App;
-use crate::listen::Connection;
+use crate::listen::ConnectionHandle;
 
 /// Counts a request of `owner` on this connection.
 ///
 /// # Errors
 /// 429 where the owner makes too many, or comes on too many connections.
-pub(super) fn admit(app: &App, owner: &Owner, connection: Option<&Connection>) -> Result<(), Fault> {
+pub(super) fn admit(app: &App, owner: &Owner, connection: Option<&ConnectionHandle>) -> Result<(), Fault> {
     let share = app.engine.share(owner);
     app.rates.take(owner, share)?;
     match (connection, share) {

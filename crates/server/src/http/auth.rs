@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::credential::Credential;
 use crate::grants::Grant;
 use crate::listen::Exchange;
-use crate::tickets::purpose::Opening;
+use crate::tickets::purpose::TicketTarget;
 
 /// The caller of a request, and the grant that ends when the caller's credential does.
 #[derive(Clone)]
@@ -123,7 +123,7 @@ fn identified(app: &App, parts: &Parts) -> Result<Identified, Fault> {
 }
 
 fn spend(app: &App, ticket: &str, parts: &Parts) -> Result<Credential, Fault> {
-    let Some(opening) = Opening::of(parts) else {
+    let Some(opening) = TicketTarget::of(parts) else {
         let message = "A ticket opens a WebSocket or a GET that streams, and nothing else: send the key in a header.";
         return Err(refused("invalid_ticket", message));
     };

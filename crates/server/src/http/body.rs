@@ -17,7 +17,7 @@ use protocol::weight::Weight;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use self::coding::{DecodeError, Decoder};
+use self::coding::{DecodeError, RequestDecoder};
 use crate::app::App;
 use crate::config::Config;
 
@@ -31,7 +31,7 @@ const QUICK: usize = 64 << 10;
 const SMALL: usize = 64 << 10;
 
 /// A body that was read, and the memory that was taken for it.
-pub(crate) struct Read<T> {
+pub(crate) struct ReadBody<T> {
     pub(crate) request: T,
     /// SHA-256 of the path and the body, where that was asked for.
     pub(crate) fingerprint: Option<[u8; 32]>,
@@ -51,7 +51,7 @@ pub(crate) async fn json<T: Send + 'static>(
     body: Body,
     fingerprint: Option<&'static str>,
     read: impl FnOnce(&Value) -> Result<T, Fault> + Send + 'static,
-) -> Result<Read<T>, Fault> {
+) -> Result<ReadBody<T>, Fault> {
     check_type(headers)?;
     let mut bytes = app.engine.take_bytes(owner, 0)?;
     let text = take_in(&app.config, headers, body, app.config.body_bytes, Some(&mut bytes)).await?;
@@ -67,7 +67,7 @@ pub(crate) async fn json<T: Send + 'static>(
         let value = parse(&text)?;
         // The body is held only once at a time, as text or as a value.
         drop(text);
-        Ok(Read { request: read(&value)?, fingerprint, bytes })
+        Ok(ReadBody { request: read(&value)?, fingerprint, bytes })
     };
     work_on(app, owner, text_length(headers), work).await
 }
@@ -82,7 +82,7 @@ pub(crate) async fn passed_on<T: Send + 'static>(
     headers: &HeaderMap,
     body: Body,
     read: impl FnOnce(&[u8]) -> Result<T, Fault> + Send + 'static,
-) -> Result<Read<T>, Fault> {
+) -> Result<ReadBody<T>, Fault> {
     check_type(headers)?;
     let mut bytes = app.engine.take_bytes(owner, 0)?;
     let text = take_in(&app.config, headers, body, app.config.body_bytes, Some(&mut bytes)).await?;
@@ -90,7 +90,7 @@ pub(crate) async fn passed_on<T: Send + 'static>(
         return Err(empty());
     }
     let length = text.len();
-    work_on(app, owner, Some(length), move || Ok(Read { request: read(&text)?, fingerprint: None, bytes })).await
+    work_on(app, owner, Some(length), move || Ok(ReadBody { request: read(&text)?, fingerprint: None, bytes })).await
 }
 
 /// The fingerprint of a request: its path and its body.
@@ -174,7 +174,7 @@ async fn take_in(config: &Config, headers: &HeaderMap, body: Body, most: usize, 
     taking.announced(announced.unwrap_or(0))?;
     let body = Limited::new(body, limit);
     let read = async {
-        match Decoder::new(&codings, most) {
+        match RequestDecoder::new(&codings, most) {
             None => whole(most, body, &mut taking).await,
             Some(decoder) => decoded(most, body, decoder, &mut taking).await,
         }
@@ -217,7 +217,7 @@ async fn whole(most: usize, mut body: Limited<Body>, taking: &mut Taking<'_>) ->
 }
 
 /// A body without its codings.
-async fn decoded(most: usize, mut body: Limited<Body>, mut decoder: Decoder, taking: &mut Taking<'_>) -> Result<Bytes, Fault> {
+async fn decoded(most: usize, mut body: Limited<Body>, mut decoder: RequestDecoder, taking: &mut Taking<'_>) -> Result<Bytes, Fault> {
     let refused = |error: DecodeError| error.fault().unwrap_or_else(|| too_large(most));
     let mut plain = Vec::new();
     while let Some(frame) = body.frame().await {

@@ -11,15 +11,15 @@ use super::context::RequestContext;
 use super::{admission, trace_context};
 use crate::app::App;
 use crate::config::MetricsAccess;
-use crate::error::Refused;
-use crate::listen::Connection;
+use crate::error::FaultResponse;
+use crate::listen::ConnectionHandle;
 
 impl FromRequestParts<App> for RequestContext {
-    type Rejection = Refused;
+    type Rejection = FaultResponse;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, FaultResponse> {
         let Authenticated { caller: Caller { owner, .. }, grant } = Authenticated::of(parts)?;
-        let connection = parts.extensions.get::<Connection>().cloned();
+        let connection = parts.extensions.get::<ConnectionHandle>().cloned();
         admission::admit(app, &owner, connection.as_ref())?;
         let is_http_1_0 = parts.version == http::Version::HTTP_10;
         Ok(Self { owner, grant, connection, is_http_1_0, trace: trace_context::read(&parts.headers) })
@@ -27,17 +27,17 @@ impl FromRequestParts<App> for RequestContext {
 }
 
 impl FromRequestParts<App> for Authenticated {
-    type Rejection = Refused;
+    type Rejection = FaultResponse;
 
-    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, FaultResponse> {
         Ok(Self::of(parts)?)
     }
 }
 
 impl FromRequestParts<App> for Identified {
-    type Rejection = Refused;
+    type Rejection = FaultResponse;
 
-    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, FaultResponse> {
         Ok(Self::of(parts)?)
     }
 }
@@ -46,9 +46,9 @@ impl FromRequestParts<App> for Identified {
 pub(crate) struct Admin;
 
 impl FromRequestParts<App> for Admin {
-    type Rejection = Refused;
+    type Rejection = FaultResponse;
 
-    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, FaultResponse> {
         if Authenticated::of(parts)?.caller.admin {
             return Ok(Self);
         }
@@ -61,9 +61,9 @@ impl FromRequestParts<App> for Admin {
 pub(crate) struct MetricsReader;
 
 impl FromRequestParts<App> for MetricsReader {
-    type Rejection = Refused;
+    type Rejection = FaultResponse;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, FaultResponse> {
         if may_read_metrics(app, parts)? {
             return Ok(Self);
         }
@@ -84,12 +84,12 @@ pub(crate) fn may_read_metrics(app: &App, parts: &Parts) -> Result<bool, Fault> 
 }
 
 /// A path's parameter. axum's own extractor refuses in plain text.
-pub(crate) struct Path<T>(pub(crate) T);
+pub(crate) struct PathParam<T>(pub(crate) T);
 
-impl<T: DeserializeOwned + Send> FromRequestParts<App> for Path<T> {
-    type Rejection = Refused;
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for PathParam<T> {
+    type Rejection = FaultResponse;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refused> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, FaultResponse> {
         let named = PathOf::from_request_parts(parts, app).await;
         let named = named.map(|PathOf(name)| Self(name));
         named

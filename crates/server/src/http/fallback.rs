@@ -8,7 +8,7 @@ use protocol::fault::{Fault, FaultKind};
 use super::forwarded::Forwarded;
 use super::origin::own_url;
 use super::paths;
-use crate::error::{Refused, not_possible};
+use crate::error::{FaultResponse, not_possible};
 
 /// There is nothing at this path. `OPTIONS *` is a ping of the server (RFC 9110 §9.3.7). `own_url` is this server's, as the client knows
 /// it.
@@ -18,13 +18,13 @@ pub(crate) fn no_such_path(method: &Method, uri: &Uri, own_url: &str) -> Respons
     }
     let what = format!("There is nothing at {}", uri.path());
     let message = with_base_url(&what, uri, own_url).unwrap_or_else(|| format!("{what}. GET /openapi.json lists what there is."));
-    Refused(Fault::new(FaultKind::NotFound, "unknown_path", message)).into_response()
+    FaultResponse(Fault::new(FaultKind::NotFound, "unknown_path", message)).into_response()
 }
 
 /// The listener for operations has a few paths only.
 pub(crate) async fn not_for_operations(uri: Uri) -> Response {
     let message = format!("There is nothing at {}: here are /healthz, /readyz and /metrics (server.admin_listen).", uri.path());
-    Refused(Fault::new(FaultKind::NotFound, "unknown_path", message)).into_response()
+    FaultResponse(Fault::new(FaultKind::NotFound, "unknown_path", message)).into_response()
 }
 
 /// The message for a path that a client has built from a wrong base URL.

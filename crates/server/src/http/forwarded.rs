@@ -12,7 +12,7 @@ use protocol::fault::{Fault, FaultKind};
 
 use super::host::has_two_hosts;
 use crate::config::{Config, Keyless};
-use crate::listen::Connection;
+use crate::listen::ConnectionHandle;
 use crate::network::is_trusted;
 
 /// What is known about a request beyond its own fields.
@@ -38,7 +38,7 @@ impl Forwarded {
 /// Reads what trusted proxies say about a request, and puts it in place of the request's own fields: its `Host` becomes the one that its
 /// client wrote. `is_encrypted`: whether it came to this server through TLS.
 pub(crate) fn read(parts: &mut Parts, config: &Config, is_encrypted: bool) -> Forwarded {
-    let sender = parts.extensions.get::<Connection>().map(|connection| connection.client().ip().to_canonical());
+    let sender = parts.extensions.get::<ConnectionHandle>().map(|connection| connection.client().ip().to_canonical());
     let Some(sender) = sender.filter(|sender| is_trusted(&config.trusted_proxies, *sender)) else {
         return Forwarded { client: sender, is_encrypted, is_from_proxy: false };
     };

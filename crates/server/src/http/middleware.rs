@@ -17,8 +17,8 @@ use super::auth::ResponseOwner;
 use super::forwarded::{self, Forwarded};
 use super::{host, origin, paths, unread};
 use crate::app::App;
-use crate::error::{Refused, panicked};
-use crate::listen::Connection;
+use crate::error::{FaultResponse, panicked};
+use crate::listen::ConnectionHandle;
 
 /// The only version that OpenAI's API has had so far.
 const OPENAI_VERSION: &str = "2020-10-01";
@@ -49,7 +49,7 @@ async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> R
     let (mut parts, body) = request.into_parts();
     let forwarded = forwarded::read(&mut parts, &app.config, app.is_encrypted);
     parts.extensions.insert(forwarded);
-    let connection = parts.extensions.get::<Connection>().map(Connection::id);
+    let connection = parts.extensions.get::<ConnectionHandle>().map(ConnectionHandle::id);
     let (method, version) = (parts.method.clone(), parts.version);
     // The path, never the query: careless clients put secrets there.
     let path = parts.uri.path().to_owned();
@@ -113,7 +113,7 @@ fn set_rate_limit_headers(app: &App, owner: &Owner, headers: &mut HeaderMap) {
     headers.insert("x-ratelimit-remaining-requests", free.into());
 }
 
-/// Whether the client asks for the connection to be closed after this response. A page may not set `Connection: close`, and the lab
+/// Whether the client asks for the connection to be closed after this response. A page may not set `ConnectionHandle: close`, and the lab
 /// shows what a new connection costs.
 fn wants_close(uri: &Uri) -> bool {
     paths::is_api(uri.path()) && uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "close=true"))
@@ -140,7 +140,7 @@ async fn check_host(State(app): State<App>, request: Request, next: Next) -> Res
         .and_then(|()| host::check_host(&app.config, request.uri(), request.headers()));
     match checked {
         Ok(()) => next.run(request).await,
-        Err(fault) => Refused(fault).into_response(),
+        Err(fault) => FaultResponse(fault).into_response(),
     }
 }
 
@@ -151,7 +151,7 @@ async fn check_origin(State(app): State<App>, Extension(forwarded): Extension<Fo
     }
     let origin = match origin::check_origin(&app.config, forwarded, request.uri(), request.headers()) {
         Ok(origin) => origin,
-        Err(fault) => return Refused(fault).into_response(),
+        Err(fault) => return FaultResponse(fault).into_response(),
     };
     let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     let is_preflight = request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use engine::shares::Share;
+use engine::shares::CallerLimits;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::Owner;
 use tokio::time::Instant;
@@ -32,7 +32,7 @@ impl Rates {
     ///
     /// # Errors
     /// 429, with the time after which there is a token again.
-    pub(crate) fn take(&self, owner: &Owner, share: Option<Share>) -> Result<(), Fault> {
+    pub(crate) fn take(&self, owner: &Owner, share: Option<CallerLimits>) -> Result<(), Fault> {
         let Some(share) = share else { return Ok(()) };
         let rate = f64::from(share.requests_per_second.max(1));
         let now = Instant::now();
@@ -60,7 +60,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_caller_has_a_burst_and_a_rate_and_others_have_theirs() {
         let rates = Rates::default();
-        let share = Some(Share { requests_per_second: 5, ..Share::default() });
+        let share = Some(CallerLimits { requests_per_second: 5, ..CallerLimits::default() });
         let (ada, bob) = (Owner::new("key_ada"), Owner::new("key_bob"));
         assert_eq!((0..100).filter(|_| rates.take(&ada, share).is_ok()).count(), 10);
         assert!(rates.take(&bob, share).is_ok());

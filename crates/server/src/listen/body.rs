@@ -10,7 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::connection::Answering;
 use super::exchange::Exchange;
-use super::gauge::Gauge;
+use super::gauge::StallGauge;
 
 /// How much an HTTP/2 stream is given at once: its largest frame by default (RFC 9113 §6.5.2). Smaller pieces show that a
 /// slow reader takes something.
@@ -30,7 +30,7 @@ enum Watch {
     /// While it lives, the connection is busy.
     Http1 { _answering: Answering },
     /// Its stream is cut when its reader takes nothing for too long.
-    Http2(Arc<Gauge>),
+    Http2(Arc<StallGauge>),
 }
 
 impl Watched {
@@ -38,7 +38,7 @@ impl Watched {
         Self { body, watch: Watch::Http1 { _answering: answering }, rest: Bytes::new(), _exchange: exchange }
     }
 
-    pub(super) fn http2(body: Body, gauge: Arc<Gauge>, exchange: Exchange) -> Self {
+    pub(super) fn http2(body: Body, gauge: Arc<StallGauge>, exchange: Exchange) -> Self {
         Self { body, watch: Watch::Http2(gauge), rest: Bytes::new(), _exchange: exchange }
     }
 }

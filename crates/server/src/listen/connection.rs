@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use engine::clock;
 use engine::instruments::counter::GaugeGuard;
-use engine::shares::Connected;
+use engine::shares::ConnectionGuard;
 use lens::live::{Closer, Timeline};
 use lens::tcp_info::TcpInfo;
 use protocol::fault::Fault;
@@ -19,12 +19,12 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use super::connections::Open;
+use super::connections::ConnectionSlot;
 use super::flush::FlushWatch;
-use super::protocol::Protocol;
+use super::protocol::HttpVersion;
 use super::register::{Register, Registered};
 use super::traffic::Traffic;
-use super::view::{View, Wanted};
+use super::view::{ConnectionFilter, ConnectionView};
 use crate::config::Config;
 
 /// How much a client may send ahead of the response it waits for. The rest stays in the kernel, and then only a reset is
@@ -42,7 +42,7 @@ pub enum Signal {
 
 /// The handle on a connection that requests carry.
 #[derive(Clone, Debug)]
-pub struct Connection(Arc<Socket>);
+pub struct ConnectionHandle(Arc<Socket>);
 
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -62,7 +62,7 @@ pub(super) struct Socket {
     /// Its place among those that speak the same.
     counted: Mutex<GaugeGuard>,
     /// Set once, as soon as it is known.
-    protocol: OnceLock<Protocol>,
+    protocol: OnceLock<HttpVersion>,
     /// How many [`Answering`] guards exist; without one, what arrives is a head.
     answering: AtomicUsize,
     answered: AtomicU64,
@@ -72,7 +72,7 @@ pub(super) struct Socket {
     pub(super) timeline: Timeline,
     register: Arc<Register>,
     /// The callers whose requests came on it: usually one, but a proxy may bring several.
-    callers: Mutex<Vec<Connected>>,
+    callers: Mutex<Vec<ConnectionGuard>>,
 }
 
 /// What was read before the codec asked for it.
@@ -90,7 +90,7 @@ fn is_sampled(id: u64, share: f64) -> bool {
 }
 
 impl Socket {
-    fn new(id: u64, stream: TcpStream, peer: SocketAddr, config: &Config, open: &Open) -> Self {
+    fn new(id: u64, stream: TcpStream, peer: SocketAddr, config: &Config, open: &ConnectionSlot) -> Self {
         let traffic = open.traffic();
         let local = stream.local_addr().ok();
         Self {
@@ -116,8 +116,8 @@ impl Socket {
         }
     }
 
-    fn snapshot(&self) -> View {
-        View {
+    fn snapshot(&self) -> ConnectionView {
+        ConnectionView {
             id: self.id,
             client: self.client.get().copied().unwrap_or(self.peer),
             peer: self.peer,
@@ -144,7 +144,7 @@ impl Socket {
     /// How many of the received bytes belong to requests. What arrives between two requests of HTTP/1 is the start of a head, and
     /// belongs to no caller yet.
     fn claimed(&self) -> u64 {
-        let is_between = self.protocol.get() != Some(&Protocol::Http2) && self.answering.load(Ordering::Acquire) == 0;
+        let is_between = self.protocol.get() != Some(&HttpVersion::Http2) && self.answering.load(Ordering::Acquire) == 0;
         if is_between { &self.claimed } else { &self.received }.load(Ordering::Relaxed)
     }
 
@@ -159,11 +159,11 @@ impl Socket {
 }
 
 impl Registered for Socket {
-    fn view(&self) -> View {
+    fn view(&self) -> ConnectionView {
         self.snapshot()
     }
 
-    fn matches(&self, wanted: &Wanted<'_>) -> bool {
+    fn matches(&self, wanted: &ConnectionFilter<'_>) -> bool {
         self.timeline.look(|owner, requests| wanted.matches(owner, requests))
     }
 }
@@ -178,9 +178,9 @@ impl Drop for Socket {
     }
 }
 
-impl Connection {
+impl ConnectionHandle {
     /// Registers an accepted socket.
-    pub(super) fn new(id: u64, stream: TcpStream, peer: SocketAddr, config: &Config, open: &Open) -> Self {
+    pub(super) fn new(id: u64, stream: TcpStream, peer: SocketAddr, config: &Config, open: &ConnectionSlot) -> Self {
         let shared = Arc::new(Socket::new(id, stream, peer, config, open));
         let registered: Arc<dyn Registered> = Arc::<Socket>::clone(&shared);
         shared.register.opened(id, Arc::downgrade(&registered));
@@ -198,7 +198,7 @@ impl Connection {
     }
 
     /// Counts it among the connections of `owner`, once. `connect` says whether there may be one more.
-    pub(crate) fn called_by(&self, owner: &Owner, connect: impl FnOnce() -> Result<Connected, Fault>) -> Result<(), Fault> {
+    pub(crate) fn called_by(&self, owner: &Owner, connect: impl FnOnce() -> Result<ConnectionGuard, Fault>) -> Result<(), Fault> {
         let mut callers = self.0.callers.lock().unwrap_or_else(PoisonError::into_inner);
         if !callers.iter().any(|caller| caller.owner() == owner) {
             callers.push(connect()?);
@@ -232,15 +232,15 @@ impl Connection {
     }
 
     /// What is spoken on it.
-    pub fn protocol(&self) -> Protocol {
-        self.0.protocol.get().copied().unwrap_or(Protocol::Http1)
+    pub fn protocol(&self) -> HttpVersion {
+        self.0.protocol.get().copied().unwrap_or(HttpVersion::Http1)
     }
 
     /// Resolves as soon as the client half-closes or is gone. What it sends meanwhile is kept for the next request. Cancel safe.
     /// Never resolves on HTTP/2, where the handler and the body of a stream are dropped when its reader leaves.
     pub async fn signal(&self) -> Signal {
         let shared = &self.0;
-        if self.protocol() == Protocol::Http2 {
+        if self.protocol() == HttpVersion::Http2 {
             return std::future::pending().await;
         }
         loop {
@@ -270,7 +270,7 @@ impl Connection {
 
     /// Resolves when the client is gone; a half-close is not enough. Never resolves on HTTP/2.
     pub async fn reset(&self) -> Signal {
-        if self.protocol() == Protocol::Http2 {
+        if self.protocol() == HttpVersion::Http2 {
             return std::future::pending().await;
         }
         // A broken readiness source means that the runtime shuts down, and the connection with it.
@@ -325,7 +325,7 @@ impl Connection {
     }
 
     /// Sets the protocol, which is known from here on.
-    pub(crate) fn speaks(&self, protocol: Protocol) {
+    pub(crate) fn speaks(&self, protocol: HttpVersion) {
         if self.0.protocol.set(protocol).is_ok() {
             *self.0.counted.lock().unwrap_or_else(PoisonError::into_inner) = self.0.traffic.speaks(protocol);
         }
@@ -381,7 +381,7 @@ fn kernels_view(_stream: &TcpStream) -> Option<TcpInfo> {
 
 /// While it lives, a request of the connection is being answered.
 #[derive(Debug)]
-pub(crate) struct Answering(Connection);
+pub(crate) struct Answering(ConnectionHandle);
 
 impl Drop for Answering {
     fn drop(&mut self) {

@@ -69,7 +69,7 @@ impl Connections {
     }
 
     /// Takes a place for a connection of `address`, and its number.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, config: &Config) -> Result<(Open, u64), Full> {
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, config: &Config) -> Result<(ConnectionSlot, u64), Full> {
         let full = |full| {
             self.refused.fetch_add(1, Ordering::Relaxed);
             Err(full)
@@ -79,7 +79,7 @@ impl Connections {
         }
         let Some(address) = self.take(address, config) else { return full(Full::Address) };
         let id = self.opened.fetch_add(1, Ordering::Relaxed);
-        Ok((Open { connections: Arc::clone(self), address }, id))
+        Ok((ConnectionSlot { connections: Arc::clone(self), address }, id))
     }
 
     /// Takes one of an address's places. A trusted proxy stands for many clients, so its connections are not limited.
@@ -134,12 +134,12 @@ fn network(address: IpAddr) -> IpAddr {
 
 /// While it lives, a connection has its place.
 #[derive(Debug)]
-pub(super) struct Open {
+pub(super) struct ConnectionSlot {
     connections: Arc<Connections>,
     address: IpAddr,
 }
 
-impl Open {
+impl ConnectionSlot {
     /// Where its bytes are counted.
     pub(super) fn traffic(&self) -> Arc<Traffic> {
         Arc::clone(&self.connections.traffic)
@@ -161,7 +161,7 @@ impl Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.connections.closed.fetch_add(1, Ordering::Relaxed);
         self.connections.give(self.address);
@@ -182,7 +182,7 @@ impl Drop for Refusing {
 mod tests {
     use super::*;
 
-    fn admit(connections: &Arc<Connections>, address: &str, config: &Config) -> Result<Open, Full> {
+    fn admit(connections: &Arc<Connections>, address: &str, config: &Config) -> Result<ConnectionSlot, Full> {
         connections.admit(address.parse().unwrap(), config).map(|(open, _)| open)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Request, Version};
 use lens::live::Asked;
 
-use super::connection::Connection;
+use super::connection::ConnectionHandle;
 use super::service::Label;
 
 /// A request on its connection. Its response ends when the last handle is dropped.
@@ -14,13 +14,13 @@ pub(crate) struct Exchange(Arc<Started>);
 
 #[derive(Debug)]
 struct Started {
-    connection: Connection,
+    connection: ConnectionHandle,
     number: u64,
 }
 
 impl Exchange {
     /// The head of a request was read.
-    pub(super) fn start<B>(connection: &Connection, request: &Request<B>, label: Label<'_>) -> Self {
+    pub(super) fn start<B>(connection: &ConnectionHandle, request: &Request<B>, label: Label<'_>) -> Self {
         let version = match request.version() {
             Version::HTTP_10 => "1.0",
             Version::HTTP_2 => "2",

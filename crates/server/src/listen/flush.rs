@@ -54,14 +54,14 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::super::connection::Connection;
+    use super::super::connection::ConnectionHandle;
     use super::super::connections::Connections;
     use super::super::io::Io;
-    use super::super::seen::Seen;
+    use super::super::seen::ObservedStream;
     use super::*;
     use crate::config::Config;
 
-    async fn connection() -> io::Result<Connection> {
+    async fn connection() -> io::Result<ConnectionHandle> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let _client = TcpStream::connect(listener.local_addr()?).await?;
         let (stream, peer) = listener.accept().await?;
@@ -71,7 +71,7 @@ mod tests {
     }
 
     /// Two chunks, and a failure once they are flushed.
-    fn failing(connection: Connection) -> Body {
+    fn failing(connection: ConnectionHandle) -> Body {
         Body::from_stream(unfold(0, move |step| {
             let connection = connection.clone();
             async move {
@@ -91,7 +91,7 @@ mod tests {
     async fn what_a_body_gave_before_it_failed_is_sent() -> io::Result<()> {
         let connection = connection().await?;
         let (mut client, server) = tokio::io::duplex(64);
-        let io = TokioIo::new(Seen::new(server, connection.clone()));
+        let io = TokioIo::new(ObservedStream::new(server, connection.clone()));
         let service = service_fn(move |_request| {
             let body = failing(connection.clone());
             async move { Ok::<_, Infallible>(Response::new(body)) }

@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep_until};
 
 /// Whether a chunk waits for its reader. Hyper asks for the next one only when the reader's window has taken the last.
 #[derive(Debug, Default)]
-pub(crate) struct Gauge(Mutex<Option<Instant>>);
+pub(crate) struct StallGauge(Mutex<Option<Instant>>);
 
-impl Gauge {
+impl StallGauge {
     /// A chunk was handed over.
     pub(crate) fn gave(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connection::Connection;
+use super::connection::ConnectionHandle;
 use crate::config::Config;
 
 /// The head took too long.
@@ -38,7 +38,7 @@ pub(super) type Refused<S> = (S, Refusal);
 pub(super) struct Heads<S> {
     /// `None` only while it is dropped.
     stream: Option<S>,
-    connection: Connection,
+    connection: ConnectionHandle,
     head_timeout: Duration,
     idle_timeout: Duration,
     awaited: Awaited,
@@ -64,7 +64,12 @@ enum Awaited {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Heads<S> {
     /// The first request must start before `deadline`. The receiver gets the stream when hyper drops it and a refusal is due.
-    pub(super) fn new(stream: S, connection: Connection, config: &Config, deadline: Instant) -> (Self, oneshot::Receiver<Refused<S>>) {
+    pub(super) fn new(
+        stream: S,
+        connection: ConnectionHandle,
+        config: &Config,
+        deadline: Instant,
+    ) -> (Self, oneshot::Receiver<Refused<S>>) {
         let (hand_back, refused) = oneshot::channel();
         let heads = Self {
             stream: Some(stream),

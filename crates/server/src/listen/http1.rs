@@ -17,12 +17,12 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::body::Watched;
-use super::connection::Connection;
+use super::connection::ConnectionHandle;
 use super::exchange::Exchange;
 use super::heads::{Heads, Refusal, Refused, SlowHead};
-use super::protocol::Protocol;
+use super::protocol::HttpVersion;
 use super::refusal;
-use super::seen::Seen;
+use super::seen::ObservedStream;
 use super::service::ServiceFactory;
 use super::serving::Serving;
 
@@ -30,12 +30,12 @@ use super::serving::Serving;
 const MAX_HEADERS: usize = 128;
 
 /// Responds to the requests of a connection, in their order. The first must start before `deadline`.
-pub(super) async fn serve<S, F>(stream: S, connection: Connection, serving: Serving<F>, deadline: Instant)
+pub(super) async fn serve<S, F>(stream: S, connection: ConnectionHandle, serving: Serving<F>, deadline: Instant)
 where
     F: ServiceFactory,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    connection.speaks(Protocol::Http1);
+    connection.speaks(HttpVersion::Http1);
     let Serving { factory, config, listening } = serving;
     let drain = &listening.drain;
     let for_requests = connection.clone();
@@ -59,7 +59,7 @@ where
             Ok::<_, Infallible>(response.map(|body| Watched::http1(body, answering, exchange)))
         }
     });
-    let seen = Seen::new(stream, connection.clone());
+    let seen = ObservedStream::new(stream, connection.clone());
     let (heads, mut refused) = Heads::new(seen, connection.clone(), &config, deadline);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -75,7 +75,7 @@ where
         tokio::select! {
             biased;
             served = serving.as_mut() => served,
-            () = drain.clone().farewell() => {
+            () = drain.clone().wait_to_close() => {
                 // Without a response on it, it closes; otherwise after the response, whose head announces it if it is not sent yet.
                 serving.as_mut().graceful_shutdown();
                 tokio::select! {
@@ -119,7 +119,7 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>((mut stream, refusal): Refuse
 
 /// Ends a connection in the middle of a response. A short length and a missing last chunk show it by
 /// themselves; where only the close would, it is a reset (promise 3).
-fn break_off(connection: &Connection) {
+fn break_off(connection: &ConnectionHandle) {
     if connection.is_ended_by_close() {
         connection.abort();
     }

@@ -18,11 +18,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tower::ServiceExt;
 
 use super::body::Watched;
-use super::connection::Connection;
+use super::connection::ConnectionHandle;
 use super::exchange::Exchange;
-use super::gauge::Gauge;
-use super::protocol::Protocol;
-use super::seen::Seen;
+use super::gauge::StallGauge;
+use super::protocol::HttpVersion;
+use super::seen::ObservedStream;
 use super::service::ServiceFactory;
 use super::serving::{Listening, Serving};
 
@@ -46,16 +46,16 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
     /// The gauge of the stream whose task runs: it joins the task, which hyper makes, and the body, which we make.
-    static GAUGE: Arc<Gauge>;
+    static GAUGE: Arc<StallGauge>;
 }
 
 /// Responds to the requests of a connection, until it has had none for the idle time.
-pub(super) async fn serve<S, F>(stream: S, connection: Connection, serving: Serving<F>)
+pub(super) async fn serve<S, F>(stream: S, connection: ConnectionHandle, serving: Serving<F>)
 where
     F: ServiceFactory,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    connection.speaks(Protocol::Http2);
+    connection.speaks(HttpVersion::Http2);
     let Serving { factory, config, listening } = serving;
     let Listening { tasks, drain, .. } = &*listening;
     let for_requests = connection.clone();
@@ -93,8 +93,8 @@ where
         .enable_connect_protocol()
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE);
-    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(Seen::new(stream, connection.clone())), service));
-    let mut farewell = std::pin::pin!(drain.clone().farewell());
+    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(ObservedStream::new(stream, connection.clone())), service));
+    let mut wait_to_close = std::pin::pin!(drain.clone().wait_to_close());
     let mut patience = config.idle_timeout;
     let (mut is_leaving, mut is_told) = (false, false);
     let mut look = Instant::now() + patience;
@@ -102,8 +102,8 @@ where
         tokio::select! {
             served = serving.as_mut() => break served,
             () = drain.broken_off(), if is_told => break Ok(()),
-            () = farewell.as_mut(), if !is_told => (is_leaving, is_told) = (true, true),
-            () = sleep_until(look) => match streams.quiet_since() {
+            () = wait_to_close.as_mut(), if !is_told => (is_leaving, is_told) = (true, true),
+            () = sleep_until(look) => match streams.idle_since() {
                 Some(since) if since + patience <= Instant::now() && is_leaving => break Ok(()),
                 Some(since) if since + patience <= Instant::now() => is_leaving = true,
                 Some(since) => {
@@ -147,7 +147,7 @@ impl Streams {
     }
 
     /// Since when there is none.
-    fn quiet_since(&self) -> Option<Instant> {
+    fn idle_since(&self) -> Option<Instant> {
         let count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (count.open == 0).then_some(count.last_ended)
     }

@@ -16,8 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::connection::{Connection, Socket};
-use super::connections::Open;
+use super::connection::{ConnectionHandle, Socket};
+use super::connections::ConnectionSlot;
 use crate::config::Config;
 
 /// The connection as hyper reads and writes it.
@@ -27,17 +27,17 @@ pub(crate) struct Io {
     write_timeout: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     /// Its place among the connections, also after an upgrade.
-    open: Open,
+    open: ConnectionSlot,
 }
 
 impl Io {
-    pub(crate) fn new(id: u64, stream: TcpStream, peer: SocketAddr, config: &Config, open: Open) -> Self {
-        let shared = Connection::new(id, stream, peer, config, &open).shared();
+    pub(crate) fn new(id: u64, stream: TcpStream, peer: SocketAddr, config: &Config, open: ConnectionSlot) -> Self {
+        let shared = ConnectionHandle::new(id, stream, peer, config, &open).shared();
         Self { shared, write_timeout: config.write_timeout, stalled: None, open }
     }
 
-    pub(crate) fn connection(&self) -> Connection {
-        Connection::of(&self.shared)
+    pub(crate) fn connection(&self) -> ConnectionHandle {
+        ConnectionHandle::of(&self.shared)
     }
 
     /// Measures a stall from its start, and fails when it lasts too long (promise 7).

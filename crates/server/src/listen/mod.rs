@@ -35,22 +35,22 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
-pub use connection::{Connection, Signal};
+pub use connection::{ConnectionHandle, Signal};
 pub use connections::Connections;
 pub(crate) use exchange::Exchange;
-pub(crate) use gauge::Gauge;
-pub use protocol::Protocol;
+pub(crate) use gauge::StallGauge;
+pub use protocol::HttpVersion;
 pub(crate) use service::{Label, ServiceFactory};
 pub(crate) use serving::Listening;
-pub use tls::{Tls, TlsError};
-pub(crate) use view::{View, Wanted};
+pub use tls::{TlsError, TlsServer};
+pub(crate) use view::{ConnectionFilter, ConnectionView};
 
 use crate::config::{Config, ProxyProtocol};
 use crate::network::is_trusted;
 use connections::Full;
 use io::Io;
-use opening::Opening;
-use proxy_protocol::Origin;
+use opening::DetectedProtocol;
+use proxy_protocol::ProxyHeader;
 use serving::Serving;
 
 /// How many connections the kernel completes while we are busy; what is more tries again by itself.
@@ -145,14 +145,14 @@ async fn clear<F: ServiceFactory>(mut io: Io, serving: Serving<F>) {
         return connection.log_end(Some(cause));
     }
     match opening(&io, &serving, deadline).await {
-        Some(Opening::Http2) => {
+        Some(DetectedProtocol::Http2) => {
             let tasks = serving.listening.tasks.clone();
             tasks.spawn("connection", http2::serve(io, connection, serving));
         }
         // The parser refuses anything else.
-        Some(Opening::Http1 | Opening::Tls) => http1::serve(io, connection, serving, deadline).await,
-        Some(Opening::Proxy) => unexpected_header(&connection),
-        Some(Opening::Silence) | None => connection.log_end(None),
+        Some(DetectedProtocol::Http1 | DetectedProtocol::Tls) => http1::serve(io, connection, serving, deadline).await,
+        Some(DetectedProtocol::Proxy) => unexpected_header(&connection),
+        Some(DetectedProtocol::Silence) | None => connection.log_end(None),
     }
 }
 
@@ -165,19 +165,19 @@ async fn handshake<F: ServiceFactory>(mut io: Io, serving: Serving<F>) {
         return connection.log_end(Some(cause));
     }
     match opening(&io, &serving, deadline).await {
-        Some(Opening::Tls) => {}
-        Some(Opening::Proxy) => return unexpected_header(&connection),
-        Some(Opening::Http1 | Opening::Http2) => {
+        Some(DetectedProtocol::Tls) => {}
+        Some(DetectedProtocol::Proxy) => return unexpected_header(&connection),
+        Some(DetectedProtocol::Http1 | DetectedProtocol::Http2) => {
             connection.send(&refusal::of_plain_http());
             linger(io).await;
             return connection.log_end(Some("not_tls"));
         }
-        Some(Opening::Silence) | None => return connection.log_end(None),
+        Some(DetectedProtocol::Silence) | None => return connection.log_end(None),
     }
     let handshake_start = Instant::now().into_std();
     let accepted = tokio::select! {
         accepted = timeout_at(deadline, tls.accept(io)) => accepted,
-        () = serving.listening.drain.clone().farewell() => return connection.log_end(Some("shutdown")),
+        () = serving.listening.drain.clone().wait_to_close() => return connection.log_end(Some("shutdown")),
     };
     let stream = match accepted {
         Ok(Ok(stream)) => stream,
@@ -206,10 +206,10 @@ async fn origin<F>(io: &mut Io, serving: &Serving<F>, deadline: Instant) -> Resu
     }
     let header = tokio::select! {
         header = timeout_at(deadline, io.proxy_header()) => header,
-        () = serving.listening.drain.clone().farewell() => return Err("shutdown"),
+        () = serving.listening.drain.clone().wait_to_close() => return Err("shutdown"),
     };
     match header {
-        Ok(Ok(Some(Ok(Origin::Client(client))))) => match io.belongs_to(client, config) {
+        Ok(Ok(Some(Ok(ProxyHeader::Client(client))))) => match io.belongs_to(client, config) {
             Ok(()) => Ok(()),
             Err(full) => {
                 tracing::debug!(%client, cause = full.message(), "connection refused");
@@ -220,7 +220,7 @@ async fn origin<F>(io: &mut Io, serving: &Serving<F>, deadline: Instant) -> Resu
                 Err("too_many_connections")
             }
         },
-        Ok(Ok(Some(Ok(Origin::Proxy)))) => Ok(()),
+        Ok(Ok(Some(Ok(ProxyHeader::Proxy)))) => Ok(()),
         Ok(Ok(Some(Err(error)))) => {
             tracing::warn!(%peer, %error, "a trusted proxy's connection was refused (server.proxy_protocol)");
             Err("proxy_protocol")
@@ -232,14 +232,14 @@ async fn origin<F>(io: &mut Io, serving: &Serving<F>, deadline: Instant) -> Resu
 }
 
 /// Closes a connection with a PROXY protocol header that is not expected, or comes a second time: only trusted proxies are believed.
-fn unexpected_header(connection: &Connection) {
+fn unexpected_header(connection: &ConnectionHandle) {
     let peer = connection.peer();
     tracing::warn!(%peer, "a PROXY protocol header that is not believed (server.proxy_protocol, server.trusted_proxies)");
     connection.log_end(Some("proxy_protocol"));
 }
 
 /// Recognises what the client speaks; `None` where it sends nothing in time, or the server is leaving.
-async fn opening<F>(io: &Io, serving: &Serving<F>, deadline: Instant) -> Option<Opening> {
+async fn opening<F>(io: &Io, serving: &Serving<F>, deadline: Instant) -> Option<DetectedProtocol> {
     tokio::select! {
         opening = timeout_at(deadline, io.opening()) => match opening {
             Ok(opening) => opening.ok(),
@@ -251,7 +251,7 @@ async fn opening<F>(io: &Io, serving: &Serving<F>, deadline: Instant) -> Option<
                 None
             }
         },
-        () = serving.listening.drain.clone().farewell() => None,
+        () = serving.listening.drain.clone().wait_to_close() => None,
     }
 }
 

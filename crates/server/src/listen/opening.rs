@@ -13,7 +13,7 @@ pub(super) const LENGTH: usize = PREFACE.len();
 
 /// What a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Opening {
+pub(crate) enum DetectedProtocol {
     /// HTTP/1, or anything unknown, which its parser refuses.
     Http1,
     /// HTTP/2 by prior knowledge.
@@ -27,14 +27,14 @@ pub(crate) enum Opening {
 }
 
 /// Recognises `bytes`; `None` where more of them are needed. `ended`: no more will come.
-pub(super) fn recognise(bytes: &[u8], ended: bool) -> Option<Opening> {
+pub(super) fn recognise(bytes: &[u8], ended: bool) -> Option<DetectedProtocol> {
     match bytes.first() {
-        None => ended.then_some(Opening::Silence),
-        Some(&HANDSHAKE) => Some(Opening::Tls),
-        Some(_) if bytes.starts_with(PREFACE) => Some(Opening::Http2),
-        Some(_) if bytes.starts_with(TEXT) || bytes.starts_with(SIGNATURE) => Some(Opening::Proxy),
+        None => ended.then_some(DetectedProtocol::Silence),
+        Some(&HANDSHAKE) => Some(DetectedProtocol::Tls),
+        Some(_) if bytes.starts_with(PREFACE) => Some(DetectedProtocol::Http2),
+        Some(_) if bytes.starts_with(TEXT) || bytes.starts_with(SIGNATURE) => Some(DetectedProtocol::Proxy),
         Some(_) if [PREFACE, TEXT, SIGNATURE].iter().any(|start| start.starts_with(bytes)) && !ended => None,
-        Some(_) => Some(Opening::Http1),
+        Some(_) => Some(DetectedProtocol::Http1),
     }
 }
 
@@ -42,7 +42,7 @@ pub(super) fn recognise(bytes: &[u8], ended: bool) -> Option<Opening> {
 mod tests {
     use super::*;
 
-    fn check(bytes: &[u8], expected: Option<Opening>) {
+    fn check(bytes: &[u8], expected: Option<DetectedProtocol>) {
         assert_eq!(recognise(bytes, false), expected, "{bytes:?}");
     }
 
@@ -50,16 +50,16 @@ mod tests {
     fn the_first_bytes_are_enough() {
         check(b"", None);
         check(b"P", None);
-        check(b"POST / HTTP/1.1\r\n", Some(Opening::Http1));
+        check(b"POST / HTTP/1.1\r\n", Some(DetectedProtocol::Http1));
         check(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r", None);
         check(b"PROXY", None);
-        check(b"PROXY TCP4 ", Some(Opening::Proxy));
-        check(b"\r\n\r\nGET", Some(Opening::Http1));
-        check(b"\r\n\r\n\0\r\nQUIT\n\x21", Some(Opening::Proxy));
-        check(PREFACE, Some(Opening::Http2));
-        check(&[PREFACE, b"\0\0\0\x04"].concat(), Some(Opening::Http2));
-        check(b"\x16\x03\x01", Some(Opening::Tls));
-        assert_eq!(recognise(b"", true), Some(Opening::Silence));
-        assert_eq!(recognise(b"PRI", true), Some(Opening::Http1));
+        check(b"PROXY TCP4 ", Some(DetectedProtocol::Proxy));
+        check(b"\r\n\r\nGET", Some(DetectedProtocol::Http1));
+        check(b"\r\n\r\n\0\r\nQUIT\n\x21", Some(DetectedProtocol::Proxy));
+        check(PREFACE, Some(DetectedProtocol::Http2));
+        check(&[PREFACE, b"\0\0\0\x04"].concat(), Some(DetectedProtocol::Http2));
+        check(b"\x16\x03\x01", Some(DetectedProtocol::Tls));
+        assert_eq!(recognise(b"", true), Some(DetectedProtocol::Silence));
+        assert_eq!(recognise(b"PRI", true), Some(DetectedProtocol::Http1));
     }
 }

@@ -22,7 +22,7 @@ const LONGEST_REST: usize = 4096;
 
 /// What a proxy says about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum ProxyHeader {
     /// It is made for this client.
     Client(SocketAddr),
     /// It is the proxy's own, such as a health check, or the proxy does not know the client.
@@ -31,7 +31,7 @@ pub enum Origin {
 
 /// What came instead of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Malformed {
+pub enum ProxyHeaderError {
     /// Something else.
     #[error("there is no PROXY protocol header")]
     Missing,
@@ -48,17 +48,17 @@ pub enum Malformed {
 
 /// Reads a header that comes in pieces.
 #[derive(Clone, Debug, Default)]
-pub struct Parser {
+pub struct ProxyHeaderParser {
     held: Vec<u8>,
 }
 
-impl Parser {
+impl ProxyHeaderParser {
     /// Takes the next bytes. Returns how many of them belong to the header, and its meaning once it is complete; then the rest is the
     /// client's.
     ///
     /// # Errors
     /// Bytes that are not a header. The connection cannot be used.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(usize, Option<Origin>), Malformed> {
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(usize, Option<ProxyHeader>), ProxyHeaderError> {
         for (index, byte) in bytes.iter().enumerate() {
             self.held.push(*byte);
             if let Some(origin) = self.look()? {
@@ -68,33 +68,33 @@ impl Parser {
         Ok((bytes.len(), None))
     }
 
-    fn look(&self) -> Result<Option<Origin>, Malformed> {
+    fn look(&self) -> Result<Option<ProxyHeader>, ProxyHeaderError> {
         let held = &self.held[..];
         if held.starts_with(TEXT) {
             return match held.strip_suffix(b"\r\n") {
                 Some(line) => line_origin(line).map(Some),
-                None if held.len() >= LONGEST_LINE => Err(Malformed::Line),
+                None if held.len() >= LONGEST_LINE => Err(ProxyHeaderError::Line),
                 None => Ok(None),
             };
         }
         if held.starts_with(SIGNATURE) {
             return binary(held);
         }
-        if TEXT.starts_with(held) || SIGNATURE.starts_with(held) { Ok(None) } else { Err(Malformed::Missing) }
+        if TEXT.starts_with(held) || SIGNATURE.starts_with(held) { Ok(None) } else { Err(ProxyHeaderError::Missing) }
     }
 }
 
 /// A line of version 1, without its end.
-fn line_origin(line: &[u8]) -> Result<Origin, Malformed> {
-    let line = std::str::from_utf8(line).map_err(|_error| Malformed::Line)?;
+fn line_origin(line: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
+    let line = std::str::from_utf8(line).map_err(|_error| ProxyHeaderError::Line)?;
     let mut words = line.split(' ').skip(1);
     let family = words.next();
     if family == Some("UNKNOWN") {
         // The rest of the line is to be ignored (§2.1).
-        return Ok(Origin::Proxy);
+        return Ok(ProxyHeader::Proxy);
     }
     let words: Vec<&str> = words.collect();
-    let [source, destination, source_port, destination_port] = words[..] else { return Err(Malformed::Line) };
+    let [source, destination, source_port, destination_port] = words[..] else { return Err(ProxyHeaderError::Line) };
     let address = |text: &str| match family {
         Some("TCP4") => text.parse().ok().map(IpAddr::V4),
         Some("TCP6") => text.parse().ok().map(IpAddr::V6),
@@ -102,7 +102,7 @@ fn line_origin(line: &[u8]) -> Result<Origin, Malformed> {
     };
     let source = address(source).zip(port(source_port));
     let destination = address(destination).zip(port(destination_port));
-    source.zip(destination).map(|(source, _)| Origin::Client(source.into())).ok_or(Malformed::Line)
+    source.zip(destination).map(|(source, _)| ProxyHeader::Client(source.into())).ok_or(ProxyHeaderError::Line)
 }
 
 /// Digits only, without leading zeros (§2.1).
@@ -112,36 +112,36 @@ fn port(text: &str) -> Option<u16> {
 }
 
 /// A header of version 2, as far as it is there.
-fn binary(held: &[u8]) -> Result<Option<Origin>, Malformed> {
+fn binary(held: &[u8]) -> Result<Option<ProxyHeader>, ProxyHeaderError> {
     let Some((fixed, rest)) = held.split_first_chunk::<FIXED>() else { return Ok(None) };
     let [.., command, family, high, low] = *fixed;
     let length = usize::from(u16::from_be_bytes([high, low]));
     if length > LONGEST_REST {
-        return Err(Malformed::TooLong);
+        return Err(ProxyHeaderError::TooLong);
     }
     // Errors are reported at once, before the rest has come.
     let addresses = match (command, family) {
         (0x20, _) => AddressFamily::Unspecified,
         (0x21, 0x11) if length >= 12 => AddressFamily::V4,
         (0x21, 0x21) if length >= 36 => AddressFamily::V6,
-        (0x21, 0x11 | 0x21) => return Err(Malformed::Binary),
+        (0x21, 0x11 | 0x21) => return Err(ProxyHeaderError::Binary),
         // UDP, local sockets, or unspecified: no address that has a meaning here, but valid (§2.2).
         (0x21, _) if family >> 4 <= 3 && family & 15 <= 2 => AddressFamily::Unspecified,
-        (_, _) => return Err(Malformed::Binary),
+        (_, _) => return Err(ProxyHeaderError::Binary),
     };
     if rest.len() < length {
         return Ok(None);
     }
     let origin = match addresses {
-        AddressFamily::Unspecified => Some(Origin::Proxy),
+        AddressFamily::Unspecified => Some(ProxyHeader::Proxy),
         AddressFamily::V4 => {
-            rest.first_chunk::<4>().zip(port_at(rest, 8)).map(|(ip, port)| Origin::Client((Ipv4Addr::from(*ip), port).into()))
+            rest.first_chunk::<4>().zip(port_at(rest, 8)).map(|(ip, port)| ProxyHeader::Client((Ipv4Addr::from(*ip), port).into()))
         }
         AddressFamily::V6 => {
-            rest.first_chunk::<16>().zip(port_at(rest, 32)).map(|(ip, port)| Origin::Client((Ipv6Addr::from(*ip), port).into()))
+            rest.first_chunk::<16>().zip(port_at(rest, 32)).map(|(ip, port)| ProxyHeader::Client((Ipv6Addr::from(*ip), port).into()))
         }
     };
-    origin.map(Some).ok_or(Malformed::Binary)
+    origin.map(Some).ok_or(ProxyHeaderError::Binary)
 }
 
 /// Which addresses a header of version 2 holds.

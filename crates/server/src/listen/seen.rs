@@ -7,17 +7,17 @@ use std::task::{Context, Poll, ready};
 use lens::live::Closer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connection::Connection;
+use super::connection::ConnectionHandle;
 
 /// A stream whose bytes are counted by kind on their way.
 #[derive(Debug)]
-pub(super) struct Seen<S> {
+pub(super) struct ObservedStream<S> {
     stream: S,
-    connection: Connection,
+    connection: ConnectionHandle,
 }
 
-impl<S> Seen<S> {
-    pub(super) fn new(stream: S, connection: Connection) -> Self {
+impl<S> ObservedStream<S> {
+    pub(super) fn new(stream: S, connection: ConnectionHandle) -> Self {
         Self { stream, connection }
     }
 
@@ -28,7 +28,7 @@ impl<S> Seen<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Seen<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ObservedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
@@ -45,7 +45,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Seen<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Seen<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ObservedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.wrote(&written, bytes);

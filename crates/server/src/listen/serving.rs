@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::tasks::Tasks;
 
 use super::connections::Connections;
-use super::tls::Tls;
+use super::tls::TlsServer;
 use crate::config::Config;
 use crate::drain::Drain;
 
@@ -19,7 +19,7 @@ pub(crate) struct Listening {
     /// Says when to stop.
     pub drain: Drain,
     /// How connections are encrypted; `None`: not at all.
-    pub tls: Option<Arc<Tls>>,
+    pub tls: Option<Arc<TlsServer>>,
 }
 
 /// What one connection needs.

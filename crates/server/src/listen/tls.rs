@@ -65,12 +65,12 @@ pub enum TlsError {
 }
 
 /// Accepts TLS.
-pub struct Tls {
+pub struct TlsServer {
     acceptor: TlsAcceptor,
     certificate: Arc<Reloading>,
 }
 
-impl Tls {
+impl TlsServer {
     /// TLS with the chain of certificates in `certificate` and the private key in `key`, both PEM.
     ///
     /// # Errors

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use engine::exposition::{Exposition, MetricKind};
 use engine::instruments::counter::{Counter, Gauge, GaugeGuard};
 
-use super::protocol::Protocol;
+use super::protocol::HttpVersion;
 
 /// Counts of all connections of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     /// Those whose protocol is not known yet.
     opening: Arc<Gauge>,
-    http1: Spoken,
-    http2: Spoken,
+    http1: ProtocolCounts,
+    http2: ProtocolCounts,
     /// How many closed before that was known.
     silent: Counter,
     /// Bytes from clients, as they were on the network.
@@ -23,7 +23,7 @@ pub(crate) struct Traffic {
 }
 
 #[derive(Debug, Default)]
-struct Spoken {
+struct ProtocolCounts {
     open: Arc<Gauge>,
     total: Counter,
 }
@@ -35,10 +35,10 @@ impl Traffic {
     }
 
     /// A connection speaks this protocol, from now on.
-    pub(super) fn speaks(&self, protocol: Protocol) -> GaugeGuard {
+    pub(super) fn speaks(&self, protocol: HttpVersion) -> GaugeGuard {
         let spoken = match protocol {
-            Protocol::Http1 => &self.http1,
-            Protocol::Http2 => &self.http2,
+            HttpVersion::Http1 => &self.http1,
+            HttpVersion::Http2 => &self.http2,
         };
         spoken.total.add(1);
         spoken.open.hold()

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use lens::live::{Record, Request};
 use lens::tcp_info::TcpInfo;
 
-use super::protocol::Protocol;
+use super::protocol::HttpVersion;
 
 /// A connection as the lens shows it: counts and times, and no contents.
 #[derive(Clone, Debug)]
-pub(crate) struct View {
+pub(crate) struct ConnectionView {
     /// Its number, as in logs.
     pub(crate) id: u64,
     /// The client's address.
@@ -20,7 +20,7 @@ pub(crate) struct View {
     /// The local address; `None` where the system did not say.
     pub(crate) local: Option<SocketAddr>,
     /// The protocol, once it is known.
-    pub(crate) protocol: Option<Protocol>,
+    pub(crate) protocol: Option<HttpVersion>,
     /// Received bytes on the network, TLS included.
     pub(crate) received: u64,
     /// How many of them belong to requests.
@@ -38,13 +38,13 @@ pub(crate) struct View {
 /// The bytes of a last GOAWAY and `close_notify` in TLS, which belong to no request.
 const FAREWELL_BYTES: u64 = 128;
 
-impl View {
+impl ConnectionView {
     /// Whether everything on it belongs to the caller of its first request. Unclaimed requests are attributed to other callers.
-    pub(crate) fn is_ones_own(&self) -> bool {
+    pub(crate) fn has_owner(&self) -> bool {
         !self.record.is_shared && !self.record.is_unclaimed && self.received <= self.most_claimed()
     }
 
-    /// How many received bytes can be of requests, or of a farewell after them.
+    /// How many received bytes can be of requests, or of a wait_to_close after them.
     pub(crate) fn most_claimed(&self) -> u64 {
         self.claimed + if self.record.handshake.is_some() { FAREWELL_BYTES } else { 0 }
     }
@@ -52,20 +52,20 @@ impl View {
 
 /// Which connections are wanted.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct ConnectionFilter<'a> {
     /// Those with a request of this owner; `None` for all.
     pub(crate) owner: Option<&'a str>,
     /// Those with a request in this lane, by the same owner.
     pub(crate) lane: Option<&'a str>,
 }
 
-impl Wanted<'_> {
+impl ConnectionFilter<'_> {
     fn is_own(&self, owner: Option<&Arc<str>>) -> bool {
         self.owner.is_none_or(|wanted| owner.is_some_and(|owner| **owner == *wanted))
     }
 
     /// Whether a connection is one of them.
-    pub(crate) fn is_met(&self, view: &View) -> bool {
+    pub(crate) fn is_met(&self, view: &ConnectionView) -> bool {
         self.matches(view.record.owner.as_ref(), &mut view.record.requests.iter())
     }
 

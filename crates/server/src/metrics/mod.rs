@@ -12,7 +12,7 @@ use engine::Engine;
 use engine::clock;
 use engine::exposition::{Exposition, MetricKind};
 use engine::instruments::counter::{Gauge, GaugeGuard};
-use engine::instruments::family::Family;
+use engine::instruments::family::MetricFamily;
 use protocol::dialect;
 use protocol::passthrough::Operation;
 
@@ -20,16 +20,16 @@ use crate::listen::Connections;
 
 /// Counts of the HTTP server.
 #[derive(Debug)]
-pub struct Metrics {
-    streams: Family<Gauge>,
+pub struct ServerMetrics {
+    streams: MetricFamily<Gauge>,
     sockets: Arc<Gauge>,
     /// Seconds since 1970 at which it was made, which is when the process started.
     started: u64,
 }
 
-impl Default for Metrics {
+impl Default for ServerMetrics {
     fn default() -> Self {
-        let streams = Family::new(&["frame", "dialect"], Gauge::default);
+        let streams = MetricFamily::new(&["frame", "dialect"], Gauge::default);
         // All there can be, so that none is missing while it is zero.
         for dialect in dialect::ALL {
             for frame in dialect.frames {
@@ -46,7 +46,7 @@ impl Default for Metrics {
     }
 }
 
-impl Metrics {
+impl ServerMetrics {
     /// When the server started, in seconds since 1970.
     pub(crate) fn started(&self) -> u64 {
         self.started
@@ -64,7 +64,7 @@ impl Metrics {
 }
 
 /// Everything, as Prometheus reads it.
-pub(crate) fn text(engine: &Engine, connections: &Connections, metrics: &Metrics) -> String {
+pub(crate) fn text(engine: &Engine, connections: &Connections, metrics: &ServerMetrics) -> String {
     let mut text = Exposition::new();
     engine.write_metrics(&mut text);
     text.gauges("weir_streams_open", "Answers on their way to a client.", &metrics.streams);

@@ -11,7 +11,7 @@ use crate::http::query::{self, Query};
 
 /// What a request opens that a ticket may be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Opening<'a> {
+pub(crate) enum TicketTarget<'a> {
     /// A WebSocket.
     Socket {
         /// Its path.
@@ -40,7 +40,7 @@ pub(crate) enum Purpose {
     Path(String),
 }
 
-impl<'a> Opening<'a> {
+impl<'a> TicketTarget<'a> {
     /// What this request opens; `None` where it is neither a WebSocket nor a `GET` that streams.
     pub(crate) fn of(parts: &'a Parts) -> Option<Self> {
         let path = parts.uri.path();
@@ -95,7 +95,7 @@ impl Purpose {
     }
 
     /// Whether it may open this.
-    pub(crate) fn admits(&self, opening: &Opening<'_>) -> bool {
+    pub(crate) fn admits(&self, opening: &TicketTarget<'_>) -> bool {
         match self {
             Self::Any => true,
             Self::Path(path) => path == opening.path(),
@@ -157,21 +157,21 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
-    fn check(method: &str, uri: &str, headers: &[(&str, &str)], expected: Option<Opening<'_>>) {
-        assert_eq!(Opening::of(&parts(method, uri, headers)), expected, "{method} {uri} {headers:?}");
+    fn check(method: &str, uri: &str, headers: &[(&str, &str)], expected: Option<TicketTarget<'_>>) {
+        assert_eq!(TicketTarget::of(&parts(method, uri, headers)), expected, "{method} {uri} {headers:?}");
     }
 
     #[test]
     fn a_ticket_is_for_sockets_and_streams_and_nothing_else() {
         let events = "/v1/responses/resp_1/events";
-        check("GET", "/v1/responses", &HANDSHAKE, Some(Opening::Socket { path: "/v1/responses" }));
-        check("GET", "/websocket/u1?ticket=x", &HANDSHAKE, Some(Opening::Socket { path: "/websocket/u1" }));
-        check("GET", events, &[], Some(Opening::Events { path: events, is_return: false }));
-        check("GET", events, &[("last-event-id", "3")], Some(Opening::Events { path: events, is_return: true }));
-        check("GET", "/v1/responses/resp_1?stream=true", &[], Some(Opening::Stream { path: "/v1/responses/resp_1" }));
-        check("GET", "/v1/responses/resp_1?starting_after=3", &[], Some(Opening::Stream { path: "/v1/responses/resp_1" }));
-        check("GET", "/createSse", &[], Some(Opening::Stream { path: "/createSse" }));
-        check("GET", "/chat?message=a", &[], Some(Opening::Stream { path: "/chat" }));
+        check("GET", "/v1/responses", &HANDSHAKE, Some(TicketTarget::Socket { path: "/v1/responses" }));
+        check("GET", "/websocket/u1?ticket=x", &HANDSHAKE, Some(TicketTarget::Socket { path: "/websocket/u1" }));
+        check("GET", events, &[], Some(TicketTarget::Events { path: events, is_return: false }));
+        check("GET", events, &[("last-event-id", "3")], Some(TicketTarget::Events { path: events, is_return: true }));
+        check("GET", "/v1/responses/resp_1?stream=true", &[], Some(TicketTarget::Stream { path: "/v1/responses/resp_1" }));
+        check("GET", "/v1/responses/resp_1?starting_after=3", &[], Some(TicketTarget::Stream { path: "/v1/responses/resp_1" }));
+        check("GET", "/createSse", &[], Some(TicketTarget::Stream { path: "/createSse" }));
+        check("GET", "/chat?message=a", &[], Some(TicketTarget::Stream { path: "/chat" }));
         for (method, uri) in [
             ("POST", "/v1/responses"),
             ("GET", "/v1/responses"),

@@ -15,12 +15,12 @@ fn ada() -> Owner {
     Owner::new("ada")
 }
 
-fn events(path: &str, is_return: bool) -> Opening<'_> {
-    Opening::Events { path, is_return }
+fn events(path: &str, is_return: bool) -> TicketTarget<'_> {
+    TicketTarget::Events { path, is_return }
 }
 
-fn socket() -> Opening<'static> {
-    Opening::Socket { path: "/v1/responses" }
+fn socket() -> TicketTarget<'static> {
+    TicketTarget::Socket { path: "/v1/responses" }
 }
 
 fn ticket(tickets: &Tickets) -> String {
@@ -36,7 +36,10 @@ async fn a_ticket_opens_one_stream() {
     assert!(tickets.spend(&ticket, &events(EVENTS, false)).is_none(), "a second use");
     assert!(tickets.spend(&ticket, &events("/v1/responses/resp_2/events", true)).is_none(), "another stream");
     assert!(tickets.spend(&ticket, &socket()).is_none(), "a socket");
-    assert!(tickets.spend(&ticket, &Opening::Stream { path: "/v1/responses/resp_1" }).is_none(), "another stream of the same response");
+    assert!(
+        tickets.spend(&ticket, &TicketTarget::Stream { path: "/v1/responses/resp_1" }).is_none(),
+        "another stream of the same response"
+    );
     assert!(tickets.spend(&ticket, &events(EVENTS, true)).is_some(), "the same events, taken up again");
     assert!(tickets.of_session(&ticket).is_none(), "a ticket is no session");
 }
@@ -45,7 +48,7 @@ async fn a_ticket_opens_one_stream() {
 #[tokio::test(start_paused = true)]
 async fn a_ticket_of_a_socket_does_not_return() {
     let tickets = Tickets::default();
-    for opening in [socket(), Opening::Stream { path: "/chat" }] {
+    for opening in [socket(), TicketTarget::Stream { path: "/chat" }] {
         let ticket = ticket(&tickets);
         assert!(tickets.spend(&ticket, &opening).is_some());
         assert!(tickets.spend(&ticket, &opening).is_none() && tickets.spend(&ticket, &events(EVENTS, true)).is_none());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::listen::{Connection, Protocol};
+use crate::listen::{ConnectionHandle, HttpVersion};
 
 /// The last chunk of a body that is about to be broken off.
 #[derive(Debug, Default)]
@@ -39,10 +39,10 @@ impl LastChunk {
 
     /// Resolves when the body may fail: the chunk, and all before it, are on their way to the client. Not to be waited for by a
     /// time limit: a reader that takes nothing is cut by its connection or stream.
-    pub(super) async fn sent(&self, connection: Option<&Connection>) {
+    pub(super) async fn sent(&self, connection: Option<&ConnectionHandle>) {
         match connection {
             // Its bytes are copied before they are sent; only a flush shows that they are.
-            Some(connection) if connection.protocol() == Protocol::Http1 => connection.flushed().await,
+            Some(connection) if connection.protocol() == HttpVersion::Http1 => connection.flushed().await,
             // Frames leave a stream in their order, and none can be recalled.
             Some(_) | None => self.0.notified().await,
         }

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, header};
 use lens::live::ByteBreakdown;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::listen::{Connection, Signal};
+use crate::listen::{ConnectionHandle, Signal};
 
 /// How many bytes of events that are ready go out in one write.
 pub(super) const WRITE: usize = 64 << 10;
@@ -15,11 +15,11 @@ pub(super) const WRITE: usize = 64 << 10;
 /// The body was broken off on purpose: it must not end as if it were complete.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream was broken off")]
-pub(super) struct Cut;
+pub(super) struct BrokenOff;
 
 /// The client of one body.
 pub(super) struct Client {
-    connection: Option<Connection>,
+    connection: Option<ConnectionHandle>,
     is_http_1_0: bool,
     is_half_closed: bool,
     heartbeat: Duration,
@@ -30,12 +30,12 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(connection: Option<Connection>, is_http_1_0: bool, heartbeat: Duration) -> Self {
+    pub(super) fn new(connection: Option<ConnectionHandle>, is_http_1_0: bool, heartbeat: Duration) -> Self {
         let silence = Box::pin(sleep(heartbeat));
         Self { connection, is_http_1_0, is_half_closed: false, heartbeat, silence, written: ByteBreakdown::default() }
     }
 
-    pub(super) fn connection(&self) -> Option<&Connection> {
+    pub(super) fn connection(&self) -> Option<&ConnectionHandle> {
         self.connection.as_ref()
     }
 
@@ -72,13 +72,13 @@ impl Client {
     }
 
     /// The error that breaks the body off. Without a length or chunks only a reset distinguishes a part from the whole.
-    pub(super) fn cut(&self) -> Cut {
+    pub(super) fn cut(&self) -> BrokenOff {
         if self.is_http_1_0
             && let Some(connection) = &self.connection
         {
             connection.abort();
         }
-        Cut
+        BrokenOff
     }
 }
 

@@ -16,7 +16,7 @@ use protocol::fault::Fault;
 use tokio::time::{Instant, sleep_until};
 
 use super::breaking::LastChunk;
-use super::client::{Client, Cut, head};
+use super::client::{BrokenOff, Client, head};
 use super::framing::framed;
 use super::source::{Source, Step};
 use crate::app::App;
@@ -111,7 +111,7 @@ impl ResponseStream {
     }
 
     /// The next bytes: whole messages only, all that are ready.
-    async fn next(&mut self) -> Option<Result<Bytes, Cut>> {
+    async fn next(&mut self) -> Option<Result<Bytes, BrokenOff>> {
         let mut out = BytesMut::new();
         if !std::mem::replace(&mut self.has_started, true) {
             self.start(&mut out);
@@ -134,7 +134,7 @@ impl ResponseStream {
                     self.client.half_closed();
                     self.keep_alive(&mut out);
                 }
-                StreamInput::Signal(Signal::Reset) => return Some(Err(Cut)),
+                StreamInput::Signal(Signal::Reset) => return Some(Err(BrokenOff)),
                 StreamInput::Silence => {
                     self.client.restart_silence();
                     self.keep_alive(&mut out);

@@ -14,10 +14,10 @@ use serde_json::value::RawValue;
 
 use crate::grants::revoked;
 use crate::http::context::RequestContext;
-use crate::listen::{Connection, Signal};
+use crate::listen::{ConnectionHandle, Signal};
 
 /// How a response ended, for a client that waited for it.
-pub(crate) enum Ending {
+pub(crate) enum JsonOutcome {
     /// It ended as a response: the terminal entry.
     Response(Entry),
     /// It failed.
@@ -63,29 +63,29 @@ impl Failed {
 }
 
 /// Waits for the end, as long as the client does and its key is good. Dropping the feed on return is the client's leaving.
-pub(crate) async fn wait_for_end(mut feed: Feed, dialect: &dyn Dialect, context: &RequestContext, fin_leaves: bool) -> Ending {
+pub(crate) async fn wait_for_end(mut feed: Feed, dialect: &dyn Dialect, context: &RequestContext, fin_leaves: bool) -> JsonOutcome {
     let first_output = dialect.first_output();
     let ending = tokio::select! {
         biased;
-        _ = context.grant.ended() => return Ending::Failed(Failed { fault: revoked(), terminal: None, has_output: false }),
+        _ = context.grant.ended() => return JsonOutcome::Failed(Failed { fault: revoked(), terminal: None, has_output: false }),
         ending = feed.ending() => ending,
-        () = client_left(context.connection.as_ref(), fin_leaves) => return Ending::Left,
+        () = client_left(context.connection.as_ref(), fin_leaves) => return JsonOutcome::Left,
     };
     let entries = match ending {
         Ok(entries) => entries,
-        Err(error) => return Ending::Failed(Failed::unknown(error, feed.committed() > first_output)),
+        Err(error) => return JsonOutcome::Failed(Failed::unknown(error, feed.committed() > first_output)),
     };
     match entries.as_slice() {
         [.., error, terminal] if terminal.kind == EventKind::Failed && error.kind == EventKind::Error => {
-            Ending::Failed(Failed::at(fault(error), terminal.clone()))
+            JsonOutcome::Failed(Failed::at(fault(error), terminal.clone()))
         }
-        [.., terminal] => Ending::Response(terminal.clone()),
-        [] => Ending::Failed(Failed::unknown(LogError::Unavailable, feed.committed() > first_output)),
+        [.., terminal] => JsonOutcome::Response(terminal.clone()),
+        [] => JsonOutcome::Failed(Failed::unknown(LogError::Unavailable, feed.committed() > first_output)),
     }
 }
 
 /// Resolves when the client has left: by a reset, or by a FIN where that counts.
-pub(crate) async fn client_left(connection: Option<&Connection>, fin_leaves: bool) {
+pub(crate) async fn client_left(connection: Option<&ConnectionHandle>, fin_leaves: bool) {
     let Some(connection) = connection else { return std::future::pending().await };
     if connection.signal().await == Signal::Fin && !fin_leaves {
         connection.reset().await;
@@ -93,7 +93,7 @@ pub(crate) async fn client_left(connection: Option<&Connection>, fin_leaves: boo
 }
 
 /// Reports to the lens which part of a body is the text of this response, and which the JSON around it.
-pub(crate) fn tell_lens(connection: Option<&Connection>, response: &[u8], body: &[u8]) {
+pub(crate) fn tell_lens(connection: Option<&ConnectionHandle>, response: &[u8], body: &[u8]) {
     let Some(connection) = connection.filter(|connection| connection.timeline().is_sampled()) else { return };
     let text = text_bytes(response);
     connection.timeline().said(ByteBreakdown { text, dialect: (body.len() as u64).saturating_sub(text), ..ByteBreakdown::default() });

@@ -11,7 +11,7 @@ mod source;
 pub(crate) mod websocket;
 
 pub(crate) use deliver::Delivery;
-pub(crate) use json::{Ending, Failed, client_left, tell_lens, wait_for_end};
+pub(crate) use json::{Failed, JsonOutcome, client_left, tell_lens, wait_for_end};
 pub(crate) use negotiate::stream_frame;
 pub(crate) use passthrough::{EventDelivery, respond_events};
 pub(crate) use source::Source;

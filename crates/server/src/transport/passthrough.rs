@@ -5,13 +5,13 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use codec::{Frame, Message};
 use engine::instruments::counter::GaugeGuard;
-use engine::passthrough::call::Events;
+use engine::passthrough::call::PassthroughEvents;
 use futures_util::stream::unfold;
 use futures_util::{FutureExt, StreamExt};
 use protocol::dialect::openai;
 use protocol::fault::Fault;
 
-use super::client::{Client, Cut, WRITE, head};
+use super::client::{BrokenOff, Client, WRITE, head};
 use crate::app::App;
 use crate::grants::revoked;
 use crate::http::context::RequestContext;
@@ -19,7 +19,7 @@ use crate::listen::Signal;
 
 /// Events on their way to a client.
 pub(crate) struct EventDelivery {
-    pub(crate) events: Events,
+    pub(crate) events: PassthroughEvents,
     /// The event that the head has waited for.
     pub(crate) first: Option<Bytes>,
     pub(crate) frame: &'static dyn Frame,
@@ -64,7 +64,7 @@ pub(crate) fn respond_events(app: &App, delivery: EventDelivery) -> Response {
 
 impl EventStream {
     /// The next bytes: whole events only, all that are ready.
-    async fn next(&mut self) -> Option<Result<Bytes, Cut>> {
+    async fn next(&mut self) -> Option<Result<Bytes, BrokenOff>> {
         let mut out = BytesMut::new();
         if !std::mem::replace(&mut self.has_started, true) {
             match self.delivery.first.take() {
@@ -89,7 +89,7 @@ impl EventStream {
                     self.client.half_closed();
                     self.delivery.frame.heartbeat(&mut out);
                 }
-                EventInput::Signal(Signal::Reset) => return Some(Err(Cut)),
+                EventInput::Signal(Signal::Reset) => return Some(Err(BrokenOff)),
                 EventInput::Silence => self.delivery.frame.heartbeat(&mut out),
             }
         }

@@ -5,14 +5,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::disk::{Disk, Segment, write_all};
+use super::disk::{SegmentDisk, SegmentFile, write_all};
 use super::frame;
 use super::segments::Segments;
 use crate::Durability;
 
 /// Appends to the newest segment.
 pub(super) struct Appender {
-    disk: Arc<dyn Disk>,
+    disk: Arc<dyn SegmentDisk>,
     segments: Arc<Segments>,
     durability: Durability,
     /// Length from which on a segment is full.
@@ -24,7 +24,7 @@ pub(super) struct Appender {
 
 struct Current {
     number: u32,
-    file: Arc<dyn Segment>,
+    file: Arc<dyn SegmentFile>,
     /// Everything below is as safe as the durability asks.
     length: u64,
     /// Whether its name is safe too.
@@ -33,14 +33,21 @@ struct Current {
 
 /// Where frames were put.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Put {
+pub(super) struct AppendedAt {
     pub(super) segment: u32,
     pub(super) offset: u64,
 }
 
 impl Appender {
     /// Goes on behind what is there, in a segment of its own.
-    pub(super) fn new(disk: Arc<dyn Disk>, segments: Arc<Segments>, durability: Durability, full: u64, generation: u32, next: u32) -> Self {
+    pub(super) fn new(
+        disk: Arc<dyn SegmentDisk>,
+        segments: Arc<Segments>,
+        durability: Durability,
+        full: u64,
+        generation: u32,
+        next: u32,
+    ) -> Self {
         Self { disk, segments, durability, full, generation, next, current: None }
     }
 
@@ -48,12 +55,14 @@ impl Appender {
     ///
     /// # Errors
     /// Nobody knows what of them is there. The segment is closed: the same frames go whole into the next one.
-    pub(super) fn put(&mut self, frames: &[u8]) -> io::Result<Put> {
-        if let Some(current) = self.current.take_if(|current| current.length >= self.full || self.segments.is_doomed(current.number)) {
+    pub(super) fn put(&mut self, frames: &[u8]) -> io::Result<AppendedAt> {
+        if let Some(current) =
+            self.current.take_if(|current| current.length >= self.full || self.segments.is_marked_deleted(current.number))
+        {
             self.segments.closed(current.number, current.length, false);
         }
         if frames.is_empty() {
-            return Ok(Put { segment: 0, offset: 0 });
+            return Ok(AppendedAt { segment: 0, offset: 0 });
         }
         let mut current = match self.current.take() {
             Some(current) => current,
@@ -62,7 +71,7 @@ impl Appender {
         let offset = current.length;
         match self.write(&mut current, frames) {
             Ok(()) => {
-                let put = Put { segment: current.number, offset };
+                let put = AppendedAt { segment: current.number, offset };
                 self.current = Some(current);
                 Ok(put)
             }

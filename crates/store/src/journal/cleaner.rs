@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::error::JournalError;
-use super::reader::Chunk;
-use super::shared::Shared;
+use super::reader::FrameWindow;
+use super::shared::JournalInner;
 use crate::Durability;
 
 /// How long passes are apart. Deletions that come together are one copy.
@@ -22,7 +22,7 @@ const WATCH: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 4 << 20;
 
 /// Runs until the process is to stop or the journal is closed.
-pub(super) async fn run(shared: Arc<Shared>, mut open: watch::Receiver<()>) {
+pub(super) async fn run(shared: Arc<JournalInner>, mut open: watch::Receiver<()>) {
     loop {
         shared.clean().await;
         let next = Instant::now() + APART;
@@ -40,7 +40,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut open: watch::Receiver<()>) {
     }
 }
 
-impl Shared {
+impl JournalInner {
     /// One pass: empties what must go, and removes what is empty.
     pub(super) async fn clean(self: &Arc<Self>) {
         self.in_background(Self::look).await;
@@ -133,7 +133,7 @@ impl Shared {
     pub(super) fn copy_out(&self, victim: u32) -> bool {
         let Some(file) = self.segments.file(victim) else { return false };
         let mut copied = 0;
-        let mut chunk = Chunk::default();
+        let mut chunk = FrameWindow::default();
         for answer in self.every_answer() {
             for place in answer.places_in(victim) {
                 let frame = match chunk.frame(&*file, place) {
@@ -148,7 +148,7 @@ impl Shared {
                 let queued = answer.if_here(|| self.queue.push_copy(&answer, place, &frame));
                 if let Some(queued) = queued {
                     copied += frame.len();
-                    self.see_to(queued);
+                    self.schedule(queued);
                 }
                 if copied >= AT_ONCE {
                     return true;

@@ -12,7 +12,7 @@ use crate::directory;
 const EXTENSION: &str = "journal";
 
 /// Holds numbered segments.
-pub trait Disk: Send + Sync + 'static {
+pub trait SegmentDisk: Send + Sync + 'static {
     /// Keeps other processes out as long as the result lives.
     ///
     /// # Errors
@@ -29,13 +29,13 @@ pub trait Disk: Send + Sync + 'static {
     ///
     /// # Errors
     /// The system refuses, or there is one.
-    fn create(&self, number: u32) -> io::Result<Arc<dyn Segment>>;
+    fn create(&self, number: u32) -> io::Result<Arc<dyn SegmentFile>>;
 
     /// Opens a segment.
     ///
     /// # Errors
     /// The system refuses, or there is none.
-    fn open(&self, number: u32) -> io::Result<Arc<dyn Segment>>;
+    fn open(&self, number: u32) -> io::Result<Arc<dyn SegmentFile>>;
 
     /// Removes a segment.
     ///
@@ -59,7 +59,7 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// One segment. What `write_at` has taken is in the hands of the operating system.
-pub trait Segment: Send + Sync {
+pub trait SegmentFile: Send + Sync {
     /// Writes at `offset`, maybe less than all.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ pub trait Segment: Send + Sync {
 }
 
 /// Writes all bytes at `offset`.
-pub(super) fn write_all(segment: &dyn Segment, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+pub(super) fn write_all(segment: &dyn SegmentFile, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match segment.write_at(bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -108,7 +108,7 @@ pub(super) fn write_all(segment: &dyn Segment, mut bytes: &[u8], mut offset: u64
 }
 
 /// Fills `buffer` from `offset`, as far as there is something. Gives how much there was.
-pub(super) fn read_full(segment: &dyn Segment, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(super) fn read_full(segment: &dyn SegmentFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match segment.read_at(rest, offset + filled as u64) {
@@ -138,7 +138,7 @@ impl Directory {
     }
 }
 
-impl Disk for Directory {
+impl SegmentDisk for Directory {
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
         let file = private().create(true).truncate(false).open(self.path.join("lock"))?;
         match file.try_lock() {
@@ -159,11 +159,11 @@ impl Disk for Directory {
         Ok(numbers)
     }
 
-    fn create(&self, number: u32) -> io::Result<Arc<dyn Segment>> {
+    fn create(&self, number: u32) -> io::Result<Arc<dyn SegmentFile>> {
         Ok(Arc::new(OnDisk(private().read(true).create_new(true).open(self.path(Some(number)))?)))
     }
 
-    fn open(&self, number: u32) -> io::Result<Arc<dyn Segment>> {
+    fn open(&self, number: u32) -> io::Result<Arc<dyn SegmentFile>> {
         Ok(Arc::new(OnDisk(private().read(true).open(self.path(Some(number)))?)))
     }
 
@@ -208,7 +208,7 @@ fn private() -> OpenOptions {
 
 struct OnDisk(File);
 
-impl Segment for OnDisk {
+impl SegmentFile for OnDisk {
     #[cfg(unix)]
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         std::os::unix::fs::FileExt::write_at(&self.0, bytes, offset)

@@ -41,7 +41,7 @@ const FIXED: usize = 16;
 
 /// What a segment's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Header {
+pub(super) enum SegmentHeader {
     Whole {
         generation: u32,
     },
@@ -55,14 +55,14 @@ pub(super) enum Header {
 
 /// What a frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Frame<'a> {
+pub(super) enum JournalFrame<'a> {
     Entries { id: &'a str, generation: u32, first: u64, count: u32, ends: bool },
-    Gone { id: &'a str, reason: Gone },
+    Gone { id: &'a str, reason: GoneReason },
 }
 
 /// Why a log is in the journal no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gone {
+pub(super) enum GoneReason {
     /// It is in the archive.
     Archived,
     /// It is to be forgotten, with its text.
@@ -80,20 +80,20 @@ pub(super) fn header(number: u32, generation: u32) -> [u8; HEADER] {
     header
 }
 
-pub(super) fn read_header(bytes: &[u8]) -> Header {
+pub(super) fn read_header(bytes: &[u8]) -> SegmentHeader {
     // What was torn holds bytes of ours and zeros.
     if bytes.iter().zip(MAGIC).any(|(byte, ours)| *byte != 0 && byte != ours) {
-        return Header::Foreign;
+        return SegmentHeader::Foreign;
     }
-    let Some(header) = bytes.first_chunk::<HEADER>() else { return Header::Damaged };
+    let Some(header) = bytes.first_chunk::<HEADER>() else { return SegmentHeader::Damaged };
     if u32_at(header, 28) != Some(crc32fast::hash(&header[..28])) {
-        return Header::Damaged;
+        return SegmentHeader::Damaged;
     }
     let version = u16::from_le_bytes([header[8], header[9]]);
     if version != VERSION {
-        return Header::Newer(version);
+        return SegmentHeader::Newer(version);
     }
-    u32_at(header, 16).map_or(Header::Damaged, |generation| Header::Whole { generation })
+    u32_at(header, 16).map_or(SegmentHeader::Damaged, |generation| SegmentHeader::Whole { generation })
 }
 
 /// Bytes that [`put_entries`] adds.
@@ -116,8 +116,8 @@ pub(super) fn put_entries(buffer: &mut Vec<u8>, id: &str, generation: u32, entri
 }
 
 /// Adds a frame that says that a log is gone: all before it, in this segment and those before, means nothing any more.
-pub(super) fn put_gone(buffer: &mut Vec<u8>, id: &str, reason: Gone) {
-    put(buffer, GONE, u8::from(reason == Gone::Deleted), id, |_| {});
+pub(super) fn put_gone(buffer: &mut Vec<u8>, id: &str, reason: GoneReason) {
+    put(buffer, GONE, u8::from(reason == GoneReason::Deleted), id, |_| {});
 }
 
 fn put(buffer: &mut Vec<u8>, kind: u8, flags: u8, id: &str, body: impl FnOnce(&mut Vec<u8>)) {
@@ -146,7 +146,7 @@ pub(super) fn length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The frame at the begin of `bytes` and its length. `None` if any of it is missing or altered.
-pub(super) fn parse(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
+pub(super) fn parse(bytes: &[u8]) -> Option<(JournalFrame<'_>, usize)> {
     let length = length(bytes)?;
     let (header, payload) = bytes.get(..length)?.split_first_chunk::<FRAME_HEADER>()?;
     if u32_at(header, 12) != Some(crc32fast::hash(payload)) {
@@ -159,10 +159,10 @@ pub(super) fn parse(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
             let count = u32_at(body, 12)?;
             let first = u64::from_le_bytes(*body.get(4..)?.first_chunk()?);
             first.checked_add(u64::from(count))?;
-            Frame::Entries { id, generation: u32_at(body, 0)?, first, count, ends: flags == 1 }
+            JournalFrame::Entries { id, generation: u32_at(body, 0)?, first, count, ends: flags == 1 }
         }
-        (GONE, 0) => Frame::Gone { id, reason: Gone::Archived },
-        (GONE, 1) => Frame::Gone { id, reason: Gone::Deleted },
+        (GONE, 0) => JournalFrame::Gone { id, reason: GoneReason::Archived },
+        (GONE, 1) => JournalFrame::Gone { id, reason: GoneReason::Deleted },
         _ => return None,
     };
     Some((frame, length))
@@ -170,7 +170,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
 
 /// The entries of the frame that `bytes` is, sharing its memory. `None` if it is damaged.
 pub(super) fn entries(bytes: &Bytes) -> Option<Vec<Entry>> {
-    let (Frame::Entries { id, first, count, .. }, length) = parse(bytes)? else { return None };
+    let (JournalFrame::Entries { id, first, count, .. }, length) = parse(bytes)? else { return None };
     let mut offset = FRAME_HEADER + id.len() + FIXED;
     // Each entry takes at least the four bytes of its length: a count that promises more is not believed.
     let mut entries = Vec::with_capacity(usize::try_from(count).ok()?.min(length / 4));
@@ -269,23 +269,23 @@ mod tests {
     #[test]
     fn a_header_says_who_wrote_it() {
         let whole = header(3, 9);
-        assert_eq!(read_header(&whole), Header::Whole { generation: 9 });
-        assert_eq!(read_header(&whole[..31]), Header::Damaged);
-        assert_eq!(read_header(&[0; 40]), Header::Damaged);
-        assert_eq!(read_header(b"SQLite format 3\0 and more of it, much more"), Header::Foreign);
+        assert_eq!(read_header(&whole), SegmentHeader::Whole { generation: 9 });
+        assert_eq!(read_header(&whole[..31]), SegmentHeader::Damaged);
+        assert_eq!(read_header(&[0; 40]), SegmentHeader::Damaged);
+        assert_eq!(read_header(b"SQLite format 3\0 and more of it, much more"), SegmentHeader::Foreign);
         let mut newer = whole;
         newer[8] = 2;
         let checksum = crc32fast::hash(&newer[..28]);
         newer[28..].copy_from_slice(&checksum.to_le_bytes());
-        assert_eq!(read_header(&newer), Header::Newer(2));
+        assert_eq!(read_header(&newer), SegmentHeader::Newer(2));
     }
 
     #[test]
     fn gone_says_why() {
-        for reason in [Gone::Archived, Gone::Deleted] {
+        for reason in [GoneReason::Archived, GoneReason::Deleted] {
             let mut bytes = Vec::new();
             put_gone(&mut bytes, "resp_1", reason);
-            assert_eq!(parse(&bytes), Some((Frame::Gone { id: "resp_1", reason }, bytes.len())));
+            assert_eq!(parse(&bytes), Some((JournalFrame::Gone { id: "resp_1", reason }, bytes.len())));
         }
     }
 }

@@ -8,12 +8,11 @@ pub mod disk;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulated;
 
-mod answer;
 mod appender;
 mod cleaner;
-mod desk;
 mod error;
 mod frame;
+mod log;
 mod mover;
 mod mutex;
 mod queue;
@@ -23,6 +22,7 @@ mod recover;
 mod segments;
 mod shared;
 mod writer;
+mod writer_state;
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use engine::log::{Life, Log, LogError, LogReader, LogWriter};
+use engine::log::{Log, LogError, LogLifetime, LogReader, LogWriter};
 use engine::tasks::Tasks;
 use futures_util::future::{BoxFuture, FutureExt};
 use protocol::event::Entry;
@@ -41,27 +41,27 @@ use tokio::sync::watch;
 pub use self::error::JournalError;
 pub use self::recover::Damage;
 
-use self::answer::{Answer, Committed};
 use self::config::Config;
-use self::disk::Disk;
+use self::disk::SegmentDisk;
+use self::log::{Committed, JournalLog};
 use self::mutex::lock;
-use self::reader::Reader;
-use self::shared::Shared;
+use self::reader::JournalReader;
+use self::shared::JournalInner;
 use crate::Durability;
 use crate::archive::Archive;
 
 /// The logs of running answers in segments, and of finished ones in the archive.
 pub struct Journal {
-    shared: Arc<Shared>,
+    shared: Arc<JournalInner>,
     thread: Option<JoinHandle<()>>,
     /// Tells the tasks to end when it goes.
     open: Option<watch::Sender<()>>,
     _lock: Box<dyn Send + Sync>,
 }
 
-struct Writer {
-    shared: Arc<Shared>,
-    answer: Arc<Answer>,
+struct JournalWriter {
+    shared: Arc<JournalInner>,
+    answer: Arc<JournalLog>,
     epoch: u64,
 }
 
@@ -70,7 +70,7 @@ impl Journal {
     ///
     /// # Errors
     /// The disk refuses, another process has it, or what is there is not ours.
-    pub async fn open(disk: Arc<dyn Disk>, archive: Arc<dyn Archive>, config: Config, tasks: Tasks) -> Result<Self, JournalError> {
+    pub async fn open(disk: Arc<dyn SegmentDisk>, archive: Arc<dyn Archive>, config: Config, tasks: Tasks) -> Result<Self, JournalError> {
         let lock = disk.lock().map_err(|source| match source.kind() {
             std::io::ErrorKind::WouldBlock => JournalError::InUse { path: disk.path(None) },
             _ => JournalError::Io { path: disk.path(None), source },
@@ -78,7 +78,7 @@ impl Journal {
         let scanned = Arc::clone(&disk);
         let recovered = tasks.blocking(move || recover::recover(&*scanned, config.durability)).await;
         let recovered = recovered.ok_or_else(|| JournalError::Panicked { path: disk.path(None) })??;
-        let shared = Arc::new(Shared::new(disk, archive, config, tasks, recovered));
+        let shared = Arc::new(JournalInner::new(disk, archive, config, tasks, recovered));
         let renewed = Arc::clone(&shared);
         let renewed = shared.tasks.blocking(move || renewed.renew()).await;
         renewed.ok_or_else(|| JournalError::Panicked { path: shared.disk.path(None) })??;
@@ -107,7 +107,7 @@ impl Journal {
     /// Waits until no segment holds text that was deleted before.
     pub async fn settled_deletions(&self) {
         let mut deletions = self.shared.deletions.subscribe();
-        while *deletions.borrow_and_update() > 0 || self.shared.segments.any_doomed() {
+        while *deletions.borrow_and_update() > 0 || self.shared.segments.any_marked_deleted() {
             // The sender lives as long as we do.
             let _changed = deletions.changed().await;
         }
@@ -133,7 +133,7 @@ impl Drop for Journal {
     }
 }
 
-impl Shared {
+impl JournalInner {
     async fn open(self: &Arc<Self>, id: &ResponseId) -> Result<Box<dyn LogReader>, LogError> {
         let answer = match self.find(id) {
             // A log that was taken and got nothing must not hide one that is in the archive.
@@ -144,25 +144,25 @@ impl Shared {
                 Err(_missing) => self.find_archived(id).await?,
             },
         };
-        let reader = answer.and_then(|answer| Reader::new(Arc::clone(self), answer));
+        let reader = answer.and_then(|answer| JournalReader::new(Arc::clone(self), answer));
         Ok(Box::new(reader.ok_or(LogError::Missing)?))
     }
 }
 
 impl Log for Journal {
-    fn take(&self, id: &ResponseId, life: Life) -> Result<Box<dyn LogWriter>, LogError> {
+    fn take(&self, id: &ResponseId, life: LogLifetime) -> Result<Box<dyn LogWriter>, LogError> {
         let shared = &self.shared;
         let mut logs = lock(&shared.logs);
-        let is_fleeting = || life == Life::Ephemeral || shared.fleeting.open(id).now_or_never().is_some_and(|open| open.is_ok());
+        let is_fleeting = || life == LogLifetime::Ephemeral || shared.fleeting.open(id).now_or_never().is_some_and(|open| open.is_ok());
         if !logs.contains_key(id) && is_fleeting() {
             return shared.fleeting.take(id, life);
         }
         if shared.queue.is_failing() || id.as_str().len() > usize::from(u16::MAX) {
             return Err(LogError::Unavailable);
         }
-        let answer = Arc::clone(logs.entry(id.clone()).or_insert_with(|| Arc::new(Answer::new(id.clone()))));
+        let answer = Arc::clone(logs.entry(id.clone()).or_insert_with(|| Arc::new(JournalLog::new(id.clone()))));
         let epoch = answer.take();
-        Ok(Box::new(Writer { shared: Arc::clone(shared), answer, epoch }))
+        Ok(Box::new(JournalWriter { shared: Arc::clone(shared), answer, epoch }))
     }
 
     fn open(&self, id: &ResponseId) -> BoxFuture<'_, Result<Box<dyn LogReader>, LogError>> {
@@ -187,7 +187,7 @@ impl Log for Journal {
     }
 }
 
-impl LogWriter for Writer {
+impl LogWriter for JournalWriter {
     fn next_position(&self) -> u64 {
         self.answer.next()
     }
@@ -208,7 +208,7 @@ impl LogWriter for Writer {
         }
         let queued = shared.queue.append(&self.answer, self.epoch, entries)?;
         shared.bytes.fetch_add(queued.bytes, Ordering::Relaxed);
-        shared.see_to(queued);
+        shared.schedule(queued);
         Ok(())
     }
 

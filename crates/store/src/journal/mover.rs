@@ -8,10 +8,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::answer::Answer;
-use super::frame::Gone;
+use super::frame::GoneReason;
+use super::log::JournalLog;
 use super::mutex::lock;
-use super::shared::Shared;
+use super::shared::JournalInner;
 
 /// How many logs are put away at once. Each is in memory as a whole while that lasts.
 const AT_ONCE: usize = 16;
@@ -19,11 +19,11 @@ const AT_ONCE: usize = 16;
 /// How long to wait before the archive is asked again, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
-/// How often a log is tried before others have their turn.
+/// How often a log is tried before others have their write_batch.
 const ATTEMPTS: usize = 5;
 
 /// Runs until the process is to stop or the journal is closed.
-pub(super) async fn run(shared: Arc<Shared>, mut open: watch::Receiver<()>) {
+pub(super) async fn run(shared: Arc<JournalInner>, mut open: watch::Receiver<()>) {
     let mut putting = FuturesUnordered::new();
     loop {
         while putting.len() < AT_ONCE {
@@ -46,7 +46,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut open: watch::Receiver<()>) {
     }
 }
 
-async fn put_until_done(shared: &Shared, answer: Arc<Answer>) {
+async fn put_until_done(shared: &JournalInner, answer: Arc<JournalLog>) {
     let mut pause = PAUSE.0;
     for attempt in 0..ATTEMPTS {
         let Err(error) = shared.put(&answer).await else { return };
@@ -60,9 +60,9 @@ async fn put_until_done(shared: &Shared, answer: Arc<Answer>) {
     lock(&shared.ended).insert(0, answer);
 }
 
-impl Shared {
+impl JournalInner {
     /// Puts a log that has ended into the archive. Nothing happens if it is there, or removed.
-    pub(super) async fn put(&self, answer: &Arc<Answer>) -> Result<(), LogError> {
+    pub(super) async fn put(&self, answer: &Arc<JournalLog>) -> Result<(), LogError> {
         let _putting = answer.putting.lock().await;
         if !answer.is_here() {
             return Ok(());
@@ -80,10 +80,10 @@ impl Shared {
     }
 
     /// A log that the archive has leaves the journal.
-    pub(super) fn leave(&self, answer: &Arc<Answer>) {
+    pub(super) fn leave(&self, answer: &Arc<JournalLog>) {
         // First where it is found from now on, then away from where it was.
-        self.shelve(answer);
-        let Some(freed) = answer.shelve() else {
+        self.archive(answer);
+        let Some(freed) = answer.archive() else {
             // Whoever removes it waits for us and then removes it from the archive too.
             return;
         };
@@ -94,7 +94,7 @@ impl Shared {
             }
         }
         if self.segments.holds(answer.key) {
-            self.see_to(self.queue.push_gone(&answer.id, Gone::Archived, None));
+            self.schedule(self.queue.push_gone(&answer.id, GoneReason::Archived, None));
         }
         self.release(&freed);
     }

@@ -5,15 +5,15 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use engine::log::{LogError, LogReader, Progress};
+use engine::log::{LogError, LogProgress, LogReader};
 use futures_util::future::{BoxFuture, FutureExt};
 use protocol::event::Entry;
 use tokio::sync::watch;
 
-use super::answer::{Answer, Look, Place, within};
-use super::disk::{Segment, read_full};
+use super::disk::{SegmentFile, read_full};
 use super::frame;
-use super::shared::Shared;
+use super::log::{EntryLocation, FrameLocation, JournalLog, within};
+use super::shared::JournalInner;
 
 /// How much is read from a file at once: frames of one log are near each other, and one call costs more than some KiB.
 const CHUNK: usize = 16 << 10;
@@ -25,52 +25,54 @@ const LOOKS: usize = 1 << 16;
 type Part = (Vec<Entry>, bool);
 
 /// A window on one log.
-pub(super) struct Reader {
-    shared: Arc<Shared>,
-    answer: Arc<Answer>,
-    progress: watch::Receiver<Progress>,
+pub(super) struct JournalReader {
+    shared: Arc<JournalInner>,
+    answer: Arc<JournalLog>,
+    progress: watch::Receiver<LogProgress>,
 }
 
-impl Reader {
+impl JournalReader {
     /// `None`: the log was removed meanwhile.
-    pub(super) fn new(shared: Arc<Shared>, answer: Arc<Answer>) -> Option<Self> {
+    pub(super) fn new(shared: Arc<JournalInner>, answer: Arc<JournalLog>) -> Option<Self> {
         let progress = answer.progress()?;
         Some(Self { shared, answer, progress })
     }
 }
 
-impl LogReader for Reader {
-    fn progress(&self) -> watch::Receiver<Progress> {
+impl LogReader for JournalReader {
+    fn progress(&self) -> watch::Receiver<LogProgress> {
         self.progress.clone()
     }
 
     fn read(&self, position: u64, budget: usize) -> BoxFuture<'_, Result<Vec<Entry>, LogError>> {
         match self.answer.look(position, budget, true) {
             // Most reads: no task, no file.
-            Look::Here(entries) => std::future::ready(Ok(entries)).boxed(),
-            Look::Files(_) | Look::Archive | Look::Nowhere => self.shared.read(&self.answer, position, budget).boxed(),
+            EntryLocation::Here(entries) => std::future::ready(Ok(entries)).boxed(),
+            EntryLocation::Files(_) | EntryLocation::Archive | EntryLocation::Nowhere => {
+                self.shared.read(&self.answer, position, budget).boxed()
+            }
         }
     }
 }
 
-impl Shared {
+impl JournalInner {
     /// Reads as far as the budget goes, wherever it is.
-    pub(super) async fn read(&self, answer: &Answer, position: u64, budget: usize) -> Result<Vec<Entry>, LogError> {
+    pub(super) async fn read(&self, answer: &JournalLog, position: u64, budget: usize) -> Result<Vec<Entry>, LogError> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut left = budget;
         for _ in 0..LOOKS {
             let next = entries.last().map_or(position, |entry| entry.position + 1);
             let (more, is_all) = match answer.look(next, left, entries.is_empty()) {
-                Look::Here(more) => (more, true),
-                Look::Files(places) => match self.read_files(places, next, left, entries.is_empty()).await? {
+                EntryLocation::Here(more) => (more, true),
+                EntryLocation::Files(places) => match self.read_files(places, next, left, entries.is_empty()).await? {
                     Some(read) => read,
                     // The frames were copied and their segment went: they are elsewhere now.
                     None => continue,
                 },
                 // Nothing of the files is lost: the archive has all of it.
-                Look::Archive if entries.is_empty() => return self.archive.read(&answer.id, next, left).await,
-                Look::Archive => return Ok(entries),
-                Look::Nowhere => return Err(LogError::Missing),
+                EntryLocation::Archive if entries.is_empty() => return self.archive.read(&answer.id, next, left).await,
+                EntryLocation::Archive => return Ok(entries),
+                EntryLocation::Nowhere => return Err(LogError::Missing),
             };
             let is_all = is_all || more.is_empty();
             left = left.saturating_sub(more.iter().map(|entry| entry.data.len()).sum());
@@ -84,7 +86,7 @@ impl Shared {
     }
 
     /// Entries from frames, and whether the budget ends there. `None`: a segment has gone meanwhile.
-    async fn read_files(&self, places: Vec<Place>, from: u64, budget: usize, at_least_one: bool) -> Result<Option<Part>, LogError> {
+    async fn read_files(&self, places: Vec<FrameLocation>, from: u64, budget: usize, at_least_one: bool) -> Result<Option<Part>, LogError> {
         // Files stay open while they are read, whatever becomes of the segment.
         let mut files = HashMap::new();
         for place in &places {
@@ -106,13 +108,13 @@ impl Shared {
 }
 
 pub(super) fn read_frames(
-    files: &HashMap<u32, Arc<dyn Segment>>,
-    places: &[Place],
+    files: &HashMap<u32, Arc<dyn SegmentFile>>,
+    places: &[FrameLocation],
     from: u64,
     budget: usize,
     at_least_one: bool,
 ) -> io::Result<Part> {
-    let mut chunk = Chunk::default();
+    let mut chunk = FrameWindow::default();
     let mut entries: Vec<Entry> = Vec::new();
     let mut left = budget;
     for place in places {
@@ -133,15 +135,15 @@ pub(super) fn read_frames(
 
 /// The bytes around the frame that was read last.
 #[derive(Default)]
-pub(super) struct Chunk {
+pub(super) struct FrameWindow {
     segment: u32,
     start: u64,
     bytes: Bytes,
 }
 
-impl Chunk {
+impl FrameWindow {
     /// The bytes of the frame at `place`.
-    pub(super) fn frame(&mut self, file: &dyn Segment, place: Place) -> io::Result<Bytes> {
+    pub(super) fn frame(&mut self, file: &dyn SegmentFile, place: FrameLocation) -> io::Result<Bytes> {
         if let Some(frame) = self.cut(place) {
             return Ok(frame);
         }
@@ -154,7 +156,7 @@ impl Chunk {
         self.cut(place).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
-    fn fill(&mut self, file: &dyn Segment, place: Place, length: usize) -> io::Result<()> {
+    fn fill(&mut self, file: &dyn SegmentFile, place: FrameLocation, length: usize) -> io::Result<()> {
         let mut buffer = vec![0; length];
         let read = read_full(file, &mut buffer, u64::from(place.offset))?;
         buffer.truncate(read);
@@ -162,7 +164,7 @@ impl Chunk {
         Ok(())
     }
 
-    fn cut(&self, place: Place) -> Option<Bytes> {
+    fn cut(&self, place: FrameLocation) -> Option<Bytes> {
         if self.segment != place.segment {
             return None;
         }

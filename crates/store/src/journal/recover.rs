@@ -8,17 +8,17 @@ use std::sync::Arc;
 
 use protocol::id::ResponseId;
 
-use super::answer::{self, Found, Place};
-use super::disk::{Disk, Segment, read_full};
+use super::disk::{SegmentDisk, SegmentFile, read_full};
 use super::error::JournalError;
-use super::frame::{self, Frame, Gone, Header};
-use super::segments::Kept;
+use super::frame::{self, GoneReason, JournalFrame, SegmentHeader};
+use super::log::{self, FoundLog, FrameLocation};
+use super::segments::SegmentInfo;
 use crate::Durability;
 
 /// What was found.
-pub(super) struct Recovered {
-    pub(super) logs: Vec<Found>,
-    pub(super) segments: BTreeMap<u32, Kept>,
+pub(super) struct RecoveredJournal {
+    pub(super) logs: Vec<FoundLog>,
+    pub(super) segments: BTreeMap<u32, SegmentInfo>,
     /// The generation that starts now.
     pub(super) generation: u32,
     /// The number of the next segment.
@@ -38,9 +38,9 @@ pub struct Damage {
 }
 
 struct Scan<'a> {
-    disk: &'a dyn Disk,
+    disk: &'a dyn SegmentDisk,
     traces: HashMap<Box<str>, Trace>,
-    segments: BTreeMap<u32, Kept>,
+    segments: BTreeMap<u32, SegmentInfo>,
     generation: u32,
     damage: Vec<Damage>,
 }
@@ -66,7 +66,7 @@ struct Seen {
 }
 
 /// Scans all segments, oldest first.
-pub(super) fn recover(disk: &dyn Disk, durability: Durability) -> Result<Recovered, JournalError> {
+pub(super) fn recover(disk: &dyn SegmentDisk, durability: Durability) -> Result<RecoveredJournal, JournalError> {
     let mut numbers = disk.list().map_err(|source| JournalError::Io { path: disk.path(None), source })?;
     numbers.sort_unstable();
     let mut scan = Scan { disk, traces: HashMap::new(), segments: BTreeMap::new(), generation: 0, damage: Vec::new() };
@@ -85,7 +85,7 @@ pub(super) fn recover(disk: &dyn Disk, durability: Durability) -> Result<Recover
     }
     // An order that does not depend on a hash, for whoever ends them one by one.
     logs.sort_by(|one, other| one.id.cmp(&other.id));
-    Ok(Recovered {
+    Ok(RecoveredJournal {
         logs,
         segments: scan.segments,
         generation: scan.generation.saturating_add(1),
@@ -109,23 +109,23 @@ impl Scan<'_> {
         read_whole(&*file, buffer).map_err(refused)?;
         let header = frame::read_header(buffer);
         let mut offset = match header {
-            Header::Whole { generation } => {
+            SegmentHeader::Whole { generation } => {
                 self.generation = self.generation.max(generation);
                 frame::HEADER
             }
-            Header::Newer(version) => return Err(JournalError::Newer { path: self.disk.path(Some(number)), version }),
-            Header::Damaged | Header::Foreign => match next_frame(buffer, 0) {
+            SegmentHeader::Newer(version) => return Err(JournalError::Newer { path: self.disk.path(Some(number)), version }),
+            SegmentHeader::Damaged | SegmentHeader::Foreign => match next_frame(buffer, 0) {
                 Some(at) => {
                     self.damaged(number, 0, at);
                     at
                 }
-                None if header == Header::Foreign => return Err(JournalError::Foreign { path: self.disk.path(Some(number)) }),
+                None if header == SegmentHeader::Foreign => return Err(JournalError::Foreign { path: self.disk.path(Some(number)) }),
                 None => 0,
             },
         };
-        let mut kept = Kept::new(Arc::clone(&file));
+        let mut kept = SegmentInfo::new(Arc::clone(&file));
         kept.is_closed = true;
-        kept.is_dirty = !matches!(header, Header::Whole { .. });
+        kept.is_dirty = !matches!(header, SegmentHeader::Whole { .. });
         self.segments.insert(number, kept);
         while let Some(rest) = buffer.get(offset..).filter(|rest| !rest.is_empty()) {
             if let Some((frame, length)) = frame::parse(rest) {
@@ -147,9 +147,9 @@ impl Scan<'_> {
         Ok(())
     }
 
-    fn frame(&mut self, number: u32, offset: usize, length: usize, frame: &Frame<'_>) {
+    fn frame(&mut self, number: u32, offset: usize, length: usize, frame: &JournalFrame<'_>) {
         match *frame {
-            Frame::Entries { id, generation, first, count, ends } => {
+            JournalFrame::Entries { id, generation, first, count, ends } => {
                 self.generation = self.generation.max(generation);
                 let (at, length) = (u32::try_from(offset).unwrap_or(u32::MAX), u32::try_from(length).unwrap_or(u32::MAX));
                 let seen = Seen { generation, segment: number, offset: at, length, first, count, ends };
@@ -158,18 +158,18 @@ impl Scan<'_> {
                     None => self.traces.entry(id.into()).or_default().enter(seen),
                 };
                 if is_new {
-                    let key = answer::key(&ResponseId::new(id));
+                    let key = log::key(&ResponseId::new(id));
                     self.kept(number, |kept| kept.holds.insert(key));
                 }
             }
-            Frame::Gone { id, reason } => {
+            JournalFrame::Gone { id, reason } => {
                 let Some(trace) = self.traces.get_mut(id) else { return };
                 trace.frames = Vec::new();
                 let held = trace.segments.clone();
                 self.kept(number, |kept| kept.guards.extend(held.iter().filter(|other| **other != number)));
-                if reason == Gone::Deleted {
+                if reason == GoneReason::Deleted {
                     for other in &held {
-                        self.kept(*other, |kept| kept.is_doomed = true);
+                        self.kept(*other, |kept| kept.is_marked_deleted = true);
                     }
                 }
             }
@@ -177,7 +177,7 @@ impl Scan<'_> {
     }
 
     /// Makes one log of its frames: dense from the first position, up to a hole or the end.
-    fn resolve(&mut self, id: &str, mut trace: Trace) -> Option<Found> {
+    fn resolve(&mut self, id: &str, mut trace: Trace) -> Option<FoundLog> {
         // Of two copies the newer one comes first: the older stands where things are to go.
         trace.frames.sort_by_key(|seen| (seen.generation, seen.first, std::cmp::Reverse((seen.segment, seen.offset))));
         let mut chain: Vec<Seen> = Vec::new();
@@ -193,7 +193,7 @@ impl Scan<'_> {
                 }
             }
         }
-        let mut found = Found { id: ResponseId::new(id), next: 0, has_ended: false, index: Vec::new(), segments: Vec::new() };
+        let mut found = FoundLog { id: ResponseId::new(id), next: 0, has_ended: false, index: Vec::new(), segments: Vec::new() };
         for seen in chain {
             if seen.first != found.next || found.has_ended {
                 dropped.push(seen);
@@ -201,7 +201,7 @@ impl Scan<'_> {
             }
             found.next = seen.end();
             found.has_ended = seen.ends;
-            found.index.push(Place { first: seen.first, segment: seen.segment, offset: seen.offset });
+            found.index.push(FrameLocation { first: seen.first, segment: seen.segment, offset: seen.offset });
             found.enter(seen.segment, u64::from(seen.length));
         }
         if let Some(hole) = dropped.first() {
@@ -230,7 +230,7 @@ impl Scan<'_> {
         self.kept(number, |kept| kept.is_dirty = true);
     }
 
-    fn kept<T>(&mut self, number: u32, change: impl FnOnce(&mut Kept) -> T) {
+    fn kept<T>(&mut self, number: u32, change: impl FnOnce(&mut SegmentInfo) -> T) {
         if let Some(kept) = self.segments.get_mut(&number) {
             change(kept);
         }
@@ -255,7 +255,7 @@ impl Seen {
     }
 }
 
-impl Found {
+impl FoundLog {
     fn enter(&mut self, segment: u32, bytes: u64) {
         match self.segments.iter_mut().find(|(other, _)| *other == segment) {
             Some((_, held)) => *held += bytes,
@@ -264,7 +264,7 @@ impl Found {
     }
 }
 
-fn read_whole(file: &dyn Segment, buffer: &mut Vec<u8>) -> io::Result<()> {
+fn read_whole(file: &dyn SegmentFile, buffer: &mut Vec<u8>) -> io::Result<()> {
     let length = usize::try_from(file.length()?).map_err(|_too_long| io::Error::from(io::ErrorKind::FileTooLarge))?;
     buffer.resize(length, 0);
     let read = read_full(file, buffer, 0)?;

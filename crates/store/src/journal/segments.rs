@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::disk::Segment;
+use super::disk::SegmentFile;
 use super::mutex::lock;
 
 /// The segments that are on the disk.
 #[derive(Default)]
 pub(super) struct Segments {
-    all: Mutex<BTreeMap<u32, Kept>>,
+    all: Mutex<BTreeMap<u32, SegmentInfo>>,
 }
 
 /// One segment.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any may come with any")]
-pub(super) struct Kept {
-    pub(super) file: Arc<dyn Segment>,
+pub(super) struct SegmentInfo {
+    pub(super) file: Arc<dyn SegmentFile>,
     /// Its length when it was closed.
     pub(super) length: u64,
     /// Bytes of frames that a log in memory still points at.
@@ -27,16 +27,16 @@ pub(super) struct Kept {
     /// Nothing is appended to it any more.
     pub(super) is_closed: bool,
     /// It has to go soon: it holds deleted text.
-    pub(super) is_doomed: bool,
+    pub(super) is_marked_deleted: bool,
     /// It holds bytes that nobody accounts for: damage, or a write that failed. It has to go soon, and any log may be in it.
     pub(super) is_dirty: bool,
     /// A frame of it could not be copied, so it stays.
     pub(super) is_stuck: bool,
 }
 
-impl Kept {
+impl SegmentInfo {
     /// A segment with nothing in it that is appended to.
-    pub(super) fn new(file: Arc<dyn Segment>) -> Self {
+    pub(super) fn new(file: Arc<dyn SegmentFile>) -> Self {
         Self {
             file,
             length: 0,
@@ -44,7 +44,7 @@ impl Kept {
             holds: HashSet::new(),
             guards: BTreeSet::new(),
             is_closed: false,
-            is_doomed: false,
+            is_marked_deleted: false,
             is_dirty: false,
             is_stuck: false,
         }
@@ -52,12 +52,12 @@ impl Kept {
 }
 
 impl Segments {
-    pub(super) fn new(all: BTreeMap<u32, Kept>) -> Self {
+    pub(super) fn new(all: BTreeMap<u32, SegmentInfo>) -> Self {
         Self { all: Mutex::new(all) }
     }
 
-    pub(super) fn opened(&self, number: u32, file: Arc<dyn Segment>) {
-        self.all().insert(number, Kept::new(file));
+    pub(super) fn opened(&self, number: u32, file: Arc<dyn SegmentFile>) {
+        self.all().insert(number, SegmentInfo::new(file));
     }
 
     /// Nothing is appended to it any more. `is_dirty`: because a write failed.
@@ -70,8 +70,8 @@ impl Segments {
     }
 
     /// Whether it was given up while it was appended to.
-    pub(super) fn is_doomed(&self, number: u32) -> bool {
-        self.all().get(&number).is_some_and(|kept| kept.is_doomed)
+    pub(super) fn is_marked_deleted(&self, number: u32) -> bool {
+        self.all().get(&number).is_some_and(|kept| kept.is_marked_deleted)
     }
 
     /// Enters frames of a segment: the key of each one's log, and its bytes.
@@ -114,8 +114,8 @@ impl Segments {
     }
 
     /// The text of this log has to go.
-    pub(super) fn doom(&self, key: u64) {
-        self.all().values_mut().filter(|kept| kept.is_dirty || kept.holds.contains(&key)).for_each(|kept| kept.is_doomed = true);
+    pub(super) fn mark_deleted(&self, key: u64) {
+        self.all().values_mut().filter(|kept| kept.is_dirty || kept.holds.contains(&key)).for_each(|kept| kept.is_marked_deleted = true);
     }
 
     /// The numbers of all segments.
@@ -126,18 +126,18 @@ impl Segments {
     /// A segment that somebody took away under us: it can still be read, but no start would find it, so it is given up.
     /// Says whether that is news.
     pub(super) fn lose(&self, number: u32) -> bool {
-        self.all().get_mut(&number).is_some_and(|kept| !std::mem::replace(&mut kept.is_doomed, true))
+        self.all().get_mut(&number).is_some_and(|kept| !std::mem::replace(&mut kept.is_marked_deleted, true))
     }
 
     /// Whether text that was deleted is still in a segment.
-    pub(super) fn any_doomed(&self) -> bool {
-        self.all().values().any(|kept| kept.is_doomed)
+    pub(super) fn any_marked_deleted(&self) -> bool {
+        self.all().values().any(|kept| kept.is_marked_deleted)
     }
 
     /// Closed segments in which nothing lives and that guard nothing.
     pub(super) fn removable(&self) -> Vec<u32> {
         let all = self.all();
-        let idle = |kept: &Kept| kept.is_closed && kept.live == 0 && kept.guards.iter().all(|guarded| !all.contains_key(guarded));
+        let idle = |kept: &SegmentInfo| kept.is_closed && kept.live == 0 && kept.guards.iter().all(|guarded| !all.contains_key(guarded));
         all.iter().filter(|(_, kept)| idle(kept)).map(|(number, _)| *number).collect()
     }
 
@@ -156,7 +156,7 @@ impl Segments {
         // What one that must go guards, has to go before it. It only guards older ones.
         let mut musts = BTreeSet::new();
         for (number, kept) in all.iter().rev().filter(|(_, kept)| kept.is_closed) {
-            if kept.is_doomed || kept.is_dirty || musts.contains(number) {
+            if kept.is_marked_deleted || kept.is_dirty || musts.contains(number) {
                 musts.insert(*number);
                 musts.extend(&kept.guards);
             }
@@ -166,7 +166,7 @@ impl Segments {
             let sparse = closed().find(|(number, kept)| kept.live * 2 < kept.length && !victims.contains(number));
             let sparse = sparse.map(|(number, _)| *number);
             // One that is mostly alive may keep many behind it that are dead: then it pays to copy it after all.
-            let total = |count: fn(&Kept) -> u64| all.values().filter(|kept| kept.is_closed).map(count).sum::<u64>();
+            let total = |count: fn(&SegmentInfo) -> u64| all.values().filter(|kept| kept.is_closed).map(count).sum::<u64>();
             let pays = total(|kept| kept.live) * 2 < total(|kept| kept.length);
             let oldest = || closed().map(|(number, _)| *number).find(|number| !victims.contains(number)).filter(|_| pays);
             let chosen = sparse.or_else(oldest);
@@ -191,7 +191,7 @@ impl Segments {
         }
     }
 
-    pub(super) fn file(&self, number: u32) -> Option<Arc<dyn Segment>> {
+    pub(super) fn file(&self, number: u32) -> Option<Arc<dyn SegmentFile>> {
         self.all().get(&number).map(|kept| Arc::clone(&kept.file))
     }
 
@@ -199,7 +199,7 @@ impl Segments {
         self.all().len()
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<u32, Kept>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<u32, SegmentInfo>> {
         lock(&self.all)
     }
 }

@@ -10,43 +10,43 @@ use engine::tasks::Tasks;
 use protocol::id::ResponseId;
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::answer::{self, Answer, Freed};
 use super::appender::Appender;
 use super::config::Config;
-use super::desk::Desk;
-use super::disk::Disk;
-use super::frame::Gone;
+use super::disk::SegmentDisk;
+use super::frame::GoneReason;
+use super::log::{self, Freed, JournalLog};
 use super::mutex::lock;
-use super::queue::{Batch, Hands, Queue};
+use super::queue::{Batch, WriteQueue, WriterMode};
 use super::queued::Queued;
-use super::recover::{Damage, Recovered};
+use super::recover::{Damage, RecoveredJournal};
 use super::segments::Segments;
+use super::writer_state::WriterState;
 use crate::Durability;
 use crate::archive::Archive;
 
 /// What the journal, its writers, its readers, its thread and its tasks share.
-pub(super) struct Shared {
+pub(super) struct JournalInner {
     pub(super) config: Config,
-    pub(super) disk: Arc<dyn Disk>,
+    pub(super) disk: Arc<dyn SegmentDisk>,
     pub(super) archive: Arc<dyn Archive>,
     pub(super) tasks: Tasks,
     /// Logs that nobody wants beyond their end.
     pub(super) fleeting: MemoryLog,
     /// Logs that are not in the archive.
-    pub(super) logs: Mutex<HashMap<ResponseId, Arc<Answer>>>,
+    pub(super) logs: Mutex<HashMap<ResponseId, Arc<JournalLog>>>,
     /// Logs in the archive that somebody reads.
-    pub(super) shelved: Mutex<HashMap<ResponseId, Weak<Answer>>>,
+    pub(super) shelved: Mutex<HashMap<ResponseId, Weak<JournalLog>>>,
     pub(super) left_behind: Vec<ResponseId>,
     pub(super) damage: Vec<Damage>,
     pub(super) segments: Arc<Segments>,
-    pub(super) queue: Arc<Queue>,
-    pub(super) desk: Mutex<Desk>,
+    pub(super) queue: Arc<WriteQueue>,
+    pub(super) writer: Mutex<WriterState>,
     /// Rung when somebody has to write.
     pub(super) gathering: Notify,
     /// Bytes of the frames of all logs that are not in the archive.
     pub(super) bytes: AtomicU64,
     /// Logs that have ended and wait to be put away; each comes once.
-    pub(super) ended: Mutex<Vec<Arc<Answer>>>,
+    pub(super) ended: Mutex<Vec<Arc<JournalLog>>>,
     pub(super) has_ended: Notify,
     /// Rung when a segment may be able to go.
     pub(super) cleaning: Notify,
@@ -54,18 +54,24 @@ pub(super) struct Shared {
     pub(super) deletions: watch::Sender<u64>,
 }
 
-impl Shared {
-    pub(super) fn new(disk: Arc<dyn Disk>, archive: Arc<dyn Archive>, config: Config, tasks: Tasks, recovered: Recovered) -> Self {
-        let Recovered { logs: found, segments, generation, next, damage } = recovered;
+impl JournalInner {
+    pub(super) fn new(
+        disk: Arc<dyn SegmentDisk>,
+        archive: Arc<dyn Archive>,
+        config: Config,
+        tasks: Tasks,
+        recovered: RecoveredJournal,
+    ) -> Self {
+        let RecoveredJournal { logs: found, segments, generation, next, damage } = recovered;
         let segments = Arc::new(Segments::new(segments));
         let hands = match config.durability {
-            Durability::Memory | Durability::Process => Hands::Task,
-            Durability::Disk => Hands::Thread,
+            Durability::Memory | Durability::Process => WriterMode::Task,
+            Durability::Disk => WriterMode::Thread,
         };
         let appender = Appender::new(Arc::clone(&disk), Arc::clone(&segments), config.durability, config.segment_bytes, generation, next);
         let left_behind = found.iter().map(|log| log.id.clone()).collect();
         let ended = found.iter().filter(|log| log.has_ended).map(|log| log.id.clone()).collect::<Vec<_>>();
-        let logs: HashMap<_, _> = found.into_iter().map(|log| (log.id.clone(), Arc::new(Answer::found(log)))).collect();
+        let logs: HashMap<_, _> = found.into_iter().map(|log| (log.id.clone(), Arc::new(JournalLog::found(log)))).collect();
         let bytes = logs.values().map(|answer| answer.bytes()).sum();
         Self {
             config,
@@ -79,8 +85,8 @@ impl Shared {
             left_behind,
             damage,
             segments,
-            queue: Arc::new(Queue::new(hands, generation)),
-            desk: Mutex::new(Desk { appender, stuck: None, spare: Batch::default() }),
+            queue: Arc::new(WriteQueue::new(hands, generation)),
+            writer: Mutex::new(WriterState { appender, stuck: None, spare: Batch::default() }),
             gathering: Notify::new(),
             bytes: AtomicU64::new(bytes),
             has_ended: Notify::new(),
@@ -89,12 +95,12 @@ impl Shared {
         }
     }
 
-    pub(super) fn every_answer(&self) -> Vec<Arc<Answer>> {
+    pub(super) fn every_answer(&self) -> Vec<Arc<JournalLog>> {
         lock(&self.logs).values().cloned().collect()
     }
 
     /// A log has ended: the mover comes for it.
-    pub(super) fn ended(&self, answer: Arc<Answer>) {
+    pub(super) fn ended(&self, answer: Arc<JournalLog>) {
         lock(&self.ended).push(answer);
         self.has_ended.notify_one();
     }
@@ -108,7 +114,7 @@ impl Shared {
 
     /// Sees to it that what was queued is written, if that is for us. The task that writes lets everything go first that is
     /// ready now, so that answers that grow at the same time share one write; where nothing is, it writes at once.
-    pub(super) fn see_to(&self, queued: Queued) {
+    pub(super) fn schedule(&self, queued: Queued) {
         if queued.is_mine {
             self.gathering.notify_one();
         }
@@ -127,24 +133,24 @@ impl Shared {
     pub(super) async fn flush(&self) -> Result<(), LogError> {
         let (done, safe) = oneshot::channel();
         let queued = self.queue.push_fence(done).ok_or(LogError::Unavailable)?;
-        self.see_to(queued);
+        self.schedule(queued);
         safe.await.map_err(|_failed| LogError::Unavailable)
     }
 
-    pub(super) fn find(&self, id: &ResponseId) -> Option<Arc<Answer>> {
+    pub(super) fn find(&self, id: &ResponseId) -> Option<Arc<JournalLog>> {
         let here = lock(&self.logs).get(id).cloned();
         here.or_else(|| lock(&self.shelved).get(id).and_then(Weak::upgrade))
     }
 
     /// Opens a log that is not here.
-    pub(super) async fn find_archived(&self, id: &ResponseId) -> Result<Option<Arc<Answer>>, LogError> {
+    pub(super) async fn find_archived(&self, id: &ResponseId) -> Result<Option<Arc<JournalLog>>, LogError> {
         let Some(committed) = self.archive.find(id).await? else { return Ok(None) };
-        let answer = Arc::new(Answer::archived(id.clone(), committed));
-        Ok(Some(self.shelve(&answer)))
+        let answer = Arc::new(JournalLog::archived(id.clone(), committed));
+        Ok(Some(self.archive(&answer)))
     }
 
     /// Enters a log that is read from the archive, so that its readers learn of its removal. Gives the one that is entered.
-    pub(super) fn shelve(&self, answer: &Arc<Answer>) -> Arc<Answer> {
+    pub(super) fn archive(&self, answer: &Arc<JournalLog>) -> Arc<JournalLog> {
         let mut shelved = lock(&self.shelved);
         if let Some(other) = shelved.get(&answer.id).and_then(Weak::upgrade) {
             return other;
@@ -167,10 +173,10 @@ impl Shared {
             self.release(&answer.forget());
         }
         let may_wait = here.is_some() && self.config.durability != Durability::Memory;
-        let safe = (may_wait || self.segments.holds(answer::key(id))).then(|| {
+        let safe = (may_wait || self.segments.holds(log::key(id))).then(|| {
             let (done, safe) = oneshot::channel();
             self.deletions.send_modify(|pending| *pending += 1);
-            self.see_to(self.queue.push_gone(id, Gone::Deleted, Some(done)));
+            self.schedule(self.queue.push_gone(id, GoneReason::Deleted, Some(done)));
             safe
         });
         let putting = match &here {

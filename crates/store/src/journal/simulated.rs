@@ -10,8 +10,8 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use protocol::event::Entry;
 use protocol::id::ResponseId;
 
-use super::answer::within;
-use super::disk::{Disk, Segment};
+use super::disk::{SegmentDisk, SegmentFile};
+use super::log::within;
 use super::mutex::lock;
 use crate::archive::Archive;
 
@@ -25,7 +25,7 @@ pub struct Simulated {
 /// What goes wrong. Everything that is not set goes well.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own, and any may come with any")]
-pub struct Weather {
+pub struct DiskFaults {
     /// Bytes that still fit, then there is no room (`ENOSPC`) for data or new files.
     pub room: Option<u64>,
     /// No write takes more than so many bytes.
@@ -47,11 +47,11 @@ struct State {
     files: BTreeMap<u32, Arc<Mutex<Inode>>>,
     /// The names that outlive a loss of power.
     named: BTreeMap<u32, Arc<Mutex<Inode>>>,
-    weather: Weather,
+    faults: DiskFaults,
     /// Operations that still happen before everything stops.
     left: Option<u64>,
     has_stopped: bool,
-    random: Random,
+    random: SplitMix64,
     syncs: u64,
 }
 
@@ -75,9 +75,9 @@ struct File {
 
 /// Numbers that look random and are the same for the same seed (`SplitMix64`).
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Random(u64);
+pub struct SplitMix64(u64);
 
-impl Random {
+impl SplitMix64 {
     /// The numbers of `seed`.
     pub fn new(seed: u64) -> Self {
         Self(seed)
@@ -107,13 +107,13 @@ impl Simulated {
     /// An empty disk, which decides by the numbers of `seed`.
     pub fn new(seed: u64) -> Self {
         let disk = Self::default();
-        disk.state().random = Random::new(seed);
+        disk.state().random = SplitMix64::new(seed);
         disk
     }
 
-    /// Changes the weather.
-    pub fn weather(&self, change: impl FnOnce(&mut Weather)) {
-        change(&mut self.state().weather);
+    /// Changes the faults.
+    pub fn faults(&self, change: impl FnOnce(&mut DiskFaults)) {
+        change(&mut self.state().faults);
         self.calm.notify_all();
     }
 
@@ -148,7 +148,7 @@ impl Simulated {
         for number in named {
             // A file whose removal is not safe yet, or one whose name is.
             let inode = after.files.get(&number).cloned();
-            let gone = || state.named.get(&number).map(|inode| Arc::new(Mutex::new(lock(inode).after_power_loss(&mut Random::new(1)))));
+            let gone = || state.named.get(&number).map(|inode| Arc::new(Mutex::new(lock(inode).after_power_loss(&mut SplitMix64::new(1)))));
             let inode = inode.or_else(gone).unwrap_or_default();
             after.named.insert(number, inode);
         }
@@ -228,7 +228,7 @@ impl State {
     }
 }
 
-impl Disk for Simulated {
+impl SegmentDisk for Simulated {
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
         Ok(Box::new(()))
     }
@@ -239,10 +239,10 @@ impl Disk for Simulated {
         Ok(state.files.keys().copied().collect())
     }
 
-    fn create(&self, number: u32) -> io::Result<Arc<dyn Segment>> {
+    fn create(&self, number: u32) -> io::Result<Arc<dyn SegmentFile>> {
         let mut state = self.state();
         state.whole_operation()?;
-        if state.weather.room == Some(0) {
+        if state.faults.room == Some(0) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         if state.files.contains_key(&number) {
@@ -253,7 +253,7 @@ impl Disk for Simulated {
         Ok(Arc::new(File { disk: self.clone(), inode }))
     }
 
-    fn open(&self, number: u32) -> io::Result<Arc<dyn Segment>> {
+    fn open(&self, number: u32) -> io::Result<Arc<dyn SegmentFile>> {
         let mut state = self.state();
         state.whole_operation()?;
         let inode = state.files.get(&number).ok_or(io::ErrorKind::NotFound)?;
@@ -264,7 +264,7 @@ impl Disk for Simulated {
         let mut state = self.state();
         state.whole_operation()?;
         let inode = state.files.remove(&number).ok_or(io::ErrorKind::NotFound)?;
-        if let Some(room) = &mut state.weather.room {
+        if let Some(room) = &mut state.faults.room {
             *room += lock(&inode).seen.len() as u64;
         }
         Ok(())
@@ -282,18 +282,18 @@ impl Disk for Simulated {
     }
 }
 
-impl Segment for File {
+impl SegmentFile for File {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.state();
         let is_torn = state.operation()?;
         let mut taken = bytes.len();
         if is_torn {
             taken = state.random.below(bytes.len() + 1);
-        } else if state.weather.write_fails {
+        } else if state.faults.write_fails {
             return Err(broken());
         }
-        taken = taken.min(state.weather.short.unwrap_or(taken));
-        if let Some(room) = &mut state.weather.room {
+        taken = taken.min(state.faults.short.unwrap_or(taken));
+        if let Some(room) = &mut state.faults.room {
             taken = taken.min(usize::try_from(*room).unwrap_or(usize::MAX));
             if taken == 0 && !bytes.is_empty() {
                 return Err(io::ErrorKind::StorageFull.into());
@@ -312,7 +312,7 @@ impl Segment for File {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let state = self.disk.state();
         // Reading changes nothing: where it stops makes no difference to the disk.
-        if state.has_stopped || state.weather.read_fails {
+        if state.has_stopped || state.faults.read_fails {
             return Err(broken());
         }
         let inode = lock(&self.inode);
@@ -324,7 +324,7 @@ impl Segment for File {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let hanging = self.disk.calm.wait_while(self.disk.state(), |state| state.weather.sync_hangs);
+        let hanging = self.disk.calm.wait_while(self.disk.state(), |state| state.faults.sync_hangs);
         let mut state = hanging.unwrap_or_else(PoisonError::into_inner);
         let is_torn = state.operation()?;
         state.syncs += 1;
@@ -332,8 +332,8 @@ impl Segment for File {
         if is_torn {
             return Err(broken());
         }
-        if state.weather.sync_fails > 0 {
-            state.weather.sync_fails -= 1;
+        if state.faults.sync_fails > 0 {
+            state.faults.sync_fails -= 1;
             // The pages are marked clean: no later sync writes them. Any of them may have come through.
             let mut safe = std::mem::take(&mut inode.safe);
             for change in std::mem::take(&mut inode.pending) {
@@ -351,14 +351,14 @@ impl Segment for File {
     fn cut(&self, length: u64) -> io::Result<()> {
         let mut state = self.disk.state();
         state.whole_operation()?;
-        if state.weather.cut_fails {
+        if state.faults.cut_fails {
             return Err(broken());
         }
         let change = Change::Cut(usize::try_from(length).unwrap_or(usize::MAX));
         let mut inode = lock(&self.inode);
         let before = inode.seen.len();
         change.apply(&mut inode.seen);
-        if let Some(room) = &mut state.weather.room {
+        if let Some(room) = &mut state.faults.room {
             *room += before.saturating_sub(inode.seen.len()) as u64;
         }
         inode.pending.push(change);
@@ -438,7 +438,7 @@ impl Archive for Shelf {
 }
 
 impl Inode {
-    fn after_power_loss(&self, random: &mut Random) -> Self {
+    fn after_power_loss(&self, random: &mut SplitMix64) -> Self {
         let mut safe = self.safe.clone();
         let mut order: Vec<&Change> = self.pending.iter().collect();
         while !order.is_empty() {
@@ -465,7 +465,7 @@ impl Change {
     }
 
     /// All of it, a part from anywhere, the length without the bytes, or nothing.
-    fn apply_partly(&self, file: &mut Vec<u8>, random: &mut Random) {
+    fn apply_partly(&self, file: &mut Vec<u8>, random: &mut SplitMix64) {
         match (self, random.below(4)) {
             (_, 0) => {}
             (_, 1) | (Self::Cut(_), _) => self.apply(file),

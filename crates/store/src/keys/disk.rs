@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::error::KeyError;
-use super::key::{Key, Role};
+use super::key::{Key, KeyRole};
 use crate::directory;
 
 /// The name of the key file in the data directory.
@@ -30,7 +30,7 @@ pub(super) struct StoredKey {
 
 impl StoredKey {
     pub(super) fn listed(&self) -> Key {
-        let role = if self.admin { Role::Admin } else { Role::User };
+        let role = if self.admin { KeyRole::Admin } else { KeyRole::User };
         Key { id: self.id.clone(), name: self.name.clone(), role, created_at: self.created_at }
     }
 }
@@ -58,13 +58,13 @@ const MARKER_TEXT: &str = "There have been API keys in this directory. While key
 
 /// Where the keys are.
 #[derive(Clone, Debug)]
-pub(super) struct Disk {
+pub(super) struct KeyDirectory {
     directory: PathBuf,
     path: PathBuf,
     marker: PathBuf,
 }
 
-impl Disk {
+impl KeyDirectory {
     pub(super) fn new(directory: &Path) -> Self {
         let file = |name| directory.join(name);
         Self { directory: directory.to_path_buf(), path: file(FILE), marker: file(MARKER) }

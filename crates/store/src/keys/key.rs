@@ -10,14 +10,14 @@ pub struct Key {
     /// What its maker called it; may be empty.
     pub name: String,
     /// What it may do.
-    pub role: Role,
+    pub role: KeyRole,
     /// When it was made, in seconds since 1970.
     pub created_at: u64,
 }
 
 /// What a key may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum KeyRole {
     /// Talk to models.
     User,
     /// That, and look after the server.

@@ -2,19 +2,19 @@
 
 use std::sync::{PoisonError, RwLockReadGuard};
 
-use engine::keys::{Caller, KeyDigest, Keys};
+use engine::keys::{Caller, KeyDigest, KeyStore};
 use protocol::id::Owner;
 use subtle::ConstantTimeEq;
 
 use super::KeyFile;
-use super::live::{Condition, Live, Mark};
+use super::loaded::{Condition, LoadedKeys, Mark};
 
 impl KeyFile {
     /// The keys as they are now. Costs a `stat` while the file is the same.
-    fn now(&self) -> RwLockReadGuard<'_, Live> {
+    fn now(&self) -> RwLockReadGuard<'_, LoadedKeys> {
         // Nothing panics while the lock is held, and a panic would leave it whole: a poisoned one is as good.
         let mark = Mark::of(self.disk.path());
-        let same = |live: &Live| mark.as_ref().is_ok_and(|mark| live.mark.as_ref() == Some(mark));
+        let same = |live: &LoadedKeys| mark.as_ref().is_ok_and(|mark| live.mark.as_ref() == Some(mark));
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         if same(&live) {
             return live;
@@ -35,7 +35,7 @@ impl KeyFile {
     }
 }
 
-impl Keys for KeyFile {
+impl KeyStore for KeyFile {
     fn configured(&self) -> bool {
         self.now().condition != Condition::Open
     }

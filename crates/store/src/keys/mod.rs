@@ -4,7 +4,7 @@ pub mod error;
 pub mod key;
 
 mod disk;
-mod live;
+mod loaded;
 mod lookup;
 mod restore;
 #[cfg(test)]
@@ -19,16 +19,16 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use restore::{forget, put};
 
-use disk::{Disk, StoredKey};
+use disk::{KeyDirectory, StoredKey};
 use error::{KeyError, NAME_CHARACTERS};
-use key::{Key, NewKey, Role};
-use live::Live;
+use key::{Key, KeyRole, NewKey};
+use loaded::LoadedKeys;
 
-/// The keys of one data directory. As [`engine::keys::Keys`] it obeys changes of the file from the next request on.
+/// The keys of one data directory. As [`engine::keys::KeyStore`] it obeys changes of the file from the next request on.
 #[derive(Debug)]
 pub struct KeyFile {
-    disk: Disk,
-    live: RwLock<Live>,
+    disk: KeyDirectory,
+    live: RwLock<LoadedKeys>,
 }
 
 impl KeyFile {
@@ -38,9 +38,9 @@ impl KeyFile {
     /// # Errors
     /// The file is there, but cannot be read or understood: a server must not start without the keys it should ask for.
     pub fn open(directory: &Path) -> Result<Self, KeyError> {
-        let disk = Disk::new(directory);
+        let disk = KeyDirectory::new(directory);
         restore::restore(directory, &disk)?;
-        let live = Live::begin(&disk)?;
+        let live = LoadedKeys::begin(&disk)?;
         Ok(Self { disk, live: RwLock::new(live) })
     }
 
@@ -66,7 +66,7 @@ impl KeyFile {
     }
 
     /// Makes a key and keeps its SHA-256. `now` is when.
-    pub fn create(&self, name: &str, role: Role, now: SystemTime) -> Result<NewKey, KeyError> {
+    pub fn create(&self, name: &str, role: KeyRole, now: SystemTime) -> Result<NewKey, KeyError> {
         if name.chars().count() > NAME_CHARACTERS || name.chars().any(char::is_control) {
             return Err(KeyError::Name);
         }
@@ -74,7 +74,7 @@ impl KeyFile {
         let stored = StoredKey {
             id: format!("key_{}", random_hex::<8>()?),
             name: name.to_owned(),
-            admin: role == Role::Admin,
+            admin: role == KeyRole::Admin,
             created_at: now.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
             sha256: Sha256::digest(&secret).into(),
         };

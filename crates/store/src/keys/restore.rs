@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::disk::{Disk, FILE};
+use super::disk::{FILE, KeyDirectory};
 use super::error::KeyError;
 use crate::directory::DATABASE;
 
@@ -34,7 +34,7 @@ pub(crate) fn put(from: &Path, to: &Path) -> rusqlite::Result<()> {
 }
 
 /// Takes the key file out of the database where that is a backup and there is no key file.
-pub(super) fn restore(directory: &Path, disk: &Disk) -> Result<(), KeyError> {
+pub(super) fn restore(directory: &Path, disk: &KeyDirectory) -> Result<(), KeyError> {
     let database = directory.join(DATABASE);
     let is_missing = |path: &Path| matches!(path.try_exists(), Ok(false));
     // A backup comes without a WAL. To look into the database of a server that has crashed would settle its WAL, by which the next

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use engine::keys::{Caller, Keys};
+use engine::keys::{Caller, KeyStore};
 use protocol::id::Owner;
 use tempfile::TempDir;
 
@@ -48,7 +48,7 @@ fn without_a_file_nobody_needs_a_key_and_nothing_is_made() -> Outcome {
 #[test]
 fn a_key_is_kept_hashed_and_lets_its_holder_in() -> Outcome {
     let place = place()?;
-    let new = KeyFile::open(&place.directory)?.create("laptop", Role::Admin, noon())?;
+    let new = KeyFile::open(&place.directory)?.create("laptop", KeyRole::Admin, noon())?;
     assert!(new.first);
     assert!(new.secret.reveal().starts_with("wk_") && new.secret.reveal().len() == 67, "{}", new.secret.reveal().len());
 
@@ -72,7 +72,7 @@ fn only_this_user_can_read_the_file() -> Outcome {
     use std::os::unix::fs::PermissionsExt;
 
     let place = place()?;
-    KeyFile::open(&place.directory)?.create("", Role::User, noon())?;
+    KeyFile::open(&place.directory)?.create("", KeyRole::User, noon())?;
     assert_eq!(fs::metadata(&place.directory)?.permissions().mode() & 0o777, 0o700);
     assert_eq!(fs::metadata(&place.file)?.permissions().mode() & 0o777, 0o600);
     Ok(())
@@ -85,11 +85,11 @@ fn a_running_server_obeys_create_and_revoke_at_once() -> Outcome {
     let shell = KeyFile::open(&place.directory)?;
     assert!(!running.configured());
 
-    let ada = shell.create("ada", Role::User, noon())?;
+    let ada = shell.create("ada", KeyRole::User, noon())?;
     assert!(running.configured());
     assert!(running.authenticate(ada.secret.reveal()).is_some());
 
-    let bob = shell.create("bob", Role::User, noon())?;
+    let bob = shell.create("bob", KeyRole::User, noon())?;
     assert!(!bob.first);
     assert_eq!(owner(running.authenticate(bob.secret.reveal())), Some(Owner::new(&bob.key.id)));
 
@@ -104,7 +104,7 @@ fn a_running_server_obeys_create_and_revoke_at_once() -> Outcome {
 fn revoking_the_last_key_closes_a_running_server() -> Outcome {
     let place = place()?;
     let shell = KeyFile::open(&place.directory)?;
-    let new = shell.create("", Role::User, noon())?;
+    let new = shell.create("", KeyRole::User, noon())?;
     let running = KeyFile::open(&place.directory)?;
     assert!(running.configured());
     shell.revoke(&new.key.id)?;
@@ -118,7 +118,7 @@ fn revoking_the_last_key_closes_a_running_server() -> Outcome {
 fn a_file_that_vanishes_or_breaks_lets_nobody_in_until_it_is_back() -> Outcome {
     let place = place()?;
     let running = KeyFile::open(&place.directory)?;
-    let new = running.create("", Role::User, noon())?;
+    let new = running.create("", KeyRole::User, noon())?;
     let good = fs::read(&place.file)?;
     assert!(running.authenticate(new.secret.reveal()).is_some());
 
@@ -141,7 +141,7 @@ fn a_file_that_vanishes_or_breaks_lets_nobody_in_until_it_is_back() -> Outcome {
 fn a_file_that_could_not_be_read_is_tried_again() -> Outcome {
     let place = place()?;
     let running = KeyFile::open(&place.directory)?;
-    let new = running.create("", Role::User, noon())?;
+    let new = running.create("", KeyRole::User, noon())?;
     let hidden = place.directory.with_extension("hidden");
     fs::rename(&place.directory, &hidden)?;
     // The directory is a file now, so that even the look fails.
@@ -157,7 +157,7 @@ fn a_file_that_could_not_be_read_is_tried_again() -> Outcome {
 #[test]
 fn a_key_file_that_is_gone_closes_the_next_start_too() -> Outcome {
     let place = place()?;
-    let new = KeyFile::open(&place.directory)?.create("", Role::User, noon())?;
+    let new = KeyFile::open(&place.directory)?.create("", KeyRole::User, noon())?;
     let good = fs::read(&place.file)?;
     fs::remove_file(&place.file)?;
     let running = KeyFile::open(&place.directory)?;
@@ -182,7 +182,7 @@ fn a_key_file_that_is_gone_closes_the_next_start_too() -> Outcome {
 fn keys_without_a_marker_get_one() -> Outcome {
     let place = place()?;
     let keys = KeyFile::open(&place.directory)?;
-    keys.create("", Role::User, noon())?;
+    keys.create("", KeyRole::User, noon())?;
     fs::remove_file(place.directory.join("keyed"))?;
     keys.require()?;
     fs::remove_file(&place.file)?;
@@ -196,7 +196,7 @@ fn what_was_started_goes_on_while_its_key_is_there_or_nobody_can_say() -> Outcom
     let (running, shell) = (KeyFile::open(&place.directory)?, KeyFile::open(&place.directory)?);
     let (local, before) = (Owner::local(), running.version());
     assert!(running.admits(&local));
-    let ada = shell.create("ada", Role::User, noon())?;
+    let ada = shell.create("ada", KeyRole::User, noon())?;
     let owner = Owner::new(&ada.key.id);
     assert!(running.admits(&owner) && !running.admits(&local));
     assert_ne!(running.version(), before);
@@ -215,7 +215,7 @@ fn what_was_started_goes_on_while_its_key_is_there_or_nobody_can_say() -> Outcom
 #[test]
 fn a_backup_takes_the_keys_along() -> Outcome {
     let place = place()?;
-    let new = KeyFile::open(&place.directory)?.create("", Role::Admin, noon())?;
+    let new = KeyFile::open(&place.directory)?.create("", KeyRole::Admin, noon())?;
     let tasks = engine::tasks::Tasks::new();
     let runtime = tokio::runtime::Runtime::new()?;
     let open = |directory: &Path| runtime.block_on(crate::storage::Storage::open(directory, crate::Durability::Process, &tasks));
@@ -264,7 +264,7 @@ fn a_file_that_is_not_ours_is_refused_and_left_alone() -> Outcome {
         (&long, "SHA-256"),
     ] {
         fs::write(&place.file, text)?;
-        let errors = [keys.create("", Role::User, noon()).err(), KeyFile::open(&place.directory).err(), keys.list().err()];
+        let errors = [keys.create("", KeyRole::User, noon()).err(), KeyFile::open(&place.directory).err(), keys.list().err()];
         for error in errors {
             let error = error.map(|error| format!("{error}: {:?}", error.source())).unwrap_or_default();
             assert!(error.contains(expected), "{error}");
@@ -279,7 +279,7 @@ fn writers_wait_for_each_other() -> Outcome {
     let place = place()?;
     std::thread::scope(|scope| {
         let writers: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| KeyFile::open(&place.directory).and_then(|keys| keys.create("", Role::User, noon())).map(|_| ())))
+            .map(|_| scope.spawn(|| KeyFile::open(&place.directory).and_then(|keys| keys.create("", KeyRole::User, noon())).map(|_| ())))
             .collect();
         writers.into_iter().try_for_each(|writer| writer.join().map_err(|_| "a writer panicked")?.map_err(|error| error.to_string()))
     })?;
@@ -293,8 +293,8 @@ fn a_name_fits_into_a_line() -> Outcome {
     let place = place()?;
     let keys = KeyFile::open(&place.directory)?;
     for name in ["two\nlines", &"x".repeat(61)] {
-        assert!(matches!(keys.create(name, Role::User, noon()), Err(KeyError::Name)), "{name}");
+        assert!(matches!(keys.create(name, KeyRole::User, noon()), Err(KeyError::Name)), "{name}");
     }
-    keys.create(&"字".repeat(60), Role::User, noon())?;
+    keys.create(&"字".repeat(60), KeyRole::User, noon())?;
     Ok(())
 }

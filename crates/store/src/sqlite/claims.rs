@@ -1,13 +1,13 @@
 //! Idempotency keys, and the heads of named conversations.
 
-use engine::store::{Claim, Claimed, ConversationHead};
+use engine::store::{Claimed, ConversationHead, IdempotencyClaim};
 use protocol::id::{Owner, ResponseId};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::failure::Failure;
+use super::failure::JobFailure;
 
 /// What a key was claimed for.
-pub(super) fn claimed(connection: &Connection, claim: &Claim) -> Result<Claimed, Failure> {
+pub(super) fn claimed(connection: &Connection, claim: &IdempotencyClaim) -> Result<Claimed, JobFailure> {
     let mut find = connection.prepare_cached("SELECT request, answer FROM claims WHERE owner = ?1 AND key = ?2")?;
     let found = find.query_row((claim.owner.as_str(), &claim.key), |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?)));
     Ok(match found.optional()? {
@@ -18,7 +18,7 @@ pub(super) fn claimed(connection: &Connection, claim: &Claim) -> Result<Claimed,
 }
 
 /// Claims a key for `id`, if it is new.
-pub(super) fn claim(connection: &Connection, claim: &Claim, id: &ResponseId) -> Result<Claimed, Failure> {
+pub(super) fn claim(connection: &Connection, claim: &IdempotencyClaim, id: &ResponseId) -> Result<Claimed, JobFailure> {
     let claimed = claimed(connection, claim)?;
     if claimed == Claimed::New {
         let mut add = connection.prepare_cached("INSERT INTO claims (owner, key, request, answer) VALUES (?1, ?2, ?3, ?4)")?;
@@ -28,20 +28,20 @@ pub(super) fn claim(connection: &Connection, claim: &Claim, id: &ResponseId) -> 
 }
 
 /// Gives the keys of an answer back.
-pub(super) fn release(connection: &Connection, id: &ResponseId) -> Result<(), Failure> {
+pub(super) fn release(connection: &Connection, id: &ResponseId) -> Result<(), JobFailure> {
     connection.prepare_cached("DELETE FROM claims WHERE answer = ?1")?.execute([id.as_str()])?;
     Ok(())
 }
 
 /// Where a conversation stands.
-pub(super) fn head(connection: &Connection, owner: &Owner, name: &str) -> Result<Option<ConversationHead>, Failure> {
+pub(super) fn head(connection: &Connection, owner: &Owner, name: &str) -> Result<Option<ConversationHead>, JobFailure> {
     let mut find = connection.prepare_cached("SELECT answer, used_at FROM heads WHERE owner = ?1 AND name = ?2")?;
     let head = |row: &rusqlite::Row<'_>| Ok(ConversationHead { response: ResponseId::new(row.get::<_, String>(0)?), used_at: row.get(1)? });
     Ok(find.query_row((owner.as_str(), name), head).optional()?)
 }
 
 /// Says where it stands now.
-pub(super) fn set_head(connection: &Connection, owner: &Owner, name: &str, head: Option<&ConversationHead>) -> Result<(), Failure> {
+pub(super) fn set_head(connection: &Connection, owner: &Owner, name: &str, head: Option<&ConversationHead>) -> Result<(), JobFailure> {
     let Some(head) = head else {
         let forget = "DELETE FROM heads WHERE owner = ?1 AND name = ?2";
         connection.prepare_cached(forget)?.execute((owner.as_str(), name))?;
@@ -54,7 +54,7 @@ pub(super) fn set_head(connection: &Connection, owner: &Owner, name: &str, head:
 }
 
 /// Forgets the heads that were not used since `before`.
-pub(super) fn forget_heads(connection: &Connection, before: u64) -> Result<(), Failure> {
+pub(super) fn forget_heads(connection: &Connection, before: u64) -> Result<(), JobFailure> {
     connection.prepare_cached("DELETE FROM heads WHERE used_at < ?1")?.execute([before])?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use rusqlite::ErrorCode;
 
 /// Why a job has failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum JobFailure {
     /// The answer to what was asked is no; the database works.
     #[error(transparent)]
     Expected(#[from] StoreError),
@@ -17,7 +17,7 @@ pub(super) enum Failure {
     Damaged(&'static str),
 }
 
-impl Failure {
+impl JobFailure {
     /// What the caller is told.
     pub(super) fn told(&self) -> StoreError {
         match self {
@@ -33,9 +33,9 @@ impl Failure {
 }
 
 /// An id that is there already is an answer, not a fault.
-pub(super) fn taken(error: rusqlite::Error) -> Failure {
+pub(super) fn taken(error: rusqlite::Error) -> JobFailure {
     match error.sqlite_error_code() {
-        Some(ErrorCode::ConstraintViolation) => Failure::Expected(StoreError::Taken),
-        _ => Failure::Sqlite(error),
+        Some(ErrorCode::ConstraintViolation) => JobFailure::Expected(StoreError::Taken),
+        _ => JobFailure::Sqlite(error),
     }
 }

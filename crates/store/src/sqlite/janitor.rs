@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::error::DatabaseError;
 use super::open;
-use super::shared::Shared;
+use super::shared::DatabaseShared;
 use crate::Durability;
 
 /// How long changes are gathered before they are looked at; a deleted text is gone this long after its deletion, or a
@@ -40,23 +40,23 @@ const STEPS: usize = 8;
 /// The thread's handle.
 #[derive(Debug)]
 pub(super) struct Janitor {
-    shared: Arc<Shared>,
+    shared: Arc<DatabaseShared>,
     ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
-struct Thread {
+struct JanitorThread {
     path: PathBuf,
     durability: Durability,
-    shared: Arc<Shared>,
+    shared: Arc<DatabaseShared>,
 }
 
 impl Janitor {
     /// Starts the thread. It ends when the janitor is closed or dropped.
-    pub(super) fn start(path: &Path, durability: Durability, shared: Arc<Shared>) -> Result<Self, DatabaseError> {
+    pub(super) fn start(path: &Path, durability: Durability, shared: Arc<DatabaseShared>) -> Result<Self, DatabaseError> {
         // What a process before this one deleted last may still be in the WAL.
         shared.deletions.fetch_add(1, Ordering::Release);
         shared.chores.add();
-        let thread = Thread { path: path.to_path_buf(), durability, shared: Arc::clone(&shared) };
+        let thread = JanitorThread { path: path.to_path_buf(), durability, shared: Arc::clone(&shared) };
         let (ending, ended) = oneshot::channel();
         let started = thread::Builder::new().name("weir-db-janitor".into()).spawn(move || {
             thread.run();
@@ -83,7 +83,7 @@ impl Drop for Janitor {
     }
 }
 
-impl Thread {
+impl JanitorThread {
     fn run(self) {
         let mut connection = None;
         let mut is_settled = false;

@@ -4,11 +4,11 @@ use engine::store::StoreError;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::failure::Failure;
+use super::failure::JobFailure;
 
 /// What a job has in hand.
 #[derive(Debug)]
-pub(super) struct Change<'a> {
+pub(super) struct WriteTransaction<'a> {
     pub(super) connection: &'a Connection,
     /// By how much the weight of the items changes.
     pub(super) item_bytes: i64,
@@ -18,7 +18,7 @@ pub(super) struct Change<'a> {
     pub(super) deletes: bool,
 }
 
-impl<'a> Change<'a> {
+impl<'a> WriteTransaction<'a> {
     pub(super) fn new(connection: &'a Connection) -> Self {
         Self { connection, item_bytes: 0, log_bytes: 0, deletes: false }
     }
@@ -26,7 +26,7 @@ impl<'a> Change<'a> {
 
 /// One change, or the next step of one. All of it happens or nothing.
 pub(super) trait Job: Send {
-    fn run(&mut self, change: &mut Change<'_>) -> Result<(), Failure>;
+    fn run(&mut self, change: &mut WriteTransaction<'_>) -> Result<(), JobFailure>;
 
     /// Sends the result to the caller, or gives the job back where another step is to be made.
     fn answer(self: Box<Self>, is_committed: bool) -> Option<Box<dyn Job>>;
@@ -48,9 +48,9 @@ impl<T, F> Work<T, F> {
 impl<T, F> Job for Work<T, F>
 where
     T: Send,
-    F: FnOnce(&mut Change<'_>) -> Result<T, Failure> + Send,
+    F: FnOnce(&mut WriteTransaction<'_>) -> Result<T, JobFailure> + Send,
 {
-    fn run(&mut self, change: &mut Change<'_>) -> Result<(), Failure> {
+    fn run(&mut self, change: &mut WriteTransaction<'_>) -> Result<(), JobFailure> {
         let Some(work) = self.todo.take() else { return Ok(()) };
         match work(change) {
             Ok(done) => {

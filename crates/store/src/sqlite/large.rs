@@ -2,12 +2,12 @@
 
 use std::vec;
 
-use engine::store::Record;
+use engine::store::ResponseRecord;
 
-use super::failure::Failure;
-use super::job::Change;
+use super::failure::JobFailure;
+use super::job::WriteTransaction;
 use super::steps::{Step, Steps};
-use super::tree::{self, Side, Written};
+use super::tree::{self, ItemSide, Written};
 use super::{leftovers, records};
 
 /// How many items are written in one step, some milliseconds.
@@ -18,7 +18,7 @@ const BYTES: usize = 1 << 20;
 
 /// A record with its items. Until the last step its row has no id, and so nobody finds it.
 pub(super) struct LargeInsert {
-    record: Record,
+    record: ResponseRecord,
     input: vec::IntoIter<Written>,
     /// The last item so far.
     head: Option<i64>,
@@ -29,11 +29,11 @@ pub(super) struct LargeInsert {
 }
 
 impl LargeInsert {
-    pub(super) fn new(record: Record, input: Vec<Written>) -> Self {
+    pub(super) fn new(record: ResponseRecord, input: Vec<Written>) -> Self {
         Self { record, input: input.into_iter(), head: None, row: None, committed: None }
     }
 
-    fn row(&mut self, change: &mut Change<'_>) -> Result<i64, Failure> {
+    fn row(&mut self, change: &mut WriteTransaction<'_>) -> Result<i64, JobFailure> {
         if let Some(row) = self.row {
             return Ok(row);
         }
@@ -49,7 +49,7 @@ pub(super) fn is_large(input: &[Written]) -> bool {
 }
 
 impl Steps for LargeInsert {
-    fn step(&mut self, change: &mut Change<'_>) -> Result<Step, Failure> {
+    fn step(&mut self, change: &mut WriteTransaction<'_>) -> Result<Step, JobFailure> {
         let row = self.row(change)?;
         let (mut items, mut bytes) = (Vec::new(), 0);
         while items.len() < ITEMS && bytes < BYTES {
@@ -57,7 +57,7 @@ impl Steps for LargeInsert {
             bytes += item.bytes();
             items.push(item);
         }
-        self.head = tree::grow(change, row, Side::Input, self.head, items)?;
+        self.head = tree::grow(change, row, ItemSide::Input, self.head, items)?;
         if self.input.len() > 0 {
             return Ok(Step::More);
         }
@@ -69,7 +69,7 @@ impl Steps for LargeInsert {
         self.committed = self.row;
     }
 
-    fn undo(&mut self, change: &mut Change<'_>) -> Result<Step, Failure> {
+    fn undo(&mut self, change: &mut WriteTransaction<'_>) -> Result<Step, JobFailure> {
         // A row that was not committed is not there, and its number may by now be another's.
         self.committed.map_or(Ok(Step::Last), |row| leftovers::delete_some(change, row))
     }

@@ -2,9 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::failure::Failure;
-use super::job::{Change, Job};
-use super::state::State;
+use super::failure::JobFailure;
+use super::job::{Job, WriteTransaction};
+use super::state::RecordState;
 use super::steps::Step;
 use super::tree;
 
@@ -21,13 +21,13 @@ pub(super) fn of(connection: &Connection) -> Option<Box<dyn Job>> {
     if answers.is_empty() { None } else { Some(Box::new(Leftovers(answers))) }
 }
 
-fn find(connection: &Connection) -> Result<Vec<i64>, Failure> {
+fn find(connection: &Connection) -> Result<Vec<i64>, JobFailure> {
     let mut find = connection.prepare("SELECT number FROM answers WHERE state = 0 AND id IS NULL")?;
     Ok(find.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 
 /// Deletes some items of an answer that nobody has seen, and with the last of them its row.
-pub(super) fn delete_some(change: &mut Change<'_>, answer: i64) -> Result<Step, Failure> {
+pub(super) fn delete_some(change: &mut WriteTransaction<'_>, answer: i64) -> Result<Step, JobFailure> {
     let connection = change.connection;
     change.deletes = true;
     let some = "DELETE FROM items WHERE number IN (SELECT number FROM items WHERE answer = ?1 ORDER BY number DESC LIMIT ?2) \
@@ -39,13 +39,13 @@ pub(super) fn delete_some(change: &mut Change<'_>, answer: i64) -> Result<Step, 
         return Ok(Step::More);
     }
     let row = "DELETE FROM answers WHERE number = ?1 AND state = ?2 AND id IS NULL RETURNING parent";
-    let row = connection.prepare_cached(row)?.query_row((answer, State::Running as i64), |row| row.get(0)).optional()?;
+    let row = connection.prepare_cached(row)?.query_row((answer, RecordState::Running as i64), |row| row.get(0)).optional()?;
     tree::prune(change, row.flatten())?;
     Ok(Step::Last)
 }
 
 impl Job for Leftovers {
-    fn run(&mut self, change: &mut Change<'_>) -> Result<(), Failure> {
+    fn run(&mut self, change: &mut WriteTransaction<'_>) -> Result<(), JobFailure> {
         let Some(answer) = self.0.pop() else { return Ok(()) };
         if delete_some(change, answer)? == Step::More {
             self.0.push(answer);

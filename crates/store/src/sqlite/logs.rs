@@ -5,13 +5,13 @@ use protocol::event::Entry;
 use protocol::id::ResponseId;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::chunk::Chunk;
-use super::failure::Failure;
-use super::job::Change;
+use super::chunk::LogChunk;
+use super::failure::JobFailure;
+use super::job::WriteTransaction;
 use super::tree::weight;
 
 /// Puts a log away, unless it is there.
-pub(super) fn put(change: &mut Change<'_>, id: &ResponseId, entries: usize, chunks: &[Chunk]) -> Result<(), Failure> {
+pub(super) fn put(change: &mut WriteTransaction<'_>, id: &ResponseId, entries: usize, chunks: &[LogChunk]) -> Result<(), JobFailure> {
     let connection = change.connection;
     if find(connection, id)?.is_some() {
         return Ok(());
@@ -29,13 +29,13 @@ pub(super) fn put(change: &mut Change<'_>, id: &ResponseId, entries: usize, chun
 }
 
 /// The number of a log and how many entries it has.
-pub(super) fn find(connection: &Connection, id: &ResponseId) -> Result<Option<(i64, u64)>, Failure> {
+pub(super) fn find(connection: &Connection, id: &ResponseId) -> Result<Option<(i64, u64)>, JobFailure> {
     let mut find = connection.prepare_cached("SELECT number, entries FROM logs WHERE id = ?1")?;
     Ok(find.query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
 /// Entries from `position` on: the first in any case, then those that fit `budget` with it.
-pub(super) fn read(connection: &Connection, id: &ResponseId, position: u64, budget: usize) -> Result<Vec<Entry>, Failure> {
+pub(super) fn read(connection: &Connection, id: &ResponseId, position: u64, budget: usize) -> Result<Vec<Entry>, JobFailure> {
     let (log, count) = find(connection, id)?.ok_or(StoreError::Missing)?;
     let (mut entries, mut left) = (Vec::<Entry>::new(), budget);
     let mut next = position;
@@ -49,7 +49,7 @@ pub(super) fn read(connection: &Connection, id: &ResponseId, position: u64, budg
         }
         let read = entries.last().map_or(next, |entry| entry.position + 1);
         if read == next {
-            return Err(Failure::Damaged("a log has a gap"));
+            return Err(JobFailure::Damaged("a log has a gap"));
         }
         if left == 0 {
             break;
@@ -60,20 +60,20 @@ pub(super) fn read(connection: &Connection, id: &ResponseId, position: u64, budg
 }
 
 /// The chunk that holds `position`.
-fn chunk(connection: &Connection, log: i64, position: u64) -> Result<Chunk, Failure> {
+fn chunk(connection: &Connection, log: i64, position: u64) -> Result<LogChunk, JobFailure> {
     let find = "SELECT first, raw_bytes, crc32, data FROM chunks WHERE log = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1";
     let found = connection.prepare_cached(find)?.query_row((log, position), row).optional()?;
-    found.ok_or(Failure::Damaged("a log has a gap"))
+    found.ok_or(JobFailure::Damaged("a log has a gap"))
 }
 
 /// A chunk from `first, raw_bytes, crc32, data`.
-pub(super) fn row(row: &Row<'_>) -> rusqlite::Result<Chunk> {
+pub(super) fn row(row: &Row<'_>) -> rusqlite::Result<LogChunk> {
     let raw_bytes = usize::try_from(row.get::<_, u32>(1)?).unwrap_or(usize::MAX);
-    Ok(Chunk { first: row.get(0)?, raw_bytes, crc32: row.get(2)?, data: row.get(3)? })
+    Ok(LogChunk { first: row.get(0)?, raw_bytes, crc32: row.get(2)?, data: row.get(3)? })
 }
 
 /// Forgets a log.
-pub(super) fn remove(change: &mut Change<'_>, id: &ResponseId) -> Result<(), Failure> {
+pub(super) fn remove(change: &mut WriteTransaction<'_>, id: &ResponseId) -> Result<(), JobFailure> {
     let connection = change.connection;
     let mut find = connection.prepare_cached("SELECT number, bytes FROM logs WHERE id = ?1")?;
     let found = find.query_row([id.as_str()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))).optional()?;

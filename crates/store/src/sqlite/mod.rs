@@ -17,12 +17,12 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use crate::Durability;
-use failure::Failure;
+use failure::JobFailure;
 use janitor::Janitor;
-use job::Change;
+use job::WriteTransaction;
 use readers::Readers;
-use shared::Shared;
-use writer::Writer;
+use shared::DatabaseShared;
+use writer::DatabaseWriter;
 
 mod archive;
 mod chunk;
@@ -51,7 +51,7 @@ mod tests;
 pub mod tools;
 
 pub use error::DatabaseError;
-pub use shared::Figures;
+pub use shared::DatabaseStats;
 
 /// An open database. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -64,8 +64,8 @@ struct Inner {
     path: PathBuf,
     /// Stateless answers never touch the disk.
     fleeting: MemoryStore,
-    shared: Arc<Shared>,
-    writer: Writer,
+    shared: Arc<DatabaseShared>,
+    writer: DatabaseWriter,
     readers: Arc<Readers>,
     janitor: Janitor,
     tasks: Tasks,
@@ -84,7 +84,7 @@ impl Database {
         let shared = Arc::new(open::shared(path, &connection)?);
         let readers = Arc::new(Readers::open(path)?);
         let janitor = Janitor::start(path, durability, Arc::clone(&shared))?;
-        let writer = Writer::start(path, connection, Arc::clone(&shared))?;
+        let writer = DatabaseWriter::start(path, connection, Arc::clone(&shared))?;
         let fleeting = MemoryStore::new();
         let cores = Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get)));
         Ok(Self { inner: Arc::new(Inner { path: path.to_path_buf(), fleeting, shared, writer, readers, janitor, tasks, cores }) })
@@ -99,7 +99,7 @@ impl Database {
     }
 
     /// What it has done so far, and whether it works.
-    pub fn figures(&self) -> Figures {
+    pub fn figures(&self) -> DatabaseStats {
         self.inner.shared.figures()
     }
 
@@ -124,7 +124,7 @@ impl Database {
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Change<'_>) -> Result<T, Failure> + Send + 'static,
+        F: FnOnce(&mut WriteTransaction<'_>) -> Result<T, JobFailure> + Send + 'static,
     {
         self.inner.writer.write(work).await
     }
@@ -132,7 +132,7 @@ impl Database {
     async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, JobFailure> + Send + 'static,
     {
         self.inner.readers.read(&self.inner.tasks, &self.inner.shared, work).await
     }

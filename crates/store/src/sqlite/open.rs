@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::error::DatabaseError;
 use super::schema;
-use super::shared::Shared;
+use super::shared::DatabaseShared;
 use crate::Durability;
 
 /// How every SQLite file begins.
@@ -51,8 +51,9 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Connection, Da
 }
 
 /// What the threads share, with the totals as they stand in the file.
-pub(super) fn shared(path: &Path, connection: &Connection) -> Result<Shared, DatabaseError> {
-    let totals = connection.query_row("SELECT item_bytes, log_bytes FROM totals", [], |row| Ok(Shared::new(row.get(0)?, row.get(1)?)));
+pub(super) fn shared(path: &Path, connection: &Connection) -> Result<DatabaseShared, DatabaseError> {
+    let totals =
+        connection.query_row("SELECT item_bytes, log_bytes FROM totals", [], |row| Ok(DatabaseShared::new(row.get(0)?, row.get(1)?)));
     totals.map_err(|source| DatabaseError::sqlite(path, source))
 }
 

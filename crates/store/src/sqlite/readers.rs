@@ -9,9 +9,9 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use super::error::DatabaseError;
-use super::failure::Failure;
+use super::failure::JobFailure;
 use super::open;
-use super::shared::Shared;
+use super::shared::DatabaseShared;
 
 /// How many questions are answered at the same time. Most take some ten microseconds.
 const READERS: usize = 3;
@@ -31,10 +31,10 @@ impl Readers {
     }
 
     /// Answers a question away from the runtime. It sees one state of the database from its begin to its end.
-    pub(super) async fn read<T, F>(self: &Arc<Self>, tasks: &Tasks, shared: &Arc<Shared>, work: F) -> Result<T, StoreError>
+    pub(super) async fn read<T, F>(self: &Arc<Self>, tasks: &Tasks, shared: &Arc<DatabaseShared>, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, JobFailure> + Send + 'static,
     {
         let seat = Arc::clone(&self.seats).acquire_owned().await.map_err(|_closed| StoreError::Unavailable)?;
         let readers = Arc::clone(self);
@@ -45,7 +45,7 @@ impl Readers {
             answer
         });
         let answer = answer.await;
-        match answer.unwrap_or(Err(Failure::Damaged("a question to the database panicked, or the process ends"))) {
+        match answer.unwrap_or(Err(JobFailure::Damaged("a question to the database panicked, or the process ends"))) {
             Ok(answer) => {
                 shared.reading.works();
                 Ok(answer)
@@ -67,11 +67,11 @@ impl Readers {
         drop(all);
     }
 
-    fn ask<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Failure>) -> Result<T, Failure> {
+    fn ask<T>(&self, work: impl FnOnce(&Connection) -> Result<T, JobFailure>) -> Result<T, JobFailure> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => open::connect_reader(&self.path).map_err(|_error| Failure::Damaged("the database cannot be opened again"))?,
+            None => open::connect_reader(&self.path).map_err(|_error| JobFailure::Damaged("the database cannot be opened again"))?,
         };
         let answer = ask(&connection, work);
         // One that has met a fault is not asked again: a new one sees what has become of the file.
@@ -82,7 +82,7 @@ impl Readers {
     }
 }
 
-fn ask<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T, Failure>) -> Result<T, Failure> {
+fn ask<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T, JobFailure>) -> Result<T, JobFailure> {
     let transaction = connection.unchecked_transaction()?;
     work(&transaction)
     // Nothing was written: that it rolls back when it goes is as good as a commit.

@@ -1,15 +1,15 @@
 //! The rows of answers: made at the start, ended, and taken away.
 
-use engine::store::{Expired, Found, Record, Removal, StoreError};
+use engine::store::{Expired, RecordLookup, Removal, ResponseRecord, StoreError};
 use protocol::id::{ItemId, Owner, ResponseId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::claims;
-use super::failure::{Failure, taken};
-use super::job::Change;
+use super::failure::{JobFailure, taken};
+use super::job::WriteTransaction;
 use super::logs;
-use super::state::State;
-use super::tree::{self, Side, Written};
+use super::state::RecordState;
+use super::tree::{self, ItemSide, Written};
 
 /// How many expired ids are remembered, so that their owners get a 410 and not a 404.
 pub(super) const TOMBSTONES: i64 = 100_000;
@@ -32,9 +32,9 @@ struct Columns {
 }
 
 /// Adds an answer that runs.
-pub(super) fn insert(change: &mut Change<'_>, record: &Record, input: Vec<Written>) -> Result<(), Failure> {
+pub(super) fn insert(change: &mut WriteTransaction<'_>, record: &ResponseRecord, input: Vec<Written>) -> Result<(), JobFailure> {
     let (number, parent) = begin(change, record)?;
-    let head = match tree::grow(change, number, Side::Input, parent, input)? {
+    let head = match tree::grow(change, number, ItemSide::Input, parent, input)? {
         Some(head) => Some(head),
         None => tree::number(change.connection, record.head.as_ref())?,
     };
@@ -42,21 +42,21 @@ pub(super) fn insert(change: &mut Change<'_>, record: &Record, input: Vec<Writte
 }
 
 /// Adds the row of an answer that nobody finds yet: it has no id. Gives its number and that of the item it continues.
-pub(super) fn begin(change: &mut Change<'_>, record: &Record) -> Result<(i64, Option<i64>), Failure> {
+pub(super) fn begin(change: &mut WriteTransaction<'_>, record: &ResponseRecord) -> Result<(i64, Option<i64>), JobFailure> {
     let connection = change.connection;
     let parent = tree::number(connection, record.parent.as_ref())?;
     let add = "INSERT INTO answers (owner, state, readable, parent) VALUES (?1, ?2, ?3, ?4)";
-    let row = (record.owner.as_str(), State::Running as i64, record.readable, parent);
+    let row = (record.owner.as_str(), RecordState::Running as i64, record.readable, parent);
     connection.prepare_cached(add)?.execute(row)?;
     Ok((connection.last_insert_rowid(), parent))
 }
 
 /// Gives an answer its id, and the item where the next turn goes on.
-pub(super) fn show(change: &mut Change<'_>, number: i64, record: &Record, head: Option<i64>) -> Result<(), Failure> {
+pub(super) fn show(change: &mut WriteTransaction<'_>, number: i64, record: &ResponseRecord, head: Option<i64>) -> Result<(), JobFailure> {
     let connection = change.connection;
     let there = "SELECT number FROM answers WHERE id = ?1 AND state = ?2";
     let tombstone =
-        connection.prepare_cached(there)?.query_row((record.id.as_str(), State::Expired as i64), |row| row.get(0)).optional()?;
+        connection.prepare_cached(there)?.query_row((record.id.as_str(), RecordState::Expired as i64), |row| row.get(0)).optional()?;
     if let Some(tombstone) = tombstone {
         forget(connection, tombstone)?;
     }
@@ -66,32 +66,32 @@ pub(super) fn show(change: &mut Change<'_>, number: i64, record: &Record, head: 
 }
 
 /// Ends an answer. Ending it again changes nothing.
-pub(super) fn finish(change: &mut Change<'_>, id: &ResponseId, output: Vec<Written>, ended_at: u64) -> Result<(), Failure> {
+pub(super) fn finish(change: &mut WriteTransaction<'_>, id: &ResponseId, output: Vec<Written>, ended_at: u64) -> Result<(), JobFailure> {
     let connection = change.connection;
     let find = "SELECT number, head, state FROM answers WHERE id = ?1 AND state <= ?2";
     let found = connection
         .prepare_cached(find)?
-        .query_row((id.as_str(), State::Ended as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?)));
+        .query_row((id.as_str(), RecordState::Ended as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?)));
     let (number, head, state) = found.optional()?.ok_or(StoreError::Missing)?;
-    if state == State::Ended as i64 {
+    if state == RecordState::Ended as i64 {
         return Ok(());
     }
-    let head = tree::grow(change, number, Side::Output, head, output)?;
+    let head = tree::grow(change, number, ItemSide::Output, head, output)?;
     let end = "UPDATE answers SET state = ?2, head = ?3, ended_at = ?4, \
                place = (SELECT COALESCE(max(place), 0) + 1 FROM answers WHERE state = 1 AND ended_at = ?4) WHERE number = ?1";
-    connection.prepare_cached(end)?.execute((number, State::Ended as i64, head, ended_at))?;
+    connection.prepare_cached(end)?.execute((number, RecordState::Ended as i64, head, ended_at))?;
     Ok(())
 }
 
 /// Takes an answer away, and what of the tree nobody holds then.
-pub(super) fn remove(change: &mut Change<'_>, id: &ResponseId, removal: Removal) -> Result<(), Failure> {
+pub(super) fn remove(change: &mut WriteTransaction<'_>, id: &ResponseId, removal: Removal) -> Result<(), JobFailure> {
     let connection = change.connection;
     claims::release(connection, id)?;
     // With its log, so that nothing of it can be left behind without a record that leads to it.
     logs::remove(change, id)?;
     let find = "SELECT number, parent, head FROM answers WHERE id = ?1 AND state <= ?2";
     let mut find = connection.prepare_cached(find)?;
-    let found = find.query_row((id.as_str(), State::Ended as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let found = find.query_row((id.as_str(), RecordState::Ended as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
     let Some((number, parent, head)) = found.optional()? else { return Ok(()) };
     match removal {
         Removal::Deleted => {
@@ -103,20 +103,20 @@ pub(super) fn remove(change: &mut Change<'_>, id: &ResponseId, removal: Removal)
     }
     tree::prune(change, head)?;
     tree::prune(change, parent)?;
-    tree::bury(connection, number)?;
+    tree::delete_leaf(connection, number)?;
     change.deletes = true;
     Ok(())
 }
 
 /// Makes an answer one of which only places in the tree are left.
-fn lose(connection: &Connection, number: i64) -> Result<(), Failure> {
+fn lose(connection: &Connection, number: i64) -> Result<(), JobFailure> {
     let lose = "UPDATE answers SET id = NULL, state = ?2, parent = NULL, head = NULL, ended_at = NULL, place = NULL WHERE number = ?1";
-    connection.prepare_cached(lose)?.execute((number, State::Deleted as i64))?;
+    connection.prepare_cached(lose)?.execute((number, RecordState::Deleted as i64))?;
     Ok(())
 }
 
 /// Makes an answer one that retention took, and forgets the oldest of those when they are too many.
-fn expire(connection: &Connection, number: i64) -> Result<(), Failure> {
+fn expire(connection: &Connection, number: i64) -> Result<(), JobFailure> {
     let last = "SELECT COALESCE(max(place), 0) FROM answers WHERE state = 2";
     let place: i64 = connection.prepare_cached(last)?.query_row([], |row| row.get(0))?;
     let expire = "UPDATE answers SET state = 2, parent = NULL, head = NULL, ended_at = NULL, place = ?2 WHERE number = ?1";
@@ -128,25 +128,25 @@ fn expire(connection: &Connection, number: i64) -> Result<(), Failure> {
 }
 
 /// Forgets that an answer has expired.
-fn forget(connection: &Connection, number: i64) -> Result<(), Failure> {
+fn forget(connection: &Connection, number: i64) -> Result<(), JobFailure> {
     lose(connection, number)?;
-    tree::bury(connection, number)
+    tree::delete_leaf(connection, number)
 }
 
 /// What there is under `id`.
-pub(super) fn find(connection: &Connection, id: &ResponseId) -> Result<Found, Failure> {
+pub(super) fn find(connection: &Connection, id: &ResponseId) -> Result<RecordLookup, JobFailure> {
     let mut find = connection.prepare_cached(&format!("{COLUMNS} WHERE answers.id = ?1"))?;
-    let Some(columns) = find.query_row([id.as_str()], columns).optional()? else { return Ok(Found::Missing) };
-    if columns.state <= State::Ended as i64 {
-        return record(connection, columns).map(Found::Record);
+    let Some(columns) = find.query_row([id.as_str()], columns).optional()? else { return Ok(RecordLookup::Missing) };
+    if columns.state <= RecordState::Ended as i64 {
+        return record(connection, columns).map(RecordLookup::Record);
     }
     let mut count = connection.prepare_cached("SELECT count(*) FROM items WHERE answer = ?1")?;
     let items_left = count.query_row([columns.number], |row| row.get(0))?;
-    Ok(Found::Expired(Expired { owner: Owner::new(columns.owner), items_left }))
+    Ok(RecordLookup::Expired(Expired { owner: Owner::new(columns.owner), items_left }))
 }
 
 /// Answers without an end.
-pub(super) fn unfinished(connection: &Connection) -> Result<Vec<Record>, Failure> {
+pub(super) fn unfinished(connection: &Connection) -> Result<Vec<ResponseRecord>, JobFailure> {
     let mut find =
         connection.prepare_cached(&format!("{COLUMNS} WHERE answers.state = 0 AND answers.id IS NOT NULL ORDER BY answers.number"))?;
     let found: Vec<Columns> = find.query_map([], columns)?.collect::<Result<_, _>>()?;
@@ -154,7 +154,7 @@ pub(super) fn unfinished(connection: &Connection) -> Result<Vec<Record>, Failure
 }
 
 /// Ended answers, oldest end first.
-pub(super) fn oldest_ended(connection: &Connection, owner: Option<&Owner>, limit: usize) -> Result<Vec<Record>, Failure> {
+pub(super) fn oldest_ended(connection: &Connection, owner: Option<&Owner>, limit: usize) -> Result<Vec<ResponseRecord>, JobFailure> {
     let order = "ORDER BY answers.ended_at, answers.place LIMIT ?1";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let found: Vec<Columns> = match owner {
@@ -171,10 +171,10 @@ pub(super) fn oldest_ended(connection: &Connection, owner: Option<&Owner>, limit
 }
 
 /// What each caller has stored; most first.
-pub(super) fn stored_by_caller(connection: &Connection) -> Result<Vec<(Owner, u64)>, Failure> {
+pub(super) fn stored_by_caller(connection: &Connection) -> Result<Vec<(Owner, u64)>, JobFailure> {
     let mut find = connection.prepare_cached("SELECT owner, bytes FROM shares WHERE bytes > 0 ORDER BY bytes DESC")?;
     let stored = find.query_map([], |row| Ok((Owner::new(row.get::<_, String>(0)?), row.get::<_, i64>(1)?)))?;
-    stored.map(|row| row.map(|(owner, bytes)| (owner, u64::try_from(bytes).unwrap_or(0))).map_err(Failure::from)).collect()
+    stored.map(|row| row.map(|(owner, bytes)| (owner, u64::try_from(bytes).unwrap_or(0))).map_err(JobFailure::from)).collect()
 }
 
 fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
@@ -190,15 +190,15 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
     })
 }
 
-fn record(connection: &Connection, columns: Columns) -> Result<Record, Failure> {
+fn record(connection: &Connection, columns: Columns) -> Result<ResponseRecord, JobFailure> {
     let mut find = connection.prepare_cached("SELECT id, side FROM items WHERE answer = ?1 ORDER BY number")?;
     let items = find.query_map([columns.number], |row| Ok((ItemId::new(row.get::<_, String>(0)?), row.get::<_, i64>(1)?)))?;
     let (mut input, mut output) = (Vec::new(), Vec::new());
     for item in items {
         let (id, side) = item?;
-        if side == Side::Input as i64 { input.push(id) } else { output.push(id) }
+        if side == ItemSide::Input as i64 { input.push(id) } else { output.push(id) }
     }
-    Ok(Record {
+    Ok(ResponseRecord {
         id: ResponseId::new(columns.id),
         owner: Owner::new(columns.owner),
         // What is not to be kept is not here.

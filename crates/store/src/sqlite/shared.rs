@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 /// What a database has done since it was opened, and whether it works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Figures {
+pub struct DatabaseStats {
     /// Transactions committed.
     pub commits: u64,
     /// Changes that were in them.
@@ -24,7 +24,7 @@ pub struct Figures {
 
 /// Shared by the handle, the writer and the janitor.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct DatabaseShared {
     pub(super) item_bytes: AtomicU64,
     pub(super) log_bytes: AtomicU64,
     pub(super) commits: AtomicU64,
@@ -33,12 +33,12 @@ pub(super) struct Shared {
     pub(super) deletions: AtomicU64,
     /// How many of those are out of the file and of the WAL.
     pub(super) settled: watch::Sender<u64>,
-    pub(super) writing: Health,
-    pub(super) reading: Health,
-    pub(super) chores: Chores,
+    pub(super) writing: OperationHealth,
+    pub(super) reading: OperationHealth,
+    pub(super) chores: JanitorQueue,
 }
 
-impl Shared {
+impl DatabaseShared {
     pub(super) fn new(item_bytes: u64, log_bytes: u64) -> Self {
         Self {
             item_bytes: AtomicU64::new(item_bytes),
@@ -47,14 +47,14 @@ impl Shared {
             changes: AtomicU64::new(0),
             deletions: AtomicU64::new(0),
             settled: watch::Sender::new(0),
-            writing: Health::new("write"),
-            reading: Health::new("read"),
-            chores: Chores::default(),
+            writing: OperationHealth::new("write"),
+            reading: OperationHealth::new("read"),
+            chores: JanitorQueue::default(),
         }
     }
 
-    pub(super) fn figures(&self) -> Figures {
-        Figures {
+    pub(super) fn figures(&self) -> DatabaseStats {
+        DatabaseStats {
             commits: self.commits.load(Ordering::Relaxed),
             changes: self.changes.load(Ordering::Relaxed),
             item_bytes: self.item_bytes.load(Ordering::Relaxed),
@@ -67,12 +67,12 @@ impl Shared {
 
 /// Whether something works. A change is logged, once; what fails a thousand times is one line.
 #[derive(Debug)]
-pub(super) struct Health {
+pub(super) struct OperationHealth {
     what: &'static str,
     fails: AtomicBool,
 }
 
-impl Health {
+impl OperationHealth {
     fn new(what: &'static str) -> Self {
         Self { what, fails: AtomicBool::new(false) }
     }
@@ -96,21 +96,21 @@ impl Health {
 
 /// What waits for the janitor.
 #[derive(Debug, Default)]
-pub(super) struct Chores {
-    pending: Mutex<Pending>,
+pub(super) struct JanitorQueue {
+    pending: Mutex<PendingChores>,
     changed: Condvar,
 }
 
-/// See [`Chores`].
+/// See [`JanitorQueue`].
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pending {
+pub(super) struct PendingChores {
     /// Something was committed since the janitor last looked.
     pub(super) is_dirty: bool,
     /// The database is being closed.
     pub(super) is_closing: bool,
 }
 
-impl Chores {
+impl JanitorQueue {
     /// Says that something was committed.
     pub(super) fn add(&self) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,8 +127,8 @@ impl Chores {
     }
 
     /// Waits until there is something to do, at most `limit`, and takes it.
-    pub(super) fn next(&self, limit: Option<std::time::Duration>) -> Pending {
-        let idle = |pending: &mut Pending| !pending.is_dirty && !pending.is_closing;
+    pub(super) fn next(&self, limit: Option<std::time::Duration>) -> PendingChores {
+        let idle = |pending: &mut PendingChores| !pending.is_dirty && !pending.is_closing;
         let held = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let mut held = match limit {
             None => self.changed.wait_while(held, idle).unwrap_or_else(PoisonError::into_inner),

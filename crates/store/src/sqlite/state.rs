@@ -2,7 +2,7 @@
 
 /// What an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum RecordState {
     Running = 0,
     Ended = 1,
     Expired = 2,

@@ -4,8 +4,8 @@
 use engine::store::StoreError;
 use tokio::sync::oneshot;
 
-use super::failure::Failure;
-use super::job::{Change, Job};
+use super::failure::JobFailure;
+use super::job::{Job, WriteTransaction};
 
 /// Whether a step was the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,13 +17,13 @@ pub(super) enum Step {
 /// What is done step by step. Each takes some milliseconds.
 pub(super) trait Steps: Send + 'static {
     /// Makes the next step. Before the last one nobody sees anything.
-    fn step(&mut self, change: &mut Change<'_>) -> Result<Step, Failure>;
+    fn step(&mut self, change: &mut WriteTransaction<'_>) -> Result<Step, JobFailure>;
 
     /// The step that was made last is in the database.
     fn committed(&mut self);
 
     /// Undoes a part of what is in the database.
-    fn undo(&mut self, change: &mut Change<'_>) -> Result<Step, Failure>;
+    fn undo(&mut self, change: &mut WriteTransaction<'_>) -> Result<Step, JobFailure>;
 }
 
 /// Steps that are being made.
@@ -49,7 +49,7 @@ impl<S> Stepped<S> {
 }
 
 impl<S: Steps> Job for Stepped<S> {
-    fn run(&mut self, change: &mut Change<'_>) -> Result<(), Failure> {
+    fn run(&mut self, change: &mut WriteTransaction<'_>) -> Result<(), JobFailure> {
         if matches!(self.stage, Stage::Making) && self.waiting.is_closed() {
             // The caller has left, and takes back what it knows of: it would not find what shows after that.
             self.stage = Stage::Undoing(StoreError::Unavailable);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use engine::store::{Claim, Claimed, ConversationHead, Found, Most, Record, Removal, Store, StoreError};
+use engine::store::{Claimed, ConversationHead, IdempotencyClaim, Most, RecordLookup, Removal, ResponseRecord, Store, StoreError};
 use futures_util::future::{BoxFuture, FutureExt};
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
@@ -19,7 +19,7 @@ const QUICK: usize = 64 << 10;
 
 impl Database {
     async fn is_fleeting(&self, id: &ResponseId) -> Result<bool, StoreError> {
-        Ok(matches!(self.inner.fleeting.find(id).await?, Found::Record(_)))
+        Ok(matches!(self.inner.fleeting.find(id).await?, RecordLookup::Record(_)))
     }
 
     /// Serialises items: large ones off the runtime's threads, no more at once than there are cores.
@@ -38,7 +38,7 @@ impl Database {
 }
 
 impl Store for Database {
-    fn insert(&self, record: Record, input: Vec<Item>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn insert(&self, record: ResponseRecord, input: Vec<Item>) -> BoxFuture<'_, Result<(), StoreError>> {
         async move {
             if !record.store {
                 return self.inner.fleeting.insert(record, input).await;
@@ -67,12 +67,12 @@ impl Store for Database {
         .boxed()
     }
 
-    fn find(&self, id: &ResponseId) -> BoxFuture<'_, Result<Found, StoreError>> {
+    fn find(&self, id: &ResponseId) -> BoxFuture<'_, Result<RecordLookup, StoreError>> {
         let id = id.clone();
         async move {
             match self.inner.fleeting.find(&id).await? {
-                Found::Missing => self.read(move |connection| records::find(connection, &id)).await,
-                found @ (Found::Record(_) | Found::Expired(_)) => Ok(found),
+                RecordLookup::Missing => self.read(move |connection| records::find(connection, &id)).await,
+                found @ (RecordLookup::Record(_) | RecordLookup::Expired(_)) => Ok(found),
             }
         }
         .boxed()
@@ -99,12 +99,12 @@ impl Store for Database {
         self.read(move |connection| tree::item(connection, &owner, &id)).boxed()
     }
 
-    fn claimed(&self, claim: &Claim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
+    fn claimed(&self, claim: &IdempotencyClaim) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         let claim = claim.clone();
         self.read(move |connection| claims::claimed(connection, &claim)).boxed()
     }
 
-    fn claim(&self, claim: Claim, id: &ResponseId) -> BoxFuture<'_, Result<Claimed, StoreError>> {
+    fn claim(&self, claim: IdempotencyClaim, id: &ResponseId) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         let id = id.clone();
         self.write(move |change| claims::claim(change.connection, &claim, &id)).boxed()
     }
@@ -135,7 +135,7 @@ impl Store for Database {
         self.write(move |change| claims::forget_heads(change.connection, before)).boxed()
     }
 
-    fn unfinished(&self) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+    fn unfinished(&self) -> BoxFuture<'_, Result<Vec<ResponseRecord>, StoreError>> {
         async move {
             let mut unfinished = self.read(records::unfinished).await?;
             unfinished.extend(self.inner.fleeting.unfinished().await?);
@@ -149,7 +149,7 @@ impl Store for Database {
         self.read(records::stored_by_caller).boxed()
     }
 
-    fn oldest_ended(&self, owner: Option<&Owner>, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StoreError>> {
+    fn oldest_ended(&self, owner: Option<&Owner>, limit: usize) -> BoxFuture<'_, Result<Vec<ResponseRecord>, StoreError>> {
         let owner = owner.cloned();
         async move {
             let of = owner.clone();

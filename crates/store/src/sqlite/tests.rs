@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use engine::log::LogError;
-use engine::store::{Found, Record, Removal, Store, StoreError};
+use engine::store::{RecordLookup, Removal, ResponseRecord, Store, StoreError};
 use engine::tasks::Tasks;
 use protocol::event::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
@@ -14,7 +14,7 @@ use protocol::item::{Item, Message, Part, Role};
 mod steps;
 
 use super::error::DatabaseError;
-use super::failure::Failure;
+use super::failure::JobFailure;
 use super::{Database, open, schema, tools};
 use crate::Durability;
 use crate::archive::Archive;
@@ -45,7 +45,7 @@ async fn a_full_disk_is_told_and_survived() -> Outcome {
             // Whatever of the turn was refused is not there; what was taken before is.
             let record = Store::find(&database, &id(*number)).await?;
             let log = Archive::find(&database, &id(*number)).await?;
-            assert!(log.is_none() || matches!(record, Found::Record(_)), "{number}");
+            assert!(log.is_none() || matches!(record, RecordLookup::Record(_)), "{number}");
         }
         let checked = tools::check(&directory.path().join("weir.db"), |_| {})?;
         assert_eq!(checked.problems, Vec::<String>::new(), "nothing is half written");
@@ -72,7 +72,7 @@ async fn a_change_that_fails_fails_alone() -> Outcome {
     let database = Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
     // Holds the writer until the others wait for it, so that all of them come into one transaction.
     let (release, held) = std::sync::mpsc::channel::<()>();
-    let holding = database.write(move |_change| held.recv().map_err(|_closed| Failure::Damaged("nobody lets go")));
+    let holding = database.write(move |_change| held.recv().map_err(|_closed| JobFailure::Damaged("nobody lets go")));
     let others = async {
         let good = |number| Store::insert(&database, record(number), Vec::new());
         let bad = database.write(|change| {
@@ -91,7 +91,7 @@ async fn a_change_that_fails_fails_alone() -> Outcome {
     assert!(database.figures().commits <= before + 2, "they came together");
     assert_eq!(Store::head(&database, &Owner::new("alice"), "half").await, Ok(None), "nothing of it is left");
     assert_eq!(Archive::bytes(&database), 0);
-    assert!(matches!(Store::find(&database, &id(2)).await, Ok(Found::Record(_))));
+    assert!(matches!(Store::find(&database, &id(2)).await, Ok(RecordLookup::Record(_))));
     Ok(())
 }
 
@@ -103,7 +103,7 @@ async fn a_question_that_panics_costs_nobody_a_connection() -> Outcome {
         let asked: Result<(), _> = database.read(|_connection| panic!("a test panics")).await;
         assert_eq!(asked, Err(StoreError::Unavailable));
     }
-    assert_eq!(Store::find(&database, &id(1)).await, Ok(Found::Missing));
+    assert_eq!(Store::find(&database, &id(1)).await, Ok(RecordLookup::Missing));
     Ok(())
 }
 
@@ -198,7 +198,7 @@ async fn pragma(database: &Database, name: &str) -> Result<i64, StoreError> {
 /// A whole turn with its log.
 async fn turn(database: &Database, number: u64) -> Result<(), StoreError> {
     let input = vec![message(&format!("q{number}"))];
-    let record = Record { input: vec![input[0].id().clone()], ..record(number) };
+    let record = ResponseRecord { input: vec![input[0].id().clone()], ..record(number) };
     database.insert(record, input).await?;
     let last = 199;
     let kind = |position| if position == last { "response.completed" } else { "response.output_text.delta" };
@@ -212,8 +212,8 @@ fn entry(position: u64, kind: &str, text: &str) -> Entry {
     Entry::read(position, Bytes::from(data)).expect("an entry")
 }
 
-fn record(number: u64) -> Record {
-    Record {
+fn record(number: u64) -> ResponseRecord {
+    ResponseRecord {
         id: id(number),
         owner: Owner::new("alice"),
         parent: None,

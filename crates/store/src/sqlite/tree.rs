@@ -5,13 +5,13 @@ use protocol::id::{ItemId, Owner};
 use protocol::item::Item;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::failure::{Failure, taken};
-use super::job::Change;
-use super::state::State;
+use super::failure::{JobFailure, taken};
+use super::job::WriteTransaction;
+use super::state::RecordState;
 
 /// Whether an item was sent or made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(super) enum ItemSide {
     Input = 0,
     Output = 1,
 }
@@ -33,25 +33,25 @@ impl Written {
 
 /// Serialises items; away from the writer, which has to be quick. Each item goes when it is written: large ones are not held twice.
 pub(super) fn written(items: Vec<Item>) -> Result<Vec<Written>, StoreError> {
-    items.into_iter().map(write).collect::<Result<_, _>>().map_err(|_not_json| StoreError::Unavailable)
+    items.into_iter().map(|item| write(&item)).collect::<Result<_, _>>().map_err(|_not_json| StoreError::Unavailable)
 }
 
-fn write(item: Item) -> Result<Written, serde_json::Error> {
+fn write(item: &Item) -> Result<Written, serde_json::Error> {
     // Room for all of it: what grows by doubling is in memory twice.
     let mut json = Vec::with_capacity(item.weight());
-    serde_json::to_writer(&mut json, &item)?;
+    serde_json::to_writer(&mut json, item)?;
     let json = String::from_utf8(json).map_err(serde::ser::Error::custom)?;
     Ok(Written { id: item.id().clone(), json: Some(json) })
 }
 
 /// Hangs `items`, each below the one before, under `parent`. Gives the number of the last one, or `parent`.
 pub(super) fn grow(
-    change: &mut Change<'_>,
+    change: &mut WriteTransaction<'_>,
     answer: i64,
-    side: Side,
+    side: ItemSide,
     mut parent: Option<i64>,
     items: Vec<Written>,
-) -> Result<Option<i64>, Failure> {
+) -> Result<Option<i64>, JobFailure> {
     let connection = change.connection;
     let mut insert = connection.prepare_cached("INSERT INTO items (id, answer, side, parent, json) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for item in items {
@@ -70,7 +70,7 @@ pub(super) fn grow(
 }
 
 /// Takes the text of an answer's items away. They keep their places.
-pub(super) fn blank(change: &mut Change<'_>, answer: i64) -> Result<(), Failure> {
+pub(super) fn blank(change: &mut WriteTransaction<'_>, answer: i64) -> Result<(), JobFailure> {
     let weigh = "SELECT COALESCE(sum(octet_length(json)), 0) FROM items WHERE answer = ?1";
     change.item_bytes -= change.connection.prepare_cached(weigh)?.query_row([answer], |row| row.get::<_, i64>(0))?;
     change.connection.prepare_cached("UPDATE items SET json = NULL WHERE answer = ?1")?.execute([answer])?;
@@ -78,7 +78,7 @@ pub(super) fn blank(change: &mut Change<'_>, answer: i64) -> Result<(), Failure>
 }
 
 /// Cuts leaves that nobody holds, upward from `next`. An answer that is there holds its own items and the one it continues.
-pub(super) fn prune(change: &mut Change<'_>, mut next: Option<i64>) -> Result<(), Failure> {
+pub(super) fn prune(change: &mut WriteTransaction<'_>, mut next: Option<i64>) -> Result<(), JobFailure> {
     let free = "SELECT parent, answer, COALESCE(octet_length(json), 0) FROM items WHERE number = ?1 \
                 AND NOT EXISTS (SELECT 1 FROM items below WHERE below.parent = ?1) \
                 AND NOT EXISTS (SELECT 1 FROM answers WHERE answers.parent = ?1) \
@@ -86,37 +86,38 @@ pub(super) fn prune(change: &mut Change<'_>, mut next: Option<i64>) -> Result<()
     let mut free = change.connection.prepare_cached(free)?;
     let mut cut = change.connection.prepare_cached("DELETE FROM items WHERE number = ?1")?;
     while let Some(number) = next.take() {
-        let leaf = free.query_row((number, State::Ended as i64), |row| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
+        let leaf =
+            free.query_row((number, RecordState::Ended as i64), |row| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
         let Some((parent, answer, bytes)) = leaf.optional()? else { return Ok(()) };
         cut.execute([number])?;
         change.item_bytes -= bytes;
-        bury(change.connection, answer)?;
+        delete_leaf(change.connection, answer)?;
         next = parent;
     }
     Ok(())
 }
 
 /// Forgets a deleted answer of which no item is left.
-pub(super) fn bury(connection: &Connection, answer: i64) -> Result<(), Failure> {
-    let bury = "DELETE FROM answers WHERE number = ?1 AND state = ?2 AND NOT EXISTS (SELECT 1 FROM items WHERE answer = ?1)";
-    connection.prepare_cached(bury)?.execute((answer, State::Deleted as i64))?;
+pub(super) fn delete_leaf(connection: &Connection, answer: i64) -> Result<(), JobFailure> {
+    let delete_leaf = "DELETE FROM answers WHERE number = ?1 AND state = ?2 AND NOT EXISTS (SELECT 1 FROM items WHERE answer = ?1)";
+    connection.prepare_cached(delete_leaf)?.execute((answer, RecordState::Deleted as i64))?;
     Ok(())
 }
 
 /// The number of an item.
-pub(super) fn number(connection: &Connection, id: Option<&ItemId>) -> Result<Option<i64>, Failure> {
+pub(super) fn number(connection: &Connection, id: Option<&ItemId>) -> Result<Option<i64>, JobFailure> {
     let Some(id) = id else { return Ok(None) };
     let mut find = connection.prepare_cached("SELECT number FROM items WHERE id = ?1")?;
     Ok(find.query_row([id.as_str()], |row| row.get(0)).optional()?)
 }
 
 /// The conversation up to and with `head`, oldest first, unless it is more than `most`.
-pub(super) fn path(connection: &Connection, head: &ItemId, most: Most) -> Result<Vec<Item>, Failure> {
+pub(super) fn path(connection: &Connection, head: &ItemId, most: Most) -> Result<Vec<Item>, JobFailure> {
     path_from(connection, number(connection, Some(head))?, most)
 }
 
 /// The conversation up to and with the item of that number, unless it is more than `most`.
-pub(super) fn path_from(connection: &Connection, mut next: Option<i64>, mut most: Most) -> Result<Vec<Item>, Failure> {
+pub(super) fn path_from(connection: &Connection, mut next: Option<i64>, mut most: Most) -> Result<Vec<Item>, JobFailure> {
     let mut find = connection.prepare_cached("SELECT parent, json FROM items WHERE number = ?1")?;
     let mut path = Vec::new();
     while let Some(number) = next {
@@ -126,7 +127,7 @@ pub(super) fn path_from(connection: &Connection, mut next: Option<i64>, mut most
         most = most.without(json.as_ref().map_or(0, String::len))?;
         path.extend(json.as_deref().map(read).transpose()?);
         if parent.is_some_and(|parent| parent >= number) {
-            return Err(Failure::Damaged("an item stands above itself"));
+            return Err(JobFailure::Damaged("an item stands above itself"));
         }
         next = parent;
     }
@@ -135,7 +136,7 @@ pub(super) fn path_from(connection: &Connection, mut next: Option<i64>, mut most
 }
 
 /// One item of `owner`.
-pub(super) fn item(connection: &Connection, owner: &Owner, id: &ItemId) -> Result<Option<Item>, Failure> {
+pub(super) fn item(connection: &Connection, owner: &Owner, id: &ItemId) -> Result<Option<Item>, JobFailure> {
     let find = "SELECT json FROM items JOIN answers ON answers.number = items.answer WHERE items.id = ?1 AND owner = ?2";
     let mut find = connection.prepare_cached(find)?;
     let found: Option<Option<String>> = find.query_row((id.as_str(), owner.as_str()), |row| row.get(0)).optional()?;
@@ -143,8 +144,8 @@ pub(super) fn item(connection: &Connection, owner: &Owner, id: &ItemId) -> Resul
 }
 
 /// An item from its row.
-pub(super) fn read(json: &str) -> Result<Item, Failure> {
-    serde_json::from_str(json).map_err(|_error| Failure::Damaged("an item is not what an item is"))
+pub(super) fn read(json: &str) -> Result<Item, JobFailure> {
+    serde_json::from_str(json).map_err(|_error| JobFailure::Damaged("an item is not what an item is"))
 }
 
 /// A length as what it adds to a total.

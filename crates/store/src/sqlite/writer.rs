@@ -13,9 +13,9 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::DatabaseError;
-use super::failure::Failure;
-use super::job::{Change, Job, Work};
-use super::shared::Shared;
+use super::failure::JobFailure;
+use super::job::{Job, Work, WriteTransaction};
+use super::shared::DatabaseShared;
 use super::steps::{Stepped, Steps};
 use super::{leftovers, open};
 
@@ -27,7 +27,7 @@ const BATCH: usize = 256;
 
 /// The way to the thread.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct DatabaseWriter {
     messages: mpsc::Sender<Message>,
 }
 
@@ -46,19 +46,19 @@ struct Done {
 }
 
 /// The thread's side.
-struct Thread {
+struct WriterThread {
     connection: Connection,
     messages: mpsc::Receiver<Message>,
     files: Files,
-    shared: Arc<Shared>,
+    shared: Arc<DatabaseShared>,
 }
 
-impl Writer {
+impl DatabaseWriter {
     /// Starts the thread. It ends when the writer is closed or dropped.
-    pub(super) fn start(path: &Path, connection: Connection, shared: Arc<Shared>) -> Result<Self, DatabaseError> {
+    pub(super) fn start(path: &Path, connection: Connection, shared: Arc<DatabaseShared>) -> Result<Self, DatabaseError> {
         let (sender, messages) = mpsc::channel(QUEUE);
         let files = Files::watch(path).map_err(|source| DatabaseError::file(path, source))?;
-        let thread = Thread { connection, messages, files, shared };
+        let thread = WriterThread { connection, messages, files, shared };
         let started = thread::Builder::new().name("weir-db-writer".into()).spawn(move || thread.run());
         started.map_err(|source| DatabaseError::NoThread { path: path.to_path_buf(), source })?;
         Ok(Self { messages: sender })
@@ -68,7 +68,7 @@ impl Writer {
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Change<'_>) -> Result<T, Failure> + Send + 'static,
+        F: FnOnce(&mut WriteTransaction<'_>) -> Result<T, JobFailure> + Send + 'static,
     {
         let (waiting, answer) = oneshot::channel();
         self.send(Work::new(work, waiting)).await?;
@@ -97,7 +97,7 @@ impl Writer {
     }
 }
 
-impl Thread {
+impl WriterThread {
     fn run(mut self) {
         let mut closing = None;
         // What was begun and is made step by step.
@@ -165,14 +165,14 @@ impl Thread {
     }
 
     /// On an error nothing has happened.
-    fn transaction(&self, batch: &mut [Box<dyn Job>]) -> Result<Done, Failure> {
+    fn transaction(&self, batch: &mut [Box<dyn Job>]) -> Result<Done, JobFailure> {
         if !self.connection.is_autocommit() {
             self.connection.execute_batch("ROLLBACK")?;
         }
         self.statement("BEGIN IMMEDIATE")?;
         let (mut done, mut item_bytes, mut log_bytes) = (Done::default(), 0, 0);
         for job in batch {
-            let mut change = Change::new(&self.connection);
+            let mut change = WriteTransaction::new(&self.connection);
             self.statement("SAVEPOINT job")?;
             match job.run(&mut change) {
                 Ok(()) => {
@@ -198,24 +198,24 @@ impl Thread {
     }
 
     /// Takes back what one job has done, and nothing else.
-    fn undo(&self, failure: &Failure) -> Result<(), Failure> {
+    fn undo(&self, failure: &JobFailure) -> Result<(), JobFailure> {
         if failure.is_fault() {
             self.shared.writing.fails(failure);
         }
         if self.connection.is_autocommit() {
-            return Err(Failure::Damaged("SQLite has taken the whole transaction back"));
+            return Err(JobFailure::Damaged("SQLite has taken the whole transaction back"));
         }
         self.statement("ROLLBACK TO job")
     }
 
-    fn statement(&self, sql: &str) -> Result<(), Failure> {
+    fn statement(&self, sql: &str) -> Result<(), JobFailure> {
         self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
     }
 }
 
 /// Keeps the totals in step, and gives them if they have changed.
-pub(super) fn count(connection: &Connection, item_bytes: i64, log_bytes: i64) -> Result<Option<(u64, u64)>, Failure> {
+pub(super) fn count(connection: &Connection, item_bytes: i64, log_bytes: i64) -> Result<Option<(u64, u64)>, JobFailure> {
     if item_bytes == 0 && log_bytes == 0 {
         return Ok(None);
     }
@@ -237,12 +237,12 @@ impl Files {
         Ok(Self { watched })
     }
 
-    fn check(&self) -> Result<(), Failure> {
+    fn check(&self) -> Result<(), JobFailure> {
         let is_there = |(path, known): &(PathBuf, Identity)| identity(path).is_ok_and(|found| found == *known);
         if self.watched.iter().all(is_there) {
             return Ok(());
         }
-        Err(Failure::Damaged("its file was moved or deleted while in use; put it back, or start weir again"))
+        Err(JobFailure::Damaged("its file was moved or deleted while in use; put it back, or start weir again"))
     }
 }
 

@@ -8,14 +8,14 @@ use client::Request;
 use client::websocket::{self, End};
 use codec::websocket::Opcode;
 use codec::websocket::deflate::Compressor;
-use codec::websocket::encode::{Head, client_frame};
+use codec::websocket::encode::{WebSocketFrameHead, client_frame};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::caller;
-use crate::neighbour::{Kind, Tally, Target};
+use crate::neighbour::{AttackKind, AttackTarget, OutcomeCounts};
 
 /// The pause between two bytes of a slow client.
 const DRIP: Duration = Duration::from_millis(100);
@@ -36,8 +36,8 @@ const END_HEADERS: u8 = 4;
 const GET: &[u8] = b"\x82\x86\x84\x41\x09localhost";
 
 /// Attacks with as many clients at once as the target says; each begins anew when the server is done with it.
-pub(crate) async fn go_on(kind: Kind, target: &Target, tally: &mut Tally) {
-    let bomb = if kind == Kind::CompressionBombs { compression_bomb() } else { Vec::new() };
+pub(crate) async fn go_on(kind: AttackKind, target: &AttackTarget, tally: &mut OutcomeCounts) {
+    let bomb = if kind == AttackKind::CompressionBombs { compression_bomb() } else { Vec::new() };
     let request = caller::request(kind);
     let attack = || once(kind, target, &bomb, request.as_ref());
     let mut running: FuturesUnordered<_> = (0..target.count).map(|_| attack()).collect();
@@ -48,28 +48,28 @@ pub(crate) async fn go_on(kind: Kind, target: &Target, tally: &mut Tally) {
 }
 
 /// One client's attack, and what the server did about it.
-async fn once(kind: Kind, target: &Target, bomb: &[u8], request: Option<&Request>) -> Result<String> {
+async fn once(kind: AttackKind, target: &AttackTarget, bomb: &[u8], request: Option<&Request>) -> Result<String> {
     if let Some(request) = request {
         return caller::ask(target, request).await;
     }
     match kind {
-        Kind::SlowHeads => slow(target, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-slow: ").await,
-        Kind::SlowBodies => {
+        AttackKind::SlowHeads => slow(target, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-slow: ").await,
+        AttackKind::SlowBodies => {
             let head =
                 "POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n";
             slow(target, head).await
         }
-        Kind::HeaderBombs => {
+        AttackKind::HeaderBombs => {
             let fields = format!("x-bomb: {}\r\n", "a".repeat(1000)).repeat(64);
             flood(target, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n", |_| fields.clone().into_bytes()).await
         }
-        Kind::Continuations => {
+        AttackKind::Continuations => {
             let begin = [&preface()[..], &frame(HEADERS, END_STREAM, 1, GET)].concat();
             // A field of one letter each, which is not indexed: ten bytes of list for six on the wire, and more for its frame.
             let more = frame(CONTINUATION, 0, 1, b"\x00\x01a\x01b").repeat(1000);
             flood(target, &begin, |_| more.clone()).await
         }
-        Kind::RapidReset => {
+        AttackKind::RapidReset => {
             let burst = |round: u32| {
                 let streams = (100 * round..100 * (round + 1)).map(|stream| 2 * stream + 1);
                 let pair = |stream| [frame(HEADERS, END_STREAM | END_HEADERS, stream, GET), frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])];
@@ -77,7 +77,7 @@ async fn once(kind: Kind, target: &Target, bomb: &[u8], request: Option<&Request
             };
             flood(target, &preface(), burst).await
         }
-        Kind::CompressionBombs => explode(target, bomb).await,
+        AttackKind::CompressionBombs => explode(target, bomb).await,
         _ => loop {
             // As much as a thousandth of a second of work, again and again.
             std::hint::black_box((0..1_000_000_u64).fold(0, |sum, number| sum ^ std::hint::black_box(number)));
@@ -86,7 +86,7 @@ async fn once(kind: Kind, target: &Target, bomb: &[u8], request: Option<&Request
     }
 }
 
-async fn connect(target: &Target) -> Result<TcpStream> {
+async fn connect(target: &AttackTarget) -> Result<TcpStream> {
     let stream = TcpStream::connect(target.address).await?;
     stream.set_nodelay(true)?;
     // A close is a reset, which leaves no port in `TIME_WAIT`: the number of ports is limited.
@@ -95,7 +95,7 @@ async fn connect(target: &Target) -> Result<TcpStream> {
 }
 
 /// A byte, a pause, a byte, until the server has something to say.
-async fn slow(target: &Target, begin: &str) -> Result<String> {
+async fn slow(target: &AttackTarget, begin: &str) -> Result<String> {
     let mut stream = connect(target).await?;
     stream.write_all(begin.as_bytes()).await?;
     let mut heard = Vec::new();
@@ -112,7 +112,7 @@ async fn slow(target: &Target, begin: &str) -> Result<String> {
 }
 
 /// Everything at once, until the server has had enough.
-async fn flood(target: &Target, begin: &[u8], more: impl Fn(u32) -> Vec<u8>) -> Result<String> {
+async fn flood(target: &AttackTarget, begin: &[u8], more: impl Fn(u32) -> Vec<u8>) -> Result<String> {
     let (mut reader, mut writer) = connect(target).await?.into_split();
     let writing = async {
         writer.write_all(begin).await?;
@@ -149,7 +149,7 @@ async fn flood(target: &Target, begin: &[u8], more: impl Fn(u32) -> Vec<u8>) -> 
 }
 
 /// A small message that becomes a large one.
-async fn explode(target: &Target, bomb: &[u8]) -> Result<String> {
+async fn explode(target: &AttackTarget, bomb: &[u8]) -> Result<String> {
     let offer = [("sec-websocket-extensions", "permessage-deflate")];
     let connected = websocket::connect(target.address, "/v1/responses", &offer).await?;
     ensure!(connected.headers.get("sec-websocket-extensions").is_some(), "no compression");
@@ -169,7 +169,7 @@ fn compression_bomb() -> Vec<u8> {
     let mut block = Compressor::new(1).compress(&vec![0; 1 << 20]).unwrap_or_default();
     block.extend_from_slice(&[0, 0, 0xFF, 0xFF]);
     let mut bytes = BytesMut::new();
-    client_frame(&mut bytes, Head { fin: true, rsv1: true, opcode: Opcode::Text }, [1, 2, 3, 4], &block.repeat(64));
+    client_frame(&mut bytes, WebSocketFrameHead { fin: true, rsv1: true, opcode: Opcode::Text }, [1, 2, 3, 4], &block.repeat(64));
     bytes.to_vec()
 }
 

@@ -7,7 +7,7 @@ use client::{Connection, Request};
 use serde_json::{Value, json};
 use socket2::SockRef;
 
-use crate::neighbour::{Kind, Target};
+use crate::neighbour::{AttackKind, AttackTarget};
 
 /// Calls of one request, and as many outputs: all that a request may hold.
 const CALLS: usize = 5_000;
@@ -19,17 +19,17 @@ const ZEROS: usize = 15 << 20;
 const STORED: usize = 200 << 10;
 
 /// The request of this kind, made once.
-pub(crate) fn request(kind: Kind) -> Option<Request> {
+pub(crate) fn request(kind: AttackKind) -> Option<Request> {
     let responses = |body: &Value| Request::post("/v1/responses", body);
     let request = match kind {
-        Kind::Calls => responses(&json!({ "model": "demo", "store": false, "input": calls() })),
-        Kind::Zeros => {
+        AttackKind::Calls => responses(&json!({ "model": "demo", "store": false, "input": calls() })),
+        AttackKind::Zeros => {
             let body = format!(r#"{{"model":"demo","input":"x","x":[{}0]}}"#, "0,".repeat(ZEROS));
             Request::new("POST", "/v1/responses").header("content-type", "application/json").body(body)
         }
-        Kind::Sessions => Request::post("/v1/tickets", &json!({ "cookie": true })),
-        Kind::Stored => responses(&json!({ "model": "demo", "store": true, "input": "word ".repeat(STORED / 5) })),
-        Kind::Background => responses(&json!({ "model": "demo", "store": true, "background": true, "input": "/lorem 2000" })),
+        AttackKind::Sessions => Request::post("/v1/tickets", &json!({ "cookie": true })),
+        AttackKind::Stored => responses(&json!({ "model": "demo", "store": true, "input": "word ".repeat(STORED / 5) })),
+        AttackKind::Background => responses(&json!({ "model": "demo", "store": true, "background": true, "input": "/lorem 2000" })),
         _ => return None,
     };
     Some(request)
@@ -43,7 +43,7 @@ fn calls() -> Vec<Value> {
 }
 
 /// Sends it once, on a connection of its own; the status it got.
-pub(crate) async fn ask(target: &Target, request: &Request) -> Result<String> {
+pub(crate) async fn ask(target: &AttackTarget, request: &Request) -> Result<String> {
     let mut connection = Connection::open(target.address).await?;
     // A close is a reset, which leaves no port in `TIME_WAIT`: the number of ports is limited.
     SockRef::from(&*connection.stream()).set_linger(Some(Duration::ZERO))?;

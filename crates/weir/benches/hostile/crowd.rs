@@ -12,27 +12,27 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::house::connector;
-use crate::neighbour::{Kind, Target};
+use crate::bench_server::connector;
+use crate::neighbour::{AttackKind, AttackTarget};
 
 /// How many are made at once: fewer than the listener's backlog.
 const AT_ONCE: usize = 64;
 
 /// Makes them all. Each is a task that ends when its connection does.
-pub(crate) async fn gather(kind: Kind, target: &Target) -> Result<Vec<Task>> {
+pub(crate) async fn gather(kind: AttackKind, target: &AttackTarget) -> Result<Vec<Task>> {
     let connector = target.certificate.as_deref().map(connector).transpose()?.map(Arc::new);
-    let silent = if kind == Kind::Silent { Some(silent_answer(target).await?) } else { None };
+    let silent = if kind == AttackKind::Silent { Some(silent_answer(target).await?) } else { None };
     let opening = (0..target.count).map(|_| open(kind, target, connector.as_deref(), silent.as_deref()));
     iter(opening).buffer_unordered(AT_ONCE).try_collect().await
 }
 
-async fn open(kind: Kind, target: &Target, connector: Option<&TlsConnector>, silent: Option<&str>) -> Result<Task> {
+async fn open(kind: AttackKind, target: &AttackTarget, connector: Option<&TlsConnector>, silent: Option<&str>) -> Result<Task> {
     match kind {
-        Kind::WebSocket => {
+        AttackKind::WebSocket => {
             let mut socket = websocket::connect(target.address, "/v1/responses", &[]).await?.socket;
             Ok(client::spawn(async move { while let Ok(Some(_)) = socket.next().await {} }))
         }
-        Kind::Http2 => {
+        AttackKind::Http2 => {
             let (send, connection) = Builder::new().handshake::<_, bytes::Bytes>(TcpStream::connect(target.address).await?).await?;
             let held = send.clone();
             let task = client::spawn(async move {
@@ -58,7 +58,7 @@ async fn open(kind: Kind, target: &Target, connector: Option<&TlsConnector>, sil
 }
 
 /// The id of an answer that says a word and then nothing.
-async fn silent_answer(target: &Target) -> Result<String> {
+async fn silent_answer(target: &AttackTarget) -> Result<String> {
     let body = json!({ "model": "demo", "input": "/stall 1", "stream": true });
     let mut stream = client::send(target.address, &Request::post("/v1/responses", &body)).await?.events()?;
     let created = stream.next().await?.context("an event")?.json()?;

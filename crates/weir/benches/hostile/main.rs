@@ -5,9 +5,9 @@
 //! the same of a second server at the same time, which nobody attacks: so a machine that is busy with other things shows as such.
 
 mod attack;
+mod bench_server;
 mod caller;
 mod crowd;
-mod house;
 mod machine;
 mod neighbour;
 mod readers;
@@ -20,8 +20,8 @@ use std::time::Duration;
 use anyhow::Result;
 use futures_util::future::try_join;
 
-use house::{House, Wire};
-use neighbour::{Kind, Neighbour};
+use bench_server::{BenchServer, BenchWire};
+use neighbour::{AttackKind, Neighbour};
 use readers::{Delays, READERS};
 use stalled::Stalled;
 
@@ -62,39 +62,39 @@ impl Measurement {
         // The server keeps a file for the upstream of each connection, and 64 for itself; the readers need theirs, too.
         let connections = connections.min((machine::open_files()?.saturating_sub(64) / 2).saturating_sub(2 * READERS));
         head(&format!("{READERS} readers, {} tokens a second each; {connections} idle", readers::PACE))?;
-        self.row("alone", Wire::Clear, &[], None).await?;
-        self.row("beside a process that uses one core", Wire::Clear, &[], Some((Kind::Burn, 1))).await?;
+        self.row("alone", BenchWire::Clear, &[], None).await?;
+        self.row("beside a process that uses one core", BenchWire::Clear, &[], Some((AttackKind::Burn, 1))).await?;
         for (name, kind) in [
-            ("idle: HTTP/1.1 keep-alive", Kind::KeepAlive),
-            ("idle: WebSocket", Kind::WebSocket),
-            ("idle: HTTP/2", Kind::Http2),
-            ("idle: SSE readers of a silent answer", Kind::Silent),
+            ("idle: HTTP/1.1 keep-alive", AttackKind::KeepAlive),
+            ("idle: WebSocket", AttackKind::WebSocket),
+            ("idle: HTTP/2", AttackKind::Http2),
+            ("idle: SSE readers of a silent answer", AttackKind::Silent),
         ] {
-            self.row(name, Wire::Clear, &[], Some((kind, connections))).await?;
+            self.row(name, BenchWire::Clear, &[], Some((kind, connections))).await?;
         }
         for (name, kind, count) in [
-            ("attack: slow heads", Kind::SlowHeads, SLOW),
-            ("attack: slow bodies", Kind::SlowBodies, SLOW),
-            ("attack: header bombs, HTTP/1.1", Kind::HeaderBombs, FAST),
-            ("attack: header bombs, HTTP/2", Kind::Continuations, FAST),
-            ("attack: rapid reset", Kind::RapidReset, FAST),
-            ("attack: compression bombs", Kind::CompressionBombs, FAST),
+            ("attack: slow heads", AttackKind::SlowHeads, SLOW),
+            ("attack: slow bodies", AttackKind::SlowBodies, SLOW),
+            ("attack: header bombs, HTTP/1.1", AttackKind::HeaderBombs, FAST),
+            ("attack: header bombs, HTTP/2", AttackKind::Continuations, FAST),
+            ("attack: rapid reset", AttackKind::RapidReset, FAST),
+            ("attack: compression bombs", AttackKind::CompressionBombs, FAST),
         ] {
             // So that slow bodies meet their limit while we look.
             let settings =
                 [("WEIR_SERVER_WEBSOCKET_DEFLATE", "true"), ("WEIR_SERVER_BODY_TIMEOUT", "5s"), ("WEIR_SERVER_HEAD_TIMEOUT", "5s")];
-            self.row(name, Wire::Clear, &settings, Some((kind, count))).await?;
+            self.row(name, BenchWire::Clear, &settings, Some((kind, count))).await?;
         }
         self.callers().await?;
         head(&format!("{READERS} readers through TLS"))?;
-        self.row("TLS: alone", Wire::Tls, &[], None).await?;
-        self.row("TLS idle: HTTP/1.1 keep-alive", Wire::Tls, &[], Some((Kind::Tls, connections))).await?;
+        self.row("TLS: alone", BenchWire::Tls, &[], None).await?;
+        self.row("TLS idle: HTTP/1.1 keep-alive", BenchWire::Tls, &[], Some((AttackKind::Tls, connections))).await?;
         head(&format!("{READERS} readers of one answer, {} MiB long", readers::SAID >> 20))?;
         self.shared("one answer: alone", None).await?;
         for (name, kind) in [
-            ("one answer: SSE that is never read", stalled::Kind::Sse),
-            ("one answer: WebSocket that is never read", stalled::Kind::WebSocket),
-            ("one answer: HTTP/2 with its window shut", stalled::Kind::Http2),
+            ("one answer: SSE that is never read", stalled::StalledTransport::Sse),
+            ("one answer: WebSocket that is never read", stalled::StalledTransport::WebSocket),
+            ("one answer: HTTP/2 with its window shut", stalled::StalledTransport::Http2),
         ] {
             self.shared(name, Some(kind)).await?;
         }
@@ -106,15 +106,15 @@ impl Measurement {
         head(&format!("{READERS} readers by one key, beside another"))?;
         // Beside an upstream the demo model is off; what asks for it here takes no answers of the readers'.
         let settings = [("WEIR_DEMO_ENABLED", "true")];
-        self.row("keys: alone", Wire::Keyed, &settings, None).await?;
+        self.row("keys: alone", BenchWire::Keyed, &settings, None).await?;
         for (name, kind, count) in [
-            ("caller: 5,000 calls and their outputs", Kind::Calls, FAST),
-            ("caller: bodies of 30 MiB of zeros", Kind::Zeros, BODIES),
-            ("caller: sessions", Kind::Sessions, FAST),
-            ("caller: stored answers of 200 KiB", Kind::Stored, FAST),
-            ("caller: answers in the background", Kind::Background, FAST),
+            ("caller: 5,000 calls and their outputs", AttackKind::Calls, FAST),
+            ("caller: bodies of 30 MiB of zeros", AttackKind::Zeros, BODIES),
+            ("caller: sessions", AttackKind::Sessions, FAST),
+            ("caller: stored answers of 200 KiB", AttackKind::Stored, FAST),
+            ("caller: answers in the background", AttackKind::Background, FAST),
         ] {
-            self.row(name, Wire::Keyed, &settings, Some((kind, count))).await?;
+            self.row(name, BenchWire::Keyed, &settings, Some((kind, count))).await?;
         }
         Ok(())
     }
@@ -124,19 +124,19 @@ impl Measurement {
     }
 
     /// Readers of answers of their own, beside somebody.
-    async fn row(&self, name: &str, wire: Wire, settings: &[(&str, &str)], beside: Option<(Kind, usize)>) -> Result<()> {
+    async fn row(&self, name: &str, wire: BenchWire, settings: &[(&str, &str)], beside: Option<(AttackKind, usize)>) -> Result<()> {
         if !self.is_wanted(name) {
             return Ok(());
         }
-        let (house, quiet) = (House::open(wire, settings).await?, House::open(wire, settings).await?);
-        let before = house.resident()?;
+        let (bench_server, quiet) = (BenchServer::open(wire, settings).await?, BenchServer::open(wire, settings).await?);
+        let before = bench_server.resident()?;
         let mut neighbour = None;
         if let Some((kind, count)) = beside {
-            neighbour = Some(Neighbour::start(kind, &house, count).await?);
+            neighbour = Some(Neighbour::start(kind, &bench_server, count).await?);
         }
-        let crowded = house.resident()?;
-        let delays = house.during(try_join(readers::of_their_own(&house), readers::of_their_own(&quiet))).await?;
-        let peak = house.peak()?;
+        let crowded = bench_server.resident()?;
+        let delays = bench_server.during(try_join(readers::of_their_own(&bench_server), readers::of_their_own(&quiet))).await?;
+        let peak = bench_server.peak()?;
         let mut notes = Vec::new();
         if let (Some(neighbour), Some((kind, count))) = (neighbour, beside) {
             notes.push(neighbour.end().await?);
@@ -146,31 +146,32 @@ impl Measurement {
             }
         }
         tokio::time::sleep(REST).await;
-        print(name, &house, &delays, [before, peak, house.resident()?])?;
+        print(name, &bench_server, &delays, [before, peak, bench_server.resident()?])?;
         notes.iter().filter(|note| !note.is_empty()).try_for_each(|note| say(&format!("    {note}")))
     }
 
     /// Readers of one answer, beside one that never reads.
-    async fn shared(&self, name: &str, kind: Option<stalled::Kind>) -> Result<()> {
+    async fn shared(&self, name: &str, kind: Option<stalled::StalledTransport>) -> Result<()> {
         if !self.is_wanted(name) {
             return Ok(());
         }
         let settings = [("WEIR_SERVER_WRITE_TIMEOUT", "5s")];
-        let (house, quiet) = (House::open(Wire::Clear, &settings).await?, House::open(Wire::Clear, &settings).await?);
-        let (answer, other) = (readers::Answer::start(&house).await?, readers::Answer::start(&quiet).await?);
-        let before = house.resident()?;
+        let (bench_server, quiet) =
+            (BenchServer::open(BenchWire::Clear, &settings).await?, BenchServer::open(BenchWire::Clear, &settings).await?);
+        let (answer, other) = (readers::SharedResponse::start(&bench_server).await?, readers::SharedResponse::start(&quiet).await?);
+        let before = bench_server.resident()?;
         let mut stalled = None;
         if let Some(kind) = kind {
-            stalled = Some(Stalled::open(kind, &house, &answer.id).await?);
+            stalled = Some(Stalled::open(kind, &bench_server, &answer.id).await?);
         }
-        let delays = house.during(try_join(answer.read(&house), other.read(&quiet))).await?;
-        let peak = house.peak()?;
+        let delays = bench_server.during(try_join(answer.read(&bench_server), other.read(&quiet))).await?;
+        let peak = bench_server.peak()?;
         let note = match stalled {
             Some(stalled) => Some(stalled.end().await?),
             None => None,
         };
         tokio::time::sleep(REST).await;
-        print(name, &house, &delays, [before, peak, house.resident()?])?;
+        print(name, &bench_server, &delays, [before, peak, bench_server.resident()?])?;
         note.map_or(Ok(()), |note| say(&format!("    {note}")))
     }
 }
@@ -183,14 +184,14 @@ fn head(title: &str) -> Result<()> {
 }
 
 /// Prints a row: the server's figures, and the other's.
-fn print(name: &str, house: &House, (delays, other): &(Delays, Delays), memory: [f64; 3]) -> Result<()> {
+fn print(name: &str, bench_server: &BenchServer, (delays, other): &(Delays, Delays), memory: [f64; 3]) -> Result<()> {
     let columns = |delays: [f64; 3], precision: usize| delays.map(|delay| format!("{delay:.precision$}"));
     let shares = [0.5, 0.9, 0.99];
     let [p50, p90, p99] = columns(shares.map(|share| delays.at(share)), 2);
     let [o50, o90, o99] = columns(shares.map(|share| other.at(share)), 2);
     let [r50, r90, r99] = columns(shares.map(|share| delays.at(share) / other.at(share)), 2);
     let [before, peak, after] = memory.map(|kib| kib / 1024.0);
-    let (worst, load) = (delays.at(1.0), house.load());
+    let (worst, load) = (delays.at(1.0), bench_server.load());
     say(&format!(
         "{name:42} {p50:>6} {p90:>6} {p99:>6} {worst:7.2} | {o50:>6} {o90:>6} {o99:>6} | {r50:>5} {r90:>5} {r99:>5} | {load:4.0} | \
          {before:6.0} {peak:6.0} {after:6.0}"

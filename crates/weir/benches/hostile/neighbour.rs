@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Duration, timeout};
 
-use crate::house::House;
+use crate::bench_server::BenchServer;
 use crate::{attack, crowd, machine};
 
 /// How long ten thousand connections may take to be made.
@@ -22,7 +22,7 @@ const KEY: &str = "HOSTILE_KEY";
 
 /// What it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum AttackKind {
     Burn,
     KeepAlive,
     WebSocket,
@@ -42,7 +42,7 @@ pub(crate) enum Kind {
     Background,
 }
 
-impl Kind {
+impl AttackKind {
     const ALL: [Self; 17] = [
         Self::Burn,
         Self::KeepAlive,
@@ -77,14 +77,20 @@ pub(crate) struct Neighbour {
 
 impl Neighbour {
     /// Starts it and waits until it is at its work: idle connections are all there then.
-    pub(crate) async fn start(kind: Kind, house: &House, count: usize) -> Result<Self> {
+    pub(crate) async fn start(kind: AttackKind, bench_server: &BenchServer, count: usize) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let mut command = Command::new(env::current_exe()?);
-        command.args(["client", &format!("{kind:?}"), &listener.local_addr()?.to_string(), &house.address.to_string(), &count.to_string()]);
-        if let Some(key) = house.attackers_key() {
+        command.args([
+            "client",
+            &format!("{kind:?}"),
+            &listener.local_addr()?.to_string(),
+            &bench_server.address.to_string(),
+            &count.to_string(),
+        ]);
+        if let Some(key) = bench_server.attackers_key() {
             command.env(KEY, key);
         }
-        let process = command.args(house.certificate()).spawn()?;
+        let process = command.args(bench_server.certificate()).spawn()?;
         let (control, _) = timeout(PATIENCE, listener.accept()).await??;
         let mut neighbour = Self { process, control: BufReader::new(control) };
         let mut line = String::new();
@@ -113,8 +119,8 @@ impl Drop for Neighbour {
 /// The process itself: one task.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let [kind, control, address, count, certificate @ ..] = arguments else { anyhow::bail!("too few arguments") };
-    let kind = Kind::ALL.into_iter().find(|known| format!("{known:?}") == *kind).context("an unknown kind")?;
-    let target = Target {
+    let kind = AttackKind::ALL.into_iter().find(|known| format!("{known:?}") == *kind).context("an unknown kind")?;
+    let target = AttackTarget {
         address: address.parse()?,
         count: count.parse()?,
         certificate: certificate.first().map(PathBuf::from),
@@ -135,7 +141,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         } else {
             machine::step_back()?;
             let begun = client::now();
-            let mut tally = Tally::default();
+            let mut tally = OutcomeCounts::default();
             control.write_all(b"ready\n").await?;
             tokio::select! {
                 () = attack::go_on(kind, &target, &mut tally) => {}
@@ -149,7 +155,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 }
 
 /// Who is attacked, and by how many.
-pub(crate) struct Target {
+pub(crate) struct AttackTarget {
     pub(crate) address: SocketAddr,
     pub(crate) count: usize,
     pub(crate) certificate: Option<PathBuf>,
@@ -159,9 +165,9 @@ pub(crate) struct Target {
 
 /// How often each outcome was seen.
 #[derive(Default)]
-pub(crate) struct Tally(BTreeMap<String, u64>);
+pub(crate) struct OutcomeCounts(BTreeMap<String, u64>);
 
-impl Tally {
+impl OutcomeCounts {
     pub(crate) fn count(&mut self, outcome: String) {
         *self.0.entry(outcome).or_default() += 1;
     }

@@ -11,7 +11,7 @@ use futures_util::future::try_join_all;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::house::House;
+use crate::bench_server::BenchServer;
 
 /// Readers at once.
 pub(crate) const READERS: usize = 100;
@@ -49,23 +49,23 @@ impl Delays {
 }
 
 /// Every reader has an answer of its own, which comes from the upstream on a connection of its own.
-pub(crate) async fn of_their_own(house: &House) -> Result<Delays> {
+pub(crate) async fn of_their_own(bench_server: &BenchServer) -> Result<Delays> {
     let marks: Vec<Marks> = (0..READERS).map(|_| Marks::default()).collect();
     for (answer, marks) in marks.iter().enumerate() {
         // They come one after another, as independent answers do.
         let stagger = Duration::from_secs(1) / PACE * u32::try_from(answer)? / u32::try_from(READERS)?;
-        house.upstream.script(tokens(Script::new().role().sleep(stagger), answer, marks).finish("stop").done());
+        bench_server.upstream.script(tokens(Script::new().role().sleep(stagger), answer, marks).finish("stop").done());
     }
-    let request = house.sign(Request::post("/v1/responses", &json!({ "model": "scripted", "stream": true, "input": "hello" })));
+    let request = bench_server.sign(Request::post("/v1/responses", &json!({ "model": "scripted", "stream": true, "input": "hello" })));
     let reading = marks.iter().map(|_| async {
-        let mut stream = house.connect().await?.send(&request).await?.events()?;
+        let mut stream = bench_server.connect().await?.send(&request).await?.events()?;
         read_to_last(&mut stream).await
     });
     delays(try_join_all(reading).await?, &marks)
 }
 
 /// An answer that all read together.
-pub(crate) struct Answer {
+pub(crate) struct SharedResponse {
     pub(crate) id: String,
     /// Where it stands.
     position: u64,
@@ -73,15 +73,15 @@ pub(crate) struct Answer {
     marks: Marks,
 }
 
-impl Answer {
+impl SharedResponse {
     /// Starts it and waits until its first part was said.
-    pub(crate) async fn start(house: &House) -> Result<Self> {
+    pub(crate) async fn start(bench_server: &BenchServer) -> Result<Self> {
         let (gate, marks) = (Arc::new(Notify::new()), Marks::default());
         let piece = "x".repeat(PIECE);
         let said = Script::new().role().contents(&vec![piece.as_str(); SAID / PIECE]).content(BEGIN).wait_for(&gate);
-        house.upstream.script(tokens(said, 0, &marks).stall());
+        bench_server.upstream.script(tokens(said, 0, &marks).stall());
         let body = json!({ "model": "scripted", "stream": true, "input": "hello" });
-        let mut stream = house.connect().await?.send(&Request::post("/v1/responses", &body)).await?.events()?;
+        let mut stream = bench_server.connect().await?.send(&Request::post("/v1/responses", &body)).await?.events()?;
         let created = stream.next().await?.context("an event")?.json()?;
         let id = created["response"]["id"].as_str().context("an id")?.to_owned();
         let position = loop {
@@ -94,11 +94,11 @@ impl Answer {
     }
 
     /// All read what comes; when all are there, it goes on.
-    pub(crate) async fn read(&self, house: &House) -> Result<Delays> {
+    pub(crate) async fn read(&self, bench_server: &BenchServer) -> Result<Delays> {
         let request = Request::get(&format!("/v1/responses/{}?stream=true&starting_after={}", self.id, self.position));
         let ready = Cell::new(0);
         let reading = (0..READERS).map(|_| async {
-            let mut stream = house.connect().await?.send(&request).await?.events()?;
+            let mut stream = bench_server.connect().await?.send(&request).await?.events()?;
             ready.set(ready.get() + 1);
             if ready.get() == READERS {
                 self.gate.notify_one();

@@ -9,14 +9,14 @@ use h2::client::{Builder, SendRequest};
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use crate::house::House;
+use crate::bench_server::BenchServer;
 
 /// Its receive buffer, so that the server has to keep what it does not take.
 const NARROW: u32 = 4096;
 
 /// How it was to be read.
 #[derive(Clone, Copy)]
-pub(crate) enum Kind {
+pub(crate) enum StalledTransport {
     Sse,
     WebSocket,
     Http2,
@@ -31,16 +31,16 @@ pub(crate) enum Stalled {
 
 impl Stalled {
     /// Asks for an answer from its begin.
-    pub(crate) async fn open(kind: Kind, house: &House, answer: &str) -> Result<Self> {
+    pub(crate) async fn open(kind: StalledTransport, bench_server: &BenchServer, answer: &str) -> Result<Self> {
         let path = format!("/v1/responses/{answer}?stream=true");
         match kind {
-            Kind::Sse => {
-                let mut connection = Connection::open_narrow(house.address, NARROW).await?;
+            StalledTransport::Sse => {
+                let mut connection = Connection::open_narrow(bench_server.address, NARROW).await?;
                 connection.write(&Request::get(&path)).await?;
                 Ok(Self::Sse(connection))
             }
-            Kind::WebSocket => {
-                let connection = Connection::open_narrow(house.address, NARROW).await?;
+            StalledTransport::WebSocket => {
+                let connection = Connection::open_narrow(bench_server.address, NARROW).await?;
                 let Handshake::Open(connected) = shake_hands(connection, "/v1/responses", &[]).await? else {
                     anyhow::bail!("the socket was refused")
                 };
@@ -48,8 +48,8 @@ impl Stalled {
                 socket.send_text(&json!({ "type": "response.resume", "response_id": answer }).to_string()).await?;
                 Ok(Self::WebSocket(Box::new(socket)))
             }
-            Kind::Http2 => {
-                let stream = TcpStream::connect(house.address).await?;
+            StalledTransport::Http2 => {
+                let stream = TcpStream::connect(bench_server.address).await?;
                 let (send, connection) = Builder::new().initial_window_size(0).handshake(stream).await?;
                 let task = client::spawn(async move { drop(connection.await) });
                 let mut send = send.ready().await?;

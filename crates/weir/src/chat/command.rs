@@ -1,15 +1,15 @@
 //! What one can say to `weir chat` itself instead of to the model.
 
-use super::line::Transport;
+use super::connection::ChatTransport;
 
 /// A command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Command {
+pub(super) enum ChatCommand {
     Help,
     /// Show the models, or take another.
     Model(Option<String>),
     /// Show the transport, or take another.
-    Transport(Option<Transport>),
+    Transport(Option<ChatTransport>),
     /// Stop the answer.
     Stop,
     Cost,
@@ -20,8 +20,8 @@ pub(super) enum Command {
 
 /// What a line is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Said {
-    Command(Command),
+pub(super) enum TypedInput {
+    Command(ChatCommand),
     /// To the model: everything else, also what begins with a slash, since models have commands, too.
     Question(String),
     /// A command that cannot be obeyed.
@@ -42,38 +42,38 @@ A line that ends with \\ goes on in the next.";
 
 const NAMES: [&str; 7] = ["/cost", "/help", "/model", "/new", "/quit", "/stop", "/transport"];
 
-impl Command {
+impl ChatCommand {
     /// Reads a line.
-    pub(super) fn read(line: &str) -> Said {
+    pub(super) fn read(line: &str) -> TypedInput {
         let line = line.trim();
         if line.is_empty() {
-            return Said::Nothing;
+            return TypedInput::Nothing;
         }
         if let Some(rest) = line.strip_prefix("//") {
-            return Said::Question(format!("/{rest}"));
+            return TypedInput::Question(format!("/{rest}"));
         }
         let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let rest = Some(rest.trim()).filter(|rest| !rest.is_empty());
-        Said::Command(match (name, rest) {
+        TypedInput::Command(match (name, rest) {
             ("/help", None) => Self::Help,
             ("/model", name) => Self::Model(name.map(str::to_owned)),
             ("/transport", None) => Self::Transport(None),
-            ("/transport", Some(name)) => match Transport::of(name) {
+            ("/transport", Some(name)) => match ChatTransport::of(name) {
                 Some(transport) => Self::Transport(Some(transport)),
-                None => return Said::Wrong(format!("There is no transport '{name}': json, ndjson, sse or websocket.")),
+                None => return TypedInput::Wrong(format!("There is no transport '{name}': json, ndjson, sse or websocket.")),
             },
             ("/stop", None) => Self::Stop,
             ("/cost", None) => Self::Cost,
             ("/new", None) => Self::New,
             ("/quit" | "/exit", None) => Self::Quit,
-            _ => return Said::Question(line.to_owned()),
+            _ => return TypedInput::Question(line.to_owned()),
         })
     }
 
     /// What may become of the beginning of a line.
     pub(super) fn completions(begun: &str) -> Vec<String> {
         if let Some(begun) = begun.strip_prefix("/transport ") {
-            let names = [Transport::Json, Transport::Ndjson, Transport::Sse, Transport::Websocket].map(Transport::name);
+            let names = [ChatTransport::Json, ChatTransport::Ndjson, ChatTransport::Sse, ChatTransport::Websocket].map(ChatTransport::name);
             return names.iter().filter(|name| name.starts_with(begun)).map(|name| format!("/transport {name}")).collect();
         }
         if !begun.starts_with('/') {
@@ -87,28 +87,28 @@ impl Command {
 mod tests {
     use super::*;
 
-    fn check(line: &str, expected: &Said) {
-        assert_eq!(Command::read(line), *expected, "{line}");
+    fn check(line: &str, expected: &TypedInput) {
+        assert_eq!(ChatCommand::read(line), *expected, "{line}");
     }
 
     #[test]
     fn lines() {
-        check(" ", &Said::Nothing);
-        check("/help", &Said::Command(Command::Help));
-        check("/model gpt-5 ", &Said::Command(Command::Model(Some("gpt-5".into()))));
-        check("/transport websocket", &Said::Command(Command::Transport(Some(Transport::Websocket))));
-        assert!(matches!(Command::read("/transport smoke"), Said::Wrong(_)));
-        check("/count 10", &Said::Question("/count 10".into()));
-        check("//help", &Said::Question("/help".into()));
-        check("/usr/bin is a directory", &Said::Question("/usr/bin is a directory".into()));
-        check("/stop it", &Said::Question("/stop it".into()));
+        check(" ", &TypedInput::Nothing);
+        check("/help", &TypedInput::Command(ChatCommand::Help));
+        check("/model gpt-5 ", &TypedInput::Command(ChatCommand::Model(Some("gpt-5".into()))));
+        check("/transport websocket", &TypedInput::Command(ChatCommand::Transport(Some(ChatTransport::Websocket))));
+        assert!(matches!(ChatCommand::read("/transport smoke"), TypedInput::Wrong(_)));
+        check("/count 10", &TypedInput::Question("/count 10".into()));
+        check("//help", &TypedInput::Question("/help".into()));
+        check("/usr/bin is a directory", &TypedInput::Question("/usr/bin is a directory".into()));
+        check("/stop it", &TypedInput::Question("/stop it".into()));
     }
 
     #[test]
     fn tab_completes_commands_only() {
-        assert_eq!(Command::completions("/co"), ["/cost"]);
-        assert_eq!(Command::completions("/transport n"), ["/transport ndjson"]);
-        assert_eq!(Command::completions("co"), Vec::<String>::new());
+        assert_eq!(ChatCommand::completions("/co"), ["/cost"]);
+        assert_eq!(ChatCommand::completions("/transport n"), ["/transport ndjson"]);
+        assert_eq!(ChatCommand::completions("co"), Vec::<String>::new());
         assert!(NAMES.iter().all(|name| HELP.contains(name)));
     }
 }

@@ -8,7 +8,7 @@ use crate::cli::output;
 
 use super::render::Paint;
 use super::screen::note;
-use super::view::View;
+use super::view::OutputView;
 
 /// How many items of a conversation are shown: about as much as a person scrolls back for.
 pub(super) const SHOWN: usize = 20;
@@ -53,7 +53,7 @@ impl Earlier {
         match self {
             Self::Question(text) => note(&format!("> {text}"), paint),
             Self::Answer { text, is_whole } => {
-                let mut view = View::of_person(paint);
+                let mut view = OutputView::of_person(paint);
                 view.text(text)?;
                 view.end()?;
                 if !is_whole {

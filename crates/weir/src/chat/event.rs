@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// An event with a number.
 #[derive(Clone, Debug)]
-pub(crate) struct Event {
+pub(crate) struct NumberedEvent {
     pub(crate) position: u64,
     pub(crate) value: Value,
     /// Its bytes, as the log has them.
@@ -15,8 +15,8 @@ pub(crate) struct Event {
 
 /// What a message of the server is.
 #[derive(Debug)]
-pub(crate) enum Heard {
-    Event(Box<Event>),
+pub(crate) enum ServerMessage {
+    Event(Box<NumberedEvent>),
     /// An error without a number: the server cannot go on here. Its status, if it has one, and what it says.
     Error(u16, String),
     /// Nothing of an answer: `[DONE]`.
@@ -25,20 +25,20 @@ pub(crate) enum Heard {
 
 /// What an event means for a reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Meaning<'a> {
+pub(crate) enum EventMeaning<'a> {
     Text(&'a str),
     Refusal(&'a str),
     Reasoning(&'a str),
     /// The model wants this function called, with these arguments.
     Call(&'a str, &'a str),
     /// The answer has ended.
-    End(End),
+    End(ResponseEnd),
     Other,
 }
 
 /// How an answer ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum ResponseEnd {
     Whole,
     Stopped,
     /// Early, for this reason.
@@ -46,12 +46,12 @@ pub(crate) enum End {
     Failed(String),
 }
 
-impl Heard {
+impl ServerMessage {
     /// Reads a message.
     pub(crate) fn read(data: Bytes) -> Self {
         let Ok(value) = serde_json::from_slice::<Value>(&data) else { return Self::Nothing };
         if let Some(position) = value["sequence_number"].as_u64() {
-            return Self::Event(Box::new(Event { position, value, data }));
+            return Self::Event(Box::new(NumberedEvent { position, value, data }));
         }
         if value["type"] != "error" && value["error"].is_null() {
             return Self::Nothing;
@@ -63,7 +63,7 @@ impl Heard {
     }
 }
 
-impl Event {
+impl NumberedEvent {
     /// The answer's id, in the events that carry the whole response.
     pub(crate) fn response_id(&self) -> Option<&str> {
         self.value["response"]["id"].as_str()
@@ -74,29 +74,29 @@ impl Event {
         serde_json::from_value(self.value["response"]["usage"].clone()).ok()
     }
 
-    pub(crate) fn meaning(&self) -> Meaning<'_> {
+    pub(crate) fn meaning(&self) -> EventMeaning<'_> {
         let delta = self.value["delta"].as_str().unwrap_or_default();
         match self.value["type"].as_str().unwrap_or_default() {
-            "response.output_text.delta" => Meaning::Text(delta),
-            "response.refusal.delta" => Meaning::Refusal(delta),
+            "response.output_text.delta" => EventMeaning::Text(delta),
+            "response.refusal.delta" => EventMeaning::Refusal(delta),
             "response.reasoning.delta" | "response.reasoning_text.delta" | "response.reasoning_summary_text.delta" => {
-                Meaning::Reasoning(delta)
+                EventMeaning::Reasoning(delta)
             }
             "response.output_item.done" if self.value["item"]["type"] == "function_call" => {
                 let text = |name: &str| self.value["item"][name].as_str().unwrap_or_default();
-                Meaning::Call(text("name"), text("arguments"))
+                EventMeaning::Call(text("name"), text("arguments"))
             }
-            "response.completed" => Meaning::End(End::Whole),
+            "response.completed" => EventMeaning::End(ResponseEnd::Whole),
             "response.failed" => {
                 let message = self.value["response"]["error"]["message"].as_str();
-                Meaning::End(End::Failed(message.unwrap_or("the answer failed").to_owned()))
+                EventMeaning::End(ResponseEnd::Failed(message.unwrap_or("the answer failed").to_owned()))
             }
-            "response.incomplete" if self.value["response"]["status"] == "cancelled" => Meaning::End(End::Stopped),
+            "response.incomplete" if self.value["response"]["status"] == "cancelled" => EventMeaning::End(ResponseEnd::Stopped),
             "response.incomplete" => {
                 let reason = self.value["response"]["incomplete_details"]["reason"].as_str();
-                Meaning::End(End::Incomplete(reason.unwrap_or("no reason was given").to_owned()))
+                EventMeaning::End(ResponseEnd::Incomplete(reason.unwrap_or("no reason was given").to_owned()))
             }
-            _ => Meaning::Other,
+            _ => EventMeaning::Other,
         }
     }
 }
@@ -136,9 +136,9 @@ mod tests {
 
     use super::*;
 
-    fn event(value: &Value) -> Event {
-        match Heard::read(value.to_string().into()) {
-            Heard::Event(event) => *event,
+    fn event(value: &Value) -> NumberedEvent {
+        match ServerMessage::read(value.to_string().into()) {
+            ServerMessage::Event(event) => *event,
             other => panic!("{other:?}"),
         }
     }
@@ -146,19 +146,19 @@ mod tests {
     #[test]
     fn ends() {
         let end = |kind: &str, response: &Value| event(&json!({ "type": kind, "sequence_number": 1, "response": response }));
-        let check = |event: Event, expected: End| assert_eq!(event.meaning(), Meaning::End(expected), "{event:?}");
-        check(end("response.completed", &json!({})), End::Whole);
-        check(end("response.incomplete", &json!({ "status": "cancelled" })), End::Stopped);
+        let check = |event: NumberedEvent, expected: ResponseEnd| assert_eq!(event.meaning(), EventMeaning::End(expected), "{event:?}");
+        check(end("response.completed", &json!({})), ResponseEnd::Whole);
+        check(end("response.incomplete", &json!({ "status": "cancelled" })), ResponseEnd::Stopped);
         let reason = json!({ "status": "incomplete", "incomplete_details": { "reason": "max_output_tokens" } });
-        check(end("response.incomplete", &reason), End::Incomplete("max_output_tokens".into()));
-        check(end("response.failed", &json!({ "error": { "message": "no" } })), End::Failed("no".into()));
+        check(end("response.incomplete", &reason), ResponseEnd::Incomplete("max_output_tokens".into()));
+        check(end("response.failed", &json!({ "error": { "message": "no" } })), ResponseEnd::Failed("no".into()));
     }
 
     #[test]
     fn an_error_without_a_number_is_no_event() {
         let refused = json!({ "type": "error", "status": 404, "error": { "message": "not here" } });
-        assert!(matches!(Heard::read(refused.to_string().into()), Heard::Error(404, message) if message == "not here"));
-        assert!(matches!(Heard::read("[DONE]".into()), Heard::Nothing));
+        assert!(matches!(ServerMessage::read(refused.to_string().into()), ServerMessage::Error(404, message) if message == "not here"));
+        assert!(matches!(ServerMessage::read("[DONE]".into()), ServerMessage::Nothing));
     }
 
     #[test]

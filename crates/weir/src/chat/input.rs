@@ -10,14 +10,14 @@ use rustyline::history::MemHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Config, Context, Editor, Helper};
 
-use super::command::Command;
-use super::render::{Colour, Paint, Style};
+use super::command::ChatCommand;
+use super::render::{Paint, TerminalColour, TextStyle};
 
 const PROMPT: &str = "> ";
 
 /// What came of waiting for a line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Typed {
+pub(super) enum ReadLine {
     Line(String),
     /// Ctrl-C.
     Interrupted,
@@ -26,56 +26,56 @@ pub(super) enum Typed {
 }
 
 /// The line.
-pub(super) struct Input(Editor<Hand, MemHistory>);
+pub(super) struct LineEditor(Editor<EditorHelper, MemHistory>);
 
-impl Input {
+impl LineEditor {
     pub(super) fn new(paint: Option<Paint>) -> anyhow::Result<Self> {
         let config = Config::builder().auto_add_history(true).build();
         let mut editor = Editor::with_history(config, MemHistory::new())?;
-        editor.set_helper(Some(Hand { paint }));
+        editor.set_helper(Some(EditorHelper { paint }));
         Ok(Self(editor))
     }
 
     /// Waits for a line, which begins with what was typed already. A line that ends with `\` goes on in the next.
-    pub(super) fn line(&mut self, typed: &str) -> anyhow::Result<Typed> {
+    pub(super) fn line(&mut self, typed: &str) -> anyhow::Result<ReadLine> {
         match self.0.readline_with_initial(PROMPT, (typed, "")) {
-            Ok(line) => Ok(Typed::Line(line.replace("\\\n", "\n"))),
-            Err(ReadlineError::Interrupted) => Ok(Typed::Interrupted),
-            Err(ReadlineError::Eof) => Ok(Typed::End),
+            Ok(line) => Ok(ReadLine::Line(line.replace("\\\n", "\n"))),
+            Err(ReadlineError::Interrupted) => Ok(ReadLine::Interrupted),
+            Err(ReadlineError::Eof) => Ok(ReadLine::End),
             Err(error) => Err(error.into()),
         }
     }
 }
 
-struct Hand {
+struct EditorHelper {
     paint: Option<Paint>,
 }
 
-impl Helper for Hand {}
+impl Helper for EditorHelper {}
 
-impl Hinter for Hand {
+impl Hinter for EditorHelper {
     type Hint = String;
 }
 
-impl Validator for Hand {
+impl Validator for EditorHelper {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         let goes_on = context.input().ends_with('\\');
         Ok(if goes_on { ValidationResult::Incomplete } else { ValidationResult::Valid(None) })
     }
 }
 
-impl Completer for Hand {
+impl Completer for EditorHelper {
     type Candidate = String;
 
     fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
-        Ok((0, Command::completions(line.get(..position).unwrap_or_default())))
+        Ok((0, ChatCommand::completions(line.get(..position).unwrap_or_default())))
     }
 }
 
-impl Highlighter for Hand {
+impl Highlighter for EditorHelper {
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
         match self.paint {
-            Some(paint) => Cow::Owned(Style::PLAIN.bold().colour(Colour::Cyan).paint(prompt, paint)),
+            Some(paint) => Cow::Owned(TextStyle::PLAIN.bold().colour(TerminalColour::Cyan).paint(prompt, paint)),
             None => Cow::Borrowed(prompt),
         }
     }

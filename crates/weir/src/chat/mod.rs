@@ -1,19 +1,19 @@
 //! `weir chat`: a conversation in a terminal, over any transport.
 
-mod answer;
 mod command;
+mod connection;
 mod earlier;
 mod event;
 mod hosted;
 mod input;
-mod line;
 mod pipe;
+mod plain_text;
 mod render;
+mod response;
 mod screen;
 mod server;
 mod session;
 mod terminal;
-mod typed;
 mod view;
 mod watch;
 
@@ -28,14 +28,14 @@ use engine::tasks::Tasks;
 use crate::certificate;
 use crate::cli::chat::ChatArguments;
 use crate::config::settings::Settings;
-use crate::config::{self, Tls};
+use crate::config::{self, TlsConfig};
 
 use hosted::Hosted;
-use server::Server;
-use session::Session;
+use server::ChatServer;
+use session::ChatSession;
 use terminal::Interrupts;
 
-pub(crate) use line::Transport;
+pub(crate) use connection::ChatTransport;
 
 /// How long what still runs gets at the end.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -56,9 +56,9 @@ pub(crate) fn run(settings: Settings, arguments: &ChatArguments) -> Result<ExitC
         if is_person {
             terminal::restore_on_end(&tasks)?;
         }
-        anyhow::Ok((interrupts, Place::find(settings, arguments, &tasks).await?))
+        anyhow::Ok((interrupts, ChatPeer::find(settings, arguments, &tasks).await?))
     })?;
-    let Place { server, hosted } = place;
+    let ChatPeer { server, hosted } = place;
     let session = runtime.block_on(session(Arc::new(server), &tasks, arguments))?;
     let done = if let Some(question) = asked {
         pipe::run(&session, &runtime, &mut interrupts, &question, arguments.json)
@@ -74,12 +74,12 @@ pub(crate) fn run(settings: Settings, arguments: &ChatArguments) -> Result<ExitC
 }
 
 /// Who is asked.
-struct Place {
-    server: Server,
+struct ChatPeer {
+    server: ChatServer,
     hosted: Option<Hosted>,
 }
 
-impl Place {
+impl ChatPeer {
     /// The server that was named; else the one that the settings describe, if it is there; else one of our own.
     async fn find(settings: Settings, arguments: &ChatArguments, tasks: &Tasks) -> Result<Self> {
         let key = match &arguments.key {
@@ -89,7 +89,7 @@ impl Place {
         let key = key.map(Secret::new);
         let fingerprint = arguments.fingerprint.as_deref();
         if let Some(url) = &arguments.server {
-            return Ok(Self { server: Server::at(url, fingerprint, key)?, hosted: None });
+            return Ok(Self { server: ChatServer::at(url, fingerprint, key)?, hosted: None });
         }
         if let Some(server) = configured(&settings, fingerprint, key).await? {
             return Ok(Self { server, hosted: None });
@@ -98,33 +98,33 @@ impl Place {
         let hosted = Hosted::start(settings, tasks).await.context("no server of our own could be started")?;
         let what = format!("Nobody listens on {scheme}://{address}: this is a server of our own, and what is said is gone when it ends.");
         screen::note(&what, terminal::paint());
-        Ok(Self { server: Server::at(&format!("http://{}", hosted.address), None, None)?, hosted: Some(hosted) })
+        Ok(Self { server: ChatServer::at(&format!("http://{}", hosted.address), None, None)?, hosted: Some(hosted) })
     }
 }
 
 /// The server that the settings describe, if it is there.
-pub(crate) async fn configured(settings: &Settings, fingerprint: Option<&str>, key: Option<Secret>) -> Result<Option<Server>> {
+pub(crate) async fn configured(settings: &Settings, fingerprint: Option<&str>, key: Option<Secret>) -> Result<Option<ChatServer>> {
     let address = hosted::reached(settings.server.listen);
     if !hosted::is_there(address).await {
         return Ok(None);
     }
     let ours = match settings.tls {
-        Tls::Off => None,
-        Tls::Files { .. } | Tls::SelfSigned => certificate::tls(&settings.tls, &settings.data, &settings.server)?,
+        TlsConfig::Off => None,
+        TlsConfig::Files { .. } | TlsConfig::SelfSigned => certificate::tls(&settings.tls, &settings.data, &settings.server)?,
     };
     let ours = ours.map(|tls| tls.fingerprint());
-    Server::at(&format!("{}://{address}", scheme(settings)), fingerprint.or(ours.as_deref()), key).map(Some)
+    ChatServer::at(&format!("{}://{address}", scheme(settings)), fingerprint.or(ours.as_deref()), key).map(Some)
 }
 
 fn scheme(settings: &Settings) -> &'static str {
     match settings.tls {
-        Tls::Off => "http",
-        Tls::Files { .. } | Tls::SelfSigned => "https",
+        TlsConfig::Off => "http",
+        TlsConfig::Files { .. } | TlsConfig::SelfSigned => "https",
     }
 }
 
-async fn session(server: Arc<Server>, tasks: &Tasks, arguments: &ChatArguments) -> Result<Session> {
-    let mut session = Session {
+async fn session(server: Arc<ChatServer>, tasks: &Tasks, arguments: &ChatArguments) -> Result<ChatSession> {
+    let mut session = ChatSession {
         tasks: tasks.clone(),
         server,
         transport: arguments.transport,

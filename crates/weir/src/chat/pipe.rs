@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
 
-use super::answer::Question;
-use super::event::{End, why};
+use super::event::{ResponseEnd, why};
+use super::plain_text::PlainText;
+use super::response::ResponseRequest;
 use super::screen::note;
-use super::session::Session;
+use super::session::ChatSession;
 use super::terminal::{self, Interrupts};
-use super::typed::Typed;
-use super::view::{Text, View};
+use super::view::{OutputView, PlainOutput};
 use super::watch::watch;
 
 /// Exit status: what was typed cannot be used (as clap has it).
@@ -31,16 +31,22 @@ pub(super) fn question() -> Result<String> {
 }
 
 /// Asks, or without a question shows the answer that is resumed.
-pub(super) fn run(session: &Session, runtime: &Runtime, interrupts: &mut Interrupts, question: &str, is_json: bool) -> Result<ExitCode> {
+pub(super) fn run(
+    session: &ChatSession,
+    runtime: &Runtime,
+    interrupts: &mut Interrupts,
+    question: &str,
+    is_json: bool,
+) -> Result<ExitCode> {
     let asked = match &session.previous {
-        Some(id) if question.is_empty() => Question::Old(id.clone()),
+        Some(id) if question.is_empty() => ResponseRequest::Old(id.clone()),
         Some(_) | None => session.question(question),
     };
-    let text = Text { is_seen: io::stdout().is_terminal(), is_line_open: false };
-    let mut view = if is_json { View::Events } else { View::Text(text) };
+    let text = PlainOutput { is_seen: io::stdout().is_terminal(), is_line_open: false };
+    let mut view = if is_json { OutputView::Events } else { OutputView::Text(text) };
     let outcome = runtime.block_on(async {
         let answer = session.begin(asked)?;
-        watch(answer, &mut view, interrupts, None, &mut Typed::default()).await
+        watch(answer, &mut view, interrupts, None, &mut PlainText::default()).await
     });
     let outcome = match outcome {
         Ok(outcome) => outcome,
@@ -49,10 +55,10 @@ pub(super) fn run(session: &Session, runtime: &Runtime, interrupts: &mut Interru
         Err(error) => return Err(error.into()),
     };
     let wrong = match outcome.end {
-        Some(Ok(End::Whole)) => return Ok(ExitCode::SUCCESS),
-        Some(Ok(End::Stopped)) | None => return Ok(ExitCode::from(INTERRUPTED)),
-        Some(Ok(End::Incomplete(reason))) => format!("the answer is not whole: {}", why(&reason)),
-        Some(Ok(End::Failed(message))) => message,
+        Some(Ok(ResponseEnd::Whole)) => return Ok(ExitCode::SUCCESS),
+        Some(Ok(ResponseEnd::Stopped)) | None => return Ok(ExitCode::from(INTERRUPTED)),
+        Some(Ok(ResponseEnd::Incomplete(reason))) => format!("the answer is not whole: {}", why(&reason)),
+        Some(Ok(ResponseEnd::Failed(message))) => message,
         Some(Err(trouble)) => trouble.to_string(),
     };
     view.wrong(&format!("weir chat: {wrong}"));

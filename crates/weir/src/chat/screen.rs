@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::io;
 
-use super::render::{Colour, Look, Markdown, Paint, Style, is_harmless, rows, width};
+use super::render::{Markdown, Paint, RenderOptions, TerminalColour, TextStyle, is_harmless, rows, width};
 use super::terminal;
 use crate::cli::output;
 
 /// What kind of text an answer is at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Voice {
+pub(super) enum LineKind {
     Answer,
     Refusal,
     Thoughts,
@@ -21,7 +21,7 @@ pub(super) const FRAME: std::time::Duration = std::time::Duration::from_millis(3
 /// The part of the terminal that an answer grows in.
 pub(super) struct Screen {
     paint: Paint,
-    text: Option<(Voice, Markdown)>,
+    text: Option<(LineKind, Markdown)>,
     /// Rows that are final and not on the terminal yet, each with its line end.
     ready: String,
     /// Rows on the terminal that may still change. The cursor stands behind the last.
@@ -36,7 +36,7 @@ impl Screen {
     }
 
     /// Takes in more text, to be seen at the next [`Self::draw`].
-    pub(super) fn push(&mut self, voice: Voice, text: &str) {
+    pub(super) fn push(&mut self, voice: LineKind, text: &str) {
         if self.text.as_ref().is_none_or(|(speaking, _)| *speaking != voice) {
             self.finish();
             self.ready.push('\n');
@@ -62,7 +62,7 @@ impl Screen {
         };
         if !self.status.is_empty() {
             let short: String = self.status.chars().rev().take(size.columns / 2).collect::<Vec<_>>().into_iter().rev().collect();
-            live.push(Style::PLAIN.dim().paint(&short, self.paint));
+            live.push(TextStyle::PLAIN.dim().paint(&short, self.paint));
         }
         // Rows that have left the screen cannot be drawn over.
         let hidden = live.len().saturating_sub(size.rows.saturating_sub(1).max(1));
@@ -97,28 +97,28 @@ impl Screen {
         output::write_out(&frame)
     }
 
-    fn look(&self, voice: Voice) -> Look {
+    fn look(&self, voice: LineKind) -> RenderOptions {
         let base = match voice {
-            Voice::Answer => Style::PLAIN,
-            Voice::Refusal => Style::PLAIN.colour(Colour::Yellow),
-            Voice::Thoughts => Style::PLAIN.dim().italic(),
+            LineKind::Answer => TextStyle::PLAIN,
+            LineKind::Refusal => TextStyle::PLAIN.colour(TerminalColour::Yellow),
+            LineKind::Thoughts => TextStyle::PLAIN.dim().italic(),
         };
         // The last column stays free: some terminals wrap a row that ends in it.
-        Look { columns: terminal::size().columns.saturating_sub(1), paint: self.paint, base }
+        RenderOptions { columns: terminal::size().columns.saturating_sub(1), paint: self.paint, base }
     }
 }
 
 /// Says something beside the answer.
 pub(super) fn note(text: &str, paint: Option<Paint>) {
-    complain(text, Style::PLAIN.dim(), paint);
+    complain(text, TextStyle::PLAIN.dim(), paint);
 }
 
 /// Says what went wrong.
 pub(super) fn wrong(text: &str, paint: Option<Paint>) {
-    complain(text, Style::PLAIN.colour(Colour::Red), paint);
+    complain(text, TextStyle::PLAIN.colour(TerminalColour::Red), paint);
 }
 
-fn complain(text: &str, style: Style, paint: Option<Paint>) {
+fn complain(text: &str, style: TextStyle, paint: Option<Paint>) {
     let said = match paint {
         Some(paint) => rows(text, style, terminal::size().columns.saturating_sub(1), paint).join("\n"),
         None => text.chars().filter(|character| *character == '\n' || is_harmless(*character)).collect(),

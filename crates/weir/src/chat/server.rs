@@ -20,7 +20,7 @@ const WAITING: Duration = Duration::from_secs(30);
 
 /// Why the server did not do what was asked.
 #[derive(Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum ChatError {
     /// The connection did not stand, or broke: trying again may help.
     Broken(String),
     /// The server said no, with a status: trying again does not help.
@@ -29,7 +29,7 @@ pub(crate) enum Trouble {
     Hopeless(String),
 }
 
-impl std::fmt::Display for Trouble {
+impl std::fmt::Display for ChatError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Refused(401, what) => write!(formatter, "{what} Set WEIR_API_KEY, or say --key."),
@@ -39,13 +39,13 @@ impl std::fmt::Display for Trouble {
 }
 
 /// A server.
-pub(crate) struct Server {
+pub(crate) struct ChatServer {
     place: Address,
     encryption: Option<Encryption>,
     key: Option<Secret>,
 }
 
-impl Server {
+impl ChatServer {
     /// The server at an `http:` or `https:` address.
     pub(crate) fn at(url: &str, fingerprint: Option<&str>, key: Option<Secret>) -> Result<Self> {
         let place = Address::read(url)?;
@@ -83,9 +83,9 @@ impl Server {
     }
 
     /// A connection to the first of its addresses that takes one.
-    pub(crate) async fn connect(&self) -> Result<Connection, Trouble> {
+    pub(crate) async fn connect(&self) -> Result<Connection, ChatError> {
         let place = self.address();
-        let broken = |error: &dyn std::fmt::Display| Trouble::Broken(format!("cannot reach {place}: {error}"));
+        let broken = |error: &dyn std::fmt::Display| ChatError::Broken(format!("cannot reach {place}: {error}"));
         let found = timeout(CONNECTING, lookup_host((self.place.host.as_str(), self.place.port))).await;
         let addresses: Vec<SocketAddr> =
             found.map_err(|_| broken(&"its name was not found in time"))?.map_err(|error| broken(&error))?.collect();
@@ -100,29 +100,29 @@ impl Server {
         Err(last)
     }
 
-    async fn open(&self, address: SocketAddr) -> Result<Connection, Trouble> {
+    async fn open(&self, address: SocketAddr) -> Result<Connection, ChatError> {
         let place = self.address();
         let Some(encryption) = &self.encryption else {
             return Connection::open(address)
                 .await
-                .map_err(|error| Trouble::Broken(format!("cannot reach {place}: {}", error.root_cause())));
+                .map_err(|error| ChatError::Broken(format!("cannot reach {place}: {}", error.root_cause())));
         };
         Connection::open_encrypted(address, &self.place.host, encryption.connector()).await.map_err(|error| {
             let cause = error.root_cause().to_string();
             match encryption.seen() {
-                Some(seen) if cause.contains("certificate") => Trouble::Hopeless(format!(
+                Some(seen) if cause.contains("certificate") => ChatError::Hopeless(format!(
                     "the certificate of {place} is not trusted ({cause}).\nIts SHA-256 is {seen}\n\
                      If this is what the server printed, trust it by: --fingerprint {seen}"
                 )),
-                _ => Trouble::Broken(format!("cannot reach {place}: {cause}")),
+                _ => ChatError::Broken(format!("cannot reach {place}: {cause}")),
             }
         })
     }
 
     /// Sends a request on a connection of its own, and reads the head of its answer.
-    pub(crate) async fn send(&self, request: &Request) -> Result<Response, Trouble> {
+    pub(crate) async fn send(&self, request: &Request) -> Result<Response, ChatError> {
         let connection = self.connect().await?;
-        let broken = |error: anyhow::Error| Trouble::Broken(format!("{error:#}"));
+        let broken = |error: anyhow::Error| ChatError::Broken(format!("{error:#}"));
         let mut response = connection.send(request).await.map_err(broken)?;
         if response.status == 200 || response.status == 101 {
             return Ok(response);
@@ -131,21 +131,21 @@ impl Server {
     }
 
     /// Sends a request and reads the whole answer.
-    pub(crate) async fn json(&self, request: &Request) -> Result<Value, Trouble> {
+    pub(crate) async fn json(&self, request: &Request) -> Result<Value, ChatError> {
         let whole = async {
             let mut response = self.send(request).await?;
-            json::value(&mut response).await.map_err(|error| Trouble::Broken(format!("{error:#}")))
+            json::value(&mut response).await.map_err(|error| ChatError::Broken(format!("{error:#}")))
         };
-        timeout(WAITING, whole).await.unwrap_or_else(|_| Err(Trouble::Broken(format!("{} did not answer in time", self.address()))))
+        timeout(WAITING, whole).await.unwrap_or_else(|_| Err(ChatError::Broken(format!("{} did not answer in time", self.address()))))
     }
 }
 
 /// What the server says no with.
-pub(crate) async fn refusal(response: &mut Response) -> Trouble {
+pub(crate) async fn refusal(response: &mut Response) -> ChatError {
     let status = response.status;
     let body = json::value(response).await.unwrap_or_default();
     let message = body["error"]["message"].as_str().map_or_else(|| format!("the server answered with status {status}"), str::to_owned);
-    Trouble::Refused(status, message)
+    ChatError::Refused(status, message)
 }
 
 #[cfg(test)]
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_key_goes_into_requests_and_nowhere_else() {
-        let server = Server::at("http://h", None, Some(Secret::new("wk_marker"))).unwrap();
+        let server = ChatServer::at("http://h", None, Some(Secret::new("wk_marker"))).unwrap();
         let bytes = String::from_utf8(server.request("GET", "/v1/models").encode("x")).unwrap();
         assert!(bytes.contains("authorization: Bearer wk_marker\r\n") && bytes.contains("host: h\r\n"), "{bytes}");
         assert!(!server.address().contains("wk_"));

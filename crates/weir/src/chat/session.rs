@@ -11,25 +11,25 @@ use tokio::runtime::Runtime;
 
 use crate::cli::output;
 
-use super::answer::{Answer, Question};
-use super::command::{Command, HELP, Said};
+use super::command::{ChatCommand, HELP, TypedInput};
+use super::connection::ChatTransport;
 use super::earlier::{Earlier, SHOWN};
-use super::event::{End, tokens, why};
-use super::input::{self, Input};
-use super::line::Transport;
+use super::event::{ResponseEnd, tokens, why};
+use super::input::{self, LineEditor};
+use super::plain_text::PlainText;
 use super::render::Paint;
+use super::response::{ResponseHandle, ResponseRequest};
 use super::screen::{note, wrong};
-use super::server::{Server, Trouble};
-use super::terminal::{self, Interrupts, Keys, Quiet};
-use super::typed::Typed;
-use super::view::View;
-use super::watch::{Outcome, watch};
+use super::server::{ChatError, ChatServer};
+use super::terminal::{self, Interrupts, KeyInput, Quiet};
+use super::view::OutputView;
+use super::watch::{WatchOutcome, watch};
 
 /// A conversation.
-pub(super) struct Session {
+pub(super) struct ChatSession {
     pub(super) tasks: Tasks,
-    pub(super) server: Arc<Server>,
-    pub(super) transport: Transport,
+    pub(super) server: Arc<ChatServer>,
+    pub(super) transport: ChatTransport,
     pub(super) model: String,
     pub(super) system: Option<String>,
     /// The answer that the next question goes on from.
@@ -38,9 +38,9 @@ pub(super) struct Session {
     pub(super) used: Vec<Option<Usage>>,
 }
 
-impl Session {
+impl ChatSession {
     /// A request for an answer.
-    pub(super) fn question(&self, text: &str) -> Question {
+    pub(super) fn question(&self, text: &str) -> ResponseRequest {
         let mut body = json!({ "model": self.model, "input": text });
         if let Some(system) = &self.system {
             body["instructions"] = system.as_str().into();
@@ -48,15 +48,15 @@ impl Session {
         if let Some(previous) = &self.previous {
             body["previous_response_id"] = previous.as_str().into();
         }
-        Question::New(body)
+        ResponseRequest::New(body)
     }
 
     /// Asks. An error if this machine gives no random bytes.
-    pub(super) fn begin(&self, question: Question) -> io::Result<Answer> {
+    pub(super) fn begin(&self, question: ResponseRequest) -> io::Result<ResponseHandle> {
         let mut bits = [0; 16];
         getrandom::fill(&mut bits).map_err(|error| io::Error::other(error.to_string()))?;
         let key = format!("{:032x}", u128::from_be_bytes(bits));
-        Ok(Answer::begin(&self.tasks, &self.server, self.transport, question, key))
+        Ok(ResponseHandle::begin(&self.tasks, &self.server, self.transport, question, key))
     }
 
     /// What can be asked.
@@ -69,7 +69,7 @@ impl Session {
     /// Talks with the person at the terminal until that person leaves.
     pub(super) fn talk(mut self, runtime: &Runtime, interrupts: &mut Interrupts, is_kept: bool) -> Result<()> {
         let paint = terminal::paint();
-        let mut input = Input::new(paint)?;
+        let mut input = LineEditor::new(paint)?;
         // Between two lines, and before an answer, nothing that is typed gets lost.
         let _quiet = paint.and_then(|_| Quiet::begin().ok());
         let mut typed = String::new();
@@ -77,29 +77,29 @@ impl Session {
             for piece in runtime.block_on(self.before(&id)) {
                 piece.show(paint)?;
             }
-            typed = self.show(runtime, interrupts, Question::Old(id), paint)?;
+            typed = self.show(runtime, interrupts, ResponseRequest::Old(id), paint)?;
             // It was not asked for in this session.
             self.used.clear();
         }
         let mut was_interrupted = false;
         loop {
             let line = match input.line(&std::mem::take(&mut typed))? {
-                input::Typed::Line(line) => line,
-                input::Typed::End => break,
-                input::Typed::Interrupted if was_interrupted => break,
-                input::Typed::Interrupted => {
+                input::ReadLine::Line(line) => line,
+                input::ReadLine::End => break,
+                input::ReadLine::Interrupted if was_interrupted => break,
+                input::ReadLine::Interrupted => {
                     was_interrupted = true;
                     note("Ctrl-C again, or Ctrl-D, leaves.", paint);
                     continue;
                 }
             };
             was_interrupted = false;
-            match Command::read(&line) {
-                Said::Nothing => {}
-                Said::Wrong(what) => wrong(&what, paint),
-                Said::Command(Command::Quit) => break,
-                Said::Command(command) => self.obey(runtime, command, paint),
-                Said::Question(text) => typed = self.show(runtime, interrupts, self.question(&text), paint)?,
+            match ChatCommand::read(&line) {
+                TypedInput::Nothing => {}
+                TypedInput::Wrong(what) => wrong(&what, paint),
+                TypedInput::Command(ChatCommand::Quit) => break,
+                TypedInput::Command(command) => self.run_command(runtime, command, paint),
+                TypedInput::Question(text) => typed = self.show(runtime, interrupts, self.question(&text), paint)?,
             }
         }
         if let Some(id) = self.previous.filter(|_| is_kept) {
@@ -108,32 +108,34 @@ impl Session {
         Ok(())
     }
 
-    fn obey(&mut self, runtime: &Runtime, command: Command, paint: Option<Paint>) {
+    fn run_command(&mut self, runtime: &Runtime, command: ChatCommand, paint: Option<Paint>) {
         let said = match command {
-            Command::Help => HELP.to_owned(),
-            Command::Model(Some(name)) => {
+            ChatCommand::Help => HELP.to_owned(),
+            ChatCommand::Model(Some(name)) => {
                 self.model = name;
                 format!("The next answer comes from {}.", self.model)
             }
-            Command::Model(None) => match runtime.block_on(self.models()) {
+            ChatCommand::Model(None) => match runtime.block_on(self.models()) {
                 Ok(models) => {
                     let mark = |model: &String| format!("{} {model}\n", if *model == self.model { "*" } else { " " });
                     models.iter().map(mark).collect()
                 }
                 Err(error) => return wrong(&format!("{error:#}"), paint),
             },
-            Command::Transport(Some(transport)) => {
+            ChatCommand::Transport(Some(transport)) => {
                 self.transport = transport;
                 format!("The next answer comes over {}.", transport.name())
             }
-            Command::Transport(None) => format!("Answers come over {}; there are json, ndjson, sse and websocket.", self.transport.name()),
-            Command::Stop => "No answer is coming.".to_owned(),
-            Command::Cost => self.cost(),
-            Command::New => {
+            ChatCommand::Transport(None) => {
+                format!("Answers come over {}; there are json, ndjson, sse and websocket.", self.transport.name())
+            }
+            ChatCommand::Stop => "No answer is coming.".to_owned(),
+            ChatCommand::Cost => self.cost(),
+            ChatCommand::New => {
                 self.previous = None;
                 "A new conversation begins.".to_owned()
             }
-            Command::Quit => return,
+            ChatCommand::Quit => return,
         };
         note(&said, paint);
     }
@@ -153,25 +155,25 @@ impl Session {
     }
 
     /// Shows an answer; gives what was typed meanwhile.
-    fn show(&mut self, runtime: &Runtime, interrupts: &mut Interrupts, question: Question, paint: Option<Paint>) -> Result<String> {
-        let mut view = View::of_person(paint);
-        let mut typed = Typed::default();
+    fn show(&mut self, runtime: &Runtime, interrupts: &mut Interrupts, question: ResponseRequest, paint: Option<Paint>) -> Result<String> {
+        let mut view = OutputView::of_person(paint);
+        let mut typed = PlainText::default();
         let outcome = runtime.block_on(async {
             // Where keys cannot be read one by one, they wait for the next line.
-            let keys = paint.and_then(|_| Keys::watch(&self.tasks).ok());
+            let keys = paint.and_then(|_| KeyInput::watch(&self.tasks).ok());
             interrupts.forget();
             let answer = self.begin(question)?;
             watch(answer, &mut view, interrupts, keys, &mut typed).await
         })?;
         self.keep(&outcome);
         match outcome.end {
-            Some(Ok(End::Whole)) => {}
-            Some(Ok(End::Stopped)) => view.note("(stopped)")?,
-            Some(Ok(End::Incomplete(reason))) => view.note(&format!("(the answer is not whole: {})", why(&reason)))?,
-            Some(Ok(End::Failed(message))) => view.wrong(&message),
+            Some(Ok(ResponseEnd::Whole)) => {}
+            Some(Ok(ResponseEnd::Stopped)) => view.note("(stopped)")?,
+            Some(Ok(ResponseEnd::Incomplete(reason))) => view.note(&format!("(the answer is not whole: {})", why(&reason)))?,
+            Some(Ok(ResponseEnd::Failed(message))) => view.wrong(&message),
             Some(Err(trouble)) => {
                 view.wrong(&trouble.to_string());
-                if matches!(trouble, Trouble::Refused(400 | 404, _)) && self.previous.is_some() {
+                if matches!(trouble, ChatError::Refused(400 | 404, _)) && self.previous.is_some() {
                     view.note("If the server has forgotten this conversation, /new begins another.")?;
                 }
             }
@@ -183,13 +185,13 @@ impl Session {
     }
 
     /// Remembers an answer: the next question goes on from it, unless it failed.
-    pub(super) fn keep(&mut self, outcome: &Outcome) {
+    pub(super) fn keep(&mut self, outcome: &WatchOutcome) {
         if matches!(outcome.end, Some(Ok(_))) {
             self.used.push(outcome.usage);
         }
         match &outcome.end {
-            Some(Ok(End::Failed(_)) | Err(_)) => {}
-            Some(Ok(End::Whole | End::Stopped | End::Incomplete(_))) | None => {
+            Some(Ok(ResponseEnd::Failed(_)) | Err(_)) => {}
+            Some(Ok(ResponseEnd::Whole | ResponseEnd::Stopped | ResponseEnd::Incomplete(_))) | None => {
                 self.previous = outcome.id.clone().or(self.previous.take());
             }
         }

@@ -47,9 +47,9 @@ pub(super) fn size() -> Size {
 const USUAL: Size = Size { columns: 80, rows: 24 };
 
 #[cfg(unix)]
-pub(super) use keys::{Interrupts, Keys, Quiet, restore_on_end};
+pub(super) use keys::{Interrupts, KeyInput, Quiet, restore_on_end};
 #[cfg(not(unix))]
-pub(super) use no_keys::{Interrupts, Keys, Quiet, restore_on_end};
+pub(super) use no_keys::{Interrupts, KeyInput, Quiet, restore_on_end};
 
 #[cfg(unix)]
 mod keys {
@@ -95,14 +95,14 @@ mod keys {
     }
 
     /// Keys as they are typed, unseen, while an answer comes; the terminal is as it was when this is closed or dropped.
-    pub(in crate::chat) struct Keys {
+    pub(in crate::chat) struct KeyInput {
         typed: mpsc::Receiver<Vec<u8>>,
         /// Its end tells the reader to end.
         wake: Option<PipeWriter>,
         before: Termios,
     }
 
-    impl Keys {
+    impl KeyInput {
         /// Must be called within the runtime. A thread waits for the keys: tokio's own way to do so without one
         /// (`AsyncFd`) cannot be had without unsafe code.
         pub(in crate::chat) fn watch(tasks: &Tasks) -> io::Result<Self> {
@@ -140,7 +140,7 @@ mod keys {
         }
     }
 
-    impl Drop for Keys {
+    impl Drop for KeyInput {
         fn drop(&mut self) {
             // A terminal that is gone needs nothing.
             let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
@@ -221,9 +221,9 @@ mod no_keys {
     }
 
     /// Here only Ctrl-C is heard while an answer comes.
-    pub(in crate::chat) struct Keys;
+    pub(in crate::chat) struct KeyInput;
 
-    impl Keys {
+    impl KeyInput {
         pub(in crate::chat) fn watch(_tasks: &Tasks) -> io::Result<Self> {
             Ok(Self)
         }

@@ -4,42 +4,42 @@ use std::io;
 
 use protocol::visible::visible_json;
 
-use super::event::{Event, Meaning};
+use super::event::{EventMeaning, NumberedEvent};
 use super::render::{Paint, is_harmless};
-use super::screen::{Screen, Voice, note, wrong};
+use super::screen::{LineKind, Screen, note, wrong};
 use crate::cli::output;
 
 /// Where an answer goes.
-pub(super) enum View {
+pub(super) enum OutputView {
     /// A terminal that can draw.
     Screen(Box<Screen>, Paint),
     /// Anything else: the answer and nothing but the answer.
-    Text(Text),
+    Text(PlainOutput),
     /// Each event as a line of JSON.
     Events,
 }
 
 /// Plain text on its way out.
 #[derive(Debug, Default)]
-pub(super) struct Text {
+pub(super) struct PlainOutput {
     /// Whether a person looks at it, whose terminal it must not command.
     pub(super) is_seen: bool,
     pub(super) is_line_open: bool,
 }
 
-impl View {
+impl OutputView {
     /// For a person's terminal.
     pub(super) fn of_person(paint: Option<Paint>) -> Self {
         match paint {
             Some(paint) => Self::Screen(Box::new(Screen::new(paint)), paint),
-            None => Self::Text(Text { is_seen: true, is_line_open: false }),
+            None => Self::Text(PlainOutput { is_seen: true, is_line_open: false }),
         }
     }
 
     /// Takes in text of an answer that came without events.
     pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
         match self {
-            Self::Screen(screen, _) => screen.push(Voice::Answer, text),
+            Self::Screen(screen, _) => screen.push(LineKind::Answer, text),
             Self::Text(out) => return out.write(text),
             Self::Events => {}
         }
@@ -47,19 +47,19 @@ impl View {
     }
 
     /// Takes in an event.
-    pub(super) fn event(&mut self, event: &Event) -> io::Result<()> {
+    pub(super) fn event(&mut self, event: &NumberedEvent) -> io::Result<()> {
         match self {
             Self::Screen(screen, _) => match event.meaning() {
-                Meaning::Text(text) => screen.push(Voice::Answer, text),
-                Meaning::Refusal(text) => screen.push(Voice::Refusal, text),
-                Meaning::Reasoning(text) => screen.push(Voice::Thoughts, text),
-                Meaning::Call(name, arguments) => return screen.note(&called(name, arguments)),
-                Meaning::End(_) | Meaning::Other => {}
+                EventMeaning::Text(text) => screen.push(LineKind::Answer, text),
+                EventMeaning::Refusal(text) => screen.push(LineKind::Refusal, text),
+                EventMeaning::Reasoning(text) => screen.push(LineKind::Thoughts, text),
+                EventMeaning::Call(name, arguments) => return screen.note(&called(name, arguments)),
+                EventMeaning::End(_) | EventMeaning::Other => {}
             },
             Self::Text(out) => match event.meaning() {
-                Meaning::Text(text) | Meaning::Refusal(text) => return out.write(text),
-                Meaning::Call(name, arguments) => output::complain(&called(name, arguments)),
-                Meaning::Reasoning(_) | Meaning::End(_) | Meaning::Other => {}
+                EventMeaning::Text(text) | EventMeaning::Refusal(text) => return out.write(text),
+                EventMeaning::Call(name, arguments) => output::complain(&called(name, arguments)),
+                EventMeaning::Reasoning(_) | EventMeaning::End(_) | EventMeaning::Other => {}
             },
             Self::Events => {
                 // A program reads the same; a terminal is not commanded.
@@ -106,7 +106,7 @@ impl View {
     }
 }
 
-impl Text {
+impl PlainOutput {
     fn write(&mut self, text: &str) -> io::Result<()> {
         if let Some(last) = text.chars().last() {
             self.is_line_open = last != '\n';

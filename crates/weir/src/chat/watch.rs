@@ -5,32 +5,32 @@ use std::io;
 use protocol::usage::Usage;
 use tokio::time::{Instant, sleep_until};
 
-use super::answer::{Answer, News};
-use super::event::{End, Meaning};
+use super::event::{EventMeaning, ResponseEnd};
+use super::plain_text::PlainText;
+use super::response::{News, ResponseHandle};
 use super::screen::FRAME;
-use super::server::Trouble;
-use super::terminal::{Interrupts, Keys};
-use super::typed::Typed;
-use super::view::View;
+use super::server::ChatError;
+use super::terminal::{Interrupts, KeyInput};
+use super::view::OutputView;
 
 /// What became of an answer.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+pub(super) struct WatchOutcome {
     pub(super) id: Option<String>,
     pub(super) usage: Option<Usage>,
     /// How it ended; `None` if its reader left before.
-    pub(super) end: Option<Result<End, Trouble>>,
+    pub(super) end: Option<Result<ResponseEnd, ChatError>>,
 }
 
 /// Watches `answer`. The first Ctrl-C stops it, the second leaves it.
 pub(super) async fn watch(
-    mut answer: Answer,
-    view: &mut View,
+    mut answer: ResponseHandle,
+    view: &mut OutputView,
     interrupts: &mut Interrupts,
-    mut keys: Option<Keys>,
-    typed: &mut Typed,
-) -> io::Result<Outcome> {
-    let mut outcome = Outcome::default();
+    mut keys: Option<KeyInput>,
+    typed: &mut PlainText,
+) -> io::Result<WatchOutcome> {
+    let mut outcome = WatchOutcome::default();
     let mut waiting = "…";
     let mut is_stopping = false;
     let mut draw_at = Some(Instant::now());
@@ -72,8 +72,8 @@ pub(super) async fn watch(
                             outcome.id = Some(id.to_owned());
                         }
                         match event.meaning() {
-                            Meaning::Text(_) | Meaning::Refusal(_) if !is_stopping => waiting = "",
-                            Meaning::End(end) => {
+                            EventMeaning::Text(_) | EventMeaning::Refusal(_) if !is_stopping => waiting = "",
+                            EventMeaning::End(end) => {
                                 outcome.usage = event.usage();
                                 outcome.end = Some(Ok(end));
                             }
@@ -101,7 +101,7 @@ pub(super) async fn watch(
 }
 
 /// What was typed next; where nobody types, it never resolves.
-async fn pressed(keys: &mut Option<Keys>) -> Vec<u8> {
+async fn pressed(keys: &mut Option<KeyInput>) -> Vec<u8> {
     match keys {
         Some(keys) => keys.next().await,
         None => std::future::pending().await,

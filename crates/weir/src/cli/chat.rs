@@ -4,7 +4,7 @@ use std::fmt;
 
 use clap::Args;
 
-use crate::chat::Transport;
+use crate::chat::ChatTransport;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -24,7 +24,7 @@ Ctrl-C stops a running response. /help shows the commands. In a pipe the exit st
 pub(crate) struct ChatArguments {
     /// The transport of the response
     #[arg(long, value_name = "NAME", default_value = "sse")]
-    pub(crate) transport: Transport,
+    pub(crate) transport: ChatTransport,
     /// Which model to ask [default: the first that the server names]
     #[arg(long, value_name = "NAME")]
     pub(crate) model: Option<String>,

@@ -41,12 +41,12 @@ pub(crate) fn run(settings: &Settings, arguments: &ConfigArguments) -> Printed {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::tests::{Outcome, environment, file, settings};
+    use crate::config::tests::{TestResult, environment, file, settings};
 
     use super::*;
 
     #[test]
-    fn every_setting_shows_its_source_and_no_secret() -> Outcome {
+    fn every_setting_shows_its_source_and_no_secret() -> TestResult {
         let file = file(
             "[server]\nheartbeat = \"20s\"\nhosts = [\"a.example\", \"b.example\"]\n\n[[upstream]]\nname = \"local\"\nbase_url = \"http://localhost:1/v1\"\napi_key = \"hunter2\"\n",
         );
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn advanced_settings_come_last() -> Outcome {
+    fn advanced_settings_come_last() -> TestResult {
         let printed = run(&settings(&[("data", ":memory:")], &environment(&[]), None)?, &ConfigArguments { example: false });
         let (usual, advanced) = printed.out.split_once(ADVANCED).ok_or("nothing is advanced")?;
         assert!(usual.contains("server.listen ") && !usual.contains("lens.sampling"), "{usual}");
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_can_be_printed() -> Outcome {
+    fn the_example_can_be_printed() -> TestResult {
         let settings = settings(&[("data", ":memory:")], &environment(&[]), None)?;
         assert_eq!(run(&settings, &ConfigArguments { example: true }).out, example());
         Ok(())

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use store::keys::KeyFile;
-use store::keys::key::{Key, NewKey, Role};
+use store::keys::key::{Key, KeyRole, NewKey};
 
 use super::output::{Printed, columns};
 use crate::config::settings::Settings;
@@ -47,7 +47,7 @@ pub(crate) fn run(settings: &Settings, command: &KeyCommand, now: SystemTime) ->
     let keys = KeyFile::open(directory).context("the keys cannot be read")?;
     match command {
         KeyCommand::Create { name, admin } => {
-            let role = if *admin { Role::Admin } else { Role::User };
+            let role = if *admin { KeyRole::Admin } else { KeyRole::User };
             let new = keys.create(name, role, now).context("no key was made")?;
             Ok(created(&new, settings))
         }
@@ -101,10 +101,10 @@ fn revoke(keys: &KeyFile, id: &str) -> Result<Printed> {
 const CLOSED: &str =
     "a running server lets nobody in until there is another key, and a server started without keys serves this machine alone.";
 
-fn role(role: Role) -> &'static str {
+fn role(role: KeyRole) -> &'static str {
     match role {
-        Role::User => "user",
-        Role::Admin => "admin",
+        KeyRole::User => "user",
+        KeyRole::Admin => "admin",
     }
 }
 
@@ -132,7 +132,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use crate::config::tests::{Outcome, environment, settings};
+    use crate::config::tests::{TestResult, environment, settings};
 
     use super::*;
 
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_made_listed_and_revoked() -> Outcome {
+    fn a_key_is_made_listed_and_revoked() -> TestResult {
         let root = tempfile::tempdir()?;
         let data = root.path().join("data").display().to_string();
         let settings = settings(&[("data", &data)], &environment(&[]), None)?;
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_keeps_no_keys() -> Outcome {
+    fn memory_keeps_no_keys() -> TestResult {
         let settings = settings(&[("data", ":memory:")], &environment(&[]), None)?;
         assert!(run(&settings, &KeyCommand::List, noon()).is_err());
         Ok(())

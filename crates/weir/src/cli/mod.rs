@@ -12,7 +12,7 @@ pub(crate) mod upstream;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::settings::Flags;
+use crate::config::settings::FlagValues;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,14 +33,14 @@ Examples:
 #[command(name = "weir", version, after_help = EXAMPLES, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
     #[command(flatten)]
     options: Options,
 }
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     /// Serve (the default)
     Serve,
     /// Talk with a model in the terminal
@@ -101,12 +101,12 @@ struct Options {
 
 impl Cli {
     /// What to do.
-    pub(crate) fn chosen(&self) -> Command {
-        self.command.clone().unwrap_or(Command::Serve)
+    pub(crate) fn chosen(&self) -> CliCommand {
+        self.command.clone().unwrap_or(CliCommand::Serve)
     }
 
     /// The flags that are settings.
-    pub(crate) fn flags(&self) -> Flags {
+    pub(crate) fn flags(&self) -> FlagValues {
         let Options { listen, tls, tls_cert, tls_key, data, config, log_format, log_level } = self.options.clone();
         let flags = [
             ("listen", listen),
@@ -139,8 +139,8 @@ mod tests {
 
     #[test]
     fn weir_alone_serves() -> Result<(), clap::Error> {
-        assert_eq!(parse(&[])?.chosen(), Command::Serve);
-        assert_eq!(parse(&["serve"])?.chosen(), Command::Serve);
+        assert_eq!(parse(&[])?.chosen(), CliCommand::Serve);
+        assert_eq!(parse(&["serve"])?.chosen(), CliCommand::Serve);
         assert_eq!(parse(&["--listen", "[::]:80"])?.flags().get("listen").map(String::as_str), Some("[::]:80"));
         Ok(())
     }
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn flags_stand_anywhere() -> Result<(), clap::Error> {
         let create = parse(&["key", "create", "--name", "laptop", "--admin", "--data", "/data"])?;
-        assert_eq!(create.chosen(), Command::Key(key::KeyCommand::Create { name: "laptop".to_owned(), admin: true }));
+        assert_eq!(create.chosen(), CliCommand::Key(key::KeyCommand::Create { name: "laptop".to_owned(), admin: true }));
         assert_eq!(create.flags().get("data").map(String::as_str), Some("/data"));
         assert!(parse(&["--data", "/data", "key", "list"])?.flags().contains_key("data"));
         assert!(parse(&["key"]).is_err());

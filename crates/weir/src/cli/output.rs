@@ -40,13 +40,13 @@ pub(crate) fn complain_drawn(rows: &str) {
 }
 
 /// How far long work has come: one line that renews itself where a person looks at it, a line for every tenth elsewhere.
-pub(crate) struct Meter {
+pub(crate) struct ProgressMeter {
     what: &'static str,
     is_seen: bool,
     last: Option<u64>,
 }
 
-impl Meter {
+impl ProgressMeter {
     /// Nothing is shown yet.
     pub(crate) fn new(what: &'static str) -> Self {
         Self { what, is_seen: io::stderr().is_terminal(), last: None }

@@ -10,7 +10,7 @@ use store::directory::DATABASE;
 use store::lock::Lock;
 use store::sqlite::tools::{self, Checked, Imported};
 
-use super::output::{Meter, Printed};
+use super::output::{Printed, ProgressMeter};
 use crate::config::settings::Settings;
 
 pub(super) const EXAMPLES: &str = "\
@@ -38,7 +38,7 @@ pub(crate) enum StoreCommand {
     Export {
         /// JSON Lines for `weir store import`, or Markdown for reading
         #[arg(long, value_enum, default_value = "jsonl")]
-        format: Format,
+        format: ExportFormat,
         /// The file to make [default: standard output]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
@@ -52,7 +52,7 @@ pub(crate) enum StoreCommand {
 
 /// How an export is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum ExportFormat {
     /// Everything, for `weir store import`.
     Jsonl,
     /// What was said, for people.
@@ -78,7 +78,7 @@ pub(crate) fn run(settings: &Settings, command: &StoreCommand) -> Result<Printed
 }
 
 fn check(database: &Path) -> Result<Printed> {
-    let mut meter = Meter::new("checking");
+    let mut meter = ProgressMeter::new("checking");
     let Checked { answers, items, logs, entries, problems } = tools::check(database, |at| meter.show(at.done, at.total))?;
     meter.done();
     let looked_at = format!("{answers} answers, {items} items, {logs} logs with {entries} events");
@@ -91,7 +91,7 @@ fn check(database: &Path) -> Result<Printed> {
 
 fn compact(directory: &Path, database: &Path) -> Result<Printed> {
     let _alone = Lock::take(directory)?;
-    let mut meter = Meter::new("compacting");
+    let mut meter = ProgressMeter::new("compacting");
     let compacted = tools::compact(database, |at| meter.show(at.done, at.total))?;
     meter.done();
     let (before, after) = (megabytes(compacted.before), megabytes(compacted.after));
@@ -105,9 +105,9 @@ fn backup(database: &Path, file: &Path) -> Result<Printed> {
     Ok(Printed { out: format!("{}: {}\n", file.display(), megabytes(bytes)), hints: hints.to_owned() })
 }
 
-fn export(database: &Path, format: Format, output: Option<&Path>) -> Result<Printed> {
-    let mut meter = Meter::new("exporting");
-    let progress = |at: tools::read::Progress| meter.show(at.done, at.total);
+fn export(database: &Path, format: ExportFormat, output: Option<&Path>) -> Result<Printed> {
+    let mut meter = ProgressMeter::new("exporting");
+    let progress = |at: tools::read::ToolProgress| meter.show(at.done, at.total);
     let count = match output {
         Some(path) => {
             let mut file = BufWriter::new(make(path).with_context(|| format!("cannot make {}", path.display()))?);
@@ -121,10 +121,10 @@ fn export(database: &Path, format: Format, output: Option<&Path>) -> Result<Prin
     Ok(Printed { out: String::new(), hints: format!("Exported {count} answers.\n") })
 }
 
-fn write(database: &Path, format: Format, out: &mut impl Write, progress: impl FnMut(tools::read::Progress)) -> Result<u64> {
+fn write(database: &Path, format: ExportFormat, out: &mut impl Write, progress: impl FnMut(tools::read::ToolProgress)) -> Result<u64> {
     Ok(match format {
-        Format::Jsonl => tools::export(database, out, progress)?,
-        Format::Markdown => tools::export_markdown(database, out, progress)?,
+        ExportFormat::Jsonl => tools::export(database, out, progress)?,
+        ExportFormat::Markdown => tools::export_markdown(database, out, progress)?,
     })
 }
 
@@ -140,8 +140,8 @@ fn make(path: &Path) -> io::Result<File> {
 fn import(directory: &Path, database: &Path, file: &Path) -> Result<Printed> {
     store::directory::prepare(directory)?;
     let _alone = Lock::take(directory)?;
-    let mut meter = Meter::new("importing");
-    let progress = |at: tools::read::Progress| meter.show(at.done, at.total);
+    let mut meter = ProgressMeter::new("importing");
+    let progress = |at: tools::read::ToolProgress| meter.show(at.done, at.total);
     let imported = if file == Path::new("-") {
         tools::import(database, io::stdin().lock(), progress)?
     } else {

@@ -51,19 +51,19 @@ pub(crate) struct TestArguments {
 }
 
 /// What came of it.
-pub(crate) struct Outcome {
+pub(crate) struct CheckOutcome {
     pub(crate) printed: Printed,
     /// Whether all is well, which the exit status says.
     pub(crate) is_well: bool,
 }
 
 /// Does it.
-pub(crate) fn run(settings: &Settings, command: &UpstreamCommand) -> Result<Outcome> {
+pub(crate) fn run(settings: &Settings, command: &UpstreamCommand) -> Result<CheckOutcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
         UpstreamCommand::List(arguments) => {
             let printed = runtime.block_on(list::run(settings, arguments))?;
-            Ok(Outcome { printed, is_well: true })
+            Ok(CheckOutcome { printed, is_well: true })
         }
         UpstreamCommand::Test(arguments) => runtime.block_on(test::run(settings, arguments)),
     }

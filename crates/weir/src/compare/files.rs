@@ -25,7 +25,7 @@ use lens::pcapng::{InterfaceId, Packet, Section, Writer};
 const MAX_SEGMENTS: usize = 60;
 
 /// The output directory, and the capture that is written during the comparison.
-pub(super) struct Files {
+pub(super) struct ComparisonFiles {
     directory: PathBuf,
     capture: Option<Capture>,
     ladders: Vec<Ladder>,
@@ -59,7 +59,7 @@ pub(super) enum Authentication {
     None,
 }
 
-impl Files {
+impl ComparisonFiles {
     /// Creates the directory, and a capture file in it if packets are captured.
     pub(super) fn create(directory: &Path, interface: Option<&str>, authentication: Authentication) -> Result<Self> {
         let ladders = directory.join("ladders");

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use engine::memory::keys::MemoryKeys;
 use engine::tasks::Tasks;
 use lab::stamps::Stamps;
-use server::Tls;
+use server::TlsServer;
 use server::config::{CaptureMode, Keyless, LensConfig};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -66,7 +66,7 @@ impl LocalServers {
         Ok(own)
     }
 
-    fn serve(&mut self, options: &LocalServerOptions<'_>, listener: TcpListener, tls: Option<Arc<Tls>>) -> Result<()> {
+    fn serve(&mut self, options: &LocalServerOptions<'_>, listener: TcpListener, tls: Option<Arc<TlsServer>>) -> Result<()> {
         let mut server = options.settings.server.clone();
         server.listen = listener.local_addr()?;
         // Only this program can reach the server, whatever its addresses are.

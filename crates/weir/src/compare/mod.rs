@@ -25,10 +25,10 @@ use serde_json::Value;
 
 use crate::address::Address;
 use crate::cli::compare::CompareArguments;
-use crate::cli::output::{self, Meter};
+use crate::cli::output::{self, ProgressMeter};
 use crate::config;
 use crate::config::settings::Settings;
-use files::{Authentication, Files};
+use files::{Authentication, ComparisonFiles};
 use testbed::{LocalOptions, TestBed};
 
 /// Runs the comparison and prints its result.
@@ -51,7 +51,7 @@ pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<E
     // A response takes as long as the model's pace, and some experiments have two.
     testbed.harness.timeout += 2 * pace * u32::from(tokens(arguments));
     let authentication = if testbed.harness.key.is_some() { Authentication::Key } else { Authentication::None };
-    let mut files = Files::create(&arguments.output, testbed.interface, authentication)?;
+    let mut files = ComparisonFiles::create(&arguments.output, testbed.interface, authentication)?;
     let report = runtime.block_on(measure(&testbed, &plan, &mut files));
     let report = Report { conversation: conversation(arguments, &plan, pace), ..report? };
     let written = files.report(&report)?;
@@ -107,8 +107,8 @@ async fn elsewhere(url: &str, arguments: &CompareArguments) -> Result<(TestBed, 
 }
 
 /// Measures every cell, and gathers the evidence.
-async fn measure(testbed: &TestBed, plan: &Plan, files: &mut Files) -> Result<Report> {
-    let (mut measured, mut meter) = (Vec::new(), Meter::new("measuring"));
+async fn measure(testbed: &TestBed, plan: &Plan, files: &mut ComparisonFiles) -> Result<Report> {
+    let (mut measured, mut meter) = (Vec::new(), ProgressMeter::new("measuring"));
     let all = plan.cells.len() as u64 + EXPERIMENTS;
     meter.show(0, Some(all));
     testbed.harness.warm_up(plan).await.context("the first connection")?;

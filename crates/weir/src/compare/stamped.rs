@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use engine::provider::Provider;
 use engine::provider::call::Peer;
-use engine::provider::event::{Word, Words};
-use engine::provider::failure::Failure;
+use engine::provider::event::{ModelEvent, ModelStream};
+use engine::provider::failure::ProviderFailure;
 use engine::provider::models::{ModelListing, Models};
 use engine::provider::request::ModelRequest;
 use engine::provider::route::Route;
@@ -30,11 +30,11 @@ impl Stamped {
 impl Models for Stamped {
     fn route(&self, model: &str) -> Option<Route> {
         let mut route = self.models.route(model)?;
-        let stamped = |leg: &engine::provider::route::Leg| {
+        let stamped = |leg: &engine::provider::route::RouteTarget| {
             let provider: Arc<dyn Provider> = Arc::new(StampedProvider { inner: Arc::clone(&leg.provider), stamps: self.stamps.clone() });
-            engine::provider::route::Leg { provider, ..leg.clone() }
+            engine::provider::route::RouteTarget { provider, ..leg.clone() }
         };
-        route.legs = route.legs.iter().map(stamped).collect();
+        route.targets = route.targets.iter().map(stamped).collect();
         Some(route)
     }
 
@@ -49,12 +49,12 @@ struct StampedProvider {
 }
 
 impl Provider for StampedProvider {
-    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<Words, Failure>> {
+    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
         let (asked, stamps) = (self.inner.ask(request), self.stamps.start());
         async move {
             let words = asked.await?;
-            let look = move |word: &Result<Word, Failure>| {
-                if matches!(word, Ok(Word::Text { .. })) {
+            let look = move |word: &Result<ModelEvent, ProviderFailure>| {
+                if matches!(word, Ok(ModelEvent::Text { .. })) {
                     stamps.stamp();
                 }
             };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::problem::{Place, Problem, did_you_mean};
+use super::problem::{Problem, ValueSource, did_you_mean};
 use super::table::{Definition, SETTINGS};
 
 /// Variables by name.
@@ -24,7 +24,7 @@ pub(super) fn of_process() -> Environment {
 /// The text of a variable; `None` where it is unset or empty, as Compose files leave it.
 pub(super) fn text<'a>(environment: &'a Environment, name: &str) -> Result<Option<&'a str>, Problem> {
     match environment.get(name).map(|value| value.to_str()) {
-        Some(None) => Err(Problem::new(Place::Variable(name.to_owned()), "expected Unicode text")),
+        Some(None) => Err(Problem::new(ValueSource::Variable(name.to_owned()), "expected Unicode text")),
         Some(Some(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
         None => Ok(None),
     }
@@ -41,7 +41,7 @@ pub(super) fn settings(environment: &Environment, problems: &mut Vec<Problem>) -
         match text(environment, name) {
             Ok(Some(_)) if found.iter().any(|(other, ..)| other.path == definition.path) => {
                 let what = format!("the same setting as {}; set one of them", definition.all_variables().join(" and "));
-                problems.push(Problem::new(Place::Variable(name.clone()), what));
+                problems.push(Problem::new(ValueSource::Variable(name.clone()), what));
             }
             Ok(Some(text)) => found.push((definition, name.clone(), text.to_owned())),
             Ok(None) => {}
@@ -54,7 +54,7 @@ pub(super) fn settings(environment: &Environment, problems: &mut Vec<Problem>) -
 fn unknown(name: &str) -> Problem {
     let known: Vec<String> = SETTINGS.iter().flat_map(Definition::variables).chain(NO_SETTINGS.map(str::to_owned)).collect();
     let near = did_you_mean(name, '_', &known.iter().map(String::as_str).collect::<Vec<_>>());
-    Problem::new(Place::Variable(name.to_owned()), format!("unknown setting{near}"))
+    Problem::new(ValueSource::Variable(name.to_owned()), format!("unknown setting{near}"))
 }
 
 /// Whether Kubernetes or Docker set it, which they do for every service that is called `weir`: `WEIR_SERVICE_HOST`,

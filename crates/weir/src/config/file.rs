@@ -11,8 +11,8 @@ use toml::de::{DeInteger, DeString, DeTable, DeValue};
 
 use super::environment::{self, Environment};
 use super::field::{Field, Table};
-use super::problem::{Place, Problem, did_you_mean};
-use super::settings::Flags;
+use super::problem::{Problem, ValueSource, did_you_mean};
+use super::settings::FlagValues;
 use super::table::{Definition, SETTINGS};
 use super::value::Raw;
 use super::{limit, route, upstream};
@@ -27,25 +27,25 @@ pub(crate) struct FileText {
 }
 
 /// The file that `--config` or `WEIR_CONFIG` names, else `./weir.toml`, else the user's; `None` where there is none.
-pub(super) fn find(flags: &Flags, environment: &Environment) -> Result<Option<FileText>, Problem> {
+pub(super) fn find(flags: &FlagValues, environment: &Environment) -> Result<Option<FileText>, Problem> {
     if let Some(name) = flags.get("config") {
-        return read(Path::new(name)).map(Some).map_err(|what| Problem::new(Place::Flag("config"), what));
+        return read(Path::new(name)).map(Some).map_err(|what| Problem::new(ValueSource::Flag("config"), what));
     }
     if let Some(name) = environment.get("WEIR_CONFIG").filter(|name| !name.is_empty()) {
-        let place = || Place::Variable("WEIR_CONFIG".to_owned());
+        let place = || ValueSource::Variable("WEIR_CONFIG".to_owned());
         return read(Path::new(name)).map(Some).map_err(|what| Problem::new(place(), what));
     }
     for name in usual(environment) {
         let absent = |kind| matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory);
         if !fs::metadata(&name).is_err_and(|error| absent(error.kind())) {
-            return read(&name).map(Some).map_err(|what| Problem::new(Place::Default, what));
+            return read(&name).map(Some).map_err(|what| Problem::new(ValueSource::Default, what));
         }
     }
     Ok(None)
 }
 
 /// Where [`find`] looks.
-pub(super) fn candidates(flags: &Flags, environment: &Environment) -> Vec<PathBuf> {
+pub(super) fn candidates(flags: &FlagValues, environment: &Environment) -> Vec<PathBuf> {
     let named = flags.get("config").map(PathBuf::from);
     let named = named.or_else(|| environment.get("WEIR_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from));
     named.map_or_else(|| usual(environment), |name| vec![name])
@@ -64,7 +64,7 @@ fn read(name: &Path) -> Result<FileText, String> {
 
 /// What stands in a file.
 #[derive(Default)]
-pub(super) struct Contents {
+pub(super) struct FileContents {
     pub(super) settings: Vec<(&'static Definition, Field)>,
     pub(super) upstreams: Vec<Table>,
     pub(super) routes: Vec<Table>,
@@ -73,9 +73,9 @@ pub(super) struct Contents {
 }
 
 /// Takes a file apart. A file that is not TOML has only its syntax errors.
-pub(super) fn parse(file: &FileText) -> Contents {
+pub(super) fn parse(file: &FileText) -> FileContents {
     let name: Arc<str> = file.name.display().to_string().into();
-    let mut parser = Parser { name, text: &file.text, contents: Contents::default() };
+    let mut parser = Parser { name, text: &file.text, contents: FileContents::default() };
     let (root, errors) = DeTable::parse_recoverable(&file.text);
     for error in &errors {
         let place = parser.place(error.span().map_or(0, |span| span.start));
@@ -94,7 +94,7 @@ const SEVERAL: [(&str, &[(&str, &str)]); 3] = [("upstream", upstream::KEYS), ("r
 struct Parser<'a> {
     name: Arc<str>,
     text: &'a str,
-    contents: Contents,
+    contents: FileContents,
 }
 
 type Entry<'a> = (&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>);
@@ -169,11 +169,11 @@ impl Parser<'_> {
         Field { place: self.place(value.span().start), raw: raw(value.get_ref()) }
     }
 
-    fn place(&self, offset: usize) -> Place {
+    fn place(&self, offset: usize) -> ValueSource {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let line = before.matches('\n').count() + 1;
-        Place::File { name: Arc::clone(&self.name), line, column: before[line_start..].chars().count() + 1 }
+        ValueSource::File { name: Arc::clone(&self.name), line, column: before[line_start..].chars().count() + 1 }
     }
 
     fn problem_at<T>(&mut self, spanned: &Spanned<T>, what: &str) {
@@ -181,7 +181,7 @@ impl Parser<'_> {
         self.problem(place, what);
     }
 
-    fn problem(&mut self, place: Place, what: &str) {
+    fn problem(&mut self, place: ValueSource, what: &str) {
         self.contents.problems.push(Problem::new(place, what));
     }
 }

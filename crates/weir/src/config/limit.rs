@@ -1,6 +1,6 @@
 //! Limits of single API keys: one for each `[[limit]]` of the file. What it does not say is as in `[limits]`.
 
-use engine::shares::{Share, Shares};
+use engine::shares::{CallerLimits, Shares};
 
 use super::field::Table;
 use super::problem::Problem;
@@ -18,19 +18,19 @@ pub(super) const KEYS: &[(&str, &str)] = &[
 ];
 
 /// What reading limits needs, and what it gathers.
-pub(super) struct Limits<'a> {
+pub(super) struct LimitReader<'a> {
     pub(super) shares: &'a mut Shares,
     pub(super) in_force: &'a mut Vec<InForce>,
     pub(super) problems: &'a mut Vec<Problem>,
 }
 
-impl Limits<'_> {
+impl LimitReader<'_> {
     /// Takes one `[[limit]]` of the file.
     pub(super) fn add(&mut self, table: &Table) {
         let usual = self.shares.usual;
         let count = |raw: &Raw| value::count(raw, 1);
         let bytes = |raw: &Raw| value::bytes(raw, 1);
-        let share = Share {
+        let share = CallerLimits {
             running: self.read(table, "running", count).unwrap_or(usual.running),
             requests_per_second: self.read(table, "requests_per_second", count).map_or(usual.requests_per_second, |count| {
                 // More than one can count is no limit at all.

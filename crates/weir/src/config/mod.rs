@@ -28,26 +28,26 @@ use std::path::Path;
 
 pub(crate) use environment::{API_KEY, Environment};
 pub(crate) use file::FileText;
-pub(crate) use sources::{Mark, Version, mark};
-pub(crate) use tls::Tls;
+pub(crate) use sources::{FileStamp, FileVersion, mark};
+pub(crate) use tls::TlsConfig;
 pub(crate) use upstream::without_password;
 
 use self::traces::Traces;
 use field::Field;
-use file::Contents;
-use limit::Limits;
-use problem::{Place, Problem, Problems};
-use route::Routes;
-use settings::{Data, Flags, InForce, Settings};
+use file::FileContents;
+use limit::LimitReader;
+use problem::{Problem, Problems, ValueSource};
+use route::RouteReader;
+use settings::{DataLocation, FlagValues, InForce, Settings};
 use sources::Sources;
 use table::{Definition, Draft, SETTINGS};
 use upstream::Upstreams;
 use value::Raw;
 
 /// Everything that settings come from.
-pub(crate) struct Inputs<'a> {
+pub(crate) struct ConfigSources<'a> {
     /// The flags.
-    pub(crate) flags: &'a Flags,
+    pub(crate) flags: &'a FlagValues,
     /// The environment.
     pub(crate) environment: &'a Environment,
     /// The file.
@@ -61,11 +61,11 @@ pub(crate) struct Loaded {
     /// What they are, or what is wrong with them.
     pub(crate) settings: Result<Settings, Problems>,
     /// The files they come from, those that do not exist included: another version of one may make other settings.
-    pub(crate) sources: Vec<Version>,
+    pub(crate) sources: Vec<FileVersion>,
 }
 
 /// The settings of this process: reads its environment, its file, and the files of keys that this one names.
-pub(crate) fn load(flags: &Flags) -> Loaded {
+pub(crate) fn load(flags: &FlagValues) -> Loaded {
     let environment = environment::of_process();
     let sources = Sources::default();
     for file in file::candidates(flags, &environment) {
@@ -75,7 +75,7 @@ pub(crate) fn load(flags: &Flags) -> Loaded {
         Ok(file) => (file, None),
         Err(problem) => (None, Some(problem)),
     };
-    let inputs = Inputs { flags, environment: &environment, file: file.as_ref(), read: &|path| sources.read(path) };
+    let inputs = ConfigSources { flags, environment: &environment, file: file.as_ref(), read: &|path| sources.read(path) };
     let (settings, mut problems) = gather(&inputs);
     problems.extend(unreadable);
     Loaded { settings: Problems::of(problems).map_or(Ok(settings), Err), sources: sources.into_versions() }
@@ -99,28 +99,28 @@ pub(crate) fn flag_names() -> impl Iterator<Item = &'static str> {
 
 /// The settings that these inputs mean.
 #[cfg(test)]
-pub(crate) fn settle(inputs: &Inputs<'_>) -> Result<Settings, Problems> {
+pub(crate) fn settle(inputs: &ConfigSources<'_>) -> Result<Settings, Problems> {
     let (settings, problems) = gather(inputs);
     Problems::of(problems).map_or(Ok(settings), Err)
 }
 
-fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
+fn gather(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
     let base = inputs.file.and_then(|file| file.name.parent()).unwrap_or(Path::new(""));
-    let Contents { settings, upstreams: tables, routes: route_tables, limits, mut problems } =
+    let FileContents { settings, upstreams: tables, routes: route_tables, limits, mut problems } =
         inputs.file.map(file::parse).unwrap_or_default();
     let mut gathering = Gathering { draft: Draft::default(), in_force: defaults(), problems: Vec::new() };
     for definition in SETTINGS.iter().filter(|definition| !definition.default.is_empty()) {
-        gathering.put(definition, typed(Place::Default, definition.default), base);
+        gathering.put(definition, typed(ValueSource::Default, definition.default), base);
     }
     for (definition, field) in settings {
         gathering.put(definition, field, base);
     }
     for (definition, name, text) in environment::settings(inputs.environment, &mut problems) {
-        gathering.put(definition, typed(Place::Variable(name), &text), Path::new(""));
+        gathering.put(definition, typed(ValueSource::Variable(name), &text), Path::new(""));
     }
     for definition in SETTINGS {
         if let Some((flag, text)) = definition.flag.and_then(|flag| inputs.flags.get_key_value(flag)) {
-            gathering.put(definition, typed(Place::Flag(flag), text), Path::new(""));
+            gathering.put(definition, typed(ValueSource::Flag(flag), text), Path::new(""));
         }
     }
     let data = gathering.data(inputs.environment);
@@ -130,7 +130,7 @@ fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
 
     let Gathering { mut draft, mut in_force, problems: more } = gathering;
     problems.extend(more);
-    let mut reading = Limits { shares: &mut draft.engine.shares, in_force: &mut in_force, problems: &mut problems };
+    let mut reading = LimitReader { shares: &mut draft.engine.shares, in_force: &mut in_force, problems: &mut problems };
     for table in &limits {
         reading.add(table);
     }
@@ -149,7 +149,7 @@ fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
     let mut notes = upstreams.add_from_environment(&tables);
     upstreams.check_not_ourselves(draft.server.listen);
     let upstreams = upstreams.configs;
-    let mut routes = Routes { upstreams: &upstreams, configs: Vec::new(), in_force: &mut in_force, problems: &mut problems };
+    let mut routes = RouteReader { upstreams: &upstreams, configs: Vec::new(), in_force: &mut in_force, problems: &mut problems };
     for table in &route_tables {
         routes.add(table);
     }
@@ -160,11 +160,11 @@ fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
         notes.push("there is no model: demo.enabled is false and there is no upstream".to_owned());
     }
     let Draft { server, engine, durability, shutdown, log, traces, .. } = draft;
-    let place = in_force.iter().find(|row| row.path == traces::ENDPOINT).map_or(Place::Default, |row| row.place.clone());
+    let place = in_force.iter().find(|row| row.path == traces::ENDPOINT).map_or(ValueSource::Default, |row| row.place.clone());
     let mut reading = Traces { environment: inputs.environment, problems: &mut problems, notes: &mut notes };
     let (traces, theirs) = reading.settle(traces, &place);
     if let (Some(config), Some(name)) = (&traces, theirs) {
-        note(&mut in_force, traces::ENDPOINT, config.endpoint.clone(), Some(Place::Variable(name.to_owned())));
+        note(&mut in_force, traces::ENDPOINT, config.endpoint.clone(), Some(ValueSource::Variable(name.to_owned())));
     }
     let file = inputs.file.map(|file| file.name.clone());
     let settings = Settings { server, engine, provider, tls, data, shutdown, durability, log, traces, file, in_force, notes };
@@ -173,16 +173,19 @@ fn gather(inputs: &Inputs<'_>) -> (Settings, Vec<Problem>) {
 
 /// What is in force before anybody has typed anything.
 fn defaults() -> Vec<InForce> {
-    let row =
-        |definition: &Definition| InForce { path: definition.path.to_owned(), value: definition.default.to_owned(), place: Place::Default };
+    let row = |definition: &Definition| InForce {
+        path: definition.path.to_owned(),
+        value: definition.default.to_owned(),
+        place: ValueSource::Default,
+    };
     SETTINGS.iter().map(row).collect()
 }
 
-fn typed(place: Place, text: &str) -> Field {
+fn typed(place: ValueSource, text: &str) -> Field {
     Field { place, raw: Raw::Typed(text.to_owned()) }
 }
 
-fn note(in_force: &mut [InForce], path: &str, value: String, place: Option<Place>) {
+fn note(in_force: &mut [InForce], path: &str, value: String, place: Option<ValueSource>) {
     if let Some(row) = in_force.iter_mut().find(|row| row.path == path) {
         row.value = value;
         row.place = place.unwrap_or_else(|| row.place.clone());
@@ -204,35 +207,35 @@ impl Gathering {
         }
     }
 
-    fn note(&mut self, path: &str, value: String, place: Option<Place>) {
+    fn note(&mut self, path: &str, value: String, place: Option<ValueSource>) {
         note(&mut self.in_force, path, value, place);
     }
 
-    fn data(&mut self, environment: &Environment) -> Data {
-        let platforms = || environment::data_directory(environment).map(Data::Directory);
+    fn data(&mut self, environment: &Environment) -> DataLocation {
+        let platforms = || environment::data_directory(environment).map(DataLocation::Directory);
         let data = self.draft.data.take().or_else(platforms).unwrap_or_else(|| {
             let what = "data: there is no home directory to keep it in; say --data DIR, or --data :memory: to keep nothing";
-            self.problems.push(Problem::new(Place::Default, what));
-            Data::Memory
+            self.problems.push(Problem::new(ValueSource::Default, what));
+            DataLocation::Memory
         });
         self.note("data", data.to_string(), None);
         data
     }
 
-    fn tls(&mut self) -> Tls {
+    fn tls(&mut self) -> TlsConfig {
         let draft = std::mem::take(&mut self.draft.tls);
         draft.settle().unwrap_or_else(|(path, what)| {
-            let place = self.in_force.iter().find(|row| row.path == path).map_or(Place::Default, |row| row.place.clone());
+            let place = self.in_force.iter().find(|row| row.path == path).map_or(ValueSource::Default, |row| row.place.clone());
             self.problems.push(Problem::new(place, format!("{path}: {what}")));
-            Tls::Off
+            TlsConfig::Off
         })
     }
 
     /// How much is kept depends on where, unless somebody says so.
-    fn settle_size(&mut self, data: &Data) {
+    fn settle_size(&mut self, data: &DataLocation) {
         let (bytes, typed) = match data {
-            Data::Memory => (256 << 20, "256MiB"),
-            Data::Directory(_) => (8 << 30, "8GiB"),
+            DataLocation::Memory => (256 << 20, "256MiB"),
+            DataLocation::Directory(_) => (8 << 30, "8GiB"),
         };
         if self.draft.kept_bytes.is_none() {
             self.note("store.bytes", typed.to_owned(), None);
@@ -247,7 +250,7 @@ impl Gathering {
         let rows = ["engine.answer_bytes", "store.bytes"].map(|path| self.in_force.iter().find(|row| row.path == path));
         let values = rows.map(|row| row.map_or("", |row| &row.value));
         // The one that was typed is the one to change.
-        let place = rows.into_iter().flatten().map(|row| &row.place).max().unwrap_or(&Place::Default);
+        let place = rows.into_iter().flatten().map(|row| &row.place).max().unwrap_or(&ValueSource::Default);
         let what = format!("engine.answer_bytes ({}) must not be larger than store.bytes ({})", values[0], values[1]);
         self.problems.push(Problem::new(place.clone(), what));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// Where a value was typed. The order is the order of the report.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
+pub(crate) enum ValueSource {
     /// Nowhere: it is the default.
     Default,
     /// In the file.
@@ -25,7 +25,7 @@ pub(crate) enum Place {
 }
 
 /// As `weir config` shows it; a problem names the column, too.
-impl fmt::Display for Place {
+impl fmt::Display for ValueSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => formatter.write_str("default"),
@@ -39,21 +39,21 @@ impl fmt::Display for Place {
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {
-    place: Place,
+    place: ValueSource,
     what: String,
 }
 
 impl Problem {
     /// Something is wrong at `place`.
-    pub(crate) fn new(place: Place, what: impl Into<String>) -> Self {
+    pub(crate) fn new(place: ValueSource, what: impl Into<String>) -> Self {
         Self { place, what: what.into() }
     }
 
     /// The value of `path` at `place` is wrong. A variable and a flag say themselves what they are; a line does not.
-    pub(crate) fn value(place: &Place, path: &str, what: &str) -> Self {
+    pub(crate) fn value(place: &ValueSource, path: &str, what: &str) -> Self {
         match place {
-            Place::Default | Place::File { .. } => Self::new(place.clone(), format!("{path}: {what}")),
-            Place::Variable(_) | Place::Flag(_) => Self::new(place.clone(), what),
+            ValueSource::Default | ValueSource::File { .. } => Self::new(place.clone(), format!("{path}: {what}")),
+            ValueSource::Variable(_) | ValueSource::Flag(_) => Self::new(place.clone(), what),
         }
     }
 }
@@ -61,9 +61,9 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Default => {}
-            Place::File { column, .. } => write!(formatter, "{}:{column}: ", self.place)?,
-            Place::Variable(_) | Place::Flag(_) => write!(formatter, "{}: ", self.place)?,
+            ValueSource::Default => {}
+            ValueSource::File { column, .. } => write!(formatter, "{}:{column}: ", self.place)?,
+            ValueSource::Variable(_) | ValueSource::Flag(_) => write!(formatter, "{}: ", self.place)?,
         }
         formatter.write_str(&self.what)
     }
@@ -160,10 +160,10 @@ mod tests {
 
     #[test]
     fn the_report_has_an_order() {
-        let line = |line| Place::File { name: "weir.toml".into(), line, column: 5 };
+        let line = |line| ValueSource::File { name: "weir.toml".into(), line, column: 5 };
         let problems = Problems::of(vec![
-            Problem::value(&Place::Flag("listen"), "server.listen", "wrong"),
-            Problem::value(&Place::Variable("WEIR_DATA".to_owned()), "data", "wrong"),
+            Problem::value(&ValueSource::Flag("listen"), "server.listen", "wrong"),
+            Problem::value(&ValueSource::Variable("WEIR_DATA".to_owned()), "data", "wrong"),
             Problem::value(&line(12), "server.heartbeat", "wrong"),
             Problem::value(&line(3), "data", "wrong"),
         ]);

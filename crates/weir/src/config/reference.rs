@@ -5,14 +5,14 @@ use std::path::Path;
 
 use super::example::{of_table, tables};
 use super::table::{Definition, SETTINGS};
-use super::tests::Outcome;
+use super::tests::TestResult;
 use super::{limit, route, upstream};
 
 /// Set it to write the document again.
 const WRITE: &str = "WEIR_WRITE_DOCUMENTS";
 
 #[test]
-fn the_settings_reference_is_up_to_date() -> Outcome {
+fn the_settings_reference_is_up_to_date() -> TestResult {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/settings.md");
     let text = reference();
     if std::env::var_os(WRITE).is_some() {

@@ -18,14 +18,14 @@ pub(super) const KEYS: &[(&str, &str)] = &[
 ];
 
 /// What reading routes needs, and what it gathers.
-pub(super) struct Routes<'a> {
+pub(super) struct RouteReader<'a> {
     pub(super) upstreams: &'a [UpstreamConfig],
     pub(super) configs: Vec<RouteConfig>,
     pub(super) in_force: &'a mut Vec<InForce>,
     pub(super) problems: &'a mut Vec<Problem>,
 }
 
-impl Routes<'_> {
+impl RouteReader<'_> {
     /// Takes one `[[route]]` of the file.
     pub(super) fn add(&mut self, table: &Table) {
         let model = self.required(table, "model", |raw| value::text(raw).map(str::to_owned));

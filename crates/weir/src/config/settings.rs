@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use store::Durability;
 
-use super::problem::Place;
-use super::tls::Tls;
+use super::problem::ValueSource;
+use super::tls::TlsConfig;
 use crate::shutdown;
 
 /// The settings in force.
@@ -20,9 +20,9 @@ pub(crate) struct Settings {
     /// The upstreams.
     pub(crate) provider: provider::Config,
     /// How connections are encrypted.
-    pub(crate) tls: Tls,
+    pub(crate) tls: TlsConfig,
     /// Where data is kept.
-    pub(crate) data: Data,
+    pub(crate) data: DataLocation,
     /// How long the process takes to stop.
     pub(crate) shutdown: shutdown::Config,
     /// What a running answer survives.
@@ -47,20 +47,20 @@ pub(crate) struct InForce {
     /// Its value, as one types it.
     pub(crate) value: String,
     /// Where it was typed.
-    pub(crate) place: Place,
+    pub(crate) place: ValueSource,
 }
 
 /// Where data is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Data {
+pub(crate) enum DataLocation {
     /// Nowhere: what is there is gone with the process.
     Memory,
     /// In this directory, which may not exist yet.
     Directory(PathBuf),
 }
 
-impl Data {
-    /// How one types [`Data::Memory`].
+impl DataLocation {
+    /// How one types [`DataLocation::Memory`].
     pub(crate) const MEMORY: &str = ":memory:";
 
     /// The directory, if there is one.
@@ -72,7 +72,7 @@ impl Data {
     }
 }
 
-impl fmt::Display for Data {
+impl fmt::Display for DataLocation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory => formatter.write_str(Self::MEMORY),
@@ -106,4 +106,4 @@ pub(crate) enum LogFormat {
 }
 
 /// Flags by name, without dashes, as typed.
-pub(crate) type Flags = BTreeMap<&'static str, String>;
+pub(crate) type FlagValues = BTreeMap<&'static str, String>;

@@ -8,15 +8,15 @@ use std::time::SystemTime;
 
 /// A version of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Version {
+pub(crate) struct FileVersion {
     pub(crate) file: PathBuf,
-    pub(crate) mark: Mark,
+    pub(crate) mark: FileStamp,
 }
 
 /// What tells one version of a file from the next; `None` where there is none. A file that is replaced has another inode.
-pub(crate) type Mark = Option<(Option<SystemTime>, u64, u64)>;
+pub(crate) type FileStamp = Option<(Option<SystemTime>, u64, u64)>;
 
-impl Version {
+impl FileVersion {
     /// The version of `file` that there is now.
     pub(crate) fn now(file: PathBuf) -> Self {
         let mark = mark(&file);
@@ -25,7 +25,7 @@ impl Version {
 }
 
 /// What a file looks like now.
-pub(crate) fn mark(file: &Path) -> Mark {
+pub(crate) fn mark(file: &Path) -> FileStamp {
     // It follows links, as those under which Kubernetes mounts a ConfigMap or a Secret.
     let metadata = fs::metadata(file).ok()?;
     Some((metadata.modified().ok(), metadata.len(), inode(&metadata)))
@@ -43,12 +43,12 @@ fn inode(_: &Metadata) -> u64 {
 
 /// What is read, while it is read. Each file is looked at first: what changes behind that is found to be another version.
 #[derive(Debug, Default)]
-pub(super) struct Sources(RefCell<Vec<Version>>);
+pub(super) struct Sources(RefCell<Vec<FileVersion>>);
 
 impl Sources {
     /// Notes a file that is about to be looked for.
     pub(super) fn note(&self, file: &Path) {
-        self.0.borrow_mut().push(Version::now(file.to_path_buf()));
+        self.0.borrow_mut().push(FileVersion::now(file.to_path_buf()));
     }
 
     /// Reads a file that the settings name.
@@ -58,7 +58,7 @@ impl Sources {
     }
 
     /// All that was looked for, also what was not there.
-    pub(super) fn into_versions(self) -> Vec<Version> {
+    pub(super) fn into_versions(self) -> Vec<FileVersion> {
         self.0.into_inner()
     }
 }

@@ -14,7 +14,7 @@ use super::problem::Problems;
 use super::settings::{LogConfig, LogFormat};
 use super::*;
 
-pub(crate) type Outcome = Result<(), Box<dyn Error>>;
+pub(crate) type TestResult = Result<(), Box<dyn Error>>;
 
 pub(crate) fn environment(pairs: &[(&str, &str)]) -> Environment {
     // A home, so that there is a place for data.
@@ -32,7 +32,7 @@ pub(crate) fn settings(flags: &[(&'static str, &str)], environment: &Environment
         Some("secrets/key") => Ok("sk-file\n".to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),
     };
-    settle(&Inputs { flags: &flags, environment, file, read: &read })
+    settle(&ConfigSources { flags: &flags, environment, file, read: &read })
 }
 
 fn of_file(text: &str) -> Result<Settings, Problems> {
@@ -44,7 +44,7 @@ fn complaints(result: Result<Settings, Problems>) -> Vec<String> {
 }
 
 #[test]
-fn the_tables_defaults_are_the_rooms_defaults() -> Outcome {
+fn the_tables_defaults_are_the_rooms_defaults() -> TestResult {
     let kept = settings(&[], &environment(&[]), None)?;
     assert_eq!((kept.engine.kept_bytes, kept.durability), (8 << 30, store::Durability::Process));
     let settings = settings(&[("data", ":memory:")], &environment(&[]), None)?;
@@ -52,18 +52,18 @@ fn the_tables_defaults_are_the_rooms_defaults() -> Outcome {
     assert_eq!(settings.engine, engine::Config::default());
     assert_eq!(settings.provider, provider::Config::default());
     assert_eq!(settings.log, LogConfig::default());
-    assert_eq!(settings.tls, Tls::Off);
+    assert_eq!(settings.tls, TlsConfig::Off);
     Ok(())
 }
 
 #[test]
-fn https_wants_a_certificate_and_its_key_or_makes_both() -> Outcome {
+fn https_wants_a_certificate_and_its_key_or_makes_both() -> TestResult {
     let file = FileText { name: PathBuf::from("etc/weir.toml"), text: "[server]\ntls_cert = \"chain.pem\"\n".to_owned() };
     let key = [("tls-key", "/run/key.pem")];
-    let files = Tls::Files { certificate: "etc/chain.pem".into(), key: "/run/key.pem".into() };
+    let files = TlsConfig::Files { certificate: "etc/chain.pem".into(), key: "/run/key.pem".into() };
     assert_eq!(settings(&key, &environment(&[]), Some(&file))?.tls, files);
-    assert_eq!(settings(&[], &environment(&[("WEIR_SERVER_TLS", "self-signed")]), None)?.tls, Tls::SelfSigned);
-    assert_eq!(settings(&[("tls", "off"), key[0]], &environment(&[]), Some(&file))?.tls, Tls::Off);
+    assert_eq!(settings(&[], &environment(&[("WEIR_SERVER_TLS", "self-signed")]), None)?.tls, TlsConfig::SelfSigned);
+    assert_eq!(settings(&[("tls", "off"), key[0]], &environment(&[]), Some(&file))?.tls, TlsConfig::Off);
 
     let alone = complaints(settings(&key, &environment(&[]), None));
     assert_eq!(alone, ["--tls-key: server.tls_key: the certificate is missing; say server.tls_cert (--tls-cert), too"]);
@@ -76,29 +76,29 @@ fn https_wants_a_certificate_and_its_key_or_makes_both() -> Outcome {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn data_has_a_place_by_default() -> Outcome {
+fn data_has_a_place_by_default() -> TestResult {
     let place = PathBuf::from("/home/ada/.local/share/weir");
-    assert_eq!(settings(&[], &environment(&[]), None)?.data, Data::Directory(place));
+    assert_eq!(settings(&[], &environment(&[]), None)?.data, DataLocation::Directory(place));
     let homeless = complaints(settings(&[], &Environment::new(), None));
     assert_eq!(homeless, ["data: there is no home directory to keep it in; say --data DIR, or --data :memory: to keep nothing"]);
-    assert_eq!(settings(&[("data", ":memory:")], &Environment::new(), None)?.data, Data::Memory);
+    assert_eq!(settings(&[("data", ":memory:")], &Environment::new(), None)?.data, DataLocation::Memory);
     Ok(())
 }
 
 #[test]
-fn flags_outrank_the_environment_which_outranks_the_file() -> Outcome {
+fn flags_outrank_the_environment_which_outranks_the_file() -> TestResult {
     let file = file("data = \"from-file\"\n[server]\nlisten = \"127.0.0.1:1\"\nheartbeat = \"1s\"\n[engine]\nrunning = 5");
     let environment = environment(&[("WEIR_SERVER_LISTEN", "127.0.0.1:2"), ("WEIR_SERVER_HEARTBEAT", "2s"), ("WEIR_ENGINE_RUNNING", "")]);
     let settings = settings(&[("listen", "127.0.0.1:3")], &environment, Some(&file))?;
     assert_eq!(settings.server.listen.port(), 3);
     assert_eq!(settings.server.heartbeat, Duration::from_secs(2));
     assert_eq!(settings.engine.running, 5);
-    assert_eq!(settings.data, Data::Directory("from-file".into()));
+    assert_eq!(settings.data, DataLocation::Directory("from-file".into()));
     Ok(())
 }
 
 #[test]
-fn every_kind_of_value_can_stand_in_the_file() -> Outcome {
+fn every_kind_of_value_can_stand_in_the_file() -> TestResult {
     let settings = of_file(
         r#"
         data = "data"
@@ -179,7 +179,7 @@ fn one_answer_is_not_larger_than_all_together() {
 }
 
 #[test]
-fn upstreams_come_in_order_with_their_keys_and_timeouts() -> Outcome {
+fn upstreams_come_in_order_with_their_keys_and_timeouts() -> TestResult {
     let file = FileText {
         name: PathBuf::from("secrets/weir.toml"),
         text: r#"
@@ -216,7 +216,7 @@ fn upstreams_come_in_order_with_their_keys_and_timeouts() -> Outcome {
 }
 
 #[test]
-fn the_environment_alone_adds_openai() -> Outcome {
+fn the_environment_alone_adds_openai() -> TestResult {
     let upstreams = settings(&[], &environment(&[("OPENAI_BASE_URL", "http://localhost:1/v1")]), None)?.provider.upstreams;
     assert_eq!(upstreams.len(), 1);
     assert_eq!((upstreams[0].base_url.as_str(), upstreams[0].keys.len()), ("http://localhost:1/v1", 0));
@@ -225,7 +225,7 @@ fn the_environment_alone_adds_openai() -> Outcome {
 }
 
 #[test]
-fn a_key_that_the_file_gives_to_somebody_does_not_also_go_to_openai() -> Outcome {
+fn a_key_that_the_file_gives_to_somebody_does_not_also_go_to_openai() -> TestResult {
     let environment = environment(&[("OPENAI_API_KEY", "sk-1")]);
     for text in [
         "[[upstream]]\nname = \"mine\"\nbase_url = \"https://example.org/v1\"\napi_key_env = \"OPENAI_API_KEY\"",
@@ -300,7 +300,7 @@ fn what_may_be_a_key_in_the_wrong_field_is_not_repeated() {
 }
 
 #[test]
-fn a_setting_is_read_under_its_former_name_but_not_under_both() -> Outcome {
+fn a_setting_is_read_under_its_former_name_but_not_under_both() -> TestResult {
     assert!(of_file("server.chat_hold = \"0s\"")?.server.hold.is_zero());
     let former = environment(&[("WEIR_SERVER_CHAT_HOLD", "7s")]);
     assert_eq!(settings(&[], &former, None)?.server.hold, Duration::from_secs(7));
@@ -320,14 +320,14 @@ fn no_setting_has_two_definitions() {
 }
 
 #[test]
-fn the_committed_example_is_the_tables() -> Outcome {
+fn the_committed_example_is_the_tables() -> TestResult {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../weir.example.toml");
     assert_eq!(fs::read_to_string(path)?, example(), "write it again: cargo run -- config --example > weir.example.toml");
     Ok(())
 }
 
 #[test]
-fn the_example_changes_nothing_with_and_without_its_marks() -> Outcome {
+fn the_example_changes_nothing_with_and_without_its_marks() -> TestResult {
     let plain = of_file(&example())?;
     let text = example();
     let settings_part = text.split("# Models of others").next().unwrap_or_default();
@@ -337,18 +337,18 @@ fn the_example_changes_nothing_with_and_without_its_marks() -> Outcome {
         Some(_) | None => format!("{line}\n"),
     });
     let all = of_file(&unmarked.collect::<String>())?;
-    assert!(all.in_force.iter().all(|row| row.place != Place::Default), "{:?}", all.in_force);
+    assert!(all.in_force.iter().all(|row| row.place != ValueSource::Default), "{:?}", all.in_force);
     assert_eq!(plain.server, all.server);
     assert_eq!(plain.engine, all.engine);
     assert_eq!(plain.provider, all.provider);
     assert_eq!(plain.log, all.log);
     assert_eq!(plain.tls, all.tls);
-    assert_eq!(all.data, Data::Directory("/var/lib/weir".into()));
+    assert_eq!(all.data, DataLocation::Directory("/var/lib/weir".into()));
     Ok(())
 }
 
 #[test]
-fn kinds_know_their_address_and_their_key_and_keys_may_be_several() -> Outcome {
+fn kinds_know_their_address_and_their_key_and_keys_may_be_several() -> TestResult {
     let text = r#"
         [[upstream]]
         name = "claude"
@@ -373,7 +373,7 @@ fn kinds_know_their_address_and_their_key_and_keys_may_be_several() -> Outcome {
     let environment = environment(&[("ANTHROPIC_API_KEY", "sk-ant")]);
     let read = |_: &Path| Ok("# two keys\nsk-1\n\nsk-2\n".to_owned());
     let file = file(text);
-    let settings = settle(&Inputs { flags: &Flags::new(), environment: &environment, file: Some(&file), read: &read })?;
+    let settings = settle(&ConfigSources { flags: &FlagValues::new(), environment: &environment, file: Some(&file), read: &read })?;
     let [claude, pool] = &settings.provider.upstreams[..] else { return Err("two were expected".into()) };
     assert_eq!((claude.wire, claude.base_url.as_str()), (WireKind::Anthropic, "https://api.anthropic.com/v1"));
     assert_eq!((&*claude.keys[0].label, claude.keys[0].secret.reveal()), ("ANTHROPIC_API_KEY", "sk-ant"));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// How connections are encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Tls {
+pub(crate) enum TlsConfig {
     /// Not at all.
     Off,
     /// With this certificate.
@@ -45,13 +45,13 @@ impl TlsWord {
 
 impl TlsDraft {
     /// What it means; else the setting that is wrong, and why.
-    pub(crate) fn settle(self) -> Result<Tls, (&'static str, &'static str)> {
+    pub(crate) fn settle(self) -> Result<TlsConfig, (&'static str, &'static str)> {
         match (self.word, self.certificate, self.key) {
-            (TlsWord::Off, _, _) | (TlsWord::Auto, None, None) => Ok(Tls::Off),
-            (TlsWord::Auto, Some(certificate), Some(key)) => Ok(Tls::Files { certificate, key }),
+            (TlsWord::Off, _, _) | (TlsWord::Auto, None, None) => Ok(TlsConfig::Off),
+            (TlsWord::Auto, Some(certificate), Some(key)) => Ok(TlsConfig::Files { certificate, key }),
             (TlsWord::Auto, Some(_), None) => Err(("server.tls_cert", "the key is missing; say server.tls_key (--tls-key), too")),
             (TlsWord::Auto, None, Some(_)) => Err(("server.tls_key", "the certificate is missing; say server.tls_cert (--tls-cert), too")),
-            (TlsWord::SelfSigned, None, None) => Ok(Tls::SelfSigned),
+            (TlsWord::SelfSigned, None, None) => Ok(TlsConfig::SelfSigned),
             (TlsWord::SelfSigned, _, _) => {
                 Err(("server.tls", "self-signed makes its own certificate; leave out server.tls_cert and server.tls_key"))
             }

@@ -4,7 +4,7 @@ use engine::secret::Secret;
 use traces::Config;
 
 use super::environment::{self, Environment};
-use super::problem::{Place, Problem};
+use super::problem::{Problem, ValueSource};
 use super::value::{self, Raw};
 
 /// The setting.
@@ -23,8 +23,8 @@ pub(super) struct Traces<'a> {
 impl Traces<'_> {
     /// The settings in force, and which variable the address is from, if it is from OpenTelemetry's. `typed` is what the setting
     /// says, and where; our own variable is nearer than theirs.
-    pub(super) fn settle(&mut self, typed: Option<String>, place: &Place) -> (Option<Config>, Option<&'static str>) {
-        let is_ours = typed.is_some() && matches!(place, Place::Variable(_) | Place::Flag(_));
+    pub(super) fn settle(&mut self, typed: Option<String>, place: &ValueSource) -> (Option<Config>, Option<&'static str>) {
+        let is_ours = typed.is_some() && matches!(place, ValueSource::Variable(_) | ValueSource::Flag(_));
         let theirs = if is_ours { None } else { self.theirs() };
         let from = theirs.as_ref().map(|(_, name)| *name);
         let endpoint = theirs.map(|(endpoint, _)| endpoint).or_else(|| typed.map(|base| format!("{base}{PATH}")));
@@ -46,7 +46,7 @@ impl Traces<'_> {
             match value::endpoint(&Raw::Typed(text)) {
                 Ok(address) => Some((format!("{}{path}", address?), name)),
                 Err(what) => {
-                    self.problems.push(Problem::new(Place::Variable(name.to_owned()), what));
+                    self.problems.push(Problem::new(ValueSource::Variable(name.to_owned()), what));
                     None
                 }
             }
@@ -65,7 +65,7 @@ impl Traces<'_> {
         };
         pairs.map(read).collect::<Option<_>>().unwrap_or_else(|| {
             // What it says stays out: it may be a key.
-            self.problems.push(Problem::new(Place::Variable(name.to_owned()), "expected name=value, with a comma between two"));
+            self.problems.push(Problem::new(ValueSource::Variable(name.to_owned()), "expected name=value, with a comma between two"));
             Vec::new()
         })
     }

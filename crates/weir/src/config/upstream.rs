@@ -10,12 +10,13 @@ use std::time::Duration;
 use engine::provider::route::Timeouts;
 use engine::secret::Secret;
 use provider::config::{
-    Compat, Connection, HostedTools, KeyConfig, Preset, ReasoningHistory, Strategy, SystemMessages, UnknownTools, UpstreamConfig, WireKind,
+    Compat, ConnectionConfig, HostedTools, KeyConfig, Preset, ReasoningHistory, Strategy, SystemMessages, UnknownTools, UpstreamConfig,
+    WireKind,
 };
 
 use super::environment::{self, Environment};
 use super::field::{Field, Table};
-use super::problem::{Place, Problem};
+use super::problem::{Problem, ValueSource};
 use super::settings::InForce;
 use super::value::{self, Raw};
 
@@ -175,7 +176,7 @@ impl Upstreams<'_> {
         let ours: Vec<String> = self.configs.iter().filter(|config| is_ours(config)).map(|config| config.name.clone()).collect();
         for name in ours {
             let what = format!("{name}: this is where Weir itself listens ({listen}); say another base_url, or another server.listen");
-            self.problem(&Place::Default, "base_url", &what);
+            self.problem(&ValueSource::Default, "base_url", &what);
         }
     }
 
@@ -184,7 +185,7 @@ impl Upstreams<'_> {
         let address = address.map(|field| {
             if preset == Preset::Ollama { Field { raw: Raw::Typed(ollama_address(&field.raw.to_string())), ..field } } else { field }
         });
-        let usual = || Field { place: Place::Default, raw: Raw::Typed(preset.base_url().unwrap_or_default().to_owned()) };
+        let usual = || Field { place: ValueSource::Default, raw: Raw::Typed(preset.base_url().unwrap_or_default().to_owned()) };
         // An address of one's own may be anything that speaks OpenAI's language.
         let preset = if preset == Preset::OpenAi && address.is_some() { Preset::Compatible } else { preset };
         let base_url = fields.entry("base_url").or_insert_with(|| address.unwrap_or_else(usual)).clone();
@@ -219,7 +220,7 @@ impl Upstreams<'_> {
 
     fn variable(&mut self, name: &str) -> Option<Field> {
         match environment::text(self.environment, name) {
-            Ok(text) => text.map(|text| Field { place: Place::Variable(name.to_owned()), raw: Raw::Typed(text.to_owned()) }),
+            Ok(text) => text.map(|text| Field { place: ValueSource::Variable(name.to_owned()), raw: Raw::Typed(text.to_owned()) }),
             Err(problem) => {
                 self.problems.push(problem);
                 None
@@ -343,7 +344,7 @@ impl Upstreams<'_> {
         if keys.is_empty() { Err(format!("{shown} holds no key")) } else { Ok(keys) }
     }
 
-    fn secret(&mut self, text: &str, place: &Place, key: &str) -> Option<Secret> {
+    fn secret(&mut self, text: &str, place: &ValueSource, key: &str) -> Option<Secret> {
         let text = text.trim();
         if text.is_empty() || text.bytes().any(|byte| !byte.is_ascii_graphic()) {
             self.problem(place, key, "not a key: a key is one word of letters, digits and signs");
@@ -368,13 +369,13 @@ impl Upstreams<'_> {
         self.read(table, "models", read).unwrap_or_default()
     }
 
-    fn connection(&mut self, table: &Table) -> Connection {
+    fn connection(&mut self, table: &Table) -> ConnectionConfig {
         let certificates = |raw: &Raw, base: &Path, read: &dyn Fn(&Path) -> io::Result<String>| {
             let path = value::path(raw, base)?;
             read(&path).map(String::into_bytes).map_err(|error| format!("cannot read {}: {error}", path.display()))
         };
         let (base, read) = (self.base, self.read);
-        Connection {
+        ConnectionConfig {
             proxy: self.read(table, "proxy", proxy).unwrap_or_default(),
             ca: self.read(table, "ca_file", |raw| certificates(raw, base, read)),
             http2: self.read(table, "http2", value::boolean).unwrap_or(false),
@@ -428,16 +429,16 @@ impl Upstreams<'_> {
             let (value, place) = match (key, given, inherited) {
                 ("api_key" | "headers", Some(field), _) => ("(hidden)".to_owned(), field.place.clone()),
                 ("proxy", Some(field), _) => (without_password(&field.raw.to_string()), field.place.clone()),
-                ("api_key", None, _) if !config.keys.is_empty() => ("(hidden)".to_owned(), Place::Default),
+                ("api_key", None, _) if !config.keys.is_empty() => ("(hidden)".to_owned(), ValueSource::Default),
                 (_, Some(field), _) => (field.raw.to_string(), field.place.clone()),
                 (_, None, Some(row)) => (row.value.clone(), row.place.clone()),
-                (_, None, None) => (usual, Place::Default),
+                (_, None, None) => (usual, ValueSource::Default),
             };
             self.in_force.push(InForce { path: format!("upstream.{}.{key}", config.name), value, place });
         }
     }
 
-    fn problem(&mut self, place: &Place, key: &str, what: &str) {
+    fn problem(&mut self, place: &ValueSource, key: &str, what: &str) {
         self.problems.push(Problem::value(place, &format!("upstream.{key}"), what));
     }
 }

@@ -10,14 +10,14 @@ use engine::tasks::Tasks;
 use tokio::time::sleep;
 
 use crate::assemble::Controls;
-use crate::config::problem::Place;
-use crate::config::settings::{Flags, InForce, Settings};
-use crate::config::{self, Loaded, Version};
+use crate::config::problem::ValueSource;
+use crate::config::settings::{FlagValues, InForce, Settings};
+use crate::config::{self, FileVersion, Loaded};
 use crate::descriptors;
 use crate::log::SetLevel;
 use crate::notify::Notifier;
 use crate::signals::Reloads;
-use watch::Watch;
+use watch::FileWatch;
 
 /// How often the files are looked at. A change counts when two looks agree: nobody wants half of what is being written.
 const LOOK: Duration = Duration::from_millis(500);
@@ -25,11 +25,11 @@ const LOOK: Duration = Duration::from_millis(500);
 /// What reading the settings again needs.
 pub(crate) struct Reloader {
     /// What was typed when the process was started.
-    pub(crate) flags: Flags,
+    pub(crate) flags: FlagValues,
     /// What is in force.
     pub(crate) settings: Settings,
     /// The files it was read from.
-    pub(crate) sources: Vec<Version>,
+    pub(crate) sources: Vec<FileVersion>,
     pub(crate) set_level: SetLevel,
     pub(crate) controls: Controls,
     pub(crate) notifier: Arc<Notifier>,
@@ -38,12 +38,12 @@ pub(crate) struct Reloader {
 
 /// Why the settings are read.
 #[derive(Clone, Copy, Debug)]
-enum Why {
+enum ReloadCause {
     Signal,
     Change,
 }
 
-impl Why {
+impl ReloadCause {
     fn as_str(self) -> &'static str {
         match self {
             Self::Signal => "signal",
@@ -55,29 +55,29 @@ impl Why {
 impl Reloader {
     /// Runs until the process stops.
     pub(crate) async fn run(mut self, mut reloads: Reloads) {
-        let mut watch = Watch::new(std::mem::take(&mut self.sources));
+        let mut watch = FileWatch::new(std::mem::take(&mut self.sources));
         let tasks = self.tasks.clone();
         loop {
             let why = tokio::select! {
                 () = tasks.stopping() => return,
-                () = reloads.next() => Why::Signal,
+                () = reloads.next() => ReloadCause::Signal,
                 () = sleep(LOOK) => {
                     if !watch.has_changed() {
                         continue;
                     }
-                    Why::Change
+                    ReloadCause::Change
                 }
             };
             self.notifier.reloading();
             if let Some(sources) = self.read(why).await {
-                watch = Watch::new(sources);
+                watch = FileWatch::new(sources);
             }
             self.notifier.ready();
         }
     }
 
     /// Gives the files that were read, if it came to that.
-    async fn read(&mut self, why: Why) -> Option<Vec<Version>> {
+    async fn read(&mut self, why: ReloadCause) -> Option<Vec<FileVersion>> {
         let flags = self.flags.clone();
         let (loaded, sources) = match self.tasks.blocking(move || config::load(&flags)).await {
             Some(Loaded { settings: Ok(settings), sources }) => (self.apply(settings), Some(sources)),
@@ -157,7 +157,7 @@ impl Settings {
     fn keep_as_much_as(&mut self, old: &Self) {
         let is_elsewhere = self.data != old.data;
         self.data.clone_from(&old.data);
-        let is_default = |row: &&InForce| row.path == "store.bytes" && row.place == Place::Default;
+        let is_default = |row: &&InForce| row.path == "store.bytes" && row.place == ValueSource::Default;
         let before = old.in_force.iter().find(is_default);
         let now = self.in_force.iter_mut().find(|row| is_default(&&**row));
         if let (true, Some(before), Some(now)) = (is_elsewhere, before, now) {
@@ -179,7 +179,7 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::tests::{Outcome, environment, file, settings};
+    use crate::config::tests::{TestResult, environment, file, settings};
 
     use super::*;
 
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_is_named_and_a_key_is_not_shown() -> Outcome {
+    fn what_changed_is_named_and_a_key_is_not_shown() -> TestResult {
         let upstream = |key: &str| format!("[[upstream]]\nname = \"local\"\nbase_url = \"http://localhost:9/v1\"\napi_key = \"{key}\"\n");
         let old = of(&upstream("sk-old"))?;
         let new = of(&format!("[server]\nheartbeat = \"20s\"\nlisten = \"127.0.0.1:1\"\n[demo]\nenabled = false\n{}", upstream("sk-new")))?;
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_restart_is_said_until_there_is_one() -> Outcome {
+    fn what_waits_for_a_restart_is_said_until_there_is_one() -> TestResult {
         let (old, new) = (of("")?, of("[log]\nformat = \"json\"\nlevel = \"debug\"\n")?);
         let now = new.clone().with_restart_settings_of(&old);
         let again = Changes::between(&now, &new);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_thrown_away_because_answers_will_be_elsewhere() -> Outcome {
+    fn nothing_is_thrown_away_because_answers_will_be_elsewhere() -> TestResult {
         let at = |data: &str| settings(&[], &environment(&[]), Some(&file(&format!("data = \"{data}\"\n"))));
         let (old, mut new) = (at("/var/lib/weir")?, at(":memory:")?);
         assert!(new.engine.kept_bytes < old.engine.kept_bytes);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_that_comes_or_goes_is_a_change() -> Outcome {
+    fn an_upstream_that_comes_or_goes_is_a_change() -> TestResult {
         let new = of("[[upstream]]\nname = \"local\"\nbase_url = \"http://localhost:9/v1\"\n")?;
         let applied = Changes::between(&of("")?, &new).applied;
         assert!(applied.contains(&"upstream.local.base_url".to_owned()), "{applied:?}");

@@ -1,25 +1,25 @@
 //! Whether the files that settings come from have changed since they were read.
 
-use crate::config::{Mark, Version, mark};
+use crate::config::{FileStamp, FileVersion, mark};
 
 /// Files, and what they looked like.
-pub(super) struct Watch {
+pub(super) struct FileWatch {
     /// What was last read, or reported.
-    known: Vec<Version>,
+    known: Vec<FileVersion>,
     /// What was last seen.
-    seen: Vec<Mark>,
+    seen: Vec<FileStamp>,
 }
 
-impl Watch {
+impl FileWatch {
     /// Watches for other versions than these.
-    pub(super) fn new(known: Vec<Version>) -> Self {
+    pub(super) fn new(known: Vec<FileVersion>) -> Self {
         let seen = known.iter().map(|version| version.mark).collect();
         Self { known, seen }
     }
 
     /// Whether they have changed, and rest since the last look. Says so once for each change.
     pub(super) fn has_changed(&mut self) -> bool {
-        let marks: Vec<Mark> = self.known.iter().map(|version| mark(&version.file)).collect();
+        let marks: Vec<FileStamp> = self.known.iter().map(|version| mark(&version.file)).collect();
         let rests = marks == self.seen;
         self.seen = marks;
         if !rests || self.known.iter().map(|version| &version.mark).eq(&self.seen) {
@@ -42,7 +42,7 @@ mod tests {
     fn a_change_is_said_once_and_when_it_rests() -> std::io::Result<()> {
         let directory = tempfile::tempdir()?;
         let file = directory.path().join("weir.toml");
-        let mut watch = Watch::new(vec![Version::now(file.clone())]);
+        let mut watch = FileWatch::new(vec![FileVersion::now(file.clone())]);
         assert!(!watch.has_changed());
         fs::write(&file, "a")?;
         assert!(!watch.has_changed(), "it may not be whole");
@@ -60,9 +60,9 @@ mod tests {
     fn what_changed_behind_the_reading_is_a_change() -> std::io::Result<()> {
         let directory = tempfile::tempdir()?;
         let file = directory.path().join("a.key");
-        let read = Version::now(file.clone());
+        let read = FileVersion::now(file.clone());
         fs::write(&file, "sk-new")?;
-        let mut watch = Watch::new(vec![read]);
+        let mut watch = FileWatch::new(vec![read]);
         assert!(!watch.has_changed());
         assert!(watch.has_changed());
         Ok(())

@@ -15,9 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 
-use crate::house::{Frame, House, MODEL, Words, question};
 use crate::http2::collect;
 use crate::leaving::{cancel, id_of};
+use crate::test_server::{MODEL, TestApi, TestFrame, TestServer, question};
 
 /// Fills every buffer between the server and a client that does not read.
 const LARGE: usize = 4 << 20;
@@ -27,8 +27,8 @@ fn large_and_cut() -> Script {
     (0..LARGE >> 20).fold(Script::new().role(), |script, _| script.content(&"words! ".repeat((1 << 20) / 7))).fin()
 }
 
-fn chat(frame: Frame) -> Request {
-    question((Words::Chat, frame), MODEL, &json!({}))
+fn chat(frame: TestFrame) -> Request {
+    question((TestApi::Chat, frame), MODEL, &json!({}))
 }
 
 /// The last event of a text in a streaming frame.
@@ -45,10 +45,10 @@ fn check_last(text: &str, code: &str) {
 
 #[tokio::test]
 async fn only_the_chat_completions_stream_is_broken_off() {
-    let house = House::open().await;
-    house.upstream.default_script(Script::new().role().content("Once").fin());
-    for frame in [Frame::Sse, Frame::Ndjson] {
-        let (events, end) = house.stream(&chat(frame)).await.collect().await.unwrap();
+    let test_server = TestServer::open().await;
+    test_server.upstream.default_script(Script::new().role().content("Once").fin());
+    for frame in [TestFrame::Sse, TestFrame::Ndjson] {
+        let (events, end) = test_server.stream(&chat(frame)).await.collect().await.unwrap();
         let last = events.last().unwrap().json().unwrap();
         assert_eq!(
             (end, last["error"]["code"].as_str(), last.get("choices")),
@@ -56,49 +56,49 @@ async fn only_the_chat_completions_stream_is_broken_off() {
             "{frame:?}"
         );
         // Its terminal event reports the failure.
-        let (events, end) = house.stream(&question((Words::Responses, frame), MODEL, &json!({}))).await.collect().await.unwrap();
+        let (events, end) = test_server.stream(&question((TestApi::Responses, frame), MODEL, &json!({}))).await.collect().await.unwrap();
         let text: String = events.iter().map(|event| String::from_utf8_lossy(&event.data)).collect();
         assert!(end == BodyEnd::Clean && text.contains("response.failed"), "{frame:?} {end:?}: {text}");
-        assert_eq!(text.ends_with("[DONE]"), frame == Frame::Sse, "{text}");
+        assert_eq!(text.ends_with("[DONE]"), frame == TestFrame::Sse, "{text}");
     }
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_slow_reader_gets_the_error_before_the_break() {
-    let house = House::open().await;
-    house.upstream.script(large_and_cut());
-    let request = question((Words::Chat, Frame::Sse), MODEL, &json!({ "store": true }));
-    let mut response = Connection::open_narrow(house.address, 64 << 10).await.unwrap().send(&request).await.unwrap();
+    let test_server = TestServer::open().await;
+    test_server.upstream.script(large_and_cut());
+    let request = question((TestApi::Chat, TestFrame::Sse), MODEL, &json!({ "store": true }));
+    let mut response = Connection::open_narrow(test_server.address, 64 << 10).await.unwrap().send(&request).await.unwrap();
     // The response has ended before anything is read of it.
-    house.quiet().await;
+    test_server.quiet().await;
     let (text, end) = client::soon(response.collect()).await.unwrap().unwrap();
     assert_eq!(end, BodyEnd::Truncated);
     check_last(std::str::from_utf8(&text).unwrap(), "upstream_cut");
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_stream_of_http_1_0_is_reset_after_its_error() {
-    let house = House::open().await;
-    house.upstream.script(Script::new().role().content("Once").fin());
-    let mut response = house.send(&chat(Frame::Sse).http_1_0()).await;
+    let test_server = TestServer::open().await;
+    test_server.upstream.script(Script::new().role().content("Once").fin());
+    let mut response = test_server.send(&chat(TestFrame::Sse).http_1_0()).await;
     let (text, end) = response.collect().await.unwrap();
     assert_eq!((end, response.cut_by()), (BodyEnd::Truncated, Some(ErrorKind::ConnectionReset)));
     check_last(std::str::from_utf8(&text).unwrap(), "upstream_cut");
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 /// A socket that is not read until its gate opens.
-struct Gated {
+struct GatedSocket {
     stream: TcpStream,
     gate: Pin<Box<dyn Future<Output = ()> + Send>>,
     is_open: bool,
 }
 
-impl AsyncRead for Gated {
+impl AsyncRead for GatedSocket {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.is_open {
             ready!(self.gate.as_mut().poll(context));
@@ -108,7 +108,7 @@ impl AsyncRead for Gated {
     }
 }
 
-impl AsyncWrite for Gated {
+impl AsyncWrite for GatedSocket {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
@@ -126,14 +126,14 @@ impl AsyncWrite for Gated {
 #[tokio::test]
 async fn a_stream_of_http_2_is_reset_after_its_error() {
     const STREAMS: usize = 60;
-    let house = House::open().await;
-    house.upstream.default_script(Script::new().role().content(&"x".repeat(50_000)).fin());
+    let test_server = TestServer::open().await;
+    test_server.upstream.default_script(Script::new().role().content(&"x".repeat(50_000)).fin());
     let gate = Arc::new(Notify::new());
     let opened = Arc::clone(&gate);
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
-    let stream = Gated {
-        stream: socket.connect(house.address).await.unwrap(),
+    let stream = GatedSocket {
+        stream: socket.connect(test_server.address).await.unwrap(),
         gate: Box::pin(async move { opened.notified().await }),
         is_open: false,
     };
@@ -148,8 +148,8 @@ async fn a_stream_of_http_2_is_reset_after_its_error() {
         sending.send_data(body.clone().into(), true).unwrap();
         responses.push(response);
     }
-    client::soon(house.upstream.wait_requests(STREAMS)).await.unwrap();
-    house.quiet().await;
+    client::soon(test_server.upstream.wait_requests(STREAMS)).await.unwrap();
+    test_server.quiet().await;
     gate.notify_one();
     for response in responses {
         let (text, end) = collect(client::soon(response).await.unwrap().unwrap()).await;
@@ -157,23 +157,23 @@ async fn a_stream_of_http_2_is_reset_after_its_error() {
         check_last(&text, "upstream_cut");
     }
     drop((send, task));
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_stopped_stream_reports_usage_before_its_error() {
-    let house = House::open().await;
-    house.upstream.script(Script::new().role().content("Once").stall());
+    let test_server = TestServer::open().await;
+    test_server.upstream.script(Script::new().role().content("Once").stall());
     let options = json!({ "stream_options": { "include_usage": true } });
-    let mut stream = house.stream(&question((Words::Chat, Frame::Sse), MODEL, &options)).await;
+    let mut stream = test_server.stream(&question((TestApi::Chat, TestFrame::Sse), MODEL, &options)).await;
     while !client::soon(stream.next()).await.unwrap().unwrap().unwrap().data.windows(4).any(|window| window == b"Once") {}
-    let (status, _) = house.json(&cancel(&id_of(&stream))).await;
+    let (status, _) = test_server.json(&cancel(&id_of(&stream))).await;
     assert_eq!(status, 200);
     let (events, end) = stream.collect().await.unwrap();
     let [usage, error] = &events[..] else { panic!("{events:?}") };
     let (usage, error) = (usage.json().unwrap(), error.json().unwrap());
     assert_eq!((&usage["choices"], &usage["usage"]["source"]), (&json!([]), &json!("counted")), "{usage}");
     assert_eq!((end, &error["error"]["code"]), (BodyEnd::Truncated, &json!("response_cancelled")));
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }

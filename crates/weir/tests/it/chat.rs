@@ -10,8 +10,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::house::MODEL;
 use crate::program::weir;
+use crate::test_server::MODEL;
 
 /// Every transport that a response can use.
 pub(crate) const TRANSPORTS: [&str; 4] = ["json", "ndjson", "sse", "websocket"];

@@ -17,8 +17,8 @@ use fakes::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::house::{House, Plan};
 use crate::metrics::{scrape, until};
+use crate::test_server::{TestServer, TestServerPlan};
 
 pub(crate) const UID: &str = "2f6c1a4e-8d0b-4b57-9f0e-0a1b2c3d4e5f";
 
@@ -34,17 +34,17 @@ fn chat(uid: &str, question: &str) -> Request {
 }
 
 /// Opens a stream, and waits for its headers and first block.
-async fn open(house: &House, uid: &str) -> Response {
-    let mut response = house.send(&create_sse(uid)).await;
+async fn open(test_server: &TestServer, uid: &str) -> Response {
+    let mut response = test_server.send(&create_sse(uid)).await;
     assert_eq!(response.status, 200);
     assert_eq!(client::soon(response.chunk()).await.unwrap().unwrap().as_deref(), Some(b"retry:5000\n\n".as_slice()));
     response
 }
 
 /// Asks on a new stream. Returns the number of prompt tokens, and the stream.
-pub(crate) async fn ask(house: &House, uid: &str, question: &str) -> (u64, Stream) {
-    let stream = open(house, uid).await.events().unwrap();
-    let (status, answer) = house.json(&chat(uid, question)).await;
+pub(crate) async fn ask(test_server: &TestServer, uid: &str, question: &str) -> (u64, Stream) {
+    let stream = open(test_server, uid).await.events().unwrap();
+    let (status, answer) = test_server.json(&chat(uid, question)).await;
     assert_eq!(status, 200, "{answer}");
     (answer["question_tokens"].as_u64().unwrap(), stream)
 }
@@ -59,14 +59,14 @@ pub(crate) async fn told(mut stream: Stream) -> String {
 }
 
 /// A question and its complete response.
-async fn converse(house: &House, uid: &str, question: &str) -> String {
-    let (_tokens, stream) = ask(house, uid, question).await;
+async fn converse(test_server: &TestServer, uid: &str, question: &str) -> String {
+    let (_tokens, stream) = ask(test_server, uid, question).await;
     told(stream).await
 }
 
 /// Role and text of each message in the last request to the model.
-fn sent(house: &House) -> Vec<(String, String)> {
-    let body = house.upstream.requests().last().unwrap().body.clone();
+fn sent(test_server: &TestServer) -> Vec<(String, String)> {
+    let body = test_server.upstream.requests().last().unwrap().body.clone();
     let text = |content: &Value| content.as_str().map_or_else(|| content[0]["text"].as_str().unwrap().to_owned(), str::to_owned);
     let messages = body["messages"].as_array().unwrap().iter();
     messages.map(|message| (message["role"].as_str().unwrap().to_owned(), text(&message["content"]))).collect()
@@ -76,21 +76,21 @@ fn roles_and_texts(expected: &[(&str, &str)]) -> Vec<(String, String)> {
     expected.iter().map(|(role, text)| ((*role).to_owned(), (*text).to_owned())).collect()
 }
 
-fn plan(change: impl FnOnce(&mut server::ClassicConfig)) -> Plan {
-    Plan::server(|server| change(&mut server.classic))
+fn plan(change: impl FnOnce(&mut server::ClassicConfig)) -> TestServerPlan {
+    TestServerPlan::server(|server| change(&mut server.classic))
 }
 
 #[tokio::test]
 async fn its_responses_are_counted_while_they_run() {
-    let house = House::open().await;
+    let test_server = TestServer::open().await;
     let gate = Arc::new(Notify::new());
-    house.upstream.default_script(Script::new().role().content("a").wait_for(&gate).finish("stop").done().end());
-    let waiting = open(&house, "another").await;
-    let (_tokens, stream) = ask(&house, UID, "hello").await;
-    let mut socket = sockets::open(&house).await;
+    test_server.upstream.default_script(Script::new().role().content("a").wait_for(&gate).finish("stop").done().end());
+    let waiting = open(&test_server, "another").await;
+    let (_tokens, stream) = ask(&test_server, UID, "hello").await;
+    let mut socket = sockets::open(&test_server).await;
     socket.send_text("hello").await.unwrap();
-    client::soon(house.upstream.wait_requests(2)).await.unwrap();
-    let seen = scrape(&house).await;
+    client::soon(test_server.upstream.wait_requests(2)).await.unwrap();
+    let seen = scrape(&test_server).await;
     let classic = |frame| seen.value("weir_streams_open", &[("frame", frame), ("dialect", "classic")]);
     assert_eq!((classic("sse"), classic("websocket"), seen.sum("weir_streams_open", &[])), (Some(1.0), Some(1.0), 2.0));
     assert_eq!(seen.value("weir_sockets_open", &[]), Some(1.0));
@@ -98,6 +98,6 @@ async fn its_responses_are_counted_while_they_run() {
     gate.notify_one();
     drop((waiting, socket));
     told(stream).await;
-    until(&house, |seen| seen.sum("weir_streams_open", &[]) == 0.0, "none is open").await;
-    house.close().await;
+    until(&test_server, |seen| seen.sum("weir_streams_open", &[]) == 0.0, "none is open").await;
+    test_server.close().await;
 }

@@ -16,8 +16,8 @@ use lens::packet::link::Link;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use crate::house::{ADMIN, House, Plan};
 use crate::program::{run_in, walk, weir};
+use crate::test_server::{ADMIN, TestServer, TestServerPlan};
 
 /// All cells in a debug build next to other tests; alone they take half a minute.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -256,9 +256,9 @@ fn check_with_wireshark(path: &Path) {
 
 #[tokio::test]
 async fn a_remote_server_is_measured_from_the_client_and_its_key_stays_secret() {
-    let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
+    let test_server = TestServer::open_with(TestServerPlan { with_keys: true, ..TestServerPlan::default() }).await;
     let directory = tempfile::tempdir().unwrap();
-    let server = format!("http://{}", house.address);
+    let server = format!("http://{}", test_server.address);
     let arguments =
         ["--server", &server, "--key", ADMIN, "--model", "demo", "--quick", "--turns", "2", "--dialect", "responses,chat_completions"];
     let output = compare(directory.path(), &[&arguments[..], &["--transport", "sse,websocket", "--http", "1.1,2"]].concat()).await;
@@ -277,7 +277,7 @@ async fn a_remote_server_is_measured_from_the_client_and_its_key_stays_secret() 
         let bytes = fs::read(&file).unwrap();
         assert!(!bytes.windows(ADMIN.len()).any(|window| window == ADMIN.as_bytes()), "{}", file.display());
     }
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
@@ -330,9 +330,9 @@ async fn a_silent_server_times_out() {
 
 #[tokio::test]
 async fn a_cell_that_cannot_be_measured_says_why_and_the_others_continue() {
-    let house = House::open_with(Plan::server(|server| server.classic.enabled = false)).await;
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.classic.enabled = false)).await;
     let directory = tempfile::tempdir().unwrap();
-    let server = format!("http://{}", house.address);
+    let server = format!("http://{}", test_server.address);
     let arguments = [
         "--server",
         &server,
@@ -355,7 +355,7 @@ async fn a_cell_that_cannot_be_measured_says_why_and_the_others_continue() {
     assert_eq!(failed(0), Value::Null);
     assert!(failed(1).as_str().is_some_and(|why| why.contains("404")), "{report:#}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("not measured: "));
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]

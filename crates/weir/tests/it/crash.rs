@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use self::check::text_of;
-use self::client::{Client, KINDS, Outcome, offering, value};
-use self::script::{Dice, Said, script};
+use self::client::{CrashClient, CrashOutcome, KINDS, offering, value};
+use self::script::{Dice, ExpectedContent, script};
 use crate::program::reader::{WAYS, read};
-use crate::program::{Place, Server, ask, with};
+use crate::program::{RunningServer, ServerHome, ask, with};
 
 mod check;
 mod client;
@@ -50,10 +50,10 @@ async fn responses_survive_kill_9() {
 
 /// One data directory for all rounds.
 struct World {
-    place: Place,
-    server: Server,
+    place: ServerHome,
+    server: RunningServer,
     dice: Dice,
-    said: HashMap<String, Said>,
+    said: HashMap<String, ExpectedContent>,
     /// The ids and logs of all ended responses.
     kept: Vec<(String, u64)>,
     total: Figures,
@@ -79,9 +79,9 @@ struct Figures {
 
 impl World {
     async fn open(seed: u64) -> Self {
-        let place = Place::new().await;
+        let place = ServerHome::new().await;
         place.upstream.default_script(Script::text(&[AGAIN, "and ", "again"]));
-        let said = Said { text: format!("{AGAIN}and again"), ..Said::default() };
+        let said = ExpectedContent { text: format!("{AGAIN}and again"), ..ExpectedContent::default() };
         let server = place.start().await;
         Self {
             place,
@@ -98,7 +98,7 @@ impl World {
         // In every fifth round many responses have not started yet.
         let is_early = round % 5 == 2;
         let clients = self.run_and_kill(round, is_early).await;
-        let mut figures = Figures { before: clients.iter().map(Client::heard).sum(), ..Figures::default() };
+        let mut figures = Figures { before: clients.iter().map(CrashClient::heard).sum(), ..Figures::default() };
         if round % 2 == 1 {
             for _ in 0..=self.dice.below(3) {
                 figures.kills += usize::from(self.kill_recovery().await);
@@ -115,8 +115,8 @@ impl World {
         let mut cut = Vec::new();
         for outcome in outcomes {
             match outcome {
-                Outcome::Unheard | Outcome::Repeated => figures.without += 1,
-                Outcome::Ended { ended, is_cut, recovered, kept } => {
+                CrashOutcome::Unheard | CrashOutcome::Repeated => figures.without += 1,
+                CrashOutcome::Ended { ended, is_cut, recovered, kept } => {
                     figures.recovered += recovered;
                     *(if is_cut { &mut figures.cut } else { &mut figures.ended }) += 1;
                     self.kept.extend(kept.map(|(id, log)| (id, hash(&log))));
@@ -133,7 +133,7 @@ impl World {
     }
 
     /// Starts all responses and kills the server once its clients have read a certain number of events.
-    async fn run_and_kill(&mut self, round: usize, is_early: bool) -> Vec<Client> {
+    async fn run_and_kill(&mut self, round: usize, is_early: bool) -> Vec<CrashClient> {
         let asked = self.place.upstream.requests().len();
         let mut expected = 0;
         for number in 0..ANSWERS {
@@ -145,7 +145,7 @@ impl World {
         }
         let target = if is_early { self.dice.below(2 * ANSWERS) } else { self.dice.below(expected * 7 / 10) };
         let (count, mut seen) = watch::channel(0);
-        let clients = (0..ANSWERS).map(|number| Client::new(KINDS[number % KINDS.len()], format!("c{round}.{number}")));
+        let clients = (0..ANSWERS).map(|number| CrashClient::new(KINDS[number % KINDS.len()], format!("c{round}.{number}")));
         let listening = join_all(clients.map(|client| Box::pin(client.listen(self.server.address, &count))));
         let kill = async {
             if !is_early {

@@ -6,21 +6,21 @@ use std::time::Duration;
 use client::websocket::{self, Connected, End};
 use codec::websocket::Opcode;
 use codec::websocket::deflate::Compressor;
-use codec::websocket::encode::Head;
+use codec::websocket::encode::WebSocketFrameHead;
 use fakes::Script;
 use serde_json::{Value, json};
 
-use crate::house::{House, MODEL, Plan};
+use crate::test_server::{MODEL, TestServer, TestServerPlan};
 
 const PATH: &str = "/v1/responses";
-const COMPRESSED: Head = Head { fin: true, rsv1: true, opcode: Opcode::Text };
+const COMPRESSED: WebSocketFrameHead = WebSocketFrameHead { fin: true, rsv1: true, opcode: Opcode::Text };
 
-async fn open(deflate: bool) -> House {
-    House::open_with(Plan::server(|server| server.websocket_deflate = deflate)).await
+async fn open(deflate: bool) -> TestServer {
+    TestServer::open_with(TestServerPlan::server(|server| server.websocket_deflate = deflate)).await
 }
 
-async fn connect(house: &House, offer: &str) -> Connected {
-    websocket::connect(house.address, PATH, &[("sec-websocket-extensions", offer)]).await.unwrap()
+async fn connect(test_server: &TestServer, offer: &str) -> Connected {
+    websocket::connect(test_server.address, PATH, &[("sec-websocket-extensions", offer)]).await.unwrap()
 }
 
 fn create(text: &str) -> String {
@@ -37,79 +37,80 @@ async fn it_is_negotiated_only_if_both_sides_want_it() {
         (true, "permessage-deflate; unknown", None),
         (true, "permessage-deflate; server_max_window_bits=9", None),
     ] {
-        let house = open(is_on).await;
-        let mut connected = connect(&house, offer).await;
+        let test_server = open(is_on).await;
+        let mut connected = connect(&test_server, offer).await;
         assert_eq!(connected.headers.get("sec-websocket-extensions"), agreed, "{is_on} {offer}");
-        house.upstream.script(Script::text(&["Hel", "lo"]));
+        test_server.upstream.script(Script::text(&["Hel", "lo"]));
         connected.socket.send_text(&create("hi")).await.unwrap();
         let first = client::soon(connected.socket.connection().read_raw()).await.unwrap().unwrap();
         assert_eq!(first[0], if agreed.is_some() { 0xC1 } else { 0x81 }, "a response's first event is large enough");
         drop(connected);
-        house.quiet().await;
-        house.close().await;
+        test_server.quiet().await;
+        test_server.close().await;
     }
 }
 
 #[tokio::test]
 async fn compression_without_negotiation_is_a_violation() {
     for (is_on, offer) in [(false, "permessage-deflate"), (true, "permessage-deflate; unknown")] {
-        let house = open(is_on).await;
-        let mut socket = connect(&house, offer).await.socket;
+        let test_server = open(is_on).await;
+        let mut socket = connect(&test_server, offer).await.socket;
         socket.send_frame(COMPRESSED, &Compressor::new(1).compress(create(&"hi".repeat(100)).as_bytes()).unwrap()).await.unwrap();
         let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
         assert!(matches!(end, End::Closed { code: Some(1002), .. }), "{end:?}");
         drop(socket);
-        house.close().await;
+        test_server.close().await;
     }
 }
 
 #[tokio::test]
 async fn a_compressed_turn_is_the_log_message_by_message() {
-    let house = open(true).await;
-    let mut socket = connect(&house, "permessage-deflate").await.socket;
+    let test_server = open(true).await;
+    let mut socket = connect(&test_server, "permessage-deflate").await.socket;
     let text = "你好 and hello. ".repeat(100);
     // A small response, one that is compressed, and one that is too large to be.
     for (turn, answer) in ["hi".to_owned(), "word ".repeat(2000), "0123456789".repeat(20_000)].into_iter().enumerate() {
-        house.upstream.script(Script::text(&[&answer]));
+        test_server.upstream.script(Script::text(&[&answer]));
         let request = Compressor::new(1).compress(create(&text).as_bytes()).unwrap();
         let (begin, end) = request.split_at(request.len() / 2);
         // In two frames, of which only the first marks the message as compressed, with a ping between.
-        socket.send_frame(Head { fin: false, ..COMPRESSED }, begin).await.unwrap();
+        socket.send_frame(WebSocketFrameHead { fin: false, ..COMPRESSED }, begin).await.unwrap();
         socket.ping(b"still there?").await.unwrap();
-        socket.send_frame(Head::whole(Opcode::Continuation), end).await.unwrap();
+        socket.send_frame(WebSocketFrameHead::whole(Opcode::Continuation), end).await.unwrap();
         let mut texts: Vec<String> = Vec::new();
         while !texts.last().is_some_and(|text| text.starts_with("{\"type\":\"response.completed\"")) {
             texts.push(client::soon(socket.next_text()).await.unwrap().unwrap().unwrap());
         }
-        assert_eq!(house.upstream.requests()[turn].body["messages"][0]["content"], text);
+        assert_eq!(test_server.upstream.requests()[turn].body["messages"][0]["content"], text);
         let created: Value = serde_json::from_str(&texts[0]).unwrap();
         let id = created["response"]["id"].as_str().unwrap();
-        assert_eq!(texts, crate::resume::tail(&house, id, None, crate::house::Frame::Sse).await);
+        assert_eq!(texts, crate::resume::tail(&test_server, id, None, crate::test_server::TestFrame::Sse).await);
     }
     socket.close(1000, "").await.unwrap();
     let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
     assert!(matches!(end, End::Closed { code: Some(1000), .. }), "{end:?}");
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn corrupt_compressed_data_is_an_error() {
-    let house = open(true).await;
-    let mut socket = connect(&house, "permessage-deflate").await.socket;
+    let test_server = open(true).await;
+    let mut socket = connect(&test_server, "permessage-deflate").await.socket;
     socket.send_frame(COMPRESSED, b"\xff\xff\xff\xff").await.unwrap();
     let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
     assert!(matches!(end, End::Closed { code: Some(1007), .. }), "{end:?}");
     drop(socket);
-    house.close().await;
+    test_server.close().await;
 }
 
 /// Four gigabytes in four megabytes: rejected at the message limit, and never held in memory.
 #[tokio::test]
 async fn a_compression_bomb_is_too_large_and_costs_no_memory() {
     // The limit is as small as the bomb's frame allows, because inflating is slow in debug builds.
-    let house = House::open_with(Plan::server(|server| (server.websocket_deflate, server.body_bytes) = (true, 6 << 20))).await;
-    let mut socket = connect(&house, "permessage-deflate").await.socket;
+    let test_server =
+        TestServer::open_with(TestServerPlan::server(|server| (server.websocket_deflate, server.body_bytes) = (true, 6 << 20))).await;
+    let mut socket = connect(&test_server, "permessage-deflate").await.socket;
     let mut block = Compressor::new(1).compress(&vec![0; 1 << 20]).unwrap();
     block.extend_from_slice(&[0, 0, 0xFF, 0xFF]);
     let before = peak_bytes();
@@ -120,24 +121,26 @@ async fn a_compression_bomb_is_too_large_and_costs_no_memory() {
     let grown = peak_bytes() - before;
     assert!(grown < 1 << 30, "{grown} bytes more at the peak");
     drop(socket);
-    house.close().await;
+    test_server.close().await;
 
     // Small enough to be received completely, so that the close code arrives.
-    let house = House::open_with(Plan::server(|server| (server.websocket_deflate, server.body_bytes) = (true, 64 << 10))).await;
-    let mut socket = connect(&house, "permessage-deflate").await.socket;
+    let test_server =
+        TestServer::open_with(TestServerPlan::server(|server| (server.websocket_deflate, server.body_bytes) = (true, 64 << 10))).await;
+    let mut socket = connect(&test_server, "permessage-deflate").await.socket;
     socket.send_frame(COMPRESSED, &block).await.unwrap();
     let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
     assert!(matches!(end, End::Closed { code: Some(1009), .. }), "{end:?}");
     drop(socket);
-    house.close().await;
+    test_server.close().await;
 }
 
 /// A few kilobytes were inflated without yielding: a hundred readers got their text seconds later while sixteen
 /// sockets sent bombs. Here a single thread must still serve everybody else.
 #[tokio::test]
 async fn a_compression_bomb_does_not_block_others() {
-    let house = House::open_with(Plan::server(|server| (server.websocket_deflate, server.body_bytes) = (true, 6 << 20))).await;
-    let mut socket = connect(&house, "permessage-deflate").await.socket;
+    let test_server =
+        TestServer::open_with(TestServerPlan::server(|server| (server.websocket_deflate, server.body_bytes) = (true, 6 << 20))).await;
+    let mut socket = connect(&test_server, "permessage-deflate").await.socket;
     let mut block = Compressor::new(1).compress(&vec![0; 1 << 20]).unwrap();
     block.extend_from_slice(&[0, 0, 0xFF, 0xFF]);
     let bomb = block.repeat(8);
@@ -163,7 +166,7 @@ async fn a_compression_bomb_does_not_block_others() {
     let whole = processor_time().saturating_sub(begun);
     assert!(longest < whole / 4, "{longest:?} of {whole:?} without a turn");
     drop(socket);
-    house.close().await;
+    test_server.close().await;
 }
 
 /// The CPU time of this thread, which excludes other programs.

@@ -11,7 +11,7 @@ use client::{BodyEnd, Request, Response};
 use fakes::{Script, VendorError};
 use serde_json::json;
 
-use crate::house::{Frame, House, MODEL, Words, question};
+use crate::test_server::{MODEL, TestApi, TestFrame, TestServer, question};
 
 /// Starts of ids, each followed by characters that differ from run to run.
 const IDS: &[&str] = &["resp_", "msg_", "rs_", "fc_", "chatcmpl-"];
@@ -37,25 +37,25 @@ async fn a_response_that_thinks_and_calls_a_function() {
 
 /// Plays the script once for each dialect and frame, and compares all that clients receive with the file.
 async fn check(name: &str, script: impl Fn() -> Script) {
-    let house = House::open().await;
-    house.upstream.default_script(script());
+    let test_server = TestServer::open().await;
+    test_server.upstream.default_script(script());
     let mut received = String::new();
-    for words in [Words::Responses, Words::Chat] {
-        for frame in [Frame::Json, Frame::Ndjson, Frame::Sse] {
-            let response = house.send(&question((words, frame), MODEL, &json!({}))).await;
-            let dialect = if words == Words::Responses { "responses" } else { "chat_completions" };
+    for words in [TestApi::Responses, TestApi::Chat] {
+        for frame in [TestFrame::Json, TestFrame::Ndjson, TestFrame::Sse] {
+            let response = test_server.send(&question((words, frame), MODEL, &json!({}))).await;
+            let dialect = if words == TestApi::Responses { "responses" } else { "chat_completions" };
             put(&mut received, &format!("{dialect} {}", format!("{frame:?}").to_lowercase()), response).await;
         }
     }
-    let last = last_response(&house).await;
-    let replayed = house.send(&Request::get(&format!("/v1/responses/{last}/events"))).await;
+    let last = last_response(&test_server).await;
+    let replayed = test_server.send(&Request::get(&format!("/v1/responses/{last}/events"))).await;
     put(&mut received, "responses sse (EventSource)", replayed).await;
-    let socket = websocket::connect(house.address, "/v1/responses", &[]).await.unwrap().socket;
+    let socket = websocket::connect(test_server.address, "/v1/responses", &[]).await.unwrap().socket;
     let create = json!({ "type": "response.create", "model": MODEL, "input": "hi" });
     put_messages(&mut received, "responses websocket", socket, &create.to_string()).await;
-    put_classic(&mut received, &house).await;
-    house.quiet().await;
-    house.close().await;
+    put_classic(&mut received, &test_server).await;
+    test_server.quiet().await;
+    test_server.close().await;
     compare(name, &received);
     check_all(&received);
 }
@@ -71,8 +71,8 @@ fn check_all(received: &str) {
 }
 
 /// The id of a stored response that was played to its end.
-async fn last_response(house: &House) -> String {
-    let response = house.send(&question((Words::Responses, Frame::Sse), MODEL, &json!({}))).await;
+async fn last_response(test_server: &TestServer) -> String {
+    let response = test_server.send(&question((TestApi::Responses, TestFrame::Sse), MODEL, &json!({}))).await;
     let id = response.headers.get("weir-response-id").unwrap().to_owned();
     let (events, _) = response.events().unwrap().collect().await.unwrap();
     assert!(!events.is_empty());
@@ -80,16 +80,16 @@ async fn last_response(house: &House) -> String {
 }
 
 /// The classic API: a channel, the response of a GET, and a socket.
-async fn put_classic(received: &mut String, house: &House) {
-    let channel = house.send(&Request::get("/createSse").header("uid", "one")).await;
+async fn put_classic(received: &mut String, test_server: &TestServer) {
+    let channel = test_server.send(&Request::get("/createSse").header("uid", "one")).await;
     let body = json!({ "msg": "hi" }).to_string();
     let post = Request::new("POST", "/chat").header("content-type", "application/json").header("uid", "one").body(body);
-    let asked = house.send(&post).await;
+    let asked = test_server.send(&post).await;
     put(received, "classic sse (channel)", channel).await;
     put(received, "classic question", asked).await;
-    let query = house.send(&Request::get("/chat?message=hi&uid=two")).await;
+    let query = test_server.send(&Request::get("/chat?message=hi&uid=two")).await;
     put(received, "classic sse (query)", query).await;
-    let socket = websocket::connect(house.address, "/websocket/three", &[]).await.unwrap().socket;
+    let socket = websocket::connect(test_server.address, "/websocket/three", &[]).await.unwrap().socket;
     put_messages(received, "classic websocket", socket, "hi").await;
 }
 

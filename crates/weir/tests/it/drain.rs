@@ -13,19 +13,19 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::house::{Frame, House, MODEL, Plan, WAYS, Words, ask, question};
-use crate::http2::Client;
+use crate::http2::Http2Client;
+use crate::test_server::{MODEL, TestApi, TestFrame, TestServer, TestServerPlan, WAYS, ask, question};
 
 const SECONDS: Duration = Duration::from_secs(1);
 
-async fn house(spread: Duration, grace: Duration) -> House {
-    House::open_with(Plan { grace, spread, ..Plan::default() }).await
+async fn test_server(spread: Duration, grace: Duration) -> TestServer {
+    TestServer::open_with(TestServerPlan { grace, spread, ..TestServerPlan::default() }).await
 }
 
 /// Starts a shutdown, and waits until nothing new is accepted.
-async fn leave(house: House) -> JoinHandle<()> {
-    let address = house.address;
-    let closing = tokio::spawn(house.close());
+async fn leave(test_server: TestServer) -> JoinHandle<()> {
+    let address = test_server.address;
+    let closing = tokio::spawn(test_server.close());
     let refused = async { while Connection::open(address).await.is_ok() {} };
     client::soon(refused).await.unwrap();
     closing
@@ -51,21 +51,21 @@ async fn body(mut response: Response) -> Value {
 
 #[tokio::test]
 async fn step_3_nothing_new_starts_and_running_responses_continue() {
-    let house = house(60 * SECONDS, 60 * SECONDS).await;
-    let address = house.address;
+    let test_server = test_server(60 * SECONDS, 60 * SECONDS).await;
+    let address = test_server.address;
     let gate = Arc::new(Notify::new());
-    house.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done());
+    test_server.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done());
     let answer = client::send(address, &Request::post("/v1/responses", &ask("hi"))).await.unwrap();
     let id = answer.headers.get("weir-response-id").unwrap().to_owned();
     let mut stream = answer.events().unwrap();
     let mut socket = socket(address).await;
-    let mut http2 = Client::open(address).await;
+    let mut http2 = Http2Client::open(address).await;
     let connections: Vec<Connection> = join_all((0..5).map(|_| idle(address))).await;
     let mut connections = connections.into_iter();
-    let closing = leave(house).await;
+    let closing = leave(test_server).await;
 
-    for words in [Words::Responses, Words::Chat] {
-        let refused = connections.next().unwrap().send(&question((words, Frame::Json), MODEL, &json!({}))).await.unwrap();
+    for words in [TestApi::Responses, TestApi::Chat] {
+        let refused = connections.next().unwrap().send(&question((words, TestFrame::Json), MODEL, &json!({}))).await.unwrap();
         assert_eq!(
             (refused.status, refused.headers.get("retry-after"), refused.headers.get("connection")),
             (503, Some("60"), Some("close"))
@@ -95,12 +95,12 @@ async fn step_3_nothing_new_starts_and_running_responses_continue() {
 
 #[tokio::test]
 async fn step_4_idle_connections_close_one_by_one() {
-    let house = house(600 * SECONDS / 1000, 60 * SECONDS).await;
-    let address = house.address;
+    let test_server = test_server(600 * SECONDS / 1000, 60 * SECONDS).await;
+    let address = test_server.address;
     let sockets = join_all((0..20).map(|_| socket(address))).await;
     let connections = join_all((0..20).map(|_| idle(address))).await;
-    let http2 = join_all((0..5).map(|_| Client::open(address))).await;
-    let closing = tokio::spawn(house.close());
+    let http2 = join_all((0..5).map(|_| Http2Client::open(address))).await;
+    let closing = tokio::spawn(test_server.close());
     let told = join_all(sockets.into_iter().map(async |mut socket| {
         let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
         assert!(matches!(&end, End::Closed { code: Some(1012), .. }), "{end:?}");
@@ -120,17 +120,17 @@ async fn step_4_idle_connections_close_one_by_one() {
 
 #[tokio::test]
 async fn steps_4_and_5_readers_stay_to_the_end_and_browsers_get_a_retry_delay() {
-    let house = house(200 * SECONDS / 1000, 60 * SECONDS).await;
+    let test_server = test_server(200 * SECONDS / 1000, 60 * SECONDS).await;
     let gate = Arc::new(Notify::new());
-    house.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done());
-    let mut socket = socket(house.address).await;
+    test_server.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done());
+    let mut socket = socket(test_server.address).await;
     let create = json!({ "type": "response.create", "model": MODEL, "input": "hi" });
     socket.send_text(&create.to_string()).await.unwrap();
     let id = event(&mut socket).await["response"]["id"].as_str().unwrap().to_owned();
-    let mut browser = house.send(&Request::get(&format!("/v1/responses/{id}/events"))).await;
-    let mut sdk = house.stream(&Request::get(&format!("/v1/responses/{id}?stream=true"))).await;
+    let mut browser = test_server.send(&Request::get(&format!("/v1/responses/{id}/events"))).await;
+    let mut sdk = test_server.stream(&Request::get(&format!("/v1/responses/{id}?stream=true"))).await;
     let waiting = tokio::spawn(async move { sdk.collect().await.unwrap() });
-    let closing = leave(house).await;
+    let closing = leave(test_server).await;
 
     let mut said = String::new();
     let advised = async {
@@ -154,26 +154,26 @@ async fn steps_4_and_5_readers_stay_to_the_end_and_browsers_get_a_retry_delay() 
 
 #[tokio::test]
 async fn step_6_responses_that_exceed_the_grace_period_end_in_every_frame() {
-    let house = house(Duration::ZERO, 300 * SECONDS / 1000).await;
-    house.upstream.default_script(Script::new().role().content("Once").stall());
-    let mut socket = socket(house.address).await;
+    let test_server = test_server(Duration::ZERO, 300 * SECONDS / 1000).await;
+    test_server.upstream.default_script(Script::new().role().content("Once").stall());
+    let mut socket = socket(test_server.address).await;
     socket.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi" }).to_string()).await.unwrap();
     let readers = WAYS.map(|way| {
-        let address = house.address;
+        let address = test_server.address;
         tokio::spawn(async move { (way, client::send(address, &question(way, MODEL, &json!({}))).await.unwrap().collect_all().await) })
     });
-    client::soon(house.upstream.wait_requests(7)).await.unwrap();
-    let closing = tokio::spawn(house.close());
+    client::soon(test_server.upstream.wait_requests(7)).await.unwrap();
+    let closing = tokio::spawn(test_server.close());
     for reader in readers {
         let (way, (status, text, end)) = client::soon(reader).await.unwrap().unwrap();
         assert!(text.contains("server_shutdown"), "{way:?}: {text}");
         let expected = match way {
-            (_, Frame::Json) => (503, BodyEnd::Clean),
-            (Words::Responses, _) => (200, BodyEnd::Clean),
-            (Words::Chat, _) => (200, BodyEnd::Truncated),
+            (_, TestFrame::Json) => (503, BodyEnd::Clean),
+            (TestApi::Responses, _) => (200, BodyEnd::Clean),
+            (TestApi::Chat, _) => (200, BodyEnd::Truncated),
         };
         assert_eq!((status, end), expected, "{way:?}");
-        assert!(way.0 == Words::Chat || way.1 == Frame::Json || text.contains("response.failed"), "{way:?}: {text}");
+        assert!(way.0 == TestApi::Chat || way.1 == TestFrame::Json || text.contains("response.failed"), "{way:?}: {text}");
     }
     let (messages, end) = client::soon(socket.collect()).await.unwrap().unwrap();
     assert!(messages.last().unwrap().contains("response.failed"), "{messages:?}");
@@ -196,22 +196,22 @@ impl CollectAll for Response {
 /// the connection is reset.
 #[tokio::test]
 async fn step_7_open_streams_are_broken_off() {
-    let house = house(Duration::ZERO, 300 * SECONDS / 1000).await;
+    let test_server = test_server(Duration::ZERO, 300 * SECONDS / 1000).await;
     let piece = "x".repeat(64 << 10);
     let pieces: Vec<&str> = std::iter::repeat_n(piece.as_str(), 100).collect();
-    house.upstream.script(Script::text(&pieces));
-    let (status, answer) = house.post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })).await;
+    test_server.upstream.script(Script::text(&pieces));
+    let (status, answer) = test_server.post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })).await;
     assert_eq!(status, 200);
     let id = answer["id"].as_str().unwrap().to_owned();
     let read = Request::get(&format!("/v1/responses/{id}?stream=true"));
     let mut stalled = Vec::new();
     for request in [read.clone(), read.http_1_0()] {
-        stalled.push(Connection::open_narrow(house.address, 4096).await.unwrap().send(&request).await.unwrap());
+        stalled.push(Connection::open_narrow(test_server.address, 4096).await.unwrap().send(&request).await.unwrap());
     }
-    let mut socket = socket(house.address).await;
+    let mut socket = socket(test_server.address).await;
     socket.send_text(&json!({ "type": "response.resume", "response_id": id }).to_string()).await.unwrap();
     assert_eq!(event(&mut socket).await["sequence_number"], 0);
-    client::soon(house.close()).await.unwrap();
+    client::soon(test_server.close()).await.unwrap();
     let mut cuts = Vec::new();
     for mut response in stalled {
         assert_eq!(response.end().await.unwrap(), BodyEnd::Truncated);

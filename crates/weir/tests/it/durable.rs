@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::program::reader::{Reader, WAYS, Way, read};
-use crate::program::{Place, Server, ask, question, run, walk, with};
+use crate::program::reader::{ProgramReader, ReadMethod, WAYS, read};
+use crate::program::{RunningServer, ServerHome, ask, question, run, walk, with};
 use crate::resume::id_of;
 
 fn get(id: &str) -> Request {
@@ -17,14 +17,14 @@ fn get(id: &str) -> Request {
 }
 
 /// Sends a request and reads to the end; returns the id and the log.
-async fn answer(server: &Server, question: &Value) -> (String, Vec<String>) {
-    let log = Reader::begin(server.address, Way::Sse, question).await.unwrap().rest().await;
+async fn answer(server: &RunningServer, question: &Value) -> (String, Vec<String>) {
+    let log = ProgramReader::begin(server.address, ReadMethod::Sse, question).await.unwrap().rest().await;
     (id_of(&log[0]), log)
 }
 
 /// Sends a request and reads until a piece of the response arrived; it continues.
-async fn begin(server: &Server, question: &Value, piece: &str) -> (Reader, String, Vec<String>) {
-    let mut reader = Reader::begin(server.address, Way::Sse, question).await.unwrap();
+async fn begin(server: &RunningServer, question: &Value, piece: &str) -> (ProgramReader, String, Vec<String>) {
+    let mut reader = ProgramReader::begin(server.address, ReadMethod::Sse, question).await.unwrap();
     let mut log = Vec::new();
     while !log.last().is_some_and(|last: &String| last.contains(piece)) {
         log.push(reader.next().await.unwrap());
@@ -39,7 +39,7 @@ fn code(body: &Value) -> &str {
 
 #[tokio::test]
 async fn finished_answers_read_back_byte_for_byte_over_every_frame() {
-    let place = Place::new().await;
+    let place = ServerHome::new().await;
     let server = place.start().await;
     let scripts = [
         Script::text(&["Hel", "lo \"there\"\n", "你好 👋"]),
@@ -87,7 +87,7 @@ async fn finished_answers_read_back_byte_for_byte_over_every_frame() {
 
 #[tokio::test]
 async fn a_conversation_continues_after_a_restart() {
-    let place = Place::new().await;
+    let place = ServerHome::new().await;
     let server = place.start().await;
     place.upstream.script(Script::text(&["Hello, ", "Ada."]));
     let (first, _) = answer(&server, &with(question("I am Ada."), &json!({ "instructions": "Be kind." }))).await;
@@ -120,7 +120,7 @@ async fn a_conversation_continues_after_a_restart() {
     let (third, log) = answer(&server, &with(question("Who?"), &json!({ "previous_response_id": first }))).await;
     server.stop().await;
     let server = place.start().await;
-    assert_eq!(read(server.address, Way::Ndjson, &third, None).await, log);
+    assert_eq!(read(server.address, ReadMethod::Ndjson, &third, None).await, log);
     let (status, items) = server.json(&Request::get(&format!("/v1/responses/{third}/input_items"))).await;
     assert!(status == 200 && items.to_string().contains("I am Ada."), "{items}");
     server.stop().await;
@@ -128,7 +128,7 @@ async fn a_conversation_continues_after_a_restart() {
 
 #[tokio::test]
 async fn an_idempotency_key_has_the_same_response_as_before() {
-    let place = Place::new().await;
+    let place = ServerHome::new().await;
     let server = place.start().await;
     let chat = |stream: bool| {
         let messages = json!([{ "role": "user", "content": "hi" }]);
@@ -174,7 +174,7 @@ async fn an_idempotency_key_has_the_same_response_as_before() {
 
 #[tokio::test]
 async fn deleted_cancelled_and_unstored_responses_stay_so() {
-    let place = Place::new().await;
+    let place = ServerHome::new().await;
     let server = place.start().await;
     place.upstream.script(Script::text(&["Gone."]));
     let (deleted, _) = answer(&server, &question("hi")).await;
@@ -200,7 +200,7 @@ async fn deleted_cancelled_and_unstored_responses_stay_so() {
         assert_eq!((status, code(&body)), (400, "previous_response_not_found"), "{id}");
     }
     assert_eq!(server.json(&get(&cancelled)).await, (200, cancelled_response.clone()));
-    assert_eq!(read(server.address, Way::Socket, &cancelled, None).await, cancelled_log);
+    assert_eq!(read(server.address, ReadMethod::Socket, &cancelled, None).await, cancelled_log);
     let again = server.json(&Request::new("POST", &format!("/v1/responses/{cancelled}/cancel"))).await;
     assert_eq!(again, (200, cancelled_response));
     server.stop().await;
@@ -208,7 +208,7 @@ async fn deleted_cancelled_and_unstored_responses_stay_so() {
 
 #[tokio::test]
 async fn a_response_cut_off_by_the_shutdown_has_one_end() {
-    let mut place = Place::new().await;
+    let mut place = ServerHome::new().await;
     place.set("WEIR_SHUTDOWN_GRACE", "1s");
     let server = place.start().await;
     // It has reported its usage, so nothing needs to be counted at the shutdown.
@@ -220,13 +220,13 @@ async fn a_response_cut_off_by_the_shutdown_has_one_end() {
     let mut server = server;
     assert!(server.ended().await.0.success());
     let server = place.start().await;
-    assert_eq!(read(server.address, Way::Ndjson, &id, None).await, log);
+    assert_eq!(read(server.address, ReadMethod::Ndjson, &id, None).await, log);
     server.stop().await;
 }
 
 #[tokio::test]
 async fn callers_stay_separate() {
-    let place = Place::new().await;
+    let place = ServerHome::new().await;
     let mut keys = Vec::new();
     for name in ["laptop", "phone"] {
         let mut command = place.command();
@@ -255,7 +255,7 @@ async fn callers_stay_separate() {
 
 #[tokio::test]
 async fn an_expired_response_reports_what_is_left_of_it() {
-    let mut place = Place::new().await;
+    let mut place = ServerHome::new().await;
     let server = place.start().await;
     let (old, _) = answer(&server, &question("hi")).await;
     let (alone, _) = answer(&server, &question("hi")).await;
@@ -294,7 +294,7 @@ async fn an_expired_response_reports_what_is_left_of_it() {
 }
 
 /// Waits until a response has expired, and checks what is reported about it.
-async fn expect_expired(server: &Server, id: &str, left: &str) {
+async fn expect_expired(server: &RunningServer, id: &str, left: &str) {
     let expired = async {
         loop {
             match server.json(&get(id)).await {
@@ -310,7 +310,7 @@ async fn expect_expired(server: &Server, id: &str, left: &str) {
 
 #[tokio::test]
 async fn a_response_is_either_kept_or_expired() {
-    let mut place = Place::new().await;
+    let mut place = ServerHome::new().await;
     let server = place.start().await;
     let mut ids = Vec::new();
     for _ in 0..20 {
@@ -339,10 +339,10 @@ async fn a_response_is_either_kept_or_expired() {
 
 #[tokio::test]
 async fn without_a_data_directory_nothing_is_kept() {
-    let place = Place::new().await.on(":memory:");
+    let place = ServerHome::new().await.on(":memory:");
     let server = place.start().await;
     let (id, log) = answer(&server, &question("hi")).await;
-    assert_eq!(read(server.address, Way::Ndjson, &id, None).await, log);
+    assert_eq!(read(server.address, ReadMethod::Ndjson, &id, None).await, log);
     server.stop().await;
     let server = place.start().await;
     assert_eq!(server.json(&get(&id)).await.0, 404);
@@ -353,23 +353,23 @@ async fn without_a_data_directory_nothing_is_kept() {
 #[tokio::test]
 async fn each_durability_keeps_what_it_promises() {
     for (durability, survives_a_crash) in [("memory", false), ("process", true), ("disk", true)] {
-        let mut place = Place::new().await;
+        let mut place = ServerHome::new().await;
         place.set("WEIR_STORE_DURABILITY", durability);
         let server = place.start().await;
         let (finished, log) = answer(&server, &question("hi")).await;
         server.stop().await;
         let mut server = place.start().await;
-        assert_eq!(read(server.address, Way::Sse, &finished, None).await, log, "{durability}");
+        assert_eq!(read(server.address, ReadMethod::Sse, &finished, None).await, log, "{durability}");
 
         let gate = Arc::new(Notify::new());
         place.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done().end());
         let (_reader, running, before) = begin(&server, &question("hi"), "Once").await;
         server.kill().await;
         let server = place.start().await;
-        assert_eq!(read(server.address, Way::Sse, &finished, None).await, log, "{durability}, after a crash");
+        assert_eq!(read(server.address, ReadMethod::Sse, &finished, None).await, log, "{durability}, after a crash");
         let (status, response) = server.json(&get(&running)).await;
         if survives_a_crash {
-            let after = read(server.address, Way::Ndjson, &running, None).await;
+            let after = read(server.address, ReadMethod::Ndjson, &running, None).await;
             assert!(after.starts_with(&before), "{durability}: {after:?}");
             assert_eq!(response["incomplete_details"]["reason"], "server_restarted", "{durability}");
         } else {

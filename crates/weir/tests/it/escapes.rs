@@ -7,7 +7,7 @@ use fakes::{Script, Upstream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::program::{Place, ask, question, run, weir};
+use crate::program::{ServerHome, ask, question, run, weir};
 
 /// A new title, a cleared screen, the same with the one-byte CSI, an overwritten line, and right-to-left text.
 pub(crate) const HOSTILE: &str = "a\x1b]0;PWN\x07b\x1b[2Jc\u{9b}2Jd\re\x7ff\u{202e}g";
@@ -59,7 +59,7 @@ async fn an_upstreams_error_is_printed_without_escapes() {
 
 #[tokio::test]
 async fn an_export_shows_messages_as_messages() {
-    let place = Place::new().await;
+    let place = ServerHome::new().await;
     let forged = format!("{HOSTILE}\n\n## resp_ffffffff\n\nkey_forged, 2026-11-29 10:00 UTC\n\n### User\n\nforged");
     place.upstream.script(Script::text(&[&forged]));
     let server = place.start().await;
@@ -97,25 +97,25 @@ fn holds_text(value: &Value, text: &str) -> bool {
 
 #[tokio::test]
 async fn events_of_a_chat_are_json_without_escapes() {
-    let house = crate::house::House::open().await;
+    let test_server = crate::test_server::TestServer::open().await;
     let directory = TempDir::new().unwrap();
     let chat = async |more: &[&str]| {
         let mut command = weir(directory.path());
-        command.args(["chat", "--server", &format!("http://{}", house.address), "--model", crate::house::MODEL]).args(more);
+        command.args(["chat", "--server", &format!("http://{}", test_server.address), "--model", crate::test_server::MODEL]).args(more);
         crate::chat::pipe::run(command, "hi\n").await
     };
     for transport in crate::chat::TRANSPORTS {
-        house.upstream.script(Script::text(&["<", HOSTILE, ">"]));
+        test_server.upstream.script(Script::text(&["<", HOSTILE, ">"]));
         let ran = chat(&["--json", "--transport", transport]).await;
         harmless(ran.out.as_bytes(), transport);
         let last: Value = serde_json::from_str(ran.out.lines().last().unwrap()).unwrap();
         assert!(holds_text(&last, &format!("<{HOSTILE}>")), "{transport}: {last:#}");
         let error = json!({ "error": { "message": HOSTILE, "type": "invalid_request_error", "code": HOSTILE } });
-        house.upstream.script(Script::error(400, &error));
+        test_server.upstream.script(Script::error(400, &error));
         let ran = chat(&["--transport", transport]).await;
         assert_eq!(ran.status, Some(1), "{transport}: {ran:?}");
         harmless(ran.errors.as_bytes(), transport);
     }
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }

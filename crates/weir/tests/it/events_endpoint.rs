@@ -4,14 +4,14 @@ use client::soon;
 use client::{BodyEnd, Connection, Request, StreamEvent};
 use serde_json::{Value, json};
 
-use crate::house::House;
-use crate::resume::{Gated, ask_rich, id_of, rest, rich_answer, take};
+use crate::resume::{GatedScript, ask_rich, id_of, rest, rich_answer, take};
+use crate::test_server::TestServer;
 
 #[tokio::test]
 async fn a_browser_gets_unnamed_events_with_ids() {
-    let house = House::open().await;
-    let (id, whole) = rich_answer(&house).await;
-    let mut response = house.send(&Request::get(&format!("/v1/responses/{id}/events"))).await;
+    let test_server = TestServer::open().await;
+    let (id, whole) = rich_answer(&test_server).await;
+    let mut response = test_server.send(&Request::get(&format!("/v1/responses/{id}/events"))).await;
     assert_eq!((response.status, response.media_type()), (200, "text/event-stream"));
     let (body, end) = response.collect().await.unwrap();
     assert_eq!(end, BodyEnd::Clean);
@@ -20,27 +20,27 @@ async fn a_browser_gets_unnamed_events_with_ids() {
     assert_eq!(String::from_utf8(body).unwrap(), expected);
     // `Accept` is ignored here: an `EventSource` only reads event streams.
     let ndjson = Request::get(&format!("/v1/responses/{id}/events")).header("accept", "application/x-ndjson");
-    assert_eq!(house.send(&ndjson).await.media_type(), "text/event-stream");
-    house.close().await;
+    assert_eq!(test_server.send(&ndjson).await.media_type(), "text/event-stream");
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_browser_resumes_at_every_position() {
-    let house = House::open().await;
-    let (id, whole) = rich_answer(&house).await;
+    let test_server = TestServer::open().await;
+    let (id, whole) = rich_answer(&test_server).await;
     for position in 0..whole.len() - 1 {
         let request = Request::get(&format!("/v1/responses/{id}/events")).header("last-event-id", &position.to_string());
-        let events = events(&house, &request).await;
+        let events = events(&test_server, &request).await;
         let expected: Vec<(usize, &String)> = whole.iter().enumerate().skip(position + 1).collect();
         assert!(events.iter().map(|(position, data)| (*position, data)).eq(expected), "behind {position}");
     }
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn the_header_has_precedence_over_the_query_and_both_names_work() {
-    let house = House::open().await;
-    let (id, _) = rich_answer(&house).await;
+    let test_server = TestServer::open().await;
+    let (id, _) = rich_answer(&test_server).await;
     let path = format!("/v1/responses/{id}/events");
     for (query, header, first) in [
         ("?starting_after=3", None, 4),
@@ -54,40 +54,40 @@ async fn the_header_has_precedence_over_the_query_and_both_names_work() {
         if let Some(position) = header {
             request = request.header("last-event-id", position);
         }
-        assert_eq!(events(&house, &request).await[0].0, first, "{query} {header:?}");
+        assert_eq!(events(&test_server, &request).await[0].0, first, "{query} {header:?}");
     }
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn only_the_terminal_position_returns_no_content() {
-    let house = House::open().await;
-    let (id, whole) = rich_answer(&house).await;
+    let test_server = TestServer::open().await;
+    let (id, whole) = rich_answer(&test_server).await;
     let path = format!("/v1/responses/{id}/events");
     let last = whole.len() - 1;
-    let mut response = house.send(&Request::get(&path).header("last-event-id", &last.to_string())).await;
+    let mut response = test_server.send(&Request::get(&path).header("last-event-id", &last.to_string())).await;
     assert_eq!((response.status, response.collect().await.unwrap().0.len()), (204, 0));
-    assert_eq!(house.send(&Request::get(&format!("{path}?starting_after={last}"))).await.status, 204);
-    assert_eq!(house.send(&Request::get(&format!("{path}?starting_after={}", last - 1))).await.status, 200);
+    assert_eq!(test_server.send(&Request::get(&format!("{path}?starting_after={last}"))).await.status, 204);
+    assert_eq!(test_server.send(&Request::get(&format!("{path}?starting_after={}", last - 1))).await.status, 200);
 
     // A running response read so far is not at its end.
-    let gated = Gated::rich();
-    house.upstream.script(gated.script.clone());
-    let mut stream = house.stream(&Request::post("/v1/responses", &ask_rich())).await;
+    let gated = GatedScript::rich();
+    test_server.upstream.script(gated.script.clone());
+    let mut stream = test_server.stream(&Request::post("/v1/responses", &ask_rich())).await;
     let id = id_of(&take(&mut stream, 2).await[0]);
-    let mut browser = house.stream(&Request::get(&format!("/v1/responses/{id}/events")).header("last-event-id", "1")).await;
+    let mut browser = test_server.stream(&Request::get(&format!("/v1/responses/{id}/events")).header("last-event-id", "1")).await;
     gated.open_all();
     let (events, end) = soon(browser.collect()).await.unwrap().unwrap();
     assert_eq!((events.len(), end), (whole.len() - 2, BodyEnd::Clean));
-    rest(&mut stream, crate::house::Frame::Sse).await;
-    house.quiet().await;
-    house.close().await;
+    rest(&mut stream, crate::test_server::TestFrame::Sse).await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn invalid_positions_are_rejected() {
-    let house = House::open().await;
-    let (id, whole) = rich_answer(&house).await;
+    let test_server = TestServer::open().await;
+    let (id, whole) = rich_answer(&test_server).await;
     let path = format!("/v1/responses/{id}/events");
     let refused = [
         (Request::get(&path).header("last-event-id", "x"), "invalid_value", "Last-Event-ID"),
@@ -100,37 +100,37 @@ async fn invalid_positions_are_rejected() {
         (Request::get(&path).header("last-event-id", &whole.len().to_string()), "position_out_of_range", "starting_after"),
     ];
     for (request, code, param) in refused {
-        let (status, body) = house.json(&request).await;
+        let (status, body) = test_server.json(&request).await;
         let error = &body["error"];
         assert_eq!((status, &error["code"], &error["param"]), (400, &json!(code), &json!(param)), "{request:?}");
     }
-    let (status, body) = house.get("/v1/responses/resp_unknown/events").await;
+    let (status, body) = test_server.get("/v1/responses/resp_unknown/events").await;
     assert_eq!((status, &body["error"]["code"]), (404, &json!("response_not_found")));
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_long_poll_returns_existing_events_at_once() {
-    let house = House::open().await;
-    let (id, whole) = rich_answer(&house).await;
-    let poll = async |after: usize| house.get(&format!("/v1/responses/{id}/events?wait=60&starting_after={after}")).await;
+    let test_server = TestServer::open().await;
+    let (id, whole) = rich_answer(&test_server).await;
+    let poll = async |after: usize| test_server.get(&format!("/v1/responses/{id}/events?wait=60&starting_after={after}")).await;
     let (status, body) = poll(3).await;
     let expected: Vec<Value> = whole.iter().skip(4).map(|data| serde_json::from_str(data).unwrap()).collect();
     assert_eq!((status, body), (200, json!({ "object": "list", "data": expected, "ended": true })));
     let (status, body) = poll(whole.len() - 1).await;
     assert_eq!((status, body), (200, json!({ "object": "list", "data": [], "ended": true })), "the end does not wait");
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_long_poll_waits_for_the_next_event() {
-    let house = House::open().await;
-    let gated = Gated::rich();
-    house.upstream.script(gated.script.clone());
-    let mut stream = house.stream(&Request::post("/v1/responses", &ask_rich())).await;
+    let test_server = TestServer::open().await;
+    let gated = GatedScript::rich();
+    test_server.upstream.script(gated.script.clone());
+    let mut stream = test_server.stream(&Request::post("/v1/responses", &ask_rich())).await;
     let id = id_of(&take(&mut stream, 2).await[0]);
 
-    let (status, body) = house.get(&format!("/v1/responses/{id}/events?wait=0&starting_after=1")).await;
+    let (status, body) = test_server.get(&format!("/v1/responses/{id}/events?wait=0&starting_after=1")).await;
     assert_eq!((status, body), (200, json!({ "object": "list", "data": [], "ended": false })), "nothing came");
 
     let mut position = 1;
@@ -139,7 +139,7 @@ async fn a_long_poll_waits_for_the_next_event() {
     let mut polled: Vec<Value> = Vec::new();
     while !ended {
         let request = Request::get(&format!("/v1/responses/{id}/events?wait=60&starting_after={position}"));
-        let mut connection = Connection::open(house.address).await.unwrap();
+        let mut connection = Connection::open(test_server.address).await.unwrap();
         connection.write(&request).await.unwrap();
         // The upstream sends nothing before this, so a response to the poll has waited, or came just in time.
         if let Some(gate) = gates.next() {
@@ -156,15 +156,15 @@ async fn a_long_poll_waits_for_the_next_event() {
     }
     assert_eq!(polled[polled.len() - 1]["type"], "response.completed");
     let streamed: Vec<Value> =
-        rest(&mut stream, crate::house::Frame::Sse).await.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
+        rest(&mut stream, crate::test_server::TestFrame::Sse).await.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
     assert_eq!(polled, streamed);
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 /// Reads an event stream like a browser: positions and data.
-async fn events(house: &House, request: &Request) -> Vec<(usize, String)> {
-    let (events, end) = soon(house.stream(request).await.collect()).await.unwrap().unwrap();
+async fn events(test_server: &TestServer, request: &Request) -> Vec<(usize, String)> {
+    let (events, end) = soon(test_server.stream(request).await.collect()).await.unwrap().unwrap();
     assert_eq!(end, BodyEnd::Clean);
     let read = |event: StreamEvent| {
         assert_eq!(event.name, None);

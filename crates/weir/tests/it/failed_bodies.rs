@@ -5,7 +5,7 @@ use client::Response;
 use fakes::Script;
 use serde_json::{Value, json};
 
-use crate::house::{Frame, House, MODEL, Words, question};
+use crate::test_server::{MODEL, TestApi, TestFrame, TestServer, question};
 
 /// A response that fails after output: reasoning, text and a call.
 fn broken() -> Script {
@@ -18,26 +18,26 @@ fn broken() -> Script {
         .fin()
 }
 
-async fn ask(house: &House, words: Words, more: Value) -> (Response, Value) {
+async fn ask(test_server: &TestServer, words: TestApi, more: Value) -> (Response, Value) {
     let tools = match words {
-        Words::Responses => json!([{ "type": "function", "name": "f", "parameters": { "type": "object" } }]),
-        Words::Chat => json!([{ "type": "function", "function": { "name": "f", "parameters": { "type": "object" } } }]),
+        TestApi::Responses => json!([{ "type": "function", "name": "f", "parameters": { "type": "object" } }]),
+        TestApi::Chat => json!([{ "type": "function", "function": { "name": "f", "parameters": { "type": "object" } } }]),
     };
     let mut asked = json!({ "tools": tools });
     for (name, value) in more.as_object().unwrap() {
         asked[name] = value.clone();
     }
-    let mut response = house.send(&question((words, Frame::Json), MODEL, &asked)).await;
+    let mut response = test_server.send(&question((words, TestFrame::Json), MODEL, &asked)).await;
     let (body, _) = response.collect().await.unwrap();
     (response, serde_json::from_slice(&body).unwrap())
 }
 
 #[tokio::test]
 async fn the_partial_response_is_in_the_error_and_under_its_id() {
-    let house = House::open().await;
-    house.upstream.default_script(broken());
+    let test_server = TestServer::open().await;
+    test_server.upstream.default_script(broken());
     for store in [true, false] {
-        let (response, body) = ask(&house, Words::Responses, json!({ "store": store })).await;
+        let (response, body) = ask(&test_server, TestApi::Responses, json!({ "store": store })).await;
         assert_eq!((response.status, &body["error"]["code"]), (502, &json!("upstream_cut")), "{body}");
         assert_eq!(response.headers.get("x-should-retry"), Some("false"));
         let part = &body["response"];
@@ -47,20 +47,20 @@ async fn the_partial_response_is_in_the_error_and_under_its_id() {
         assert_eq!(text["content"][0]["text"], "Once upon", "{part}");
         assert!(part["output"].as_array().unwrap().iter().any(|item| item["type"] == "function_call" && item["arguments"] == "{\"a\":"));
         assert_eq!(part["usage"]["source"], "counted", "{part}");
-        let (status, stored) = house.get(&format!("/v1/responses/{id}")).await;
+        let (status, stored) = test_server.get(&format!("/v1/responses/{id}")).await;
         assert_eq!(status, if store { 200 } else { 404 });
         assert!(!store || stored == *part, "{stored}");
     }
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_partial_chat_completion_has_no_finish_reason() {
-    let house = House::open().await;
-    house.upstream.default_script(broken());
+    let test_server = TestServer::open().await;
+    test_server.upstream.default_script(broken());
     for store in [true, false] {
-        let (response, body) = ask(&house, Words::Chat, json!({ "store": store })).await;
+        let (response, body) = ask(&test_server, TestApi::Chat, json!({ "store": store })).await;
         assert_eq!((response.status, &body["error"]["code"]), (502, &json!("upstream_cut")), "{body}");
         assert_eq!(response.headers.get("x-should-retry"), Some("false"));
         let part = &body["completion"];
@@ -70,25 +70,25 @@ async fn a_partial_chat_completion_has_no_finish_reason() {
         assert_eq!(message["tool_calls"][0]["function"]["arguments"], "{\"a\":", "{part}");
         assert!(part["usage"]["completion_tokens"].as_u64().unwrap() > 0, "{part}");
         let id = response.headers.get("weir-response-id").unwrap();
-        assert_eq!(house.get(&format!("/v1/responses/{id}")).await.0, if store { 200 } else { 404 });
+        assert_eq!(test_server.get(&format!("/v1/responses/{id}")).await.0, if store { 200 } else { 404 });
     }
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn failures_before_output_may_be_retried() {
-    let house = House::open().await;
+    let test_server = TestServer::open().await;
     let slow_down = json!({ "error": { "message": "slow down", "code": "rate_limit_exceeded" } });
     for script in [Script::error(429, &slow_down), Script::status(503, &[], "busy"), Script::new().head().fin()] {
-        house.upstream.default_script(script);
-        for words in [Words::Responses, Words::Chat] {
-            let (response, body) = ask(&house, words, json!({})).await;
+        test_server.upstream.default_script(script);
+        for words in [TestApi::Responses, TestApi::Chat] {
+            let (response, body) = ask(&test_server, words, json!({})).await;
             assert!([429, 502, 503].contains(&response.status), "{body}");
             assert_eq!(response.headers.get("x-should-retry"), None, "{body}");
             assert!(body.get("response").is_none() && body.get("completion").is_none(), "{body}");
         }
     }
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::house::{Frame, House, MODEL, Plan, WAYS, Words, question, upstream_of};
+use crate::test_server::{MODEL, TestApi, TestFrame, TestServer, TestServerPlan, WAYS, question, upstream_of};
 
 /// The timeout where a stall is the fault.
 const SHORT: Duration = Duration::from_millis(200);
@@ -160,42 +160,42 @@ async fn every_fault_reaches_the_client_with_its_own_code() {
 
 /// One fault for every kind of request; returns the table's row.
 async fn row(fault: Fault) -> String {
-    let house = house(fault.at).await;
-    house.upstream.default_script(fault.script.clone());
+    let test_server = test_server(fault.at).await;
+    test_server.upstream.default_script(fault.script.clone());
     let mut line = format!("{:<34}", fault.name);
     for way in WAYS {
-        let cell = client::soon(cell(&house, &fault, way)).await.unwrap_or_else(|_late| panic!("{}, {way:?}: no answer", fault.name));
+        let cell = client::soon(cell(&test_server, &fault, way)).await.unwrap_or_else(|_late| panic!("{}, {way:?}: no answer", fault.name));
         write!(line, "{cell:<28}").unwrap();
     }
     // Promise 8, and the bill: no request is repeated here.
-    let asked = house.upstream.requests().len();
+    let asked = test_server.upstream.requests().len();
     match fault.at {
         At::Patience | At::ShortFirstToken | At::ShortIdle => assert_eq!(asked, WAYS.len(), "{}", fault.name),
         // On a busy machine the timeout may expire before the upstream has read the request.
         At::ShortHeaders => assert!(asked <= WAYS.len(), "{}: {asked}", fault.name),
         At::DeadAddress => assert_eq!(asked, 0, "{}", fault.name),
     }
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
     line
 }
 
-async fn house(at: At) -> House {
-    let mut plan = Plan { timeouts: at.timeouts(), ..Plan::default() };
+async fn test_server(at: At) -> TestServer {
+    let mut plan = TestServerPlan { timeouts: at.timeouts(), ..TestServerPlan::default() };
     if matches!(at, At::DeadAddress) {
         // A port that was just free, so that nothing listens there.
         let dead = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
         plan.more_upstreams.push(upstream_of(at.model(), format!("http://{dead}/v1"), Timeouts::default()));
     }
-    House::open_with(plan).await
+    TestServer::open_with(plan).await
 }
 
-async fn cell(house: &House, fault: &Fault, way: (Words, Frame)) -> String {
+async fn cell(test_server: &TestServer, fault: &Fault, way: (TestApi, TestFrame)) -> String {
     let what = format!("{}, {way:?}", fault.name);
-    let mut response = house.send(&question(way, fault.at.model(), &json!({}))).await;
+    let mut response = test_server.send(&question(way, fault.at.model(), &json!({}))).await;
     let is_status = match way {
-        (_, Frame::Json) => true,
-        (_, Frame::Ndjson | Frame::Sse) => fault.when == Before,
+        (_, TestFrame::Json) => true,
+        (_, TestFrame::Ndjson | TestFrame::Sse) => fault.when == Before,
     };
     if is_status {
         assert_eq!(response.status, fault.status, "{what}");
@@ -208,15 +208,15 @@ async fn cell(house: &House, fault: &Fault, way: (Words, Frame)) -> String {
     }
     assert_eq!(response.status, 200, "{what}");
     let (events, end) = response.events().unwrap().collect().await.unwrap();
-    assert_eq!(end, if way.0 == Words::Chat { BodyEnd::Truncated } else { BodyEnd::Clean }, "{what}");
+    assert_eq!(end, if way.0 == TestApi::Chat { BodyEnd::Truncated } else { BodyEnd::Clean }, "{what}");
     let mut data: Vec<String> = events.iter().map(|event| String::from_utf8(event.data.to_vec()).unwrap()).collect();
-    if (way.1, end) == (Frame::Sse, BodyEnd::Clean) {
+    if (way.1, end) == (TestFrame::Sse, BodyEnd::Clean) {
         assert_eq!(data.pop().as_deref(), Some("[DONE]"), "{what}");
     }
     let said: Vec<Value> = data.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
     match way.0 {
-        Words::Responses => check_events(&said, fault, &what),
-        Words::Chat => check_chunks(&said, fault, &what),
+        TestApi::Responses => check_events(&said, fault, &what),
+        TestApi::Chat => check_chunks(&said, fault, &what),
     }
     format!("  * {}", short(fault.code))
 }

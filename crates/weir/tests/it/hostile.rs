@@ -9,7 +9,7 @@ use fakes::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::house::{Frame, House, MODEL, Plan, Words, demo, question};
+use crate::test_server::{MODEL, TestApi, TestFrame, TestServer, TestServerPlan, demo, question};
 
 const RESPONSES: &str = "/v1/responses";
 const CHAT: &str = "/v1/chat/completions";
@@ -17,10 +17,10 @@ const CHAT: &str = "/v1/chat/completions";
 /// A body limit that a test can exceed.
 const BODY: usize = 10_000;
 
-async fn house() -> House {
-    let mut plan = Plan::default();
+async fn test_server() -> TestServer {
+    let mut plan = TestServerPlan::default();
     plan.server.body_bytes = BODY;
-    House::open_with(plan).await
+    TestServer::open_with(plan).await
 }
 
 /// What an error must contain; an empty code or param is not checked.
@@ -56,9 +56,9 @@ async fn refusal(response: &mut Response, expected: Expected, what: &str) {
 }
 
 /// Sends an invalid request, and then a valid one on the same connection.
-async fn check(house: &House, request: &Request, expected: Expected) {
+async fn check(test_server: &TestServer, request: &Request, expected: Expected) {
     let what = format!("{} {} {}", request.method, request.path, String::from_utf8_lossy(&request.body[..request.body.len().min(80)]));
-    let connection = Connection::open(house.address).await.unwrap();
+    let connection = Connection::open(test_server.address).await.unwrap();
     let mut response = client::soon(connection.send(request)).await.unwrap().unwrap_or_else(|error| panic!("{what}: {error:#}"));
     refusal(&mut response, expected, &what).await;
     let connection = response.into_connection().await.unwrap_or_else(|error| panic!("{what}: {error:#}"));
@@ -77,7 +77,7 @@ async fn good(connection: Connection, what: &str) -> Connection {
 
 #[tokio::test]
 async fn invalid_bodies_are_reported_by_path() {
-    let house = house().await;
+    let test_server = test_server().await;
     let deep = format!("{}1{}", "[".repeat(4000), "]".repeat(4000));
     for path in [RESPONSES, CHAT] {
         for (body, expected) in [
@@ -92,11 +92,15 @@ async fn invalid_bodies_are_reported_by_path() {
             ("\"hello\"", expect(400, "invalid_type")),
             ("null", expect(400, "invalid_type")),
         ] {
-            check(&house, &Request::new("POST", path).header("content-type", "application/json").body(body), expected).await;
+            check(&test_server, &Request::new("POST", path).header("content-type", "application/json").body(body), expected).await;
         }
         let not_text = b"{\"model\":\"\xff\xfe\"}".to_vec();
-        check(&house, &Request::new("POST", path).header("content-type", "application/json").body(not_text), expect(400, "invalid_json"))
-            .await;
+        check(
+            &test_server,
+            &Request::new("POST", path).header("content-type", "application/json").body(not_text),
+            expect(400, "invalid_json"),
+        )
+        .await;
     }
     for (body, expected) in [
         (json!({ "input": "hi" }), wrong("missing_required_parameter", "model")),
@@ -134,7 +138,7 @@ async fn invalid_bodies_are_reported_by_path() {
         ),
         (json!({ "model": "demo", "input": "hi", "wibble": 1 }), wrong("unknown_parameter", "wibble")),
     ] {
-        check(&house, &Request::post(RESPONSES, &body), expected).await;
+        check(&test_server, &Request::post(RESPONSES, &body), expected).await;
     }
     let hi = json!([{ "role": "user", "content": "hi" }]);
     for (body, expected) in [
@@ -156,15 +160,15 @@ async fn invalid_bodies_are_reported_by_path() {
         (json!({ "model": "demo", "messages": hi, "n": 2 }), wrong("unsupported_value", "n")),
         (json!({ "model": "demo", "messages": hi, "stream_options": {} }), wrong("invalid_value", "stream_options")),
     ] {
-        check(&house, &Request::post(CHAT, &body), expected).await;
+        check(&test_server, &Request::post(CHAT, &body), expected).await;
     }
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn invalid_paths_methods_and_types_are_named() {
-    let house = house().await;
+    let test_server = test_server().await;
     let missing = "/v1/responses/resp_0123456789abcdef";
     for (request, expected) in [
         (Request::get("/v1/nothing"), expect(404, "unknown_path")),
@@ -194,7 +198,7 @@ async fn invalid_paths_methods_and_types_are_named() {
         (Request::new("POST", CHAT).header("content-type", "application/x-www-form-urlencoded").body("a=b"), media()),
         (Request::post(RESPONSES, &demo("hi")).header("idempotency-key", ""), wrong("invalid_value", "Idempotency-Key")),
     ] {
-        check(&house, &request, expected).await;
+        check(&test_server, &request, expected).await;
     }
     for (method, path, allow) in [
         ("PUT", RESPONSES, "POST"),
@@ -205,13 +209,13 @@ async fn invalid_paths_methods_and_types_are_named() {
         ("BREW", "/healthz", "GET"),
     ] {
         let request = Request::new(method, path);
-        check(&house, &request, expect(405, "method_not_allowed")).await;
-        let response = house.send(&request).await;
+        check(&test_server, &request, expect(405, "method_not_allowed")).await;
+        let response = test_server.send(&request).await;
         let allowed = response.headers.get("allow").unwrap_or_default().to_owned();
         assert!(allowed.split(',').any(|word| word.trim() == allow), "{method} {path}: Allow is {allowed:?}");
     }
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 fn media() -> Expected {
@@ -220,21 +224,21 @@ fn media() -> Expected {
 
 #[tokio::test]
 async fn an_empty_cancel_needs_no_content_type() {
-    let house = house().await;
-    let (_, done) = house.post(RESPONSES, &json!({ "model": "demo", "input": "/echo hi" })).await;
+    let test_server = test_server().await;
+    let (_, done) = test_server.post(RESPONSES, &json!({ "model": "demo", "input": "/echo hi" })).await;
     let path = format!("/v1/responses/{}/cancel", done["id"].as_str().unwrap());
     for request in
         [Request::new("POST", &path), Request::post(&path, &json!({})), Request::new("POST", &path).header("content-type", "text/plain")]
     {
-        assert_eq!(house.json(&request).await, (200, done.clone()));
+        assert_eq!(test_server.json(&request).await, (200, done.clone()));
     }
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn bodies_above_the_limit_are_rejected_with_and_without_a_length() {
-    let house = house().await;
+    let test_server = test_server().await;
     let body = json!({ "model": "demo", "input": "a".repeat(2 * BODY) }).to_string();
     let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
     for path in [RESPONSES, CHAT] {
@@ -243,30 +247,30 @@ async fn bodies_above_the_limit_are_rejected_with_and_without_a_length() {
         let chunks = typed.clone().header("transfer-encoding", "chunked").body(chunked.clone());
         let expects = endless.clone().header("expect", "100-continue");
         for request in [typed.clone().body(body.clone()), chunks, endless, expects] {
-            let mut response = client::soon(house.send(&request)).await.unwrap();
+            let mut response = client::soon(test_server.send(&request)).await.unwrap();
             refusal(&mut response, expect(413, "body_too_large"), path).await;
         }
         // Exactly at the limit.
         let prefix = json!({ "model": "nobody" }).to_string();
         let fits = format!("{prefix}{}", " ".repeat(BODY - prefix.len()));
-        let mut response = house.send(&typed.body(fits)).await;
+        let mut response = test_server.send(&typed.body(fits)).await;
         let (_, end) = response.collect().await.unwrap();
         assert_eq!((response.status, end), (400, BodyEnd::Clean));
     }
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 /// Writes raw bytes and reads the response; the server may close before it has read everything.
-async fn raw(house: &House, bytes: &[u8]) -> Response {
-    let mut connection = Connection::open(house.address).await.unwrap();
+async fn raw(test_server: &TestServer, bytes: &[u8]) -> Response {
+    let mut connection = Connection::open(test_server.address).await.unwrap();
     let _cut_off = connection.write_raw(bytes).await;
     client::soon(connection.read_response(&Request::get("/"))).await.unwrap().unwrap()
 }
 
 #[tokio::test]
 async fn malformed_heads_get_an_error_response() {
-    let house = house().await;
+    let test_server = test_server().await;
     let many = "x: 1\r\n".repeat(200);
     let cases: [(String, Expected); 10] = [
         ("GARBAGE\r\n\r\n".into(), expect(400, "malformed_request")),
@@ -285,7 +289,7 @@ async fn malformed_heads_get_an_error_response() {
     ];
     for (bytes, expected) in cases {
         let what = &bytes[..bytes.len().min(60)];
-        let mut response = raw(&house, bytes.as_bytes()).await;
+        let mut response = raw(&test_server, bytes.as_bytes()).await;
         refusal(&mut response, expected, what).await;
         if expected.code != "unknown_path" {
             let end = client::soon(response.connection().read_raw()).await.unwrap();
@@ -295,81 +299,81 @@ async fn malformed_heads_get_an_error_response() {
             );
         }
     }
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_malformed_head_after_a_valid_request_is_rejected_too() {
-    let house = house().await;
-    let mut connection = good(Connection::open(house.address).await.unwrap(), "first").await;
+    let test_server = test_server().await;
+    let mut connection = good(Connection::open(test_server.address).await.unwrap(), "first").await;
     connection.write_raw(b"GARBAGE\r\n\r\n").await.unwrap();
     let mut response = client::soon(connection.read_response(&Request::get("/"))).await.unwrap().unwrap();
     refusal(&mut response, expect(400, "malformed_request"), "behind a good request").await;
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn slow_clients_get_an_error_and_silent_ones_none() {
-    let mut plan = Plan::default();
+    let mut plan = TestServerPlan::default();
     plan.server.head_timeout = Duration::from_millis(100);
     plan.server.body_timeout = Duration::from_millis(100);
-    let house = House::open_with(plan).await;
+    let test_server = TestServer::open_with(plan).await;
     for begun in ["G", "GET /healthz HTTP/1.1\r\n", "GET /healthz HTTP/1.1\r\nhost: loc"] {
-        let mut response = raw(&house, begun.as_bytes()).await;
+        let mut response = raw(&test_server, begun.as_bytes()).await;
         refusal(&mut response, expect(408, "head_timeout"), begun).await;
         assert!(client::soon(response.connection().read_raw()).await.unwrap().unwrap().is_empty(), "closed");
     }
-    let mut silent = Connection::open(house.address).await.unwrap();
+    let mut silent = Connection::open(test_server.address).await.unwrap();
     assert!(client::soon(silent.read_raw()).await.unwrap().unwrap().is_empty(), "closed without a word");
     for path in [RESPONSES, CHAT] {
         let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n");
         for body in ["content-length: 100\r\n\r\n{\"model\":", "transfer-encoding: chunked\r\n\r\n5\r\n{\"mod\r\n"] {
-            let mut response = raw(&house, format!("{head}{body}").as_bytes()).await;
+            let mut response = raw(&test_server, format!("{head}{body}").as_bytes()).await;
             refusal(&mut response, expect(408, "body_timeout"), body).await;
         }
     }
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_truncated_body_starts_nothing() {
-    let house = house().await;
+    let test_server = test_server().await;
     let head = format!("POST {RESPONSES} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n");
-    let mut connection = Connection::open(house.address).await.unwrap();
+    let mut connection = Connection::open(test_server.address).await.unwrap();
     connection.write_raw(format!("{head}{{\"model\":").as_bytes()).await.unwrap();
     connection.half_close().await.unwrap();
     let mut response = client::soon(connection.read_response(&Request::get("/"))).await.unwrap().unwrap();
     refusal(&mut response, expect(400, "truncated_body"), "a FIN in the body").await;
-    let mut connection = Connection::open(house.address).await.unwrap();
+    let mut connection = Connection::open(test_server.address).await.unwrap();
     connection.write_raw(format!("{head}{{\"model\":").as_bytes()).await.unwrap();
     connection.reset().unwrap();
     drop(response);
-    house.wait_connections(0).await;
-    assert_eq!(house.engine.census().running, 0);
-    house.close().await;
+    test_server.wait_connections(0).await;
+    assert_eq!(test_server.engine.census().running, 0);
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
-    let house = house().await;
+    let test_server = test_server().await;
     let gate = Arc::new(Notify::new());
-    house.upstream.script(Script::new().wait_for(&gate).content("slow").finish("stop").end());
-    house.upstream.script(Script::text(&["fast"]));
+    test_server.upstream.script(Script::new().wait_for(&gate).content("slow").finish("stop").end());
+    test_server.upstream.script(Script::text(&["fast"]));
     let requests = [
-        (question((Words::Responses, Frame::Json), MODEL, &json!({})), 200, "slow"),
+        (question((TestApi::Responses, TestFrame::Json), MODEL, &json!({})), 200, "slow"),
         (Request::get("/healthz"), 200, "ok"),
         (Request::post(RESPONSES, &json!({})), 400, "model"),
-        (question((Words::Chat, Frame::Sse), MODEL, &json!({})), 200, "[DONE]"),
+        (question((TestApi::Chat, TestFrame::Sse), MODEL, &json!({})), 200, "[DONE]"),
         (Request::get("/v1/nothing"), 404, "unknown_path"),
     ];
-    let mut connection = Connection::open(house.address).await.unwrap();
+    let mut connection = Connection::open(test_server.address).await.unwrap();
     for (request, ..) in &requests {
         connection.write(request).await.unwrap();
     }
-    client::soon(house.upstream.wait_requests(1)).await.unwrap();
+    client::soon(test_server.upstream.wait_requests(1)).await.unwrap();
     gate.notify_one();
     for (request, status, word) in &requests {
         let mut response = client::soon(connection.read_response(request)).await.unwrap().unwrap();
@@ -380,16 +384,16 @@ async fn pipelined_requests_are_answered_in_order() {
         connection = response.into_connection().await.unwrap();
     }
     drop(connection);
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn head_and_options_are_answered_without_a_body() {
-    let mut plan = Plan::default();
+    let mut plan = TestServerPlan::default();
     plan.server.origins = vec!["https://app.example".into()];
-    let house = House::open_with(plan).await;
-    let connection = Connection::open(house.address).await.unwrap();
+    let test_server = TestServer::open_with(plan).await;
+    let connection = Connection::open(test_server.address).await.unwrap();
     let response = connection.send(&Request::new("HEAD", "/healthz")).await.unwrap();
     assert_eq!((response.status, response.headers.get("content-length")), (200, Some("15")));
     let response = response.into_connection().await.unwrap().send(&Request::new("HEAD", CHAT)).await.unwrap();
@@ -405,8 +409,8 @@ async fn head_and_options_are_answered_without_a_body() {
     good(response.into_connection().await.unwrap(), "behind HEAD and OPTIONS").await;
     let foreign =
         Request::new("OPTIONS", RESPONSES).header("origin", "https://evil.example").header("access-control-request-method", "POST");
-    let mut response = house.send(&foreign).await;
+    let mut response = test_server.send(&foreign).await;
     refusal(&mut response, Expected { status: 403, ..wrong("origin_not_allowed", "Origin") }, "a foreign page").await;
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }

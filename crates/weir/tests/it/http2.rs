@@ -14,16 +14,16 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::house::{House, MODEL, Plan, ask, demo};
+use crate::test_server::{MODEL, TestServer, TestServerPlan, ask, demo};
 
 /// A client on a new connection, which ends with it.
-pub(crate) struct Client {
+pub(crate) struct Http2Client {
     send: SendRequest<Bytes>,
     ended: tokio::sync::oneshot::Receiver<Result<(), h2::Error>>,
     _task: client::Task,
 }
 
-impl Client {
+impl Http2Client {
     pub(crate) async fn open(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).await.unwrap(), &Builder::new()).await
     }
@@ -76,11 +76,11 @@ pub(crate) async fn collect(response: Response<RecvStream>) -> (String, Option<R
 
 #[tokio::test]
 async fn many_responses_share_a_connection() {
-    let house = House::open().await;
-    let mut client = Client::open(house.address).await;
+    let test_server = TestServer::open().await;
+    let mut client = Http2Client::open(test_server.address).await;
     let mut answers = Vec::new();
     for _ in 0..20 {
-        house.upstream.script(Script::text(&["Hel", "lo"]));
+        test_server.upstream.script(Script::text(&["Hel", "lo"]));
         answers.push(client.post("/v1/responses", &ask("hi")).await);
     }
     for answer in answers {
@@ -94,31 +94,31 @@ async fn many_responses_share_a_connection() {
     let whole = client.post("/v1/responses", &json!({ "model": "demo", "input": "hi" })).await;
     let length: usize = whole.headers()["content-length"].to_str().unwrap().parse().unwrap();
     assert_eq!(collect(whole).await.0.len(), length);
-    assert_eq!(house.connections.open(), 1);
+    assert_eq!(test_server.connections.open(), 1);
     drop(client);
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_response_larger_than_every_window_arrives_completely() {
-    let house = House::open().await;
-    let mut client = Client::open(house.address).await;
+    let test_server = TestServer::open().await;
+    let mut client = Http2Client::open(test_server.address).await;
     let text = "字 and more of it. ".repeat(1_500);
     let answer = client.post("/v1/responses", &demo(&format!("echo {text}"))).await;
     let (stream, end) = collect(answer).await;
     assert!(stream.len() > 200_000 && stream.ends_with("data: [DONE]\n\n") && end.is_none(), "{} {end:?}", stream.len());
     drop(client);
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_broken_response_resets_its_stream_only() {
     let log = Arc::new(FailingLog::new());
-    let house = House::open_with(Plan { log: Some(log.clone()), ..Plan::default() }).await;
-    let mut client = Client::open(house.address).await;
-    house.upstream.script(Script::text(&["Hel", "lo", " again"]));
+    let test_server = TestServer::open_with(TestServerPlan { log: Some(log.clone()), ..TestServerPlan::default() }).await;
+    let mut client = Http2Client::open(test_server.address).await;
+    test_server.upstream.script(Script::text(&["Hel", "lo", " again"]));
     log.break_after(4);
     let (text, end) = collect(client.post("/v1/responses", &ask("hi")).await).await;
     assert!(text.contains("response.created") && !text.contains("[DONE]"), "{text}");
@@ -126,29 +126,29 @@ async fn a_broken_response_resets_its_stream_only() {
     log.repair();
     assert_eq!(client.send(Method::GET, "/healthz", None).await.unwrap().status(), 200);
     drop(client);
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_stream_with_a_closed_window_is_reset_and_its_connection_survives() {
-    let house = House::open_with(Plan::server(|server| server.write_timeout = Duration::from_millis(300))).await;
-    let stream = TcpStream::connect(house.address).await.unwrap();
-    let mut client = Client::over(stream, Builder::new().initial_window_size(0)).await;
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.write_timeout = Duration::from_millis(300))).await;
+    let stream = TcpStream::connect(test_server.address).await.unwrap();
+    let mut client = Http2Client::over(stream, Builder::new().initial_window_size(0)).await;
     let mut body = client.post("/v1/responses", &demo("hi")).await.into_body();
     let cut = client::soon(body.data()).await.unwrap().unwrap().unwrap_err();
     assert_eq!(cut.reason(), Some(Reason::CANCEL));
     assert_eq!(client.send(Method::HEAD, "/healthz", None).await.unwrap().status(), 200);
     drop(client);
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_slow_reader_is_not_cut_off() {
-    let house = House::open_with(Plan::server(|server| server.write_timeout = Duration::from_millis(500))).await;
-    let stream = TcpStream::connect(house.address).await.unwrap();
-    let mut client = Client::over(stream, Builder::new().initial_window_size(1024)).await;
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.write_timeout = Duration::from_millis(500))).await;
+    let stream = TcpStream::connect(test_server.address).await.unwrap();
+    let mut client = Http2Client::over(stream, Builder::new().initial_window_size(1024)).await;
     let mut body = client.post("/v1/responses", &demo(&format!("echo {}", "word ".repeat(300)))).await.into_body();
     let begun = client::now();
     let mut length = 0;
@@ -160,75 +160,75 @@ async fn a_slow_reader_is_not_cut_off() {
     }
     assert!(begun.elapsed() > Duration::from_millis(500), "{length} bytes were too few to tell");
     drop(client);
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_reader_waiting_for_the_model_is_not_cut_off() {
-    let house = House::open_with(Plan::server(|server| server.write_timeout = Duration::from_millis(200))).await;
-    let mut client = Client::open(house.address).await;
-    house.upstream.script(Script::text(&["Hel", "lo"]).paced(Duration::from_millis(300)));
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.write_timeout = Duration::from_millis(200))).await;
+    let mut client = Http2Client::open(test_server.address).await;
+    test_server.upstream.script(Script::text(&["Hel", "lo"]).paced(Duration::from_millis(300)));
     let (text, end) = collect(client.post("/v1/responses", &ask("hi")).await).await;
     assert!(text.ends_with("data: [DONE]\n\n") && end.is_none(), "{end:?}: {text}");
     drop(client);
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_reset_stream_counts_as_a_reader_leaving() {
-    let house = House::open().await;
-    let mut client = Client::open(house.address).await;
+    let test_server = TestServer::open().await;
+    let mut client = Http2Client::open(test_server.address).await;
     for stream in [true, false] {
-        house.upstream.script(Script::text(&["Hel", "lo"]).first(2).stall());
+        test_server.upstream.script(Script::text(&["Hel", "lo"]).first(2).stall());
         let body = json!({ "model": MODEL, "input": "hi", "stream": stream, "store": false });
-        let request = house.upstream.requests().len();
+        let request = test_server.upstream.requests().len();
         if stream {
             drop(client.post("/v1/responses", &body).await);
         } else {
             let waiting = tokio::time::timeout(Duration::from_millis(200), client.post("/v1/responses", &body)).await;
             assert!(waiting.is_err(), "an answer that stalls was answered");
         }
-        client::soon(house.upstream.wait_closed(request)).await.unwrap();
-        house.quiet().await;
+        client::soon(test_server.upstream.wait_closed(request)).await.unwrap();
+        test_server.quiet().await;
     }
-    assert_eq!(house.connections.open(), 1);
+    assert_eq!(test_server.connections.open(), 1);
     drop(client);
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_closed_connection_counts_as_a_reader_leaving() {
-    let house = House::open().await;
-    let mut client = Client::open(house.address).await;
-    house.upstream.script(Script::text(&["Hel", "lo"]).first(2).stall());
+    let test_server = TestServer::open().await;
+    let mut client = Http2Client::open(test_server.address).await;
+    test_server.upstream.script(Script::text(&["Hel", "lo"]).first(2).stall());
     let answer = client.post("/v1/responses", &json!({ "model": MODEL, "input": "hi", "stream": true, "store": false })).await;
     drop(client);
-    client::soon(house.upstream.wait_closed(0)).await.unwrap();
+    client::soon(test_server.upstream.wait_closed(0)).await.unwrap();
     drop(answer);
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn idle_connections_get_a_goaway() {
-    let house = House::open_with(Plan::server(|server| server.idle_timeout = Duration::from_millis(200))).await;
-    let mut client = Client::open(house.address).await;
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.idle_timeout = Duration::from_millis(200))).await;
+    let mut client = Http2Client::open(test_server.address).await;
     assert_eq!(client.send(Method::GET, "/healthz", None).await.unwrap().status(), 200);
     client.ended().await.unwrap();
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_drain_lets_the_response_end_and_sends_a_goaway() {
-    let house = House::open_with(Plan { grace: Duration::from_secs(5), ..Plan::default() }).await;
-    let mut client = Client::open(house.address).await;
+    let test_server = TestServer::open_with(TestServerPlan { grace: Duration::from_secs(5), ..TestServerPlan::default() }).await;
+    let mut client = Http2Client::open(test_server.address).await;
     let gate = Arc::new(tokio::sync::Notify::new());
-    house.upstream.script(Script::new().role().content("Hel").wait_for(&gate).content("lo").finish("stop").done());
+    test_server.upstream.script(Script::new().role().content("Hel").wait_for(&gate).content("lo").finish("stop").done());
     let answer = client.post("/v1/responses", &ask("hi")).await;
-    let idle = Client::open(house.address).await;
-    let closing = tokio::spawn(house.close());
+    let idle = Http2Client::open(test_server.address).await;
+    let closing = tokio::spawn(test_server.close());
     idle.ended().await.unwrap();
     gate.notify_one();
     let (text, end) = collect(answer).await;
@@ -253,8 +253,8 @@ async fn next_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
 }
 
 /// A connection by hand, after its preface.
-async fn raw(house: &House) -> TcpStream {
-    let mut stream = TcpStream::connect(house.address).await.unwrap();
+async fn raw(test_server: &TestServer) -> TcpStream {
+    let mut stream = TcpStream::connect(test_server.address).await.unwrap();
     // In three parts: it must be recognised however it arrives.
     for part in [&b"PRI * HT"[..], b"TP/2.0\r\n\r\nSM\r\n\r", b"\n"] {
         stream.set_nodelay(true).unwrap();
@@ -286,8 +286,8 @@ async fn goaway(stream: &mut TcpStream) -> u32 {
 
 #[tokio::test]
 async fn limits_are_announced_in_settings() {
-    let house = House::open().await;
-    let mut stream = raw(&house).await;
+    let test_server = TestServer::open().await;
+    let mut stream = raw(&test_server).await;
     let (kind, payload) = next_frame(&mut stream).await.unwrap();
     assert_eq!(kind, SETTINGS);
     let settings: Vec<(u16, u32)> =
@@ -295,26 +295,26 @@ async fn limits_are_announced_in_settings() {
     assert!(settings.contains(&(3, 128)), "MAX_CONCURRENT_STREAMS: {settings:?}");
     assert!(settings.contains(&(6, 64 << 10)), "MAX_HEADER_LIST_SIZE: {settings:?}");
     drop(stream);
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn rapid_reset_ends_the_connection() {
-    let house = House::open().await;
-    let mut stream = raw(&house).await;
+    let test_server = TestServer::open().await;
+    let mut stream = raw(&test_server).await;
     let burst: Vec<u8> =
         (0..200).flat_map(|n| [frame(HEADERS, 5, 2 * n + 1, GET), frame(RST_STREAM, 0, 2 * n + 1, &[0, 0, 0, 8])].concat()).collect();
     stream.write_all(&burst).await.unwrap();
     assert_eq!(goaway(&mut stream).await, u32::from(Reason::ENHANCE_YOUR_CALM));
     drop(stream);
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_flood_of_continuations_ends_the_connection() {
-    let house = House::open().await;
-    let mut stream = raw(&house).await;
+    let test_server = TestServer::open().await;
+    let mut stream = raw(&test_server).await;
     let mut flood = frame(HEADERS, 1, 1, GET);
     for _ in 0..1000 {
         flood.extend(frame(CONTINUATION, 0, 1, b"\x00\x01a\x01b"));
@@ -324,5 +324,5 @@ async fn a_flood_of_continuations_ends_the_connection() {
     let code = goaway(&mut stream).await;
     assert!([Reason::ENHANCE_YOUR_CALM, Reason::COMPRESSION_ERROR].map(u32::from).contains(&code), "{code}");
     drop(stream);
-    house.close().await;
+    test_server.close().await;
 }

@@ -10,12 +10,12 @@ use h2::client::Builder;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::house::{House, MODEL, Plan};
+use crate::test_server::{MODEL, TestServer, TestServerPlan};
 
 const PATH: &str = "/v1/responses";
 
-async fn open(house: &House) -> Client {
-    Client::over(TcpStream::connect(house.address).await.unwrap()).await.unwrap()
+async fn open(test_server: &TestServer) -> Client {
+    Client::over(TcpStream::connect(test_server.address).await.unwrap()).await.unwrap()
 }
 
 fn create(text: &str) -> String {
@@ -31,27 +31,27 @@ async fn turn(socket: &mut Socket) -> Vec<String> {
     texts
 }
 
-async fn close(house: House, client: Client) {
+async fn close(test_server: TestServer, client: Client) {
     // The connection outlives its sockets.
     assert_eq!(client.send(&Request::get("/healthz")).await.unwrap().status(), 200);
-    assert_eq!(house.connections(), 1);
+    assert_eq!(test_server.connections(), 1);
     drop(client);
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_turn_on_a_stream_is_the_log_message_by_message() {
-    let house = House::open().await;
-    let client = open(&house).await;
+    let test_server = TestServer::open().await;
+    let client = open(&test_server).await;
     let mut socket = client.socket(PATH, &[]).await.unwrap();
     for words in [["Hel", "lo"], ["a", "gain"]] {
-        house.upstream.script(Script::text(&words));
+        test_server.upstream.script(Script::text(&words));
         socket.send_text(&create("hi")).await.unwrap();
         let texts = turn(&mut socket).await;
         let created: Value = serde_json::from_str(&texts[0]).unwrap();
         let id = created["response"]["id"].as_str().unwrap();
-        let (log, _) = client::send(house.address, &Request::get(&format!("{PATH}/{id}?stream=true")))
+        let (log, _) = client::send(test_server.address, &Request::get(&format!("{PATH}/{id}?stream=true")))
             .await
             .unwrap()
             .events()
@@ -64,49 +64,49 @@ async fn a_turn_on_a_stream_is_the_log_message_by_message() {
     socket.close(1000, "bye").await.unwrap();
     assert_eq!(socket.next_text().await, Err(End::Closed(Some(1000))));
     assert_eq!(socket.ended().await.unwrap(), Ok(()), "the stream ends in order");
-    house.wait_connections(1).await;
-    close(house, client).await;
+    test_server.wait_connections(1).await;
+    close(test_server, client).await;
 }
 
 #[tokio::test]
 async fn two_sockets_on_one_connection_are_independent() {
-    let house = House::open().await;
-    let client = open(&house).await;
+    let test_server = TestServer::open().await;
+    let client = open(&test_server).await;
     let (mut first, mut second) = (client.socket(PATH, &[]).await.unwrap(), client.socket(PATH, &[]).await.unwrap());
-    house.upstream.script(Script::new().role().content("slow").stall());
+    test_server.upstream.script(Script::new().role().content("slow").stall());
     first.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false }).to_string()).await.unwrap();
-    client::soon(house.upstream.wait_requests(1)).await.unwrap();
-    house.upstream.script(Script::text(&["fast"]));
+    client::soon(test_server.upstream.wait_requests(1)).await.unwrap();
+    test_server.upstream.script(Script::text(&["fast"]));
     second.send_text(&create("hi")).await.unwrap();
     assert!(turn(&mut second).await.iter().any(|text| text.contains("\"fast\"")));
     // The first leaves with RST_STREAM: its response is cancelled, and the second continues.
     first.reset();
-    client::soon(house.upstream.wait_closed(0)).await.unwrap();
-    house.upstream.script(Script::text(&["still"]));
+    client::soon(test_server.upstream.wait_closed(0)).await.unwrap();
+    test_server.upstream.script(Script::text(&["still"]));
     second.send_text(&create("hi")).await.unwrap();
     assert!(turn(&mut second).await.iter().any(|text| text.contains("\"still\"")));
     // The second leaves by ending its side of the stream.
     second.half_close().unwrap();
     assert!(matches!(second.next_text().await, Err(End::NoClose)));
-    close(house, client).await;
+    close(test_server, client).await;
 }
 
 #[tokio::test]
 async fn a_violation_is_reported_by_its_close_code() {
-    let house = House::open().await;
-    let client = open(&house).await;
+    let test_server = TestServer::open().await;
+    let client = open(&test_server).await;
     for (bytes, code) in [(&b"\x81\x02hi"[..], 1002), (b"\x82\x80\0\0\0\0", 1003), (b"\x81\x81\0\0\0\0\xff", 1007)] {
         let mut socket = client.socket(PATH, &[]).await.unwrap();
         socket.send_raw(bytes.into()).await.unwrap();
         assert_eq!(socket.next_text().await, Err(End::Closed(Some(code))));
     }
-    close(house, client).await;
+    close(test_server, client).await;
 }
 
 #[tokio::test]
 async fn malformed_handshakes_are_rejected() {
-    let house = House::open().await;
-    let client = open(&house).await;
+    let test_server = TestServer::open().await;
+    let client = open(&test_server).await;
     for (path, headers, status) in
         [(PATH, &[("origin", "https://evil.example")][..], 403), ("/v1/models", &[], 405), ("/nowhere", &[], 404)]
     {
@@ -114,31 +114,31 @@ async fn malformed_handshakes_are_rejected() {
         assert_eq!(response.status(), status, "{path} {headers:?}");
     }
     assert_eq!(client.send(&Request::get(PATH)).await.unwrap().status(), 426);
-    close(house, client).await;
+    close(test_server, client).await;
 }
 
 #[tokio::test]
 async fn a_socket_that_reads_nothing_is_cut_off_and_its_connection_survives() {
-    let house = House::open_with(Plan::server(|server| server.write_timeout = Duration::from_millis(300))).await;
-    let stream = TcpStream::connect(house.address).await.unwrap();
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.write_timeout = Duration::from_millis(300))).await;
+    let stream = TcpStream::connect(test_server.address).await.unwrap();
     let client = Client::with(stream, Builder::new().initial_window_size(100)).await.unwrap();
     let mut socket = client.socket(PATH, &[]).await.unwrap();
-    house.upstream.script(Script::text(&["a"; 200]).first(190).stall());
+    test_server.upstream.script(Script::text(&["a"; 200]).first(190).stall());
     socket.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false }).to_string()).await.unwrap();
     // An unstored response is cancelled when its reader is gone.
-    client::soon(house.upstream.wait_requests(1)).await.unwrap();
-    client::soon(house.upstream.wait_closed(0)).await.unwrap();
-    close(house, client).await;
+    client::soon(test_server.upstream.wait_requests(1)).await.unwrap();
+    client::soon(test_server.upstream.wait_closed(0)).await.unwrap();
+    close(test_server, client).await;
 }
 
 #[tokio::test]
 async fn the_stream_of_a_socket_that_reads_nothing_is_reset() {
-    let house = House::open_with(Plan::server(|server| server.write_timeout = Duration::from_millis(300))).await;
-    let stream = TcpStream::connect(house.address).await.unwrap();
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.write_timeout = Duration::from_millis(300))).await;
+    let stream = TcpStream::connect(test_server.address).await.unwrap();
     let client = Client::with(stream, Builder::new().initial_window_size(100)).await.unwrap();
     let mut socket = client.socket(PATH, &[]).await.unwrap();
     let request = json!({ "type": "response.create", "model": "demo", "input": format!("echo {}", "word ".repeat(500)) });
     socket.send_text(&request.to_string()).await.unwrap();
     assert_eq!(socket.wait_reset().await.unwrap(), Some(Reason::CANCEL));
-    close(house, client).await;
+    close(test_server, client).await;
 }

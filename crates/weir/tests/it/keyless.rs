@@ -8,9 +8,9 @@ use client::{Connection, Request};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::house::{ALICE, House, MODEL, Plan};
-use crate::program::{Server, run_in, weir};
+use crate::program::{RunningServer, run_in, weir};
 use crate::service::{self, Service};
+use crate::test_server::{ALICE, MODEL, TestServer, TestServerPlan};
 
 /// Requests that callers of a server without keys can make, all as administrator.
 fn requests() -> Vec<Request> {
@@ -31,7 +31,7 @@ fn requests() -> Vec<Request> {
 
 #[tokio::test]
 async fn requests_passed_on_by_a_proxy_require_a_key() {
-    let house = House::open().await;
+    let test_server = TestServer::open().await;
     for (name, value) in [
         ("x-forwarded-for", "203.0.113.9"),
         ("x-forwarded-for", "127.0.0.1"),
@@ -44,47 +44,47 @@ async fn requests_passed_on_by_a_proxy_require_a_key() {
     ] {
         for request in requests() {
             let what = format!("{} {} {name}: {value}", request.method, request.path);
-            let (status, body) = house.json(&request.header(name, value)).await;
+            let (status, body) = test_server.json(&request.header(name, value)).await;
             assert_eq!((status, &body["error"]["code"]), (403, &json!("key_required")), "{what}: {body}");
             assert_eq!(body["error"]["param"], json!(name.to_ascii_lowercase()), "{what}");
             assert!(body["error"]["message"].as_str().unwrap().contains("weir key create"), "{what}: {body}");
         }
         for path in ["/v1/responses", "/websocket/u1"] {
-            let connection = Connection::open(house.address).await.unwrap();
+            let connection = Connection::open(test_server.address).await.unwrap();
             let shaken = client::websocket::shake_hands(connection, path, &[(name, value)]).await.unwrap();
             let client::websocket::Handshake::Refused(refused) = shaken else { panic!("{path} was opened") };
             assert_eq!(refused.status, 403, "{path} {name}");
         }
     }
-    assert!(house.upstream.requests().is_empty());
+    assert!(test_server.upstream.requests().is_empty());
     // Requests without signs of a proxy pass, as do pages and probes that never need a key.
-    assert_eq!(house.send(&Request::get("/v1/models").header("via", "1.1 proxy")).await.status, 200);
+    assert_eq!(test_server.send(&Request::get("/v1/models").header("via", "1.1 proxy")).await.status, 200);
     for path in ["/", "/healthz", "/readyz"] {
-        assert_eq!(house.send(&Request::get(path).header("x-forwarded-for", "203.0.113.9")).await.status, 200, "{path}");
+        assert_eq!(test_server.send(&Request::get(path).header("x-forwarded-for", "203.0.113.9")).await.status, 200, "{path}");
     }
-    house.keys.add(ALICE, engine::keys::Caller { owner: protocol::id::Owner::new("alice"), admin: false });
+    test_server.keys.add(ALICE, engine::keys::Caller { owner: protocol::id::Owner::new("alice"), admin: false });
     let keyed = Request::get("/v1/models").header("x-forwarded-for", "203.0.113.9").bearer(ALICE);
-    assert_eq!(house.send(&keyed).await.status, 200, "with a key it does not matter");
-    house.quiet().await;
-    house.close().await;
+    assert_eq!(test_server.send(&keyed).await.status, 200, "with a key it does not matter");
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 /// An image on a page of another port started a capture: `Sec-Fetch-Site` of such a page is `same-site`.
 #[tokio::test]
 async fn pages_of_other_ports_are_rejected() {
     for with_keys in [false, true] {
-        let house = House::open_with(Plan { with_keys, ..Plan::default() }).await;
+        let test_server = TestServer::open_with(TestServerPlan { with_keys, ..TestServerPlan::default() }).await;
         for path in ["/v1/lens/connections", "/v1/models", "/v1/upstreams", "/v1/responses/resp_1?stream=true", "/chat?message=hi"] {
             for site in ["same-site", "cross-site"] {
-                let (status, body) = house.json(&Request::get(path).header("sec-fetch-site", site).bearer(ALICE)).await;
+                let (status, body) = test_server.json(&Request::get(path).header("sec-fetch-site", site).bearer(ALICE)).await;
                 assert_eq!((status, &body["error"]["code"]), (403, &json!("origin_not_allowed")), "{site}: {path}");
             }
         }
         for site in ["same-origin", "none"] {
-            assert_eq!(house.send(&Request::get("/v1/models").header("sec-fetch-site", site).bearer(ALICE)).await.status, 200);
+            assert_eq!(test_server.send(&Request::get("/v1/models").header("sec-fetch-site", site).bearer(ALICE)).await.status, 200);
         }
-        assert!(house.upstream.requests().is_empty());
-        house.close().await;
+        assert!(test_server.upstream.requests().is_empty());
+        test_server.close().await;
     }
 }
 
@@ -120,7 +120,7 @@ async fn settings_that_open_the_server_require_a_key() {
     server.logged("settings were read again", 1).await;
     assert_eq!(server.json(&Request::get("/v1/models").header("host", "chat.example").bearer(&key)).await.0, 200);
     drop(server);
-    let server = Server::start(weir(directory.path())).await;
+    let server = RunningServer::start(weir(directory.path())).await;
     assert_eq!(server.json(&Request::get("/v1/models").header("host", "chat.example").bearer(&key)).await.0, 200);
 }
 
@@ -136,7 +136,7 @@ async fn losing_the_keys_prevents_the_next_start_too() {
     let key = create_key(&directory).await;
     let keys = directory.path().join("data/keys.json");
     let saved = fs::read(&keys).unwrap();
-    let mut server = Server::start(weir(directory.path())).await;
+    let mut server = RunningServer::start(weir(directory.path())).await;
     fs::remove_file(&keys).unwrap();
     assert_eq!(server.json(&Request::get("/v1/models")).await.0, 401, "while it runs");
     assert_eq!(server.json(&Request::get("/v1/models").bearer(&key)).await.0, 401, "while it runs");
@@ -148,7 +148,7 @@ async fn losing_the_keys_prevents_the_next_start_too() {
     let (_, list, hints) = run_in(&directory, &["key", "list"]).await;
     assert!(list.is_empty() && hints.contains("nobody gets in") && hints.contains("keys.json"), "{hints}");
     fs::write(&keys, saved).unwrap();
-    let server = Server::start(weir(directory.path())).await;
+    let server = RunningServer::start(weir(directory.path())).await;
     assert_eq!(server.json(&Request::get("/v1/models").bearer(&key)).await.0, 200);
 }
 
@@ -156,7 +156,7 @@ async fn losing_the_keys_prevents_the_next_start_too() {
 async fn a_backup_contains_the_keys_and_its_restore_requires_them() {
     let directory = TempDir::new().unwrap();
     let key = create_key(&directory).await;
-    let mut server = Server::start(weir(directory.path())).await;
+    let mut server = RunningServer::start(weir(directory.path())).await;
     let copy = directory.path().join("copy.db");
     let (status, _, hints) = run_in(&directory, &["store", "backup", copy.to_str().unwrap()]).await;
     assert!(status.success() && hints.contains("keys"), "{hints}");
@@ -168,7 +168,7 @@ async fn a_backup_contains_the_keys_and_its_restore_requires_them() {
     fs::create_dir(&data).unwrap();
     fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
     fs::copy(&copy, data.join("weir.db")).unwrap();
-    let server = Server::start(weir(elsewhere.path())).await;
+    let server = RunningServer::start(weir(elsewhere.path())).await;
     let (status, body): (u16, Value) = server.json(&Request::get("/v1/upstreams")).await;
     assert_eq!((status, &body["error"]["code"]), (401, &json!("missing_api_key")));
     assert_eq!(server.json(&Request::get("/v1/upstreams").bearer(&key)).await.0, 200);
@@ -189,7 +189,7 @@ async fn a_data_directory_writable_by_others_is_rejected() {
         assert!(!status.success() && out.is_empty() && errors.contains("chmod go-w"), "{mode:o}: {errors}");
     }
     fs::remove_dir_all(&data).unwrap();
-    let server = Server::start(weir(directory.path())).await;
+    let server = RunningServer::start(weir(directory.path())).await;
     assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700, "made by Weir");
     drop(server);
 }

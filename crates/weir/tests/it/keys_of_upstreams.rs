@@ -7,20 +7,20 @@ use std::time::Duration;
 use client::{Connection, Request, Stream};
 use engine::provider::route::Retries;
 use engine::secret::Secret;
-use engine::upstreams::{Health, State};
+use engine::upstreams::{KeyHealth, UpstreamState};
 use fakes::{Script, Upstream, Vendor, VendorError};
 use provider::config::{KeyConfig, Strategy, UpstreamConfig, WireKind};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::house::{Frame, House, Plan, WAYS, Words, question, stateless, upstream_of};
 use crate::metrics::{scrape, until};
+use crate::test_server::{TestApi, TestFrame, TestServer, TestServerPlan, WAYS, question, stateless, upstream_of};
 
 /// The model that only the test's upstream serves.
 const MODEL: &str = "keyed";
 const NAME: &str = "lab-keyed";
 
-const PLAIN: (Words, Frame) = (Words::Responses, Frame::Json);
+const PLAIN: (TestApi, TestFrame) = (TestApi::Responses, TestFrame::Json);
 
 /// An upstream with these keys and weights, which go out of use when they fail.
 fn config(lab: &Upstream, keys: &[(&str, u32)]) -> UpstreamConfig {
@@ -36,8 +36,8 @@ fn config(lab: &Upstream, keys: &[(&str, u32)]) -> UpstreamConfig {
     }
 }
 
-async fn open(config: UpstreamConfig) -> House {
-    House::open_with(Plan { more_upstreams: vec![config], ..Plan::default() }).await
+async fn open(config: UpstreamConfig) -> TestServer {
+    TestServer::open_with(TestServerPlan { more_upstreams: vec![config], ..TestServerPlan::default() }).await
 }
 
 /// How often each key was used.
@@ -53,26 +53,26 @@ fn counts(of: &[(&str, usize)]) -> BTreeMap<String, usize> {
     of.iter().map(|(key, count)| ((*key).to_owned(), *count)).collect()
 }
 
-async fn ask(house: &House) -> (u16, Value) {
-    house.json(&question(PLAIN, MODEL, &json!({}))).await
+async fn ask(test_server: &TestServer) -> (u16, Value) {
+    test_server.json(&question(PLAIN, MODEL, &json!({}))).await
 }
 
-fn state(house: &House) -> State {
-    house.engine.upstreams().into_iter().find(|state| &*state.upstream == NAME).unwrap()
+fn state(test_server: &TestServer) -> UpstreamState {
+    test_server.engine.upstreams().into_iter().find(|state| &*state.upstream == NAME).unwrap()
 }
 
-fn health(house: &House, key: usize) -> Health {
-    state(house).keys[key].health
+fn health(test_server: &TestServer, key: usize) -> KeyHealth {
+    state(test_server).keys[key].health
 }
 
 /// Waits until this many requests are queued.
-async fn wait_waiting(house: &House, count: usize) {
+async fn wait_waiting(test_server: &TestServer, count: usize) {
     let waiting = async {
-        while state(house).waiting != count {
+        while state(test_server).waiting != count {
             tokio::task::yield_now().await;
         }
     };
-    client::soon(waiting).await.unwrap_or_else(|_late| panic!("{:?}", state(house)));
+    client::soon(waiting).await.unwrap_or_else(|_late| panic!("{:?}", state(test_server)));
 }
 
 fn gated(gate: &Arc<Notify>) -> Script {
@@ -85,51 +85,51 @@ async fn load_is_shared_by_strategy_and_weight() {
     let keys = [("sk-one", 3), ("sk-two", 1)];
     for (strategy, expected) in [(Strategy::RoundRobin, [6, 2]), (Strategy::Order, [8, 0])] {
         let before = asked(&lab);
-        let house = open(UpstreamConfig { strategy, ..config(&lab, &keys) }).await;
+        let test_server = open(UpstreamConfig { strategy, ..config(&lab, &keys) }).await;
         for _ in 0..8 {
-            assert_eq!(ask(&house).await.0, 200);
+            assert_eq!(ask(&test_server).await.0, 200);
         }
         let since = |key: &str| asked(&lab).get(key).unwrap_or(&0) - before.get(key).unwrap_or(&0);
         assert_eq!([since("sk-one"), since("sk-two")], expected, "{strategy:?}");
-        house.close().await;
+        test_server.close().await;
     }
 }
 
 #[tokio::test]
 async fn random_choice_uses_every_key_and_prefers_heavier_ones() {
     let lab = Upstream::start().await.unwrap();
-    let house = open(UpstreamConfig { strategy: Strategy::Random, ..config(&lab, &[("sk-one", 9), ("sk-two", 1)]) }).await;
+    let test_server = open(UpstreamConfig { strategy: Strategy::Random, ..config(&lab, &[("sk-one", 9), ("sk-two", 1)]) }).await;
     for _ in 0..100 {
-        assert_eq!(ask(&house).await.0, 200);
+        assert_eq!(ask(&test_server).await.0, 200);
     }
     // The probability of another outcome is below 1 in 10000 for each.
     let asked = asked(&lab);
     assert!(asked["sk-one"] > asked["sk-two"] && asked.len() == 2, "{asked:?}");
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn the_least_busy_key_is_next_while_responses_run() {
     let lab = Upstream::start().await.unwrap();
     let gate = Arc::new(Notify::new());
-    let house = open(UpstreamConfig { strategy: Strategy::LeastBusy, ..config(&lab, &[("sk-one", 3), ("sk-two", 1)]) }).await;
+    let test_server = open(UpstreamConfig { strategy: Strategy::LeastBusy, ..config(&lab, &[("sk-one", 3), ("sk-two", 1)]) }).await;
     lab.default_script(gated(&gate));
     let mut streams = Vec::new();
     for number in 1..=8 {
-        streams.push(house.stream(&question((Words::Responses, Frame::Sse), MODEL, &json!({}))).await);
+        streams.push(test_server.stream(&question((TestApi::Responses, TestFrame::Sse), MODEL, &json!({}))).await);
         client::soon(lab.wait_requests(number)).await.unwrap();
     }
     assert_eq!(asked(&lab), counts(&[("sk-one", 6), ("sk-two", 2)]));
-    assert_eq!(state(&house).keys.iter().map(|key| key.running).collect::<Vec<_>>(), [6, 2]);
-    let seen = scrape(&house).await;
+    assert_eq!(state(&test_server).keys.iter().map(|key| key.running).collect::<Vec<_>>(), [6, 2]);
+    let seen = scrape(&test_server).await;
     assert_eq!(seen.value("weir_upstream_key_running", &[("upstream", NAME), ("key", "one")]), Some(6.0));
     for stream in &mut streams {
         gate.notify_one();
         client::soon(stream.collect()).await.unwrap().unwrap();
     }
-    house.quiet().await;
-    assert_eq!(state(&house).keys.iter().map(|key| key.running).collect::<Vec<_>>(), [0, 0]);
-    house.close().await;
+    test_server.quiet().await;
+    assert_eq!(state(&test_server).keys.iter().map(|key| key.running).collect::<Vec<_>>(), [0, 0]);
+    test_server.close().await;
 }
 
 #[tokio::test]
@@ -137,19 +137,19 @@ async fn a_rejected_key_goes_out_of_use_without_affecting_clients() {
     for way in WAYS {
         let lab = Upstream::start().await.unwrap();
         lab.require_keys(&["sk-good"]);
-        let house = open(config(&lab, &[("sk-bad", 1), ("sk-good", 1)])).await;
+        let test_server = open(config(&lab, &[("sk-bad", 1), ("sk-good", 1)])).await;
         for _ in 0..3 {
-            let mut response = house.send(&question(way, MODEL, &json!({}))).await;
+            let mut response = test_server.send(&question(way, MODEL, &json!({}))).await;
             let body = String::from_utf8(response.collect().await.unwrap().0).unwrap();
             assert_eq!(response.status, 200, "{way:?}: {body}");
             assert!(body.contains("world") && !body.contains("\"error\":{") && !body.contains("refused"), "{way:?}: {body}");
         }
         assert_eq!(asked(&lab), counts(&[("sk-bad", 1), ("sk-good", 3)]), "{way:?}");
-        assert!(matches!(health(&house, 0), Health::Refused(left) if left > Duration::from_secs(20)), "{:?}", state(&house));
-        let seen = scrape(&house).await;
+        assert!(matches!(health(&test_server, 0), KeyHealth::Refused(left) if left > Duration::from_secs(20)), "{:?}", state(&test_server));
+        let seen = scrape(&test_server).await;
         assert_eq!(seen.value("weir_upstream_key_state", &[("upstream", NAME), ("key", "bad"), ("state", "refused")]), Some(1.0));
         assert_eq!(seen.value("weir_upstream_retries_total", &[("upstream", NAME), ("reason", "other_key")]), Some(1.0));
-        house.close().await;
+        test_server.close().await;
     }
 }
 
@@ -157,14 +157,14 @@ async fn a_rejected_key_goes_out_of_use_without_affecting_clients() {
 async fn without_a_valid_key_the_caller_gets_the_reason() {
     let lab = Upstream::start().await.unwrap();
     lab.require_keys(&["sk-good"]);
-    let house = open(config(&lab, &[("sk-bad", 1), ("sk-worse", 1)])).await;
+    let test_server = open(config(&lab, &[("sk-bad", 1), ("sk-worse", 1)])).await;
     for _ in 0..2 {
-        let (status, body) = ask(&house).await;
+        let (status, body) = ask(&test_server).await;
         assert_eq!((status, &body["error"]["code"]), (502, &json!("upstream_authentication_failed")), "{body}");
     }
     // Both are out of use: the second request does not reach the upstream.
     assert_eq!(asked(&lab), counts(&[("sk-bad", 1), ("sk-worse", 1)]));
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
@@ -173,53 +173,53 @@ async fn a_rate_limited_key_pauses_for_as_long_as_each_vendor_asks() {
         let lab = Upstream::start().await.unwrap();
         let (_, wire) = WireKind::ALL.iter().find(|(word, _)| *word == vendor.name()).unwrap();
         let config = UpstreamConfig { wire: *wire, base_url: lab.base_url_of(vendor), ..config(&lab, &[("sk-one", 1), ("sk-two", 1)]) };
-        let house = open(config).await;
+        let test_server = open(config).await;
         lab.script_for_key("sk-one", Script::refused_for(429, VendorError::RateLimit, Duration::from_secs(7)));
         for _ in 0..3 {
-            let (status, body) = ask(&house).await;
+            let (status, body) = ask(&test_server).await;
             assert_eq!(status, 200, "{vendor:?}: {body}");
         }
         assert_eq!(asked(&lab), counts(&[("sk-one", 1), ("sk-two", 3)]), "{vendor:?}");
         assert_eq!(lab.complaints(), Vec::<String>::new());
         // Ollama cannot say how long.
         let longest = if vendor == Vendor::Ollama { 1 } else { 7 };
-        let Health::Cooling(left) = health(&house, 0) else { panic!("{vendor:?}: {:?}", state(&house)) };
+        let KeyHealth::Cooling(left) = health(&test_server, 0) else { panic!("{vendor:?}: {:?}", state(&test_server)) };
         assert!(
             left <= Duration::from_secs(longest) && left + Duration::from_secs(5) > Duration::from_secs(longest),
             "{vendor:?}: {left:?}"
         );
-        assert_eq!(health(&house, 1), Health::Well);
-        house.close().await;
+        assert_eq!(health(&test_server, 1), KeyHealth::Well);
+        test_server.close().await;
     }
 }
 
 #[tokio::test]
 async fn a_key_is_used_again_after_its_pause() {
     let lab = Upstream::start().await.unwrap();
-    let house = open(UpstreamConfig { key_rest: Duration::from_millis(200), ..config(&lab, &[("sk-one", 1), ("sk-two", 1)]) }).await;
+    let test_server = open(UpstreamConfig { key_rest: Duration::from_millis(200), ..config(&lab, &[("sk-one", 1), ("sk-two", 1)]) }).await;
     lab.script_for_key("sk-one", Script::refused_for(429, VendorError::RateLimit, Duration::from_secs(7)));
-    assert_eq!(ask(&house).await.0, 200);
+    assert_eq!(ask(&test_server).await.0, 200);
     let well = [("upstream", NAME), ("key", "one"), ("state", "well")];
-    until(&house, |seen| seen.value("weir_upstream_key_state", &well) == Some(1.0), "the key is well again").await;
-    assert_eq!(ask(&house).await.0, 200);
+    until(&test_server, |seen| seen.value("weir_upstream_key_state", &well) == Some(1.0), "the key is well again").await;
+    assert_eq!(ask(&test_server).await.0, 200);
     assert_eq!(asked(&lab), counts(&[("sk-one", 2), ("sk-two", 1)]));
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn with_all_keys_paused_the_caller_gets_a_retry_delay() {
     let lab = Upstream::start().await.unwrap();
-    let house = open(config(&lab, &[("sk-one", 1), ("sk-two", 1)])).await;
+    let test_server = open(config(&lab, &[("sk-one", 1), ("sk-two", 1)])).await;
     lab.script_for_key("sk-one", Script::refused_for(429, VendorError::RateLimit, Duration::from_secs(30)));
     lab.script_for_key("sk-two", Script::refused_for(429, VendorError::RateLimit, Duration::from_secs(7)));
     for _ in 0..2 {
-        let mut response = house.send(&question((Words::Chat, Frame::Sse), MODEL, &json!({}))).await;
+        let mut response = test_server.send(&question((TestApi::Chat, TestFrame::Sse), MODEL, &json!({}))).await;
         let body = String::from_utf8(response.collect().await.unwrap().0).unwrap();
         let wait: u64 = response.headers.get("retry-after").unwrap().parse().unwrap();
         assert!(response.status == 429 && (1..=7).contains(&wait), "{} {wait} {body}", response.status);
     }
     assert_eq!(asked(&lab), counts(&[("sk-one", 1), ("sk-two", 1)]));
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
@@ -230,27 +230,29 @@ async fn a_key_without_credit_is_used_once() {
         let at = |keys| UpstreamConfig { wire: *wire, base_url: lab.base_url_of(vendor), ..config(&lab, keys) };
         let retries = Retries { count: 2, ..Retries::default() };
         // A single key fails at once, with or without retries.
-        let house = House::open_with(Plan { more_upstreams: vec![at(&[("sk-empty", 1)])], retries, ..Plan::default() }).await;
+        let test_server =
+            TestServer::open_with(TestServerPlan { more_upstreams: vec![at(&[("sk-empty", 1)])], retries, ..TestServerPlan::default() })
+                .await;
         lab.script_for_key("sk-empty", Script::refused(status, VendorError::Quota));
-        let (_, body) = ask(&house).await;
+        let (_, body) = ask(&test_server).await;
         assert_eq!(body["error"]["code"], "upstream_quota_exhausted", "{status} {vendor:?}: {body}");
         assert_eq!(asked(&lab), counts(&[("sk-empty", 1)]), "{status} {vendor:?}");
-        house.close().await;
+        test_server.close().await;
         // Another key takes over.
-        let house = open(at(&[("sk-empty", 1), ("sk-full", 1)])).await;
+        let test_server = open(at(&[("sk-empty", 1), ("sk-full", 1)])).await;
         lab.script_for_key("sk-empty", Script::refused(status, VendorError::Quota));
         for _ in 0..2 {
-            assert_eq!(ask(&house).await.0, 200);
+            assert_eq!(ask(&test_server).await.0, 200);
         }
         assert_eq!(asked(&lab), counts(&[("sk-empty", 2), ("sk-full", 2)]), "{status} {vendor:?}");
-        assert!(matches!(health(&house, 0), Health::Empty(_)), "{:?}", state(&house));
-        house.close().await;
+        assert!(matches!(health(&test_server, 0), KeyHealth::Empty(_)), "{:?}", state(&test_server));
+        test_server.close().await;
     }
 }
 
 /// Sends a streamed request, identified by its text, on a connection that can be dropped, without waiting.
-async fn begin(house: &House, text: &str) -> Connection {
-    let mut connection = Connection::open(house.address).await.unwrap();
+async fn begin(test_server: &TestServer, text: &str) -> Connection {
+    let mut connection = Connection::open(test_server.address).await.unwrap();
     connection.write(&numbered(text)).await.unwrap();
     connection
 }
@@ -280,23 +282,23 @@ async fn the_key_queue_is_served_in_order_without_requests_that_left() {
     let lab = Upstream::start().await.unwrap();
     let gate = Arc::new(Notify::new());
     lab.default_script(gated(&gate));
-    let house = open(narrow(&lab, 3)).await;
-    let first = begin(&house, "first").await;
+    let test_server = open(narrow(&lab, 3)).await;
+    let first = begin(&test_server, "first").await;
     client::soon(lab.wait_requests(1)).await.unwrap();
     let mut waiting = Vec::new();
     for (count, text) in ["second", "left", "third"].into_iter().enumerate() {
-        waiting.push(begin(&house, text).await);
-        wait_waiting(&house, count + 1).await;
+        waiting.push(begin(&test_server, text).await);
+        wait_waiting(&test_server, count + 1).await;
     }
-    let seen = scrape(&house).await;
+    let seen = scrape(&test_server).await;
     assert_eq!(seen.value("weir_upstream_waiting", &[("upstream", NAME)]), Some(3.0));
 
     // The queue is full, which is reported at once.
-    let (status, body) = house.json(&stateless((Words::Chat, Frame::Json), MODEL)).await;
+    let (status, body) = test_server.json(&stateless((TestApi::Chat, TestFrame::Json), MODEL)).await;
     assert_eq!((status, &body["error"]["code"]), (429, &json!("upstream_queue_full")), "{body}");
 
     drop(waiting.remove(1));
-    wait_waiting(&house, 2).await;
+    wait_waiting(&test_server, 2).await;
     let mut connections = [first].into_iter().chain(waiting);
     for served in 1..=3 {
         gate.notify_one();
@@ -308,22 +310,22 @@ async fn the_key_queue_is_served_in_order_without_requests_that_left() {
         }
     }
     assert_eq!(texts(&lab), ["first", "second", "third"]);
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn waiting_too_long_for_a_key_is_an_error() {
     let lab = Upstream::start().await.unwrap();
     lab.default_script(Script::new().role().content("Once").stall());
-    let house = open(UpstreamConfig { queue_timeout: Duration::from_millis(100), ..narrow(&lab, 3) }).await;
-    let first = begin(&house, "first").await;
+    let test_server = open(UpstreamConfig { queue_timeout: Duration::from_millis(100), ..narrow(&lab, 3) }).await;
+    let first = begin(&test_server, "first").await;
     client::soon(lab.wait_requests(1)).await.unwrap();
-    let mut response = house.send(&numbered("second")).await;
+    let mut response = test_server.send(&numbered("second")).await;
     let body = String::from_utf8(response.collect().await.unwrap().0).unwrap();
     assert_eq!((response.status, response.headers.get("retry-after")), (429, Some("1")), "{body}");
     assert!(body.contains("upstream_queue_full"), "{body}");
     assert_eq!(texts(&lab), ["first"]);
     drop(first);
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }

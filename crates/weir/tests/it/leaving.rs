@@ -10,7 +10,7 @@ use protocol::on_leave::OnLeave;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::house::{Frame, House, MODEL, Plan, WAYS, Words, question, stateless};
+use crate::test_server::{MODEL, TestApi, TestFrame, TestServer, TestServerPlan, WAYS, question, stateless};
 
 /// How far the upstream has come at that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +74,9 @@ impl Slowest {
 }
 
 /// Resolves when the response's log contains the long piece.
-async fn has_come(house: &House, phase: Phase, before: u64) {
+async fn has_come(test_server: &TestServer, phase: Phase, before: u64) {
     let come = async {
-        while phase == Phase::MidStream && house.engine.census().log_bytes < before + LONG as u64 {
+        while phase == Phase::MidStream && test_server.engine.census().log_bytes < before + LONG as u64 {
             tokio::task::yield_now().await;
         }
     };
@@ -85,21 +85,21 @@ async fn has_come(house: &House, phase: Phase, before: u64) {
 
 #[tokio::test]
 async fn the_last_reader_of_a_stateless_response_closes_the_upstream_by_leaving() {
-    let house = House::open().await;
+    let test_server = TestServer::open().await;
     let mut slowest = Slowest::default();
     let mut count = 0;
     for phase in PHASES {
         for way in WAYS {
             for leave in [Leave::Drop, Leave::Rst] {
                 let what = format!("{phase:?}, {way:?}, {leave:?}");
-                house.upstream.script(script(phase));
-                let before = house.engine.census().log_bytes;
+                test_server.upstream.script(script(phase));
+                let before = test_server.engine.census().log_bytes;
                 let request = stateless(way, MODEL);
-                let mut connection = Connection::open(house.address).await.unwrap();
+                let mut connection = Connection::open(test_server.address).await.unwrap();
                 connection.write(&request).await.unwrap();
-                client::soon(house.upstream.wait_requests(count + 1)).await.unwrap();
-                has_come(&house, phase, before).await;
-                let has_head = way.1 != Frame::Json && (way.0 == Words::Responses || phase == Phase::MidStream);
+                client::soon(test_server.upstream.wait_requests(count + 1)).await.unwrap();
+                has_come(&test_server, phase, before).await;
+                let has_head = way.1 != TestFrame::Json && (way.0 == TestApi::Responses || phase == Phase::MidStream);
                 if has_head {
                     let mut stream = connection.read_response(&request).await.unwrap().events().unwrap();
                     assert!(stream.next().await.unwrap().is_some(), "{what}");
@@ -107,16 +107,16 @@ async fn the_last_reader_of_a_stateless_response_closes_the_upstream_by_leaving(
                 }
                 let act = client::now();
                 leave.go(connection);
-                slowest.wait(&house.upstream, count, act, &what).await;
-                house.quiet().await;
-                assert_eq!(house.engine.census().log_bytes, before, "{what}: nobody can read it any more");
+                slowest.wait(&test_server.upstream, count, act, &what).await;
+                test_server.quiet().await;
+                assert_eq!(test_server.engine.census().log_bytes, before, "{what}: nobody can read it any more");
                 count += 1;
             }
         }
     }
-    assert_eq!(house.upstream.requests().len(), count);
+    assert_eq!(test_server.upstream.requests().len(), count);
     slowest.tell("the last reader left");
-    house.close().await;
+    test_server.close().await;
 }
 
 /// Reads up to the event of this type.
@@ -139,44 +139,44 @@ pub(crate) fn cancel(id: &str) -> Request {
 
 #[tokio::test]
 async fn a_cancel_closes_the_upstream_and_every_reader_is_notified() {
-    let house = House::open().await;
+    let test_server = TestServer::open().await;
     let mut slowest = Slowest::default();
     let mut count = 0;
     for phase in PHASES {
-        for frame in [Frame::Ndjson, Frame::Sse] {
+        for frame in [TestFrame::Ndjson, TestFrame::Sse] {
             for store in [true, false] {
                 let what = format!("{phase:?}, {frame:?}, store {store}");
-                house.upstream.script(script(phase));
-                let before = house.engine.census().log_bytes;
-                let asked = question((Words::Responses, frame), MODEL, &json!({ "store": store })).header("prefer", "wait=0");
-                let mut stream = house.stream(&asked).await;
+                test_server.upstream.script(script(phase));
+                let before = test_server.engine.census().log_bytes;
+                let asked = question((TestApi::Responses, frame), MODEL, &json!({ "store": store })).header("prefer", "wait=0");
+                let mut stream = test_server.stream(&asked).await;
                 let id = id_of(&stream);
-                let accept = if frame == Frame::Ndjson { "application/x-ndjson" } else { "*/*" };
+                let accept = if frame == TestFrame::Ndjson { "application/x-ndjson" } else { "*/*" };
                 let again = Request::get(&format!("/v1/responses/{id}?stream=true")).header("accept", accept);
-                let mut second = house.stream(&again).await;
-                client::soon(house.upstream.wait_requests(count + 1)).await.unwrap();
-                has_come(&house, phase, before).await;
+                let mut second = test_server.stream(&again).await;
+                client::soon(test_server.upstream.wait_requests(count + 1)).await.unwrap();
+                has_come(&test_server, phase, before).await;
                 let act = client::now();
-                let (status, cancelled) = house.json(&cancel(&id)).await;
-                slowest.wait(&house.upstream, count, act, &what).await;
+                let (status, cancelled) = test_server.json(&cancel(&id)).await;
+                slowest.wait(&test_server.upstream, count, act, &what).await;
                 assert_eq!((status, cancelled["status"].as_str()), (200, Some("cancelled")), "{what}");
                 for reader in [&mut stream, &mut second] {
                     let terminal = read_until(reader, "response.incomplete").await;
                     check_cancelled(&terminal["response"], phase, &what);
                     assert_eq!(terminal["response"], cancelled, "{what}");
                     let (rest, end) = reader.collect().await.unwrap();
-                    assert_eq!((rest.len(), end), (usize::from(frame == Frame::Sse), BodyEnd::Clean), "{what}");
+                    assert_eq!((rest.len(), end), (usize::from(frame == TestFrame::Sse), BodyEnd::Clean), "{what}");
                 }
                 if store {
-                    assert_eq!(house.json(&cancel(&id)).await, (200, cancelled), "{what}: twice is once");
+                    assert_eq!(test_server.json(&cancel(&id)).await, (200, cancelled), "{what}: twice is once");
                 }
                 count += 1;
             }
         }
     }
     slowest.tell("a cancel");
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 fn check_cancelled(response: &Value, phase: Phase, what: &str) {
@@ -195,36 +195,36 @@ fn check_cancelled(response: &Value, phase: Phase, what: &str) {
 
 #[tokio::test]
 async fn a_cancelled_chat_stream_ends_with_an_error_and_does_not_look_complete() {
-    let house = House::open().await;
-    for frame in [Frame::Ndjson, Frame::Sse] {
-        house.upstream.script(Script::new().role().content("Once").stall());
-        let mut stream = house.stream(&question((Words::Chat, frame), MODEL, &json!({}))).await;
-        let (status, _) = house.json(&cancel(&id_of(&stream))).await;
+    let test_server = TestServer::open().await;
+    for frame in [TestFrame::Ndjson, TestFrame::Sse] {
+        test_server.upstream.script(Script::new().role().content("Once").stall());
+        let mut stream = test_server.stream(&question((TestApi::Chat, frame), MODEL, &json!({}))).await;
+        let (status, _) = test_server.json(&cancel(&id_of(&stream))).await;
         assert_eq!(status, 200);
         let (mut events, end) = stream.collect().await.unwrap();
         let last = events.pop().unwrap().json().unwrap();
         assert_eq!((end, last["error"]["code"].as_str()), (BodyEnd::Truncated, Some("response_cancelled")));
         assert!(events.iter().all(|event| event.json().unwrap()["choices"][0]["finish_reason"].is_null()));
     }
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_background_response_can_be_cancelled_and_a_finished_one_is_unchanged() {
-    let house = House::open().await;
-    house.upstream.script(Script::no_head());
-    let (_, begun) = house.json(&question((Words::Responses, Frame::Json), MODEL, &json!({ "background": true }))).await;
-    client::soon(house.upstream.wait_requests(1)).await.unwrap();
-    let (_, cancelled) = house.json(&cancel(begun["id"].as_str().unwrap())).await;
+    let test_server = TestServer::open().await;
+    test_server.upstream.script(Script::no_head());
+    let (_, begun) = test_server.json(&question((TestApi::Responses, TestFrame::Json), MODEL, &json!({ "background": true }))).await;
+    client::soon(test_server.upstream.wait_requests(1)).await.unwrap();
+    let (_, cancelled) = test_server.json(&cancel(begun["id"].as_str().unwrap())).await;
     assert_eq!(cancelled["status"], "cancelled");
-    client::soon(house.upstream.wait_closed(0)).await.unwrap();
+    client::soon(test_server.upstream.wait_closed(0)).await.unwrap();
 
-    let (_, done) = house.json(&question((Words::Responses, Frame::Json), MODEL, &json!({}))).await;
+    let (_, done) = test_server.json(&question((TestApi::Responses, TestFrame::Json), MODEL, &json!({}))).await;
     assert_eq!(done["status"], "completed");
-    assert_eq!(house.json(&cancel(done["id"].as_str().unwrap())).await, (200, done));
-    house.quiet().await;
-    house.close().await;
+    assert_eq!(test_server.json(&cancel(done["id"].as_str().unwrap())).await, (200, done));
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 /// Resolves at the next heartbeat; an event before it is an error.
@@ -244,13 +244,13 @@ pub(crate) async fn heartbeat(stream: &mut Stream) {
 
 #[tokio::test]
 async fn a_half_close_during_a_stream_is_not_leaving() {
-    let house = House::open().await;
-    for (count, (words, frame)) in WAYS.into_iter().filter(|(_, frame)| *frame != Frame::Json).enumerate() {
+    let test_server = TestServer::open().await;
+    for (count, (words, frame)) in WAYS.into_iter().filter(|(_, frame)| *frame != TestFrame::Json).enumerate() {
         let gate = Arc::new(Notify::new());
-        house.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done().end());
-        let mut stream = house.stream(&stateless((words, frame), MODEL)).await;
+        test_server.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done().end());
+        let mut stream = test_server.stream(&stateless((words, frame), MODEL)).await;
         // What the client has received before the gate: up to the first piece.
-        for _ in 0..if words == Words::Chat { 2 } else { 5 } {
+        for _ in 0..if words == TestApi::Chat { 2 } else { 5 } {
             client::soon(stream.next()).await.unwrap().unwrap().unwrap();
         }
         stream.connection().half_close().await.unwrap();
@@ -264,134 +264,134 @@ async fn a_half_close_during_a_stream_is_not_leaving() {
             rest.contains(" more") && (rest.contains("response.completed") || rest.contains("\"stop\"")),
             "{words:?} {frame:?}: {rest}"
         );
-        assert_eq!(house.upstream.requests().len(), count + 1);
+        assert_eq!(test_server.upstream.requests().len(), count + 1);
     }
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 /// Requests JSON, half-closes once the upstream was called, and returns the connection.
-async fn half_closed(house: &House, request: &Request) -> Connection {
-    let mut connection = Connection::open(house.address).await.unwrap();
+async fn half_closed(test_server: &TestServer, request: &Request) -> Connection {
+    let mut connection = Connection::open(test_server.address).await.unwrap();
     connection.write(request).await.unwrap();
-    client::soon(house.upstream.wait_requests(1)).await.unwrap();
+    client::soon(test_server.upstream.wait_requests(1)).await.unwrap();
     connection.half_close().await.unwrap();
     connection
 }
 
 #[tokio::test]
 async fn a_fin_before_a_json_response_counts_as_leaving_by_default() {
-    for words in [Words::Responses, Words::Chat] {
-        let request = stateless((words, Frame::Json), MODEL);
-        let house = House::open().await;
-        house.upstream.script(Script::no_head());
-        let connection = half_closed(&house, &request).await;
-        client::soon(house.upstream.wait_closed(0)).await.unwrap();
+    for words in [TestApi::Responses, TestApi::Chat] {
+        let request = stateless((words, TestFrame::Json), MODEL);
+        let test_server = TestServer::open().await;
+        test_server.upstream.script(Script::no_head());
+        let connection = half_closed(&test_server, &request).await;
+        client::soon(test_server.upstream.wait_closed(0)).await.unwrap();
         drop(connection);
-        house.quiet().await;
-        house.close().await;
+        test_server.quiet().await;
+        test_server.close().await;
 
-        let mut plan = Plan::default();
+        let mut plan = TestServerPlan::default();
         plan.server.fin_leaves_json = false;
-        let house = House::open_with(plan).await;
+        let test_server = TestServer::open_with(plan).await;
         let gate = Arc::new(Notify::new());
-        house.upstream.script(Script::new().wait_for(&gate).content("whole").finish("stop").end());
-        let connection = half_closed(&house, &request).await;
+        test_server.upstream.script(Script::new().wait_for(&gate).content("whole").finish("stop").end());
+        let connection = half_closed(&test_server, &request).await;
         gate.notify_one();
         let mut response = client::soon(connection.read_response(&request)).await.unwrap().unwrap();
         let (body, end) = response.collect().await.unwrap();
         assert_eq!((response.status, end), (200, BodyEnd::Clean));
         assert!(String::from_utf8_lossy(&body).contains("whole"));
-        house.quiet().await;
-        house.close().await;
+        test_server.quiet().await;
+        test_server.close().await;
     }
 }
 
 #[tokio::test]
 async fn a_stored_response_continues_after_its_readers_have_left() {
-    let house = House::open().await;
-    for frame in [Frame::Json, Frame::Ndjson, Frame::Sse] {
+    let test_server = TestServer::open().await;
+    for frame in [TestFrame::Json, TestFrame::Ndjson, TestFrame::Sse] {
         for leave in [Leave::Drop, Leave::Rst] {
             let gate = Arc::new(Notify::new());
-            let asked = house.upstream.requests().len();
-            house.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done().end());
-            let request = question((Words::Responses, frame), MODEL, &json!({}));
-            let mut connection = Connection::open(house.address).await.unwrap();
+            let asked = test_server.upstream.requests().len();
+            test_server.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done().end());
+            let request = question((TestApi::Responses, frame), MODEL, &json!({}));
+            let mut connection = Connection::open(test_server.address).await.unwrap();
             connection.write(&request).await.unwrap();
-            client::soon(house.upstream.wait_requests(asked + 1)).await.unwrap();
+            client::soon(test_server.upstream.wait_requests(asked + 1)).await.unwrap();
             let mut id = None;
-            if frame != Frame::Json {
+            if frame != TestFrame::Json {
                 let response = connection.read_response(&request).await.unwrap();
                 id = response.headers.get("weir-response-id").map(str::to_owned);
                 connection = response.abandon();
             }
             leave.go(connection);
             // A stream notices with its heartbeat, which the closed socket answers with a reset.
-            house.wait_connections(0).await;
-            assert_eq!(house.engine.census().running, 1, "{frame:?} {leave:?}");
+            test_server.wait_connections(0).await;
+            assert_eq!(test_server.engine.census().running, 1, "{frame:?} {leave:?}");
             gate.notify_one();
-            house.quiet().await;
+            test_server.quiet().await;
             if let Some(id) = id {
-                let (_, response) = house.get(&format!("/v1/responses/{id}")).await;
+                let (_, response) = test_server.get(&format!("/v1/responses/{id}")).await;
                 let text = &response["output"][0]["content"][0]["text"];
                 assert_eq!((&response["status"], text), (&json!("completed"), &json!("Once more")), "{frame:?} {leave:?}");
             }
         }
     }
     // No call was cancelled: all used one kept connection.
-    assert!(house.upstream.requests().iter().all(|request| request.connection == 0));
-    house.close().await;
+    assert!(test_server.upstream.requests().iter().all(|request| request.connection == 0));
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_second_reader_keeps_a_stateless_response_alive() {
-    let house = House::open().await;
+    let test_server = TestServer::open().await;
     let gate = Arc::new(Notify::new());
-    house.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done().end());
-    let first = house.stream(&stateless((Words::Responses, Frame::Sse), MODEL)).await;
+    test_server.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done().end());
+    let first = test_server.stream(&stateless((TestApi::Responses, TestFrame::Sse), MODEL)).await;
     let id = id_of(&first);
-    let mut second = house.stream(&Request::get(&format!("/v1/responses/{id}?stream=true"))).await;
+    let mut second = test_server.stream(&Request::get(&format!("/v1/responses/{id}?stream=true"))).await;
     first.abandon().reset().unwrap();
-    house.wait_connections(1).await;
+    test_server.wait_connections(1).await;
     gate.notify_one();
     let done = read_until(&mut second, "response.completed").await;
     assert_eq!(done["response"]["output"][0]["content"][0]["text"], "Once more");
     drop(second);
-    house.quiet().await;
-    assert_eq!(house.get(&format!("/v1/responses/{id}")).await.0, 404, "it was not to be kept");
-    house.close().await;
+    test_server.quiet().await;
+    assert_eq!(test_server.get(&format!("/v1/responses/{id}")).await.0, 404, "it was not to be kept");
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn leaving_is_handled_as_configured() {
-    let mut plan = Plan::default();
+    let mut plan = TestServerPlan::default();
     plan.engine.on_leave_stored = OnLeave::Cancel;
     plan.engine.on_leave_stateless = OnLeave::Finish;
-    let house = House::open_with(plan).await;
-    house.upstream.script(Script::no_head());
-    let stream = house.stream(&question((Words::Responses, Frame::Sse), MODEL, &json!({})).header("prefer", "wait=0")).await;
+    let test_server = TestServer::open_with(plan).await;
+    test_server.upstream.script(Script::no_head());
+    let stream = test_server.stream(&question((TestApi::Responses, TestFrame::Sse), MODEL, &json!({})).header("prefer", "wait=0")).await;
     let id = id_of(&stream);
-    client::soon(house.upstream.wait_requests(1)).await.unwrap();
+    client::soon(test_server.upstream.wait_requests(1)).await.unwrap();
     stream.abandon().reset().unwrap();
-    client::soon(house.upstream.wait_closed(0)).await.unwrap();
-    house.quiet().await;
-    let (_, response) = house.get(&format!("/v1/responses/{id}")).await;
+    client::soon(test_server.upstream.wait_closed(0)).await.unwrap();
+    test_server.quiet().await;
+    let (_, response) = test_server.get(&format!("/v1/responses/{id}")).await;
     assert_eq!((&response["status"], &response["incomplete_details"]["reason"]), (&json!("cancelled"), &json!("client_left")));
 
     let gate = Arc::new(Notify::new());
-    house.upstream.script(Script::new().wait_for(&gate).content("whole").finish("stop").end());
-    let stream = house.stream(&stateless((Words::Responses, Frame::Sse), MODEL).header("prefer", "wait=0")).await;
-    client::soon(house.upstream.wait_requests(2)).await.unwrap();
+    test_server.upstream.script(Script::new().wait_for(&gate).content("whole").finish("stop").end());
+    let stream = test_server.stream(&stateless((TestApi::Responses, TestFrame::Sse), MODEL).header("prefer", "wait=0")).await;
+    client::soon(test_server.upstream.wait_requests(2)).await.unwrap();
     stream.abandon().reset().unwrap();
-    house.wait_connections(0).await;
-    assert_eq!(house.engine.census().running, 1);
+    test_server.wait_connections(0).await;
+    assert_eq!(test_server.engine.census().running, 1);
     gate.notify_one();
-    house.quiet().await;
+    test_server.quiet().await;
     // The upstream's response was read to its end: its connection serves the next request.
-    house.upstream.script(Script::text(&["next"]));
-    house.json(&question((Words::Responses, Frame::Json), MODEL, &json!({}))).await;
-    let requests = house.upstream.requests();
+    test_server.upstream.script(Script::text(&["next"]));
+    test_server.json(&question((TestApi::Responses, TestFrame::Json), MODEL, &json!({}))).await;
+    let requests = test_server.upstream.requests();
     assert_eq!(requests[1].connection, requests[2].connection);
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }

@@ -10,25 +10,25 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::house::{ADMIN, ALICE, BOB, House, MODEL, Plan};
+use crate::test_server::{ADMIN, ALICE, BOB, MODEL, TestServer, TestServerPlan};
 
 const PIECES: [&str; 4] = ["Hello", ", ", "wor\"ld", "\u{4f60}\u{597d}"];
 
-async fn connections(house: &House, key: Option<&str>) -> Vec<Value> {
+async fn connections(test_server: &TestServer, key: Option<&str>) -> Vec<Value> {
     let request = Request::get("/v1/lens/connections");
     let request = match key {
         Some(key) => request.bearer(key),
         None => request,
     };
-    let (status, list) = house.json(&request).await;
+    let (status, list) = test_server.json(&request).await;
     assert_eq!(status, 200, "{list}");
     list["data"].as_array().unwrap().clone()
 }
 
 /// The connection from this port.
-async fn of(house: &House, port: u16) -> Value {
+async fn of(test_server: &TestServer, port: u16) -> Value {
     let is_it = |connection: &&Value| connection["peer"].as_str().unwrap().ends_with(&format!(":{port}"));
-    connections(house, None).await.iter().find(is_it).cloned().unwrap()
+    connections(test_server, None).await.iter().find(is_it).cloned().unwrap()
 }
 
 fn count(value: &Value) -> usize {
@@ -41,8 +41,8 @@ fn check_sum(bytes: &Value, total: usize) {
 }
 
 /// Sends these bytes on a connection that then closes. Returns the response's bytes and the connection's port.
-async fn raw(house: &House, request: &str) -> (Vec<u8>, u16) {
-    let mut stream = TcpStream::connect(house.address).await.unwrap();
+async fn raw(test_server: &TestServer, request: &str) -> (Vec<u8>, u16) {
+    let mut stream = TcpStream::connect(test_server.address).await.unwrap();
     let port = stream.local_addr().unwrap().port();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -52,17 +52,17 @@ async fn raw(house: &House, request: &str) -> (Vec<u8>, u16) {
 
 #[tokio::test]
 async fn a_streams_bytes_are_those_its_client_received() {
-    let house = House::open().await;
+    let test_server = TestServer::open().await;
     for (accept, version) in [("text/event-stream", "1.1"), ("application/x-ndjson", "1.1"), ("text/event-stream", "1.0")] {
-        house.upstream.script(Script::text(&PIECES));
+        test_server.upstream.script(Script::text(&PIECES));
         let body = json!({ "model": MODEL, "input": "hi", "stream": true, "store": false }).to_string();
         let head = format!(
             "POST /v1/responses HTTP/{version}\r\nhost: localhost\r\nconnection: close\r\naccept: {accept}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        let (answer, port) = raw(&house, &format!("{head}{body}")).await;
-        house.wait_connections(0).await;
-        let seen = of(&house, port).await;
+        let (answer, port) = raw(&test_server, &format!("{head}{body}")).await;
+        test_server.wait_connections(0).await;
+        let seen = of(&test_server, port).await;
         check_sum(&seen["received"], head.len() + body.len());
         assert_eq!((count(&seen["received"]["head"]), count(&seen["received"]["body"])), (head.len(), body.len()));
 
@@ -87,13 +87,13 @@ async fn a_streams_bytes_are_those_its_client_received() {
         assert!(request["ended_ms"].as_f64().unwrap() >= request["answered_ms"].as_f64().unwrap());
         assert_eq!(seen["close"]["by"], "server", "{seen}");
     }
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_kept_connection_counts_its_requests_and_reports_who_closed_it() {
-    let house = House::open().await;
-    let mut stream = TcpStream::connect(house.address).await.unwrap();
+    let test_server = TestServer::open().await;
+    let mut stream = TcpStream::connect(test_server.address).await.unwrap();
     let port = stream.local_addr().unwrap().port();
     let request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
     for _ in 0..3 {
@@ -101,7 +101,7 @@ async fn a_kept_connection_counts_its_requests_and_reports_who_closed_it() {
         let mut answer = [0; 4096];
         assert!(client::soon(stream.read(&mut answer)).await.unwrap().unwrap() > 0);
     }
-    let seen = of(&house, port).await;
+    let seen = of(&test_server, port).await;
     assert_eq!((&seen["requests"], &seen["protocol"], &seen["close"]), (&json!(3), &json!("http1"), &Value::Null));
     assert_eq!(count(&seen["received"]["head"]), 3 * request.len());
     if cfg!(target_os = "linux") {
@@ -110,43 +110,43 @@ async fn a_kept_connection_counts_its_requests_and_reports_who_closed_it() {
     drop(stream);
     let closed = async {
         loop {
-            let seen = of(&house, port).await;
+            let seen = of(&test_server, port).await;
             if seen["close"].is_object() {
                 return seen;
             }
         }
     };
     assert_eq!(client::soon(closed).await.unwrap()["close"]["by"], "client");
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn callers_do_not_see_each_others_connections() {
-    let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
+    let test_server = TestServer::open_with(TestServerPlan { with_keys: true, ..TestServerPlan::default() }).await;
     let ask = |key: &str| Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })).bearer(key);
     for key in [ALICE, BOB] {
-        let response: Response = house.send(&ask(key)).await;
+        let response: Response = test_server.send(&ask(key)).await;
         assert_eq!(response.status, 200);
     }
     let posts = |list: &[Value]| {
         let requests = list.iter().flat_map(|connection| connection["last_requests"].as_array().unwrap().clone());
         requests.filter(|request| request["method"] == "POST").count()
     };
-    assert_eq!(posts(&connections(&house, Some(ALICE)).await), 1);
-    assert_eq!(posts(&connections(&house, Some(BOB)).await), 1);
-    assert_eq!(posts(&connections(&house, Some(ADMIN)).await), 2);
-    let stranger = house.send(&Request::get("/v1/lens/connections")).await;
+    assert_eq!(posts(&connections(&test_server, Some(ALICE)).await), 1);
+    assert_eq!(posts(&connections(&test_server, Some(BOB)).await), 1);
+    assert_eq!(posts(&connections(&test_server, Some(ADMIN)).await), 2);
+    let stranger = test_server.send(&Request::get("/v1/lens/connections")).await;
     assert_eq!(stranger.status, 401);
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn bytes_are_attributed_to_each_request_of_a_kept_connection() {
-    let house = House::open().await;
-    let mut stream = TcpStream::connect(house.address).await.unwrap();
+    let test_server = TestServer::open().await;
+    let mut stream = TcpStream::connect(test_server.address).await.unwrap();
     let mut sizes = Vec::new();
     for lane in ["one", "none", "two"] {
-        house.upstream.script(Script::text(&PIECES));
+        test_server.upstream.script(Script::text(&PIECES));
         let body = json!({ "model": MODEL, "input": "hi", "store": false }).to_string();
         // In between, the list is fetched as by the page.
         let request = match lane {
@@ -156,7 +156,7 @@ async fn bytes_are_attributed_to_each_request_of_a_kept_connection() {
         stream.write_all(request.as_bytes()).await.unwrap();
         sizes.push(read_answer(&mut stream).await);
     }
-    let seen = of(&house, stream.local_addr().unwrap().port()).await;
+    let seen = of(&test_server, stream.local_addr().unwrap().port()).await;
     let [one, two] = [0, 1].map(|index| &seen["last_requests"][index]);
     for (request, size) in [(one, sizes[0]), (two, sizes[2])] {
         check_sum(&request["sent"], size);
@@ -166,7 +166,7 @@ async fn bytes_are_attributed_to_each_request_of_a_kept_connection() {
     assert_eq!((&one["lane"], &two["lane"], &seen["last_requests"][2]), (&json!("one"), &json!("two"), &Value::Null));
     assert_eq!((&seen["requests"], count(&seen["sent"]["total"])), (&json!(3), sizes.iter().sum()), "it counts all the same");
     drop(stream);
-    house.close().await;
+    test_server.close().await;
 }
 
 /// Reads a response with a length. Returns its size, headers included.

@@ -4,11 +4,11 @@ use client::Request;
 use fakes::Script;
 use serde_json::Value;
 
-use crate::program::{Place, ask, question};
+use crate::program::{ServerHome, ask, question};
 
 /// Everything that a server logs which serves one request and a probe of each kind, and is stopped.
 async fn lines() -> Vec<Value> {
-    let mut place = Place::new().await;
+    let mut place = ServerHome::new().await;
     place.set("WEIR_LOG_FORMAT", "json");
     place.upstream.script(Script::text(&["It is ", "a text."]));
     let mut server = place.start().await;

@@ -2,18 +2,18 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![expect(clippy::disallowed_methods, reason = "a test that ends has awaited what it spawned")]
 
-mod house;
 mod program;
+mod test_server;
 
 mod base_urls;
 mod broken_off;
 mod credentials;
 mod failed_bodies;
+mod failing_log;
 mod faults;
 mod heads;
 mod hostile;
 mod leaving;
-mod log_weather;
 mod logs;
 mod metrics;
 mod process;

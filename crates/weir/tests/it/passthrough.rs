@@ -15,7 +15,7 @@ use fakes::{Upstream, Vendor};
 use provider::config::{Preset, RouteConfig, Strategy, TargetConfig, UpstreamConfig, WireKind};
 use serde_json::{Value, json};
 
-use crate::house::{House, Plan, upstream_of};
+use crate::test_server::{TestServer, TestServerPlan, upstream_of};
 
 /// The timeout where silence is the fault.
 const SHORT: Duration = Duration::from_millis(200);
@@ -25,7 +25,7 @@ const PATHS: [(&str, &str); 3] = [("/v1/embeddings", "input"), ("/v1/completions
 
 /// One upstream of each API, and the server in front of them. Each has one model, named like the API.
 struct Vendors {
-    house: House,
+    test_server: TestServer,
     fakes: Vec<(&'static str, Upstream)>,
 }
 
@@ -47,8 +47,8 @@ impl Vendors {
             more_upstreams.push(UpstreamConfig { preset, wire, ..upstream_of(model, fake.base_url(), Timeouts::default()) });
             fakes.push((model, fake));
         }
-        let house = House::open_with(Plan { more_upstreams, ..Plan::default() }).await;
-        Self { house, fakes }
+        let test_server = TestServer::open_with(TestServerPlan { more_upstreams, ..TestServerPlan::default() }).await;
+        Self { test_server, fakes }
     }
 
     fn fake(&self, model: &str) -> &Upstream {
@@ -61,7 +61,7 @@ impl Vendors {
             assert_eq!(fake.complaints(), Vec::<String>::new(), "{model}");
             client::soon(fake.wait_streams(0)).await.unwrap();
         }
-        self.house.close().await;
+        self.test_server.close().await;
     }
 }
 
@@ -77,14 +77,14 @@ impl Pair {
     }
 
     /// A plan with the route; `change` changes the settings of the first upstream.
-    fn plan(&self, change: impl FnOnce(&mut UpstreamConfig)) -> Plan {
+    fn plan(&self, change: impl FnOnce(&mut UpstreamConfig)) -> TestServerPlan {
         let mut first = upstream_of("first", self.first.base_url(), Timeouts::default());
         change(&mut first);
         let second = upstream_of("second", self.second.base_url(), Timeouts::default());
         let target = |name: &str| TargetConfig { upstream: format!("lab-{name}"), model: Some(format!("{name}-model")), weight: 1 };
         let upstreams = vec![target("first"), target("second")];
         let route = RouteConfig { model: "both".to_owned(), upstreams, strategy: Strategy::Order, on_leave: None };
-        Plan { more_upstreams: vec![first, second], routes: vec![route], ..Plan::default() }
+        TestServerPlan { more_upstreams: vec![first, second], routes: vec![route], ..TestServerPlan::default() }
     }
 
     fn asked(&self) -> [usize; 2] {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
-use crate::program::{Server, run, run_in, walk, weir};
+use crate::program::{RunningServer, run, run_in, walk, weir};
 
 fn ask(input: &str) -> Request {
     Request::post("/v1/responses", &json!({ "model": "demo", "input": input }))
@@ -17,7 +17,7 @@ fn ask(input: &str) -> Request {
 #[tokio::test]
 async fn it_prints_its_address_serves_and_exits_on_sigterm() {
     let directory = TempDir::new().unwrap();
-    let mut server = Server::start(weir(directory.path())).await;
+    let mut server = RunningServer::start(weir(directory.path())).await;
     assert!(server.greeting.contains("curl") && server.greeting.ends_with('\n'), "{}", server.greeting);
     let (status, answer) = server.json(&ask("/echo hello")).await;
     assert_eq!((status, &answer["output"][0]["content"][0]["text"]), (200, &json!("hello")));
@@ -36,7 +36,7 @@ async fn running_responses_end_properly_on_shutdown() {
     let begun = Script::new().role().content("Once");
     let mut command = weir(directory.path());
     command.env("OPENAI_API_KEY", "sk-marker").env("OPENAI_BASE_URL", upstream.base_url()).env("WEIR_SHUTDOWN_GRACE", "2s");
-    let mut server = Server::start(command).await;
+    let mut server = RunningServer::start(command).await;
     let question = Request::post("/v1/responses", &json!({ "model": "m", "input": "hi", "stream": true }));
     upstream.script(begun.clone().wait_for(&gate).content(" more").finish("stop").done().end());
     let mut ends = server.send(&question).await.events().unwrap();
@@ -120,7 +120,7 @@ async fn without_a_key_it_does_not_listen_beyond_loopback() {
 #[tokio::test]
 async fn a_key_is_required_once_there_is_one_and_a_revoked_one_is_rejected_at_once() {
     let directory = TempDir::new().unwrap();
-    let server = Server::start(weir(directory.path())).await;
+    let server = RunningServer::start(weir(directory.path())).await;
     assert_eq!(server.json(&ask("/echo hi")).await.0, 200, "nobody needs one yet");
     let (status, key, hints) = run_in(&directory, &["key", "create", "--name", "laptop"]).await;
     let key = key.trim_end();
@@ -160,7 +160,7 @@ async fn the_log_contains_no_prompt_no_response_and_no_key() {
     let key = key.trim_end();
     let mut command = weir(directory.path());
     command.env("OPENAI_API_KEY", "upstream-key-marker").env("OPENAI_BASE_URL", upstream.base_url()).args(["--log-format", "json"]);
-    let mut server = Server::start(command).await;
+    let mut server = RunningServer::start(command).await;
     let body = json!({ "model": "m", "input": "prompt-marker", "instructions": "prompt-marker", "metadata": { "a": "prompt-marker" } });
     let mut statuses = Vec::new();
     for _ in 0..4 {

@@ -72,14 +72,14 @@ pub(crate) fn holding(directory: &Path, marker: &str) -> Vec<PathBuf> {
 }
 
 /// What outlives the process: its data, its upstream and its settings. Every start uses the same.
-pub(crate) struct Place {
+pub(crate) struct ServerHome {
     pub(crate) home: TempDir,
     pub(crate) upstream: Upstream,
     data: OsString,
     settings: Vec<(String, String)>,
 }
 
-impl Place {
+impl ServerHome {
     pub(crate) async fn new() -> Self {
         let home = TempDir::new().unwrap();
         let data = home.path().join("data").into_os_string();
@@ -122,12 +122,12 @@ impl Place {
         Starting::spawn(self.command())
     }
 
-    pub(crate) async fn start(&self) -> Server {
+    pub(crate) async fn start(&self) -> RunningServer {
         self.spawn().listening().await
     }
 
     /// Starts it on an address that clients already use.
-    pub(crate) async fn start_at(&self, address: SocketAddr) -> Server {
+    pub(crate) async fn start_at(&self, address: SocketAddr) -> RunningServer {
         Starting::spawn_at(self.command(), address).listening().await
     }
 }
@@ -164,7 +164,7 @@ impl Starting {
     }
 
     /// Waits for the greeting.
-    pub(crate) async fn listening(self) -> Server {
+    pub(crate) async fn listening(self) -> RunningServer {
         let Self { mut process, greeting } = self;
         let greeting =
             tokio::time::timeout(START, greeting).await.unwrap_or_else(|late| panic!("{late}: {}", process.logged())).unwrap().unwrap();
@@ -173,7 +173,7 @@ impl Starting {
             let (status, log) = process.ended().await;
             panic!("it ended with {status}: {greeting:?} {log}")
         };
-        Server { process, address: address.parse().unwrap(), greeting }
+        RunningServer { process, address: address.parse().unwrap(), greeting }
     }
 
     /// Waits for it to exit without a greeting; returns its status and error output.
@@ -239,13 +239,13 @@ impl Drop for Process {
 }
 
 /// A running server; dropping it kills it.
-pub(crate) struct Server {
+pub(crate) struct RunningServer {
     process: Process,
     pub(crate) address: SocketAddr,
     pub(crate) greeting: String,
 }
 
-impl Server {
+impl RunningServer {
     pub(crate) async fn start(command: Command) -> Self {
         Starting::spawn(command).listening().await
     }

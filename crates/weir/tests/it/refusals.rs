@@ -3,15 +3,15 @@
 use client::{Connection, Request};
 use serde_json::json;
 
-use crate::house::{ALICE, House, Plan};
+use crate::test_server::{ALICE, TestServer, TestServerPlan};
 
 #[tokio::test]
 async fn an_error_before_the_body_does_not_cost_the_connection() {
-    let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
+    let test_server = TestServer::open_with(TestServerPlan { with_keys: true, ..TestServerPlan::default() }).await;
     for _ in 0..20 {
-        let mut connection = Connection::open(house.address).await.unwrap();
+        let mut connection = Connection::open(test_server.address).await.unwrap();
         let refused = Request::post("/v1/responses", &json!({ "model": "demo", "input": "x".repeat(50_000) })).bearer("wk_nobody");
-        let bytes = refused.encode(&house.address.to_string());
+        let bytes = refused.encode(&test_server.address.to_string());
         let head = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
         // The head alone causes the error; the body follows once the server has responded.
         connection.write_raw(&bytes[..head]).await.unwrap();
@@ -24,5 +24,5 @@ async fn an_error_before_the_body_does_not_cost_the_connection() {
         let good = Request::get("/v1/models").bearer(ALICE);
         assert_eq!(connection.send(&good).await.unwrap().status, 200);
     }
-    house.close().await;
+    test_server.close().await;
 }

@@ -54,65 +54,65 @@ fn names(line: &Value, field: &str) -> String {
 #[tokio::test]
 async fn a_changed_file_affects_new_requests_only() {
     let (first, second) = (Upstream::start().await.unwrap(), Upstream::start().await.unwrap());
-    let house = Settled::start(&upstream(&first, "sk-first-secret")).await;
+    let test_server = Settled::start(&upstream(&first, "sk-first-secret")).await;
     let gate = Arc::new(Notify::new());
     first.script(Script::new().role().content("old").wait_for(&gate).content(" upstream").finish("stop").done());
     let ask = |stream: bool| Request::post("/v1/responses", &json!({ "model": "m", "input": "hi", "stream": stream }));
-    let mut running = house.server.send(&ask(true)).await.events().unwrap();
+    let mut running = test_server.server.send(&ask(true)).await.events().unwrap();
     running.next().await.unwrap().unwrap();
-    let kept = Connection::open(house.server.address).await.unwrap();
+    let kept = Connection::open(test_server.server.address).await.unwrap();
     let foreign = Request::get("/v1/models").header("origin", "https://app.example.org");
     let mut refused = kept.send(&foreign).await.unwrap();
     assert_eq!(refused.status, 403);
     refused.collect().await.unwrap();
     let kept = refused.into_connection().await.unwrap();
-    assert_eq!(house.models().await, ["m"]);
+    assert_eq!(test_server.models().await, ["m"]);
 
     let more = "[server]\norigins = [\"https://app.example.org\"]\nlisten = \"127.0.0.1:1\"\nhead_timeout = \"9s\"\n[demo]\nenabled = true\n[log]\nlevel = \"debug\"\nformat = \"text\"\n";
-    house.write(&format!("{more}{}", upstream(&second, "sk-second-secret")));
-    let line = house.server.logged(AGAIN, 1).await;
+    test_server.write(&format!("{more}{}", upstream(&second, "sk-second-secret")));
+    let line = test_server.server.logged(AGAIN, 1).await;
     for name in ["demo.enabled", "server.origins", "server.head_timeout", "log.level", "upstream.lab.api_key", "upstream.lab.base_url"] {
         assert!(names(&line, "applied").contains(name), "{name}: {line}");
     }
     // --listen and --log-format take precedence over the file, so nothing has changed there.
     assert!(line["needs_restart"].is_null() && line["level"] == "INFO", "{line}");
-    assert_eq!(house.models().await, ["demo", "m"]);
+    assert_eq!(test_server.models().await, ["demo", "m"]);
     assert_eq!(kept.send(&foreign).await.unwrap().status, 200, "an old connection obeys the new settings");
     second.script(Script::text(&["new upstream"]));
-    assert_eq!(house.server.json(&ask(false)).await.1["output"][0]["content"][0]["text"], "new upstream");
+    assert_eq!(test_server.server.json(&ask(false)).await.1["output"][0]["content"][0]["text"], "new upstream");
     gate.notify_one();
     let (events, end) = in_time(running.collect()).await.unwrap();
     let last = events[events.len() - 2].json().unwrap();
     assert_eq!((&last["response"]["output"][0]["content"][0]["text"], end), (&json!("old upstream"), BodyEnd::Clean));
     in_time(async {
-        while !house.server.log().contains("\"DEBUG\"") {
-            drop(house.server.send(&Request::get("/healthz")).await);
+        while !test_server.server.log().contains("\"DEBUG\"") {
+            drop(test_server.server.send(&Request::get("/healthz")).await);
         }
     })
     .await;
-    assert!(!house.server.log().contains("-secret"), "{}", house.server.log());
+    assert!(!test_server.server.log().contains("-secret"), "{}", test_server.server.log());
 }
 
 #[tokio::test]
 async fn an_invalid_file_changes_nothing_and_is_reported() {
-    let house = Settled::start("").await;
-    house.write("[demo]\nenabled = false\n[server]\nheartbeat = \"soon\"\nwibble = 1\n");
-    house.server.signal("HUP");
-    let line = house.server.logged("the new settings are wrong", 1).await;
+    let test_server = Settled::start("").await;
+    test_server.write("[demo]\nenabled = false\n[server]\nheartbeat = \"soon\"\nwibble = 1\n");
+    test_server.server.signal("HUP");
+    let line = test_server.server.logged("the new settings are wrong", 1).await;
     let problems = names(&line, "problems");
     assert!(problems.contains("weir.toml:4:13: server.heartbeat") && problems.contains("weir.toml:5:1: server.wibble"), "{line}");
-    assert_eq!(house.models().await, ["demo"]);
+    assert_eq!(test_server.models().await, ["demo"]);
 
-    house.write("[shutdown]\ndelay = \"1ms\"\n[wibble]\n");
-    house.server.signal("HUP");
-    house.server.logged("the new settings are wrong", 2).await;
-    house.write("data = \"elsewhere\"\n[server]\ntls = \"self-signed\"\n[shutdown]\ndelay = \"1ms\"\n");
-    house.server.signal("HUP");
-    let line = house.server.logged(AGAIN, 1).await;
+    test_server.write("[shutdown]\ndelay = \"1ms\"\n[wibble]\n");
+    test_server.server.signal("HUP");
+    test_server.server.logged("the new settings are wrong", 2).await;
+    test_server.write("data = \"elsewhere\"\n[server]\ntls = \"self-signed\"\n[shutdown]\ndelay = \"1ms\"\n");
+    test_server.server.signal("HUP");
+    let line = test_server.server.logged(AGAIN, 1).await;
     assert_eq!((names(&line, "applied"), names(&line, "needs_restart")), ("shutdown.delay".into(), "server.tls".into()), "{line}");
-    fs::remove_file(house.directory.path().join("weir.toml")).unwrap();
-    house.server.signal("HUP");
-    assert!(names(&house.server.logged("has vanished", 1).await, "problems").contains("weir.toml"));
+    fs::remove_file(test_server.directory.path().join("weir.toml")).unwrap();
+    test_server.server.signal("HUP");
+    assert!(names(&test_server.server.logged("has vanished", 1).await, "problems").contains("weir.toml"));
 }
 
 #[tokio::test]
@@ -169,13 +169,13 @@ async fn the_classic_api_uses_the_model_of_the_new_settings() {
     second.models(vec!["two".into()]);
     // Without `models` in the settings, the upstream is asked for its list.
     let listing = |upstream: &Upstream| format!("[[upstream]]\nname = \"lab\"\nbase_url = \"{}\"\n", upstream.base_url());
-    let house = Settled::start(&listing(&first)).await;
-    let mut socket = client::websocket::connect(house.server.address, "/websocket/ada", &[]).await.unwrap().socket;
+    let test_server = Settled::start(&listing(&first)).await;
+    let mut socket = client::websocket::connect(test_server.server.address, "/websocket/ada", &[]).await.unwrap().socket;
     let mut asked = async |upstream: &Upstream| {
         let models = || upstream.requests().iter().map(|asked| asked.body["model"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
         let before = models().len();
         upstream.script(Script::text(&["hi"]));
-        let mut events = house.server.send(&Request::get("/chat?message=hello")).await.events().unwrap();
+        let mut events = test_server.server.send(&Request::get("/chat?message=hello")).await.events().unwrap();
         in_time(events.collect()).await.unwrap();
         // A socket opened before the reload uses it too.
         upstream.script(Script::text(&["hi"]));
@@ -185,16 +185,16 @@ async fn the_classic_api_uses_the_model_of_the_new_settings() {
     };
     assert_eq!(asked(&first).await, ["one", "one"]);
 
-    house.write(&listing(&second));
-    house.server.logged(AGAIN, 1).await;
+    test_server.write(&listing(&second));
+    test_server.server.logged(AGAIN, 1).await;
     assert_eq!(asked(&second).await, ["two", "two"]);
 
-    house.write(&format!("[classic]\nmodel = \"three\"\n{}", listing(&second)));
-    house.server.logged(AGAIN, 2).await;
+    test_server.write(&format!("[classic]\nmodel = \"three\"\n{}", listing(&second)));
+    test_server.server.logged(AGAIN, 2).await;
     assert_eq!(asked(&second).await, ["three", "three"]);
 
-    house.write(&listing(&first));
-    house.server.logged(AGAIN, 3).await;
+    test_server.write(&listing(&first));
+    test_server.server.logged(AGAIN, 3).await;
     assert_eq!(asked(&first).await, ["one", "one"]);
 }
 
@@ -249,13 +249,13 @@ async fn health_checks_a_running_server() {
 
 #[tokio::test]
 async fn a_capture_disabled_by_a_reload_ends_at_once() {
-    let house = Settled::start("[log]\nlevel = \"debug\"\n").await;
-    let state = async || house.server.json(&Request::get("/v1/lens/connections")).await.1["capture"]["state"].clone();
+    let test_server = Settled::start("[log]\nlevel = \"debug\"\n").await;
+    let state = async || test_server.server.json(&Request::get("/v1/lens/connections")).await.1["capture"]["state"].clone();
     let is_captured = state().await == "on";
-    house.write("[log]\nlevel = \"debug\"\n[lens]\ncapture = \"off\"\n");
-    house.server.logged(AGAIN, 1).await;
+    test_server.write("[log]\nlevel = \"debug\"\n[lens]\ncapture = \"off\"\n");
+    test_server.server.logged(AGAIN, 1).await;
     if is_captured {
-        house.server.logged("packets are captured no more", 1).await;
+        test_server.server.logged("packets are captured no more", 1).await;
     }
     assert_eq!(state().await, "off");
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::house::Frame;
+use crate::test_server::TestFrame;
 use client::soon;
 use client::{BodyEnd, Request, Stream};
 use fakes::Script;
@@ -10,37 +10,37 @@ use fakes::{Cut, FaultProxy};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::house::{House, MODEL, ask};
+use crate::test_server::{MODEL, TestServer, ask};
 
 /// The frames in which a response can be cut off.
-pub(crate) const FRAMES: [Frame; 2] = [Frame::Sse, Frame::Ndjson];
+pub(crate) const FRAMES: [TestFrame; 2] = [TestFrame::Sse, TestFrame::Ndjson];
 
 /// The number of events of the rich response once its first `n` gates are open: reasoning, text and a tool call.
 pub(crate) const EVENTS_BEHIND_GATES: [usize; 12] = [2, 5, 6, 7, 13, 14, 15, 19, 20, 21, 22, 25];
 
 /// The request with the frame of its stream.
-pub(crate) fn accept(request: Request, frame: Frame) -> Request {
+pub(crate) fn accept(request: Request, frame: TestFrame) -> Request {
     request.header("accept", frame.media_type())
 }
 
 /// Resumes a stream.
-pub(crate) fn resume(id: &str, after: Option<u64>, frame: Frame) -> Request {
+pub(crate) fn resume(id: &str, after: Option<u64>, frame: TestFrame) -> Request {
     let after = after.map(|after| format!("&starting_after={after}")).unwrap_or_default();
     accept(Request::get(&format!("/v1/responses/{id}?stream=true{after}")), frame)
 }
 
 /// All events after a position, to the end of the response.
-pub(crate) async fn tail(house: &House, id: &str, after: Option<u64>, frame: Frame) -> Vec<String> {
-    let mut stream = house.stream(&resume(id, after, frame)).await;
+pub(crate) async fn tail(test_server: &TestServer, id: &str, after: Option<u64>, frame: TestFrame) -> Vec<String> {
+    let mut stream = test_server.stream(&resume(id, after, frame)).await;
     rest(&mut stream, frame).await
 }
 
 /// The data of all remaining events; checks that the body ends cleanly.
-pub(crate) async fn rest(stream: &mut Stream, frame: Frame) -> Vec<String> {
+pub(crate) async fn rest(stream: &mut Stream, frame: TestFrame) -> Vec<String> {
     let (data, end) = soon(stream.collect_data()).await.unwrap().unwrap();
     assert_eq!(end, BodyEnd::Clean);
     let mut data: Vec<String> = data.iter().map(|data| String::from_utf8(data.to_vec()).unwrap()).collect();
-    if frame == Frame::Sse {
+    if frame == TestFrame::Sse {
         assert_eq!(data.pop().as_deref(), Some("[DONE]"));
     }
     data
@@ -63,12 +63,12 @@ pub(crate) fn id_of(created: &str) -> String {
 }
 
 /// A script that waits at a gate before each chunk, and a matching request.
-pub(crate) struct Gated {
+pub(crate) struct GatedScript {
     pub(crate) script: Script,
     pub(crate) gates: Vec<Arc<Notify>>,
 }
 
-impl Gated {
+impl GatedScript {
     /// Reasoning, text and a tool call.
     pub(crate) fn rich() -> Self {
         let call = |piece: &Value| json!({ "tool_calls": [piece] });
@@ -120,67 +120,67 @@ pub(crate) fn ask_rich() -> Value {
 }
 
 /// Runs the rich response to its end; returns its id and the data of its events.
-pub(crate) async fn rich_answer(house: &House) -> (String, Vec<String>) {
-    let gated = Gated::rich();
+pub(crate) async fn rich_answer(test_server: &TestServer) -> (String, Vec<String>) {
+    let gated = GatedScript::rich();
     gated.open_all();
-    house.upstream.script(gated.script);
-    let data = rest(&mut house.stream(&Request::post("/v1/responses", &ask_rich())).await, Frame::Sse).await;
+    test_server.upstream.script(gated.script);
+    let data = rest(&mut test_server.stream(&Request::post("/v1/responses", &ask_rich())).await, TestFrame::Sse).await;
     assert_eq!(data.len(), EVENTS_BEHIND_GATES[gated.gates.len()]);
     (id_of(&data[0]), data)
 }
 
 #[tokio::test]
 async fn a_finished_response_can_be_resumed_at_every_event() {
-    let house = House::open().await;
-    let (id, whole) = rich_answer(&house).await;
+    let test_server = TestServer::open().await;
+    let (id, whole) = rich_answer(&test_server).await;
     for (first, second) in pairs() {
         for cut in 0..whole.len() {
-            let mut stream = house.stream(&resume(&id, None, first)).await;
+            let mut stream = test_server.stream(&resume(&id, None, first)).await;
             let before = take(&mut stream, cut + 1).await;
             stream.abandon().reset().unwrap();
-            let after = tail(&house, &id, Some(cut as u64), second).await;
+            let after = tail(&test_server, &id, Some(cut as u64), second).await;
             assert_eq!([before, after].concat(), whole, "{first:?} cut behind {cut}, then {second:?}");
         }
     }
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_running_response_can_be_resumed_at_every_event() {
-    let house = House::open().await;
+    let test_server = TestServer::open().await;
     for (first, second) in pairs() {
         for cut in 0..*EVENTS_BEHIND_GATES.last().unwrap() {
-            let gated = Gated::rich();
-            house.upstream.script(gated.script.clone());
+            let gated = GatedScript::rich();
+            test_server.upstream.script(gated.script.clone());
             // Only as many gates as the event needs: the response is still running at the cut, unless the event is
             // its end.
             let opened = EVENTS_BEHIND_GATES.iter().position(|events| cut < *events).unwrap();
             gated.open(0..opened);
-            let mut stream = house.stream(&accept(Request::post("/v1/responses", &ask_rich()), first)).await;
+            let mut stream = test_server.stream(&accept(Request::post("/v1/responses", &ask_rich()), first)).await;
             let before = take(&mut stream, cut + 1).await;
             stream.abandon().reset().unwrap();
             let id = id_of(&before[0]);
-            let mut stream = house.stream(&resume(&id, Some(cut as u64), second)).await;
+            let mut stream = test_server.stream(&resume(&id, Some(cut as u64), second)).await;
             let ready = take(&mut stream, EVENTS_BEHIND_GATES[opened] - cut - 1).await;
             gated.open(opened..gated.gates.len());
             let after = rest(&mut stream, second).await;
-            let whole = tail(&house, &id, None, first).await;
+            let whole = tail(&test_server, &id, None, first).await;
             assert_eq!([before, ready, after].concat(), whole, "{first:?} cut behind {cut}, then {second:?}");
         }
     }
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_response_can_be_resumed_after_a_cut_inside_an_event() {
-    let house = House::open().await;
-    let proxy = FaultProxy::start(house.address).await.unwrap();
+    let test_server = TestServer::open().await;
+    let proxy = FaultProxy::start(test_server.address).await.unwrap();
     let (mut bytes, mut cuts) = (700, 0);
     loop {
-        let (gated, frame) = (Gated::rich(), FRAMES[cuts % 2]);
+        let (gated, frame) = (GatedScript::rich(), FRAMES[cuts % 2]);
         gated.open_all();
-        house.upstream.script(gated.script);
+        test_server.upstream.script(gated.script);
         proxy.cut_after_bytes(bytes, Cut::Rst);
         let request = accept(Request::post("/v1/responses", &ask_rich()), frame);
         let response = soon(client::send(proxy.address(), &request)).await.unwrap().unwrap();
@@ -193,34 +193,34 @@ async fn a_response_can_be_resumed_after_a_cut_inside_an_event() {
         // The client may have received `[DONE]` but not the last chunk.
         let before: Vec<String> = before.into_iter().filter(|data| data != "[DONE]").collect();
         let after = (before.len() as u64).checked_sub(1);
-        let rest = tail(&house, &id, after, FRAMES[(cuts + 1) % 2]).await;
-        assert_eq!([before, rest].concat(), tail(&house, &id, None, frame).await, "{frame:?} cut after {bytes} bytes");
+        let rest = tail(&test_server, &id, after, FRAMES[(cuts + 1) % 2]).await;
+        assert_eq!([before, rest].concat(), tail(&test_server, &id, None, frame).await, "{frame:?} cut after {bytes} bytes");
         // A prime, so that the cuts fall everywhere in events.
         bytes += 151;
         cuts += 1;
     }
     assert!(cuts > 20, "{cuts} cuts are too few to say anything");
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn nothing_follows_the_last_position() {
-    let house = House::open().await;
-    let (id, whole) = rich_answer(&house).await;
+    let test_server = TestServer::open().await;
+    let (id, whole) = rich_answer(&test_server).await;
     for frame in FRAMES {
-        assert!(tail(&house, &id, Some(whole.len() as u64 - 1), frame).await.is_empty(), "{frame:?}");
+        assert!(tail(&test_server, &id, Some(whole.len() as u64 - 1), frame).await.is_empty(), "{frame:?}");
     }
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn invalid_positions_are_rejected_by_name() {
-    let house = House::open().await;
-    let (id, whole) = rich_answer(&house).await;
-    let running = Gated::rich();
-    house.upstream.script(running.script.clone());
-    let mut stream = house.stream(&Request::post("/v1/responses", &ask_rich())).await;
+    let test_server = TestServer::open().await;
+    let (id, whole) = rich_answer(&test_server).await;
+    let running = GatedScript::rich();
+    test_server.upstream.script(running.script.clone());
+    let mut stream = test_server.stream(&Request::post("/v1/responses", &ask_rich())).await;
     let running_id = id_of(&take(&mut stream, 2).await[0]);
     let beyond = whole.len().to_string();
     let refused = [
@@ -234,30 +234,30 @@ async fn invalid_positions_are_rejected_by_name() {
         (&id, "", "invalid_value"),
     ];
     for (id, after, code) in refused {
-        let (status, body) = house.get(&format!("/v1/responses/{id}?stream=true&starting_after={after}")).await;
+        let (status, body) = test_server.get(&format!("/v1/responses/{id}?stream=true&starting_after={after}")).await;
         let error = &body["error"];
         assert_eq!((status, &error["code"], &error["param"]), (400, &json!(code), &json!("starting_after")), "{after}: {body}");
     }
-    let (status, body) = house.get(&format!("/v1/responses/{id}?stream=false&starting_after=3")).await;
+    let (status, body) = test_server.get(&format!("/v1/responses/{id}?stream=false&starting_after=3")).await;
     assert_eq!((status, &body["error"]["param"]), (400, &json!("starting_after")), "a position without a stream");
-    let (status, body) = house.get(&format!("/v1/responses/{id}?stream=maybe")).await;
+    let (status, body) = test_server.get(&format!("/v1/responses/{id}?stream=maybe")).await;
     assert_eq!((status, &body["error"]["param"]), (400, &json!("stream")));
     running.open_all();
-    rest(&mut stream, Frame::Sse).await;
-    house.quiet().await;
-    house.close().await;
+    rest(&mut stream, TestFrame::Sse).await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn two_devices_read_the_same_bytes_at_the_same_time() {
-    let house = House::open().await;
-    let gated = Gated::rich();
-    house.upstream.script(gated.script.clone());
-    let mut first = house.stream(&Request::post("/v1/responses", &ask_rich())).await;
+    let test_server = TestServer::open().await;
+    let gated = GatedScript::rich();
+    test_server.upstream.script(gated.script.clone());
+    let mut first = test_server.stream(&Request::post("/v1/responses", &ask_rich())).await;
     let begin = take(&mut first, 2).await;
     let id = id_of(&begin[0]);
-    let mut second = house.stream(&resume(&id, None, Frame::Ndjson)).await;
-    let mut third = house.stream(&resume(&id, Some(0), Frame::Sse)).await;
+    let mut second = test_server.stream(&resume(&id, None, TestFrame::Ndjson)).await;
+    let mut third = test_server.stream(&resume(&id, Some(0), TestFrame::Sse)).await;
     let mut heard = [begin.clone(), take(&mut second, 2).await, [&begin[..1], &take(&mut third, 1).await].concat()];
     for (gate, counts) in EVENTS_BEHIND_GATES.windows(2).enumerate() {
         gated.open(gate..gate + 1);
@@ -265,49 +265,49 @@ async fn two_devices_read_the_same_bytes_at_the_same_time() {
             heard.extend(take(stream, counts[1] - counts[0]).await);
         }
     }
-    assert!(rest(&mut first, Frame::Sse).await.is_empty());
-    assert!(rest(&mut second, Frame::Ndjson).await.is_empty());
-    assert!(rest(&mut third, Frame::Sse).await.is_empty());
+    assert!(rest(&mut first, TestFrame::Sse).await.is_empty());
+    assert!(rest(&mut second, TestFrame::Ndjson).await.is_empty());
+    assert!(rest(&mut third, TestFrame::Sse).await.is_empty());
     assert_eq!(heard[0], heard[1]);
     assert_eq!(heard[0], heard[2]);
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_running_response_shows_its_partial_output() {
-    let house = House::open().await;
-    let gated = Gated::rich();
-    house.upstream.script(gated.script.clone());
+    let test_server = TestServer::open().await;
+    let gated = GatedScript::rich();
+    test_server.upstream.script(gated.script.clone());
     gated.open(0..9);
-    let mut stream = house.stream(&Request::post("/v1/responses", &ask_rich())).await;
+    let mut stream = test_server.stream(&Request::post("/v1/responses", &ask_rich())).await;
     let id = id_of(&take(&mut stream, EVENTS_BEHIND_GATES[9]).await[0]);
-    let (status, response) = house.get(&format!("/v1/responses/{id}")).await;
+    let (status, response) = test_server.get(&format!("/v1/responses/{id}")).await;
     assert_eq!((status, &response["status"], &response["usage"]), (200, &json!("in_progress"), &Value::Null));
     let output = &response["output"];
     assert_eq!(output[0]["content"][0]["text"], "Let me think…");
     assert_eq!((&output[1]["content"][0]["text"], &output[1]["status"]), (&json!("你好 \"there\"\n👋"), &json!("completed")));
     assert_eq!((&output[2]["arguments"], &output[2]["status"]), (&json!("{\"city\":\"W"), &json!("in_progress")));
     gated.open(9..11);
-    rest(&mut stream, Frame::Sse).await;
-    house.quiet().await;
-    house.close().await;
+    rest(&mut stream, TestFrame::Sse).await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_background_response_returns_at_once_and_can_be_polled() {
-    let house = House::open().await;
+    let test_server = TestServer::open().await;
     let gate = Arc::new(Notify::new());
-    house.upstream.script(Script::new().role().wait_for(&gate).content("Here.").finish("stop").usage(9, 1, 0).done());
-    let (status, response) = house.post("/v1/responses", &json!({ "model": MODEL, "input": "hi", "background": true })).await;
+    test_server.upstream.script(Script::new().role().wait_for(&gate).content("Here.").finish("stop").usage(9, 1, 0).done());
+    let (status, response) = test_server.post("/v1/responses", &json!({ "model": MODEL, "input": "hi", "background": true })).await;
     assert_eq!((status, &response["background"], &response["output"]), (200, &json!(true), &json!([])));
     assert!(["queued", "in_progress"].contains(&response["status"].as_str().unwrap()), "{response}");
     let path = format!("/v1/responses/{}", response["id"].as_str().unwrap());
-    assert_eq!(house.get(&path).await.1["status"], "in_progress");
+    assert_eq!(test_server.get(&path).await.1["status"], "in_progress");
     gate.notify_one();
     let polled = soon(async {
         loop {
-            let (_, response) = house.get(&path).await;
+            let (_, response) = test_server.get(&path).await;
             if response["status"] != "in_progress" {
                 return response;
             }
@@ -315,32 +315,32 @@ async fn a_background_response_returns_at_once_and_can_be_polled() {
     });
     let response = polled.await.unwrap();
     assert_eq!((&response["status"], &response["output"][0]["content"][0]["text"]), (&json!("completed"), &json!("Here.")));
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_background_stream_starts_queued_and_continues_without_its_reader() {
-    let house = House::open().await;
+    let test_server = TestServer::open().await;
     let gate = Arc::new(Notify::new());
-    house.upstream.script(Script::new().role().content("He").wait_for(&gate).content("re.").finish("stop").usage(9, 2, 0).done());
+    test_server.upstream.script(Script::new().role().content("He").wait_for(&gate).content("re.").finish("stop").usage(9, 2, 0).done());
     let mut request = ask("hi");
     request["background"] = true.into();
-    let mut stream = house.stream(&Request::post("/v1/responses", &request)).await;
+    let mut stream = test_server.stream(&Request::post("/v1/responses", &request)).await;
     let before = take(&mut stream, 4).await;
     let kinds: Vec<Value> = before.iter().map(|data| serde_json::from_str::<Value>(data).unwrap()["type"].clone()).collect();
     assert_eq!(kinds[..3], ["response.created", "response.queued", "response.in_progress"]);
     stream.abandon().reset().unwrap();
     gate.notify_one();
     let id = id_of(&before[0]);
-    let after = tail(&house, &id, Some(3), Frame::Ndjson).await;
+    let after = tail(&test_server, &id, Some(3), TestFrame::Ndjson).await;
     assert!(after.last().unwrap().contains("\"response.completed\""));
-    assert_eq!([before, after].concat(), tail(&house, &id, None, Frame::Sse).await);
-    house.quiet().await;
-    house.close().await;
+    assert_eq!([before, after].concat(), tail(&test_server, &id, None, TestFrame::Sse).await);
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 /// Every combination of a first frame and a second one.
-fn pairs() -> impl Iterator<Item = (Frame, Frame)> {
+fn pairs() -> impl Iterator<Item = (TestFrame, TestFrame)> {
     FRAMES.into_iter().flat_map(|first| FRAMES.into_iter().map(move |second| (first, second)))
 }

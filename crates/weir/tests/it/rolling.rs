@@ -70,7 +70,7 @@ async fn a_second_signal_ends_at_once_and_reports_what_was_cut_off() {
 
 /// How a client reads its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum RollingTransport {
     Json,
     Sse,
     Ndjson,
@@ -79,7 +79,14 @@ enum Way {
     Socket,
 }
 
-const WAYS: [Way; 6] = [Way::Json, Way::Sse, Way::Ndjson, Way::Browser, Way::Chat, Way::Socket];
+const WAYS: [RollingTransport; 6] = [
+    RollingTransport::Json,
+    RollingTransport::Sse,
+    RollingTransport::Ndjson,
+    RollingTransport::Browser,
+    RollingTransport::Chat,
+    RollingTransport::Socket,
+];
 
 /// Two processes and a load balancer. The first is told to stop while two hundred responses run on it: all arrive
 /// completely, also at clients that lose their connection meanwhile and resume; new clients are served by the second.
@@ -144,7 +151,7 @@ async fn after_a_restart_the_next_process_has_the_rest_of_cut_off_responses() {
     let mut old = Service::start(command()).await;
     let whole = old.json(&Request::post("/v1/responses", &json!({ "model": "demo", "input": "/echo whole" }))).await.1;
     let mut cut = Vec::new();
-    for way in [Way::Sse, Way::Ndjson, Way::Browser] {
+    for way in [RollingTransport::Sse, RollingTransport::Ndjson, RollingTransport::Browser] {
         let stream = old.send(&Request::post("/v1/responses", &demo("/stall 3"))).await;
         let id = stream.headers.get("weir-response-id").unwrap().to_owned();
         let mut stream = stream.events().unwrap();
@@ -196,22 +203,22 @@ struct Client {
 }
 
 impl Client {
-    async fn run(self, way: Way, loses: bool) -> Heard {
+    async fn run(self, way: RollingTransport, loses: bool) -> Heard {
         let question = demo(&format!("/count {LAST}"));
         match way {
-            Way::Json => self.json().await,
-            Way::Chat => self.chat().await,
-            Way::Socket => self.socket(loses).await,
-            Way::Sse | Way::Ndjson => {
+            RollingTransport::Json => self.json().await,
+            RollingTransport::Chat => self.chat().await,
+            RollingTransport::Socket => self.socket(loses).await,
+            RollingTransport::Sse | RollingTransport::Ndjson => {
                 let mut request = Request::post("/v1/responses", &question);
-                if way == Way::Ndjson {
+                if way == RollingTransport::Ndjson {
                     request = request.header("accept", "application/x-ndjson");
                 }
                 let stream = client::send(self.balancer, &request).await.unwrap();
                 let id = stream.headers.get("weir-response-id").unwrap().to_owned();
                 self.stream(way, &id, stream.events().unwrap(), loses).await
             }
-            Way::Browser => {
+            RollingTransport::Browser => {
                 let mut background = question;
                 background["stream"] = false.into();
                 background["background"] = true.into();
@@ -227,7 +234,7 @@ impl Client {
         self.begin.send_modify(|count| *count += 1);
     }
 
-    async fn stream(mut self, way: Way, id: &str, mut stream: Stream, loses: bool) -> Heard {
+    async fn stream(mut self, way: RollingTransport, id: &str, mut stream: Stream, loses: bool) -> Heard {
         let mut events = vec![stream.next().await.unwrap().unwrap().json().unwrap()];
         self.has_begun();
         if loses {
@@ -288,12 +295,16 @@ impl Client {
     }
 }
 
-fn resume(way: Way, id: &str, position: Option<u64>) -> Request {
+fn resume(way: RollingTransport, id: &str, position: Option<u64>) -> Request {
     let after = position.map(|position| format!("&starting_after={position}")).unwrap_or_default();
     match way {
-        Way::Browser => Request::get(&format!("/v1/responses/{id}/events?x=1{after}")),
-        Way::Ndjson => Request::get(&format!("/v1/responses/{id}?stream=true{after}")).header("accept", "application/x-ndjson"),
-        Way::Json | Way::Sse | Way::Chat | Way::Socket => Request::get(&format!("/v1/responses/{id}?stream=true{after}")),
+        RollingTransport::Browser => Request::get(&format!("/v1/responses/{id}/events?x=1{after}")),
+        RollingTransport::Ndjson => {
+            Request::get(&format!("/v1/responses/{id}?stream=true{after}")).header("accept", "application/x-ndjson")
+        }
+        RollingTransport::Json | RollingTransport::Sse | RollingTransport::Chat | RollingTransport::Socket => {
+            Request::get(&format!("/v1/responses/{id}?stream=true{after}"))
+        }
     }
 }
 

@@ -1,16 +1,16 @@
 //! One table of scenarios, run in every frame and dialect: what the upstream sends, and what each client must
 //! receive.
 
-use crate::house::Frame;
+use crate::test_server::TestFrame;
 use client::{BodyEnd, Request, StreamEvent};
 use serde_json::{Value, json};
 
-use self::said::Said;
-use self::table::{Outcome, Scenario, table};
-use crate::house::{House, MODEL};
+use self::content::ResponseContent;
+use self::table::{ExpectedOutcome, Scenario, table};
 use crate::resume::{accept, tail};
+use crate::test_server::{MODEL, TestServer};
 
-pub(crate) mod said;
+pub(crate) mod content;
 pub(crate) mod table;
 
 mod asked;
@@ -20,9 +20,9 @@ pub(crate) mod responses;
 
 #[tokio::test]
 async fn responses_as_json() {
-    run(|house, scenario| async move {
-        let (status, response) = house.post("/v1/responses", &responses_request(false)).await;
-        if let Outcome::Fails { status: expected, code, .. } = scenario.outcome {
+    run(|test_server, scenario| async move {
+        let (status, response) = test_server.post("/v1/responses", &responses_request(false)).await;
+        if let ExpectedOutcome::Fails { status: expected, code, .. } = scenario.outcome {
             return check_refusal(&scenario.name, status, &response, (expected, code));
         }
         assert_eq!(status, 200, "{}: {response}", scenario.name);
@@ -33,19 +33,19 @@ async fn responses_as_json() {
 
 #[tokio::test]
 async fn responses_as_ndjson() {
-    run(|house, scenario| responses_streamed(house, scenario, Frame::Ndjson, Frame::Sse)).await;
+    run(|test_server, scenario| responses_streamed(test_server, scenario, TestFrame::Ndjson, TestFrame::Sse)).await;
 }
 
 #[tokio::test]
 async fn responses_as_sse() {
-    run(|house, scenario| responses_streamed(house, scenario, Frame::Sse, Frame::Ndjson)).await;
+    run(|test_server, scenario| responses_streamed(test_server, scenario, TestFrame::Sse, TestFrame::Ndjson)).await;
 }
 
 #[tokio::test]
 async fn chat_completions_as_json() {
-    run(|house, scenario| async move {
-        let (status, completion) = house.post("/v1/chat/completions", &chat_request(&json!({}))).await;
-        if let Outcome::Fails { status: expected, code, .. } = scenario.outcome {
+    run(|test_server, scenario| async move {
+        let (status, completion) = test_server.post("/v1/chat/completions", &chat_request(&json!({}))).await;
+        if let ExpectedOutcome::Fails { status: expected, code, .. } = scenario.outcome {
             return check_refusal(&scenario.name, status, &completion, (expected, code));
         }
         assert_eq!(status, 200, "{}: {completion}", scenario.name);
@@ -56,51 +56,51 @@ async fn chat_completions_as_json() {
 
 #[tokio::test]
 async fn chat_completions_as_ndjson() {
-    run(|house, scenario| chat_streamed(house, scenario, Frame::Ndjson)).await;
+    run(|test_server, scenario| chat_streamed(test_server, scenario, TestFrame::Ndjson)).await;
 }
 
 #[tokio::test]
 async fn chat_completions_as_sse() {
-    run(|house, scenario| chat_streamed(house, scenario, Frame::Sse)).await;
+    run(|test_server, scenario| chat_streamed(test_server, scenario, TestFrame::Sse)).await;
 }
 
 /// Runs every scenario once, one after another, on one server.
-async fn run<F: Future<Output = ()>>(check: impl Fn(std::rc::Rc<House>, Scenario) -> F) {
-    let house = std::rc::Rc::new(House::open().await);
+async fn run<F: Future<Output = ()>>(check: impl Fn(std::rc::Rc<TestServer>, Scenario) -> F) {
+    let test_server = std::rc::Rc::new(TestServer::open().await);
     for scenario in table() {
-        house.upstream.default_script(scenario.script.clone());
-        check(std::rc::Rc::clone(&house), scenario).await;
+        test_server.upstream.default_script(scenario.script.clone());
+        check(std::rc::Rc::clone(&test_server), scenario).await;
     }
-    house.quiet().await;
-    std::rc::Rc::into_inner(house).unwrap().close().await;
+    test_server.quiet().await;
+    std::rc::Rc::into_inner(test_server).unwrap().close().await;
 }
 
 /// A streamed response: the stream, the stored response, and a replay in another frame have the same content.
-async fn responses_streamed(house: std::rc::Rc<House>, scenario: Scenario, frame: Frame, other: Frame) {
+async fn responses_streamed(test_server: std::rc::Rc<TestServer>, scenario: Scenario, frame: TestFrame, other: TestFrame) {
     // Errors in band in any case; other tests check early failures reported by the status.
     let request = accept(Request::post("/v1/responses", &responses_request(true)), frame).header("prefer", "wait=0");
-    let (events, end) = house.stream(&request).await.collect().await.unwrap();
+    let (events, end) = test_server.stream(&request).await.collect().await.unwrap();
     assert_eq!(end, BodyEnd::Clean, "{}", scenario.name);
     let data: Vec<String> = data(&scenario.name, (frame, end), &events, |event| event["type"].as_str());
     let terminal = responses::check_stream(&scenario, &data);
     let id = terminal["id"].as_str().unwrap();
-    let (status, stored) = house.get(&format!("/v1/responses/{id}")).await;
+    let (status, stored) = test_server.get(&format!("/v1/responses/{id}")).await;
     assert_eq!(status, 200, "{}", scenario.name);
     assert!(stored == terminal, "{}: what is stored is not what was streamed", scenario.name);
-    assert!(tail(&house, id, None, other).await == data, "{}: the replay differs", scenario.name);
+    assert!(tail(&test_server, id, None, other).await == data, "{}: the replay differs", scenario.name);
 }
 
 /// A streamed chat completion, with and without the usage chunk.
-async fn chat_streamed(house: std::rc::Rc<House>, scenario: Scenario, frame: Frame) {
+async fn chat_streamed(test_server: std::rc::Rc<TestServer>, scenario: Scenario, frame: TestFrame) {
     for include_usage in [true, false] {
         let options = json!({ "stream": true, "stream_options": { "include_usage": include_usage } });
         let request = accept(Request::post("/v1/chat/completions", &chat_request(&options)), frame);
-        if let Outcome::Fails { status, code, after_output: false } = scenario.outcome {
-            let (found, body) = house.json(&request).await;
+        if let ExpectedOutcome::Fails { status, code, after_output: false } = scenario.outcome {
+            let (found, body) = test_server.json(&request).await;
             check_refusal(&scenario.name, found, &body, (status, code));
             continue;
         }
-        let (events, end) = house.stream(&request).await.collect().await.unwrap();
+        let (events, end) = test_server.stream(&request).await.collect().await.unwrap();
         assert_eq!(end, chat::body_end(&scenario), "{}", scenario.name);
         let data = data(&scenario.name, (frame, end), &events, |_chunk| None);
         chat::check_end(&scenario, &chat::read_stream(&scenario, &data, include_usage));
@@ -111,19 +111,19 @@ async fn chat_streamed(house: std::rc::Rc<House>, scenario: Scenario, frame: Fra
 /// other contents.
 pub(crate) fn data(
     scenario: &str,
-    (frame, end): (Frame, BodyEnd),
+    (frame, end): (TestFrame, BodyEnd),
     events: &[StreamEvent],
     name: impl Fn(&Value) -> Option<&str>,
 ) -> Vec<String> {
     let mut data: Vec<String> = events.iter().map(|event| String::from_utf8(event.data.to_vec()).unwrap()).collect();
-    if (frame, end) == (Frame::Sse, BodyEnd::Clean) {
+    if (frame, end) == (TestFrame::Sse, BodyEnd::Clean) {
         assert_eq!(data.pop().as_deref(), Some("[DONE]"), "{scenario}");
     }
     assert!(!data.iter().any(|data| data == "[DONE]"), "{scenario}: [DONE] before the end");
     for (event, data) in events.iter().zip(&data) {
         assert_eq!((event.id.as_ref(), event.retry), (None, None), "{scenario}");
         let value: Value = serde_json::from_str(data).unwrap();
-        let expected = if frame == Frame::Sse { name(&value) } else { None };
+        let expected = if frame == TestFrame::Sse { name(&value) } else { None };
         assert_eq!(event.name.as_deref(), expected, "{scenario}");
     }
     data

@@ -8,8 +8,8 @@ use client::Request;
 use fakes::Script;
 use serde_json::{Value, json};
 
-use crate::program::reader::{Reader, Way, read};
-use crate::program::{Place, Server, Starting, ask, holding, question, with};
+use crate::program::reader::{ProgramReader, ReadMethod, read};
+use crate::program::{RunningServer, ServerHome, Starting, ask, holding, question, with};
 use crate::resume::id_of;
 
 #[cfg(target_os = "linux")]
@@ -19,7 +19,7 @@ mod memory;
 
 #[tokio::test]
 async fn a_second_process_gets_the_first_ones_id() {
-    let place = Place::new().await;
+    let place = ServerHome::new().await;
     let mut first = place.start().await;
     let (status, complaint) = place.spawn().refused().await;
     assert!(!status.success(), "{complaint}");
@@ -63,7 +63,7 @@ async fn an_unusable_directory_is_named_with_a_remedy() {
         ("a directory in place of the lock", |data| in_the_way(&data.join("weir.lock")), "weir.lock", &[]),
     ];
     for (what, spoil, file, hints) in cases {
-        let place = Place::new().await;
+        let place = ServerHome::new().await;
         let server = place.start().await;
         assert_eq!(server.json(&ask(&question("hi"))).await.0, 200);
         server.stop().await;
@@ -108,7 +108,7 @@ async fn an_unwritable_directory_is_named() {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
 
-    let place = Place::new().await;
+    let place = ServerHome::new().await;
     let mode = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     mode(place.home.path(), 0o555);
     let spawn = || {
@@ -147,7 +147,7 @@ async fn expect_no_trace(data: &Path, markers: &[&str]) {
     }
 }
 
-async fn delete(server: &Server, id: &str) {
+async fn delete(server: &RunningServer, id: &str) {
     assert_eq!(server.json(&Request::new("DELETE", &format!("/v1/responses/{id}"))).await.0, 200);
     assert_eq!(server.json(&Request::get(&format!("/v1/responses/{id}"))).await.0, 404);
 }
@@ -166,23 +166,23 @@ fn long() -> Script {
 
 #[tokio::test]
 async fn deleted_text_is_not_in_any_file() {
-    let place = Place::new().await;
+    let place = ServerHome::new().await;
     let mut server = place.start().await;
     // Concurrent writes must not delay the removal: one from before, one with it, one after it.
     place.upstream.script(long());
-    let mut others = vec![Reader::begin(server.address, Way::Ndjson, &question("tell me more")).await.unwrap()];
+    let mut others = vec![ProgramReader::begin(server.address, ReadMethod::Ndjson, &question("tell me more")).await.unwrap()];
     others[0].next().await.unwrap();
     client::soon(place.upstream.wait_requests(1)).await.unwrap();
     place.upstream.script(Script::text(&["It is ", MARKERS[3], "."]));
-    let finished = id_of(&Reader::begin(server.address, Way::Sse, &marked()).await.unwrap().rest().await[0]);
+    let finished = id_of(&ProgramReader::begin(server.address, ReadMethod::Sse, &marked()).await.unwrap().rest().await[0]);
     place.upstream.script(Script::text(&["Well."]));
     let heir = with(question("go on"), &json!({ "previous_response_id": finished }));
-    let heir = Reader::begin(server.address, Way::Sse, &heir).await.unwrap().rest().await;
+    let heir = ProgramReader::begin(server.address, ReadMethod::Sse, &heir).await.unwrap().rest().await;
     place.upstream.script(Script::new().role().content(MARKERS[3]).stall());
-    let mut running = Reader::begin(server.address, Way::Sse, &marked()).await.unwrap();
+    let mut running = ProgramReader::begin(server.address, ReadMethod::Sse, &marked()).await.unwrap();
     while !running.next().await.unwrap().contains(MARKERS[3]) {}
     place.upstream.script(long());
-    others.push(Reader::begin(server.address, Way::Socket, &question("and more")).await.unwrap());
+    others.push(ProgramReader::begin(server.address, ReadMethod::Socket, &question("and more")).await.unwrap());
     others[1].next().await.unwrap();
     for marker in MARKERS {
         assert!(!holding(place.data(), marker).is_empty(), "{marker}: if it cannot be found now, not finding it says nothing");
@@ -198,17 +198,17 @@ async fn deleted_text_is_not_in_any_file() {
     server.kill().await;
     let server = place.start().await;
     expect_no_trace(place.data(), &MARKERS).await;
-    assert_eq!(read(server.address, Way::Ndjson, &id_of(&heir[0]), None).await, heir, "what continued it is there");
+    assert_eq!(read(server.address, ReadMethod::Ndjson, &id_of(&heir[0]), None).await, heir, "what continued it is there");
     server.stop().await;
     expect_no_trace(place.data(), &MARKERS).await;
 }
 
 #[tokio::test]
 async fn unstored_responses_are_never_written() {
-    let place = Place::new().await;
+    let place = ServerHome::new().await;
     let server = place.start().await;
     place.upstream.script(Script::new().role().content(MARKERS[3]).stall());
-    let mut running = Reader::begin(server.address, Way::Sse, &with(marked(), &json!({ "store": false }))).await.unwrap();
+    let mut running = ProgramReader::begin(server.address, ReadMethod::Sse, &with(marked(), &json!({ "store": false }))).await.unwrap();
     while !running.next().await.unwrap().contains(MARKERS[3]) {}
     place.upstream.script(Script::text(&[MARKERS[3], "."]));
     let chat = json!({ "model": "m", "messages": [{ "role": "user", "content": MARKERS[0] }] });

@@ -22,15 +22,15 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
 
-use crate::house::{House, MODEL, Plan, ask};
-use crate::http2::{Client, collect};
+use crate::http2::{Http2Client, collect};
+use crate::test_server::{MODEL, TestServer, TestServerPlan, ask};
 
 /// A certificate's files in a directory of their own.
-pub(crate) struct Pair {
+pub(crate) struct CertificatePair {
     directory: tempfile::TempDir,
 }
 
-impl Pair {
+impl CertificatePair {
     pub(crate) fn new() -> Self {
         let pair = Self { directory: tempfile::tempdir().unwrap() };
         pair.make();
@@ -52,8 +52,11 @@ impl Pair {
         self.directory.path().join("key.pem")
     }
 
-    pub(crate) fn plan(&self) -> Plan {
-        Plan { tls: Some(Arc::new(server::Tls::from_files(&self.certificate(), &self.key()).unwrap())), ..Plan::default() }
+    pub(crate) fn plan(&self) -> TestServerPlan {
+        TestServerPlan {
+            tls: Some(Arc::new(server::TlsServer::from_files(&self.certificate(), &self.key()).unwrap())),
+            ..TestServerPlan::default()
+        }
     }
 }
 
@@ -85,45 +88,45 @@ async fn say(stream: &mut TlsStream<TcpStream>, request: Request) -> String {
 
 #[tokio::test]
 async fn http1_through_both_versions() {
-    let pair = Pair::new();
-    let house = House::open_with(pair.plan()).await;
+    let pair = CertificatePair::new();
+    let test_server = TestServer::open_with(pair.plan()).await;
     for versions in [&[&TLS12], &[&TLS13]] {
         for alpn in [&[][..], &[&b"http/1.1"[..]]] {
-            let mut stream = connect(&connector(&pair.certificate(), alpn, versions), house.address).await;
+            let mut stream = connect(&connector(&pair.certificate(), alpn, versions), test_server.address).await;
             assert_eq!(stream.get_ref().1.protocol_version(), Some(versions[0].version));
-            house.upstream.script(Script::text(&["Hel", "lo"]));
+            test_server.upstream.script(Script::text(&["Hel", "lo"]));
             let text = say(&mut stream, Request::post("/v1/responses", &ask("hi"))).await;
             assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("data: [DONE]\n\n\r\n0\r\n\r\n"), "{text}");
         }
     }
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn http2_by_alpn() {
-    let pair = Pair::new();
-    let house = House::open_with(pair.plan()).await;
-    let stream = connect(&connector(&pair.certificate(), &[b"h2", b"http/1.1"], &[&TLS13]), house.address).await;
+    let pair = CertificatePair::new();
+    let test_server = TestServer::open_with(pair.plan()).await;
+    let stream = connect(&connector(&pair.certificate(), &[b"h2", b"http/1.1"], &[&TLS13]), test_server.address).await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let mut client = Client::over(stream, &Builder::new()).await;
-    house.upstream.script(Script::text(&["Hel", "lo"]));
+    let mut client = Http2Client::over(stream, &Builder::new()).await;
+    test_server.upstream.script(Script::text(&["Hel", "lo"]));
     let (text, end) = collect(client.post("/v1/responses", &ask("hi")).await).await;
     assert!(text.ends_with("data: [DONE]\n\n") && end.is_none(), "{end:?}: {text}");
     assert_eq!(client.send(Method::GET, "/healthz", None).await.unwrap().status(), 200);
     drop(client);
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 /// Bytes that arrive during a response are read ahead below TLS, and must arrive in order.
 #[tokio::test]
 async fn requests_sent_during_a_response_are_answered_after_it() {
-    let pair = Pair::new();
-    let house = House::open_with(pair.plan()).await;
-    let mut stream = connect(&connector(&pair.certificate(), &[], &[&TLS13]), house.address).await;
+    let pair = CertificatePair::new();
+    let test_server = TestServer::open_with(pair.plan()).await;
+    let mut stream = connect(&connector(&pair.certificate(), &[], &[&TLS13]), test_server.address).await;
     let gate = Arc::new(tokio::sync::Notify::new());
-    house.upstream.script(Script::new().role().content("Hel").wait_for(&gate).content("lo").finish("stop").done());
+    test_server.upstream.script(Script::new().role().content("Hel").wait_for(&gate).content("lo").finish("stop").done());
     stream.write_all(&Request::post("/v1/responses", &ask("hi")).encode("localhost")).await.unwrap();
     let mut seen = String::new();
     while !seen.contains("Hel") {
@@ -143,25 +146,25 @@ async fn requests_sent_during_a_response_are_answered_after_it() {
         after.starts_with("HTTP/1.1 200 OK\r\n") && after.contains(r#"{"status":"ok"}"#) && after.contains(r#""object":"list""#),
         "{after}"
     );
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_leaving_client_is_detected_below_tls() {
-    let pair = Pair::new();
-    let house = House::open_with(pair.plan()).await;
+    let pair = CertificatePair::new();
+    let test_server = TestServer::open_with(pair.plan()).await;
     for (request, stream) in [true, false].into_iter().enumerate() {
-        house.upstream.script(Script::text(&["Hel", "lo"]).first(2).stall());
-        let mut tls = connect(&connector(&pair.certificate(), &[], &[&TLS13]), house.address).await;
+        test_server.upstream.script(Script::text(&["Hel", "lo"]).first(2).stall());
+        let mut tls = connect(&connector(&pair.certificate(), &[], &[&TLS13]), test_server.address).await;
         let body = json!({ "model": MODEL, "input": "hi", "stream": stream, "store": false });
         tls.write_all(&Request::post("/v1/responses", &body).encode("localhost")).await.unwrap();
-        client::soon(house.upstream.wait_requests(request + 1)).await.unwrap();
+        client::soon(test_server.upstream.wait_requests(request + 1)).await.unwrap();
         drop(tls);
-        client::soon(house.upstream.wait_closed(request)).await.unwrap();
-        house.quiet().await;
+        client::soon(test_server.upstream.wait_closed(request)).await.unwrap();
+        test_server.quiet().await;
     }
-    house.close().await;
+    test_server.close().await;
 }
 
 /// Requests a response repeatedly, and reads nothing.
@@ -176,94 +179,94 @@ async fn ask_and_take_nothing(mut stream: impl AsyncWrite + Unpin, id: &str) -> 
 
 #[tokio::test]
 async fn a_reader_that_reads_nothing_is_cut_off_with_and_without_tls() {
-    let pair = Pair::new();
+    let pair = CertificatePair::new();
     for is_encrypted in [false, true] {
-        let mut plan = if is_encrypted { pair.plan() } else { Plan::default() };
+        let mut plan = if is_encrypted { pair.plan() } else { TestServerPlan::default() };
         plan.server.write_timeout = Duration::from_millis(300);
-        let house = House::open_with(plan).await;
+        let test_server = TestServer::open_with(plan).await;
         let connector = connector(&pair.certificate(), &[], &[&TLS13]);
         let question = Request::post("/v1/responses", &json!({ "model": "demo", "input": format!("echo {}", "word ".repeat(1000)) }));
         let answer = if is_encrypted {
-            say(&mut connect(&connector, house.address).await, question).await
+            say(&mut connect(&connector, test_server.address).await, question).await
         } else {
-            String::from_utf8(house.send(&question).await.collect().await.unwrap().0).unwrap()
+            String::from_utf8(test_server.send(&question).await.collect().await.unwrap().0).unwrap()
         };
         let (_, id) = answer.split_once(r#""id":""#).unwrap();
         let id = &id[..id.find('"').unwrap()];
         if is_encrypted {
-            let _held = ask_and_take_nothing(connect(&connector, house.address).await, id).await;
-            house.wait_connections(0).await;
+            let _held = ask_and_take_nothing(connect(&connector, test_server.address).await, id).await;
+            test_server.wait_connections(0).await;
         } else {
-            let _held = ask_and_take_nothing(TcpStream::connect(house.address).await.unwrap(), id).await;
-            house.wait_connections(0).await;
+            let _held = ask_and_take_nothing(TcpStream::connect(test_server.address).await.unwrap(), id).await;
+            test_server.wait_connections(0).await;
         }
-        house.close().await;
+        test_server.close().await;
     }
 }
 
 #[tokio::test]
 async fn plain_http_gets_a_readable_response() {
-    let pair = Pair::new();
-    let house = House::open_with(pair.plan()).await;
-    let mut response = house.send(&Request::post("/v1/responses", &ask(&"hi ".repeat(1000)))).await;
+    let pair = CertificatePair::new();
+    let test_server = TestServer::open_with(pair.plan()).await;
+    let mut response = test_server.send(&Request::post("/v1/responses", &ask(&"hi ".repeat(1000)))).await;
     let (body, end) = response.collect().await.unwrap();
     let body: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((response.status, end, body["error"]["code"].as_str()), (400, BodyEnd::Clean, Some("https_only")));
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_handshake_has_the_same_timeout_as_a_head() {
-    let pair = Pair::new();
+    let pair = CertificatePair::new();
     let mut plan = pair.plan();
     plan.server.head_timeout = Duration::from_millis(200);
-    let house = House::open_with(plan).await;
+    let test_server = TestServer::open_with(plan).await;
     for begin in [&b""[..], b"\x16\x03\x01\x02"] {
-        let mut connection = Connection::open(house.address).await.unwrap();
+        let mut connection = Connection::open(test_server.address).await.unwrap();
         connection.write_raw(begin).await.unwrap();
         assert!(client::soon(connection.read_raw()).await.unwrap().is_ok_and(|bytes| bytes.is_empty()), "{begin:?}");
     }
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn returning_clients_resume_their_session() {
-    let pair = Pair::new();
-    let house = House::open_with(pair.plan()).await;
+    let pair = CertificatePair::new();
+    let test_server = TestServer::open_with(pair.plan()).await;
     for version in [&TLS12, &TLS13] {
         let connector = connector(&pair.certificate(), &[], &[version]);
         let mut kinds = Vec::new();
         for _ in 0..2 {
-            let mut stream = connect(&connector, house.address).await;
+            let mut stream = connect(&connector, test_server.address).await;
             say(&mut stream, Request::get("/healthz")).await;
             kinds.push(stream.get_ref().1.handshake_kind());
         }
         assert_eq!(kinds, [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)], "{version:?}");
     }
-    house.close().await;
+    test_server.close().await;
 }
 
 /// Whether the server presents the certificate in `file`.
-async fn shows(house: &House, file: &Path) -> bool {
-    let stream = TcpStream::connect(house.address).await.unwrap();
+async fn shows(test_server: &TestServer, file: &Path) -> bool {
+    let stream = TcpStream::connect(test_server.address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     client::soon(connector(file, &[], &[&TLS13]).connect(name, stream)).await.unwrap().is_ok()
 }
 
 #[tokio::test]
 async fn a_new_certificate_is_served_without_a_restart_and_a_broken_one_is_not() {
-    let pair = Pair::new();
-    let house = House::open_with(pair.plan()).await;
+    let pair = CertificatePair::new();
+    let test_server = TestServer::open_with(pair.plan()).await;
     let first = pair.directory.path().join("first.pem");
     fs::copy(pair.certificate(), &first).unwrap();
-    assert!(shows(&house, &first).await);
+    assert!(shows(&test_server, &first).await);
     fs::write(pair.certificate(), "not a certificate").unwrap();
     // The server checks once a second; only after that can the test know that it kept the certificate.
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    assert!(shows(&house, &first).await);
+    assert!(shows(&test_server, &first).await);
     pair.make();
-    let changed = async { while !shows(&house, &pair.certificate()).await {} };
+    let changed = async { while !shows(&test_server, &pair.certificate()).await {} };
     client::soon(changed).await.unwrap();
-    assert!(!shows(&house, &first).await);
-    house.close().await;
+    assert!(!shows(&test_server, &first).await);
+    test_server.close().await;
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::house::{House, MODEL, Plan, demo};
+use crate::test_server::{MODEL, TestServer, TestServerPlan, demo};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CLIENT: &str = "b7ad6b7169203331";
@@ -19,12 +19,12 @@ const PROMPT: &str = "a very private question";
 const ANSWER: &str = "a very private answer";
 
 /// A request's head and body.
-type Heard = (String, Vec<u8>);
+type ReceivedRequest = (String, Vec<u8>);
 
 /// A collector that accepts OTLP over HTTP, and keeps what it gets.
 pub(crate) struct Collector {
     endpoint: String,
-    heard: Arc<Mutex<Vec<Heard>>>,
+    heard: Arc<Mutex<Vec<ReceivedRequest>>>,
     _serving: client::Task,
 }
 
@@ -51,26 +51,26 @@ impl Collector {
         Self { endpoint, heard, _serving: serving }
     }
 
-    pub(crate) fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> TestServerPlan {
         let headers = vec![("api-key".to_owned(), Secret::new("of-the-collector"))];
         let config = traces::Config { endpoint: self.endpoint.clone(), headers, service: "weir-in-a-test".to_owned() };
-        Plan { traces: Some(config), ..Plan::default() }
+        TestServerPlan { traces: Some(config), ..TestServerPlan::default() }
     }
 
-    fn heard(&self) -> Vec<Heard> {
+    fn heard(&self) -> Vec<ReceivedRequest> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All spans, in order of arrival.
-    pub(crate) fn spans(&self) -> Vec<Span> {
+    pub(crate) fn spans(&self) -> Vec<ReceivedSpan> {
         let documents = self.heard().into_iter().map(|(_, body)| serde_json::from_slice::<Value>(&body).unwrap());
         let all = documents.flat_map(|document| document["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().clone());
-        all.map(Span).collect()
+        all.map(ReceivedSpan).collect()
     }
 }
 
 /// The next request of a connection.
-async fn request(stream: &mut TcpStream) -> Option<Heard> {
+async fn request(stream: &mut TcpStream) -> Option<ReceivedRequest> {
     let mut buffer = BytesMut::new();
     let head = loop {
         if let Some(end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -89,9 +89,9 @@ async fn request(stream: &mut TcpStream) -> Option<Heard> {
 
 /// A received span.
 #[derive(Debug)]
-pub(crate) struct Span(pub(crate) Value);
+pub(crate) struct ReceivedSpan(pub(crate) Value);
 
-impl Span {
+impl ReceivedSpan {
     fn text(&self, field: &str) -> &str {
         self.0[field].as_str().unwrap_or_default()
     }
@@ -111,7 +111,7 @@ impl Span {
 }
 
 /// The two spans of one response: its own, and that of the upstream call.
-fn both(spans: &[Span]) -> (&Span, &Span) {
+fn both(spans: &[ReceivedSpan]) -> (&ReceivedSpan, &ReceivedSpan) {
     let of = |kind: u64| {
         let mut found = spans.iter().filter(|span| span.0["kind"] == kind);
         let one = found.next().unwrap();
@@ -127,8 +127,8 @@ fn ask(sampled: &str) -> Request {
         .header("tracestate", "rojo=00f067aa0ba902b7")
 }
 
-async fn to_the_end(house: &House, request: &Request) {
-    house.send(request).await.collect().await.unwrap();
+async fn to_the_end(test_server: &TestServer, request: &Request) {
+    test_server.send(request).await.collect().await.unwrap();
 }
 
 fn told<'a>(request: &'a RecordedRequest, header: &str) -> Option<&'a str> {
@@ -138,12 +138,12 @@ fn told<'a>(request: &'a RecordedRequest, header: &str) -> Option<&'a str> {
 #[tokio::test]
 async fn spans_link_the_client_the_response_and_the_upstream() {
     let collector = Collector::start(&[]).await;
-    let house = House::open_with(collector.plan()).await;
-    house.upstream.script(Script::text(&[ANSWER, "!"]));
-    to_the_end(&house, &ask("01")).await;
-    let upstream = house.upstream.address();
-    let recorded = house.upstream.requests();
-    house.close().await;
+    let test_server = TestServer::open_with(collector.plan()).await;
+    test_server.upstream.script(Script::text(&[ANSWER, "!"]));
+    to_the_end(&test_server, &ask("01")).await;
+    let upstream = test_server.upstream.address();
+    let recorded = test_server.upstream.requests();
+    test_server.close().await;
 
     let spans = collector.spans();
     let (answer, call) = both(&spans);
@@ -185,10 +185,10 @@ async fn spans_link_the_client_the_response_and_the_upstream() {
 #[tokio::test]
 async fn failures_and_cancels_are_in_the_spans() {
     let collector = Collector::start(&[]).await;
-    let house = House::open_with(collector.plan()).await;
-    house.upstream.script(Script::error(429, &json!({ "error": { "message": PROMPT, "code": "slow_down" } })));
-    to_the_end(&house, &Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" }))).await;
-    house.close().await;
+    let test_server = TestServer::open_with(collector.plan()).await;
+    test_server.upstream.script(Script::error(429, &json!({ "error": { "message": PROMPT, "code": "slow_down" } })));
+    to_the_end(&test_server, &Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" }))).await;
+    test_server.close().await;
     let spans = collector.spans();
     let (answer, call) = both(&spans);
     assert_eq!(answer.text("parentSpanId"), "", "nobody is above it");
@@ -201,13 +201,13 @@ async fn failures_and_cancels_are_in_the_spans() {
     assert!(!format!("{spans:?}").contains(PROMPT));
 
     let collector = Collector::start(&[]).await;
-    let house = House::open_with(collector.plan()).await;
-    house.upstream.script(Script::new().role().content("a").stall());
-    let mut stream = house.stream(&ask("01")).await;
+    let test_server = TestServer::open_with(collector.plan()).await;
+    test_server.upstream.script(Script::new().role().content("a").stall());
+    let mut stream = test_server.stream(&ask("01")).await;
     let id = stream.next().await.unwrap().unwrap().json().unwrap()["response"]["id"].as_str().unwrap().to_owned();
-    house.post(&format!("/v1/responses/{id}/cancel"), &json!({})).await;
+    test_server.post(&format!("/v1/responses/{id}/cancel"), &json!({})).await;
     stream.collect().await.unwrap();
-    house.close().await;
+    test_server.close().await;
     let spans = collector.spans();
     let (answer, call) = both(&spans);
     assert_eq!(
@@ -219,39 +219,40 @@ async fn failures_and_cancels_are_in_the_spans() {
 
 #[tokio::test]
 async fn without_a_collector_the_trace_is_passed_on_unchanged() {
-    let house = House::open().await;
-    to_the_end(&house, &ask("01")).await;
-    to_the_end(&house, &Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" }))).await;
-    to_the_end(&house, &Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })).header("traceparent", "00-wrong")).await;
+    let test_server = TestServer::open().await;
+    to_the_end(&test_server, &ask("01")).await;
+    to_the_end(&test_server, &Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" }))).await;
+    to_the_end(&test_server, &Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })).header("traceparent", "00-wrong"))
+        .await;
     let headers = [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")];
-    let mut socket = websocket::connect(house.address, "/v1/responses", &headers).await.unwrap().socket;
+    let mut socket = websocket::connect(test_server.address, "/v1/responses", &headers).await.unwrap().socket;
     socket.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi" }).to_string()).await.unwrap();
     while !client::soon(socket.next_text()).await.unwrap().unwrap().unwrap().contains("response.completed") {}
     drop(socket);
-    let recorded = house.upstream.requests();
+    let recorded = test_server.upstream.requests();
     let parents: Vec<_> = recorded.iter().map(|request| told(request, "traceparent")).collect();
     let whole = format!("00-{TRACE}-{CLIENT}-01");
     assert_eq!(parents, [Some(whole.as_str()), None, None, Some(whole.as_str())]);
     assert_eq!(told(&recorded[0], "tracestate"), Some("rojo=00f067aa0ba902b7"));
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn an_unsampled_trace_is_not_recorded() {
     let collector = Collector::start(&[]).await;
-    let house = House::open_with(collector.plan()).await;
-    to_the_end(&house, &ask("00")).await;
-    assert_eq!(told(&house.upstream.requests()[0], "traceparent"), Some(format!("00-{TRACE}-{CLIENT}-00").as_str()));
-    house.close().await;
+    let test_server = TestServer::open_with(collector.plan()).await;
+    to_the_end(&test_server, &ask("00")).await;
+    assert_eq!(told(&test_server.upstream.requests()[0], "traceparent"), Some(format!("00-{TRACE}-{CLIENT}-00").as_str()));
+    test_server.close().await;
     assert!(collector.spans().is_empty());
 }
 
 #[tokio::test]
 async fn the_demo_is_part_of_the_process() {
     let collector = Collector::start(&[]).await;
-    let house = House::open_with(collector.plan()).await;
-    to_the_end(&house, &Request::post("/v1/responses", &demo("/count 3"))).await;
-    house.close().await;
+    let test_server = TestServer::open_with(collector.plan()).await;
+    to_the_end(&test_server, &Request::post("/v1/responses", &demo("/count 3"))).await;
+    test_server.close().await;
     let spans = collector.spans();
     let kinds: Vec<_> = spans.iter().map(|span| span.0["kind"].as_u64().unwrap()).collect();
     assert_eq!(kinds, [1, 2]);
@@ -261,38 +262,38 @@ async fn the_demo_is_part_of_the_process() {
 #[tokio::test]
 async fn a_busy_collector_is_retried_and_rejected_spans_are_counted() {
     let collector = Collector::start(&[503]).await;
-    let house = House::open_with(collector.plan()).await;
-    to_the_end(&house, &ask("01")).await;
+    let test_server = TestServer::open_with(collector.plan()).await;
+    to_the_end(&test_server, &ask("01")).await;
     let outcome = |text: &str, what: &str| text.contains(&format!("weir_trace_spans_total{{outcome=\"{what}\"}} 2\n"));
     let seen = async |what: &str| {
-        while !outcome(&metrics(&house).await, what) {}
+        while !outcome(&metrics(&test_server).await, what) {}
     };
     client::soon(seen("exported")).await.unwrap();
     assert_eq!(collector.spans().len(), 2);
-    house.close().await;
+    test_server.close().await;
 
     let refusing = Collector::start(&[400]).await;
-    let house = House::open_with(refusing.plan()).await;
-    to_the_end(&house, &ask("01")).await;
+    let test_server = TestServer::open_with(refusing.plan()).await;
+    to_the_end(&test_server, &ask("01")).await;
     let seen = async |what: &str| {
-        while !outcome(&metrics(&house).await, what) {}
+        while !outcome(&metrics(&test_server).await, what) {}
     };
     client::soon(seen("dropped")).await.unwrap();
-    house.close().await;
+    test_server.close().await;
     assert!(refusing.spans().is_empty());
 }
 
 #[tokio::test]
 async fn an_unreachable_collector_delays_nothing() {
     let nowhere = traces::Config { endpoint: "http://127.0.0.1:9/v1/traces".into(), headers: Vec::new(), service: "weir".into() };
-    let house = House::open_with(Plan { traces: Some(nowhere), ..Plan::default() }).await;
+    let test_server = TestServer::open_with(TestServerPlan { traces: Some(nowhere), ..TestServerPlan::default() }).await;
     for _ in 0..3 {
-        to_the_end(&house, &ask("01")).await;
+        to_the_end(&test_server, &ask("01")).await;
     }
-    house.close().await;
+    test_server.close().await;
 }
 
-async fn metrics(house: &House) -> String {
-    let mut response = house.send(&Request::get("/metrics")).await;
+async fn metrics(test_server: &TestServer) -> String {
+    let mut response = test_server.send(&Request::get("/metrics")).await;
     String::from_utf8(response.collect().await.unwrap().0).unwrap()
 }

@@ -13,9 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 
-use crate::house::House;
 use crate::service::{Service, in_time, weir};
-use crate::tls::Pair;
+use crate::test_server::TestServer;
+use crate::tls::CertificatePair;
 
 /// A server that sends fixed bytes.
 struct Talker {
@@ -97,7 +97,7 @@ const KEY: &str = "api_key = \"sk-marker\"";
 async fn connection_failures_are_distinguished() {
     let directory = TempDir::new().unwrap();
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let encrypted = House::open_with(Pair::new().plan()).await;
+    let encrypted = TestServer::open_with(CertificatePair::new().plan()).await;
     let clear = Talker::start(When::Asked, "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
     let ssh = Talker::start(When::Unasked, "SSH-2.0-OpenSSH_9.9\r\n").await;
     let smtp = Talker::start(When::Asked, "500 what?\r\n").await;

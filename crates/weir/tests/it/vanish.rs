@@ -5,7 +5,7 @@ use engine::provider::route::Timeouts;
 use fakes::{Script, Upstream};
 use serde_json::json;
 
-use crate::house::{Frame, House, Plan, WAYS, Words, stateless, upstream_of};
+use crate::test_server::{TestApi, TestFrame, TestServer, TestServerPlan, WAYS, stateless, upstream_of};
 
 const CLIENTS: usize = 200;
 
@@ -45,14 +45,14 @@ struct Client {
 
 impl Client {
     /// One client, whose kind depends on its number, up to the upstream call.
-    async fn come(house: &House, number: usize) -> Self {
+    async fn come(test_server: &TestServer, number: usize) -> Self {
         // The numbers are coprime, so that every combination occurs.
         let (far, way, model) = (FAR[number % FAR.len()], WAYS[number % 5 + number / 100], MODELS[number % MODELS.len()]);
         let request = stateless(way, model);
         // Their first event arrives before the upstream sends anything.
-        let request = if way.0 == Words::Responses { request.header("prefer", "wait=0") } else { request };
+        let request = if way.0 == TestApi::Responses { request.header("prefer", "wait=0") } else { request };
         let bytes = request.encode("localhost");
-        let mut connection = Connection::open(house.address).await.unwrap();
+        let mut connection = Connection::open(test_server.address).await.unwrap();
         match far {
             Far::Connected | Far::Written => {}
             Far::HalfAHead => connection.write_raw(&bytes[..20]).await.unwrap(),
@@ -60,7 +60,7 @@ impl Client {
             Far::Asked | Far::Reading => connection.write(&request).await.unwrap(),
         }
         // Chat completions hold the head back until the upstream has sent something.
-        let speaks = way.1 != Frame::Json && (way.0 == Words::Responses || model == "stalling");
+        let speaks = way.1 != TestFrame::Json && (way.0 == TestApi::Responses || model == "stalling");
         Self { connection, far, request, reads: far == Far::Reading && speaks }
     }
 
@@ -99,12 +99,12 @@ async fn two_hundred_disappearing_clients_leave_nothing() {
         upstreams.push(upstream);
     }
     let more = MODELS.iter().zip(&upstreams).map(|(model, upstream)| upstream_of(model, upstream.base_url(), Timeouts::default()));
-    let house = House::open_with(Plan { more_upstreams: more.collect(), ..Plan::default() }).await;
-    let before = house.engine.census();
+    let test_server = TestServer::open_with(TestServerPlan { more_upstreams: more.collect(), ..TestServerPlan::default() }).await;
+    let before = test_server.engine.census();
 
     let mut clients = Vec::new();
     for number in 0..CLIENTS {
-        clients.push(Client::come(&house, number).await);
+        clients.push(Client::come(&test_server, number).await);
     }
     for (model, upstream) in MODELS.iter().zip(&upstreams) {
         let asked = clients.iter().filter(|client| client.is_asked(model)).count();
@@ -115,24 +115,24 @@ async fn two_hundred_disappearing_clients_leave_nothing() {
     for client in clients {
         reading.push(client.read().await);
     }
-    eprintln!("before they vanish: {} connections, {:?}", house.connections(), house.engine.census());
+    eprintln!("before they vanish: {} connections, {:?}", test_server.connections(), test_server.engine.census());
     for (number, client) in reading.into_iter().enumerate() {
         client.vanish(number).await;
     }
 
     let settled = async {
-        while house.connections() > 0 || house.engine.census() != before {
+        while test_server.connections() > 0 || test_server.engine.census() != before {
             tokio::task::yield_now().await;
         }
     };
     let settled = client::soon(settled).await;
-    settled.unwrap_or_else(|_late| panic!("{} connections, {:?}, not {before:?}", house.connections(), house.engine.census()));
+    settled.unwrap_or_else(|_late| panic!("{} connections, {:?}, not {before:?}", test_server.connections(), test_server.engine.census()));
     for (model, upstream) in MODELS.iter().zip(&upstreams) {
         client::soon(upstream.wait_open(0)).await.unwrap_or_else(|_late| panic!("{model}: {} left", upstream.open_connections()));
     }
     // The server still works.
-    let (status, _) = house.post("/v1/responses", &json!({ "model": "demo", "input": "/echo hi" })).await;
+    let (status, _) = test_server.post("/v1/responses", &json!({ "model": "demo", "input": "/echo hi" })).await;
     assert_eq!(status, 200);
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }

@@ -3,18 +3,18 @@
 use bytes::BytesMut;
 use proptest::prelude::*;
 
-use super::super::decode::{Decoder, Incoming, Limits};
-use super::super::encode::{Head, client_frame, server_frame};
-use super::super::{CloseCode, Opcode, Role, Violation};
+use super::super::decode::{IncomingMessage, WebSocketDecoder, WebSocketLimits};
+use super::super::encode::{WebSocketFrameHead, client_frame, server_frame};
+use super::super::{CloseCode, Opcode, Violation, WebSocketRole};
 use super::*;
 use crate::buffer::split_at;
 
-const LIMITS: Limits = Limits { frame_bytes: 1 << 20, message_bytes: 1 << 16 };
+const LIMITS: WebSocketLimits = WebSocketLimits { frame_bytes: 1 << 20, message_bytes: 1 << 16 };
 
-const COMPRESSED: Head = Head { fin: true, rsv1: true, opcode: Opcode::Text };
+const COMPRESSED: WebSocketFrameHead = WebSocketFrameHead { fin: true, rsv1: true, opcode: Opcode::Text };
 
-fn decode(context: Context, pieces: &[&[u8]]) -> Vec<Result<Incoming, Violation>> {
-    let mut decoder = Decoder::new(Role::Client, LIMITS).with_inflate(Inflate::new(context));
+fn decode(context: Context, pieces: &[&[u8]]) -> Vec<Result<IncomingMessage, Violation>> {
+    let mut decoder = WebSocketDecoder::new(WebSocketRole::Client, LIMITS).with_inflate(Inflate::new(context));
     let mut found = Vec::new();
     for piece in pieces {
         decoder.push(piece);
@@ -23,15 +23,15 @@ fn decode(context: Context, pieces: &[&[u8]]) -> Vec<Result<Incoming, Violation>
     found
 }
 
-fn check(context: Context, bytes: &[u8], expected: &[Result<Incoming, Violation>]) {
+fn check(context: Context, bytes: &[u8], expected: &[Result<IncomingMessage, Violation>]) {
     assert_eq!(decode(context, &[bytes]), expected, "{bytes:02x?}");
     let pieces: Vec<&[u8]> = bytes.chunks(1).collect();
     assert_eq!(decode(context, &pieces), expected, "{bytes:02x?}, byte by byte");
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it is compared with what the decoder returns")]
-fn hello() -> Result<Incoming, Violation> {
-    Ok(Incoming::Text("Hello".into()))
+fn hello() -> Result<IncomingMessage, Violation> {
+    Ok(IncomingMessage::Text("Hello".into()))
 }
 
 #[test]
@@ -46,12 +46,12 @@ fn the_examples_of_section_7_2_3() {
     check(fresh, b"\xc1\x0b\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00", &[hello()]);
     check(fresh, b"\xc1\x08\xf3\x48\xcd\xc9\xc9\x07\x00\x00", &[hello()]);
     check(fresh, b"\xc1\x0d\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", &[hello()]);
-    check(fresh, b"\xc1\x01\x00", &[Ok(Incoming::Text(String::new()))]);
+    check(fresh, b"\xc1\x01\x00", &[Ok(IncomingMessage::Text(String::new()))]);
     // What is not marked is not compressed, and a ping may stand in the middle.
     check(
         fresh,
         b"\x41\x03\xf2\x48\xcd\x89\x00\x80\x04\xc9\xc9\x07\x00\x81\x05Hello",
-        &[Ok(Incoming::Ping(bytes::Bytes::new())), hello(), hello()],
+        &[Ok(IncomingMessage::Ping(bytes::Bytes::new())), hello(), hello()],
     );
 }
 
@@ -81,7 +81,7 @@ fn deflated(payload: &[u8]) -> Vec<u8> {
 #[test]
 fn a_bomb_is_refused_when_the_limit_is_reached() {
     let within = vec![b'a'; 1 << 16];
-    check(Context::Fresh, &server_frame(COMPRESSED, &deflated(&within)), &[Ok(Incoming::Text(String::from_utf8(within).unwrap()))]);
+    check(Context::Fresh, &server_frame(COMPRESSED, &deflated(&within)), &[Ok(IncomingMessage::Text(String::from_utf8(within).unwrap()))]);
     let bomb = deflated(&vec![b'a'; 8 << 20]);
     assert!(bomb.len() < 1 << 16);
     let limit = LIMITS.message_bytes;
@@ -92,8 +92,8 @@ fn a_bomb_is_refused_when_the_limit_is_reached() {
 #[test]
 fn a_message_that_becomes_a_hundred_times_larger_is_refused() {
     let decode = |text: &[u8]| {
-        let limits = Limits { frame_bytes: 8 << 20, message_bytes: 32 << 20 };
-        let mut decoder = Decoder::new(Role::Client, limits).with_inflate(Inflate::new(Context::Fresh));
+        let limits = WebSocketLimits { frame_bytes: 8 << 20, message_bytes: 32 << 20 };
+        let mut decoder = WebSocketDecoder::new(WebSocketRole::Client, limits).with_inflate(Inflate::new(Context::Fresh));
         decoder.push(&server_frame(COMPRESSED, &deflated(text)));
         decoder.next_message().map(|found| found.map(|_whole| ()))
     };
@@ -110,8 +110,8 @@ fn the_limit_is_for_what_a_message_says_not_for_what_it_weighs() {
     // Not compressible: eleven bytes that say five.
     let stored = b"\xc1\x0b\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00";
     for (limit, expected) in [(5, hello()), (4, Err(Violation::MessageTooLarge { limit: 4 }))] {
-        let limits = Limits { frame_bytes: 11, message_bytes: limit };
-        let mut decoder = Decoder::new(Role::Client, limits).with_inflate(Inflate::new(Context::Fresh));
+        let limits = WebSocketLimits { frame_bytes: 11, message_bytes: limit };
+        let mut decoder = WebSocketDecoder::new(WebSocketRole::Client, limits).with_inflate(Inflate::new(Context::Fresh));
         decoder.push(stored);
         assert_eq!(decoder.next_message(), Some(expected));
     }
@@ -214,10 +214,10 @@ proptest! {
         for words in &said {
             match compressor.compress(words.as_bytes()) {
                 Some(payload) => out.extend_from_slice(&server_frame(COMPRESSED, &payload)),
-                None => out.extend_from_slice(&server_frame(Head::whole(Opcode::Text), words.as_bytes())),
+                None => out.extend_from_slice(&server_frame(WebSocketFrameHead::whole(Opcode::Text), words.as_bytes())),
             }
         }
-        let expected: Vec<_> = said.iter().map(|words| Ok(Incoming::Text(words.clone()))).collect();
+        let expected: Vec<_> = said.iter().map(|words| Ok(IncomingMessage::Text(words.clone()))).collect();
         for context in [Context::Fresh, Context::Kept] {
             prop_assert_eq!(&decode(context, &split_at(&out, cuts.clone())), &expected);
         }
@@ -239,7 +239,7 @@ proptest! {
 fn a_client_may_compress_what_it_masks() {
     let mut out = BytesMut::new();
     client_frame(&mut out, COMPRESSED, [1, 2, 3, 4], &deflated(b"Hello Hello Hello Hello"));
-    let mut decoder = Decoder::new(Role::Server, LIMITS).with_inflate(Inflate::new(Context::Fresh));
+    let mut decoder = WebSocketDecoder::new(WebSocketRole::Server, LIMITS).with_inflate(Inflate::new(Context::Fresh));
     decoder.push(&out);
-    assert_eq!(decoder.next_message(), Some(Ok(Incoming::Text("Hello Hello Hello Hello".into()))));
+    assert_eq!(decoder.next_message(), Some(Ok(IncomingMessage::Text("Hello Hello Hello Hello".into()))));
 }

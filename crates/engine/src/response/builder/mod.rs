@@ -20,7 +20,7 @@ use protocol::usage::Usage;
 use self::calls::Calls;
 use self::fault::{nameless, of_upstream, truncated};
 use super::cause::Cause;
-use crate::provider::event::{Finish, Word};
+use crate::provider::event::{Finish, ModelEvent};
 
 /// The longest value in a response's metadata, in characters.
 const LONGEST_METADATA: usize = 512;
@@ -163,29 +163,29 @@ impl ResponseBuilder {
     ///
     /// # Errors
     /// The upstream's stream makes no sense.
-    pub(crate) fn word(&mut self, word: Word, upstream: &str) -> Result<(), Fault> {
+    pub(crate) fn word(&mut self, word: ModelEvent, upstream: &str) -> Result<(), Fault> {
         self.is_usage_stale |= is_output(&word) && self.usage.is_some();
         match word {
-            Word::Text { text, logprobs } => {
+            ModelEvent::Text { text, logprobs } => {
                 self.open(Open::Text);
                 self.text(text, logprobs);
             }
-            Word::Annotation(annotation) => self.annotate(annotation),
-            Word::Reasoning(text) => self.think(text, false),
-            Word::ReasoningSummary(text) => self.think(text, true),
-            Word::ReasoningBreak if matches!(self.open, Some(Open::Reasoning | Open::Summary)) => self.close_part(),
-            Word::ReasoningEnd { encrypted } => self.end_reasoning(encrypted),
-            Word::Refusal(text) => {
+            ModelEvent::Annotation(annotation) => self.annotate(annotation),
+            ModelEvent::Reasoning(text) => self.think(text, false),
+            ModelEvent::ReasoningSummary(text) => self.think(text, true),
+            ModelEvent::ReasoningBreak if matches!(self.open, Some(Open::Reasoning | Open::Summary)) => self.close_part(),
+            ModelEvent::ReasoningEnd { encrypted } => self.end_reasoning(encrypted),
+            ModelEvent::Refusal(text) => {
                 self.open(Open::Refusal);
                 self.refusal(text);
             }
-            Word::ToolCall(delta) => self.tool_call(delta, upstream)?,
-            Word::Item(step) => self.opaque_step(step),
-            Word::ReasoningExtra(fields) => self.reasoning_extra(fields),
-            Word::Extra(fields) => self.message_extra(fields),
-            Word::Usage(usage) => (self.usage, self.is_usage_stale) = (Some(usage), false),
-            Word::Finish(finish) => self.finish = Some(finish),
-            Word::ReasoningBreak | Word::KeepAlive => {}
+            ModelEvent::ToolCall(delta) => self.tool_call(delta, upstream)?,
+            ModelEvent::Item(step) => self.opaque_step(step),
+            ModelEvent::ReasoningExtra(fields) => self.reasoning_extra(fields),
+            ModelEvent::Extra(fields) => self.message_extra(fields),
+            ModelEvent::Usage(usage) => (self.usage, self.is_usage_stale) = (Some(usage), false),
+            ModelEvent::Finish(finish) => self.finish = Some(finish),
+            ModelEvent::ReasoningBreak | ModelEvent::KeepAlive => {}
         }
         Ok(())
     }
@@ -272,18 +272,22 @@ impl ResponseBuilder {
 }
 
 /// Whether an event is output of the model.
-fn is_output(word: &Word) -> bool {
+fn is_output(word: &ModelEvent) -> bool {
     match word {
-        Word::Text { .. } | Word::Reasoning(_) | Word::ReasoningSummary(_) | Word::ToolCall(_) | Word::Item(_) => true,
+        ModelEvent::Text { .. }
+        | ModelEvent::Reasoning(_)
+        | ModelEvent::ReasoningSummary(_)
+        | ModelEvent::ToolCall(_)
+        | ModelEvent::Item(_) => true,
         // If a filter withheld the output, the vendor's own explanation comes last, and is not in the usage.
-        Word::Refusal(_)
-        | Word::Annotation(_)
-        | Word::ReasoningBreak
-        | Word::ReasoningEnd { .. }
-        | Word::ReasoningExtra(_)
-        | Word::Extra(_)
-        | Word::Usage(_)
-        | Word::Finish(_)
-        | Word::KeepAlive => false,
+        ModelEvent::Refusal(_)
+        | ModelEvent::Annotation(_)
+        | ModelEvent::ReasoningBreak
+        | ModelEvent::ReasoningEnd { .. }
+        | ModelEvent::ReasoningExtra(_)
+        | ModelEvent::Extra(_)
+        | ModelEvent::Usage(_)
+        | ModelEvent::Finish(_)
+        | ModelEvent::KeepAlive => false,
     }
 }

@@ -1,8 +1,8 @@
 //! The items and parts of a response: how they open, grow and close, and the events of that.
 
 use protocol::event::{
-    AnnotationAdded, Delta, Event, ItemEvent, PartEvent, PartPlace, PlacedText, RefusalDone, SummaryDelta, SummaryPartEvent, SummaryPlace,
-    SummaryText, TextDelta, TextDone,
+    AnnotationAdded, ContentDelta, Event, ItemEvent, PartEvent, PartPlace, PlacedText, RefusalDone, SummaryDelta, SummaryPartEvent,
+    SummaryPlace, SummaryText, TextDelta, TextDone,
 };
 use protocol::extra::Extra;
 use protocol::id::ItemId;
@@ -127,7 +127,7 @@ impl ResponseBuilder {
             text.push_str(&delta);
         }
         let PartPlace { item_id, output_index, content_index } = place;
-        self.push(&Event::ReasoningDelta(Delta { item_id, output_index, content_index, delta }));
+        self.push(&Event::ReasoningDelta(ContentDelta { item_id, output_index, content_index, delta }));
     }
 
     pub(super) fn refusal(&mut self, delta: String) {
@@ -136,7 +136,7 @@ impl ResponseBuilder {
             refusal.push_str(&delta);
         }
         let PartPlace { item_id, output_index, content_index } = place;
-        self.push(&Event::RefusalDelta(Delta { item_id, output_index, content_index, delta }));
+        self.push(&Event::RefusalDelta(ContentDelta { item_id, output_index, content_index, delta }));
     }
 
     pub(super) fn close_open(&mut self, status: ItemStatus) {

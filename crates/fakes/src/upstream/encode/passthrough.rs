@@ -1,7 +1,7 @@
 //! Embeddings, text completions and moderations in each vendor's format.
 
 use bytes::Bytes;
-use protocol::passthrough::{Inputs, Operation, Passthrough};
+use protocol::passthrough::{EmbeddingInputs, Operation, Passthrough};
 use protocol::vector::VectorFormat;
 use serde_json::{Value, json};
 
@@ -91,8 +91,8 @@ fn embeddings(vendor: Vendor, request: &Value, is_strict: bool) -> Value {
 fn lengths(request: &Value) -> Vec<usize> {
     let read = Passthrough::read(Operation::Embeddings, request.to_string().as_bytes()).and_then(|request| request.inputs());
     match read {
-        Ok(Inputs::Texts(texts)) => texts.iter().map(String::len).collect(),
-        Ok(Inputs::Tokens(tokens)) => tokens.iter().map(Vec::len).collect(),
+        Ok(EmbeddingInputs::Texts(texts)) => texts.iter().map(String::len).collect(),
+        Ok(EmbeddingInputs::Tokens(tokens)) => tokens.iter().map(Vec::len).collect(),
         Err(_) => Vec::new(),
     }
 }

@@ -7,27 +7,27 @@ use serde_json::Value;
 use crate::dialect::readers::{check_parts, text_part};
 use crate::extra::Extra;
 use crate::fault::Fault;
-use crate::field_paths::Origin;
+use crate::field_paths::InputOrigin;
 use crate::id::ItemId;
 use crate::item::{
     CustomToolCall, CustomToolCallOutput, FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Message, OpaqueItem, Part,
     Reasoning, Role,
 };
 use crate::limits;
-use crate::read::{Node, Object};
+use crate::read::{RequestObject, RequestValue};
 use crate::request::InputItem;
 
 /// The fields of an assistant's message that become items or parts of their own.
 const ASSISTANT: &[&str] = &["role", "content", "refusal", "tool_calls", "function_call", "reasoning_content", "reasoning", "images"];
 
 /// Messages as items, and what each item was.
-pub(super) struct Messages {
+pub(super) struct ParsedMessages {
     pub(super) items: Vec<InputItem>,
-    pub(super) origins: Vec<Origin>,
+    pub(super) origins: Vec<InputOrigin>,
 }
 
 /// Reads `messages`. An assistant's message with tool calls becomes several items.
-pub(super) fn read_messages(node: &Node<'_>) -> Result<Messages, Fault> {
+pub(super) fn read_messages(node: &RequestValue<'_>) -> Result<ParsedMessages, Fault> {
     let mut reader = Reader::default();
     for (index, message) in node.array(limits::ITEMS)?.iter().enumerate() {
         reader.message(message, index)?;
@@ -37,7 +37,7 @@ pub(super) fn read_messages(node: &Node<'_>) -> Result<Messages, Fault> {
     }
     let items: Vec<InputItem> = reader.items.into_iter().map(InputItem::Item).collect();
     check_parts(node, &items)?;
-    Ok(Messages { items, origins: reader.origins })
+    Ok(ParsedMessages { items, origins: reader.origins })
 }
 
 /// What was read so far.
@@ -45,7 +45,7 @@ pub(super) fn read_messages(node: &Node<'_>) -> Result<Messages, Fault> {
 struct Reader {
     items: Vec<Item>,
     /// What each of them was.
-    origins: Vec<Origin>,
+    origins: Vec<InputOrigin>,
     /// The ids of calls of tools that take free text.
     custom_calls: HashSet<String>,
     /// The calls of each function, by its name.
@@ -55,7 +55,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn message(&mut self, node: &Node<'_>, index: usize) -> Result<(), Fault> {
+    fn message(&mut self, node: &RequestValue<'_>, index: usize) -> Result<(), Fault> {
         let object = node.object()?;
         let role = object.require("role")?.word(&["system", "developer", "user", "assistant", "tool", "function"])?;
         let role = match role.as_str() {
@@ -69,16 +69,16 @@ impl Reader {
         let content = object.require("content")?;
         let (parts, is_text) = (read_content(&content, role)?, content.value().is_string());
         let message = Message { extra: object.extra(&["role", "content"]), ..Message::new(role, parts) };
-        self.push(Item::Message(message), Origin::Message { message: index, is_text });
+        self.push(Item::Message(message), InputOrigin::Message { message: index, is_text });
         Ok(())
     }
 
-    fn push(&mut self, item: Item, origin: Origin) {
+    fn push(&mut self, item: Item, origin: InputOrigin) {
         self.items.push(item);
         self.origins.push(origin);
     }
 
-    fn assistant(&mut self, object: &Object<'_>, index: usize) -> Result<(), Fault> {
+    fn assistant(&mut self, object: &RequestObject<'_>, index: usize) -> Result<(), Fault> {
         let before = self.items.len();
         let reasoning = match object.string("reasoning_content")? {
             Some(text) => Some(text),
@@ -89,7 +89,7 @@ impl Reader {
             let content = vec![Part::ReasoningText { text }];
             let id = ItemId::new("");
             let reasoning = Reasoning { id, summary: Vec::new(), content, encrypted_content: None, extra: Extra::default() };
-            self.push(Item::Reasoning(reasoning), Origin::Reasoning { message: index });
+            self.push(Item::Reasoning(reasoning), InputOrigin::Reasoning { message: index });
         }
         let mut content = object.read("content", |node| read_content(node, Role::Assistant))?.unwrap_or_default();
         if let Some(refusal) = object.string("refusal")? {
@@ -98,11 +98,11 @@ impl Reader {
         let mut calls = Vec::new();
         if let Some(list) = object.get("tool_calls") {
             for (call, node) in list.array(limits::CALLS)?.iter().enumerate() {
-                calls.push((read_call(node)?, Origin::ToolCall { message: index, call }));
+                calls.push((read_call(node)?, InputOrigin::ToolCall { message: index, call }));
             }
         }
         if let Some(call) = object.get("function_call") {
-            calls.push((read_function_call(&call, index)?, Origin::FunctionCall { message: index }));
+            calls.push((read_function_call(&call, index)?, InputOrigin::FunctionCall { message: index }));
         }
         let mut extra = object.extra(ASSISTANT);
         let images = object.read("images", |node| read_images(node, &mut extra))?.unwrap_or_default();
@@ -111,20 +111,20 @@ impl Reader {
         if !is_silent || (calls.is_empty() && images.is_empty() && self.items.len() == before) {
             let is_text = object.get("content").is_some_and(|content| content.value().is_string());
             let message = Message { extra, ..Message::new(Role::Assistant, content) };
-            self.push(Item::Message(message), Origin::Message { message: index, is_text });
+            self.push(Item::Message(message), InputOrigin::Message { message: index, is_text });
         }
         for (image, item) in images {
-            self.push(Item::Opaque(item), Origin::Image { message: index, image });
+            self.push(Item::Opaque(item), InputOrigin::Image { message: index, image });
         }
         for (call, origin) in calls {
-            self.know_call(&call);
+            self.remember_call(&call);
             self.push(call, origin);
         }
         Ok(())
     }
 
     /// Notes what the results of a call are found by.
-    fn know_call(&mut self, call: &Item) {
+    fn remember_call(&mut self, call: &Item) {
         match call {
             Item::CustomToolCall(call) => _ = self.custom_calls.insert(call.call_id.clone()),
             Item::FunctionCall(call) => self.calls.entry(call.name.clone()).or_default().push(call.call_id.clone()),
@@ -133,7 +133,7 @@ impl Reader {
     }
 
     /// A message with the role `tool`: the output of a call, named by its id.
-    fn tool_result(&mut self, object: &Object<'_>, index: usize) -> Result<(), Fault> {
+    fn tool_result(&mut self, object: &RequestObject<'_>, index: usize) -> Result<(), Fault> {
         let call_id = object.require("tool_call_id")?.some_string()?;
         let output = read_output(&object.require("content")?)?;
         let (id, status, extra) = (ItemId::new(""), ItemStatus::Completed, object.extra(&["role", "content", "tool_call_id"]));
@@ -143,12 +143,12 @@ impl Reader {
         } else {
             Item::FunctionCallOutput(FunctionCallOutput { id, call_id, output, status, extra })
         };
-        self.push(item, Origin::Output { message: index });
+        self.push(item, InputOrigin::Output { message: index });
         Ok(())
     }
 
     /// A message with the role `function`: the output of a `function_call`, named by the function alone.
-    fn function_result(&mut self, node: &Node<'_>, object: &Object<'_>, index: usize) -> Result<(), Fault> {
+    fn function_result(&mut self, node: &RequestValue<'_>, object: &RequestObject<'_>, index: usize) -> Result<(), Fault> {
         let name = object.require("name")?.some_string()?;
         // The last call of it that nothing has answered.
         let calls = self.calls.get_mut(&name);
@@ -164,18 +164,18 @@ impl Reader {
         let extra = object.extra(&["role", "content", "name"]);
         let (id, status) = (ItemId::new(""), ItemStatus::Completed);
         let item = Item::FunctionCallOutput(FunctionCallOutput { id, call_id, output, status, extra });
-        self.push(item, Origin::Output { message: index });
+        self.push(item, InputOrigin::Output { message: index });
         Ok(())
     }
 }
 
-fn node_of_name(node: &Node<'_>, expected: &str) -> Fault {
+fn node_of_name(node: &RequestValue<'_>, expected: &str) -> Fault {
     let path = format!("{}.name", node.path());
     Fault::invalid("invalid_value", &path, format!("Invalid value for '{path}': expected {expected}."))
 }
 
 /// The images that a model made, as items, each with its place. What is no image in Weir's own form stays a field of the message.
-fn read_images(node: &Node<'_>, extra: &mut Extra) -> Result<Vec<(usize, OpaqueItem)>, Fault> {
+fn read_images(node: &RequestValue<'_>, extra: &mut Extra) -> Result<Vec<(usize, OpaqueItem)>, Fault> {
     let nodes = node.array(limits::PARTS)?;
     let items: Vec<Option<OpaqueItem>> = nodes.iter().map(|node| read_image(node.value())).collect();
     let others: Vec<Value> = nodes.iter().zip(&items).filter(|(_, item)| item.is_none()).map(|(node, _)| node.value().clone()).collect();
@@ -196,7 +196,7 @@ fn read_image(image: &Value) -> Option<OpaqueItem> {
     Some(OpaqueItem { kind: "image_generation_call".to_owned(), id: ItemId::new(""), fields: fields.collect() })
 }
 
-fn read_call(node: &Node<'_>) -> Result<Item, Fault> {
+fn read_call(node: &RequestValue<'_>) -> Result<Item, Fault> {
     let object = node.object()?;
     let (id, status) = (ItemId::new(""), ItemStatus::Completed);
     let call_id = object.require("id")?.some_string()?;
@@ -225,7 +225,7 @@ fn read_call(node: &Node<'_>) -> Result<Item, Fault> {
 }
 
 /// `function_call`, from before calls had ids: its output names the function alone.
-fn read_function_call(node: &Node<'_>, index: usize) -> Result<Item, Fault> {
+fn read_function_call(node: &RequestValue<'_>, index: usize) -> Result<Item, Fault> {
     let object = node.object()?;
     Ok(Item::FunctionCall(FunctionCall {
         id: ItemId::new(""),
@@ -238,21 +238,21 @@ fn read_function_call(node: &Node<'_>, index: usize) -> Result<Item, Fault> {
 }
 
 /// Arguments are JSON in a string; some clients send the JSON itself.
-fn read_arguments(node: &Node<'_>) -> Result<String, Fault> {
+fn read_arguments(node: &RequestValue<'_>) -> Result<String, Fault> {
     match node.value() {
         Value::Object(object) => Ok(Value::Object(object.clone()).to_string()),
         _ => node.string(),
     }
 }
 
-fn read_output(node: &Node<'_>) -> Result<FunctionOutput, Fault> {
+fn read_output(node: &RequestValue<'_>) -> Result<FunctionOutput, Fault> {
     match node.value() {
         Value::String(text) => Ok(FunctionOutput::Text(text.clone())),
         _ => Ok(FunctionOutput::Parts(read_content(node, Role::User)?)),
     }
 }
 
-fn read_content(node: &Node<'_>, role: Role) -> Result<Vec<Part>, Fault> {
+fn read_content(node: &RequestValue<'_>, role: Role) -> Result<Vec<Part>, Fault> {
     match node.value() {
         Value::String(text) => Ok(vec![text_part(role, text.clone())]),
         Value::Array(_) => node.array(limits::PARTS)?.iter().map(|part| read_part(part, role)).collect(),
@@ -260,7 +260,7 @@ fn read_content(node: &Node<'_>, role: Role) -> Result<Vec<Part>, Fault> {
     }
 }
 
-fn read_part(node: &Node<'_>, role: Role) -> Result<Part, Fault> {
+fn read_part(node: &RequestValue<'_>, role: Role) -> Result<Part, Fault> {
     let object = node.object()?;
     let kind = object.require("type")?;
     Ok(match kind.some_string()?.as_str() {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::messages::{Messages, read_messages};
+use super::messages::{ParsedMessages, read_messages};
 use super::options::ChatOptions;
 use super::tools::{read_functions, read_tool_choice, read_tools};
 use crate::dialect::readers::{read_effort, read_format, read_metadata, read_on_leave};
@@ -11,7 +11,7 @@ use crate::extra::Extra;
 use crate::fault::Fault;
 use crate::field_paths::FieldPaths;
 use crate::limits;
-use crate::read::{Node, Object};
+use crate::read::{RequestObject, RequestValue};
 use crate::request::{Create, ReasoningConfig, TextConfig};
 
 /// The fields that the vocabulary has; anything else is `extra`.
@@ -63,14 +63,14 @@ pub struct ChatCreate {
 /// # Errors
 /// The first field that is wrong, by its path.
 pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
-    let root = Node::root(body).object()?;
+    let root = RequestValue::root(body).object()?;
     if let Some(count) = root.get("n")
         && count.integer(1..=128)? != 1
     {
         return Err(Fault::invalid("unsupported_value", "n", "Weir gives one answer per request: 'n' must be 1."));
     }
     read_modalities(&root)?;
-    let Messages { items: input, origins } = read_messages(&root.require("messages")?)?;
+    let ParsedMessages { items: input, origins } = read_messages(&root.require("messages")?)?;
     if input.is_empty() {
         return Err(Fault::invalid("empty_input", "messages", "'messages' is empty: there is nothing to answer."));
     }
@@ -132,7 +132,7 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
 }
 
 /// What neutral fields are called here.
-fn names(root: &Object<'_>, has_functions: bool) -> Vec<(&'static str, &'static str)> {
+fn names(root: &RequestObject<'_>, has_functions: bool) -> Vec<(&'static str, &'static str)> {
     let has = |name: &str| root.get(name).is_some();
     vec![
         ("text.format.schema", "response_format.json_schema.schema"),
@@ -150,7 +150,7 @@ fn names(root: &Object<'_>, has_functions: bool) -> Vec<(&'static str, &'static 
 }
 
 /// The modalities of the response: text.
-fn read_modalities(root: &Object<'_>) -> Result<(), Fault> {
+fn read_modalities(root: &RequestObject<'_>) -> Result<(), Fault> {
     let Some(node) = root.get("modalities") else { return Ok(()) };
     for modality in node.array(limits::WORDS)? {
         if modality.string()? != "text" {
@@ -160,7 +160,7 @@ fn read_modalities(root: &Object<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn read_stream_options(root: &Object<'_>, stream: bool) -> Result<ChatOptions, Fault> {
+fn read_stream_options(root: &RequestObject<'_>, stream: bool) -> Result<ChatOptions, Fault> {
     let Some(node) = root.get("stream_options") else { return Ok(ChatOptions::default()) };
     if !stream {
         return Err(Fault::invalid("invalid_value", "stream_options", "'stream_options' is only allowed with 'stream': true."));

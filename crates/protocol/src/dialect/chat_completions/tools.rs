@@ -4,24 +4,24 @@ use crate::dialect::tools::{ToolNames, read_allowed, read_custom, read_function,
 use crate::extra::Extra;
 use crate::fault::Fault;
 use crate::limits;
-use crate::read::{Node, Object};
+use crate::read::{RequestObject, RequestValue};
 use crate::request::{AllowedTool, NamedKind, Tool, ToolChoice, ToolMode};
 
 /// Reads `tools`.
-pub(super) fn read_tools(node: &Node<'_>) -> Result<Vec<Tool>, Fault> {
+pub(super) fn read_tools(node: &RequestValue<'_>) -> Result<Vec<Tool>, Fault> {
     node.array(limits::TOOLS)?.iter().map(read_tool).collect()
 }
 
 /// Reads `functions`, which were tools before there were tools of other types.
-pub(super) fn read_functions(node: &Node<'_>) -> Result<Vec<Tool>, Fault> {
-    let read = |node: &Node<'_>| {
+pub(super) fn read_functions(node: &RequestValue<'_>) -> Result<Vec<Tool>, Fault> {
+    let read = |node: &RequestValue<'_>| {
         let object = node.object()?;
         read_function(&object, object.extra(&["name", "description", "parameters", "strict"])).map(Tool::Function)
     };
     node.array(limits::TOOLS)?.iter().map(read).collect()
 }
 
-fn read_tool(node: &Node<'_>) -> Result<Tool, Fault> {
+fn read_tool(node: &RequestValue<'_>) -> Result<Tool, Fault> {
     let object = node.object()?;
     Ok(match object.require("type")?.some_string()?.as_str() {
         "function" => {
@@ -38,7 +38,7 @@ fn read_tool(node: &Node<'_>) -> Result<Tool, Fault> {
     })
 }
 
-fn with_inner(object: &Object<'_>, name: &str, inner: &Extra) -> Extra {
+fn with_inner(object: &RequestObject<'_>, name: &str, inner: &Extra) -> Extra {
     let mut extra = object.extra(&["type", name]);
     if !inner.is_empty() {
         extra.insert(name, inner.to_map().into());
@@ -47,7 +47,7 @@ fn with_inner(object: &Object<'_>, name: &str, inner: &Extra) -> Extra {
 }
 
 /// Reads `tool_choice`, or `function_call`, which was its name before.
-pub(super) fn read_tool_choice(root: &Object<'_>, tools: &ToolNames<'_>) -> Result<ToolChoice, Fault> {
+pub(super) fn read_tool_choice(root: &RequestObject<'_>, tools: &ToolNames<'_>) -> Result<ToolChoice, Fault> {
     if let Some(choice) = root.get("tool_choice") {
         return read_choice(&choice, tools);
     }
@@ -61,7 +61,7 @@ pub(super) fn read_tool_choice(root: &Object<'_>, tools: &ToolNames<'_>) -> Resu
     }
 }
 
-fn read_choice(node: &Node<'_>, tools: &ToolNames<'_>) -> Result<ToolChoice, Fault> {
+fn read_choice(node: &RequestValue<'_>, tools: &ToolNames<'_>) -> Result<ToolChoice, Fault> {
     if node.value().is_string() {
         return read_tool_mode(node, tools).map(ToolChoice::Mode);
     }
@@ -84,7 +84,7 @@ fn read_choice(node: &Node<'_>, tools: &ToolNames<'_>) -> Result<ToolChoice, Fau
     .map(ToolChoice::Tool)
 }
 
-fn read_allowed_tool(node: &Node<'_>, tools: &ToolNames<'_>) -> Result<AllowedTool, Fault> {
+fn read_allowed_tool(node: &RequestValue<'_>, tools: &ToolNames<'_>) -> Result<AllowedTool, Fault> {
     let object = node.object()?;
     match object.get("type").map(|kind| kind.string()).transpose()?.as_deref() {
         None | Some("function" | "custom") => read_nested(&object, tools).map(AllowedTool::Named),
@@ -93,7 +93,7 @@ fn read_allowed_tool(node: &Node<'_>, tools: &ToolNames<'_>) -> Result<AllowedTo
 }
 
 /// Reads `{"type":"function","function":{"name":…}}`, or the same with `custom`.
-fn read_nested(object: &Object<'_>, tools: &ToolNames<'_>) -> Result<crate::request::NamedTool, Fault> {
+fn read_nested(object: &RequestObject<'_>, tools: &ToolNames<'_>) -> Result<crate::request::NamedTool, Fault> {
     match object.get("custom") {
         Some(custom) => read_named(&custom.object()?, NamedKind::Custom, tools),
         None => read_named(&object.require("function")?.object()?, NamedKind::Function, tools),

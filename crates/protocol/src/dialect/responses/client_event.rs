@@ -7,7 +7,7 @@ use super::request::read_create;
 use crate::dialect::socket::{self, ClientEvent, StreamId};
 use crate::fault::Fault;
 use crate::id::ResponseId;
-use crate::read::{Node, Object};
+use crate::read::{RequestObject, RequestValue};
 
 /// The longest name of a stream, in characters.
 const LONGEST_NAME: usize = 256;
@@ -19,12 +19,12 @@ const LONGEST_NAME: usize = 256;
 pub fn read_client_event(message: &[u8]) -> Result<ClientEvent<Responses>, (StreamId, Fault)> {
     let on_default = |fault| (StreamId::default(), fault);
     let value = socket::parse(message).map_err(on_default)?;
-    let root = Node::root(&value).object().map_err(on_default)?;
+    let root = RequestValue::root(&value).object().map_err(on_default)?;
     let stream = read_stream_id(&root).map_err(on_default)?;
     read_event(&value, &root, &stream).map_err(|fault| (stream, fault))
 }
 
-fn read_stream_id(root: &Object<'_>) -> Result<StreamId, Fault> {
+fn read_stream_id(root: &RequestObject<'_>) -> Result<StreamId, Fault> {
     let Some(name) = root.get("stream_id") else { return Ok(StreamId::default()) };
     let text = name.string()?;
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
@@ -35,7 +35,7 @@ fn read_stream_id(root: &Object<'_>) -> Result<StreamId, Fault> {
     Ok(StreamId::named(&text))
 }
 
-fn read_event(value: &Value, root: &Object<'_>, stream: &StreamId) -> Result<ClientEvent<Responses>, Fault> {
+fn read_event(value: &Value, root: &RequestObject<'_>, stream: &StreamId) -> Result<ClientEvent<Responses>, Fault> {
     let (stream, dialect) = (stream.clone(), Box::new(Responses));
     match root.require("type")?.word(&["response.create", "response.cancel", "response.resume"])?.as_str() {
         "response.create" => {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::request::{check_input, read_common};
 use crate::fault::Fault;
-use crate::read::Node;
+use crate::read::RequestValue;
 use crate::request::{Create, TextConfig, ToolChoice, ToolMode};
 
 /// Reads the body of `POST /v1/responses/compact` (`CompactResponseMethodPublicBody`) as a request for a summary, which is
@@ -14,7 +14,7 @@ use crate::request::{Create, TextConfig, ToolChoice, ToolMode};
 /// # Errors
 /// The first field that is wrong, by its path. A stream or a background response, as there is neither.
 pub fn read_compact(body: &Value) -> Result<Create, Fault> {
-    let root = Node::root(body).object()?;
+    let root = RequestValue::root(body).object()?;
     let create = read_common(&root)?;
     check_input(&root, &create, "compact")?;
     for (field, is_wanted) in [("stream", create.stream), ("background", create.background)] {

@@ -11,14 +11,14 @@ use crate::item::{
     Reasoning, Role,
 };
 use crate::limits;
-use crate::read::{Node, Object};
+use crate::read::{RequestObject, RequestValue};
 use crate::request::InputItem;
 
 /// The longest name of an item's or a part's type.
 const LONGEST_TYPE: usize = 64;
 
 /// Reads `input`: a text of the user's, or items.
-pub(super) fn read_input(node: &Node<'_>) -> Result<Vec<InputItem>, Fault> {
+pub(super) fn read_input(node: &RequestValue<'_>) -> Result<Vec<InputItem>, Fault> {
     if let Value::String(text) = node.value() {
         if text.is_empty() {
             return Ok(Vec::new());
@@ -34,7 +34,7 @@ pub(super) fn read_input(node: &Node<'_>) -> Result<Vec<InputItem>, Fault> {
     Ok(items)
 }
 
-fn read_item(node: &Node<'_>) -> Result<InputItem, Fault> {
+fn read_item(node: &RequestValue<'_>) -> Result<InputItem, Fault> {
     let object = node.object()?;
     let id = object.string("id")?;
     let kind = match object.get("type") {
@@ -97,7 +97,7 @@ fn read_item(node: &Node<'_>) -> Result<InputItem, Fault> {
 }
 
 /// An item of a type that Weir does not interpret. The id that it had at its upstream is kept beside its new one.
-fn read_opaque(object: &Object<'_>, id: ItemId, kind: String) -> OpaqueItem {
+fn read_opaque(object: &RequestObject<'_>, id: ItemId, kind: String) -> OpaqueItem {
     let mut fields = object.extra(&["type", "id"]);
     if !id.as_str().is_empty() && fields.get(OpaqueItem::UPSTREAM_ID).is_none() {
         fields.insert(OpaqueItem::UPSTREAM_ID, id.as_str().into());
@@ -106,7 +106,7 @@ fn read_opaque(object: &Object<'_>, id: ItemId, kind: String) -> OpaqueItem {
 }
 
 /// The name of a type. What it means, an upstream may know.
-fn read_type(node: &Node<'_>) -> Result<String, Fault> {
+fn read_type(node: &RequestValue<'_>) -> Result<String, Fault> {
     let kind = node.string()?;
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if kind.is_empty() || kind.len() > LONGEST_TYPE || !kind.bytes().all(is_name) {
@@ -115,7 +115,7 @@ fn read_type(node: &Node<'_>) -> Result<String, Fault> {
     Ok(kind)
 }
 
-fn read_message(object: &Object<'_>, id: ItemId) -> Result<Message, Fault> {
+fn read_message(object: &RequestObject<'_>, id: ItemId) -> Result<Message, Fault> {
     let role = match object.require("role")?.word(&["user", "assistant", "system", "developer"])?.as_str() {
         "assistant" => Role::Assistant,
         "system" => Role::System,
@@ -133,14 +133,14 @@ fn read_message(object: &Object<'_>, id: ItemId) -> Result<Message, Fault> {
 }
 
 /// Arguments are JSON in a string; some clients send the JSON itself.
-fn read_arguments(node: &Node<'_>) -> Result<String, Fault> {
+fn read_arguments(node: &RequestValue<'_>) -> Result<String, Fault> {
     match node.value() {
         Value::Object(object) => Ok(Value::Object(object.clone()).to_string()),
         _ => node.string(),
     }
 }
 
-fn read_output(node: &Node<'_>) -> Result<FunctionOutput, Fault> {
+fn read_output(node: &RequestValue<'_>) -> Result<FunctionOutput, Fault> {
     match node.value() {
         Value::String(text) => Ok(FunctionOutput::Text(text.clone())),
         Value::Array(_) => Ok(FunctionOutput::Parts(read_parts(node, Role::User)?)),
@@ -148,11 +148,11 @@ fn read_output(node: &Node<'_>) -> Result<FunctionOutput, Fault> {
     }
 }
 
-fn read_parts(node: &Node<'_>, role: Role) -> Result<Vec<Part>, Fault> {
+fn read_parts(node: &RequestValue<'_>, role: Role) -> Result<Vec<Part>, Fault> {
     node.array(limits::PARTS)?.iter().map(|part| read_part(part, role)).collect()
 }
 
-fn read_part(node: &Node<'_>, role: Role) -> Result<Part, Fault> {
+fn read_part(node: &RequestValue<'_>, role: Role) -> Result<Part, Fault> {
     let object = node.object()?;
     let text = || object.require("text")?.string();
     Ok(match read_type(&object.require("type")?)?.as_str() {
@@ -195,7 +195,7 @@ fn read_part(node: &Node<'_>, role: Role) -> Result<Part, Fault> {
 }
 
 /// Reads an `encrypted_content`.
-fn read_content(node: &Node<'_>) -> Result<String, Fault> {
+fn read_content(node: &RequestValue<'_>) -> Result<String, Fault> {
     compaction::decode(&node.string()?).ok_or_else(|| {
         let message = format!("'{}' was not made by this server's /v1/responses/compact, or was changed since.", node.path());
         Fault::invalid("invalid_encrypted_content", node.path(), message)

@@ -11,7 +11,7 @@ use crate::field_paths::FieldPaths;
 use crate::id::ResponseId;
 use crate::limits;
 use crate::on_leave::OnLeave;
-use crate::read::{Node, Object};
+use crate::read::{RequestObject, RequestValue};
 use crate::request::{Create, ReasoningConfig, TextConfig, ToolChoice, ToolMode};
 
 /// The fields of `CreateResponseBody`; anything else is `extra`.
@@ -58,7 +58,7 @@ const KNOWN: &[&str] = &[
 /// # Errors
 /// The first field that is wrong, by its path.
 pub fn read_create(body: &Value) -> Result<Create, Fault> {
-    let root = Node::root(body).object()?;
+    let root = RequestValue::root(body).object()?;
     let create = read_common(&root)?;
     check_input(&root, &create, "answer")?;
     if create.background && !create.store {
@@ -76,11 +76,11 @@ pub fn read_create(body: &Value) -> Result<Create, Fault> {
 /// # Errors
 /// The first field that is wrong, by its path.
 pub fn read_count(body: &Value) -> Result<Create, Fault> {
-    read_common(&Node::root(body).object()?)
+    read_common(&RequestValue::root(body).object()?)
 }
 
 /// There must be something `to_do` it with.
-pub(super) fn check_input(root: &Object<'_>, create: &Create, to_do: &str) -> Result<(), Fault> {
+pub(super) fn check_input(root: &RequestObject<'_>, create: &Create, to_do: &str) -> Result<(), Fault> {
     if !create.input.is_empty() || create.previous_response_id.is_some() {
         return Ok(());
     }
@@ -91,7 +91,7 @@ pub(super) fn check_input(root: &Object<'_>, create: &Create, to_do: &str) -> Re
     })
 }
 
-pub(super) fn read_common(root: &Object<'_>) -> Result<Create, Fault> {
+pub(super) fn read_common(root: &RequestObject<'_>) -> Result<Create, Fault> {
     if let Some(conversation) = root.get("conversation") {
         let message = "Weir does not keep conversations by id yet: continue one with 'previous_response_id'.";
         return Err(Fault::invalid("unsupported_parameter", conversation.path(), message));
@@ -118,7 +118,7 @@ pub(super) fn read_common(root: &Object<'_>) -> Result<Create, Fault> {
         max_tool_calls: root.read("max_tool_calls", |node| node.integer(1..=u64::MAX))?,
         truncation: root.read("truncation", |node| node.word(&["auto", "disabled"]))?,
         service_tier: root.string("service_tier")?,
-        include: root.read("include", |node| node.array(limits::WORDS)?.iter().map(Node::string).collect())?.unwrap_or_default(),
+        include: root.read("include", |node| node.array(limits::WORDS)?.iter().map(RequestValue::string).collect())?.unwrap_or_default(),
         metadata: root.read("metadata", read_metadata)?.unwrap_or_default(),
         safety_identifier: match root.string("safety_identifier")? {
             Some(identifier) => Some(identifier),
@@ -135,7 +135,7 @@ pub(super) fn read_common(root: &Object<'_>) -> Result<Create, Fault> {
     })
 }
 
-fn read_text(node: &Node<'_>) -> Result<TextConfig, Fault> {
+fn read_text(node: &RequestValue<'_>) -> Result<TextConfig, Fault> {
     let object = node.object()?;
     Ok(TextConfig {
         format: object.read("format", |node| read_format(&node.object()?, None))?.unwrap_or_default(),
@@ -144,7 +144,7 @@ fn read_text(node: &Node<'_>) -> Result<TextConfig, Fault> {
     })
 }
 
-fn read_reasoning(node: &Node<'_>) -> Result<ReasoningConfig, Fault> {
+fn read_reasoning(node: &RequestValue<'_>) -> Result<ReasoningConfig, Fault> {
     let object = node.object()?;
     let read_summary = |name: &str| object.read(name, |node| node.word(&["concise", "detailed", "auto", "none"]));
     // Its name before `summary`.

@@ -3,17 +3,17 @@
 use crate::dialect::tools::{ToolNames, read_allowed, read_custom, read_function, read_named, read_tool_mode};
 use crate::fault::Fault;
 use crate::limits;
-use crate::read::{Node, Object};
+use crate::read::{RequestObject, RequestValue};
 use crate::request::{AllowedTool, NamedKind, NamespaceTool, Tool, ToolChoice};
 
 /// Reads `tools`.
-pub(super) fn read_tools(node: &Node<'_>) -> Result<Vec<Tool>, Fault> {
+pub(super) fn read_tools(node: &RequestValue<'_>) -> Result<Vec<Tool>, Fault> {
     let tools: Vec<Tool> = node.array(limits::TOOLS)?.iter().map(read_tool).collect::<Result<_, _>>()?;
     let count = tools.iter().map(|tool| tool.inner().map_or(1, <[_]>::len)).sum();
     if count > limits::TOOLS { Err(node.too_many(count, limits::TOOLS)) } else { Ok(tools) }
 }
 
-fn read_tool(node: &Node<'_>) -> Result<Tool, Fault> {
+fn read_tool(node: &RequestValue<'_>) -> Result<Tool, Fault> {
     let object = node.object()?;
     let kind = object.require("type")?.some_string()?;
     if kind != "namespace" {
@@ -28,7 +28,7 @@ fn read_tool(node: &Node<'_>) -> Result<Tool, Fault> {
 }
 
 /// A tool in a namespace, which is not one itself.
-fn read_inner(node: &Node<'_>) -> Result<Tool, Fault> {
+fn read_inner(node: &RequestValue<'_>) -> Result<Tool, Fault> {
     let object = node.object()?;
     let kind = object.require("type")?;
     match kind.some_string()?.as_str() {
@@ -37,7 +37,7 @@ fn read_inner(node: &Node<'_>) -> Result<Tool, Fault> {
     }
 }
 
-fn read_one(object: &Object<'_>, kind: &str) -> Result<Tool, Fault> {
+fn read_one(object: &RequestObject<'_>, kind: &str) -> Result<Tool, Fault> {
     match kind {
         "function" => read_function(object, object.extra(&["type", "name", "description", "parameters", "strict"])).map(Tool::Function),
         "custom" => read_custom(object, object.extra(&["type", "name", "description", "format"])).map(Tool::Custom),
@@ -46,7 +46,7 @@ fn read_one(object: &Object<'_>, kind: &str) -> Result<Tool, Fault> {
 }
 
 /// Reads `tool_choice`.
-pub(super) fn read_tool_choice(node: &Node<'_>, tools: &ToolNames<'_>) -> Result<ToolChoice, Fault> {
+pub(super) fn read_tool_choice(node: &RequestValue<'_>, tools: &ToolNames<'_>) -> Result<ToolChoice, Fault> {
     if node.value().is_string() {
         return read_tool_mode(node, tools).map(ToolChoice::Mode);
     }
@@ -68,7 +68,7 @@ pub(super) fn read_tool_choice(node: &Node<'_>, tools: &ToolNames<'_>) -> Result
     }
 }
 
-fn read_allowed_tool(node: &Node<'_>, tools: &ToolNames<'_>) -> Result<AllowedTool, Fault> {
+fn read_allowed_tool(node: &RequestValue<'_>, tools: &ToolNames<'_>) -> Result<AllowedTool, Fault> {
     let object = node.object()?;
     match object.get("type").map(|kind| kind.string()).transpose()?.as_deref() {
         None | Some("function") => read_named(&object, NamedKind::Function, tools).map(AllowedTool::Named),

@@ -1,17 +1,17 @@
 //! A text that continues any prompt, and says that it is meaningless.
 
 use engine::clock;
-use engine::provider::passthrough::{Part, Parts};
+use engine::provider::passthrough::{PassthroughPart, PassthroughParts};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use protocol::fault::Fault;
-use protocol::fields::Fields;
-use protocol::passthrough::{Inputs, Passthrough};
+use protocol::fields::JsonFields;
+use protocol::passthrough::{EmbeddingInputs, Passthrough};
 use serde_json::{Value, json};
 
 use super::super::MODEL;
 use super::super::pieces::Pieces;
-use super::super::play::{Pace, stop_texts};
+use super::super::play::{WordPace, stop_texts};
 use super::{check_fields, number};
 
 /// The text after every prompt.
@@ -44,7 +44,7 @@ const KNOWN: &[&str] = &[
 ];
 
 /// The planned choices.
-pub(super) struct Plan {
+pub(super) struct CompletionPlan {
     choices: Vec<Choice>,
 }
 
@@ -56,7 +56,7 @@ struct Choice {
     finish_reason: &'static str,
 }
 
-impl Plan {
+impl CompletionPlan {
     pub(super) fn of(request: &Passthrough) -> Result<Self, Fault> {
         check_fields(request, KNOWN)?;
         if number(request, "logprobs", 0, 5)?.is_some_and(|count| count > 0) {
@@ -64,8 +64,8 @@ impl Plan {
         }
         let (limit, copies) = (number(request, "max_tokens", 0, u64::MAX)?, number(request, "n", 1, MOST_CHOICES)?.unwrap_or(1));
         let prompts = match request.inputs()? {
-            Inputs::Texts(texts) => texts,
-            Inputs::Tokens(tokens) => tokens.iter().map(|tokens| format!("({} tokens)", tokens.len())).collect(),
+            EmbeddingInputs::Texts(texts) => texts,
+            EmbeddingInputs::Tokens(tokens) => tokens.iter().map(|tokens| format!("({} tokens)", tokens.len())).collect(),
         };
         if prompts.is_empty() || prompts.len() as u64 * copies > MOST_CHOICES {
             let message = format!("The demo model takes up to {MOST_CHOICES} prompts, or fewer of which it makes several choices.");
@@ -80,7 +80,7 @@ impl Plan {
     }
 
     /// The complete response.
-    pub(super) fn whole(&self) -> Fields {
+    pub(super) fn whole(&self) -> JsonFields {
         let choice = |(index, choice): (usize, &Choice)| {
             let text = format!("{}{}", choice.echo, choice.pieces.concat());
             json!({ "text": text, "index": index, "logprobs": null, "finish_reason": choice.finish_reason })
@@ -89,18 +89,18 @@ impl Plan {
     }
 
     /// The streamed response, word by word.
-    pub(super) fn stream(self, tokens_per_second: f64) -> Parts {
+    pub(super) fn stream(self, tokens_per_second: f64) -> PassthroughParts {
         let events = self.choices.into_iter().enumerate().flat_map(|(index, choice)| {
             let said = move |text: &str| json!({ "text": text, "index": index, "logprobs": null, "finish_reason": null });
             let last = json!({ "text": "", "index": index, "logprobs": null, "finish_reason": choice.finish_reason });
             let echo = Some(choice.echo).filter(|echo| !echo.is_empty());
             echo.into_iter().chain(choice.pieces).map(move |text| said(&text)).chain([last])
         });
-        let playing = (events, Pace::new(tokens_per_second));
+        let playing = (events, WordPace::new(tokens_per_second));
         unfold(playing, |(mut events, mut pace)| async move {
             let choice = events.next()?;
             pace.wait().await;
-            Some((Ok(Part::Event(response(&[choice]))), (events, pace)))
+            Some((Ok(PassthroughPart::Event(response(&[choice]))), (events, pace)))
         })
         .boxed()
     }
@@ -116,8 +116,8 @@ fn pieces(stops: &[String], limit: Option<u64>) -> (Vec<String>, &'static str) {
     (pieces, if is_cut { "length" } else { "stop" })
 }
 
-fn response(choices: &[Value]) -> Fields {
-    let mut response = Fields::default();
+fn response(choices: &[Value]) -> JsonFields {
+    let mut response = JsonFields::default();
     response.set("id", "cmpl-demo");
     response.set("object", "text_completion");
     response.set("created", &clock::unix_seconds());

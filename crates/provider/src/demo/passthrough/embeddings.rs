@@ -1,8 +1,8 @@
 //! Vectors computed from a text's bytes.
 
 use protocol::fault::Fault;
-use protocol::fields::Fields;
-use protocol::passthrough::{Inputs, Passthrough};
+use protocol::fields::JsonFields;
+use protocol::passthrough::{EmbeddingInputs, Passthrough};
 use protocol::vector::VectorFormat;
 
 use super::super::MODEL;
@@ -17,13 +17,13 @@ const DIMENSIONS: u64 = 256;
 const MOST_DIMENSIONS: u64 = 1536;
 
 /// The planned vectors.
-pub(super) struct Plan {
-    inputs: Inputs,
+pub(super) struct EmbeddingPlan {
+    inputs: EmbeddingInputs,
     dimensions: u64,
     format: VectorFormat,
 }
 
-impl Plan {
+impl EmbeddingPlan {
     pub(super) fn of(request: &Passthrough) -> Result<Self, Fault> {
         check_fields(request, &["model", "input", "encoding_format", "dimensions", "user", "stream"])?;
         let inputs = request.inputs()?;
@@ -41,19 +41,21 @@ impl Plan {
     }
 
     /// OpenAI's list of embeddings.
-    pub(super) fn list(&self) -> Fields {
+    pub(super) fn list(&self) -> JsonFields {
         let seeds: Vec<u64> = match &self.inputs {
-            Inputs::Texts(texts) => texts.iter().map(|text| seed(text.bytes())).collect(),
-            Inputs::Tokens(tokens) => tokens.iter().map(|tokens| seed(tokens.iter().flat_map(|token| token.to_le_bytes()))).collect(),
+            EmbeddingInputs::Texts(texts) => texts.iter().map(|text| seed(text.bytes())).collect(),
+            EmbeddingInputs::Tokens(tokens) => {
+                tokens.iter().map(|tokens| seed(tokens.iter().flat_map(|token| token.to_le_bytes()))).collect()
+            }
         };
         let entry = |(index, seed): (usize, u64)| {
-            let mut entry = Fields::default();
+            let mut entry = JsonFields::default();
             entry.set("object", "embedding");
             entry.set("index", &index);
             entry.set("embedding", &self.format.encode(&vector(seed, self.dimensions)));
             entry
         };
-        let mut list = Fields::default();
+        let mut list = JsonFields::default();
         list.set("object", "list");
         list.set("data", &seeds.into_iter().enumerate().map(entry).collect::<Vec<_>>());
         list.set("model", MODEL);

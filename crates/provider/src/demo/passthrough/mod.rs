@@ -3,13 +3,13 @@
 mod completions;
 mod embeddings;
 
-use engine::provider::failure::{Blame, Failure};
-use engine::provider::passthrough::{Document, Part, Parts, PassthroughRequest};
+use engine::provider::failure::{FailureScope, ProviderFailure};
+use engine::provider::passthrough::{PassthroughPart, PassthroughParts, PassthroughRequest, UnreadDocument};
 use futures_util::StreamExt;
 use futures_util::future::ready;
 use futures_util::stream::once;
 use protocol::fault::{Fault, FaultKind};
-use protocol::fields::Fields;
+use protocol::fields::JsonFields;
 use protocol::passthrough::{Operation, Passthrough};
 
 use crate::wire::fault::unknown_parameter;
@@ -21,8 +21,8 @@ use crate::wire::passthrough::remedy;
 /// The operation, or the first unsupported field.
 pub(super) fn check(request: &Passthrough) -> Result<(), Fault> {
     match request.operation {
-        Operation::Embeddings => embeddings::Plan::of(request).map(drop),
-        Operation::Completions => completions::Plan::of(request).map(drop),
+        Operation::Embeddings => embeddings::EmbeddingPlan::of(request).map(drop),
+        Operation::Completions => completions::CompletionPlan::of(request).map(drop),
         // A moderation that never flags anything would be mistaken for a judgement.
         Operation::Moderations => {
             let message = format!("The demo model judges nothing, and has no moderations. {}", remedy(request.operation));
@@ -35,16 +35,16 @@ pub(super) fn check(request: &Passthrough) -> Result<(), Fault> {
 ///
 /// # Errors
 /// As [`check`].
-pub(super) fn pass(request: &PassthroughRequest, tokens_per_second: f64) -> Result<Parts, Failure> {
+pub(super) fn pass(request: &PassthroughRequest, tokens_per_second: f64) -> Result<PassthroughParts, ProviderFailure> {
     let asked = &request.request;
-    let refused = |fault| Failure::new(fault, Blame::Request);
+    let refused = |fault| ProviderFailure::new(fault, FailureScope::Request);
     match asked.operation {
         Operation::Embeddings => {
-            let plan = embeddings::Plan::of(asked).map_err(refused)?;
+            let plan = embeddings::EmbeddingPlan::of(asked).map_err(refused)?;
             Ok(document(move || plan.list()))
         }
         Operation::Completions => {
-            let plan = completions::Plan::of(asked).map_err(refused)?;
+            let plan = completions::CompletionPlan::of(asked).map_err(refused)?;
             Ok(if asked.stream { plan.stream(tokens_per_second) } else { document(move || plan.whole()) })
         }
         Operation::Moderations => Err(refused(check(asked).err().unwrap_or_else(|| unknown_parameter(&asked.model, "input")))),
@@ -52,9 +52,9 @@ pub(super) fn pass(request: &PassthroughRequest, tokens_per_second: f64) -> Resu
 }
 
 /// A document. Computing many vectors takes a while.
-fn document(make: impl FnOnce() -> Fields + Send + 'static) -> Parts {
-    let document = Document { read: Box::new(|| Ok(make())) };
-    once(ready(Ok(Part::Document(document)))).boxed()
+fn document(make: impl FnOnce() -> JsonFields + Send + 'static) -> PassthroughParts {
+    let document = UnreadDocument { read: Box::new(|| Ok(make())) };
+    once(ready(Ok(PassthroughPart::Document(document)))).boxed()
 }
 
 /// Rejects unknown fields.

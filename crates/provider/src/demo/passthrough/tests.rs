@@ -2,23 +2,23 @@
 
 use std::sync::Arc;
 
-use engine::provider::call::Call;
+use engine::provider::call::UpstreamCall;
 use serde_json::{Value, json};
 
 use super::*;
 
 fn request(operation: Operation, body: &Value) -> PassthroughRequest {
     let request = Passthrough::read(operation, body.to_string().as_bytes()).unwrap();
-    PassthroughRequest { request: Arc::new(request), model: None, call: Call::default() }
+    PassthroughRequest { request: Arc::new(request), model: None, call: UpstreamCall::default() }
 }
 
 /// All parts, as JSON.
 async fn all(operation: Operation, body: Value) -> Vec<Value> {
     let parts: Vec<_> = pass(&request(operation, &body), 0.0).unwrap().collect().await;
-    let read = |part: Result<Part, Failure>| match part.unwrap() {
-        Part::Document(document) => (document.read)().unwrap(),
-        Part::Event(event) => event,
-        Part::KeepAlive | Part::Progress => panic!("the demo waits for nothing"),
+    let read = |part: Result<PassthroughPart, ProviderFailure>| match part.unwrap() {
+        PassthroughPart::Document(document) => (document.read)().unwrap(),
+        PassthroughPart::Event(event) => event,
+        PassthroughPart::KeepAlive | PassthroughPart::Progress => panic!("the demo waits for nothing"),
     };
     parts.into_iter().map(read).map(|fields| serde_json::from_slice(&fields.to_bytes()).unwrap()).collect()
 }

@@ -16,11 +16,11 @@ fn pool(strategy: Strategy, concurrency: &[usize], queue: usize) -> Arc<Pool> {
     Pool::new(&config)
 }
 
-fn failure(blame: Blame) -> Failure {
-    Failure::new(Fault::new(FaultKind::Upstream, "made_up", "said"), blame)
+fn failure(scope: FailureScope) -> ProviderFailure {
+    ProviderFailure::new(Fault::new(FaultKind::Upstream, "made_up", "said"), scope)
 }
 
-fn key(seat: &Seat) -> &str {
+fn key(seat: &PoolPermit) -> &str {
     seat.key().unwrap().reveal()
 }
 
@@ -85,12 +85,12 @@ async fn the_queue_is_bounded_in_number_and_time() {
 async fn a_rate_limited_key_pauses_as_long_as_asked_and_others_take_over() {
     let pool = pool(Strategy::Order, &[0, 0], 0);
     let seat = pool.seat("m", None).await.unwrap();
-    seat.failed(&failure(Blame::Rate(Some(Duration::from_secs(7)))));
-    assert_eq!(pool.keys()[0].health, Health::Cooling(Duration::from_secs(7)));
+    seat.failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(7)))));
+    assert_eq!(pool.keys()[0].health, KeyHealth::Cooling(Duration::from_secs(7)));
     assert_eq!(key(&pool.seat("m", None).await.unwrap()), "sk-1");
-    pool.seat("m", None).await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(30)))));
+    pool.seat("m", None).await.unwrap().failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(30)))));
     let none = pool.seat("m", None).await.unwrap_err();
-    assert_eq!((none.fault.retry_after, none.blame), (Some(7), Blame::Rate(Some(Duration::from_secs(7)))));
+    assert_eq!((none.fault.retry_after, none.scope), (Some(7), FailureScope::RateLimited(Some(Duration::from_secs(7)))));
     assert!(!pool.is_usable("m"));
     tokio::time::advance(Duration::from_secs(7)).await;
     assert_eq!(key(&pool.seat("m", None).await.unwrap()), "sk-0");
@@ -102,29 +102,29 @@ async fn a_refused_key_is_out_of_use_for_longer_each_time() {
     for expected in [30, 60, 120, 240, 480, 600, 600] {
         let seat = pool.seat("m", None).await.unwrap();
         assert_eq!(key(&seat), "sk-0");
-        seat.failed(&failure(Blame::Key));
-        assert_eq!(pool.keys()[0].health, Health::Refused(Duration::from_secs(expected)));
+        seat.failed(&failure(FailureScope::Credential));
+        assert_eq!(pool.keys()[0].health, KeyHealth::Refused(Duration::from_secs(expected)));
         assert_eq!(key(&pool.seat("m", None).await.unwrap()), "sk-1");
         tokio::time::advance(Duration::from_secs(expected)).await;
     }
     let seat = pool.seat("m", None).await.unwrap();
     seat.succeeded();
-    seat.failed(&failure(Blame::Money));
-    assert_eq!(pool.keys()[0].health, Health::Empty(Duration::from_secs(30)));
-    pool.seat("m", None).await.unwrap().failed(&failure(Blame::Key));
+    seat.failed(&failure(FailureScope::Quota));
+    assert_eq!(pool.keys()[0].health, KeyHealth::Empty(Duration::from_secs(30)));
+    pool.seat("m", None).await.unwrap().failed(&failure(FailureScope::Credential));
     let none = pool.seat("m", None).await.unwrap_err();
-    assert_eq!((none.blame, none.fault.retry_after), (Blame::Money, None));
+    assert_eq!((none.scope, none.fault.retry_after), (FailureScope::Quota, None));
 }
 
 #[tokio::test]
 async fn the_only_key_is_used_even_if_refused_but_not_if_rate_limited() {
     let pool = pool(Strategy::Order, &[0], 0);
-    pool.seat("m", None).await.unwrap().failed(&failure(Blame::Key));
-    assert!(!pool.is_usable("m") && matches!(pool.keys()[0].health, Health::Refused(_)));
+    pool.seat("m", None).await.unwrap().failed(&failure(FailureScope::Credential));
+    assert!(!pool.is_usable("m") && matches!(pool.keys()[0].health, KeyHealth::Refused(_)));
     let seat = pool.seat("m", None).await.unwrap();
     seat.succeeded();
-    assert_eq!(pool.keys()[0].health, Health::Well);
-    seat.failed(&failure(Blame::Rate(None)));
+    assert_eq!(pool.keys()[0].health, KeyHealth::Well);
+    seat.failed(&failure(FailureScope::RateLimited(None)));
     assert!(pool.seat("m", None).await.is_err());
 }
 
@@ -133,9 +133,13 @@ async fn with_key_rest_zero_no_key_goes_out_of_use() {
     let mut config = UpstreamConfig::new("north", Preset::Compatible, "http://127.0.0.1:9/v1");
     config.key_rest = Duration::ZERO;
     let pool = Pool::new(&config);
-    for blame in [Blame::Key, Blame::Rate(Some(Duration::from_secs(9))), Blame::Upstream(Some(Duration::from_secs(9)))] {
-        pool.seat("m", None).await.unwrap().failed(&failure(blame));
-        assert_eq!(pool.keys()[0].health, Health::Well);
+    for scope in [
+        FailureScope::Credential,
+        FailureScope::RateLimited(Some(Duration::from_secs(9))),
+        FailureScope::Upstream(Some(Duration::from_secs(9))),
+    ] {
+        pool.seat("m", None).await.unwrap().failed(&failure(scope));
+        assert_eq!(pool.keys()[0].health, KeyHealth::Well);
     }
 }
 
@@ -146,10 +150,10 @@ async fn waiting_requests_fail_when_no_key_is_left() {
     let mut waiting = Box::pin(pool.seat("m", None));
     assert!((&mut waiting).now_or_never().is_none());
     for seat in &seats {
-        seat.failed(&failure(Blame::Key));
+        seat.failed(&failure(FailureScope::Credential));
     }
     drop(seats);
-    assert_eq!(waiting.await.unwrap_err().blame, Blame::Key);
+    assert_eq!(waiting.await.unwrap_err().scope, FailureScope::Credential);
 }
 
 /// A waiting request was served only when a long response ended, even if another key had come back before.
@@ -160,7 +164,7 @@ async fn a_key_that_comes_back_is_given_to_a_waiting_request() {
     let short = pool.seat("m", None).await.unwrap();
     let mut waiting = Box::pin(pool.seat("m", None));
     assert!((&mut waiting).now_or_never().is_none());
-    short.failed(&failure(Blame::Rate(Some(Duration::from_secs(7)))));
+    short.failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(7)))));
     drop(short);
     assert!((&mut waiting).now_or_never().is_none());
     let began = Instant::now();
@@ -171,7 +175,7 @@ async fn a_key_that_comes_back_is_given_to_a_waiting_request() {
 #[tokio::test(start_paused = true)]
 async fn a_key_that_comes_back_does_not_get_all_requests() {
     let pool = pool(Strategy::RoundRobin, &[0, 0], 0);
-    pool.seat("m", None).await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
+    pool.seat("m", None).await.unwrap().failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(60)))));
     for _ in 0..20 {
         assert_eq!(key(&pool.seat("m", None).await.unwrap()), "sk-1");
     }
@@ -186,23 +190,23 @@ async fn a_key_that_comes_back_does_not_get_all_requests() {
 #[tokio::test]
 async fn failures_in_other_scopes_do_not_affect_a_key() {
     let pool = pool(Strategy::Order, &[0], 0);
-    for blame in [Blame::Request, Blame::Match, Blame::Upstream(None)] {
-        pool.seat("m", None).await.unwrap().failed(&failure(blame));
-        assert_eq!(pool.keys()[0].health, Health::Well);
+    for scope in [FailureScope::Request, FailureScope::Unsupported, FailureScope::Upstream(None)] {
+        pool.seat("m", None).await.unwrap().failed(&failure(scope));
+        assert_eq!(pool.keys()[0].health, KeyHealth::Well);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rate_limited_model_does_not_affect_the_others() {
     let pool = pool(Strategy::Order, &[0, 0], 0);
-    for blame in [Blame::Rate(Some(Duration::from_secs(60))), Blame::Money] {
-        pool.seat("dear", None).await.unwrap().failed(&failure(blame));
+    for scope in [FailureScope::RateLimited(Some(Duration::from_secs(60))), FailureScope::Quota] {
+        pool.seat("dear", None).await.unwrap().failed(&failure(scope));
     }
     assert!(!pool.is_usable("dear") && pool.is_usable("cheap"));
     assert_eq!(key(&pool.seat("cheap", None).await.unwrap()), "sk-0");
     assert!(pool.seat("dear", None).await.is_err());
     // A refused key is refused for all models.
-    pool.seat("cheap", None).await.unwrap().failed(&failure(Blame::Key));
+    pool.seat("cheap", None).await.unwrap().failed(&failure(FailureScope::Credential));
     assert_eq!(key(&pool.seat("cheap", None).await.unwrap()), "sk-1");
 }
 
@@ -211,7 +215,7 @@ async fn a_key_that_comes_back_serves_the_queue() {
     let pool = pool(Strategy::Order, &[1, 1], 10);
     let cooling = pool.seat("m", None).await.unwrap();
     let _long = pool.seat("m", None).await.unwrap();
-    cooling.failed(&failure(Blame::Rate(Some(Duration::from_secs(2)))));
+    cooling.failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(2)))));
     drop(cooling);
     let before = Instant::now();
     assert_eq!(key(&pool.seat("m", None).await.unwrap()), "sk-0");
@@ -223,21 +227,24 @@ async fn an_earlier_response_does_not_end_a_pause() {
     let pool = pool(Strategy::Order, &[0, 0], 0);
     let early = pool.seat("m", None).await.unwrap();
     tokio::time::advance(Duration::from_secs(1)).await;
-    pool.seat("m", None).await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
+    pool.seat("m", None).await.unwrap().failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(60)))));
     early.succeeded();
-    assert_eq!(pool.keys()[0].health, Health::Cooling(Duration::from_secs(60)));
-    early.failed(&failure(Blame::Rate(Some(Duration::from_secs(600)))));
-    assert_eq!(pool.keys()[0].health, Health::Cooling(Duration::from_secs(60)), "and does not extend it");
+    assert_eq!(pool.keys()[0].health, KeyHealth::Cooling(Duration::from_secs(60)));
+    early.failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(600)))));
+    assert_eq!(pool.keys()[0].health, KeyHealth::Cooling(Duration::from_secs(60)), "and does not extend it");
     tokio::time::advance(Duration::from_secs(60)).await;
     pool.seat("m", None).await.unwrap().succeeded();
-    assert_eq!(pool.keys()[0].health, Health::Well);
+    assert_eq!(pool.keys()[0].health, KeyHealth::Well);
 }
 
 #[tokio::test(start_paused = true)]
 async fn made_up_model_names_are_bounded() {
     let pool = pool(Strategy::Order, &[0], 0);
     for number in 0..1000 {
-        pool.seat(&format!("made up {number}"), None).await.unwrap().failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
+        pool.seat(&format!("made up {number}"), None)
+            .await
+            .unwrap()
+            .failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(60)))));
     }
     assert_eq!(pool.state().places[0].models.len(), MOST_MODELS);
 }
@@ -247,7 +254,7 @@ async fn a_request_for_a_rate_limited_model_does_not_block_others() {
     let pool = pool(Strategy::Order, &[1, 1], 10);
     let first = pool.seat("dear", None).await.unwrap();
     let _second = pool.seat("cheap", None).await.unwrap();
-    first.failed(&failure(Blame::Rate(Some(Duration::from_secs(60)))));
+    first.failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(60)))));
     let mut dear = Box::pin(pool.seat("dear", None));
     assert!((&mut dear).now_or_never().is_none(), "the other key can serve it once it is free");
     let mut cheap = Box::pin(pool.seat("cheap", None));

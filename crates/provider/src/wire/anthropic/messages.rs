@@ -5,15 +5,15 @@ use protocol::fault::Fault;
 use protocol::item::{FunctionOutput, Item, Message, Part, Reasoning, Role};
 use serde_json::{Map, Value, json};
 
-use super::super::carry::{self, Place};
+use super::super::carry::{self, FieldLocation};
 use super::super::shared::{self, DataUrl, is_web_address, put};
 use super::fields::field;
 use super::thought::{REDACTED, SIGNATURE};
-use crate::tools::{Call, Offer, Output, Turn as Step, turns};
+use crate::tools::{ConversationStep as Step, FunctionCallStep, FunctionResultStep, OfferedTools, turns};
 
 /// The conversation translated so far.
 #[derive(Debug, Default)]
-pub(super) struct Conversation {
+pub(super) struct AnthropicMessages {
     system: Vec<Value>,
     turns: Vec<Turn>,
 }
@@ -39,7 +39,7 @@ impl Turn {
     }
 }
 
-impl Conversation {
+impl AnthropicMessages {
     /// Adds to the system prompt. There is only one, so instructions from within the conversation move there.
     pub(super) fn instructions(&mut self, text: &str) {
         self.system.extend(text_block(text));
@@ -49,14 +49,14 @@ impl Conversation {
     ///
     /// # Errors
     /// A content part that Anthropic does not support.
-    pub(super) fn read(&mut self, context: &[Item], offer: &Offer<'_>) -> Result<(), Fault> {
+    pub(super) fn read(&mut self, context: &[Item], offer: &OfferedTools<'_>) -> Result<(), Fault> {
         for (index, step) in turns(context, offer) {
             match step {
                 Step::Message(message) => self.message(message, index)?,
                 Step::Call(call) => self.call(&call),
                 Step::Output(output) => self.output(&output, index)?,
                 Step::Reasoning(reasoning) => self.reasoning(reasoning),
-                Step::Compaction(compaction) => self.instructions(&compaction.told()),
+                Step::Compaction(compaction) => self.instructions(&compaction.summary_message()),
                 Step::Opaque(item) if is_block(&item.kind) => self.turn(Speaker::Assistant).blocks.push(item.upstream_form().into()),
                 Step::Opaque(_) => {}
             }
@@ -101,7 +101,7 @@ impl Conversation {
         }
         // A field on a message applies to its last block.
         if let Some(last) = self.turn(speaker).blocks.last_mut() {
-            add_fields(last, &message.extra, Place::Message);
+            add_fields(last, &message.extra, FieldLocation::Message);
         }
         Ok(())
     }
@@ -113,25 +113,25 @@ impl Conversation {
                 return Err(Fault::invalid("unsupported_value", format!("input[{index}].content[{number}]"), what));
             };
             let block = text_block(text).map(|mut block| {
-                part.extra().into_iter().for_each(|extra| add_fields(&mut block, extra, Place::Part));
+                part.extra().into_iter().for_each(|extra| add_fields(&mut block, extra, FieldLocation::Part));
                 block
             });
             self.system.extend(block);
         }
         if let Some(last) = self.system.last_mut() {
-            add_fields(last, &message.extra, Place::Message);
+            add_fields(last, &message.extra, FieldLocation::Message);
         }
         Ok(())
     }
 
-    fn call(&mut self, call: &Call<'_>) {
+    fn call(&mut self, call: &FunctionCallStep<'_>) {
         let input = shared::arguments(&call.arguments);
         let mut block = json!({ "type": "tool_use", "id": fit_id(call.id), "name": call.name, "input": input });
-        call.extra.into_iter().for_each(|extra| add_fields(&mut block, extra, Place::Call));
+        call.extra.into_iter().for_each(|extra| add_fields(&mut block, extra, FieldLocation::Call));
         self.turn(Speaker::Assistant).blocks.push(block);
     }
 
-    fn output(&mut self, output: &Output<'_>, index: usize) -> Result<(), Fault> {
+    fn output(&mut self, output: &FunctionResultStep<'_>, index: usize) -> Result<(), Fault> {
         let content: Value = match &*output.content {
             FunctionOutput::Text(text) => text.as_str().into(),
             FunctionOutput::Parts(parts) => {
@@ -143,7 +143,7 @@ impl Conversation {
             }
         };
         let mut result = json!({ "type": "tool_result", "tool_use_id": fit_id(output.call_id), "content": content });
-        output.extra.into_iter().for_each(|extra| add_fields(&mut result, extra, Place::Output));
+        output.extra.into_iter().for_each(|extra| add_fields(&mut result, extra, FieldLocation::Output));
         self.turn(Speaker::User).results.push(result);
         Ok(())
     }
@@ -209,7 +209,7 @@ fn text_block(text: &str) -> Option<Value> {
 }
 
 /// Adds the unknown fields that Anthropic supports there.
-fn add_fields(block: &mut Value, extra: &Extra, place: Place) {
+fn add_fields(block: &mut Value, extra: &Extra, place: FieldLocation) {
     for (name, value) in carry::carried(extra, place, field) {
         block[name] = value.clone();
     }
@@ -231,7 +231,7 @@ fn content_block(part: &Part, path: &str) -> Result<Option<Value>, Fault> {
         }
     };
     Ok(block.map(|mut block| {
-        part.extra().into_iter().for_each(|extra| add_fields(&mut block, extra, Place::Part));
+        part.extra().into_iter().for_each(|extra| add_fields(&mut block, extra, FieldLocation::Part));
         block
     }))
 }

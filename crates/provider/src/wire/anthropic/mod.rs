@@ -9,7 +9,7 @@ mod request;
 mod stream;
 mod thought;
 
-use engine::provider::failure::Failure;
+use engine::provider::failure::ProviderFailure;
 use engine::provider::models::ModelListing;
 use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::request::ModelRequest;
@@ -18,12 +18,12 @@ use protocol::passthrough::Passthrough;
 use protocol::request::Create;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-use self::stream::Events;
-use super::body::Reading;
+use self::stream::AnthropicGrammar;
+use super::body::BodyParser;
 use super::fault::Callee;
 use super::outgoing::{Outgoing, Refused};
 use super::passthrough::{Passage, Unserved};
-use super::reader::Reader;
+use super::reader::StreamParser;
 use super::{Wire, shared};
 use crate::config::{HostedTools, UpstreamConfig};
 use crate::tools::Lifter;
@@ -33,27 +33,27 @@ const API: &str = "Anthropic's Messages API";
 
 /// The wire of `POST /messages`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Anthropic {
+pub(crate) struct AnthropicWire {
     hosted_tools: HostedTools,
 }
 
-impl Anthropic {
+impl AnthropicWire {
     /// The wire for the upstream `config`.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
         Self { hosted_tools: config.compat.hosted_tools }
     }
 }
 
-impl Wire for Anthropic {
+impl Wire for AnthropicWire {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
         Ok(Outgoing { fields: version(), ..Outgoing::new(&["messages"], request::body(request, self.hosted_tools)?) })
     }
 
-    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn Reader> {
-        Box::new(Reading::new(Events::default(), callee, lifter))
+    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn StreamParser> {
+        Box::new(BodyParser::new(AnthropicGrammar::default(), callee, lifter))
     }
 
-    fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> Failure {
+    fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> ProviderFailure {
         refusal::by_status(callee, refused)
     }
 
@@ -80,7 +80,7 @@ impl Wire for Anthropic {
     }
 
     fn pass(&self, request: &PassthroughRequest) -> Result<Passage, Fault> {
-        Err(shared::no_word(API, request.request.operation.path()))
+        Err(shared::unsupported_parameter(API, request.request.operation.path()))
     }
 }
 
@@ -96,8 +96,8 @@ mod tests {
     use crate::config::Preset;
     use crate::sample;
 
-    fn anthropic() -> Anthropic {
-        Anthropic::new(&UpstreamConfig::new("north", Preset::Anthropic, "https://north.example/v1"))
+    fn anthropic() -> AnthropicWire {
+        AnthropicWire::new(&UpstreamConfig::new("north", Preset::Anthropic, "https://north.example/v1"))
     }
 
     #[test]

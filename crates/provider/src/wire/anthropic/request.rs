@@ -5,13 +5,13 @@ use protocol::fault::Fault;
 use protocol::request::{Create, TextFormat, ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 
-use super::super::carry::{self, Carrier, Inner, Place};
-use super::super::shared::{self, no_value, no_word, put};
+use super::super::carry::{self, Carrier, FieldLocation, InnerFields};
+use super::super::shared::{self, put, unsupported_parameter, unsupported_value};
 use super::fields::field;
-use super::messages::Conversation;
+use super::messages::AnthropicMessages;
 use super::model::Generation;
 use crate::config::HostedTools;
-use crate::tools::{Offer, Offered};
+use crate::tools::{OfferedTool, OfferedTools};
 
 const VENDOR: &str = "Anthropic";
 
@@ -41,20 +41,20 @@ pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<St
         field,
         part: |_| false,
         item: super::messages::is_block,
-        inner: Inner::Checked,
+        inner: InnerFields::Checked,
         thoughts: super::messages::is_signed,
         hosted: Some(hosted_tools),
     };
     carry::check(create, &carrier, &mut ignored)?;
     let is_set = |penalty: Option<f64>| penalty.is_some_and(|penalty| penalty != 0.0);
     if is_set(create.presence_penalty) {
-        return Err(no_word(VENDOR, "presence_penalty"));
+        return Err(unsupported_parameter(VENDOR, "presence_penalty"));
     }
     if is_set(create.frequency_penalty) {
-        return Err(no_word(VENDOR, "frequency_penalty"));
+        return Err(unsupported_parameter(VENDOR, "frequency_penalty"));
     }
     if shared::wants_logprobs(create) {
-        return Err(no_word(VENDOR, "top_logprobs"));
+        return Err(unsupported_parameter(VENDOR, "top_logprobs"));
     }
     // Anthropic's scale ends at 1, the most random.
     if create.temperature.is_some_and(|temperature| temperature > MAX_TEMPERATURE) {
@@ -74,10 +74,10 @@ pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<St
 /// An input that Anthropic does not support.
 pub(super) fn body(request: &ModelRequest, hosted_tools: HostedTools) -> Result<Value, Fault> {
     let create = &*request.create;
-    let offer = Offer::of(request);
+    let offer = OfferedTools::of(request);
     let generation = Generation::of(request.model());
     let max_tokens = create.max_output_tokens.unwrap_or_else(|| generation.default_max_tokens());
-    let mut conversation = Conversation::default();
+    let mut conversation = AnthropicMessages::default();
     conversation.instructions(create.instructions.as_deref().unwrap_or_default());
     conversation.read(&request.context, &offer)?;
     let (system, messages) = conversation.finish();
@@ -98,7 +98,7 @@ pub(super) fn body(request: &ModelRequest, hosted_tools: HostedTools) -> Result<
     Ok(body.into())
 }
 
-fn tools(offer: &Offer<'_>, create: &Create, hosted_tools: HostedTools, body: &mut Map<String, Value>) {
+fn tools(offer: &OfferedTools<'_>, create: &Create, hosted_tools: HostedTools, body: &mut Map<String, Value>) {
     let mut tools: Vec<Value> = offer.tools.iter().map(tool).collect();
     if hosted_tools == HostedTools::Pass {
         tools.extend(offer.hosted.iter().map(|fields| Value::Object(fields.to_map())));
@@ -119,7 +119,7 @@ fn tools(offer: &Offer<'_>, create: &Create, hosted_tools: HostedTools, body: &m
     body.insert("tool_choice".into(), choice);
 }
 
-fn tool(tool: &Offered<'_>) -> Value {
+fn tool(tool: &OfferedTool<'_>) -> Value {
     let mut schema = match tool.parameters.as_deref() {
         Some(Value::Object(schema)) => schema.clone(),
         Some(_) | None => Map::new(),
@@ -135,7 +135,7 @@ fn tool(tool: &Offered<'_>) -> Value {
     if let Some(extra) = tool.extra {
         // Chat completions nest a tool's fields in `function`.
         let inner = extra.get("function").and_then(Value::as_object).into_iter().flatten();
-        let fields = extra.iter().chain(inner).filter(|(name, _)| field(Place::Tool, name));
+        let fields = extra.iter().chain(inner).filter(|(name, _)| field(FieldLocation::Tool, name));
         sent.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
     }
     sent.into()
@@ -216,7 +216,7 @@ fn service_tier(create: &Create) -> Result<Option<&str>, Fault> {
         None => Ok(None),
         Some("auto") => Ok(Some("auto")),
         Some("default" | "standard_only") => Ok(Some("standard_only")),
-        Some(other) => Err(no_value(VENDOR, "service_tier", other)),
+        Some(other) => Err(unsupported_value(VENDOR, "service_tier", other)),
     }
 }
 

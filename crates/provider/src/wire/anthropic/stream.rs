@@ -3,33 +3,33 @@
 mod citation;
 mod event;
 
-use engine::provider::event::{Finish, OpaqueStep, ToolCallDelta, Word};
+use engine::provider::event::{Finish, ModelEvent, OpaqueStep, ToolCallDelta};
 use serde_json::{Map, Value};
 
 use self::citation::Citations;
-use self::event::{Block, Delta, Event, Kind, Message, Tokens};
+use self::event::{AnthropicEvent, AnthropicEventKind, AnthropicMessage, AnthropicTokens, BlockDelta, ContentBlock};
 use super::super::body::{Grammar, MAX_EVENT_BYTES};
 use super::super::chat::is_empty_object;
 use super::super::fault::is_truthy;
-use super::super::finish::{self, Verdict};
+use super::super::finish::{self, FinishVerdict};
 use super::super::json::{self, Broken};
-use super::super::said::Said;
+use super::super::parsed_output::ParsedOutput;
 use super::refusal;
 use super::thought::{REDACTED, SIGNATURE};
 
 /// The state of one response.
 #[derive(Debug, Default)]
-pub(super) struct Events {
+pub(super) struct AnthropicGrammar {
     open: Vec<(u64, Open)>,
     calls: u64,
     /// How many blocks were passed through unchanged.
     opaque: u64,
-    tokens: Tokens,
+    tokens: AnthropicTokens,
     citations: Citations,
     /// Whether any block arrived.
     has_blocks: bool,
     /// The message in the first event, if a relay put the complete message there.
-    whole: Option<Message>,
+    whole: Option<AnthropicMessage>,
     is_finish_said: bool,
 }
 
@@ -56,8 +56,8 @@ enum Open {
     Other,
 }
 
-impl Grammar for Events {
-    fn event(&mut self, name: Option<&str>, data: &[u8], said: &mut Said) {
+impl Grammar for AnthropicGrammar {
+    fn event(&mut self, name: Option<&str>, data: &[u8], said: &mut ParsedOutput) {
         let before = said.len();
         match json::read_all(data, |value| self.value(name, value, said)) {
             Ok(_) => {}
@@ -65,11 +65,11 @@ impl Grammar for Events {
             Err(Broken::Invalid) => said.invalid_data("sent an event that is not part of a message"),
         }
         if said.len() == before && !said.is_over() {
-            said.word(Word::KeepAlive);
+            said.word(ModelEvent::KeepAlive);
         }
     }
 
-    fn document(&mut self, document: &[u8], said: &mut Said) {
+    fn document(&mut self, document: &[u8], said: &mut ParsedOutput) {
         let mut is_message = false;
         let read = json::read_all(document, |value: Value| {
             is_message |= value.get("content").is_some();
@@ -83,55 +83,57 @@ impl Grammar for Events {
     }
 }
 
-impl Events {
-    fn value(&mut self, name: Option<&str>, value: Value, said: &mut Said) {
+impl AnthropicGrammar {
+    fn value(&mut self, name: Option<&str>, value: Value, said: &mut ParsedOutput) {
         // Anything with an error is one, whatever the event's name and shape: relays have formats of their own.
         if name != Some("error") && value.get("error").is_some_and(is_truthy) {
             return said.fail(refusal::in_band(&said.callee, &value));
         }
-        match Kind::of_event(name, &value) {
-            Kind::Error => return said.fail(refusal::in_band(&said.callee, &value)),
-            Kind::Message | Kind::Other if value.get("content").is_none() && said.fail_if_error(&value) => return,
+        match AnthropicEventKind::of_event(name, &value) {
+            AnthropicEventKind::Error => return said.fail(refusal::in_band(&said.callee, &value)),
+            AnthropicEventKind::Message | AnthropicEventKind::Other if value.get("content").is_none() && said.fail_if_error(&value) => {
+                return;
+            }
             _ => {}
         }
-        self.read(Event::read(name, value), said);
+        self.read(AnthropicEvent::read(name, value), said);
     }
 
-    fn read(&mut self, event: Event, said: &mut Said) {
+    fn read(&mut self, event: AnthropicEvent, said: &mut ParsedOutput) {
         let index = event.index.unwrap_or(0);
         match event.kind {
-            Kind::MessageStart => {
+            AnthropicEventKind::MessageStart => {
                 let message = event.message.unwrap_or_default();
                 // Not reported yet: `output_tokens` is a placeholder until the end, and would be final if the
                 // response is cut off.
                 self.tokens.read(&message.usage);
                 self.whole = Some(message).filter(|message| message.content.as_ref().is_some_and(|content| !content.is_empty()));
             }
-            Kind::ContentBlockStart => self.start(index, event.content_block.unwrap_or_default(), said),
-            Kind::ContentBlockDelta if event.unknown_delta.is_some() => said.words(event.unknown_delta.map(extra)),
-            Kind::ContentBlockDelta => self.delta(index, event.delta.unwrap_or_default(), said),
-            Kind::ContentBlockStop => self.stop(index, said),
-            Kind::MessageDelta => {
+            AnthropicEventKind::ContentBlockStart => self.start(index, event.content_block.unwrap_or_default(), said),
+            AnthropicEventKind::ContentBlockDelta if event.unknown_delta.is_some() => said.words(event.unknown_delta.map(extra)),
+            AnthropicEventKind::ContentBlockDelta => self.delta(index, event.delta.unwrap_or_default(), said),
+            AnthropicEventKind::ContentBlockStop => self.stop(index, said),
+            AnthropicEventKind::MessageDelta => {
                 self.whole_message(said);
                 self.usage(&event.usage, said);
                 let delta = event.delta.unwrap_or_default();
                 self.stop_reason(delta.stop_reason.as_deref(), &delta.stop_details, said);
             }
-            Kind::MessageStop => {
+            AnthropicEventKind::MessageStop => {
                 self.whole_message(said);
                 said.over();
             }
-            Kind::Message => {
+            AnthropicEventKind::Message => {
                 self.whole = event.message;
                 self.whole_message(said);
             }
             // `ping` and future events: Anthropic announces that there will be more.
-            Kind::Error | Kind::Other => {}
+            AnthropicEventKind::Error | AnthropicEventKind::Other => {}
         }
     }
 
     /// Emits a complete message, unless it already arrived in deltas.
-    fn whole_message(&mut self, said: &mut Said) {
+    fn whole_message(&mut self, said: &mut ParsedOutput) {
         let Some(message) = self.whole.take() else { return };
         if !self.has_blocks {
             for (block, index) in message.content.into_iter().flatten().zip(0..) {
@@ -143,7 +145,7 @@ impl Events {
         self.stop_reason(message.stop_reason.as_deref(), &message.stop_details, said);
     }
 
-    fn start(&mut self, index: u64, block: Block, said: &mut Said) {
+    fn start(&mut self, index: u64, block: ContentBlock, said: &mut ParsedOutput) {
         self.has_blocks = true;
         let open = match block.kind.as_deref().unwrap_or_default() {
             "text" => {
@@ -159,7 +161,7 @@ impl Events {
             }
             "redacted_thinking" => {
                 self.citations.part();
-                said.word(Word::ReasoningEnd { encrypted: format!("{REDACTED}{}", block.data.unwrap_or_default()) });
+                said.word(ModelEvent::ReasoningEnd { encrypted: format!("{REDACTED}{}", block.data.unwrap_or_default()) });
                 Open::Other
             }
             "tool_use" => {
@@ -169,7 +171,7 @@ impl Events {
                 // The caller of the tool (`caller`), and future fields.
                 let extra = block.other.into_iter().filter(|(_, value)| !value.is_null()).collect();
                 let (id, name) = (block.id, block.name);
-                said.word(Word::ToolCall(ToolCallDelta { index: number, id, name, extra, ..ToolCallDelta::default() }));
+                said.word(ModelEvent::ToolCall(ToolCallDelta { index: number, id, name, extra, ..ToolCallDelta::default() }));
                 let input = match block.input {
                     Value::Object(fields) if !fields.is_empty() => Value::Object(fields).to_string(),
                     Value::String(text) => text,
@@ -187,7 +189,7 @@ impl Events {
         self.open.push((index, open));
     }
 
-    fn delta(&mut self, index: u64, mut delta: Delta, said: &mut Said) {
+    fn delta(&mut self, index: u64, mut delta: BlockDelta, said: &mut ParsedOutput) {
         self.has_blocks = true;
         let kind = delta.kind().to_owned();
         let (kind, json) = (kind.as_str(), delta.take_json());
@@ -205,7 +207,7 @@ impl Events {
                 // An initial `{}` is a placeholder for arguments that follow, or means that there are none.
                 if !arguments.is_empty() && (*is_written || !is_empty_object(&arguments)) {
                     *is_written = true;
-                    said.word(Word::ToolCall(ToolCallDelta { index: *number, arguments, ..ToolCallDelta::default() }));
+                    said.word(ModelEvent::ToolCall(ToolCallDelta { index: *number, arguments, ..ToolCallDelta::default() }));
                 }
             }
             ("input_json_delta", Some(Open::Opaque { input, .. })) => {
@@ -219,69 +221,69 @@ impl Events {
         }
     }
 
-    fn stop(&mut self, index: u64, said: &mut Said) {
+    fn stop(&mut self, index: u64, said: &mut ParsedOutput) {
         let Some(position) = self.open.iter().position(|(number, _)| *number == index) else { return };
         match self.open.swap_remove(position).1 {
             Open::Text => self.citations.end(said),
-            Open::Thoughts { signature } if signature.is_empty() => said.word(Word::ReasoningBreak),
-            Open::Thoughts { signature } => said.word(Word::ReasoningEnd { encrypted: format!("{SIGNATURE}{signature}") }),
+            Open::Thoughts { signature } if signature.is_empty() => said.word(ModelEvent::ReasoningBreak),
+            Open::Thoughts { signature } => said.word(ModelEvent::ReasoningEnd { encrypted: format!("{SIGNATURE}{signature}") }),
             Open::Call { number, input, is_written: false } => {
-                said.word(Word::ToolCall(ToolCallDelta { index: number, arguments: input, ..ToolCallDelta::default() }));
+                said.word(ModelEvent::ToolCall(ToolCallDelta { index: number, arguments: input, ..ToolCallDelta::default() }));
             }
             Open::Opaque { mut item, input } => {
                 if !input.is_empty() {
                     item.insert("input".into(), serde_json::from_str(&input).unwrap_or(Value::String(input)));
                 }
                 // Keys only distinguish the items of one response.
-                said.word(Word::Item(OpaqueStep::Done { key: self.opaque, item }));
+                said.word(ModelEvent::Item(OpaqueStep::Done { key: self.opaque, item }));
                 self.opaque += 1;
             }
             Open::Call { is_written: true, .. } | Open::Other => {}
         }
     }
 
-    fn text(&mut self, text: String, said: &mut Said) {
+    fn text(&mut self, text: String, said: &mut ParsedOutput) {
         if !text.is_empty() {
             self.citations.wrote(&text);
-            said.word(Word::Text { text, logprobs: Vec::new() });
+            said.word(ModelEvent::Text { text, logprobs: Vec::new() });
         }
     }
 
-    fn usage(&mut self, usage: &Value, said: &mut Said) {
+    fn usage(&mut self, usage: &Value, said: &mut ParsedOutput) {
         if self.tokens.read(usage) {
-            said.word(Word::Usage(self.tokens.usage()));
+            said.word(ModelEvent::Usage(self.tokens.usage()));
         }
     }
 
-    fn stop_reason(&mut self, reason: Option<&str>, details: &Value, said: &mut Said) {
+    fn stop_reason(&mut self, reason: Option<&str>, details: &Value, said: &mut ParsedOutput) {
         let reason = reason.unwrap_or_default();
         let finish = match finish::read(reason) {
-            Verdict::Absent => return,
-            Verdict::Failed => {
+            FinishVerdict::Absent => return,
+            FinishVerdict::Failed => {
                 let what = format!("stopped in the middle of the response (stop_reason '{reason}')");
                 return said.fail(said.callee.plain("upstream_error", &what));
             }
             // `pause_turn` is not handled: it occurs with hosted tools only, which Weir does not request.
-            Verdict::Finish(finish) => finish,
+            FinishVerdict::Finish(finish) => finish,
         };
         let explanation = details.get("explanation").and_then(Value::as_str).unwrap_or_default();
         if finish == Finish::ContentFilter && !explanation.is_empty() && !self.is_finish_said {
-            said.word(Word::Refusal(explanation.to_owned()));
+            said.word(ModelEvent::Refusal(explanation.to_owned()));
         }
         self.is_finish_said = true;
-        said.word(Word::Finish(finish));
+        said.word(ModelEvent::Finish(finish));
     }
 }
 
 /// Passes an unknown kind of delta on as a message field named after it.
-fn extra(mut delta: Map<String, Value>) -> Word {
+fn extra(mut delta: Map<String, Value>) -> ModelEvent {
     let kind = delta.shift_remove("type").and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
-    Word::Extra(Map::from_iter([(kind, delta.into())]))
+    ModelEvent::Extra(Map::from_iter([(kind, delta.into())]))
 }
 
-fn thoughts(thoughts: String, said: &mut Said) {
+fn thoughts(thoughts: String, said: &mut ParsedOutput) {
     if !thoughts.is_empty() {
-        said.word(Word::Reasoning(thoughts));
+        said.word(ModelEvent::Reasoning(thoughts));
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use engine::provider::event::ToolCallDelta;
 use serde_json::Map;
 
-use self::arguments::{Arguments, Compact, Progress, Scanner};
+use self::arguments::{Arguments, ArgumentsProgress, Compact, JsonScanner};
 use super::chunk::CallPiece;
 use crate::tools::Lifter;
 
@@ -18,7 +18,7 @@ pub(in crate::wire) use self::arguments::is_empty_object;
 
 /// The tool calls of one response.
 #[derive(Debug, Default)]
-pub(super) struct Calls(Vec<Call>);
+pub(super) struct ToolCalls(Vec<Call>);
 
 #[derive(Debug, Default)]
 struct Call {
@@ -34,7 +34,7 @@ struct Call {
 
 /// The call that a piece belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum CallMatch {
     /// A known call.
     Known(usize),
     /// A new call.
@@ -45,7 +45,7 @@ enum Place {
     Repeat(usize),
 }
 
-impl Calls {
+impl ToolCalls {
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -55,15 +55,15 @@ impl Calls {
     pub(super) fn read(&mut self, mut piece: CallPiece, lifter: &Lifter) -> Vec<ToolCallDelta> {
         let mut said = Vec::new();
         let position = match self.place(&piece, lifter) {
-            Place::Known(position) => position,
-            Place::Repeat(position) => {
+            CallMatch::Known(position) => position,
+            CallMatch::Repeat(position) => {
                 piece.arguments.clear();
                 position
             }
-            place @ (Place::New | Place::NewLike(_)) => {
+            place @ (CallMatch::New | CallMatch::NewLike(_)) => {
                 // A call's name is complete when another call starts.
                 said.extend(self.names());
-                let name = if let Place::NewLike(like) = place { self.0[like].name.clone() } else { String::new() };
+                let name = if let CallMatch::NewLike(like) = place { self.0[like].name.clone() } else { String::new() };
                 self.0.push(Call { wire_index: piece.index, name, ..Call::default() });
                 self.0.len() - 1
             }
@@ -94,9 +94,9 @@ impl Calls {
         let arguments = call.arguments.take(piece.arguments);
         let is_settled = !lifter.has_any() || (lifter.has(&call.name) && !lifter.may_go_on(&call.name)) || !arguments.is_empty();
         let name = call.take_name(is_settled);
-        let says_something = id.is_some() || name.is_some() || !arguments.is_empty() || !piece.extra.is_empty();
+        let has_content = id.is_some() || name.is_some() || !arguments.is_empty() || !piece.extra.is_empty();
         let (index, is_custom) = (position as u64, call.is_custom);
-        says_something.then_some(ToolCallDelta { index, id, name, is_custom, arguments, extra: piece.extra })
+        has_content.then_some(ToolCallDelta { index, id, name, is_custom, arguments, extra: piece.extra })
     }
 
     /// Reads complete calls. What already arrived in pieces is not emitted again.
@@ -110,7 +110,7 @@ impl Calls {
                     matched.insert(position);
                     let rest = self.0[position].arguments.so_far.rest(&piece.arguments);
                     let rest = rest.filter(|_| {
-                        self.0[position].arguments.progress() != Progress::Complete || self.0[position].arguments.is_placeholder
+                        self.0[position].arguments.progress() != ArgumentsProgress::Complete || self.0[position].arguments.is_placeholder
                     });
                     piece.arguments = rest.map(str::to_owned).unwrap_or_default();
                     said.extend(self.take(position, piece, lifter));
@@ -142,7 +142,7 @@ impl Calls {
         self.0.iter_mut().enumerate().filter_map(name).collect()
     }
 
-    fn place(&self, piece: &CallPiece, lifter: &Lifter) -> Place {
+    fn place(&self, piece: &CallPiece, lifter: &Lifter) -> CallMatch {
         let Some(position) = self.candidate(piece) else { return self.without_candidate(piece) };
         match &piece.name {
             None => self.nameless(position, piece),
@@ -161,55 +161,59 @@ impl Calls {
 
     /// A new index, or a new id without an index. Some servers number pieces instead of calls: a piece without a name
     /// continues incomplete arguments.
-    fn without_candidate(&self, piece: &CallPiece) -> Place {
+    fn without_candidate(&self, piece: &CallPiece) -> CallMatch {
         let last = self.0.len().checked_sub(1);
         match last {
-            Some(last) if piece.name.is_none() && self.0[last].arguments.progress() != Progress::Complete => Place::Known(last),
-            Some(_) | None => Place::New,
+            Some(last) if piece.name.is_none() && self.0[last].arguments.progress() != ArgumentsProgress::Complete => {
+                CallMatch::Known(last)
+            }
+            Some(_) | None => CallMatch::New,
         }
     }
 
-    fn nameless(&self, position: usize, piece: &CallPiece) -> Place {
+    fn nameless(&self, position: usize, piece: &CallPiece) -> CallMatch {
         let call = &self.0[position];
-        if call.arguments.is_placeholder || call.arguments.progress() != Progress::Complete || piece.arguments.trim().is_empty() {
-            return if call.arguments.scanner == Scanner::Complete { Place::Repeat(position) } else { Place::Known(position) };
+        if call.arguments.is_placeholder || call.arguments.progress() != ArgumentsProgress::Complete || piece.arguments.trim().is_empty() {
+            return if call.arguments.scanner == JsonScanner::Complete { CallMatch::Repeat(position) } else { CallMatch::Known(position) };
         }
         if call.arguments.so_far.is_all(&piece.arguments) {
-            Place::Repeat(position)
+            CallMatch::Repeat(position)
         } else if piece.arguments.trim_start().starts_with('{') {
             // Two objects are two calls.
-            Place::NewLike(position)
+            CallMatch::NewLike(position)
         } else {
-            Place::Known(position)
+            CallMatch::Known(position)
         }
     }
 
-    fn named(&self, position: usize, name: &str, piece: &CallPiece, lifter: &Lifter) -> Place {
+    fn named(&self, position: usize, name: &str, piece: &CallPiece, lifter: &Lifter) -> CallMatch {
         let call = &self.0[position];
         let is_same_id = piece.id.is_some() && call.id == piece.id;
         let is_other_id = piece.id.is_some() && call.id.is_some() && call.id != piece.id;
         let is_same_name = call.name == name;
         match call.arguments.progress() {
-            _ if call.name.is_empty() => Place::Known(position),
-            Progress::Complete if call.arguments.is_placeholder && is_same_id && is_same_name => Place::Known(position),
+            _ if call.name.is_empty() => CallMatch::Known(position),
+            ArgumentsProgress::Complete if call.arguments.is_placeholder && is_same_id && is_same_name => CallMatch::Known(position),
             // The complete call again, as a summary.
-            Progress::Complete if is_same_name && !is_other_id && call.arguments.so_far.is_all(&piece.arguments) && piece.id.is_some() => {
-                Place::Repeat(position)
+            ArgumentsProgress::Complete
+                if is_same_name && !is_other_id && call.arguments.so_far.is_all(&piece.arguments) && piece.id.is_some() =>
+            {
+                CallMatch::Repeat(position)
             }
-            Progress::Complete if is_same_name && !is_other_id && piece.arguments.is_empty() => Place::Repeat(position),
-            Progress::Complete => Place::New,
+            ArgumentsProgress::Complete if is_same_name && !is_other_id && piece.arguments.is_empty() => CallMatch::Repeat(position),
+            ArgumentsProgress::Complete => CallMatch::New,
             // Two ids, and no arguments for either.
-            Progress::Nothing if is_same_name && is_other_id && piece.arguments.is_empty() => Place::New,
-            Progress::Nothing | Progress::Incomplete if is_same_name => Place::Known(position),
-            Progress::Incomplete if is_other_id || lifter.has(name) => Place::New,
-            Progress::Incomplete => Place::Known(position),
+            ArgumentsProgress::Nothing if is_same_name && is_other_id && piece.arguments.is_empty() => CallMatch::New,
+            ArgumentsProgress::Nothing | ArgumentsProgress::Incomplete if is_same_name => CallMatch::Known(position),
+            ArgumentsProgress::Incomplete if is_other_id || lifter.has(name) => CallMatch::New,
+            ArgumentsProgress::Incomplete => CallMatch::Known(position),
             // No arguments yet: the name may arrive in pieces.
-            Progress::Nothing => {
+            ArgumentsProgress::Nothing => {
                 let joined = format!("{}{name}", call.name);
                 let is_more = !call.is_name_said && !is_other_id && is_cumulative(&call.name, name, lifter);
                 let is_piece = is_more || lifter.has(&joined) || lifter.may_go_on(&joined);
                 let is_other = is_other_id || lifter.has(name) || call.is_name_said;
-                if is_other && !is_piece { Place::New } else { Place::Known(position) }
+                if is_other && !is_piece { CallMatch::New } else { CallMatch::Known(position) }
             }
         }
     }
@@ -245,7 +249,7 @@ impl Call {
         if is_empty || so_far.compact == Compact::of(&whole.arguments) {
             return Likeness::SameArguments;
         }
-        let is_open = so_far.progress() != Progress::Complete || so_far.is_placeholder;
+        let is_open = so_far.progress() != ArgumentsProgress::Complete || so_far.is_placeholder;
         if is_open && so_far.so_far.rest(&whole.arguments).is_some() { Likeness::Begun } else { Likeness::Other }
     }
 
@@ -267,13 +271,13 @@ mod tests {
 
     use super::*;
     use crate::sample;
-    use crate::tools::{Offer, UnknownTools};
+    use crate::tools::{OfferedTools, UnknownTools};
 
     fn lifter(names: &[&str]) -> Lifter {
         let tools: Vec<Tool> =
             names.iter().map(|name| serde_json::from_value(json!({ "type": "function", "name": name })).unwrap()).collect();
         let create = Create { tools, ..sample::create() };
-        Lifter::new(&Offer::new(&create, &[]), UnknownTools::Pass)
+        Lifter::new(&OfferedTools::new(&create, &[]), UnknownTools::Pass)
     }
 
     /// A piece from `[index, id, name, arguments]`.
@@ -285,7 +289,7 @@ mod tests {
     /// The resulting calls, as `id name arguments`.
     fn calls(pieces: &[Value], names: &[&str]) -> Vec<String> {
         let lifter = lifter(names);
-        let mut calls = Calls::default();
+        let mut calls = ToolCalls::default();
         let mut read: Vec<(Option<String>, String, String)> = Vec::new();
         let mut said: Vec<ToolCallDelta> = pieces.iter().flat_map(|value| calls.read(piece(value), &lifter)).collect();
         said.extend(calls.names());

@@ -14,8 +14,8 @@ use super::super::shared::HOSTED_CALLS;
 
 /// A `chat.completion.chunk` or a `chat.completion`. Any field may be missing or have another type.
 #[derive(Debug, Default)]
-pub(super) struct Chunk {
-    pub(super) choices: Option<Vec<Choice>>,
+pub(super) struct ChatChunk {
+    pub(super) choices: Option<Vec<ChatChoice>>,
     usage: Value,
     error: Value,
     x_groq: Value,
@@ -39,17 +39,17 @@ struct Object<T>(#[serde(deserialize_with = "lenient::object")] Option<T>);
 struct ChunkVisitor;
 
 impl<'de> Visitor<'de> for ChunkVisitor {
-    type Value = Chunk;
+    type Value = ChatChunk;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Chunk, A::Error> {
-        let mut chunk = Chunk::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ChatChunk, A::Error> {
+        let mut chunk = ChatChunk::default();
         while let Some(key) = map.next_key::<Cow<'_, str>>()? {
             match &*key {
-                "choices" => chunk.choices = map.next_value::<List<Choice>>()?.0,
+                "choices" => chunk.choices = map.next_value::<List<ChatChoice>>()?.0,
                 "usage" => chunk.usage = map.next_value()?,
                 "error" => chunk.error = map.next_value()?,
                 "x_groq" => chunk.x_groq = map.next_value()?,
@@ -80,18 +80,18 @@ const CHUNK: [&str; 12] = [
 ];
 
 fn take_extra(extra: &mut Map<String, Value>, key: Cow<'_, str>, value: Value) {
-    if says_something(&value) {
+    if has_content(&value) {
         extra.insert(key.into_owned(), value);
     }
 }
 
-impl<'de> Deserialize<'de> for Chunk {
+impl<'de> Deserialize<'de> for ChatChunk {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ChunkVisitor)
     }
 }
 
-impl Chunk {
+impl ChatChunk {
     /// Fields beyond the message: of the chunk, of its first choice, and of the usage except the counts.
     pub(super) fn take_extra(&mut self) -> Map<String, Value> {
         let mut extra = mem::take(&mut self.extra);
@@ -99,7 +99,7 @@ impl Chunk {
         let is_count = |name: &str| name.contains("token") || name.ends_with("_details") || name.ends_with("_time");
         let usage = self.usage.as_object().into_iter().flatten();
         let usage: Map<String, Value> = usage
-            .filter(|(name, value)| !is_count(name) && says_something(value))
+            .filter(|(name, value)| !is_count(name) && has_content(value))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         if !usage.is_empty() {
@@ -129,11 +129,11 @@ impl Chunk {
 
 /// A choice. Weir requests only one.
 #[derive(Debug, Default)]
-pub(super) struct Choice {
+pub(super) struct ChatChoice {
     pub(super) index: Option<u64>,
-    delta: Option<Delta>,
+    delta: Option<ChatDelta>,
     /// In a complete `chat.completion`: the same fields as in a delta.
-    pub(super) message: Option<Delta>,
+    pub(super) message: Option<ChatDelta>,
     pub(super) finish_reason: Option<String>,
     /// Instead of both: the text of a text completion.
     text: Option<String>,
@@ -147,19 +147,19 @@ pub(super) struct Choice {
 struct ChoiceVisitor;
 
 impl<'de> Visitor<'de> for ChoiceVisitor {
-    type Value = Choice;
+    type Value = ChatChoice;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Choice, A::Error> {
-        let mut choice = Choice::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ChatChoice, A::Error> {
+        let mut choice = ChatChoice::default();
         while let Some(key) = map.next_key::<Cow<'_, str>>()? {
             match &*key {
                 "index" => choice.index = read_count(&map.next_value()?),
-                "delta" => choice.delta = map.next_value::<Object<Delta>>()?.0,
-                "message" => choice.message = map.next_value::<Object<Delta>>()?.0,
+                "delta" => choice.delta = map.next_value::<Object<ChatDelta>>()?.0,
+                "message" => choice.message = map.next_value::<Object<ChatDelta>>()?.0,
                 "finish_reason" => choice.finish_reason = text(map.next_value()?),
                 "text" => choice.text = text(map.next_value()?),
                 "error" => choice.error = map.next_value()?,
@@ -174,17 +174,17 @@ impl<'de> Visitor<'de> for ChoiceVisitor {
     }
 }
 
-impl<'de> Deserialize<'de> for Choice {
+impl<'de> Deserialize<'de> for ChatChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ChoiceVisitor)
     }
 }
 
-impl Choice {
+impl ChatChoice {
     /// The delta, if any.
-    pub(super) fn take_delta(&mut self) -> Option<Delta> {
+    pub(super) fn take_delta(&mut self) -> Option<ChatDelta> {
         let text = self.text.take().filter(|_| self.message.is_none());
-        let of_text = |text| Delta { content: Some(Content::Text(text)), ..Delta::default() };
+        let of_text = |text| ChatDelta { content: Some(ChatContent::Text(text)), ..ChatDelta::default() };
         self.delta.take().or_else(|| text.map(of_text))
     }
 
@@ -199,12 +199,12 @@ impl Choice {
 
 /// A delta, or a complete message.
 #[derive(Debug, Default)]
-pub(super) struct Delta {
-    pub(super) content: Option<Content>,
+pub(super) struct ChatDelta {
+    pub(super) content: Option<ChatContent>,
     /// vLLM, Ollama, OpenRouter.
-    reasoning: Option<Content>,
+    reasoning: Option<ChatContent>,
     /// DeepSeek, Qwen, older vLLM.
-    reasoning_content: Option<Content>,
+    reasoning_content: Option<ChatContent>,
     pub(super) refusal: Option<String>,
     pub(super) tool_calls: Vec<CallPiece>,
     /// The deprecated single call, without index and id.
@@ -219,10 +219,10 @@ pub(super) struct Delta {
     pub(super) extra: Map<String, Value>,
 }
 
-impl Delta {
+impl ChatDelta {
     /// The reasoning, from either field. Servers that send both send the same text twice.
     pub(super) fn reasoning(&mut self) -> Option<String> {
-        let text = |content: Option<Content>| content.map(Content::into_text).filter(|text| !text.is_empty());
+        let text = |content: Option<ChatContent>| content.map(ChatContent::into_text).filter(|text| !text.is_empty());
         text(self.reasoning_content.take()).or_else(|| text(self.reasoning.take()))
     }
 }
@@ -238,7 +238,7 @@ macro_rules! read_fields {
                 })+
                 _ => {
                     let value: Value = $map.next_value()?;
-                    if says_something(&value) {
+                    if has_content(&value) {
                         $extra.insert(key.into_owned(), value);
                     }
                 }
@@ -248,7 +248,7 @@ macro_rules! read_fields {
 }
 
 /// Whether a field has content: most servers send all their fields with every chunk.
-fn says_something(value: &Value) -> bool {
+fn has_content(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::String(text) => !text.is_empty(),
@@ -282,19 +282,19 @@ fn calls(value: Value) -> (Vec<CallPiece>, Vec<Value>) {
 struct DeltaVisitor;
 
 impl<'de> Visitor<'de> for DeltaVisitor {
-    type Value = Delta;
+    type Value = ChatDelta;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Delta, A::Error> {
-        let mut delta = Delta::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ChatDelta, A::Error> {
+        let mut delta = ChatDelta::default();
         read_fields!(map, delta.extra, {
             "role" => _role => {},
-            "content" => value => delta.content = Content::of(value),
-            "reasoning" => value => delta.reasoning = Content::of(value),
-            "reasoning_content" => value => delta.reasoning_content = Content::of(value),
+            "content" => value => delta.content = ChatContent::of(value),
+            "reasoning" => value => delta.reasoning = ChatContent::of(value),
+            "reasoning_content" => value => delta.reasoning_content = ChatContent::of(value),
             "refusal" => value => delta.refusal = text(value).filter(|refusal| !refusal.is_empty()),
             "tool_calls" => value => {
                 let (calls, others) = calls(value);
@@ -312,7 +312,7 @@ impl<'de> Visitor<'de> for DeltaVisitor {
     }
 }
 
-impl<'de> Deserialize<'de> for Delta {
+impl<'de> Deserialize<'de> for ChatDelta {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(DeltaVisitor)
     }
@@ -320,7 +320,7 @@ impl<'de> Deserialize<'de> for Delta {
 
 /// A content, split by kind of part.
 #[derive(Debug, Default)]
-pub(super) struct Split {
+pub(super) struct SplitContent {
     pub(super) spoken: String,
     pub(super) thought: String,
     pub(super) refused: String,
@@ -331,12 +331,12 @@ pub(super) struct Split {
 
 /// A string, or parts (Mistral).
 #[derive(Debug)]
-pub(super) enum Content {
+pub(super) enum ChatContent {
     Text(String),
     Parts(Vec<Value>),
 }
 
-impl Content {
+impl ChatContent {
     /// Anything else is not content.
     fn of(value: Value) -> Option<Self> {
         match value {
@@ -348,12 +348,12 @@ impl Content {
     }
 
     /// Splits the content into text, reasoning and other parts.
-    pub(super) fn split(self) -> Split {
+    pub(super) fn split(self) -> SplitContent {
         let parts = match self {
-            Self::Text(spoken) => return Split { spoken, ..Split::default() },
+            Self::Text(spoken) => return SplitContent { spoken, ..SplitContent::default() },
             Self::Parts(parts) => parts,
         };
-        let mut split = Split::default();
+        let mut split = SplitContent::default();
         for part in parts {
             let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
             let text = |name: &str| part.get(name).map(deep_text);
@@ -370,7 +370,7 @@ impl Content {
                 (None, Value::String(text)) => split.spoken.push_str(&text),
                 (None, part) if part.get("thinking").is_some() => split.thought.push_str(&deep_text(&part["thinking"])),
                 (None, part) if part.get("image_url").is_some() => split.images.push(part),
-                (None, part) if says_something(&part) => split.others.push(part),
+                (None, part) if has_content(&part) => split.others.push(part),
                 (None, _) => {}
             }
         }
@@ -427,7 +427,7 @@ impl CallPiece {
         let is_custom = custom.is_object();
         let (inner, kind) = if is_custom { (custom, "custom") } else { (function, "function") };
         let inner = FunctionPiece::of(inner).unwrap_or_default();
-        fields.retain(|_, value| says_something(value));
+        fields.retain(|_, value| has_content(value));
         if !inner.extra.is_empty() {
             fields.insert(kind.to_owned(), inner.extra.into());
         }
@@ -456,7 +456,7 @@ impl FunctionPiece {
             // Some relays send the object itself.
             Some(other) => other.to_string(),
         };
-        fields.retain(|_, value| says_something(value));
+        fields.retain(|_, value| has_content(value));
         Some(Self { name, arguments, extra: fields })
     }
 }

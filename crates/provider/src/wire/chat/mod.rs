@@ -15,41 +15,41 @@ use protocol::request::Create;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 
 pub(super) use self::calls::is_empty_object;
-use self::stream::Chunks;
-use self::style::Style;
-use super::body::Reading;
-use super::family::Family;
+use self::stream::ChatGrammar;
+use self::style::ChatFeatures;
+use super::body::BodyParser;
+use super::family::ServerFamily;
 use super::fault::{Callee, unknown_parameter};
 use super::outgoing::Outgoing;
-use super::passthrough::openai::Dialect;
+use super::passthrough::openai::OpenAiFeatures;
 use super::passthrough::{Passage, Unserved};
-use super::reader::Reader;
+use super::reader::StreamParser;
 use super::{Wire, list};
 use crate::config::{Preset, UpstreamConfig};
 use crate::tools::Lifter;
 
 /// The wire of `POST /chat/completions`.
 #[derive(Clone, Debug)]
-pub(crate) struct Chat {
-    style: Style,
-    dialect: Dialect,
+pub(crate) struct ChatWire {
+    style: ChatFeatures,
+    dialect: OpenAiFeatures,
 }
 
-impl Chat {
+impl ChatWire {
     /// The wire for the upstream `config`.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
-        let style = Style::new(Family::of(config), config.preset, &config.base_url, &config.compat);
-        Self { style, dialect: Dialect::of(config) }
+        let style = ChatFeatures::new(ServerFamily::of(config), config.preset, &config.base_url, &config.compat);
+        Self { style, dialect: OpenAiFeatures::of(config) }
     }
 }
 
-impl Wire for Chat {
+impl Wire for ChatWire {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
         Ok(Outgoing::new(&["chat", "completions"], request::body(request, &self.style)?))
     }
 
-    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn Reader> {
-        Box::new(Reading::new(Chunks::default(), callee, lifter))
+    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn StreamParser> {
+        Box::new(BodyParser::new(ChatGrammar::default(), callee, lifter))
     }
 
     fn key_field(&self) -> (HeaderName, &'static str) {
@@ -83,24 +83,24 @@ impl Wire for Chat {
 
 #[cfg(test)]
 mod tests {
-    use engine::provider::failure::Blame;
+    use engine::provider::failure::FailureScope;
     use reqwest::header::HeaderMap;
 
     use super::*;
     use crate::wire::outgoing::Refused;
 
-    fn check(status: u16, body: &str, expected: (u16, &str, Blame)) {
-        let wire = Chat::new(&UpstreamConfig::new("north", Preset::Compatible, "https://north.example/v1"));
+    fn check(status: u16, body: &str, expected: (u16, &str, FailureScope)) {
+        let wire = ChatWire::new(&UpstreamConfig::new("north", Preset::Compatible, "https://north.example/v1"));
         let refused = Refused { status, headers: &HeaderMap::new(), body: body.as_bytes() };
         let failure = wire.refusal(&Callee { name: "north".into(), ..Callee::default() }, &refused);
-        assert_eq!((failure.fault.status, failure.blame), (expected.0, expected.2), "{body}");
+        assert_eq!((failure.fault.status, failure.scope), (expected.0, expected.2), "{body}");
         assert!(failure.fault.message.contains(expected.1) && failure.fault.message.contains("'north'"), "{}", failure.fault.message);
     }
 
     #[test]
     fn errors_in_every_format_keep_their_message() {
         let raw = r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"{\"error\":{\"message\":\"supports at most 1 image per prompt\"}}","provider_name":"North"}}}"#;
-        check(400, raw, (400, "supports at most 1 image per prompt", Blame::Request));
+        check(400, raw, (400, "supports at most 1 image per prompt", FailureScope::Request));
         for body in [
             r#"{"errors":[{"message":"no such luck"}]}"#,
             r#"{"code":400,"msg":"no such luck"}"#,
@@ -109,10 +109,10 @@ mod tests {
             r#"{"object":"error","message":"no such luck","type":"BadRequestError","param":null,"code":400}"#,
             "no such luck\n",
         ] {
-            check(400, body, (400, "no such luck", Blame::Request));
-            check(502, body, (502, "no such luck", Blame::Upstream(None)));
+            check(400, body, (400, "no such luck", FailureScope::Request));
+            check(502, body, (502, "no such luck", FailureScope::Upstream(None)));
         }
         let too_long = r#"{"object":"error","message":"prompt has 5000 tokens, the model takes 4096","code":400}"#;
-        check(400, too_long, (400, "5000 tokens", Blame::Match));
+        check(400, too_long, (400, "5000 tokens", FailureScope::Unsupported));
     }
 }

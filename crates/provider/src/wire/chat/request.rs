@@ -8,13 +8,13 @@ use protocol::fault::Fault;
 use protocol::request::{Create, NamedKind, TextFormat, Tool, ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 
-use self::messages::Messages;
-use super::super::carry::{self, Place};
-use super::super::family::Family;
+use self::messages::ChatMessages;
+use super::super::carry::{self, FieldLocation};
+use super::super::family::ServerFamily;
 use super::super::shared::{parameters, put, tier_is_omitted};
-use super::style::Style;
+use super::style::ChatFeatures;
 use crate::config::Preset;
-use crate::tools::{HostedTools, Offer, Offered};
+use crate::tools::{HostedTools, OfferedTool, OfferedTools};
 
 /// Fields that Weir sets itself; `extra` cannot change them.
 const OURS: &[&str] = &["model", "messages", "stream", "stream_options", "n"];
@@ -36,12 +36,12 @@ const NEVER: &[&str] = &[
 
 /// Whether a parameter beyond the vocabulary is passed on. Servers differ and reject what they do not know;
 /// parameters whose effect Weir could not return are rejected here.
-pub(super) fn knows(parameter: &str, style: &Style) -> bool {
+pub(super) fn knows(parameter: &str, style: &ChatFeatures) -> bool {
     !is_operators(parameter, style) && !NEVER.contains(&parameter)
 }
 
 /// Whether a field would select models beyond the settings, or spend more than the caller may.
-pub(super) fn is_operators(parameter: &str, style: &Style) -> bool {
+pub(super) fn is_operators(parameter: &str, style: &ChatFeatures) -> bool {
     style.preset == Preset::OpenRouter && ["models", "route", "provider", "plugins"].contains(&parameter)
 }
 
@@ -49,12 +49,12 @@ pub(super) fn is_operators(parameter: &str, style: &Style) -> bool {
 ///
 /// # Errors
 /// The path of the first unsupported field.
-pub(super) fn check(create: &Create, style: &Style) -> Result<Vec<String>, Fault> {
+pub(super) fn check(create: &Create, style: &ChatFeatures) -> Result<Vec<String>, Fault> {
     let mut ignored = Vec::new();
     parameters(create, &|name| knows(name, style), &mut ignored)?;
     // Tools in this API's own format are passed on; the upstream may know them.
     carry::check(create, &style.carrier(), &mut ignored)?;
-    if style.family == Family::Compatible {
+    if style.family == ServerFamily::Compatible {
         ignored.extend(tier_is_omitted(create));
     }
     ignored.extend(create.text.extra.iter().map(|(name, _)| format!("text.{name}")));
@@ -66,18 +66,18 @@ pub(super) fn check(create: &Create, style: &Style) -> Result<Vec<String>, Fault
 ///
 /// # Errors
 /// An input that this API does not support.
-pub(super) fn body(request: &ModelRequest, style: &Style) -> Result<Value, Fault> {
+pub(super) fn body(request: &ModelRequest, style: &ChatFeatures) -> Result<Value, Fault> {
     let create = &*request.create;
-    let offer = Offer::of(request);
+    let offer = OfferedTools::of(request);
     let mut body = Map::new();
     body.insert("model".into(), request.model().into());
-    body.insert("messages".into(), Messages::new(style).of(request, &offer)?.into());
+    body.insert("messages".into(), ChatMessages::new(style).of(request, &offer)?.into());
     body.insert("stream".into(), true.into());
     put(&mut body, "stream_options", style.stream_options.then(|| stream_options(style.family)));
     tools(&offer, style, create, &mut body);
     text(create, &mut body);
     sampling(create, style.family, &mut body);
-    if style.family != Family::Compatible {
+    if style.family != ServerFamily::Compatible {
         account(create, &mut body);
     }
     for (name, value) in create.extra.iter().filter(|(name, _)| knows(name, style)) {
@@ -88,15 +88,15 @@ pub(super) fn body(request: &ModelRequest, style: &Style) -> Result<Value, Fault
     Ok(body.into())
 }
 
-fn stream_options(family: Family) -> Value {
+fn stream_options(family: ServerFamily) -> Value {
     match family {
         // Padding against traffic analysis doubles the bytes, on a connection that TLS protects anyway.
-        Family::OpenAi => json!({ "include_usage": true, "include_obfuscation": false }),
-        Family::Azure | Family::Compatible => json!({ "include_usage": true }),
+        ServerFamily::OpenAi => json!({ "include_usage": true, "include_obfuscation": false }),
+        ServerFamily::Azure | ServerFamily::Compatible => json!({ "include_usage": true }),
     }
 }
 
-fn tools(offer: &Offer<'_>, style: &Style, create: &Create, body: &mut Map<String, Value>) {
+fn tools(offer: &OfferedTools<'_>, style: &ChatFeatures, create: &Create, body: &mut Map<String, Value>) {
     let mut tools: Vec<Value> = offer.tools.iter().map(|offered| tool(offered, create, style)).collect();
     if style.hosted_tools == HostedTools::Pass {
         tools.extend(offer.hosted.iter().map(|fields| Value::Object(fields.to_map())));
@@ -124,16 +124,16 @@ fn tools(offer: &Offer<'_>, style: &Style, create: &Create, body: &mut Map<Strin
 }
 
 /// Whether a custom tool is sent to OpenAI as such.
-fn is_native(style: &Style, create: &Create, name: &str) -> bool {
-    style.family != Family::Compatible && create.tools.iter().any(|tool| matches!(tool, Tool::Custom(custom) if custom.name == name))
+fn is_native(style: &ChatFeatures, create: &Create, name: &str) -> bool {
+    style.family != ServerFamily::Compatible && create.tools.iter().any(|tool| matches!(tool, Tool::Custom(custom) if custom.name == name))
 }
 
-fn tool(offered: &Offered<'_>, create: &Create, style: &Style) -> Value {
+fn tool(offered: &OfferedTool<'_>, create: &Create, style: &ChatFeatures) -> Value {
     let custom = create.tools.iter().find_map(|tool| match tool {
         Tool::Custom(custom) if custom.name == offered.name => Some(custom),
         _ => None,
     });
-    if let (Some(custom), false) = (custom, style.family == Family::Compatible) {
+    if let (Some(custom), false) = (custom, style.family == ServerFamily::Compatible) {
         let mut inner = Map::new();
         inner.insert("name".into(), custom.name.as_str().into());
         put(&mut inner, "description", custom.description.as_deref());
@@ -149,10 +149,10 @@ fn tool(offered: &Offered<'_>, create: &Create, style: &Style) -> Value {
 }
 
 /// A tool with its unknown fields; those of the nested object go under its name.
-fn outer(kind: &str, mut inner: Map<String, Value>, extra: &Extra, style: &Style) -> Value {
+fn outer(kind: &str, mut inner: Map<String, Value>, extra: &Extra, style: &ChatFeatures) -> Value {
     let mut tool = Map::new();
     tool.insert("type".into(), kind.into());
-    for (name, value) in carry::carried(extra, Place::Tool, style.field()) {
+    for (name, value) in carry::carried(extra, FieldLocation::Tool, style.field()) {
         match (name == kind, value) {
             (true, Value::Object(fields)) => inner.extend(fields.clone()),
             _ => _ = tool.insert(name.clone(), value.clone()),
@@ -196,7 +196,7 @@ fn text(create: &Create, body: &mut Map<String, Value>) {
     put(body, "verbosity", create.text.verbosity.as_deref());
 }
 
-fn sampling(create: &Create, family: Family, body: &mut Map<String, Value>) {
+fn sampling(create: &Create, family: ServerFamily, body: &mut Map<String, Value>) {
     put(body, "reasoning_effort", create.reasoning.as_ref().and_then(|reasoning| reasoning.effort.as_deref()));
     put(body, "temperature", create.temperature);
     put(body, "top_p", create.top_p);
@@ -206,8 +206,8 @@ fn sampling(create: &Create, family: Family, body: &mut Map<String, Value>) {
     put(body, "logprobs", wants_logprobs.then_some(true));
     put(body, "top_logprobs", create.top_logprobs);
     let limit = match family {
-        Family::OpenAi | Family::Azure => "max_completion_tokens",
-        Family::Compatible => "max_tokens",
+        ServerFamily::OpenAi | ServerFamily::Azure => "max_completion_tokens",
+        ServerFamily::Compatible => "max_tokens",
     };
     put(body, limit, create.max_output_tokens);
 }

@@ -3,23 +3,23 @@
 use std::collections::BTreeSet;
 use std::mem;
 
-use engine::provider::event::{OpaqueStep, ToolCallDelta, Word};
+use engine::provider::event::{ModelEvent, OpaqueStep, ToolCallDelta};
 use serde_json::{Map, Value};
 
 use super::super::body::Grammar;
 use super::super::fault::{Reported, is_truthy};
-use super::super::finish::{self, Verdict};
+use super::super::finish::{self, FinishVerdict};
 use super::super::json::{self, Broken, Tail};
+use super::super::parsed_output::ParsedOutput;
 use super::super::repeat::SoFar;
-use super::super::said::Said;
 use super::super::shared::{CONTENT_PARTS, UPSTREAM_FIELDS, flat_annotation, made_image};
-use super::calls::Calls;
-use super::chunk::{CallPiece, Chunk, Content, Delta, Split};
+use super::calls::ToolCalls;
+use super::chunk::{CallPiece, ChatChunk, ChatContent, ChatDelta, SplitContent};
 
 /// The state of one response.
 #[derive(Debug, Default)]
-pub(super) struct Chunks {
-    calls: Calls,
+pub(super) struct ChatGrammar {
+    calls: ToolCalls,
     text: Channel,
     reasoning: Channel,
     refusal: Channel,
@@ -70,8 +70,8 @@ impl Channel {
     }
 }
 
-impl Grammar for Chunks {
-    fn event(&mut self, name: Option<&str>, data: &[u8], said: &mut Said) {
+impl Grammar for ChatGrammar {
+    fn event(&mut self, name: Option<&str>, data: &[u8], said: &mut ParsedOutput) {
         if name == Some("error") {
             return error_event(data, said);
         }
@@ -82,7 +82,7 @@ impl Grammar for Chunks {
         }
     }
 
-    fn document(&mut self, document: &[u8], said: &mut Said) {
+    fn document(&mut self, document: &[u8], said: &mut ParsedOutput) {
         match self.read(document, said) {
             Err(Broken::Cut) => said.fail(said.callee.cut()),
             Ok(true) => {}
@@ -93,12 +93,12 @@ impl Grammar for Chunks {
 }
 
 /// `event: error`, whose data may be the error itself.
-fn error_event(data: &[u8], said: &mut Said) {
+fn error_event(data: &[u8], said: &mut ParsedOutput) {
     said.fail(said.callee.in_band_or(Reported::from_body(data), "reported an unspecified error"));
 }
 
 /// Fails with the error in a chunk, which may be in its choice (OpenRouter).
-fn fail_if_error(value: &Value, said: &mut Said) {
+fn fail_if_error(value: &Value, said: &mut ParsedOutput) {
     let choices = value.get("choices").and_then(Value::as_array).into_iter().flatten();
     match choices.filter_map(|choice| choice.get("error")).find(|error| is_truthy(error)) {
         Some(error) => said.fail(said.callee.in_band_or(Reported::from_error(error), "reported an unspecified error")),
@@ -106,11 +106,11 @@ fn fail_if_error(value: &Value, said: &mut Said) {
     }
 }
 
-impl Chunks {
+impl ChatGrammar {
     /// Reads every chunk in `data`. Returns whether there was any.
-    fn read(&mut self, data: &[u8], said: &mut Said) -> Result<bool, Broken> {
+    fn read(&mut self, data: &[u8], said: &mut ParsedOutput) -> Result<bool, Broken> {
         let (mut is_chunk, mut may_be_error) = (false, false);
-        let tail = json::read_all(data, |chunk: Chunk| {
+        let tail = json::read_all(data, |chunk: ChatChunk| {
             is_chunk |= chunk.choices.is_some();
             may_be_error |= chunk.may_be_error();
             self.chunk(chunk, said);
@@ -125,7 +125,7 @@ impl Chunks {
         Ok(is_chunk)
     }
 
-    fn chunk(&mut self, mut chunk: Chunk, said: &mut Said) {
+    fn chunk(&mut self, mut chunk: ChatChunk, said: &mut ParsedOutput) {
         let before = said.len();
         let (usage, has_error) = (chunk.usage(), chunk.has_error());
         self.beside.extend(mem::take(&mut chunk.sources).into_iter().filter(|(_, value)| is_truthy(value)));
@@ -151,36 +151,36 @@ impl Chunks {
             } else if let Some(message) = choice.message {
                 self.delta(message, logprobs, Source::Message, said);
             }
-            said.words(usage.map(Word::Usage));
+            said.words(usage.map(ModelEvent::Usage));
             self.finish_reason(&reason, has_error, said);
         } else {
-            said.words(usage.map(Word::Usage));
+            said.words(usage.map(ModelEvent::Usage));
         }
         if self.is_finish_said {
             self.beside(said);
         }
         if said.len() == before && !has_error {
-            said.word(Word::KeepAlive);
+            said.word(ModelEvent::KeepAlive);
         }
     }
 
-    fn delta(&mut self, mut delta: Delta, logprobs: Vec<Value>, source: Source, said: &mut Said) {
-        let Split { spoken, thought, refused, images, others } = delta.content.take().map(Content::split).unwrap_or_default();
+    fn delta(&mut self, mut delta: ChatDelta, logprobs: Vec<Value>, source: Source, said: &mut ParsedOutput) {
+        let SplitContent { spoken, thought, refused, images, others } = delta.content.take().map(ChatContent::split).unwrap_or_default();
         let is_first = |is_known: bool| source != Source::Message || !is_known;
         let thought = delta.reasoning().unwrap_or(thought);
         let has_details = is_first(!self.reasoning.so_far.is_empty());
-        said.words(self.reasoning.take(&thought, source).map(Word::Reasoning));
+        said.words(self.reasoning.take(&thought, source).map(ModelEvent::Reasoning));
         if !delta.reasoning_details.is_empty() && has_details {
-            said.word(Word::ReasoningExtra(Map::from_iter([("reasoning_details".to_owned(), delta.reasoning_details.into())])));
+            said.word(ModelEvent::ReasoningExtra(Map::from_iter([("reasoning_details".to_owned(), delta.reasoning_details.into())])));
         }
         // A message's log probabilities are those of the complete text.
         let logprobs = if is_first(!self.text.so_far.is_empty()) { logprobs } else { Vec::new() };
-        said.words(self.text.take(&spoken, source).map(|text| Word::Text { text, logprobs }));
+        said.words(self.text.take(&spoken, source).map(|text| ModelEvent::Text { text, logprobs }));
         let refusal = delta.refusal.unwrap_or(refused);
-        said.words(self.refusal.take(&refusal, source).map(Word::Refusal));
+        said.words(self.refusal.take(&refusal, source).map(ModelEvent::Refusal));
         if is_first(self.has_annotations) {
             self.has_annotations |= !delta.annotations.is_empty();
-            said.words(delta.annotations.into_iter().map(|annotation| Word::Annotation(flat_annotation(annotation))));
+            said.words(delta.annotations.into_iter().map(|annotation| ModelEvent::Annotation(flat_annotation(annotation))));
         }
         if is_first(self.images > 0) {
             delta.images.into_iter().chain(images).for_each(|image| self.image(image, said));
@@ -195,13 +195,13 @@ impl Chunks {
             Source::Message => self.calls.read_whole(pieces, said.lifter()),
             Source::Delta | Source::LastDelta => pieces.into_iter().flat_map(|piece| self.calls.read(piece, said.lifter())).collect(),
         };
-        said.words(deltas.into_iter().map(Word::ToolCall));
+        said.words(deltas.into_iter().map(ModelEvent::ToolCall));
         let mut extra = delta.extra;
         if !others.is_empty() {
             extra.insert(CONTENT_PARTS.to_owned(), others.into());
         }
         let extra = self.new_extra(extra, source);
-        said.words((!extra.is_empty()).then_some(Word::Extra(extra)));
+        said.words((!extra.is_empty()).then_some(ModelEvent::Extra(extra)));
     }
 
     /// The unknown fields that did not arrive in deltas before.
@@ -223,18 +223,18 @@ impl Chunks {
     }
 
     /// An image, or a placeholder for one.
-    fn image(&mut self, image: Value, said: &mut Said) {
+    fn image(&mut self, image: Value, said: &mut ParsedOutput) {
         // Calls use their index as key; images count down from the maximum.
         let key = u64::MAX - self.images;
         self.images += 1;
         match made_image(&image) {
-            Some(item) => said.word(Word::Item(OpaqueStep::Done { key, item })),
-            None => said.word(Word::Extra(Map::from_iter([("images".to_owned(), vec![image].into())]))),
+            Some(item) => said.word(ModelEvent::Item(OpaqueStep::Done { key, item })),
+            None => said.word(ModelEvent::Extra(Map::from_iter([("images".to_owned(), vec![image].into())]))),
         }
     }
 
     /// Emits the fields next to the message.
-    fn beside(&mut self, said: &mut Said) {
+    fn beside(&mut self, said: &mut ParsedOutput) {
         let mut beside = mem::take(&mut self.beside);
         let fields = mem::take(&mut self.upstream_fields);
         // They do not justify a message of their own.
@@ -244,25 +244,25 @@ impl Chunks {
             Some(_) => _ = beside.shift_remove(UPSTREAM_FIELDS),
             None => {}
         }
-        said.words((!beside.is_empty()).then_some(Word::Extra(beside)));
+        said.words((!beside.is_empty()).then_some(ModelEvent::Extra(beside)));
     }
 
     /// Some servers repeat the reason with the usage, and some send `""` until there is one.
-    fn finish_reason(&mut self, reason: &str, has_error: bool, said: &mut Said) {
+    fn finish_reason(&mut self, reason: &str, has_error: bool, said: &mut ParsedOutput) {
         match finish::read(reason) {
-            Verdict::Absent => {}
+            FinishVerdict::Absent => {}
             // The error itself is more specific.
-            Verdict::Failed if has_error => {}
-            Verdict::Failed => {
+            FinishVerdict::Failed if has_error => {}
+            FinishVerdict::Failed => {
                 let what = format!("stopped in the middle of the response (finish_reason '{reason}')");
                 said.fail(said.callee.plain("upstream_error", &what));
             }
-            Verdict::Finish(finish) => {
+            FinishVerdict::Finish(finish) => {
                 let names: Vec<ToolCallDelta> = self.calls.names();
-                said.words(names.into_iter().map(Word::ToolCall));
+                said.words(names.into_iter().map(ModelEvent::ToolCall));
                 self.beside(said);
                 self.is_finish_said = true;
-                said.word(Word::Finish(finish));
+                said.word(ModelEvent::Finish(finish));
             }
         }
     }

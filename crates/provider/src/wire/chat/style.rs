@@ -2,14 +2,14 @@
 
 use crate::config::{Compat, Preset, ReasoningHistory, SystemMessages};
 use crate::tools::HostedTools;
-use crate::wire::carry::{self, Carrier, Inner, Place};
-use crate::wire::family::Family;
+use crate::wire::carry::{self, Carrier, FieldLocation, InnerFields};
+use crate::wire::family::ServerFamily;
 use crate::wire::shared::UPSTREAM_FIELDS;
 
 /// What an upstream supports.
 #[derive(Clone, Debug)]
-pub(super) struct Style {
-    pub(super) family: Family,
+pub(super) struct ChatFeatures {
+    pub(super) family: ServerFamily,
     pub(super) preset: Preset,
     pub(super) stream_options: bool,
     pub(super) system_messages: SystemMessages,
@@ -17,15 +17,15 @@ pub(super) struct Style {
     pub(super) hosted_tools: HostedTools,
 }
 
-impl Style {
+impl ChatFeatures {
     /// From the settings, with the preset's defaults.
-    pub(super) fn new(family: Family, preset: Preset, base_url: &str, compat: &Compat) -> Self {
+    pub(super) fn new(family: ServerFamily, preset: Preset, base_url: &str, compat: &Compat) -> Self {
         // These two reject unknown fields, reasoning included.
         let is_strict = ["api.mistral.ai", "api.groq.com"].iter().any(|host| base_url.contains(host));
         let (system_messages, reasoning) = match family {
-            Family::OpenAi | Family::Azure => (SystemMessages::InPlace, ReasoningHistory::Never),
-            Family::Compatible if is_strict => (SystemMessages::First, ReasoningHistory::Never),
-            Family::Compatible => (SystemMessages::First, ReasoningHistory::WithCalls),
+            ServerFamily::OpenAi | ServerFamily::Azure => (SystemMessages::InPlace, ReasoningHistory::Never),
+            ServerFamily::Compatible if is_strict => (SystemMessages::First, ReasoningHistory::Never),
+            ServerFamily::Compatible => (SystemMessages::First, ReasoningHistory::WithCalls),
         };
         Self {
             family,
@@ -39,10 +39,10 @@ impl Style {
 
     /// Which unknown fields are passed on. Compatible servers reject what they do not know; OpenAI is not sent other
     /// vendors' fields.
-    pub(super) fn field(&self) -> fn(Place, &str) -> bool {
+    pub(super) fn field(&self) -> fn(FieldLocation, &str) -> bool {
         match self.family {
-            Family::OpenAi | Family::Azure => |_, name| !carry::is_hint(name) || name == "name",
-            Family::Compatible => |place, name| !is_own(place, name),
+            ServerFamily::OpenAi | ServerFamily::Azure => |_, name| !carry::is_hint(name) || name == "name",
+            ServerFamily::Compatible => |place, name| !is_own(place, name),
         }
     }
 
@@ -52,7 +52,7 @@ impl Style {
             field: self.field(),
             part: |_| true,
             item: |kind| kind == "image_generation_call",
-            inner: Inner::Carried,
+            inner: InnerFields::Carried,
             thoughts: match self.reasoning {
                 ReasoningHistory::Never => |_| false,
                 ReasoningHistory::WithCalls | ReasoningHistory::Always => |_| true,
@@ -63,9 +63,9 @@ impl Style {
 }
 
 /// Fields that Weir or the Responses API add to items, for which chat completions have other places.
-fn is_own(place: Place, name: &str) -> bool {
+fn is_own(place: FieldLocation, name: &str) -> bool {
     let is_everywhere = matches!(name, "status" | "upstream_id" | UPSTREAM_FIELDS);
-    is_everywhere || (name == "namespace" && place == Place::Call) || (name == "id" && place == Place::Message)
+    is_everywhere || (name == "namespace" && place == FieldLocation::Call) || (name == "id" && place == FieldLocation::Message)
 }
 
 /// The API's name in error messages.

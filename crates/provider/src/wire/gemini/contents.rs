@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::super::shared::{self, DataUrl, is_web_address, put};
 use super::model::Thinking;
 use super::names::{EXTRA_CONTENT, PARTS, SIGNATURE};
-use crate::tools::{Call, Offer, Output, Turn, turns};
+use crate::tools::{ConversationStep, FunctionCallStep, FunctionResultStep, OfferedTools, turns};
 
 /// Google's documented placeholder for calls by other models: since Gemini 3, a conversation is rejected if the first
 /// call of a step has no signature.
@@ -18,7 +18,7 @@ const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
 /// The conversation translated so far.
 #[derive(Debug)]
-pub(super) struct Contents {
+pub(super) struct GeminiContents {
     thinking: Thinking,
     system: Vec<Value>,
     list: Vec<Content>,
@@ -28,7 +28,7 @@ pub(super) struct Contents {
 
 /// The role of a content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum ContentRole {
     User,
     /// Function results: Gemini requires one for each call, and nothing else between them.
     Functions,
@@ -37,13 +37,13 @@ enum Kind {
 
 #[derive(Debug)]
 struct Content {
-    kind: Kind,
+    kind: ContentRole,
     parts: Vec<Value>,
     /// Whether the parts include a call.
     has_call: bool,
 }
 
-impl Contents {
+impl GeminiContents {
     /// The contents for a model with this kind of reasoning.
     pub(super) fn new(thinking: Thinking) -> Self {
         Self { thinking, system: Vec::new(), list: Vec::new(), signature: None }
@@ -58,7 +58,7 @@ impl Contents {
     ///
     /// # Errors
     /// A content part that Gemini does not support.
-    pub(super) fn read(&mut self, context: &[Item], offer: &Offer<'_>) -> Result<(), Fault> {
+    pub(super) fn read(&mut self, context: &[Item], offer: &OfferedTools<'_>) -> Result<(), Fault> {
         let steps = turns(context, offer);
         // The functions' names by call id.
         let calls: HashMap<&str, String> = steps.iter().rev().filter_map(|(_, step)| called(step)).collect();
@@ -70,20 +70,20 @@ impl Contents {
             }
             last = Some(*index);
             match step {
-                Turn::Message(message) => self.message(message, *index)?,
-                Turn::Call(call) => self.call(call),
-                Turn::Output(output) => self.output(output, &calls, *index)?,
-                Turn::Reasoning(reasoning) => self.reasoning(reasoning),
-                Turn::Compaction(compaction) => self.instructions(&compaction.told()),
-                Turn::Opaque(item) => {
+                ConversationStep::Message(message) => self.message(message, *index)?,
+                ConversationStep::Call(call) => self.call(call),
+                ConversationStep::Output(output) => self.output(output, &calls, *index)?,
+                ConversationStep::Reasoning(reasoning) => self.reasoning(reasoning),
+                ConversationStep::Compaction(compaction) => self.instructions(&compaction.summary_message()),
+                ConversationStep::Opaque(item) => {
                     if let Some(url) = shared::image_url(item)
                         && let Some(part) = media_part(DataUrl::read(&url), &url)
                     {
-                        self.push(Kind::Model, part);
+                        self.push(ContentRole::Model, part);
                     } else if let Some((_, field)) = PARTS.iter().find(|(kind, _)| *kind == item.kind) {
                         let mut part = item.upstream_form();
                         part.shift_remove("type");
-                        self.push(Kind::Model, json!({ *field: part }));
+                        self.push(ContentRole::Model, json!({ *field: part }));
                     }
                 }
             }
@@ -96,8 +96,8 @@ impl Contents {
         self.end_model_turn();
         let content = |Content { kind, parts, .. }| {
             let role = match kind {
-                Kind::User | Kind::Functions => "user",
-                Kind::Model => "model",
+                ContentRole::User | ContentRole::Functions => "user",
+                ContentRole::Model => "model",
             };
             json!({ "role": role, "parts": parts })
         };
@@ -106,8 +106,8 @@ impl Contents {
 
     fn message(&mut self, message: &Message, index: usize) -> Result<(), Fault> {
         let kind = match message.role {
-            Role::User => Kind::User,
-            Role::Assistant => Kind::Model,
+            Role::User => ContentRole::User,
+            Role::Assistant => ContentRole::Model,
             Role::System | Role::Developer => return self.system_message(message, index),
         };
         for (number, part) in message.content.iter().enumerate() {
@@ -129,18 +129,18 @@ impl Contents {
         Ok(())
     }
 
-    fn call(&mut self, call: &Call<'_>) {
+    fn call(&mut self, call: &FunctionCallStep<'_>) {
         let signature = call.extra.and_then(|extra| extra.get(EXTRA_CONTENT)?.pointer("/google/thought_signature")?.as_str());
         self.signature = self.signature.take().or(signature.map(str::to_owned));
-        let is_first = self.list.last().is_none_or(|last| last.kind != Kind::Model || !last.has_call);
+        let is_first = self.list.last().is_none_or(|last| last.kind != ContentRole::Model || !last.has_call);
         if self.thinking == Thinking::Level && is_first && self.signature.is_none() {
             self.signature = Some(NO_SIGNATURE.to_owned());
         }
         let call = json!({ "id": call.id, "name": call.name, "args": shared::arguments(&call.arguments) });
-        self.push(Kind::Model, json!({ "functionCall": call }));
+        self.push(ContentRole::Model, json!({ "functionCall": call }));
     }
 
-    fn output(&mut self, output: &Output<'_>, calls: &HashMap<&str, String>, index: usize) -> Result<(), Fault> {
+    fn output(&mut self, output: &FunctionResultStep<'_>, calls: &HashMap<&str, String>, index: usize) -> Result<(), Fault> {
         let Some(name) = calls.get(output.call_id) else {
             let what = "Gemini matches outputs to calls by the function's name, and there is no call with this call_id.";
             return Err(Fault::invalid("invalid_value", format!("input[{index}].call_id"), what));
@@ -151,7 +151,7 @@ impl Contents {
         response.insert("response".into(), result(&output.content));
         let media = media(&output.content, index)?;
         put(&mut response, "parts", (!media.is_empty()).then_some(media));
-        self.push(Kind::Functions, json!({ "functionResponse": response }));
+        self.push(ContentRole::Functions, json!({ "functionResponse": response }));
         Ok(())
     }
 
@@ -165,14 +165,14 @@ impl Contents {
         }
     }
 
-    fn push(&mut self, kind: Kind, mut part: Value) {
+    fn push(&mut self, kind: ContentRole, mut part: Value) {
         match kind {
-            Kind::Model => {
+            ContentRole::Model => {
                 if let Some(signature) = self.signature.take() {
                     part["thoughtSignature"] = signature.into();
                 }
             }
-            Kind::User | Kind::Functions => self.end_model_turn(),
+            ContentRole::User | ContentRole::Functions => self.end_model_turn(),
         }
         match self.list.last_mut() {
             Some(last) if last.kind == kind => {
@@ -186,15 +186,15 @@ impl Contents {
     /// A signature after the last text came with an empty text part, and is sent back like that. It can only follow
     /// the model's own content.
     fn end_model_turn(&mut self) {
-        if let (Some(signature), Some(Content { kind: Kind::Model, parts, .. })) = (self.signature.take(), self.list.last_mut()) {
+        if let (Some(signature), Some(Content { kind: ContentRole::Model, parts, .. })) = (self.signature.take(), self.list.last_mut()) {
             parts.push(json!({ "text": "", "thoughtSignature": signature }));
         }
     }
 }
 
 /// The id and function of a call.
-fn called<'a>(step: &Turn<'a>) -> Option<(&'a str, String)> {
-    let Turn::Call(call) = step else { return None };
+fn called<'a>(step: &ConversationStep<'a>) -> Option<(&'a str, String)> {
+    let ConversationStep::Call(call) = step else { return None };
     Some((call.id, call.name.to_string()))
 }
 

@@ -1,9 +1,9 @@
 //! Embeddings with Gemini's `batchEmbedContents`.
 
-use engine::provider::failure::Failure;
+use engine::provider::failure::ProviderFailure;
 use engine::provider::passthrough::PassthroughRequest;
 use protocol::fault::Fault;
-use protocol::fields::Fields;
+use protocol::fields::JsonFields;
 use protocol::passthrough::{Operation, Passthrough};
 use protocol::vector::VectorFormat;
 use serde_json::json;
@@ -42,7 +42,7 @@ pub(super) fn pass(request: &PassthroughRequest) -> Result<Passage, Fault> {
     let (texts, format) = (vectors::texts(asked, VENDOR)?, vectors::format(asked, VENDOR)?);
     // The model list has names such as `models/…`; tuned models have another prefix.
     let (collection, name) = request.model().split_once('/').unwrap_or(("models", request.model()));
-    let mut usual = Fields::default();
+    let mut usual = JsonFields::default();
     usual.set("model", &format!("{collection}/{name}"));
     for (field, on_the_wire) in [("dimensions", "outputDimensionality")].iter().chain(OWN) {
         if let Some(value) = asked.body.get(field) {
@@ -56,7 +56,7 @@ pub(super) fn pass(request: &PassthroughRequest) -> Result<Passage, Fault> {
     };
     let method = format!("{name}:batchEmbedContents");
     let batch = |texts: &[String]| {
-        let mut body = Fields::default();
+        let mut body = JsonFields::default();
         body.set("requests", &texts.iter().map(one).collect::<Vec<_>>());
         Outgoing::raw(&[collection, &method], body.to_bytes())
     };
@@ -67,13 +67,16 @@ pub(super) fn pass(request: &PassthroughRequest) -> Result<Passage, Fault> {
     })
 }
 
-fn read(bodies: &[Vec<u8>], inputs: usize, format: VectorFormat, model: &str, callee: &Callee) -> Result<Fields, Failure> {
-    let responses =
-        bodies.iter().map(|body| document(body, "embeddings", Operation::Embeddings, callee)).collect::<Result<Vec<_>, Failure>>()?;
-    let embeddings: Vec<Fields> = responses.iter().filter_map(|response| response.read::<Vec<Fields>>("embeddings")).flatten().collect();
+fn read(bodies: &[Vec<u8>], inputs: usize, format: VectorFormat, model: &str, callee: &Callee) -> Result<JsonFields, ProviderFailure> {
+    let responses = bodies
+        .iter()
+        .map(|body| document(body, "embeddings", Operation::Embeddings, callee))
+        .collect::<Result<Vec<_>, ProviderFailure>>()?;
+    let embeddings: Vec<JsonFields> =
+        responses.iter().filter_map(|response| response.read::<Vec<JsonFields>>("embeddings")).flatten().collect();
     let vectors: Vec<&RawValue> = embeddings.iter().filter_map(|embedding| embedding.get("values")).collect();
     // Older models do not report it.
-    let tokens = responses.iter().map(|response| response.read::<Fields>("usageMetadata")?.read::<u64>("promptTokenCount"));
+    let tokens = responses.iter().map(|response| response.read::<JsonFields>("usageMetadata")?.read::<u64>("promptTokenCount"));
     vectors::list(&vectors, inputs, format, model, tokens.sum(), callee)
 }
 
@@ -81,7 +84,7 @@ fn read(bodies: &[Vec<u8>], inputs: usize, format: VectorFormat, model: &str, ca
 mod tests {
     use std::sync::Arc;
 
-    use engine::provider::call::Call;
+    use engine::provider::call::UpstreamCall;
     use serde_json::Value;
 
     use super::super::super::sample;
@@ -89,7 +92,7 @@ mod tests {
 
     fn request(body: &Value, model: Option<&str>) -> PassthroughRequest {
         let request = Passthrough::read(Operation::Embeddings, body.to_string().as_bytes()).unwrap();
-        PassthroughRequest { request: Arc::new(request), model: model.map(Arc::from), call: Call::default() }
+        PassthroughRequest { request: Arc::new(request), model: model.map(Arc::from), call: UpstreamCall::default() }
     }
 
     fn sent(body: &Value, model: Option<&str>) -> Vec<(String, Value)> {

@@ -1,21 +1,21 @@
 //! Turns JSON between events into events: in the middle of a stream, Gemini writes an error as plain JSON over
 //! several lines, without `data:`. Like Google's own client, this balances braces to find its end.
 
-use engine::provider::event::Word;
-use engine::provider::failure::Failure;
+use engine::provider::event::ModelEvent;
+use engine::provider::failure::ProviderFailure;
 
-use crate::wire::reader::Reader;
+use crate::wire::reader::StreamParser;
 
 /// A reader of bodies that may contain JSON between events.
 #[derive(Debug)]
 pub(super) struct LooseLines<R> {
     inner: R,
-    place: Place,
+    place: LinePosition,
 }
 
 /// The state after the last byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum LinePosition {
     /// Before the first significant byte.
     Begin,
     /// In a body that is one document.
@@ -33,7 +33,7 @@ enum Place {
 impl<R> LooseLines<R> {
     /// A reader that passes only events to `inner`.
     pub(super) fn new(inner: R) -> Self {
-        Self { inner, place: Place::Begin }
+        Self { inner, place: LinePosition::Begin }
     }
 
     fn translate(&mut self, bytes: &[u8]) -> Vec<u8> {
@@ -42,22 +42,22 @@ impl<R> LooseLines<R> {
         while let Some((byte, after)) = rest.split_first() {
             let line_end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
             match self.place {
-                Place::Document => {
+                LinePosition::Document => {
                     events.extend_from_slice(rest);
                     rest = &[];
                 }
                 // Most bytes belong to lines, which are passed through.
-                Place::Line => {
+                LinePosition::Line => {
                     let length = line_end.map_or(rest.len(), |end| end + 1);
                     events.extend_from_slice(&rest[..length]);
-                    self.place = if line_end.is_some() { Place::LineStart } else { Place::Line };
+                    self.place = if line_end.is_some() { LinePosition::LineStart } else { LinePosition::Line };
                     rest = &rest[length..];
                 }
-                Place::Rest => {
-                    self.place = if line_end.is_some() { Place::LineStart } else { Place::Rest };
+                LinePosition::Rest => {
+                    self.place = if line_end.is_some() { LinePosition::LineStart } else { LinePosition::Rest };
                     rest = line_end.map_or(&[], |end| &rest[end..]);
                 }
-                Place::Begin | Place::LineStart | Place::Json { .. } => {
+                LinePosition::Begin | LinePosition::LineStart | LinePosition::Json { .. } => {
                     self.place = self.step(*byte, &mut events);
                     rest = after;
                 }
@@ -67,44 +67,44 @@ impl<R> LooseLines<R> {
     }
 
     /// Handles one byte outside of lines; returns the next state.
-    fn step(&self, byte: u8, events: &mut Vec<u8>) -> Place {
+    fn step(&self, byte: u8, events: &mut Vec<u8>) -> LinePosition {
         match (self.place, byte) {
-            (Place::Json { depth, is_text, is_escaped }, _) => {
+            (LinePosition::Json { depth, is_text, is_escaped }, _) => {
                 // A line break inside JSON is white space; in an event it would end the field.
                 events.push(if matches!(byte, b'\r' | b'\n') { b' ' } else { byte });
                 json(byte, depth, is_text, is_escaped, events)
             }
-            (Place::Begin, b'{' | b'[') => {
+            (LinePosition::Begin, b'{' | b'[') => {
                 events.push(byte);
-                Place::Document
+                LinePosition::Document
             }
             // White space and a byte order mark decide nothing.
-            (Place::Begin, b' ' | b'\t' | b'\r' | b'\n' | 0xEF | 0xBB | 0xBF) => {
+            (LinePosition::Begin, b' ' | b'\t' | b'\r' | b'\n' | 0xEF | 0xBB | 0xBF) => {
                 events.push(byte);
-                Place::Begin
+                LinePosition::Begin
             }
-            (Place::LineStart, b'{' | b'[') => {
+            (LinePosition::LineStart, b'{' | b'[') => {
                 // The previous event may lack its blank line.
                 events.extend_from_slice(b"\n\ndata: ");
                 events.push(byte);
-                Place::Json { depth: 1, is_text: false, is_escaped: false }
+                LinePosition::Json { depth: 1, is_text: false, is_escaped: false }
             }
-            (Place::LineStart, b' ' | b'\t') => Place::LineStart,
-            (Place::LineStart, b'\r' | b'\n') => {
+            (LinePosition::LineStart, b' ' | b'\t') => LinePosition::LineStart,
+            (LinePosition::LineStart, b'\r' | b'\n') => {
                 events.push(byte);
-                Place::LineStart
+                LinePosition::LineStart
             }
-            (Place::Begin | Place::LineStart | Place::Document | Place::Line | Place::Rest, _) => {
+            (LinePosition::Begin | LinePosition::LineStart | LinePosition::Document | LinePosition::Line | LinePosition::Rest, _) => {
                 events.push(byte);
-                Place::Line
+                LinePosition::Line
             }
         }
     }
 }
 
 /// Handles one byte of JSON between events.
-fn json(byte: u8, depth: u32, is_text: bool, is_escaped: bool, events: &mut Vec<u8>) -> Place {
-    let inside = |depth, is_text, is_escaped| Place::Json { depth, is_text, is_escaped };
+fn json(byte: u8, depth: u32, is_text: bool, is_escaped: bool, events: &mut Vec<u8>) -> LinePosition {
+    let inside = |depth, is_text, is_escaped| LinePosition::Json { depth, is_text, is_escaped };
     match byte {
         _ if is_text && is_escaped => inside(depth, true, false),
         b'\\' if is_text => inside(depth, true, true),
@@ -113,21 +113,21 @@ fn json(byte: u8, depth: u32, is_text: bool, is_escaped: bool, events: &mut Vec<
         b'{' | b'[' => inside(depth.saturating_add(1), false, false),
         b'}' | b']' if depth <= 1 => {
             events.extend_from_slice(b"\n\n");
-            Place::Rest
+            LinePosition::Rest
         }
         b'}' | b']' => inside(depth - 1, false, false),
         _ => inside(depth, false, false),
     }
 }
 
-impl<R: Reader> Reader for LooseLines<R> {
+impl<R: StreamParser> StreamParser for LooseLines<R> {
     fn push(&mut self, bytes: &[u8]) {
         let events = self.translate(bytes);
         self.inner.push(&events);
     }
 
-    fn next_word(&mut self) -> Option<Result<Word, Failure>> {
-        self.inner.next_word()
+    fn next_event(&mut self) -> Option<Result<ModelEvent, ProviderFailure>> {
+        self.inner.next_event()
     }
 
     fn finish(&mut self) {

@@ -10,7 +10,7 @@ mod refusal;
 mod request;
 mod stream;
 
-use engine::provider::failure::Failure;
+use engine::provider::failure::ProviderFailure;
 use engine::provider::models::ModelListing;
 use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::request::ModelRequest;
@@ -20,12 +20,12 @@ use protocol::request::Create;
 use reqwest::header::HeaderName;
 
 use self::lines::LooseLines;
-use self::stream::Chunks;
-use super::body::Reading;
+use self::stream::GeminiGrammar;
+use super::body::BodyParser;
 use super::fault::Callee;
 use super::outgoing::{Outgoing, Refused};
 use super::passthrough::{Passage, Unserved};
-use super::reader::Reader;
+use super::reader::StreamParser;
 use super::{Wire, shared};
 use crate::config::{HostedTools, UpstreamConfig};
 use crate::tools::Lifter;
@@ -35,18 +35,18 @@ const API: &str = "Gemini's API";
 
 /// The wire of `POST /models/{model}:streamGenerateContent`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Gemini {
+pub(crate) struct GeminiWire {
     hosted_tools: HostedTools,
 }
 
-impl Gemini {
+impl GeminiWire {
     /// The wire for the upstream `config`.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
         Self { hosted_tools: config.compat.hosted_tools }
     }
 }
 
-impl Wire for Gemini {
+impl Wire for GeminiWire {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
         // The model list has names such as `models/…`; tuned models have another prefix.
         let (collection, model) = request.model().split_once('/').unwrap_or(("models", request.model()));
@@ -55,11 +55,11 @@ impl Wire for Gemini {
         Ok(Outgoing { query: vec![("alt", "sse".to_owned())], ..outgoing })
     }
 
-    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn Reader> {
-        Box::new(LooseLines::new(Reading::new(Chunks::default(), callee, lifter)))
+    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn StreamParser> {
+        Box::new(LooseLines::new(BodyParser::new(GeminiGrammar::default(), callee, lifter)))
     }
 
-    fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> Failure {
+    fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> ProviderFailure {
         refusal::by_status(callee, refused)
     }
 
@@ -90,7 +90,7 @@ impl Wire for Gemini {
     fn pass(&self, request: &PassthroughRequest) -> Result<Passage, Fault> {
         match request.request.operation {
             Operation::Embeddings => embeddings::pass(request),
-            Operation::Completions | Operation::Moderations => Err(shared::no_word(API, request.request.operation.path())),
+            Operation::Completions | Operation::Moderations => Err(shared::unsupported_parameter(API, request.request.operation.path())),
         }
     }
 }
@@ -101,8 +101,8 @@ mod tests {
     use crate::config::Preset;
     use crate::sample;
 
-    fn gemini() -> Gemini {
-        Gemini::new(&UpstreamConfig::new("north", Preset::Gemini, "https://north.example/v1beta"))
+    fn gemini() -> GeminiWire {
+        GeminiWire::new(&UpstreamConfig::new("north", Preset::Gemini, "https://north.example/v1beta"))
     }
 
     #[test]

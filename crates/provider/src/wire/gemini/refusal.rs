@@ -1,6 +1,6 @@
 //! Classifies Gemini's errors, by status and inside a stream.
 
-use engine::provider::failure::{Blame, Failure};
+use engine::provider::failure::{FailureScope, ProviderFailure};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use crate::wire::outgoing::Refused;
 const MAX_SECONDS: f64 = 86_400.0;
 
 /// An error response.
-pub(super) fn by_status(callee: &Callee, refused: &Refused<'_>) -> Failure {
+pub(super) fn by_status(callee: &Callee, refused: &Refused<'_>) -> ProviderFailure {
     let wait = retry_after::read(refused.headers);
     let body = serde_json::from_slice::<Value>(refused.body).unwrap_or_default();
     match error_in(&body) {
@@ -23,7 +23,7 @@ pub(super) fn by_status(callee: &Callee, refused: &Refused<'_>) -> Failure {
 }
 
 /// An error inside a stream with status 200.
-pub(super) fn in_band(callee: &Callee, error: &Value) -> Failure {
+pub(super) fn in_band(callee: &Callee, error: &Value) -> ProviderFailure {
     let reported = Reported::from_error(error);
     match reported.status {
         Some(status) if error.is_object() => failure(callee, status, error, None, &HeaderMap::new()),
@@ -32,7 +32,7 @@ pub(super) fn in_band(callee: &Callee, error: &Value) -> Failure {
 }
 
 /// The same from the data of an `error` event.
-pub(super) fn in_band_of(callee: &Callee, data: &[u8]) -> Failure {
+pub(super) fn in_band_of(callee: &Callee, data: &[u8]) -> ProviderFailure {
     match json::value(data) {
         Ok(value) => in_band(callee, error_in(&value).unwrap_or(&value)),
         Err(_) => callee.in_band_or(Reported::from_body(data), "reported an unspecified error"),
@@ -44,7 +44,7 @@ pub(super) fn error_in(body: &Value) -> Option<&Value> {
     body.get(0).unwrap_or(body).get("error").filter(|error| error.is_object())
 }
 
-fn failure(callee: &Callee, status: u16, error: &Value, wait: Option<u64>, headers: &HeaderMap) -> Failure {
+fn failure(callee: &Callee, status: u16, error: &Value, wait: Option<u64>, headers: &HeaderMap) -> ProviderFailure {
     let mut reported = Reported::from_error(error);
     // Google reports an invalid key as an invalid argument, with status 400.
     let is_about_key = details(error, "ErrorInfo").any(|info| info.get("reason").is_some_and(|reason| reason == "API_KEY_INVALID"));
@@ -56,7 +56,7 @@ fn failure(callee: &Callee, status: u16, error: &Value, wait: Option<u64>, heade
     let refusal = callee.refusal(status, reported, wait, headers);
     // The account may not use the API from its location or without billing; another upstream may be able to.
     let is_precondition = status == 400 && error.get("status").is_some_and(|status| status == "FAILED_PRECONDITION");
-    if is_precondition { Failure::new(refusal.fault, Blame::Match) } else { refusal }
+    if is_precondition { ProviderFailure::new(refusal.fault, FailureScope::Unsupported) } else { refusal }
 }
 
 /// Whether retrying soon is useless, because a daily quota is used up or was always zero. The retry delay refers to
@@ -91,10 +91,10 @@ mod tests {
 
     use super::*;
 
-    fn check(status: u16, body: &str, expected: (u16, &str, Blame)) {
+    fn check(status: u16, body: &str, expected: (u16, &str, FailureScope)) {
         let callee = Callee { name: "north".into(), ..Callee::default() };
         let failure = by_status(&callee, &Refused { status, headers: &HeaderMap::new(), body: body.as_bytes() });
-        assert_eq!((failure.fault.status, failure.fault.code.as_str(), failure.blame), expected, "{body}");
+        assert_eq!((failure.fault.status, failure.fault.code.as_str(), failure.scope), expected, "{body}");
     }
 
     fn error(code: u16, status: &str) -> String {
@@ -103,21 +103,25 @@ mod tests {
 
     #[test]
     fn every_status_has_its_code_and_scope() {
-        check(400, &error(400, "INVALID_ARGUMENT"), (400, "upstream_invalid_request", Blame::Request));
-        check(400, &error(400, "FAILED_PRECONDITION"), (400, "upstream_invalid_request", Blame::Match));
-        check(403, &error(403, "PERMISSION_DENIED"), (502, "upstream_authentication_failed", Blame::Match));
-        check(404, &error(404, "NOT_FOUND"), (404, "model_not_found", Blame::Match));
-        check(429, &error(429, "RESOURCE_EXHAUSTED"), (429, "rate_limit_exceeded", Blame::Rate(None)));
-        check(500, &error(500, "INTERNAL"), (502, "upstream_error", Blame::Upstream(None)));
-        check(503, &error(503, "UNAVAILABLE"), (503, "upstream_overloaded", Blame::Upstream(None)));
-        check(504, &error(504, "DEADLINE_EXCEEDED"), (504, "upstream_timeout", Blame::Upstream(None)));
-        check(502, "<html>", (502, "upstream_error", Blame::Upstream(None)));
-        check(400, include_str!("../../../fixtures/gemini/wrong_key.json"), (502, "upstream_authentication_failed", Blame::Key));
+        check(400, &error(400, "INVALID_ARGUMENT"), (400, "upstream_invalid_request", FailureScope::Request));
+        check(400, &error(400, "FAILED_PRECONDITION"), (400, "upstream_invalid_request", FailureScope::Unsupported));
+        check(403, &error(403, "PERMISSION_DENIED"), (502, "upstream_authentication_failed", FailureScope::Unsupported));
+        check(404, &error(404, "NOT_FOUND"), (404, "model_not_found", FailureScope::Unsupported));
+        check(429, &error(429, "RESOURCE_EXHAUSTED"), (429, "rate_limit_exceeded", FailureScope::RateLimited(None)));
+        check(500, &error(500, "INTERNAL"), (502, "upstream_error", FailureScope::Upstream(None)));
+        check(503, &error(503, "UNAVAILABLE"), (503, "upstream_overloaded", FailureScope::Upstream(None)));
+        check(504, &error(504, "DEADLINE_EXCEEDED"), (504, "upstream_timeout", FailureScope::Upstream(None)));
+        check(502, "<html>", (502, "upstream_error", FailureScope::Upstream(None)));
+        check(
+            400,
+            include_str!("../../../fixtures/gemini/wrong_key.json"),
+            (502, "upstream_authentication_failed", FailureScope::Credential),
+        );
     }
 
     #[test]
     fn per_minute_quotas_have_a_retry_delay() {
-        let rate = |seconds| Blame::Rate(Some(Duration::from_secs(seconds)));
+        let rate = |seconds| FailureScope::RateLimited(Some(Duration::from_secs(seconds)));
         check(429, include_str!("../../../fixtures/gemini/quota_per_minute.json"), (429, "rate_limit_exceeded", rate(18)));
         let body = r#"[{"error":{"code":429,"message":"limit: 0.5","details":[{"@type":"x/google.rpc.RetryInfo","retryDelay":"0.5s"}]}}]"#;
         check(429, body, (429, "rate_limit_exceeded", rate(1)));
@@ -125,8 +129,8 @@ mod tests {
 
     #[test]
     fn daily_and_zero_quotas_concern_the_quota() {
-        check(429, include_str!("../../../fixtures/gemini/quota_per_day.json"), (502, "upstream_quota_exhausted", Blame::Money));
-        check(429, include_str!("../../../fixtures/gemini/quota_of_nothing.json"), (502, "upstream_quota_exhausted", Blame::Money));
+        check(429, include_str!("../../../fixtures/gemini/quota_per_day.json"), (502, "upstream_quota_exhausted", FailureScope::Quota));
+        check(429, include_str!("../../../fixtures/gemini/quota_of_nothing.json"), (502, "upstream_quota_exhausted", FailureScope::Quota));
     }
 
     #[test]

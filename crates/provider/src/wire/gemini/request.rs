@@ -5,13 +5,13 @@ use protocol::fault::Fault;
 use protocol::request::{Create, TextFormat, ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 
-use super::super::carry::{self, Carrier, Inner, Place};
-use super::super::shared::{self, no_value, put};
-use super::contents::Contents;
+use super::super::carry::{self, Carrier, FieldLocation, InnerFields};
+use super::super::shared::{self, put, unsupported_value};
+use super::contents::GeminiContents;
 use super::model::Thinking;
 use super::names::{EXTRA_CONTENT, PARTS, SIGNATURE};
 use crate::config::HostedTools;
-use crate::tools::{Offer, Offered};
+use crate::tools::{OfferedTool, OfferedTools};
 
 const VENDOR: &str = "Gemini";
 
@@ -32,10 +32,10 @@ pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<St
     shared::check(create, VENDOR, knows, &mut ignored)?;
     let carrier = Carrier {
         vendor: VENDOR,
-        field: |place, name| place == Place::Call && name == EXTRA_CONTENT,
+        field: |place, name| place == FieldLocation::Call && name == EXTRA_CONTENT,
         part: |kind| kind == "input_audio",
         item: |kind| kind == "image_generation_call" || PARTS.iter().any(|(known, _)| *known == kind),
-        inner: Inner::Checked,
+        inner: InnerFields::Checked,
         thoughts: |reasoning| reasoning.encrypted_content.as_deref().is_some_and(|encrypted| encrypted.starts_with(SIGNATURE)),
         hosted: Some(hosted_tools),
     };
@@ -55,8 +55,8 @@ pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<St
 pub(super) fn body(request: &ModelRequest, hosted_tools: HostedTools) -> Result<Value, Fault> {
     let create = &*request.create;
     let thinking = Thinking::of(request.model());
-    let offer = Offer::of(request);
-    let mut contents = Contents::new(thinking);
+    let offer = OfferedTools::of(request);
+    let mut contents = GeminiContents::new(thinking);
     contents.instructions(create.instructions.as_deref().unwrap_or_default());
     contents.read(&request.context, &offer)?;
     let (system, contents) = contents.finish();
@@ -73,7 +73,7 @@ pub(super) fn body(request: &ModelRequest, hosted_tools: HostedTools) -> Result<
     Ok(body.into())
 }
 
-fn tools(offer: &Offer<'_>, hosted_tools: HostedTools, body: &mut Map<String, Value>) {
+fn tools(offer: &OfferedTools<'_>, hosted_tools: HostedTools, body: &mut Map<String, Value>) {
     let functions: Vec<Value> = offer.tools.iter().map(tool).collect();
     let mut tools = Vec::new();
     if !functions.is_empty() {
@@ -95,7 +95,7 @@ fn tools(offer: &Offer<'_>, hosted_tools: HostedTools, body: &mut Map<String, Va
     body.insert("toolConfig".into(), json!({ "functionCallingConfig": choice }));
 }
 
-fn tool(tool: &Offered<'_>) -> Value {
+fn tool(tool: &OfferedTool<'_>) -> Value {
     let mut sent = Map::new();
     sent.insert("name".into(), tool.name.as_ref().into());
     put(&mut sent, "description", tool.description.as_deref());
@@ -170,7 +170,7 @@ fn service_tier(create: &Create) -> Result<Option<&str>, Fault> {
         None | Some("auto") => Ok(None),
         Some("default" | "standard") => Ok(Some("standard")),
         Some(tier @ ("flex" | "priority")) => Ok(Some(tier)),
-        Some(other) => Err(no_value(VENDOR, "service_tier", other)),
+        Some(other) => Err(unsupported_value(VENDOR, "service_tier", other)),
     }
 }
 

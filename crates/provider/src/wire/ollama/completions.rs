@@ -2,7 +2,7 @@
 
 use engine::provider::passthrough::PassthroughRequest;
 use protocol::fault::Fault;
-use protocol::passthrough::{Inputs, Operation, Passthrough};
+use protocol::passthrough::{EmbeddingInputs, Operation, Passthrough};
 use serde_json::Value;
 
 use super::super::passthrough::Passage;
@@ -48,9 +48,9 @@ pub(super) fn pass(request: &PassthroughRequest) -> Result<Passage, Fault> {
 /// The single text that Ollama accepts. OpenAI's clients may send it as a list.
 fn prompt(request: &Passthrough) -> Result<String, Fault> {
     match request.inputs()? {
-        Inputs::Texts(mut texts) if texts.len() == 1 => Ok(texts.remove(0)),
-        Inputs::Texts(_) => Err(unsupported("prompt", "accepts one prompt at a time")),
-        Inputs::Tokens(_) => Err(unsupported("prompt", "accepts text only, because tokens depend on a model's vocabulary")),
+        EmbeddingInputs::Texts(mut texts) if texts.len() == 1 => Ok(texts.remove(0)),
+        EmbeddingInputs::Texts(_) => Err(unsupported("prompt", "accepts one prompt at a time")),
+        EmbeddingInputs::Tokens(_) => Err(unsupported("prompt", "accepts text only, because tokens depend on a model's vocabulary")),
     }
 }
 
@@ -62,14 +62,14 @@ fn unsupported(name: &str, what: &str) -> Fault {
 mod tests {
     use std::sync::Arc;
 
-    use engine::provider::call::Call;
+    use engine::provider::call::UpstreamCall;
     use serde_json::json;
 
     use super::*;
 
     fn request(body: &Value) -> PassthroughRequest {
         let request = Passthrough::read(Operation::Completions, body.to_string().as_bytes()).unwrap();
-        PassthroughRequest { request: Arc::new(request), model: None, call: Call::default() }
+        PassthroughRequest { request: Arc::new(request), model: None, call: UpstreamCall::default() }
     }
 
     #[test]

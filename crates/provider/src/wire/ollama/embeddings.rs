@@ -1,9 +1,9 @@
 //! Embeddings with Ollama's `/api/embed`.
 
-use engine::provider::failure::Failure;
+use engine::provider::failure::ProviderFailure;
 use engine::provider::passthrough::PassthroughRequest;
 use protocol::fault::Fault;
-use protocol::fields::Fields;
+use protocol::fields::JsonFields;
 use protocol::passthrough::{Operation, Passthrough};
 use protocol::vector::VectorFormat;
 use serde_json::value::RawValue;
@@ -36,7 +36,7 @@ pub(super) fn pass(request: &PassthroughRequest) -> Result<Passage, Fault> {
     let asked = &request.request;
     let (texts, format) = (vectors::texts(asked, VENDOR)?, vectors::format(asked, VENDOR)?);
     let inputs = texts.len();
-    let mut body = Fields::default();
+    let mut body = JsonFields::default();
     body.set("model", request.model());
     body.set("input", &texts);
     if let Some(dimensions) = asked.body.get("dimensions") {
@@ -52,7 +52,7 @@ pub(super) fn pass(request: &PassthroughRequest) -> Result<Passage, Fault> {
     Ok(Passage::one(Outgoing::raw(&["api", "embed"], body.to_bytes()), move |body, callee| read(body, inputs, format, &model, callee)))
 }
 
-fn read(body: &[u8], inputs: usize, format: VectorFormat, model: &str, callee: &Callee) -> Result<Fields, Failure> {
+fn read(body: &[u8], inputs: usize, format: VectorFormat, model: &str, callee: &Callee) -> Result<JsonFields, ProviderFailure> {
     let response = document(body, "embeddings", Operation::Embeddings, callee)?;
     let vectors: Vec<&RawValue> = response.read("embeddings").unwrap_or_default();
     vectors::list(&vectors, inputs, format, model, response.read("prompt_eval_count"), callee)
@@ -67,7 +67,7 @@ pub(super) fn with_remedy(message: String) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use engine::provider::call::Call;
+    use engine::provider::call::UpstreamCall;
     use serde_json::{Value, json};
 
     use super::super::super::sample;
@@ -75,7 +75,7 @@ mod tests {
 
     fn request(body: &Value) -> PassthroughRequest {
         let request = Passthrough::read(Operation::Embeddings, body.to_string().as_bytes()).unwrap();
-        PassthroughRequest { request: Arc::new(request), model: Some("theirs".into()), call: Call::default() }
+        PassthroughRequest { request: Arc::new(request), model: Some("theirs".into()), call: UpstreamCall::default() }
     }
 
     fn sent(body: &Value) -> (String, Value) {

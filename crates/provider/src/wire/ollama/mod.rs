@@ -6,7 +6,7 @@ mod list;
 mod request;
 mod stream;
 
-use engine::provider::failure::Failure;
+use engine::provider::failure::ProviderFailure;
 use engine::provider::models::ModelListing;
 use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::request::ModelRequest;
@@ -14,12 +14,12 @@ use protocol::fault::Fault;
 use protocol::passthrough::{Operation, Passthrough};
 use protocol::request::Create;
 
-use self::stream::Lines;
-use super::body::Reading;
+use self::stream::OllamaGrammar;
+use super::body::BodyParser;
 use super::fault::{Callee, Reported};
 use super::outgoing::{Outgoing, Refused};
 use super::passthrough::{Passage, Unserved};
-use super::reader::Reader;
+use super::reader::StreamParser;
 use super::{Wire, retry_after, shared};
 use crate::config::{HostedTools, SystemMessages, UpstreamConfig};
 use crate::tools::Lifter;
@@ -29,12 +29,12 @@ const API: &str = "Ollama's API";
 
 /// The wire of `POST /api/chat`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ollama {
+pub(crate) struct OllamaWire {
     hosted_tools: HostedTools,
     system_messages: SystemMessages,
 }
 
-impl Ollama {
+impl OllamaWire {
     /// The wire for the upstream `config`.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
         let system_messages = config.compat.system_messages.unwrap_or(SystemMessages::First);
@@ -42,7 +42,7 @@ impl Ollama {
     }
 }
 
-impl Wire for Ollama {
+impl Wire for OllamaWire {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
         Ok(Outgoing {
             accept: "application/x-ndjson",
@@ -50,11 +50,11 @@ impl Wire for Ollama {
         })
     }
 
-    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn Reader> {
-        Box::new(Reading::new(Lines::default(), callee, lifter))
+    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn StreamParser> {
+        Box::new(BodyParser::new(OllamaGrammar::default(), callee, lifter))
     }
 
-    fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> Failure {
+    fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> ProviderFailure {
         let mut reported = Reported::from_body(refused.body);
         match refused.status {
             404 => reported.message = reported.message.map(with_remedy),
@@ -88,7 +88,7 @@ impl Wire for Ollama {
         match request.request.operation {
             Operation::Embeddings => embeddings::pass(request),
             Operation::Completions => completions::pass(request),
-            Operation::Moderations => Err(shared::no_word(API, request.request.operation.path())),
+            Operation::Moderations => Err(shared::unsupported_parameter(API, request.request.operation.path())),
         }
     }
 }
@@ -104,18 +104,18 @@ fn with_remedy(message: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use engine::provider::failure::Blame;
+    use engine::provider::failure::FailureScope;
     use protocol::fault::FaultKind;
     use reqwest::header::HeaderMap;
 
     use super::*;
     use crate::config::Preset;
 
-    fn ollama() -> Ollama {
-        Ollama::new(&UpstreamConfig::new("north", Preset::Ollama, "http://127.0.0.1:11434"))
+    fn ollama() -> OllamaWire {
+        OllamaWire::new(&UpstreamConfig::new("north", Preset::Ollama, "http://127.0.0.1:11434"))
     }
 
-    fn refusal(status: u16, body: &[u8]) -> Failure {
+    fn refusal(status: u16, body: &[u8]) -> ProviderFailure {
         let callee = Callee { name: "north".into(), ..Callee::default() };
         ollama().refusal(&callee, &Refused { status, headers: &HeaderMap::new(), body })
     }
@@ -124,8 +124,8 @@ mod tests {
     fn a_missing_model_is_reported_with_its_remedy() {
         let failure = refusal(404, include_bytes!("../../../fixtures/ollama/not_found.json"));
         assert_eq!(
-            (failure.blame, failure.fault.kind, failure.fault.code.as_str()),
-            (Blame::Match, FaultKind::NotFound, "model_not_found")
+            (failure.scope, failure.fault.kind, failure.fault.code.as_str()),
+            (FailureScope::Unsupported, FaultKind::NotFound, "model_not_found")
         );
         assert_eq!(
             failure.fault.message,
@@ -136,14 +136,14 @@ mod tests {
 
     #[test]
     fn other_errors_keep_their_message_and_scope() {
-        let check = |status, expected: (Blame, u16, &str)| {
+        let check = |status, expected: (FailureScope, u16, &str)| {
             let failure = refusal(status, br#"{"error":"\"gemma3\" does not support tools"}"#);
-            assert_eq!((failure.blame, failure.fault.status, failure.fault.message.as_str()), expected);
+            assert_eq!((failure.scope, failure.fault.status, failure.fault.message.as_str()), expected);
         };
-        check(400, (Blame::Request, 400, "\"gemma3\" does not support tools (upstream 'north', status 400)"));
-        check(429, (Blame::Rate(None), 429, "\"gemma3\" does not support tools (upstream 'north', status 429)"));
-        check(401, (Blame::Key, 502, "The upstream 'north' requires an API key, and this server has none for it (401)."));
-        check(502, (Blame::Upstream(None), 502, "The upstream 'north' failed (502): \"gemma3\" does not support tools"));
+        check(400, (FailureScope::Request, 400, "\"gemma3\" does not support tools (upstream 'north', status 400)"));
+        check(429, (FailureScope::RateLimited(None), 429, "\"gemma3\" does not support tools (upstream 'north', status 429)"));
+        check(401, (FailureScope::Credential, 502, "The upstream 'north' requires an API key, and this server has none for it (401)."));
+        check(502, (FailureScope::Upstream(None), 502, "The upstream 'north' failed (502): \"gemma3\" does not support tools"));
     }
 
     #[test]

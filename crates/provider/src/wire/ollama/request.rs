@@ -8,10 +8,10 @@ use protocol::item::{FunctionOutput, Message, Part, Reasoning, Role};
 use protocol::request::{Create, TextFormat, ToolMode};
 use serde_json::{Map, Value, json};
 
-use super::super::carry::{self, Carrier, Inner};
+use super::super::carry::{self, Carrier, InnerFields};
 use super::super::shared::{image_url, omitted, parameters, tier_is_omitted};
 use crate::config::{HostedTools, SystemMessages};
-use crate::tools::{Call, Offer, Offered, Output, Turn, turns};
+use crate::tools::{ConversationStep, FunctionCallStep, FunctionResultStep, OfferedTool, OfferedTools, turns};
 
 const VENDOR: &str = "Ollama";
 
@@ -49,7 +49,7 @@ fn carrier(hosted_tools: HostedTools) -> Carrier<'static> {
         field: |_, _| false,
         part: |_| false,
         item: |_| false,
-        inner: Inner::Checked,
+        inner: InnerFields::Checked,
         thoughts: |_| true,
         hosted: Some(hosted_tools),
     }
@@ -84,7 +84,7 @@ pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<St
 /// An input that Ollama does not support.
 pub(super) fn body(request: &ModelRequest, system_messages: SystemMessages, hosted_tools: HostedTools) -> Result<Value, Fault> {
     let create = &*request.create;
-    let offer = Offer::of(request);
+    let offer = OfferedTools::of(request);
     let mut body = Map::new();
     body.insert("model".into(), request.model().into());
     body.insert("messages".into(), messages(request, &offer, system_messages)?.into_iter().map(Value::Object).collect());
@@ -151,7 +151,7 @@ fn options(create: &Create) -> Map<String, Value> {
     options
 }
 
-fn tool(tool: &Offered<'_>) -> Value {
+fn tool(tool: &OfferedTool<'_>) -> Value {
     let mut function = Map::new();
     function.insert("name".into(), tool.name.as_ref().into());
     put(&mut function, "description", tool.description.as_deref());
@@ -161,7 +161,7 @@ fn tool(tool: &Offered<'_>) -> Value {
     json!({ "type": "function", "function": function })
 }
 
-fn messages(request: &ModelRequest, offer: &Offer<'_>, system_messages: SystemMessages) -> Result<Vec<Map<String, Value>>, Fault> {
+fn messages(request: &ModelRequest, offer: &OfferedTools<'_>, system_messages: SystemMessages) -> Result<Vec<Map<String, Value>>, Fault> {
     let mut messages = Messages::new(system_messages == SystemMessages::First);
     if let Some(instructions) = request.create.instructions.as_ref().filter(|text| !text.is_empty()) {
         messages.system(instructions);
@@ -170,21 +170,21 @@ fn messages(request: &ModelRequest, offer: &Offer<'_>, system_messages: SystemMe
     let mut called: Vec<(&str, String)> = Vec::new();
     for (index, turn) in turns(&request.context, offer) {
         match turn {
-            Turn::Message(message) => messages.message(message, index)?,
-            Turn::Call(call) => {
+            ConversationStep::Message(message) => messages.message(message, index)?,
+            ConversationStep::Call(call) => {
                 messages.call(&call);
                 called.push((call.id, call.name.into_owned()));
             }
-            Turn::Output(output) => {
+            ConversationStep::Output(output) => {
                 let name = called.iter().rev().find(|(call_id, _)| *call_id == output.call_id).map(|(_, name)| name.as_str());
                 messages.output(&output, name, index)?;
             }
-            Turn::Reasoning(reasoning) => messages.think(reasoning),
-            Turn::Compaction(compaction) => messages.system(&compaction.told()),
+            ConversationStep::Reasoning(reasoning) => messages.think(reasoning),
+            ConversationStep::Compaction(compaction) => messages.system(&compaction.summary_message()),
             // Ollama's models generate no images and accept none from the assistant: only the fact that there was one
             // is kept.
-            Turn::Opaque(item) if image_url(item).is_some() => append(messages.said(), "content", "[image]"),
-            Turn::Opaque(_) => {}
+            ConversationStep::Opaque(item) if image_url(item).is_some() => append(messages.said(), "content", "[image]"),
+            ConversationStep::Opaque(_) => {}
         }
     }
     let system = (!messages.system.is_empty()).then(|| text_message("system", &messages.system));
@@ -273,7 +273,7 @@ impl Messages {
         Ok(())
     }
 
-    fn call(&mut self, call: &Call<'_>) {
+    fn call(&mut self, call: &FunctionCallStep<'_>) {
         let function = json!({ "name": call.name, "arguments": arguments(&call.arguments) });
         let call = json!({ "id": call.id, "type": "function", "function": function });
         let calls = self.said().entry("tool_calls").or_insert_with(|| Vec::<Value>::new().into());
@@ -282,7 +282,7 @@ impl Messages {
         }
     }
 
-    fn output(&mut self, output: &Output<'_>, name: Option<&str>, index: usize) -> Result<(), Fault> {
+    fn output(&mut self, output: &FunctionResultStep<'_>, name: Option<&str>, index: usize) -> Result<(), Fault> {
         let (text, images) = match &*output.content {
             FunctionOutput::Text(text) => (text.clone(), Vec::new()),
             FunctionOutput::Parts(parts) => content(parts, "\n", &format!("input[{index}].output"))?,

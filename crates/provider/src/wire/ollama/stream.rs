@@ -1,22 +1,22 @@
 //! Parses the response's lines, without I/O.
 
-use engine::provider::event::{Finish, OpaqueStep, ToolCallDelta, Word};
-use engine::provider::failure::{Blame, Failure};
+use engine::provider::event::{Finish, ModelEvent, OpaqueStep, ToolCallDelta};
+use engine::provider::failure::{FailureScope, ProviderFailure};
 use protocol::usage::{InputTokensDetails, Usage, UsageSource};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::super::body::Grammar;
 use super::super::fault::{Reported, is_truthy};
-use super::super::finish::{self, Verdict};
+use super::super::finish::{self, FinishVerdict};
+use super::super::parsed_output::ParsedOutput;
 use super::super::repeat::SoFar;
-use super::super::said::Said;
 use super::super::shared::image_call;
 use super::super::{json, lenient};
 
 /// The state of one response.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(super) struct OllamaGrammar {
     calls: u64,
     images: u64,
     has_said: bool,
@@ -28,7 +28,7 @@ pub(super) struct Lines {
 /// ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Line {
+struct OllamaLine {
     #[serde(deserialize_with = "lenient::object")]
     message: Option<Message>,
     /// Instead of the message: the text of a text completion.
@@ -85,10 +85,10 @@ struct Function {
     arguments: Value,
 }
 
-impl Grammar for Lines {
+impl Grammar for OllamaGrammar {
     const HAS_LINES: bool = true;
 
-    fn event(&mut self, _name: Option<&str>, data: &[u8], said: &mut Said) {
+    fn event(&mut self, _name: Option<&str>, data: &[u8], said: &mut ParsedOutput) {
         let read = json::read_all(data, |value: Value| {
             // Errors of intermediaries have other formats.
             let is_message = |message: &Value| ["role", "content", "thinking", "tool_calls"].iter().any(|name| message.get(name).is_some());
@@ -107,7 +107,7 @@ impl Grammar for Lines {
         }
     }
 
-    fn document(&mut self, document: &[u8], said: &mut Said) {
+    fn document(&mut self, document: &[u8], said: &mut ParsedOutput) {
         // Ollama's responses start with a brace, and so are lines; an intermediary's error may be a list.
         self.event(None, document, said);
         if said.len() == 0 && !said.is_over() {
@@ -116,8 +116,8 @@ impl Grammar for Lines {
     }
 }
 
-impl Lines {
-    fn line(&mut self, line: Line, said: &mut Said) {
+impl OllamaGrammar {
+    fn line(&mut self, line: OllamaLine, said: &mut ParsedOutput) {
         let before = said.len();
         if is_truthy(&line.error) {
             let reported = Reported::from_error(&line.error);
@@ -133,31 +133,31 @@ impl Lines {
         }
         if is_last {
             if let Some(usage) = usage {
-                said.word(Word::Usage(usage));
+                said.word(ModelEvent::Usage(usage));
             }
             self.end(line.done_reason.as_deref().unwrap_or_default(), said);
         } else if said.len() == before {
-            said.word(Word::KeepAlive);
+            said.word(ModelEvent::KeepAlive);
         }
     }
 
-    fn message(&mut self, message: Message, logprobs: Vec<Value>, is_last: bool, said: &mut Said) {
+    fn message(&mut self, message: Message, logprobs: Vec<Value>, is_last: bool, said: &mut ParsedOutput) {
         let before = said.len();
         // Some relays repeat the complete text in the last line.
         let is_new = |so_far: &SoFar, text: &String| !(text.is_empty() || is_last && so_far.is_summary(text));
         if let Some(thought) = message.thinking.filter(|text| is_new(&self.thoughts, text)) {
             self.thoughts.add(&thought);
-            said.word(Word::Reasoning(thought));
+            said.word(ModelEvent::Reasoning(thought));
         }
         if let Some(text) = message.content.filter(|text| is_new(&self.text, text)) {
             self.text.add(&text);
-            said.word(Word::Text { text, logprobs });
+            said.word(ModelEvent::Text { text, logprobs });
         }
         for image in message.images.as_array().into_iter().flatten().filter_map(Value::as_str) {
             // Calls use their index as key; images count down from the maximum.
             let (key, item) = (u64::MAX - self.images, image_call(&format!("data:image/png;base64,{image}")));
             self.images += 1;
-            said.word(Word::Item(OpaqueStep::Done { key, item }));
+            said.word(ModelEvent::Item(OpaqueStep::Done { key, item }));
         }
         for call in message.tool_calls.unwrap_or_default() {
             let function = call.function.unwrap_or_default();
@@ -168,29 +168,29 @@ impl Lines {
             };
             let present = |text: Option<String>| text.filter(|text| !text.is_empty());
             let (index, id, name) = (self.calls, present(call.id), present(function.name));
-            said.word(Word::ToolCall(ToolCallDelta { index, id, name, arguments, ..ToolCallDelta::default() }));
+            said.word(ModelEvent::ToolCall(ToolCallDelta { index, id, name, arguments, ..ToolCallDelta::default() }));
             self.calls += 1;
         }
         self.has_said |= said.len() > before;
         let known = ["role", "tool_name", "tool_call_id"];
-        let says_something = |value: &Value| value.is_boolean() || value.is_number() || is_truthy(value);
+        let has_content = |value: &Value| value.is_boolean() || value.is_number() || is_truthy(value);
         let other: Map<String, Value> =
-            message.other.into_iter().filter(|(name, value)| !known.contains(&name.as_str()) && says_something(value)).collect();
-        said.words((!other.is_empty()).then_some(Word::Extra(other)));
+            message.other.into_iter().filter(|(name, value)| !known.contains(&name.as_str()) && has_content(value)).collect();
+        said.words((!other.is_empty()).then_some(ModelEvent::Extra(other)));
     }
 
     /// The last line. Older servers give no reason.
-    fn end(&self, reason: &str, said: &mut Said) {
+    fn end(&self, reason: &str, said: &mut ParsedOutput) {
         match (reason, finish::read(reason)) {
             // Without a user message the request only loads (or unloads) the model, which is not a response.
             ("load" | "unload", _) if !self.has_said => {
                 let what = "generated nothing: Ollama treats a conversation without a user message as a request to load the model";
                 let fault = said.callee.plain("upstream_no_answer", what).fault;
-                said.fail(Failure::new(fault, Blame::Match));
+                said.fail(ProviderFailure::new(fault, FailureScope::Unsupported));
             }
-            ("" | "load" | "unload", _) | (_, Verdict::Absent) => said.word(Word::Finish(Finish::Stop)),
-            (_, Verdict::Finish(finish)) => said.word(Word::Finish(finish)),
-            (_, Verdict::Failed) => {
+            ("" | "load" | "unload", _) | (_, FinishVerdict::Absent) => said.word(ModelEvent::Finish(Finish::Stop)),
+            (_, FinishVerdict::Finish(finish)) => said.word(ModelEvent::Finish(finish)),
+            (_, FinishVerdict::Failed) => {
                 let what = format!("stopped in the middle of the response (done_reason '{reason}')");
                 said.fail(said.callee.plain("upstream_error", &what));
             }
@@ -205,7 +205,7 @@ fn read_status(status: &Value) -> Option<u16> {
 
 /// The counts in the last line. If the prompt count is missing because it was cached, there is no usage, and Weir
 /// counts all tokens itself.
-fn usage(line: &Line) -> Option<Usage> {
+fn usage(line: &OllamaLine) -> Option<Usage> {
     let counted = Usage::new(UsageSource::Provider, line.prompt_eval_count?, line.eval_count?);
     let cached_tokens = line.prompt_eval_cached_count.unwrap_or(0);
     Some(Usage { input_tokens_details: InputTokensDetails { cached_tokens, cache_write_tokens: 0 }, ..counted })

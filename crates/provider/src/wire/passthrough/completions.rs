@@ -1,11 +1,11 @@
 //! Text completions: translates finish reasons to OpenAI's, so that a truncated text never counts as complete.
 
 use engine::provider::event::Finish;
-use engine::provider::failure::Failure;
-use protocol::fields::Fields;
+use engine::provider::failure::ProviderFailure;
+use protocol::fields::JsonFields;
 
 use super::super::fault::{Callee, ERROR};
-use super::super::finish::{self, Verdict};
+use super::super::finish::{self, FinishVerdict};
 
 /// The field for the upstream's own finish reason, as with OpenRouter.
 const NATIVE: &str = "native_finish_reason";
@@ -15,17 +15,17 @@ const NATIVE: &str = "native_finish_reason";
 ///
 /// # Errors
 /// The reason says that the upstream failed.
-pub(super) fn translate(completion: &mut Fields, callee: &Callee) -> Result<(), Failure> {
-    let mut choices: Vec<Fields> = completion.read("choices").unwrap_or_default();
+pub(super) fn translate(completion: &mut JsonFields, callee: &Callee) -> Result<(), ProviderFailure> {
+    let mut choices: Vec<JsonFields> = completion.read("choices").unwrap_or_default();
     let mut is_changed = false;
     for choice in &mut choices {
         let Some(reason) = choice.read::<String>("finish_reason").filter(|reason| !is_known(reason)) else { continue };
         match finish::read(&reason) {
-            Verdict::Absent => choice.set("finish_reason", &()),
-            Verdict::Failed => {
+            FinishVerdict::Absent => choice.set("finish_reason", &()),
+            FinishVerdict::Failed => {
                 return Err(callee.plain(ERROR, &format!("stopped in the middle of the response (finish_reason '{reason}')")));
             }
-            Verdict::Finish(finish) => {
+            FinishVerdict::Finish(finish) => {
                 let word = match finish {
                     Finish::Stop => "stop",
                     Finish::ContentFilter => "content_filter",
@@ -47,8 +47,8 @@ pub(super) fn translate(completion: &mut Fields, callee: &Callee) -> Result<(), 
 ///
 /// # Errors
 /// A text has none, so that it may be incomplete.
-pub(super) fn check_end(completion: &Fields, callee: &Callee) -> Result<(), Failure> {
-    let choices: Vec<Fields> = completion.read("choices").unwrap_or_default();
+pub(super) fn check_end(completion: &JsonFields, callee: &Callee) -> Result<(), ProviderFailure> {
+    let choices: Vec<JsonFields> = completion.read("choices").unwrap_or_default();
     if choices.iter().all(|choice| choice.read::<String>("finish_reason").is_some()) {
         return Ok(());
     }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     fn translated(completion: &str) -> Result<String, String> {
-        let mut fields = Fields::parse(completion.as_bytes()).unwrap();
+        let mut fields = JsonFields::parse(completion.as_bytes()).unwrap();
         translate(&mut fields, &sample::north()).map_err(|failure| failure.fault.message)?;
         Ok(String::from_utf8(fields.to_bytes()).unwrap())
     }

@@ -1,7 +1,7 @@
 //! Reads whole documents: the response, or the error in its place.
 
-use engine::provider::failure::Failure;
-use protocol::fields::Fields;
+use engine::provider::failure::ProviderFailure;
+use protocol::fields::JsonFields;
 use protocol::passthrough::Operation;
 use serde_json::Value;
 
@@ -17,8 +17,8 @@ const MAX_ERROR_BYTES: usize = 64 << 10;
 ///
 /// # Errors
 /// The upstream's error, or that it is something else.
-pub(in crate::wire) fn document(body: &[u8], field: &str, operation: Operation, callee: &Callee) -> Result<Fields, Failure> {
-    let fields = Fields::parse(body).ok().or_else(|| repaired(body, operation));
+pub(in crate::wire) fn document(body: &[u8], field: &str, operation: Operation, callee: &Callee) -> Result<JsonFields, ProviderFailure> {
+    let fields = JsonFields::parse(body).ok().or_else(|| repaired(body, operation));
     match fields {
         Some(mut fields) if fields.get(field).is_some() && error_in(&fields, operation).is_none() => {
             if operation == Operation::Completions {
@@ -32,19 +32,19 @@ pub(in crate::wire) fn document(body: &[u8], field: &str, operation: Operation, 
 }
 
 /// A document with repaired JSON. A vector with an invalid number remains unreadable.
-fn repaired(body: &[u8], operation: Operation) -> Option<Fields> {
+fn repaired(body: &[u8], operation: Operation) -> Option<JsonFields> {
     let is_wanted = operation != Operation::Embeddings && body.len() <= MAX_EVENT_BYTES;
     is_wanted.then(|| json::value(body).ok().and_then(of_value)).flatten()
 }
 
 /// The fields of a repaired value.
-pub(super) fn of_value(mut value: Value) -> Option<Fields> {
+pub(super) fn of_value(mut value: Value) -> Option<JsonFields> {
     text::remove_marks(&mut value);
-    Fields::parse(value.to_string().as_bytes()).ok()
+    JsonFields::parse(value.to_string().as_bytes()).ok()
 }
 
 /// The error in a document or event. Some servers send an empty `error` with every event.
-pub(super) fn error_in(fields: &Fields, operation: Operation) -> Option<Reported> {
+pub(super) fn error_in(fields: &JsonFields, operation: Operation) -> Option<Reported> {
     let error = fields.get("error").filter(|error| error.get().len() <= MAX_ERROR_BYTES);
     let error: Option<Value> = error.and_then(|error| serde_json::from_str(error.get()).ok());
     if let Some(error) = error.filter(is_truthy) {
@@ -56,7 +56,7 @@ pub(super) fn error_in(fields: &Fields, operation: Operation) -> Option<Reported
 }
 
 /// Interprets a document that is not the response.
-fn failure(body: &[u8], operation: Operation, callee: &Callee) -> Failure {
+fn failure(body: &[u8], operation: Operation, callee: &Callee) -> ProviderFailure {
     // Anything longer is not an error, and would take many times the memory when parsed.
     let reported = Reported::from_body(if body.len() <= MAX_ERROR_BYTES { body } else { &[] });
     let Some(message) = &reported.message else {

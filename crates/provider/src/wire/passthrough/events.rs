@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::mem;
 
 use codec::sse;
-use engine::provider::failure::Failure;
-use engine::provider::passthrough::Part;
-use protocol::fields::Fields;
+use engine::provider::failure::ProviderFailure;
+use engine::provider::passthrough::PassthroughPart;
+use protocol::fields::JsonFields;
 use protocol::passthrough::Operation;
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use super::super::fault::Callee;
 use super::super::json;
 use super::completions;
 use super::document::{document, error_in, of_value};
-use super::halves::Halves;
+use super::halves::SurrogateHalves;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -29,8 +29,8 @@ pub(crate) struct EventReader {
     callee: Callee,
     operation: Operation,
     body: Body,
-    parts: VecDeque<Result<Part, Failure>>,
-    halves: Halves,
+    parts: VecDeque<Result<PassthroughPart, ProviderFailure>>,
+    halves: SurrogateHalves,
     is_over: bool,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct EventReader {
 enum Body {
     /// Only white space, or part of a byte order mark.
     Start(Vec<u8>),
-    Events(sse::Decoder),
+    Events(sse::SseDecoder),
     /// A server that ignores `stream`: the document has the format of an event.
     Document(Vec<u8>),
 }
@@ -47,7 +47,14 @@ enum Body {
 impl EventReader {
     /// A reader of one response. Faults name `callee`.
     pub(crate) fn new(operation: Operation, callee: Callee) -> Self {
-        Self { callee, operation, body: Body::Start(Vec::new()), parts: VecDeque::new(), halves: Halves::default(), is_over: false }
+        Self {
+            callee,
+            operation,
+            body: Body::Start(Vec::new()),
+            parts: VecDeque::new(),
+            halves: SurrogateHalves::default(),
+            is_over: false,
+        }
     }
 
     /// Adds bytes. Call [`Self::next_part`] until it returns `None` before pushing more.
@@ -64,13 +71,13 @@ impl EventReader {
             Body::Document(document) if document.len() + bytes.len() > MAX_EVENT_BYTES => self.too_large(),
             Body::Document(document) => {
                 document.extend_from_slice(bytes);
-                self.parts.push_back(Ok(Part::Progress));
+                self.parts.push_back(Ok(PassthroughPart::Progress));
             }
         }
     }
 
     /// The next part; `None` if more bytes are needed or the response is over.
-    pub(crate) fn next_part(&mut self) -> Option<Result<Part, Failure>> {
+    pub(crate) fn next_part(&mut self) -> Option<Result<PassthroughPart, ProviderFailure>> {
         loop {
             if let Some(part) = self.parts.pop_front() {
                 return Some(part);
@@ -80,8 +87,8 @@ impl EventReader {
                 return None;
             }
             match decoder.next_event()? {
-                Ok(sse::Decoded::Comment) => self.parts.push_back(Ok(Part::KeepAlive)),
-                Ok(sse::Decoded::Event(event)) => self.event(&event.data),
+                Ok(sse::SseFrame::Comment) => self.parts.push_back(Ok(PassthroughPart::KeepAlive)),
+                Ok(sse::SseFrame::Event(event)) => self.event(&event.data),
                 Err(_) => self.too_large(),
             }
         }
@@ -103,7 +110,7 @@ impl EventReader {
             Body::Document(whole) => {
                 let whole = mem::take(whole);
                 let read = document(&whole, self.operation.result(), self.operation, &self.callee);
-                self.parts.push_back(read.map(Part::Event));
+                self.parts.push_back(read.map(PassthroughPart::Event));
             }
         }
         self.is_over = true;
@@ -130,7 +137,7 @@ impl EventReader {
             b'{' | b'[' => Body::Document(Vec::new()),
             // HTML: a proxy's login page, or a wrong address.
             b'<' => return self.fail(self.callee.plain("upstream_invalid_data", "sent an HTML page instead of a stream")),
-            _ => Body::Events(sse::Decoder::new(MAX_EVENT_BYTES)),
+            _ => Body::Events(sse::SseDecoder::new(MAX_EVENT_BYTES)),
         };
         self.push(&text);
     }
@@ -147,14 +154,14 @@ impl EventReader {
                 return;
             }
         } else if is_last.is_none() {
-            self.parts.push_back(Ok(Part::KeepAlive));
+            self.parts.push_back(Ok(PassthroughPart::KeepAlive));
         }
         self.is_over = is_last.is_some();
     }
 
     /// Parses consecutive objects. Invalid JSON is repaired only if it cannot be parsed otherwise.
     fn objects(&mut self, data: &[u8]) {
-        let mut objects = serde_json::Deserializer::from_slice(data).into_iter::<Fields>();
+        let mut objects = serde_json::Deserializer::from_slice(data).into_iter::<JsonFields>();
         while !self.is_over {
             let read = objects.byte_offset();
             match objects.next() {
@@ -175,7 +182,7 @@ impl EventReader {
         }
     }
 
-    fn take(&mut self, mut event: Fields) {
+    fn take(&mut self, mut event: JsonFields) {
         if self.is_over {
             return;
         }
@@ -184,7 +191,7 @@ impl EventReader {
         }
         self.halves.join(&mut event);
         match completions::translate(&mut event, &self.callee) {
-            Ok(()) => self.parts.push_back(Ok(Part::Event(event))),
+            Ok(()) => self.parts.push_back(Ok(PassthroughPart::Event(event))),
             Err(failure) => self.fail(failure),
         }
     }
@@ -193,7 +200,7 @@ impl EventReader {
         self.fail(self.callee.plain("upstream_event_too_large", "sent an event of more than 8 MiB"));
     }
 
-    fn fail(&mut self, failure: Failure) {
+    fn fail(&mut self, failure: ProviderFailure) {
         self.parts.push_back(Err(failure));
         self.is_over = true;
     }
@@ -208,7 +215,7 @@ fn is_whole(data: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use engine::provider::failure::Blame;
+    use engine::provider::failure::FailureScope;
     use proptest::prelude::*;
 
     use super::super::super::sample;
@@ -221,10 +228,10 @@ mod tests {
         let mut take = |reader: &mut EventReader| {
             while let Some(part) = reader.next_part() {
                 found.push(match part {
-                    Ok(Part::Event(event)) => String::from_utf8(event.to_bytes()).unwrap(),
-                    Ok(Part::KeepAlive | Part::Document(_)) => "…".to_owned(),
-                    Ok(Part::Progress) => continue,
-                    Err(failure) => format!("{} {:?}", failure.fault.code, failure.blame),
+                    Ok(PassthroughPart::Event(event)) => String::from_utf8(event.to_bytes()).unwrap(),
+                    Ok(PassthroughPart::KeepAlive | PassthroughPart::Document(_)) => "…".to_owned(),
+                    Ok(PassthroughPart::Progress) => continue,
+                    Err(failure) => format!("{} {:?}", failure.fault.code, failure.scope),
                 });
             }
         };
@@ -274,7 +281,7 @@ mod tests {
     #[test]
     fn errors_are_found_in_events_and_documents() {
         let error = r#"{"error":{"message":"slow down","code":429}}"#;
-        let rate = format!("rate_limit_exceeded {:?}", Blame::Rate(None));
+        let rate = format!("rate_limit_exceeded {:?}", FailureScope::RateLimited(None));
         check(&format!("data: {A}\n\ndata: {error}\n\ndata: {B}\n\n"), &[A, &rate]);
         check(error, &[&rate]);
         check("<html>", &["upstream_invalid_data Upstream(None)"]);

@@ -2,24 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use protocol::fields::Fields;
+use protocol::fields::JsonFields;
 use serde_json::value::RawValue;
 
 /// High surrogates that wait for the low one, by choice index, as an escape such as `\ud83d`.
 #[derive(Debug, Default)]
-pub(super) struct Halves(BTreeMap<u64, String>);
+pub(super) struct SurrogateHalves(BTreeMap<u64, String>);
 
 /// The length of an escape.
 const ESCAPE: usize = 6;
 
-impl Halves {
+impl SurrogateHalves {
     /// Moves a high surrogate from the end of a choice's text to its next text.
-    pub(super) fn join(&mut self, event: &mut Fields) {
+    pub(super) fn join(&mut self, event: &mut JsonFields) {
         let Some(choices) = event.get("choices") else { return };
         if self.0.is_empty() && memchr::memmem::find(choices.get().as_bytes(), b"\\ud").is_none() && !choices.get().contains("\\uD") {
             return;
         }
-        let Some(mut choices) = event.read::<Vec<Fields>>("choices") else { return };
+        let Some(mut choices) = event.read::<Vec<JsonFields>>("choices") else { return };
         let mut is_changed = false;
         for choice in &mut choices {
             let index = choice.read("index").unwrap_or(0);
@@ -73,9 +73,9 @@ mod tests {
     use super::*;
 
     fn check(events: &[&str], expected: &[&str]) {
-        let mut halves = Halves::default();
+        let mut halves = SurrogateHalves::default();
         for (event, expected) in events.iter().zip(expected) {
-            let mut fields = Fields::parse(event.as_bytes()).unwrap();
+            let mut fields = JsonFields::parse(event.as_bytes()).unwrap();
             halves.join(&mut fields);
             assert_eq!(String::from_utf8(fields.to_bytes()).unwrap(), *expected);
         }

@@ -10,9 +10,9 @@ pub(super) mod vectors;
 use std::fmt;
 
 use bytes::Bytes;
-use engine::provider::failure::{Blame, Failure};
+use engine::provider::failure::{FailureScope, ProviderFailure};
 use protocol::fault::{Fault, FaultKind};
-use protocol::fields::Fields;
+use protocol::fields::JsonFields;
 use protocol::passthrough::Operation;
 
 pub(crate) use self::events::EventReader;
@@ -43,11 +43,14 @@ pub(crate) struct Passage {
 }
 
 /// Translates complete documents.
-pub(crate) type Translate = Box<dyn FnOnce(&[Vec<u8>], &Callee) -> Result<Fields, Failure> + Send>;
+pub(crate) type Translate = Box<dyn FnOnce(&[Vec<u8>], &Callee) -> Result<JsonFields, ProviderFailure> + Send>;
 
 impl Passage {
     /// A single request.
-    pub(crate) fn one(outgoing: Outgoing, read: impl FnOnce(&[u8], &Callee) -> Result<Fields, Failure> + Send + 'static) -> Self {
+    pub(crate) fn one(
+        outgoing: Outgoing,
+        read: impl FnOnce(&[u8], &Callee) -> Result<JsonFields, ProviderFailure> + Send + 'static,
+    ) -> Self {
         let read: Translate = Box::new(|documents, callee| read(documents.first().map_or(&[][..], Vec::as_slice), callee));
         Self { outgoing: vec![outgoing], read }
     }
@@ -84,12 +87,12 @@ pub(crate) fn remedy(operation: Operation) -> &'static str {
 
 impl Callee {
     /// The upstream does not support the operation; `said` is its own message.
-    pub(crate) fn lacks(&self, operation: Operation, status: u16, said: Option<&str>) -> Failure {
+    pub(crate) fn lacks(&self, operation: Operation, status: u16, said: Option<&str>) -> ProviderFailure {
         let what = format!("has no {}, or not for this model ({status})", operation.noun());
         let reported = Reported { message: said.map(str::to_owned), ..Reported::default() };
         let told = self.told("unsupported_operation", &what, &reported);
         let message = format!("{}. {}", told.message.trim_end_matches('.'), remedy(operation));
         let fault = Fault { kind: FaultKind::InvalidRequest, message, ..told }.with_status(400).with_param("model");
-        Failure::new(fault, Blame::Match)
+        ProviderFailure::new(fault, FailureScope::Unsupported)
     }
 }

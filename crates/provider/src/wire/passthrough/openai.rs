@@ -2,16 +2,16 @@
 
 use std::borrow::Cow;
 
-use engine::provider::failure::Failure;
+use engine::provider::failure::ProviderFailure;
 use engine::provider::passthrough::PassthroughRequest;
-use protocol::fields::Fields;
+use protocol::fields::JsonFields;
 use protocol::passthrough::Operation;
 use protocol::vector::VectorFormat;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::super::family::Family;
+use super::super::family::ServerFamily;
 use super::super::fault::Callee;
 use super::Passage;
 use super::document::document;
@@ -20,7 +20,7 @@ use crate::wire::outgoing::Outgoing;
 
 /// Optional features of an OpenAI-compatible upstream.
 #[derive(Clone, Debug)]
-pub(in crate::wire) struct Dialect {
+pub(in crate::wire) struct OpenAiFeatures {
     /// Whether it supports base64 vectors. Others reject or ignore the format.
     has_base64: bool,
     /// Whether it supports `stream_options`. Otherwise Weir counts tokens itself.
@@ -29,12 +29,12 @@ pub(in crate::wire) struct Dialect {
     more: Map<String, Value>,
 }
 
-impl Dialect {
+impl OpenAiFeatures {
     /// The features of the upstream `config`.
     pub(in crate::wire) fn of(config: &UpstreamConfig) -> Self {
         let has_base64 = match config.preset {
             Preset::OpenAi | Preset::Azure | Preset::OpenRouter | Preset::Vllm | Preset::LlamaCpp => true,
-            Preset::Compatible => Family::of(config) == Family::OpenAi,
+            Preset::Compatible => ServerFamily::of(config) == ServerFamily::OpenAi,
             Preset::Anthropic | Preset::Gemini | Preset::Ollama | Preset::DeepSeek | Preset::Qwen | Preset::Moonshot | Preset::LmStudio => {
                 false
             }
@@ -61,13 +61,13 @@ impl Dialect {
         Passage::one(outgoing, move |body, callee| document(body, operation.result(), operation, callee))
     }
 
-    fn add_more(&self, body: &mut Cow<'_, Fields>) {
+    fn add_more(&self, body: &mut Cow<'_, JsonFields>) {
         for (name, value) in &self.more {
             body.to_mut().set(name, value);
         }
     }
 
-    fn embeddings(&self, mut body: Cow<'_, Fields>) -> Passage {
+    fn embeddings(&self, mut body: Cow<'_, JsonFields>) -> Passage {
         let word: Option<String> = body.read("encoding_format");
         // OpenAI's default. Other formats are upstream-specific and passed on.
         let format = word.as_deref().map_or(Some(VectorFormat::Float), VectorFormat::read);
@@ -104,10 +104,10 @@ fn count_inputs(input: &RawValue) -> Option<usize> {
 }
 
 /// Converts the vectors of a response to the format that the caller requested.
-fn convert(response: &mut Fields, format: VectorFormat, callee: &Callee) -> Result<(), Failure> {
+fn convert(response: &mut JsonFields, format: VectorFormat, callee: &Callee) -> Result<(), ProviderFailure> {
     let invalid = || callee.plain("upstream_invalid_data", "sent an embedding that is not a list of numbers");
-    let mut data: Vec<Fields> = response.read("data").ok_or_else(invalid)?;
-    let is_of_format = |entry: &Fields| entry.get("embedding").is_none_or(|vector| format.is_of(vector));
+    let mut data: Vec<JsonFields> = response.read("data").ok_or_else(invalid)?;
+    let is_of_format = |entry: &JsonFields| entry.get("embedding").is_none_or(|vector| format.is_of(vector));
     if data.iter().all(is_of_format) {
         return Ok(());
     }
@@ -125,21 +125,21 @@ fn convert(response: &mut Fields, format: VectorFormat, callee: &Callee) -> Resu
 mod tests {
     use std::sync::Arc;
 
-    use engine::provider::call::Call;
-    use engine::provider::failure::Blame;
+    use engine::provider::call::UpstreamCall;
+    use engine::provider::failure::FailureScope;
     use protocol::passthrough::Passthrough;
     use serde_json::json;
 
     use super::super::super::sample;
     use super::*;
 
-    fn dialect(preset: Preset) -> Dialect {
-        Dialect::of(&UpstreamConfig::new("north", preset, "https://north.example/v1"))
+    fn dialect(preset: Preset) -> OpenAiFeatures {
+        OpenAiFeatures::of(&UpstreamConfig::new("north", preset, "https://north.example/v1"))
     }
 
     fn request(operation: Operation, body: &Value, model: Option<&str>) -> PassthroughRequest {
         let request = Passthrough::read(operation, body.to_string().as_bytes()).unwrap();
-        PassthroughRequest { request: Arc::new(request), model: model.map(Arc::from), call: Call::default() }
+        PassthroughRequest { request: Arc::new(request), model: model.map(Arc::from), call: UpstreamCall::default() }
     }
 
     fn sent(passage: &Passage) -> (String, &'static str, String) {
@@ -164,7 +164,7 @@ mod tests {
         config.compat.stream_options = false;
         config.compat.body = json!({ "provider": { "data_collection": "deny" }, "user": "weir" }).as_object().unwrap().clone();
         let of = |operation, body: Value| {
-            let sent = sent(&Dialect::of(&config).pass(&request(operation, &body, None))).2;
+            let sent = sent(&OpenAiFeatures::of(&config).pass(&request(operation, &body, None))).2;
             serde_json::from_str::<Value>(&sent).unwrap()
         };
         let more = json!({ "data_collection": "deny" });
@@ -219,13 +219,13 @@ mod tests {
         let read = |body: &str| {
             let passage = dialect(Preset::Compatible).pass(&request(Operation::Moderations, &json!({ "input": "x" }), None));
             let failure = (passage.read)(&[body.as_bytes().to_vec()], &sample::north()).unwrap_err();
-            (failure.fault.status, failure.fault.code, failure.blame)
+            (failure.fault.status, failure.fault.code, failure.scope)
         };
-        assert_eq!(read("<html>"), (502, "upstream_invalid_data".into(), Blame::Upstream(None)));
-        assert_eq!(read("{}"), (502, "upstream_invalid_data".into(), Blame::Upstream(None)));
-        assert_eq!(read(r#"{"error":{"message":"m","code":429}}"#), (429, "rate_limit_exceeded".into(), Blame::Rate(None)));
+        assert_eq!(read("<html>"), (502, "upstream_invalid_data".into(), FailureScope::Upstream(None)));
+        assert_eq!(read("{}"), (502, "upstream_invalid_data".into(), FailureScope::Upstream(None)));
+        assert_eq!(read(r#"{"error":{"message":"m","code":429}}"#), (429, "rate_limit_exceeded".into(), FailureScope::RateLimited(None)));
         let lm_studio = r#"{"error":"Unexpected endpoint or method. (POST /v1/moderations). Returning 200 anyway"}"#;
-        assert_eq!(read(lm_studio), (400, "unsupported_operation".into(), Blame::Match));
-        assert!(Passage::one(Outgoing::document(&[]), |_, _| Ok(Fields::default())).outgoing.len() == 1);
+        assert_eq!(read(lm_studio), (400, "unsupported_operation".into(), FailureScope::Unsupported));
+        assert!(Passage::one(Outgoing::document(&[]), |_, _| Ok(JsonFields::default())).outgoing.len() == 1);
     }
 }

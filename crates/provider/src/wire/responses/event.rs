@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine::provider::failure::{Blame, Failure};
+use engine::provider::failure::{FailureScope, ProviderFailure};
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use super::super::{json, lenient, retry_after};
 /// differently, and the order of the bytes counts.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Event {
+pub(super) struct ResponsesEvent {
     #[serde(rename = "type", deserialize_with = "lenient::text")]
     pub(super) kind: Option<String>,
     #[serde(deserialize_with = "lenient::text")]
@@ -76,7 +76,7 @@ pub(super) fn usage(response: &Value) -> Option<Usage> {
 
 /// The failure in an `error` event: flat (OpenAI), nested (Open Responses, and OpenAI's WebSocket), with a status and
 /// headers, or not JSON.
-pub(super) fn failure_of_event(data: &[u8], callee: &Callee) -> Failure {
+pub(super) fn failure_of_event(data: &[u8], callee: &Callee) -> ProviderFailure {
     let value = json::value(data).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(data).into_owned()));
     let root = value.get(0).unwrap_or(&value);
     let error = root.get("error").filter(|error| error.is_object() && is_truthy(error)).unwrap_or(root);
@@ -87,7 +87,7 @@ pub(super) fn failure_of_event(data: &[u8], callee: &Callee) -> Failure {
 }
 
 /// The failure in a failed response.
-pub(super) fn failure_of_response(response: &Value, callee: &Callee) -> Failure {
+pub(super) fn failure_of_response(response: &Value, callee: &Callee) -> ProviderFailure {
     match response.get("error").filter(|error| is_truthy(error)) {
         Some(error) => callee.in_band(reported(error)),
         None => callee.plain("upstream_error", "failed without an explanation"),
@@ -134,14 +134,14 @@ fn read_headers(fields: &Value) -> HeaderMap {
 }
 
 /// Adds the retry delay from the headers in an event.
-fn with_wait(mut failure: Failure, headers: &HeaderMap) -> Failure {
+fn with_wait(mut failure: ProviderFailure, headers: &HeaderMap) -> ProviderFailure {
     if let Some(seconds) = retry_after::read(headers) {
-        match &mut failure.blame {
-            Blame::Rate(wait) | Blame::Upstream(wait) => {
+        match &mut failure.scope {
+            FailureScope::RateLimited(wait) | FailureScope::Upstream(wait) => {
                 *wait = Some(Duration::from_secs(seconds));
                 failure.fault.retry_after = Some(seconds);
             }
-            Blame::Request | Blame::Match | Blame::Key | Blame::Money => {}
+            FailureScope::Request | FailureScope::Unsupported | FailureScope::Credential | FailureScope::Quota => {}
         }
     }
     failure

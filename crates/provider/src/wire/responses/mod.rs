@@ -15,36 +15,36 @@ use protocol::passthrough::Passthrough;
 use protocol::request::Create;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 
-use self::stream::Events;
-use super::body::Reading;
-use super::family::Family;
+use self::stream::ResponsesGrammar;
+use super::body::BodyParser;
+use super::family::ServerFamily;
 use super::fault::Callee;
 use super::outgoing::Outgoing;
-use super::passthrough::openai::Dialect;
+use super::passthrough::openai::OpenAiFeatures;
 use super::passthrough::{Passage, Unserved};
-use super::reader::Reader;
+use super::reader::StreamParser;
 use super::{Wire, list};
 use crate::config::{HostedTools, SystemMessages, UpstreamConfig};
-use crate::tools::{Lifter, Offer, UnknownTools};
+use crate::tools::{Lifter, OfferedTools, UnknownTools};
 
 /// The wire of `POST /responses`.
 #[derive(Clone, Debug)]
-pub(crate) struct Responses {
-    family: Family,
+pub(crate) struct ResponsesWire {
+    family: ServerFamily,
     system_messages: SystemMessages,
     hosted_tools: HostedTools,
     /// The upstream's name: only it can decrypt its own encrypted content.
     name: Arc<str>,
-    dialect: Dialect,
+    dialect: OpenAiFeatures,
 }
 
-impl Responses {
+impl ResponsesWire {
     /// The wire for the upstream `config`.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
-        let family = Family::of(config);
+        let family = ServerFamily::of(config);
         let system_messages = match family {
-            Family::OpenAi | Family::Azure => SystemMessages::InPlace,
-            Family::Compatible => SystemMessages::First,
+            ServerFamily::OpenAi | ServerFamily::Azure => SystemMessages::InPlace,
+            ServerFamily::Compatible => SystemMessages::First,
         };
         let system_messages = config.compat.system_messages.unwrap_or(system_messages);
         Self {
@@ -52,29 +52,29 @@ impl Responses {
             system_messages,
             hosted_tools: config.compat.hosted_tools,
             name: config.name.as_str().into(),
-            dialect: Dialect::of(config),
+            dialect: OpenAiFeatures::of(config),
         }
     }
 }
 
-impl Wire for Responses {
+impl Wire for ResponsesWire {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
         Ok(Outgoing::new(&["responses"], request::body(request, self.family, self.system_messages, &self.name)?))
     }
 
-    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn Reader> {
-        Box::new(Reading::new(Events::new(Arc::clone(&self.name)), callee, lifter))
+    fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn StreamParser> {
+        Box::new(BodyParser::new(ResponsesGrammar::new(Arc::clone(&self.name)), callee, lifter))
     }
 
     /// All kinds of tools are supported, but a server that supports only functions may call a custom tool like one.
     fn lifter(&self, request: &ModelRequest, unknown: UnknownTools) -> Lifter {
-        Lifter::new(&Offer::declared(request), unknown)
+        Lifter::new(&OfferedTools::declared(request), unknown)
     }
 
     fn key_field(&self) -> (HeaderName, &'static str) {
         match self.family {
-            Family::OpenAi | Family::Compatible => (AUTHORIZATION, "Bearer "),
-            Family::Azure => (HeaderName::from_static("api-key"), ""),
+            ServerFamily::OpenAi | ServerFamily::Compatible => (AUTHORIZATION, "Bearer "),
+            ServerFamily::Azure => (HeaderName::from_static("api-key"), ""),
         }
     }
 
@@ -101,15 +101,15 @@ impl Wire for Responses {
 
 #[cfg(test)]
 mod tests {
-    use engine::provider::failure::Blame;
+    use engine::provider::failure::FailureScope;
     use reqwest::header::HeaderMap;
 
     use super::*;
     use crate::config::Preset;
     use crate::wire::outgoing::Refused;
 
-    fn wire(preset: Preset) -> Responses {
-        Responses::new(&UpstreamConfig::new("north", preset, "https://north.example/v1"))
+    fn wire(preset: Preset) -> ResponsesWire {
+        ResponsesWire::new(&UpstreamConfig::new("north", preset, "https://north.example/v1"))
     }
 
     #[test]
@@ -124,17 +124,17 @@ mod tests {
 
     #[test]
     fn errors_keep_their_message_and_scope() {
-        let check = |status, body: &[u8], expected: (Blame, u16, &str)| {
+        let check = |status, body: &[u8], expected: (FailureScope, u16, &str)| {
             let callee = Callee { name: "north".into(), ..Callee::default() };
             let failure = wire(Preset::OpenAi).refusal(&callee, &Refused { status, headers: &HeaderMap::new(), body });
-            assert_eq!((failure.blame, failure.fault.status, failure.fault.code.as_str()), expected);
+            assert_eq!((failure.scope, failure.fault.status, failure.fault.code.as_str()), expected);
         };
         let body = include_bytes!("../../../fixtures/responses/error.json");
-        check(400, body, (Blame::Request, 400, "unsupported_parameter"));
-        check(401, b"", (Blame::Key, 502, "upstream_authentication_failed"));
-        check(404, br#"{"error":{"message":"no","code":"model_not_found"}}"#, (Blame::Match, 404, "model_not_found"));
-        check(429, br#"{"error":{"message":"no","code":"insufficient_quota"}}"#, (Blame::Money, 502, "upstream_quota_exhausted"));
-        check(429, b"", (Blame::Rate(None), 429, "rate_limit_exceeded"));
-        check(503, b"", (Blame::Upstream(None), 503, "upstream_overloaded"));
+        check(400, body, (FailureScope::Request, 400, "unsupported_parameter"));
+        check(401, b"", (FailureScope::Credential, 502, "upstream_authentication_failed"));
+        check(404, br#"{"error":{"message":"no","code":"model_not_found"}}"#, (FailureScope::Unsupported, 404, "model_not_found"));
+        check(429, br#"{"error":{"message":"no","code":"insufficient_quota"}}"#, (FailureScope::Quota, 502, "upstream_quota_exhausted"));
+        check(429, b"", (FailureScope::RateLimited(None), 429, "rate_limit_exceeded"));
+        check(503, b"", (FailureScope::Upstream(None), 503, "upstream_overloaded"));
     }
 }

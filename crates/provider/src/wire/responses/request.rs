@@ -7,8 +7,8 @@ use protocol::fault::Fault;
 use protocol::request::{AllowedTool, Create, FunctionTool, TextFormat, Tool, ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 
-use super::super::carry::{self, Carrier, Inner, Place};
-use super::super::family::Family;
+use super::super::carry::{self, Carrier, FieldLocation, InnerFields};
+use super::super::family::ServerFamily;
 use super::super::shared::{UPSTREAM_FIELDS, parameters, put};
 use crate::config::{HostedTools, SystemMessages};
 
@@ -41,19 +41,21 @@ const CHAT_ONLY: &[&str] =
 
 /// Whether a parameter beyond the vocabulary is passed on. OpenAI's parameters are known; other servers reject what
 /// they do not know.
-fn knows(parameter: &str, family: Family) -> bool {
+fn knows(parameter: &str, family: ServerFamily) -> bool {
     match family {
-        Family::OpenAi | Family::Azure => OPENAI_KNOWS.contains(&parameter),
-        Family::Compatible => !OURS.contains(&parameter) && !CHAT_ONLY.contains(&parameter),
+        ServerFamily::OpenAi | ServerFamily::Azure => OPENAI_KNOWS.contains(&parameter),
+        ServerFamily::Compatible => !OURS.contains(&parameter) && !CHAT_ONLY.contains(&parameter),
     }
 }
 
 /// Which unknown fields are passed on. Other servers reject what they do not know; OpenAI is not sent other vendors'
 /// fields.
-pub(super) fn field(family: Family) -> fn(Place, &str) -> bool {
+pub(super) fn field(family: ServerFamily) -> fn(FieldLocation, &str) -> bool {
     match family {
-        Family::OpenAi | Family::Azure => |_, name| !carry::is_hint(name) || ["phase", "namespace", "caller", "encrypted"].contains(&name),
-        Family::Compatible => |_, name| !["status", "upstream_id", UPSTREAM_FIELDS].contains(&name),
+        ServerFamily::OpenAi | ServerFamily::Azure => {
+            |_, name| !carry::is_hint(name) || ["phase", "namespace", "caller", "encrypted"].contains(&name)
+        }
+        ServerFamily::Compatible => |_, name| !["status", "upstream_id", UPSTREAM_FIELDS].contains(&name),
     }
 }
 
@@ -61,18 +63,25 @@ pub(super) fn field(family: Family) -> fn(Place, &str) -> bool {
 ///
 /// # Errors
 /// The first unsupported field.
-pub(super) fn check(create: &Create, family: Family, hosted_tools: HostedTools) -> Result<Vec<String>, Fault> {
+pub(super) fn check(create: &Create, family: ServerFamily, hosted_tools: HostedTools) -> Result<Vec<String>, Fault> {
     let mut ignored = Vec::new();
     parameters(create, &|name| knows(name, family), &mut ignored)?;
     // These upstreams run hosted tools or reject them, unless the settings refuse them.
     let hosted = if hosted_tools == HostedTools::Refuse { Some(hosted_tools) } else { None };
-    let carrier =
-        Carrier { vendor: API, field: field(family), part: |_| true, item: |_| true, inner: Inner::Omitted, thoughts: |_| true, hosted };
+    let carrier = Carrier {
+        vendor: API,
+        field: field(family),
+        part: |_| true,
+        item: |_| true,
+        inner: InnerFields::Omitted,
+        thoughts: |_| true,
+        hosted,
+    };
     carry::check(create, &carrier, &mut ignored)?;
     match family {
-        Family::OpenAi | Family::Azure => {}
+        ServerFamily::OpenAi | ServerFamily::Azure => {}
         // Open Responses supports them.
-        Family::Compatible => return Ok(ignored),
+        ServerFamily::Compatible => return Ok(ignored),
     }
     let penalties = [("presence_penalty", create.presence_penalty), ("frequency_penalty", create.frequency_penalty)];
     // Zero means no penalty; many clients send it with every request.
@@ -93,7 +102,7 @@ const API: &str = "The Responses API";
 ///
 /// # Errors
 /// An input that the API does not support.
-pub(super) fn body(request: &ModelRequest, family: Family, system_messages: SystemMessages, upstream: &str) -> Result<Value, Fault> {
+pub(super) fn body(request: &ModelRequest, family: ServerFamily, system_messages: SystemMessages, upstream: &str) -> Result<Value, Fault> {
     let create = &*request.create;
     let mut body = Map::new();
     body.insert("model".into(), request.model().into());
@@ -107,8 +116,8 @@ pub(super) fn body(request: &ModelRequest, family: Family, system_messages: Syst
     put(&mut body, "include", include(request, family));
     match family {
         // Padding against traffic analysis doubles the bytes, on a connection that TLS protects anyway.
-        Family::OpenAi => put(&mut body, "stream_options", Some(json!({ "include_obfuscation": false }))),
-        Family::Azure | Family::Compatible => {}
+        ServerFamily::OpenAi => put(&mut body, "stream_options", Some(json!({ "include_obfuscation": false }))),
+        ServerFamily::Azure | ServerFamily::Compatible => {}
     }
     tools(create, family, &mut body);
     text(create, &mut body);
@@ -124,7 +133,7 @@ pub(super) fn body(request: &ModelRequest, family: Family, system_messages: Syst
 }
 
 /// The `include` list of the request.
-fn include(request: &ModelRequest, family: Family) -> Option<Vec<Value>> {
+fn include(request: &ModelRequest, family: ServerFamily) -> Option<Vec<Value>> {
     let create = &*request.create;
     let asked_for = |word: &str| create.include.iter().any(|asked| asked == word);
     // Without encrypted reasoning, the next turn would lack it, since nothing is stored upstream.
@@ -139,18 +148,18 @@ fn include(request: &ModelRequest, family: Family) -> Option<Vec<Value>> {
 
 /// Whether to request encrypted reasoning. OpenAI rejects that for models without reasoning; their names are known
 /// and final.
-fn may_think(model: &str, family: Family, is_asked_to: bool) -> bool {
+fn may_think(model: &str, family: ServerFamily, is_asked_to: bool) -> bool {
     let name = model.strip_prefix("ft:").unwrap_or(model);
     let is_thoughtless = || ["gpt-3", "gpt-4", "chatgpt-", "gpt-5-chat"].iter().any(|begin| name.starts_with(begin));
     match family {
-        Family::OpenAi => !is_thoughtless(),
+        ServerFamily::OpenAi => !is_thoughtless(),
         // On Azure the name is a deployment's, which does not reveal the model.
-        Family::Azure => is_asked_to,
-        Family::Compatible => true,
+        ServerFamily::Azure => is_asked_to,
+        ServerFamily::Compatible => true,
     }
 }
 
-fn tools(create: &Create, family: Family, body: &mut Map<String, Value>) {
+fn tools(create: &Create, family: ServerFamily, body: &mut Map<String, Value>) {
     if create.tools.is_empty() {
         return;
     }
@@ -188,7 +197,7 @@ fn allowed_tool(tool: &AllowedTool) -> Value {
     }
 }
 
-fn tool(tool: &Tool, family: Family) -> Value {
+fn tool(tool: &Tool, family: ServerFamily) -> Value {
     let (mut sent, extra) = match tool {
         Tool::Function(tool) => (function(tool), &tool.extra),
         Tool::Custom(custom) => {
@@ -204,7 +213,7 @@ fn tool(tool: &Tool, family: Family) -> Value {
         Tool::Hosted(fields) => return fields.to_map().into(),
     };
     let inner = ["function", "custom"];
-    let extra = carry::carried(extra, Place::Tool, field(family)).filter(|(name, _)| !inner.contains(&name.as_str()));
+    let extra = carry::carried(extra, FieldLocation::Tool, field(family)).filter(|(name, _)| !inner.contains(&name.as_str()));
     sent.extend(extra.map(|(name, value)| (name.clone(), value.clone())));
     sent.into()
 }
@@ -251,7 +260,7 @@ fn text(create: &Create, body: &mut Map<String, Value>) {
     put(body, "text", (!text.is_empty()).then_some(text));
 }
 
-fn sampling(create: &Create, family: Family, body: &mut Map<String, Value>) {
+fn sampling(create: &Create, family: ServerFamily, body: &mut Map<String, Value>) {
     if let Some(asked) = &create.reasoning {
         let mut reasoning = Map::new();
         put(&mut reasoning, "effort", asked.effort.as_deref());
@@ -265,8 +274,8 @@ fn sampling(create: &Create, family: Family, body: &mut Map<String, Value>) {
     put(body, "max_output_tokens", create.max_output_tokens);
     match family {
         // Not supported; `check` has rejected all but zeros.
-        Family::OpenAi | Family::Azure => {}
-        Family::Compatible => {
+        ServerFamily::OpenAi | ServerFamily::Azure => {}
+        ServerFamily::Compatible => {
             put(body, "presence_penalty", create.presence_penalty);
             put(body, "frequency_penalty", create.frequency_penalty);
         }

@@ -5,33 +5,33 @@ mod output;
 use std::mem;
 use std::sync::Arc;
 
-use engine::provider::event::{Finish, OpaqueStep, ToolCallDelta, Word};
+use engine::provider::event::{Finish, ModelEvent, OpaqueStep, ToolCallDelta};
 use protocol::event::EventKind;
 use serde_json::{Map, Value};
 
-use self::output::{Call, Extent, Kind, Output, Piece, piece_of};
+use self::output::{CallProgress, OutputItem, OutputKind, PieceExtent, PieceKind, piece_of};
 use super::super::body::Grammar;
 use super::super::fault::is_truthy;
-use super::super::finish::{self, Verdict};
+use super::super::finish::{self, FinishVerdict};
 use super::super::json::{self, Broken};
-use super::super::said::Said;
+use super::super::parsed_output::ParsedOutput;
 use super::super::shared::CONTENT_PARTS;
-use super::event::{self, Event};
+use super::event::{self, ResponsesEvent};
 use super::sealed;
 
 /// The state of one response.
 #[derive(Debug)]
-pub(super) struct Events {
+pub(super) struct ResponsesGrammar {
     upstream: Arc<str>,
-    items: Vec<Output>,
+    items: Vec<OutputItem>,
     /// The number of calls.
     calls: u64,
     /// The last reasoning part, while nothing else arrived: its item, kind and part.
-    last_thought: Option<(usize, Piece, u64)>,
+    last_thought: Option<(usize, PieceKind, u64)>,
 }
 
-impl Grammar for Events {
-    fn event(&mut self, name: Option<&str>, data: &[u8], said: &mut Said) {
+impl Grammar for ResponsesGrammar {
+    fn event(&mut self, name: Option<&str>, data: &[u8], said: &mut ParsedOutput) {
         if name == Some("error") {
             return said.fail(event::failure_of_event(data, &said.callee));
         }
@@ -42,7 +42,7 @@ impl Grammar for Events {
         }
     }
 
-    fn document(&mut self, document: &[u8], said: &mut Said) {
+    fn document(&mut self, document: &[u8], said: &mut ParsedOutput) {
         let response = match json::value(document) {
             Ok(response) => response,
             Err(Broken::Cut) => return said.fail(said.callee.cut()),
@@ -58,13 +58,13 @@ impl Grammar for Events {
     }
 }
 
-impl Events {
+impl ResponsesGrammar {
     /// The grammar for the upstream with this name.
     pub(super) fn new(upstream: Arc<str>) -> Self {
         Self { upstream, items: Vec::new(), calls: 0, last_thought: None }
     }
 
-    fn read(&mut self, name: Option<&str>, mut event: Event, data: &[u8], said: &mut Said) {
+    fn read(&mut self, name: Option<&str>, mut event: ResponsesEvent, data: &[u8], said: &mut ParsedOutput) {
         let before = said.len();
         let kind = event.kind.take().or_else(|| name.map(str::to_owned)).unwrap_or_default();
         if let Some((piece, extent)) = piece_of(&kind) {
@@ -88,42 +88,42 @@ impl Events {
             }
         }
         if said.len() == before && !said.is_over() {
-            said.word(Word::KeepAlive);
+            said.word(ModelEvent::KeepAlive);
         }
     }
 
     /// Passes events of hosted tools on. Unknown event types are left out: clients reject them.
-    fn hosted(&self, kind: &str, event: &Event, data: &[u8], said: &mut Said) {
+    fn hosted(&self, kind: &str, event: &ResponsesEvent, data: &[u8], said: &mut ParsedOutput) {
         let Some(kind) = EventKind::parse(kind.as_bytes()).filter(|kind| kind.is_hosted()) else { return };
-        let Some(position) = self.find(Kind::Opaque, event.item_id.as_deref(), event.output_index) else { return };
+        let Some(position) = self.find(OutputKind::Opaque, event.item_id.as_deref(), event.output_index) else { return };
         let Ok(Value::Object(mut fields)) = json::value(data) else { return };
         fields.retain(|name, _| !["type", "sequence_number", "item_id", "output_index"].contains(&name.as_str()));
-        said.word(Word::Item(OpaqueStep::Event { key: position as u64, kind, fields }));
+        said.word(ModelEvent::Item(OpaqueStep::Event { key: position as u64, kind, fields }));
     }
 
-    fn piece(&mut self, piece: Piece, extent: Extent, event: Event, said: &mut Said) {
+    fn piece(&mut self, piece: PieceKind, extent: PieceExtent, event: ResponsesEvent, said: &mut ParsedOutput) {
         let position = self.place(piece.kind(), event.item_id.as_deref(), event.output_index);
         let (number, whole) = match piece {
-            Piece::Text | Piece::Thought => (event.content_index, event.text),
-            Piece::Summary => (event.summary_index, event.text),
-            Piece::Refusal => (event.content_index, event.refusal),
-            Piece::Arguments => (None, event.arguments),
-            Piece::Input => (None, event.input),
+            PieceKind::Text | PieceKind::Thought => (event.content_index, event.text),
+            PieceKind::Summary => (event.summary_index, event.text),
+            PieceKind::Refusal => (event.content_index, event.refusal),
+            PieceKind::Arguments => (None, event.arguments),
+            PieceKind::Input => (None, event.input),
         };
         let number = number.unwrap_or(0);
         match extent {
-            Extent::More => self.say(position, piece, number, event.delta, event.logprobs, said),
-            Extent::Whole => self.say_whole(position, piece, number, whole, event.logprobs, said),
+            PieceExtent::More => self.say(position, piece, number, event.delta, event.logprobs, said),
+            PieceExtent::Whole => self.say_whole(position, piece, number, whole, event.logprobs, said),
         }
     }
 
     /// The position of the item that an event refers to, which may be new.
-    fn place(&mut self, kind: Kind, id: Option<&str>, index: Option<u64>) -> usize {
+    fn place(&mut self, kind: OutputKind, id: Option<&str>, index: Option<u64>) -> usize {
         if let Some(position) = self.find(kind, id, index) {
             return position;
         }
         // Earlier deltas may not have named their item.
-        let is_unnamed = |item: &Output| item.kind == kind && item.id.is_none() && item.index.is_none() && !item.is_done;
+        let is_unnamed = |item: &OutputItem| item.kind == kind && item.id.is_none() && item.index.is_none() && !item.is_done;
         let Some(position) = self.items.iter().rposition(is_unnamed) else { return self.push(kind, id, index) };
         let item = &mut self.items[position];
         (item.id, item.index) = (id.map(str::to_owned), index);
@@ -132,27 +132,27 @@ impl Events {
 
     /// Finds an item by id; since some servers use another id in every event, otherwise by output index; without
     /// either, the current item.
-    fn find(&self, kind: Kind, id: Option<&str>, index: Option<u64>) -> Option<usize> {
-        let last = |is_it: &dyn Fn(&Output) -> bool| self.items.iter().rposition(|item| item.kind == kind && is_it(item));
+    fn find(&self, kind: OutputKind, id: Option<&str>, index: Option<u64>) -> Option<usize> {
+        let last = |is_it: &dyn Fn(&OutputItem) -> bool| self.items.iter().rposition(|item| item.kind == kind && is_it(item));
         let by_id = || last(&|item| id.is_some() && item.id.as_deref() == id);
         let by_index = || last(&|item| index.is_some() && item.index == index && !item.is_done);
         let open = || last(&|item| id.is_none() && index.is_none() && !item.is_done);
         by_id().or_else(by_index).or_else(open)
     }
 
-    fn push(&mut self, kind: Kind, id: Option<&str>, index: Option<u64>) -> usize {
-        let call = Call { index: self.calls, ..Call::default() };
-        self.calls += u64::from(matches!(kind, Kind::FunctionCall | Kind::CustomToolCall));
+    fn push(&mut self, kind: OutputKind, id: Option<&str>, index: Option<u64>) -> usize {
+        let call = CallProgress { index: self.calls, ..CallProgress::default() };
+        self.calls += u64::from(matches!(kind, OutputKind::FunctionCall | OutputKind::CustomToolCall));
         let id = id.map(str::to_owned);
-        self.items.push(Output { kind, id, index, call, ..Output::default() });
+        self.items.push(OutputItem { kind, id, index, call, ..OutputItem::default() });
         self.items.len() - 1
     }
 
     /// Emits a delta of a part.
-    fn say(&mut self, position: usize, piece: Piece, number: u64, text: Value, logprobs: Value, said: &mut Said) {
+    fn say(&mut self, position: usize, piece: PieceKind, number: u64, text: Value, logprobs: Value, said: &mut ParsedOutput) {
         let text = match text {
             Value::String(text) => text,
-            Value::Object(object) if piece == Piece::Arguments => Value::Object(object).to_string(),
+            Value::Object(object) if piece == PieceKind::Arguments => Value::Object(object).to_string(),
             Value::Object(mut object) => ["text", "content", "delta"]
                 .into_iter()
                 .find_map(|name| object.shift_remove(name)?.as_str().map(str::to_owned))
@@ -166,31 +166,31 @@ impl Events {
         let place = (position, piece, number);
         let last_thought = self.last_thought.take();
         match piece {
-            Piece::Text => {
+            PieceKind::Text => {
                 let logprobs = if let Value::Array(logprobs) = logprobs { logprobs } else { Vec::new() };
-                said.word(Word::Text { text, logprobs });
+                said.word(ModelEvent::Text { text, logprobs });
             }
-            Piece::Refusal => said.word(Word::Refusal(text)),
-            Piece::Thought | Piece::Summary => {
+            PieceKind::Refusal => said.word(ModelEvent::Refusal(text)),
+            PieceKind::Thought | PieceKind::Summary => {
                 // An event of the other kind has separated them already.
                 if last_thought.is_some_and(|last| last != place && last.1 == piece) {
-                    said.word(Word::ReasoningBreak);
+                    said.word(ModelEvent::ReasoningBreak);
                 }
                 self.last_thought = Some(place);
-                said.word(if piece == Piece::Summary { Word::ReasoningSummary(text) } else { Word::Reasoning(text) });
+                said.word(if piece == PieceKind::Summary { ModelEvent::ReasoningSummary(text) } else { ModelEvent::Reasoning(text) });
             }
-            Piece::Arguments | Piece::Input => {
-                let (index, is_custom) = (self.items[position].call.index, piece == Piece::Input);
-                said.word(Word::ToolCall(ToolCallDelta { index, is_custom, arguments: text, ..ToolCallDelta::default() }));
+            PieceKind::Arguments | PieceKind::Input => {
+                let (index, is_custom) = (self.items[position].call.index, piece == PieceKind::Input);
+                said.word(ModelEvent::ToolCall(ToolCallDelta { index, is_custom, arguments: text, ..ToolCallDelta::default() }));
             }
         }
     }
 
     /// Emits the rest of a complete part. If its text differs from the deltas, the deltas count.
-    fn say_whole(&mut self, position: usize, piece: Piece, number: u64, text: Value, logprobs: Value, said: &mut Said) {
+    fn say_whole(&mut self, position: usize, piece: PieceKind, number: u64, text: Value, logprobs: Value, said: &mut ParsedOutput) {
         let text = match text {
             Value::String(text) => text,
-            Value::Object(object) if piece == Piece::Arguments => Value::Object(object).to_string(),
+            Value::Object(object) if piece == PieceKind::Arguments => Value::Object(object).to_string(),
             _ => return,
         };
         let so_far = self.items[position].so_far(piece, number);
@@ -200,20 +200,20 @@ impl Events {
         self.say(position, piece, number, rest.into(), logprobs, said);
     }
 
-    fn item_added(&mut self, index: Option<u64>, item: &Value, said: &mut Said) {
+    fn item_added(&mut self, index: Option<u64>, item: &Value, said: &mut ParsedOutput) {
         let Some(kind) = kind_of(item) else { return };
         let is_known = self.find(kind, event::text(item, "id"), None).is_some_and(|position| !self.items[position].is_done);
         let id = event::text(item, "id");
-        let has_id = |known: &Output| known.kind == kind && id.is_some() && known.id.as_deref() == id;
+        let has_id = |known: &OutputItem| known.kind == kind && id.is_some() && known.id.as_deref() == id;
         let position = self.items.iter().rposition(has_id).unwrap_or_else(|| self.push(kind, id, index));
         match kind {
             // Text that it may contain already is repeated later.
-            Kind::Message => said.words(self.new_fields(position, item).map(Word::Extra)),
-            Kind::Reasoning => {}
-            Kind::FunctionCall | Kind::CustomToolCall => self.name_call(position, item, said),
-            Kind::Opaque => {
+            OutputKind::Message => said.words(self.new_fields(position, item).map(ModelEvent::Extra)),
+            OutputKind::Reasoning => {}
+            OutputKind::FunctionCall | OutputKind::CustomToolCall => self.name_call(position, item, said),
+            OutputKind::Opaque => {
                 if let (false, Value::Object(item)) = (is_known && event::text(item, "id").is_some(), item) {
-                    said.word(Word::Item(OpaqueStep::Added { key: position as u64, item: item.clone() }));
+                    said.word(ModelEvent::Item(OpaqueStep::Added { key: position as u64, item: item.clone() }));
                 }
             }
         }
@@ -236,9 +236,9 @@ impl Events {
     }
 
     /// Emits a call's id and name, unless already emitted.
-    fn name_call(&mut self, position: usize, item: &Value, said: &mut Said) {
+    fn name_call(&mut self, position: usize, item: &Value, said: &mut ParsedOutput) {
         let extra = self.new_fields(position, item).unwrap_or_default();
-        let is_custom = self.items[position].kind == Kind::CustomToolCall;
+        let is_custom = self.items[position].kind == OutputKind::CustomToolCall;
         let call = &mut self.items[position].call;
         let id = event::text(item, "call_id").filter(|_| !call.has_id).map(str::to_owned);
         let name = event::text(item, "name").filter(|_| !call.has_name).map(str::to_owned);
@@ -247,12 +247,12 @@ impl Events {
         if id.is_some() || name.is_some() || !extra.is_empty() {
             let index = call.index;
             self.last_thought = None;
-            said.word(Word::ToolCall(ToolCallDelta { index, id, name, is_custom, arguments: String::new(), extra }));
+            said.word(ModelEvent::ToolCall(ToolCallDelta { index, id, name, is_custom, arguments: String::new(), extra }));
         }
     }
 
     /// A completed item: emits what is missing.
-    fn item_done(&mut self, index: Option<u64>, item: Value, said: &mut Said) {
+    fn item_done(&mut self, index: Option<u64>, item: Value, said: &mut ParsedOutput) {
         let Some(kind) = kind_of(&item) else { return };
         let position = self.place(kind, event::text(&item, "id"), index);
         if !self.items[position].is_done {
@@ -260,12 +260,12 @@ impl Events {
         }
     }
 
-    fn end_item(&mut self, position: usize, mut item: Value, said: &mut Said) {
+    fn end_item(&mut self, position: usize, mut item: Value, said: &mut ParsedOutput) {
         let kind = self.items[position].kind;
-        if kind == Kind::Opaque {
+        if kind == OutputKind::Opaque {
             self.items[position].is_done = true;
             if let Value::Object(item) = item {
-                said.word(Word::Item(OpaqueStep::Done { key: position as u64, item }));
+                said.word(ModelEvent::Item(OpaqueStep::Done { key: position as u64, item }));
             }
             return;
         }
@@ -276,34 +276,35 @@ impl Events {
             self.part(position, number, part, said);
         }
         match kind {
-            Kind::Message => said.words(self.new_fields(position, &item).map(Word::Extra)),
-            Kind::Reasoning => {
-                said.words(self.new_fields(position, &item).map(Word::ReasoningExtra));
+            OutputKind::Message => said.words(self.new_fields(position, &item).map(ModelEvent::Extra)),
+            OutputKind::Reasoning => {
+                said.words(self.new_fields(position, &item).map(ModelEvent::ReasoningExtra));
                 self.seal(&item, said);
             }
-            Kind::FunctionCall | Kind::CustomToolCall => {
+            OutputKind::FunctionCall | OutputKind::CustomToolCall => {
                 self.name_call(position, &item, said);
-                let (piece, field) = if kind == Kind::FunctionCall { (Piece::Arguments, "arguments") } else { (Piece::Input, "input") };
+                let (piece, field) =
+                    if kind == OutputKind::FunctionCall { (PieceKind::Arguments, "arguments") } else { (PieceKind::Input, "input") };
                 let text = item.get_mut(field).map(Value::take).unwrap_or_default();
                 self.say_whole(position, piece, 0, text, Value::Null, said);
             }
-            Kind::Opaque => {}
+            OutputKind::Opaque => {}
         }
         self.items[position].is_done = true;
     }
 
     /// Ends reasoning with its encrypted content.
-    fn seal(&mut self, item: &Value, said: &mut Said) {
+    fn seal(&mut self, item: &Value, said: &mut ParsedOutput) {
         if let (Some(id), Some(encrypted_content)) = (event::text(item, "id"), event::text(item, "encrypted_content")) {
             self.last_thought = None;
-            said.word(Word::ReasoningEnd { encrypted: sealed::seal(&self.upstream, id, encrypted_content) });
+            said.word(ModelEvent::ReasoningEnd { encrypted: sealed::seal(&self.upstream, id, encrypted_content) });
         }
     }
 
-    fn part_event(&mut self, event: Event, said: &mut Said) {
+    fn part_event(&mut self, event: ResponsesEvent, said: &mut ParsedOutput) {
         let kind = match event.part.get("type").and_then(Value::as_str) {
-            Some("output_text" | "refusal") => Kind::Message,
-            Some("reasoning_text" | "summary_text") => Kind::Reasoning,
+            Some("output_text" | "refusal") => OutputKind::Message,
+            Some("reasoning_text" | "summary_text") => OutputKind::Reasoning,
             Some(_) | None => return,
         };
         let position = self.place(kind, event.item_id.as_deref(), event.output_index);
@@ -312,65 +313,65 @@ impl Events {
     }
 
     /// What a part contains at its start is emitted at the end, unless another event contains it.
-    fn part_added(&mut self, event: Event) {
+    fn part_added(&mut self, event: ResponsesEvent) {
         let has_text = ["text", "refusal"].iter().any(|name| event::text(&event.part, name).is_some());
         if has_text && event.part.get("type").is_some_and(|kind| kind == "output_text" || kind == "refusal") {
-            let position = self.place(Kind::Message, event.item_id.as_deref(), event.output_index);
+            let position = self.place(OutputKind::Message, event.item_id.as_deref(), event.output_index);
             self.items[position].added.push((event.content_index.unwrap_or(0), event.part));
         }
     }
 
     /// A completed part.
-    fn part(&mut self, position: usize, number: u64, mut part: Value, said: &mut Said) {
+    fn part(&mut self, position: usize, number: u64, mut part: Value, said: &mut ParsedOutput) {
         let kind = event::text(&part, "type").unwrap_or_default().to_owned();
         let piece = match kind.as_str() {
-            "output_text" => Piece::Text,
-            "refusal" => Piece::Refusal,
-            "reasoning_text" => Piece::Thought,
-            "summary_text" => Piece::Summary,
+            "output_text" => PieceKind::Text,
+            "refusal" => PieceKind::Refusal,
+            "reasoning_text" => PieceKind::Thought,
+            "summary_text" => PieceKind::Summary,
             // An unknown type.
             "" => return,
-            _ if self.items[position].kind != Kind::Message || self.items[position].others.contains(&number) => return,
+            _ if self.items[position].kind != OutputKind::Message || self.items[position].others.contains(&number) => return,
             _ => {
                 self.items[position].others.push(number);
-                return said.word(Word::Extra(Map::from_iter([(CONTENT_PARTS.to_owned(), vec![part].into())])));
+                return said.word(ModelEvent::Extra(Map::from_iter([(CONTENT_PARTS.to_owned(), vec![part].into())])));
             }
         };
         let mut take = |field: &str| part.get_mut(field).map(Value::take).unwrap_or_default();
-        let (text, logprobs) = (take(if piece == Piece::Refusal { "refusal" } else { "text" }), take("logprobs"));
+        let (text, logprobs) = (take(if piece == PieceKind::Refusal { "refusal" } else { "text" }), take("logprobs"));
         self.say_whole(position, piece, number, text, logprobs, said);
-        if piece == Piece::Text && !self.items[position].annotated.contains(&number) {
+        if piece == PieceKind::Text && !self.items[position].annotated.contains(&number) {
             for annotation in event::take_list(&mut part, "annotations") {
                 self.annotate(position, number, annotation, said);
             }
         }
     }
 
-    fn annotation(&mut self, event: Event, said: &mut Said) {
-        let position = self.place(Kind::Message, event.item_id.as_deref(), event.output_index);
+    fn annotation(&mut self, event: ResponsesEvent, said: &mut ParsedOutput) {
+        let position = self.place(OutputKind::Message, event.item_id.as_deref(), event.output_index);
         self.annotate(position, event.content_index.unwrap_or(0), event.annotation, said);
     }
 
-    fn annotate(&mut self, position: usize, number: u64, annotation: Value, said: &mut Said) {
+    fn annotate(&mut self, position: usize, number: u64, annotation: Value, said: &mut ParsedOutput) {
         if annotation.is_object() {
             let annotated = &mut self.items[position].annotated;
             if !annotated.contains(&number) {
                 annotated.push(number);
             }
-            said.word(Word::Annotation(annotation));
+            said.word(ModelEvent::Annotation(annotation));
         }
     }
 
     /// The items of the terminal event, which repeats the response: only those whose end did not arrive are of
     /// interest.
-    fn last_items(&mut self, items: Vec<Value>, said: &mut Said) {
+    fn last_items(&mut self, items: Vec<Value>, said: &mut ParsedOutput) {
         // Without id and index, items are matched by kind, in order, if their numbers agree.
-        let known: Vec<(Kind, usize)> = self.items.iter().zip(0..).map(|(item, position)| (item.kind, position)).collect();
-        let kinds: Vec<Option<Kind>> = items.iter().map(kind_of).collect();
+        let known: Vec<(OutputKind, usize)> = self.items.iter().zip(0..).map(|(item, position)| (item.kind, position)).collect();
+        let kinds: Vec<Option<OutputKind>> = items.iter().map(kind_of).collect();
         for (index, item) in items.into_iter().enumerate() {
             let Some(kind) = kinds[index] else { continue };
             let of_kind = || known.iter().filter(move |(known, _)| *known == kind).map(|(_, position)| *position);
-            let is_same = |other: &&Option<Kind>| **other == Some(kind);
+            let is_same = |other: &&Option<OutputKind>| **other == Some(kind);
             let place = index as u64;
             let found = self
                 .find(kind, event::text(&item, "id"), Some(place))
@@ -385,7 +386,7 @@ impl Events {
     }
 
     /// The terminal event `kind`, or a complete document, with its response.
-    fn end(&mut self, kind: &str, mut response: Value, said: &mut Said) {
+    fn end(&mut self, kind: &str, mut response: Value, said: &mut ParsedOutput) {
         self.last_items(event::take_list(&mut response, "output"), said);
         for position in 0..self.items.len() {
             for (number, part) in mem::take(&mut self.items[position].added) {
@@ -395,7 +396,7 @@ impl Events {
             }
         }
         if let Some(usage) = event::usage(&response) {
-            said.word(Word::Usage(usage));
+            said.word(ModelEvent::Usage(usage));
         }
         let status = response.get("status").and_then(Value::as_str).unwrap_or_default();
         let status = match (kind, status) {
@@ -408,9 +409,9 @@ impl Events {
         };
         match status {
             _ if response.get("error").is_some_and(is_truthy) => said.fail(event::failure_of_response(&response, &said.callee)),
-            "completed" => said.word(Word::Finish(Finish::Stop)),
+            "completed" => said.word(ModelEvent::Finish(Finish::Stop)),
             "incomplete" => match incomplete(&response) {
-                Ok(finish) => said.word(Word::Finish(finish)),
+                Ok(finish) => said.word(ModelEvent::Finish(finish)),
                 Err(reason) => {
                     let what = format!("stopped in the middle of the response (reason '{reason}')");
                     said.fail(said.callee.plain("upstream_error", &what));
@@ -425,14 +426,14 @@ impl Events {
     }
 }
 
-fn kind_of(item: &Value) -> Option<Kind> {
+fn kind_of(item: &Value) -> Option<OutputKind> {
     match item.get("type")?.as_str()? {
-        "message" => Some(Kind::Message),
-        "reasoning" => Some(Kind::Reasoning),
-        "function_call" => Some(Kind::FunctionCall),
-        "custom_tool_call" => Some(Kind::CustomToolCall),
+        "message" => Some(OutputKind::Message),
+        "reasoning" => Some(OutputKind::Reasoning),
+        "function_call" => Some(OutputKind::FunctionCall),
+        "custom_tool_call" => Some(OutputKind::CustomToolCall),
         "" => None,
-        _ => Some(Kind::Opaque),
+        _ => Some(OutputKind::Opaque),
     }
 }
 
@@ -444,9 +445,9 @@ fn incomplete(response: &Value) -> Result<Finish, String> {
     let reason = response.pointer("/incomplete_details/reason").and_then(Value::as_str).unwrap_or("incomplete");
     match finish::read(reason) {
         // An incomplete response is not complete, whatever its reason.
-        Verdict::Finish(Finish::Stop) | Verdict::Absent => Ok(Finish::Unknown(reason.to_owned())),
-        Verdict::Finish(finish) => Ok(finish),
-        Verdict::Failed => Err(reason.to_owned()),
+        FinishVerdict::Finish(Finish::Stop) | FinishVerdict::Absent => Ok(Finish::Unknown(reason.to_owned())),
+        FinishVerdict::Finish(finish) => Ok(finish),
+        FinishVerdict::Failed => Err(reason.to_owned()),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::http::body;
 use crate::http::context::RequestContext;
 
 /// Why a question was not taken.
-pub(super) enum Failure {
+pub(super) enum AskFailure {
     /// Before a stream was found for it, so that stream is still waiting.
     Early(Fault),
     /// After: the stream has ended, or there was none.
@@ -39,7 +39,7 @@ pub(super) async fn ask(
     context: &RequestContext,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Response, Failure> {
+) -> Result<Response, AskFailure> {
     let read = async {
         if let Some(fault) = app.engine.draining() {
             return Err(fault);
@@ -50,14 +50,14 @@ pub(super) async fn ask(
         let tokens = app.engine.count_question(&asker.owner, model.clone(), question.clone()).await?;
         Ok((question, model, tokens))
     };
-    let (question, model, tokens) = read.await.map_err(Failure::Early)?;
+    let (question, model, tokens) = read.await.map_err(AskFailure::Early)?;
     // From here on a failure drops the place, which ends the stream.
-    let place = app.classic.channels.pair(asker, app.config.classic.patience).await.map_err(Failure::Late)?;
+    let place = app.classic.channels.pair(asker, app.config.classic.patience).await.map_err(AskFailure::Late)?;
     // The body, or the stream, may have taken its time.
-    context.grant.check().map_err(Failure::Late)?;
-    let started = app.classic.start(&app.engine, asker, &model, question, context.trace.clone()).await.map_err(Failure::Late)?;
+    context.grant.check().map_err(AskFailure::Late)?;
+    let started = app.classic.start(&app.engine, asker, &model, question, context.trace.clone()).await.map_err(AskFailure::Late)?;
     let (sending, sent) = oneshot::channel();
-    place.give(&started.id, delayed(started.feed, sent, app.config.classic.grace)).map_err(Failure::Late)?;
+    place.give(&started.id, delayed(started.feed, sent, app.config.classic.grace)).map_err(AskFailure::Late)?;
     let tokens = json!({ "question_tokens": tokens }).to_string();
     let body = Body::new(Accepted { bytes: Some(tokens.into()), _sending: sending });
     let response = ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response();

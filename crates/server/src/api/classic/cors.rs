@@ -12,7 +12,7 @@ use protocol::fault::{Fault, FaultKind};
 
 use crate::app::App;
 use crate::config::ClassicConfig;
-use crate::error::Refused;
+use crate::error::FaultResponse;
 use crate::http::forwarded::Forwarded;
 use crate::http::origin::{self as auth, OriginRelation as Kin, relation};
 
@@ -35,15 +35,15 @@ pub(crate) async fn cors(State(app): State<App>, Extension(forwarded): Extension
     let headers = request.headers();
     let asked = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     let wanted = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD).filter(|_| request.method() == Method::OPTIONS).cloned();
-    let kin = |origin: &str| relation(origin, forwarded, request.uri(), headers);
-    let site = site(&app.config.classic, headers, kin);
+    let origin_relation = |origin: &str| relation(origin, forwarded, request.uri(), headers);
+    let site = site(&app.config.classic, headers, origin_relation);
     let is_mapped = wanted.as_ref().is_none_or(|method| methods(request.uri().path()).iter().any(|mapped| method == mapped));
     let mut response = match (site, wanted.is_some()) {
-        (Site::Foreign, false) => Refused(foreign(headers)).into_response(),
+        (Site::Foreign, false) => FaultResponse(foreign(headers)).into_response(),
         (Site::Foreign, true) => refused(),
         (Site::Same | Site::Allowed, true) if !is_mapped => refused(),
         (Site::Same | Site::Allowed, true) => StatusCode::OK.into_response(),
-        (Site::Same | Site::Allowed, false) if is_part(headers) => Refused(part()).into_response(),
+        (Site::Same | Site::Allowed, false) if is_part(headers) => FaultResponse(part()).into_response(),
         (Site::Same | Site::Allowed, false) => next.run(request).await,
     };
     let headers = response.headers_mut();
@@ -70,12 +70,12 @@ fn methods(path: &str) -> &'static [&'static str] {
     if path == "/chat" { &["POST", "GET"] } else { &["GET"] }
 }
 
-fn site(config: &ClassicConfig, headers: &HeaderMap, kin: impl Fn(&str) -> Kin) -> Site {
+fn site(config: &ClassicConfig, headers: &HeaderMap, origin_relation: impl Fn(&str) -> Kin) -> Site {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return if auth::is_of_own_page(headers) { Site::Same } else { Site::Foreign };
     };
     let origin = origin.to_str().unwrap_or_default();
-    match kin(origin) {
+    match origin_relation(origin) {
         Kin::Same => Site::Same,
         // The demo's pages have `localhost:8000` written into them, from wherever they are served.
         Kin::Alias => Site::Allowed,
@@ -120,12 +120,12 @@ mod tests {
     fn check(pairs: &[(&'static str, &'static str)], origins: &[&str], expected: Site) {
         let config = ClassicConfig { origins: origins.iter().map(|origin| (*origin).to_owned()).collect(), ..ClassicConfig::default() };
         let headers = pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
-        let kin = |origin: &str| match origin {
+        let origin_relation = |origin: &str| match origin {
             "http://localhost:8000" => Kin::Same,
             "http://127.0.0.1:8000" => Kin::Alias,
             _ => Kin::None,
         };
-        assert_eq!(site(&config, &headers, kin), expected, "{pairs:?} {origins:?}");
+        assert_eq!(site(&config, &headers, origin_relation), expected, "{pairs:?} {origins:?}");
     }
 
     #[test]

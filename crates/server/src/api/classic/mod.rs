@@ -22,35 +22,40 @@ pub(crate) use cors::cors;
 use self::socket::ClassicSocket;
 use super::headers::with_response_id;
 use crate::app::App;
-use crate::classic::{self, CallerUid, Opened};
-use crate::error::{self, Refused};
+use crate::classic::{self, CallerUid, OpenedStream};
+use crate::error::{self, FaultResponse};
 use crate::http::context::RequestContext;
-use crate::http::extract::Path;
+use crate::http::extract::PathParam;
 use crate::transport::{Delivery, Source, websocket};
 
 /// `GET /createSse`: opens the stream for the response to the next question.
-pub(crate) async fn create_sse(State(app): State<App>, context: RequestContext, headers: HeaderMap) -> Result<Response, Refused> {
+pub(crate) async fn create_sse(State(app): State<App>, context: RequestContext, headers: HeaderMap) -> Result<Response, FaultResponse> {
     let asker = CallerUid { uid: uid::of_header(&headers)?, owner: context.owner.clone() };
     if let Some(fault) = app.engine.draining() {
         return Err(fault.into());
     }
-    let Opened { given, place } = app.classic.channels.open(&asker)?;
+    let OpenedStream { given, place } = app.classic.channels.open(&asker)?;
     let delivery = stream(&app, context, Source::Waiting(given), Transport::Channel);
     Ok(Delivery { guard: Some(Box::new(place)), ..delivery }.respond())
 }
 
 /// `POST /chat`: asks; the response comes on the oldest idle stream of the uid.
-pub(crate) async fn ask(State(app): State<App>, context: RequestContext, headers: HeaderMap, body: Body) -> Result<Response, Refused> {
+pub(crate) async fn ask(
+    State(app): State<App>,
+    context: RequestContext,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, FaultResponse> {
     let asker = CallerUid { uid: uid::of_header(&headers)?, owner: context.owner.clone() };
     match asking::ask(&app, &asker, &context, &headers, body).await {
         Ok(response) => Ok(response),
-        Err(asking::Failure::Early(fault)) => {
+        Err(asking::AskFailure::Early(fault)) => {
             // Its page has opened a stream for it, or is about to, and must not wait there. A page sends both at once, so that
             // it is not for as long as a question waits: a stream that somebody opens later is for another question.
             app.classic.channels.fail(&asker, app.config.classic.patience / 5);
             Err(fault.into())
         }
-        Err(asking::Failure::Late(fault)) => Err(fault.into()),
+        Err(asking::AskFailure::Late(fault)) => Err(fault.into()),
     }
 }
 
@@ -62,7 +67,7 @@ pub(crate) async fn ask_by_query(
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-) -> Result<Response, Refused> {
+) -> Result<Response, FaultResponse> {
     let query = uri.query().unwrap_or_default();
     if method == Method::HEAD {
         return Ok(error::not_possible("HEAD is not possible on /chat: GET asks a question.".into()));
@@ -89,7 +94,7 @@ pub(crate) async fn ask_by_query(
 }
 
 /// `GET /closeSse`: closes the latest stream of the uid. A response on it is stopped, which ends the stream.
-pub(crate) async fn close_sse(State(app): State<App>, context: RequestContext, headers: HeaderMap) -> Result<Response, Refused> {
+pub(crate) async fn close_sse(State(app): State<App>, context: RequestContext, headers: HeaderMap) -> Result<Response, FaultResponse> {
     let asker = CallerUid { uid: uid::of_header(&headers)?, owner: context.owner };
     if let Some(response) = app.classic.channels.close(&asker) {
         // A response that has just ended needs no stop.
@@ -102,9 +107,9 @@ pub(crate) async fn close_sse(State(app): State<App>, context: RequestContext, h
 pub(crate) async fn socket(
     State(app): State<App>,
     context: RequestContext,
-    Path(uid): Path<String>,
+    PathParam(uid): PathParam<String>,
     request: Request,
-) -> Result<Response, Refused> {
+) -> Result<Response, FaultResponse> {
     let asker = CallerUid { uid: uid::checked(&uid)?, owner: context.owner.clone() };
     Ok(websocket::open(&app, ClassicSocket { asker }, context, request)?)
 }

@@ -1,6 +1,6 @@
 //! A socket of the classic API: each message is a question, and its response comes back message by message.
 
-use engine::response::options::Terms;
+use engine::response::options::StartOptions;
 use protocol::dialect::classic::Classic;
 use protocol::fault::Fault;
 use protocol::request::Create;
@@ -17,8 +17,8 @@ pub(super) struct ClassicSocket {
 impl SocketApi for ClassicSocket {
     type Dialect = Classic;
 
-    async fn terms(&self, app: &App, create: &mut Create, turn: SocketTurn) -> Result<Terms, Fault> {
+    async fn terms(&self, app: &App, create: &mut Create, turn: SocketTurn) -> Result<StartOptions, Fault> {
         create.model = app.classic.model(&app.engine).await?;
-        Ok(Terms { bytes: Some(turn.bytes), ..app.classic.terms(&self.asker, turn.trace) })
+        Ok(StartOptions { bytes: Some(turn.bytes), ..app.classic.terms(&self.asker, turn.trace) })
     }
 }

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::extract::{Request, State};
 use bytes::BytesMut;
-use codec::websocket::decode::{Decoder, Incoming, Limits};
-use codec::websocket::encode::{Head, client_frame};
-use codec::websocket::{Opcode, Role};
+use codec::websocket::decode::{IncomingMessage, WebSocketDecoder, WebSocketLimits};
+use codec::websocket::encode::{WebSocketFrameHead, client_frame};
+use codec::websocket::{Opcode, WebSocketRole};
 use protocol::dialect::{Description, Message, SocketDialect, StreamEnd, classic};
 use protocol::event::EventKind;
 use protocol::request::Create;
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::http::{auth, middleware};
-use crate::live::Live;
+use crate::live::LiveServer;
 use crate::transport::websocket::{self, DialectSocket};
 use crate::{Config, listen, live, test_app};
 
@@ -71,11 +71,11 @@ impl SocketDialect for Plain {
 }
 
 /// The handler's file.
-async fn post(State(app): State<App>, context: Result<RequestContext, Refused>, headers: HeaderMap, body: Body) -> Response {
+async fn post(State(app): State<App>, context: Result<RequestContext, FaultResponse>, headers: HeaderMap, body: Body) -> Response {
     create::<Plain>(&app, context, &headers, body, "/v1/plain").await
 }
 
-async fn socket(State(app): State<App>, context: RequestContext, request: Request) -> Result<Response, Refused> {
+async fn socket(State(app): State<App>, context: RequestContext, request: Request) -> Result<Response, FaultResponse> {
     Ok(websocket::open(&app, DialectSocket::<Plain>::default(), context, request)?)
 }
 
@@ -93,7 +93,7 @@ async fn served<F: Future<Output = Outcome>>(check: impl FnOnce(SocketAddr) -> F
     let routes = routes().route_layer(axum::middleware::from_fn_with_state(app.clone(), auth::authenticate));
     let router = middleware::wrap(routes, &app).with_state(app.clone());
     tokio::select! {
-        () = live::serve(listener, Live::with_router(app, router), None) => Err("the listener ended".into()),
+        () = live::serve(listener, LiveServer::with_router(app, router), None) => Err("the listener ended".into()),
         outcome = check(address) => outcome,
     }
 }
@@ -143,12 +143,12 @@ async fn it_works_on_a_socket() -> Outcome {
         assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
         let mut out = BytesMut::new();
         for question in [json!({ "ask": "hi" }), json!({}), json!({ "ask": "again" })] {
-            client_frame(&mut out, Head::whole(Opcode::Text), [1, 2, 3, 4], question.to_string().as_bytes());
+            client_frame(&mut out, WebSocketFrameHead::whole(Opcode::Text), [1, 2, 3, 4], question.to_string().as_bytes());
         }
         stream.write_all(&out).await?;
         let expected =
             ["{\"t\":\"Hel\"}", "{\"t\":\"lo\"}", "{\"wrong\":\"missing_required_parameter\"}", "{\"t\":\"Hel\"}", "{\"t\":\"lo\"}"];
-        let mut decoder = Decoder::new(Role::Client, Limits { frame_bytes: 1 << 16, message_bytes: 1 << 16 });
+        let mut decoder = WebSocketDecoder::new(WebSocketRole::Client, WebSocketLimits { frame_bytes: 1 << 16, message_bytes: 1 << 16 });
         for expected in expected {
             let message = loop {
                 if let Some(message) = decoder.next_message() {
@@ -158,7 +158,7 @@ async fn it_works_on_a_socket() -> Outcome {
                 let count = stream.read(&mut buffer).await?;
                 decoder.push(buffer.get(..count).filter(|read| !read.is_empty()).ok_or("the socket ended")?);
             };
-            assert_eq!(message, Incoming::Text(expected.to_owned()), "errors wait for the responses before them");
+            assert_eq!(message, IncomingMessage::Text(expected.to_owned()), "errors wait for the responses before them");
         }
         Ok(())
     })

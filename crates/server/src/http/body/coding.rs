@@ -5,7 +5,7 @@ use http::{HeaderMap, header};
 use protocol::fault::{Fault, FaultKind};
 use tokio::task::yield_now;
 
-use super::decode::{Decode, Flaw, PIECE, Step};
+use super::decode::{Decode, DecodeStep, Flaw, PIECE};
 use super::deflate::{Deflate, Gzip};
 use super::zstd::Zstd;
 
@@ -23,14 +23,14 @@ const STEPS: usize = 8;
 
 /// One content coding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
+pub(super) enum ContentCoding {
     Gzip,
     /// The zlib format (RFC 1950), or the bare stream that some clients send under this name.
     Deflate,
     Zstd,
 }
 
-impl Coding {
+impl ContentCoding {
     fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
@@ -44,15 +44,15 @@ impl Coding {
 ///
 /// # Errors
 /// 415 with the one that is not taken.
-pub(super) fn of(headers: &HeaderMap) -> Result<Vec<Coding>, Fault> {
+pub(super) fn of(headers: &HeaderMap) -> Result<Vec<ContentCoding>, Fault> {
     let mut codings = Vec::new();
     for line in headers.get_all(header::CONTENT_ENCODING) {
         for name in line.to_str().unwrap_or("?").split(',').map(str::trim) {
             match name.to_ascii_lowercase().as_str() {
                 "" | "identity" => {}
-                "gzip" | "x-gzip" => codings.push(Coding::Gzip),
-                "deflate" => codings.push(Coding::Deflate),
-                "zstd" => codings.push(Coding::Zstd),
+                "gzip" | "x-gzip" => codings.push(ContentCoding::Gzip),
+                "deflate" => codings.push(ContentCoding::Deflate),
+                "zstd" => codings.push(ContentCoding::Zstd),
                 _ => return Err(unsupported(&format!("The content coding '{name}' is not supported"))),
             }
         }
@@ -74,9 +74,9 @@ pub(super) enum DecodeError {
     /// More comes out than is allowed.
     TooLarge,
     /// It is not what its coding says.
-    Invalid(&'static str, Coding),
+    Invalid(&'static str, ContentCoding),
     /// It ended before its coding did.
-    Truncated(Coding),
+    Truncated(ContentCoding),
 }
 
 impl DecodeError {
@@ -95,29 +95,29 @@ impl DecodeError {
 
 /// One coding of a body, with the input that it has not taken yet.
 struct Stage {
-    coding: Coding,
+    coding: ContentCoding,
     decoder: Box<dyn Decode>,
     input: BytesMut,
     wrote: usize,
 }
 
 /// The decoder of a whole body: as many stages as it has codings, the outermost first.
-pub(super) struct Decoder {
+pub(super) struct RequestDecoder {
     stages: Vec<Stage>,
     limit: usize,
     has_begun: bool,
 }
 
-impl Decoder {
+impl RequestDecoder {
     /// `None` where there is nothing to decode. `limit` is for what comes out, of each coding: what lies between two of them costs
     /// as much.
-    pub(super) fn new(codings: &[Coding], limit: usize) -> Option<Self> {
-        let stage = |coding: &Coding| Stage {
+    pub(super) fn new(codings: &[ContentCoding], limit: usize) -> Option<Self> {
+        let stage = |coding: &ContentCoding| Stage {
             coding: *coding,
             decoder: match coding {
-                Coding::Gzip => Box::new(Gzip::default()),
-                Coding::Deflate => Box::new(Deflate::default()),
-                Coding::Zstd => Box::new(Zstd::new(limit)),
+                ContentCoding::Gzip => Box::new(Gzip::default()),
+                ContentCoding::Deflate => Box::new(Deflate::default()),
+                ContentCoding::Zstd => Box::new(Zstd::new(limit)),
             },
             input: BytesMut::new(),
             wrote: 0,
@@ -153,7 +153,7 @@ impl Decoder {
                 Flaw::TooLarge => DecodeError::TooLarge,
                 Flaw::Invalid(what) => DecodeError::Invalid(what, stage.coding),
             });
-            let Step::Wrote(count) = step? else { continue };
+            let DecodeStep::Wrote(count) = step? else { continue };
             stage.wrote += count;
             if stage.wrote > self.limit {
                 return Err(DecodeError::TooLarge);

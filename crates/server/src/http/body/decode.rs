@@ -10,7 +10,7 @@ pub(super) const MOST_MEMBERS: usize = 1024;
 
 /// What one step of a decoder did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum DecodeStep {
     /// It needs more input, or is at its end.
     Idle,
     /// It took input, and wrote this many bytes.
@@ -35,7 +35,7 @@ impl From<&'static str> for Flaw {
 /// A decoder of one coding, which does a bounded amount of work at a time.
 pub(super) trait Decode: Send {
     /// Takes from `input` and writes to `out`, which has room for a [`PIECE`].
-    fn step(&mut self, input: &mut BytesMut, out: &mut [u8]) -> Result<Step, Flaw>;
+    fn step(&mut self, input: &mut BytesMut, out: &mut [u8]) -> Result<DecodeStep, Flaw>;
 
     /// Whether its data may end here.
     fn is_complete(&self) -> bool;

@@ -3,7 +3,7 @@
 use bytes::{Buf, BytesMut};
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
-use super::decode::{Decode, Flaw, MOST_MEMBERS, Step};
+use super::decode::{Decode, DecodeStep, Flaw, MOST_MEMBERS};
 
 /// The longest header of a gzip member: a file's name may stand in it.
 const LONGEST_HEADER: usize = 4 << 10;
@@ -20,17 +20,17 @@ pub(super) struct Deflate {
 }
 
 impl Decode for Deflate {
-    fn step(&mut self, input: &mut BytesMut, out: &mut [u8]) -> Result<Step, Flaw> {
+    fn step(&mut self, input: &mut BytesMut, out: &mut [u8]) -> Result<DecodeStep, Flaw> {
         if self.is_over {
-            return if input.is_empty() { Ok(Step::Idle) } else { Err("there are bytes after its end".into()) };
+            return if input.is_empty() { Ok(DecodeStep::Idle) } else { Err("there are bytes after its end".into()) };
         }
         if self.inflate.is_none() {
-            let [method, flags, ..] = input[..] else { return Ok(Step::Idle) };
+            let [method, flags, ..] = input[..] else { return Ok(DecodeStep::Idle) };
             // RFC 1950 §2.2: the method is 8, and the two bytes together a multiple of 31.
             let is_zlib = method & 0x0f == 8 && u16::from_be_bytes([method, flags]).is_multiple_of(31);
             self.inflate = Some(Decompress::new(is_zlib));
         }
-        let Some(inflate) = &mut self.inflate else { return Ok(Step::Idle) };
+        let Some(inflate) = &mut self.inflate else { return Ok(DecodeStep::Idle) };
         let (step, is_over) = inflated(inflate, input, out)?;
         self.is_over = is_over;
         Ok(step)
@@ -63,21 +63,21 @@ impl Default for Gzip {
 }
 
 impl Decode for Gzip {
-    fn step(&mut self, input: &mut BytesMut, out: &mut [u8]) -> Result<Step, Flaw> {
+    fn step(&mut self, input: &mut BytesMut, out: &mut [u8]) -> Result<DecodeStep, Flaw> {
         match self.state {
             State::Header => {
-                let Some(length) = header_length(input)? else { return Ok(Step::Idle) };
+                let Some(length) = header_length(input)? else { return Ok(DecodeStep::Idle) };
                 input.advance(length);
                 self.members += 1;
                 if self.members > MOST_MEMBERS {
                     return Err("it has too many members".into());
                 }
                 self.state = State::Data;
-                Ok(Step::Wrote(0))
+                Ok(DecodeStep::Wrote(0))
             }
             State::Data => {
                 let (step, is_over) = inflated(&mut self.inflate, input, out)?;
-                if let Step::Wrote(count) = step {
+                if let DecodeStep::Wrote(count) = step {
                     self.crc.update(out.get(..count).unwrap_or_default());
                 }
                 if is_over {
@@ -87,7 +87,7 @@ impl Decode for Gzip {
             }
             State::Trailer => {
                 if input.len() < TRAILER {
-                    return Ok(Step::Idle);
+                    return Ok(DecodeStep::Idle);
                 }
                 if (input.get_u32_le(), input.get_u32_le()) != (self.crc.sum(), self.crc.amount()) {
                     return Err("its checksum does not match".into());
@@ -95,7 +95,7 @@ impl Decode for Gzip {
                 self.inflate.reset(false);
                 self.crc.reset();
                 self.state = State::Header;
-                Ok(Step::Wrote(0))
+                Ok(DecodeStep::Wrote(0))
             }
         }
     }
@@ -106,14 +106,14 @@ impl Decode for Gzip {
 }
 
 /// Inflates what is there; true at the end of its data.
-fn inflated(inflate: &mut Decompress, input: &mut BytesMut, out: &mut [u8]) -> Result<(Step, bool), &'static str> {
+fn inflated(inflate: &mut Decompress, input: &mut BytesMut, out: &mut [u8]) -> Result<(DecodeStep, bool), &'static str> {
     let (read, wrote) = (inflate.total_in(), inflate.total_out());
     let status = inflate.decompress(input, out, FlushDecompress::None).map_err(|_error| "its data are broken")?;
     let count = |now: u64, before: u64| usize::try_from(now - before).unwrap_or(usize::MAX);
     let (read, wrote) = (count(inflate.total_in(), read), count(inflate.total_out(), wrote));
     input.advance(read);
     let is_over = status == Status::StreamEnd;
-    let step = if read == 0 && wrote == 0 && !is_over { Step::Idle } else { Step::Wrote(wrote) };
+    let step = if read == 0 && wrote == 0 && !is_over { DecodeStep::Idle } else { DecodeStep::Wrote(wrote) };
     Ok((step, is_over))
 }
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use bytes::{Buf, BytesMut};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use super::decode::{Decode, Flaw, MOST_MEMBERS, Step};
+use super::decode::{Decode, DecodeStep, Flaw, MOST_MEMBERS};
 
 /// The largest window (RFC 9659 §3).
 const WINDOW: u64 = 8 << 20;
@@ -43,8 +43,8 @@ impl Zstd {
     }
 
     /// Begins a frame, once its header is whole.
-    fn start(&mut self, input: &mut BytesMut) -> Result<Step, Flaw> {
-        let Some(magic) = input.first_chunk().map(|magic| u32::from_le_bytes(*magic)) else { return Ok(Step::Idle) };
+    fn start(&mut self, input: &mut BytesMut) -> Result<DecodeStep, Flaw> {
+        let Some(magic) = input.first_chunk().map(|magic| u32::from_le_bytes(*magic)) else { return Ok(DecodeStep::Idle) };
         self.frames += 1;
         if self.frames > MOST_MEMBERS {
             return Err("it has too many frames".into());
@@ -53,7 +53,7 @@ impl Zstd {
             let Some(length) = input.get(4..).and_then(|rest| rest.first_chunk()) else { return Ok(self.not_yet()) };
             self.state = State::Skipping(usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX));
             input.advance(8);
-            return Ok(Step::Wrote(0));
+            return Ok(DecodeStep::Wrote(0));
         }
         if magic != MAGIC {
             return Err("its header is not one of zstd".into());
@@ -69,20 +69,20 @@ impl Zstd {
         self.decoder.reset(&mut header).map_err(|_error| "its frame needs a larger window, or a dictionary")?;
         input.advance(length);
         self.state = State::Block { has_checksum: descriptor & 1 << 2 != 0 };
-        Ok(Step::Wrote(0))
+        Ok(DecodeStep::Wrote(0))
     }
 
     /// The header is to be read again, with more of it.
-    fn not_yet(&mut self) -> Step {
+    fn not_yet(&mut self) -> DecodeStep {
         self.frames -= 1;
-        Step::Idle
+        DecodeStep::Idle
     }
 
     /// Decodes a block, once it is whole.
-    fn block(&mut self, input: &mut BytesMut, has_checksum: bool) -> Result<Step, Flaw> {
+    fn block(&mut self, input: &mut BytesMut, has_checksum: bool) -> Result<DecodeStep, Flaw> {
         const RUN_LENGTH: u32 = 1;
         // RFC 8878 §3.1.1.2.
-        let [low, middle, high, ..] = input[..] else { return Ok(Step::Idle) };
+        let [low, middle, high, ..] = input[..] else { return Ok(DecodeStep::Idle) };
         let header = u32::from_le_bytes([low, middle, high, 0]);
         let (is_last, kind, size) = (header & 1 != 0, header >> 1 & 3, header >> 3);
         let content = if kind == RUN_LENGTH { 1 } else { usize::try_from(size).unwrap_or(usize::MAX) };
@@ -90,13 +90,13 @@ impl Zstd {
             return Err("it has a block that is too large".into());
         }
         let length = 3 + content + if is_last && has_checksum { 4 } else { 0 };
-        let Some(mut block) = input.get(..length) else { return Ok(Step::Idle) };
+        let Some(mut block) = input.get(..length) else { return Ok(DecodeStep::Idle) };
         self.decoder.decode_blocks(&mut block, BlockDecodingStrategy::UptoBlocks(1)).map_err(|_error| "its data are broken")?;
         input.advance(length);
         if is_last {
             self.state = State::Draining;
         }
-        Ok(Step::Wrote(0))
+        Ok(DecodeStep::Wrote(0))
     }
 
     fn drain(&mut self, out: &mut [u8]) -> Result<usize, &'static str> {
@@ -105,18 +105,18 @@ impl Zstd {
 }
 
 impl Decode for Zstd {
-    fn step(&mut self, input: &mut BytesMut, out: &mut [u8]) -> Result<Step, Flaw> {
+    fn step(&mut self, input: &mut BytesMut, out: &mut [u8]) -> Result<DecodeStep, Flaw> {
         match self.state {
             State::Header => self.start(input),
             State::Skipping(left) => {
                 let count = left.min(input.len());
                 input.advance(count);
                 self.state = if count == left { State::Header } else { State::Skipping(left - count) };
-                Ok(if count == 0 && left > 0 { Step::Idle } else { Step::Wrote(0) })
+                Ok(if count == 0 && left > 0 { DecodeStep::Idle } else { DecodeStep::Wrote(0) })
             }
             State::Block { has_checksum } => match self.drain(out)? {
                 0 => self.block(input, has_checksum),
-                count => Ok(Step::Wrote(count)),
+                count => Ok(DecodeStep::Wrote(count)),
             },
             State::Draining => {
                 let count = self.drain(out)?;
@@ -127,7 +127,7 @@ impl Decode for Zstd {
                     }
                     self.state = State::Header;
                 }
-                Ok(Step::Wrote(count))
+                Ok(DecodeStep::Wrote(count))
             }
         }
     }

@@ -21,7 +21,7 @@ fn the_given_share_of_connections_is_sampled_evenly() {
 
 #[tokio::test]
 async fn signals_are_of_http1_only() -> io::Result<()> {
-    for protocol in [Protocol::Http1, Protocol::Http2] {
+    for protocol in [HttpVersion::Http1, HttpVersion::Http2] {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let mut client = TcpStream::connect(listener.local_addr()?).await?;
         let (stream, peer) = listener.accept().await?;
@@ -34,10 +34,10 @@ async fn signals_are_of_http1_only() -> io::Result<()> {
         // The FIN is there when all that can be read was read.
         connection.0.stream.ready(Interest::READABLE).await?;
         match protocol {
-            Protocol::Http1 => assert_eq!(connection.signal().await, Signal::Fin),
-            Protocol::Http2 => assert_eq!(connection.signal().now_or_never(), None),
+            HttpVersion::Http1 => assert_eq!(connection.signal().await, Signal::Fin),
+            HttpVersion::Http2 => assert_eq!(connection.signal().now_or_never(), None),
         }
-        assert_eq!(connection.has_begun(), protocol == Protocol::Http1, "what belongs to a codec must stay in the socket");
+        assert_eq!(connection.has_begun(), protocol == HttpVersion::Http1, "what belongs to a codec must stay in the socket");
     }
     Ok(())
 }

@@ -8,12 +8,12 @@ use tokio::io::Interest;
 use super::Io;
 use crate::config::Config;
 use crate::listen::connections::Full;
-use crate::listen::opening::{self, Opening};
-use crate::listen::proxy_protocol::{Malformed, Origin, Parser};
+use crate::listen::opening::{self, DetectedProtocol};
+use crate::listen::proxy_protocol::{ProxyHeader, ProxyHeaderError, ProxyHeaderParser};
 
 impl Io {
     /// Waits for as many first bytes as tell what the client speaks. The codec reads them again.
-    pub(crate) async fn opening(&self) -> io::Result<Opening> {
+    pub(crate) async fn opening(&self) -> io::Result<DetectedProtocol> {
         loop {
             let known = {
                 let ahead = self.shared.ahead();
@@ -27,8 +27,8 @@ impl Io {
     }
 
     /// Takes a proxy's header, and nothing after it. `None`: the proxy closed before its first byte.
-    pub(crate) async fn proxy_header(&self) -> io::Result<Option<Result<Origin, Malformed>>> {
-        let mut parser = Parser::default();
+    pub(crate) async fn proxy_header(&self) -> io::Result<Option<Result<ProxyHeader, ProxyHeaderError>>> {
+        let mut parser = ProxyHeaderParser::default();
         let mut is_silent = true;
         loop {
             {
@@ -44,7 +44,7 @@ impl Io {
                     Err(malformed) => return Ok(Some(Err(malformed))),
                 }
                 if ahead.fin {
-                    return Ok((!is_silent).then_some(Err(Malformed::Missing)));
+                    return Ok((!is_silent).then_some(Err(ProxyHeaderError::Missing)));
                 }
             }
             self.read_ahead().await?;

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use engine::response::options::{Socket, Terms};
+use engine::response::options::{SocketContext, StartOptions};
 use engine::shares::Reservation;
 use protocol::dialect::SocketDialect;
 use protocol::fault::Fault;
@@ -20,12 +20,12 @@ pub(crate) trait SocketApi: Send + Sync + 'static {
     ///
     /// # Errors
     /// The turn cannot start.
-    fn terms(&self, app: &App, create: &mut Create, turn: SocketTurn) -> impl Future<Output = Result<Terms, Fault>> + Send;
+    fn terms(&self, app: &App, create: &mut Create, turn: SocketTurn) -> impl Future<Output = Result<StartOptions, Fault>> + Send;
 }
 
 /// A turn that is about to start on a socket.
 pub(crate) struct SocketTurn {
-    pub(crate) socket: Socket,
+    pub(crate) socket: SocketContext,
     /// Whether the model is called.
     pub(crate) generate: bool,
     pub(crate) trace: Option<TraceContext>,
@@ -45,8 +45,8 @@ impl<D> Default for DialectSocket<D> {
 impl<D: SocketDialect> SocketApi for DialectSocket<D> {
     type Dialect = D;
 
-    async fn terms(&self, _app: &App, _create: &mut Create, turn: SocketTurn) -> Result<Terms, Fault> {
+    async fn terms(&self, _app: &App, _create: &mut Create, turn: SocketTurn) -> Result<StartOptions, Fault> {
         let SocketTurn { socket, generate, trace, bytes } = turn;
-        Ok(Terms { socket: Some(socket), warm_up: !generate, trace, bytes: Some(bytes), ..Terms::default() })
+        Ok(StartOptions { socket: Some(socket), warm_up: !generate, trace, bytes: Some(bytes), ..StartOptions::default() })
     }
 }

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use codec::websocket::decode::{Decoder, Incoming, Limits};
+use codec::websocket::decode::{IncomingMessage, WebSocketDecoder, WebSocketLimits};
 use codec::websocket::deflate::Agreement;
 use codec::websocket::encode::{close, ping};
-use codec::websocket::{CloseCode, Role, Violation};
+use codec::websocket::{CloseCode, Violation, WebSocketRole};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::send_buffer::{Coding, SendBuffer};
+use super::send_buffer::{MessageCoding, SendBuffer};
 use crate::app::App;
 use crate::drain::Drain;
 use crate::grants::Grant;
@@ -41,7 +41,7 @@ pub(super) enum Exit {
 /// A socket after its handshake.
 pub(super) struct SocketConnection {
     io: TokioIo<Upgraded>,
-    decoder: Decoder,
+    decoder: WebSocketDecoder,
     /// What was read and may be compressed: the decoder gets it in pieces.
     compressed: BytesMut,
     is_compressed: bool,
@@ -62,11 +62,11 @@ impl SocketConnection {
     pub(super) fn new(app: &App, grant: Grant, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
         let config = &app.config;
         let bytes = config.body_bytes;
-        let decoder = Decoder::new(Role::Server, Limits { frame_bytes: bytes, message_bytes: bytes });
+        let decoder = WebSocketDecoder::new(WebSocketRole::Server, WebSocketLimits { frame_bytes: bytes, message_bytes: bytes });
         let is_compressed = agreement.is_some();
         let (decoder, coding) = match agreement {
-            None => (decoder, Coding::Plain),
-            Some(agreement) => (decoder.with_inflate(agreement.server_inflate()), Coding::Deflate),
+            None => (decoder, MessageCoding::Plain),
+            Some(agreement) => (decoder.with_inflate(agreement.server_inflate()), MessageCoding::Deflate),
         };
         let now = Instant::now();
         Self {
@@ -104,7 +104,7 @@ impl SocketConnection {
     }
 
     /// The next message that has come. What may be compressed is taken in pieces, and other tasks run after each.
-    pub(super) async fn next_message(&mut self) -> Option<Result<Incoming, Violation>> {
+    pub(super) async fn next_message(&mut self) -> Option<Result<IncomingMessage, Violation>> {
         loop {
             let incoming = self.decoder.next_message();
             if incoming.is_some() || self.compressed.is_empty() {

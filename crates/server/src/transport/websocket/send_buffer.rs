@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use bytes::{BufMut, Bytes, BytesMut};
 use codec::websocket::Opcode;
 use codec::websocket::deflate::Compressor;
-use codec::websocket::encode::{self, Head};
+use codec::websocket::encode::{self, WebSocketFrameHead};
 
 /// Less than this is sent as it is: a delta of a few bytes would hardly shrink.
 const LEAST: usize = 256;
@@ -24,7 +24,7 @@ thread_local! {
 
 /// Whether the other side reads compressed messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
+pub(super) enum MessageCoding {
     Plain,
     Deflate,
 }
@@ -32,12 +32,12 @@ pub(super) enum Coding {
 /// What is sent with the next write.
 #[derive(Debug)]
 pub(super) struct SendBuffer {
-    coding: Coding,
+    coding: MessageCoding,
     bytes: BytesMut,
 }
 
 impl SendBuffer {
-    pub(super) fn new(coding: Coding) -> Self {
+    pub(super) fn new(coding: MessageCoding) -> Self {
         Self { coding, bytes: BytesMut::new() }
     }
 
@@ -75,7 +75,7 @@ impl SendBuffer {
 
     fn compressed(&self, prefix: &[u8], rest: &[u8]) -> Option<Bytes> {
         let length = prefix.len() + rest.len();
-        if self.coding == Coding::Plain || !(LEAST..=MOST).contains(&length) {
+        if self.coding == MessageCoding::Plain || !(LEAST..=MOST).contains(&length) {
             return None;
         }
         let joined;
@@ -86,6 +86,6 @@ impl SendBuffer {
             &joined
         };
         let payload = COMPRESSOR.with_borrow_mut(|compressor| compressor.compress(payload))?;
-        Some(encode::server_frame(Head { fin: true, rsv1: true, opcode: Opcode::Text }, &payload))
+        Some(encode::server_frame(WebSocketFrameHead { fin: true, rsv1: true, opcode: Opcode::Text }, &payload))
     }
 }

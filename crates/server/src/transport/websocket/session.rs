@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use codec::websocket::CloseCode;
-use codec::websocket::decode::Incoming;
+use codec::websocket::decode::IncomingMessage;
 use codec::websocket::deflate::Agreement;
 use codec::websocket::encode::pong;
 use engine::conversation::history::SocketHistory;
@@ -30,19 +30,19 @@ use super::queues::{QueuedTurn, StreamQueues, WAITING};
 use crate::app::App;
 use crate::grants::{Grant, revoked};
 use crate::http::context::RequestContext;
-use crate::listen::Connection;
+use crate::listen::ConnectionHandle;
 
 /// A message above this is read off the runtime's threads, and memory is taken for it before all of it is there.
 const QUICK: usize = 64 << 10;
 
 /// The entries of a feed, and the stream they are for.
-type Fed = (StreamId, Reading, Result<Option<Vec<Entry>>, LogError>);
+type Fed = (StreamId, SocketReader, Result<Option<Vec<Entry>>, LogError>);
 
 /// What [`SocketDialect::read_message`] gives.
 type ReadMessage<D> = Result<ClientEvent<D>, (StreamId, Fault)>;
 
 /// A reader on the socket.
-pub(super) struct Reading {
+pub(super) struct SocketReader {
     pub(super) feed: Feed,
     pub(super) _counted: GaugeGuard,
 }
@@ -60,12 +60,12 @@ enum SessionInput {
 }
 
 /// A socket and what runs on it.
-pub(super) struct Session<A: SocketApi> {
+pub(super) struct WebSocketSession<A: SocketApi> {
     pub(super) app: App,
     pub(super) api: A,
     pub(super) owner: Owner,
     pub(super) grant: Grant,
-    pub(super) connection: Option<Connection>,
+    pub(super) connection: Option<ConnectionHandle>,
     /// The place of the handshake in a trace: all its turns are parts of that.
     pub(super) trace: Option<TraceContext>,
     pub(super) _counted: GaugeGuard,
@@ -84,7 +84,7 @@ pub(super) struct Session<A: SocketApi> {
     pub(super) is_leaving: bool,
 }
 
-impl<A: SocketApi> Session<A> {
+impl<A: SocketApi> WebSocketSession<A> {
     const RULES: SocketRules = <A::Dialect as SocketDialect>::RULES;
 
     pub(super) fn new(app: App, api: A, context: RequestContext, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
@@ -199,19 +199,19 @@ impl<A: SocketApi> Session<A> {
     async fn read(&mut self) -> Option<Exit> {
         while let Some(incoming) = self.socket.next_message().await {
             let exit = match incoming {
-                Ok(Incoming::Text(_)) if self.is_leaving && !Self::RULES.interleaves_errors => {
+                Ok(IncomingMessage::Text(_)) if self.is_leaving && !Self::RULES.interleaves_errors => {
                     // The client is to ask the next server, and to connect to it at once.
                     self.end = None;
                     None
                 }
-                Ok(Incoming::Text(text)) => self.event(text).await,
-                Ok(Incoming::Binary(_)) => Some(Exit::Close(CloseCode::UNSUPPORTED, format!("{} are text", Self::RULES.messages))),
-                Ok(Incoming::Ping(payload)) => {
+                Ok(IncomingMessage::Text(text)) => self.event(text).await,
+                Ok(IncomingMessage::Binary(_)) => Some(Exit::Close(CloseCode::UNSUPPORTED, format!("{} are text", Self::RULES.messages))),
+                Ok(IncomingMessage::Ping(payload)) => {
                     self.socket.out.frame(&pong(&payload));
                     None
                 }
-                Ok(Incoming::Pong(_)) => None,
-                Ok(Incoming::Close(code, _)) => Some(self.socket.closed_by_peer(code)),
+                Ok(IncomingMessage::Pong(_)) => None,
+                Ok(IncomingMessage::Close(code, _)) => Some(self.socket.closed_by_peer(code)),
                 Err(violation) => Some(Exit::Close(violation.close_code(), violation.to_string())),
             };
             if exit.is_some() {

@@ -8,7 +8,7 @@ use codec::websocket::text::Text;
 use engine::feed::Feed;
 use engine::log::LogError;
 use engine::response::fault::log_fault;
-use engine::response::options::Socket;
+use engine::response::options::SocketContext;
 use futures_util::future::FutureExt;
 use lens::live::ByteBreakdown;
 use protocol::dialect::{Dialect, SocketDialect, StreamId};
@@ -19,12 +19,12 @@ use protocol::request::Create;
 use super::api::{SocketApi, SocketTurn};
 use super::connection::Exit;
 use super::queues::QueuedTurn;
-use super::session::{Reading, Session};
+use super::session::{SocketReader, WebSocketSession};
 
 /// How many bytes of events that are ready go out in one write.
 const WRITE: usize = 64 << 10;
 
-impl<A: SocketApi> Session<A> {
+impl<A: SocketApi> WebSocketSession<A> {
     /// Starts what may start.
     pub(super) async fn start_ready(&mut self) -> Option<Exit> {
         while let Some((stream, turn)) = self.queues.take() {
@@ -35,7 +35,7 @@ impl<A: SocketApi> Session<A> {
                 Ok((feed, dialect)) => {
                     let counted = self.app.metrics.stream(Text.name(), dialect.description().name);
                     self.dialects.insert(stream.clone(), dialect);
-                    self.tail(stream, Reading { feed, _counted: counted });
+                    self.tail(stream, SocketReader { feed, _counted: counted });
                 }
                 Err(fault) => {
                     self.refuse(&stream, &fault);
@@ -59,7 +59,7 @@ impl<A: SocketApi> Session<A> {
             }
             QueuedTurn::Create { create, dialect, generate, bytes } => {
                 let parent = create.previous_response_id.clone();
-                let socket = Socket { history: Arc::clone(&self.history), lane: stream.clone() };
+                let socket = SocketContext { history: Arc::clone(&self.history), lane: stream.clone() };
                 let turn = SocketTurn { socket, generate, trace: self.trace.clone(), bytes };
                 let feed = self.create(stream, *create, turn).await;
                 if let (Err(_), Some(parent)) = (&feed, parent) {
@@ -77,7 +77,7 @@ impl<A: SocketApi> Session<A> {
         Ok(started.feed)
     }
 
-    fn tail(&mut self, stream: StreamId, mut reading: Reading) {
+    fn tail(&mut self, stream: StreamId, mut reading: SocketReader) {
         let fed = async move {
             let entries = reading.feed.next(WRITE).await;
             (stream, reading, entries)
@@ -85,7 +85,7 @@ impl<A: SocketApi> Session<A> {
         self.feeds.push(fed.boxed());
     }
 
-    pub(super) fn fed(&mut self, stream: StreamId, reading: Reading, entries: Result<Option<Vec<Entry>>, LogError>) -> Option<Exit> {
+    pub(super) fn fed(&mut self, stream: StreamId, reading: SocketReader, entries: Result<Option<Vec<Entry>>, LogError>) -> Option<Exit> {
         let dialect = self.dialects.get_mut(&stream)?;
         let entries = match entries {
             Ok(entries) => entries,

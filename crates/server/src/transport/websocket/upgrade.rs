@@ -12,10 +12,10 @@ use hyper_util::rt::TokioIo;
 use protocol::fault::{Fault, FaultKind};
 
 use super::api::SocketApi;
-use super::session::Session;
+use super::session::WebSocketSession;
 use crate::app::App;
 use crate::http::context::RequestContext;
-use crate::listen::{Connection, Exchange, Gauge};
+use crate::listen::{ConnectionHandle, Exchange, StallGauge};
 
 /// Completes the handshake and runs a session of the API for the caller when the connection has changed hands.
 ///
@@ -23,14 +23,14 @@ use crate::listen::{Connection, Exchange, Gauge};
 /// 426 where this is no handshake, or one of another version; 400 where it is malformed.
 pub(crate) fn open<A: SocketApi>(app: &App, api: A, context: RequestContext, request: Request) -> Result<Response, Fault> {
     let session = app.clone();
-    accept(app, request, |io, agreement| Session::new(session, api, context, io, agreement).run())
+    accept(app, request, |io, agreement| WebSocketSession::new(session, api, context, io, agreement).run())
 }
 
 /// Completes the handshake, and runs what `session` makes of the socket.
-fn accept<Session: Future<Output = ()> + Send + 'static>(
+fn accept<WebSocketSession: Future<Output = ()> + Send + 'static>(
     app: &App,
     mut request: Request,
-    session: impl FnOnce(TokioIo<Upgraded>, Option<Agreement>) -> Session + Send + 'static,
+    session: impl FnOnce(TokioIo<Upgraded>, Option<Agreement>) -> WebSocketSession + Send + 'static,
 ) -> Result<Response, Fault> {
     let key = match request.version() {
         Version::HTTP_2 => check_http2(&request)?,
@@ -46,9 +46,9 @@ fn accept<Session: Future<Output = ()> + Send + 'static>(
         );
     };
     // The connection is busy with the socket for as long as there is one, and the request is not over before.
-    let busy = request.extensions().get::<Connection>().map(Connection::answer);
+    let busy = request.extensions().get::<ConnectionHandle>().map(ConnectionHandle::answer);
     let exchange = request.extensions().get::<Exchange>().cloned();
-    let gauge = request.extensions().get::<Arc<Gauge>>().cloned();
+    let gauge = request.extensions().get::<Arc<StallGauge>>().cloned();
     let agreement = if app.config.websocket_deflate { agreement(request.headers()) } else { None };
     let offers = lines(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL);
     app.tasks.spawn("socket", async move {

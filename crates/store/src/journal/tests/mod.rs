@@ -10,33 +10,33 @@ use engine::testing::log_laws;
 use protocol::event::{Entry, Event, TextDelta};
 use protocol::id::{ItemId, ResponseId};
 
-use super::answer::{Answer, Look};
 use super::config::Config;
+use super::log::{EntryLocation, JournalLog};
 use super::reader::read_frames;
-use super::shared::Shared;
+use super::shared::JournalInner;
 use super::simulated::{Shelf, Simulated};
 use super::{JournalError, recover};
 
 /// A journal without a thread and without tasks: the test takes every step.
-fn open(disk: &Simulated, config: Config) -> Result<Arc<Shared>, JournalError> {
+fn open(disk: &Simulated, config: Config) -> Result<Arc<JournalInner>, JournalError> {
     let recovered = recover::recover(disk, config.durability)?;
-    let shared = Arc::new(Shared::new(Arc::new(disk.clone()), Arc::new(Shelf::new()), config, Tasks::new(), recovered));
+    let shared = Arc::new(JournalInner::new(Arc::new(disk.clone()), Arc::new(Shelf::new()), config, Tasks::new(), recovered));
     shared.renew()?;
     Ok(shared)
 }
 
 /// All committed entries, without a runtime.
-fn read(shared: &Shared, answer: &Answer) -> Vec<Entry> {
+fn read(shared: &JournalInner, answer: &JournalLog) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     loop {
         let more = match answer.look(entries.len() as u64, usize::MAX, true) {
-            Look::Here(more) => return [entries, more].concat(),
-            Look::Files(places) => {
+            EntryLocation::Here(more) => return [entries, more].concat(),
+            EntryLocation::Files(places) => {
                 let files = places.iter().filter_map(|place| Some((place.segment, shared.segments.file(place.segment)?)));
                 let read = read_frames(&files.collect(), &places, entries.len() as u64, usize::MAX, true);
                 read.expect("a frame in the index can be read").0
             }
-            Look::Archive | Look::Nowhere => panic!("not in the journal"),
+            EntryLocation::Archive | EntryLocation::Nowhere => panic!("not in the journal"),
         };
         assert!(!more.is_empty(), "frames in the index hold what they should");
         entries.extend(more);

@@ -7,15 +7,15 @@ use protocol::event::Entry;
 use protocol::id::ResponseId;
 use tokio::sync::oneshot;
 
-use super::super::answer::Answer;
-use super::super::frame::Gone;
-use super::super::simulated::{Random, Simulated};
-use super::super::writer::Turn;
+use super::super::frame::GoneReason;
+use super::super::log::JournalLog;
+use super::super::simulated::{Simulated, SplitMix64};
+use super::super::writer::WriteOutcome;
 use super::{end, id, open, read, text};
 use crate::Durability;
 use crate::journal::config::Config;
 use crate::journal::mutex::lock;
-use crate::journal::shared::Shared;
+use crate::journal::shared::JournalInner;
 
 /// How a life ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ enum Fate {
 }
 
 struct World {
-    random: Random,
+    random: SplitMix64,
     disk: Simulated,
     known: HashMap<ResponseId, Known>,
     leaving: Vec<(ResponseId, oneshot::Receiver<()>)>,
@@ -76,7 +76,7 @@ fn run(durability: Durability, cut: Cut, seeds: u64) {
 }
 
 fn live(seed: u64, durability: Durability, cut: Cut) {
-    let mut random = Random::new(seed);
+    let mut random = SplitMix64::new(seed);
     let disk = Simulated::new(random.number());
     let mut world = World { random, disk, known: HashMap::new(), leaving: Vec::new(), names: 0 };
     let config = Config {
@@ -86,7 +86,7 @@ fn live(seed: u64, durability: Durability, cut: Cut) {
         ..Config::default()
     };
     for _ in 0..=world.random.below(4) {
-        world.disk.weather(|weather| *weather = super::super::simulated::Weather::default());
+        world.disk.faults(|faults| *faults = super::super::simulated::DiskFaults::default());
         world.disk.stop_after(world.random.below(60) as u64);
         if let Ok(shared) = open(&world.disk, config) {
             world.check(&shared);
@@ -100,7 +100,7 @@ fn live(seed: u64, durability: Durability, cut: Cut) {
 
 impl World {
     /// After a start: everything that was delivered is there, and nothing that was never written.
-    fn check(&mut self, shared: &Arc<Shared>) {
+    fn check(&mut self, shared: &Arc<JournalInner>) {
         for id in lock(&shared.logs).keys() {
             assert!(self.known.contains_key(id), "{id} is nobody's");
         }
@@ -131,7 +131,7 @@ impl World {
     }
 
     /// Does things until the disk stops, or enough.
-    fn work(&mut self, shared: &Arc<Shared>) {
+    fn work(&mut self, shared: &Arc<JournalInner>) {
         let mut writers: HashMap<ResponseId, u64> = HashMap::new();
         for _ in 0..80 {
             if self.disk.has_stopped() {
@@ -139,23 +139,26 @@ impl World {
             }
             match self.random.below(24) {
                 0..=7 => self.append(shared, &mut writers),
-                8..=16 => self.turn(shared),
+                8..=16 => self.write_batch(shared),
                 17 => self.leave(shared),
                 18 => shared.sweep(),
                 19 => {
                     for victim in shared.segments.victims(2) {
-                        while shared.copy_out(victim) && shared.turn() != Turn::Failed && shared.segments.victims(2).contains(&victim) {}
+                        while shared.copy_out(victim)
+                            && shared.write_batch() != WriteOutcome::Failed
+                            && shared.segments.victims(2).contains(&victim)
+                        {}
                     }
                 }
-                20 => self.disk.weather(|weather| weather.sync_fails = 1),
-                21 => self.disk.weather(|weather| weather.short = Some(50)),
-                22 => self.disk.weather(|weather| weather.room = Some(300)),
-                _ => self.disk.weather(|weather| *weather = super::super::simulated::Weather::default()),
+                20 => self.disk.faults(|faults| faults.sync_fails = 1),
+                21 => self.disk.faults(|faults| faults.short = Some(50)),
+                22 => self.disk.faults(|faults| faults.room = Some(300)),
+                _ => self.disk.faults(|faults| *faults = super::super::simulated::DiskFaults::default()),
             }
         }
     }
 
-    fn append(&mut self, shared: &Arc<Shared>, writers: &mut HashMap<ResponseId, u64>) {
+    fn append(&mut self, shared: &Arc<JournalInner>, writers: &mut HashMap<ResponseId, u64>) {
         let running: Vec<ResponseId> = {
             let is_running = |known: &Known| !known.entries.last().is_some_and(|entry| entry.kind.is_terminal());
             let mut running: Vec<_> =
@@ -169,7 +172,7 @@ impl World {
         } else {
             running[self.random.below(running.len())].clone()
         };
-        let answer = Arc::clone(lock(&shared.logs).entry(id.clone()).or_insert_with(|| Arc::new(Answer::new(id.clone()))));
+        let answer = Arc::clone(lock(&shared.logs).entry(id.clone()).or_insert_with(|| Arc::new(JournalLog::new(id.clone()))));
         let epoch = *writers.entry(id.clone()).or_insert_with(|| answer.take());
         let known = self.known.entry(id).or_default();
         let from = known.entries.len() as u64;
@@ -183,8 +186,8 @@ impl World {
         }
     }
 
-    fn turn(&mut self, shared: &Arc<Shared>) {
-        let _what = shared.turn();
+    fn write_batch(&mut self, shared: &Arc<JournalInner>) {
+        let _what = shared.write_batch();
         for (id, known) in &mut self.known {
             if let Some(progress) = lock(&shared.logs).get(id).and_then(|answer| answer.progress()) {
                 known.safe = usize::try_from(progress.borrow().committed).expect("a small number");
@@ -198,7 +201,7 @@ impl World {
     }
 
     /// A log is deleted, or put away if it has ended.
-    fn leave(&mut self, shared: &Arc<Shared>) {
+    fn leave(&mut self, shared: &Arc<JournalInner>) {
         let mut here: Vec<_> = self.known.iter().filter(|(_, known)| known.fate == Fate::Here).map(|(id, _)| id.clone()).collect();
         here.sort();
         if here.is_empty() {
@@ -206,10 +209,10 @@ impl World {
         }
         let id = here.swap_remove(self.random.below(here.len()));
         let Some(answer) = lock(&shared.logs).get(&id).cloned() else { return };
-        let reason = if answer.has_ended() && self.random.once_in(2) { Gone::Archived } else { Gone::Deleted };
+        let reason = if answer.has_ended() && self.random.once_in(2) { GoneReason::Archived } else { GoneReason::Deleted };
         let freed = match reason {
-            Gone::Archived => answer.shelve().expect("it is here"),
-            Gone::Deleted => answer.forget(),
+            GoneReason::Archived => answer.archive().expect("it is here"),
+            GoneReason::Deleted => answer.forget(),
         };
         lock(&shared.logs).remove(&id);
         shared.release(&freed);

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use super::super::JournalError;
-use super::super::answer::Answer;
 use super::super::frame;
+use super::super::log::JournalLog;
 use super::super::simulated::Simulated;
-use super::super::writer::Turn;
+use super::super::writer::WriteOutcome;
 use super::{end, id, open, read, text};
 use crate::journal::config::Config;
 use crate::journal::mutex::lock;
-use crate::journal::shared::Shared;
+use crate::journal::shared::JournalInner;
 
-fn answer(shared: &Arc<Shared>, name: &str) -> Arc<Answer> {
-    Arc::clone(lock(&shared.logs).entry(id(name)).or_insert_with(|| Arc::new(Answer::new(id(name)))))
+fn answer(shared: &Arc<JournalInner>, name: &str) -> Arc<JournalLog> {
+    Arc::clone(lock(&shared.logs).entry(id(name)).or_insert_with(|| Arc::new(JournalLog::new(id(name)))))
 }
 
-/// Appends texts one by one to two logs in turn, each written by itself.
+/// Appends texts one by one to two logs in write_batch, each written by itself.
 fn two_logs(disk: &Simulated, count: u64) {
     let shared = open(disk, Config::default()).expect("an empty disk is a journal");
     for name in ["a", "b"] {
@@ -25,7 +25,7 @@ fn two_logs(disk: &Simulated, count: u64) {
     for position in 0..count {
         for name in ["a", "b"] {
             shared.queue.append(&answer(&shared, name), 1, &[text(position, &format!("{name}{position}"))]).expect("it is taken");
-            assert!(matches!(shared.turn(), Turn::Wrote { .. }));
+            assert!(matches!(shared.write_batch(), WriteOutcome::Wrote { .. }));
         }
     }
 }
@@ -50,7 +50,7 @@ fn damage_in_the_middle_costs_what_stands_behind_it_in_that_log_only() {
     let a = answer(&shared, "a");
     let epoch = a.take();
     shared.queue.append(&a, epoch, &[text(1, "other"), text(2, "words")]).expect("it is taken");
-    assert!(matches!(shared.turn(), Turn::Wrote { .. }));
+    assert!(matches!(shared.write_batch(), WriteOutcome::Wrote { .. }));
     for _ in 0..2 {
         let again = open(&disk, Config::default()).expect("it starts");
         assert_eq!(read(&again, &answer(&again, "a")), [text(0, "a0"), text(1, "other"), text(2, "words")]);
@@ -116,9 +116,9 @@ fn a_segment_that_vanished_costs_the_logs_it_held() {
     for (name, entry) in [("a", text(0, "a")), ("b", text(0, "b")), ("a", text(1, "a")), ("b", end(1))] {
         let answer = answer(&shared, name);
         shared.queue.append(&answer, answer.take(), &[entry]).expect("it is taken");
-        assert!(matches!(shared.turn(), Turn::Wrote { .. }));
+        assert!(matches!(shared.write_batch(), WriteOutcome::Wrote { .. }));
     }
-    super::super::disk::Disk::remove(&disk, 1).expect("the first segment is there");
+    super::super::disk::SegmentDisk::remove(&disk, 1).expect("the first segment is there");
     let shared = open(&disk, config).expect("it starts");
     assert!(lock(&shared.logs).get(&id("a")).is_none(), "it has no begin any more");
     assert!(answer(&shared, "b").has_ended());

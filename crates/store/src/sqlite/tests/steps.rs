@@ -2,14 +2,14 @@
 
 use std::sync::mpsc;
 
-use engine::store::{Found, Most, Record, Store, StoreError};
+use engine::store::{Most, RecordLookup, ResponseRecord, Store, StoreError};
 use protocol::id::ItemId;
 use protocol::item::Item;
 
 use super::{Outcome, id, message, record};
 use crate::Durability;
 use crate::sqlite::large::{LargeInsert, is_large};
-use crate::sqlite::tree::{self, Side, Written};
+use crate::sqlite::tree::{self, ItemSide, Written};
 use crate::sqlite::{Database, records, tools};
 use engine::tasks::Tasks;
 
@@ -17,11 +17,11 @@ use engine::tasks::Tasks;
 const ITEMS: usize = 5_000;
 
 /// A record of many items.
-fn large(number: u64) -> (Record, Vec<Item>) {
+fn large(number: u64) -> (ResponseRecord, Vec<Item>) {
     let input: Vec<Item> = (0..ITEMS).map(|index| message(&format!("{number}q{index}"))).collect();
     let names: Vec<ItemId> = input.iter().map(|item| item.id().clone()).collect();
     let head = names.last().cloned();
-    (Record { input: names, head, ..record(number) }, input)
+    (ResponseRecord { input: names, head, ..record(number) }, input)
 }
 
 fn written(input: Vec<Item>) -> Result<Vec<Written>, StoreError> {
@@ -53,7 +53,7 @@ async fn others_write_between_the_steps_of_a_large_input() -> Outcome {
     assert_eq!((holding, steps), (Ok(true), Ok(())));
     let seen = seen?;
     assert!(seen > 0 && seen < ITEMS / 4, "{seen} items were written before another had its turn");
-    assert_eq!(Store::find(&database, &id(1)).await?, Found::Record(record.clone()));
+    assert_eq!(Store::find(&database, &id(1)).await?, RecordLookup::Record(record.clone()));
     let head = record.head.ok_or("no head")?;
     assert_eq!(Store::path(&database, &head, Most::ALL).await?, input);
     Ok(())
@@ -107,10 +107,10 @@ async fn what_a_large_input_has_left_goes_at_the_next_start() -> Outcome {
     // As if the process had died before the last step.
     let half = database.write(move |change| {
         let (row, parent) = records::begin(change, &left)?;
-        tree::grow(change, row, Side::Input, parent, items)
+        tree::grow(change, row, ItemSide::Input, parent, items)
     });
     assert!(half.await?.is_some());
-    assert_eq!(Store::find(&database, &id(2)).await?, Found::Missing);
+    assert_eq!(Store::find(&database, &id(2)).await?, RecordLookup::Missing);
     assert_eq!(Store::unfinished(&database).await?.len(), 1, "nobody sees it");
     assert_eq!(tools::check(&path, |_| {})?.problems, Vec::<String>::new());
     database.close().await;

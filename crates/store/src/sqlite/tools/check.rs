@@ -6,15 +6,15 @@ use rusqlite::Connection;
 
 use super::error::ToolError;
 use super::export::last_answer;
-use super::read::{Progress, STEP, ask, reader};
-use crate::sqlite::failure::Failure;
+use super::read::{STEP, ToolProgress, ask, reader};
+use crate::sqlite::failure::JobFailure;
 use crate::sqlite::{logs, tree};
 
 /// Problems that are told; a file that is damaged all over has enough of them to fill the memory.
 const TOLD: usize = 100;
 
 /// Looks at the rows after a number. Gives the number of the last one, if there was any.
-type Check = fn(&Connection, i64, &mut Checked) -> Result<Option<i64>, Failure>;
+type Check = fn(&Connection, i64, &mut Checked) -> Result<Option<i64>, JobFailure>;
 
 /// What a check has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct Checked {
 ///
 /// # Errors
 /// [`ToolError`], if it cannot be looked through at all.
-pub fn check(path: &Path, mut progress: impl FnMut(Progress)) -> Result<Checked, ToolError> {
+pub fn check(path: &Path, mut progress: impl FnMut(ToolProgress)) -> Result<Checked, ToolError> {
     let connection = reader(path)?;
     let mut checked = Checked::default();
     let last = |table: &str| {
@@ -51,7 +51,7 @@ pub fn check(path: &Path, mut progress: impl FnMut(Progress)) -> Result<Checked,
         let mut after = 0;
         while let Some(number) = ask(path, &connection, |connection| check(connection, after, &mut checked))? {
             after = number;
-            progress(Progress { done: u64::try_from(before + after.min(end)).unwrap_or(0), total });
+            progress(ToolProgress { done: u64::try_from(before + after.min(end)).unwrap_or(0), total });
         }
         before += end;
     }
@@ -62,14 +62,14 @@ pub fn check(path: &Path, mut progress: impl FnMut(Progress)) -> Result<Checked,
 }
 
 /// What SQLite finds wrong with its own pages.
-fn integrity(connection: &Connection) -> Result<Vec<String>, Failure> {
+fn integrity(connection: &Connection) -> Result<Vec<String>, JobFailure> {
     let mut check = connection.prepare(&format!("PRAGMA integrity_check({TOLD})"))?;
     let found: Vec<String> = check.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     Ok(found.into_iter().filter(|line| line != "ok").map(|line| format!("the file: {line}")).collect())
 }
 
 /// Looks at some answers. Gives the number of the last one.
-fn answers(connection: &Connection, after: i64, checked: &mut Checked) -> Result<Option<i64>, Failure> {
+fn answers(connection: &Connection, after: i64, checked: &mut Checked) -> Result<Option<i64>, JobFailure> {
     let find = "SELECT number, id, (parent IS NULL OR EXISTS (SELECT 1 FROM items WHERE items.number = answers.parent)), \
                 (head IS NULL OR EXISTS (SELECT 1 FROM items WHERE items.number = answers.head)), \
                 (state != 1 OR ended_at IS NOT NULL), (state IN (0, 3) OR id IS NOT NULL) \
@@ -92,7 +92,7 @@ fn answers(connection: &Connection, after: i64, checked: &mut Checked) -> Result
 }
 
 /// Looks at some items. Gives the number of the last one.
-fn items(connection: &Connection, after: i64, checked: &mut Checked) -> Result<Option<i64>, Failure> {
+fn items(connection: &Connection, after: i64, checked: &mut Checked) -> Result<Option<i64>, JobFailure> {
     let find = "SELECT number, id, json, (parent IS NULL OR EXISTS (SELECT 1 FROM items above WHERE above.number = items.parent)), \
                 COALESCE(parent < number, TRUE), EXISTS (SELECT 1 FROM answers WHERE answers.number = items.answer) \
                 FROM items WHERE number > ?1 ORDER BY number LIMIT ?2";
@@ -118,7 +118,7 @@ fn items(connection: &Connection, after: i64, checked: &mut Checked) -> Result<O
 }
 
 /// Looks at some logs. Gives the number of the last one.
-fn logs(connection: &Connection, after: i64, checked: &mut Checked) -> Result<Option<i64>, Failure> {
+fn logs(connection: &Connection, after: i64, checked: &mut Checked) -> Result<Option<i64>, JobFailure> {
     let mut find = connection.prepare_cached("SELECT number, id, entries, bytes FROM logs WHERE number > ?1 ORDER BY number LIMIT ?2")?;
     let found = find.query_map((after, STEP), |row| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, u64>(2)?, row.get::<_, i64>(3)?))
@@ -139,13 +139,13 @@ fn logs(connection: &Connection, after: i64, checked: &mut Checked) -> Result<Op
 }
 
 /// How many entries a log has, what its chunks take, and whether the last entry is its end.
-fn unpack(connection: &Connection, log: i64) -> Result<(u64, i64, bool), Failure> {
+fn unpack(connection: &Connection, log: i64) -> Result<(u64, i64, bool), JobFailure> {
     let mut find = connection.prepare_cached("SELECT first, raw_bytes, crc32, data FROM chunks WHERE log = ?1 ORDER BY first")?;
     let (mut entries, mut bytes, mut is_ended) = (0, 0, false);
     for chunk in find.query_map([log], logs::row)? {
         let chunk = chunk?;
         if chunk.first != entries {
-            return Err(Failure::Damaged("a log has a gap"));
+            return Err(JobFailure::Damaged("a log has a gap"));
         }
         bytes += tree::weight(chunk.data.len());
         let unpacked = chunk.unpack()?;
@@ -156,7 +156,7 @@ fn unpack(connection: &Connection, log: i64) -> Result<(u64, i64, bool), Failure
 }
 
 /// Whether the totals are what they should be. All of it is read in one state of the database.
-fn totals(connection: &Connection) -> Result<Option<String>, Failure> {
+fn totals(connection: &Connection) -> Result<Option<String>, JobFailure> {
     let sums = "SELECT item_bytes, log_bytes, (SELECT COALESCE(sum(octet_length(json)), 0) FROM items), \
                 (SELECT COALESCE(sum(bytes), 0) FROM logs) FROM totals";
     let (items, logs, items_found, logs_found): (i64, i64, i64, i64) =

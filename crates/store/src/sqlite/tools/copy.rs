@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode};
 
 use super::error::ToolError;
-use super::read::{Progress, reader};
+use super::read::{ToolProgress, reader};
 use crate::Durability;
 use crate::keys;
 use crate::sqlite::open;
 
 /// What a compaction has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Compacted {
+pub struct CompactionReport {
     /// Bytes of the file and its WAL before.
     pub before: u64,
     /// Bytes of the file after.
@@ -48,18 +48,18 @@ pub fn backup(from: &Path, to: &Path) -> Result<u64, ToolError> {
 ///
 /// # Errors
 /// [`ToolError`]; then the file is as it was.
-pub fn compact(path: &Path, mut progress: impl FnMut(Progress)) -> Result<Compacted, ToolError> {
+pub fn compact(path: &Path, mut progress: impl FnMut(ToolProgress)) -> Result<CompactionReport, ToolError> {
     let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => ToolError::InUse { path: path.to_path_buf() },
         _ => ToolError::sqlite(path, source),
     };
     drop(reader(path)?);
-    progress(Progress { done: 0, total: Some(2) });
+    progress(ToolProgress { done: 0, total: Some(2) });
     let length = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
     let before = length(path) + length(&open::wal(path));
     let connection = open::connect_alone(path).map_err(failed)?;
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(())).map_err(failed)?;
-    progress(Progress { done: 1, total: Some(2) });
+    progress(ToolProgress { done: 1, total: Some(2) });
     forget_parts(path);
     let part = part(path)?;
     let after = copy(path, &connection, &part)?;
@@ -68,8 +68,8 @@ pub fn compact(path: &Path, mut progress: impl FnMut(Progress)) -> Result<Compac
     drop(connection);
     // What a server would do first, so that the copy is like any other.
     drop(open::open(path, Durability::Disk)?);
-    progress(Progress { done: 2, total: Some(2) });
-    Ok(Compacted { before, after })
+    progress(ToolProgress { done: 2, total: Some(2) });
+    Ok(CompactionReport { before, after })
 }
 
 /// Writes a copy to `part`, which is removed if that fails.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::sqlite::error::DatabaseError;
-use crate::sqlite::failure::Failure;
+use crate::sqlite::failure::JobFailure;
 
 /// Why a tool does not do its work.
 #[derive(Debug, Error)]
@@ -61,11 +61,11 @@ impl ToolError {
         Self::Database(DatabaseError::sqlite(path, source))
     }
 
-    pub(super) fn failure(path: &Path, failure: Failure) -> Self {
+    pub(super) fn failure(path: &Path, failure: JobFailure) -> Self {
         match failure {
-            Failure::Sqlite(source) => Self::sqlite(path, source),
-            Failure::Expected(expected) => Self::Damaged { what: expected.to_string() },
-            Failure::Damaged(what) => Self::Damaged { what: what.to_owned() },
+            JobFailure::Sqlite(source) => Self::sqlite(path, source),
+            JobFailure::Expected(expected) => Self::Damaged { what: expected.to_string() },
+            JobFailure::Damaged(what) => Self::Damaged { what: what.to_owned() },
         }
     }
 }

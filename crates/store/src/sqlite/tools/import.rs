@@ -10,12 +10,12 @@ use protocol::id::{ItemId, Owner, ResponseId};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::error::ToolError;
-use super::line::{self, Answer, Line, Side, State};
-use super::read::Progress;
+use super::export_line::{self, ExportLine, ExportedResponse, ExportedSide, ExportedState};
+use super::read::ToolProgress;
 use crate::Durability;
-use crate::sqlite::failure::{Failure, taken};
-use crate::sqlite::job::Change;
-use crate::sqlite::state::State as RowState;
+use crate::sqlite::failure::{JobFailure, taken};
+use crate::sqlite::job::WriteTransaction;
+use crate::sqlite::state::RecordState as RowState;
 use crate::sqlite::tree::{self, Written};
 use crate::sqlite::writer::count;
 use crate::sqlite::{chunk, claims, logs, open};
@@ -42,25 +42,26 @@ pub struct Imported {
 ///
 /// # Errors
 /// [`ToolError`]; what came before the line it names is imported.
-pub fn import(path: &Path, mut from: impl BufRead, mut progress: impl FnMut(Progress)) -> Result<Imported, ToolError> {
+pub fn import(path: &Path, mut from: impl BufRead, mut progress: impl FnMut(ToolProgress)) -> Result<Imported, ToolError> {
     let connection = open::open(path, Durability::Process)?;
     let mut imported = Imported::default();
     let mut lines = Lines { number: 0, text: String::new() };
     let header = lines.next(&mut from)?.map(|line| lines.read(line)).transpose()?;
     match header {
-        Some(Line::Header(header)) if header.format == line::FORMAT && header.version == line::VERSION => {}
-        Some(Line::Header(header)) => {
-            let what = format!("this is version {} of '{}'; this weir reads version {}", header.version, header.format, line::VERSION);
+        Some(ExportLine::Header(header)) if header.format == export_line::FORMAT && header.version == export_line::VERSION => {}
+        Some(ExportLine::Header(header)) => {
+            let what =
+                format!("this is version {} of '{}'; this weir reads version {}", header.version, header.format, export_line::VERSION);
             return Err(ToolError::Line { line: 1, what });
         }
-        Some(Line::Answer(_) | Line::Head(_)) | None => {
+        Some(ExportLine::Answer(_) | ExportLine::Head(_)) | None => {
             return Err(ToolError::Line { line: 1, what: "an export begins with a header".into() });
         }
     }
     while batch(path, &connection, &mut lines, &mut from, &mut imported)? {
-        progress(Progress { done: imported.answers + imported.heads + imported.skipped, total: None });
+        progress(ToolProgress { done: imported.answers + imported.heads + imported.skipped, total: None });
     }
-    progress(Progress { done: imported.answers + imported.heads + imported.skipped, total: None });
+    progress(ToolProgress { done: imported.answers + imported.heads + imported.skipped, total: None });
     Ok(imported)
 }
 
@@ -79,7 +80,7 @@ impl Lines {
         Ok((length > 0).then_some(length))
     }
 
-    fn read(&self, _length: usize) -> Result<Line, ToolError> {
+    fn read(&self, _length: usize) -> Result<ExportLine, ToolError> {
         serde_json::from_str(&self.text).map_err(|error| self.wrong(error.to_string()))
     }
 
@@ -122,10 +123,10 @@ fn batch(
     broken.map_or(Ok(more), Err)
 }
 
-fn put_all(path: &Path, connection: &Connection, read: Vec<(u64, Line)>, imported: &mut Imported) -> Result<(), ToolError> {
+fn put_all(path: &Path, connection: &Connection, read: Vec<(u64, ExportLine)>, imported: &mut Imported) -> Result<(), ToolError> {
     let failed = |source| ToolError::sqlite(path, source);
     for (number, line) in read {
-        let mut change = Change::new(connection);
+        let mut change = WriteTransaction::new(connection);
         connection.execute_batch("SAVEPOINT line").map_err(failed)?;
         let done = put(&mut change, &line).and_then(|is_new| {
             count(connection, change.item_bytes, change.log_bytes)?;
@@ -136,11 +137,11 @@ fn put_all(path: &Path, connection: &Connection, read: Vec<(u64, Line)>, importe
         }
         connection.execute_batch("RELEASE line").map_err(failed)?;
         match (done, line) {
-            (Ok(true), Line::Head(_)) => imported.heads += 1,
-            (Ok(true), Line::Answer(_) | Line::Header(_)) => imported.answers += 1,
+            (Ok(true), ExportLine::Head(_)) => imported.heads += 1,
+            (Ok(true), ExportLine::Answer(_) | ExportLine::Header(_)) => imported.answers += 1,
             (Ok(false), _) => imported.skipped += 1,
-            (Err(Failure::Sqlite(source)), _) => return Err(failed(source)),
-            (Err(failure @ (Failure::Expected(_) | Failure::Damaged(_))), _) => {
+            (Err(JobFailure::Sqlite(source)), _) => return Err(failed(source)),
+            (Err(failure @ (JobFailure::Expected(_) | JobFailure::Damaged(_))), _) => {
                 return Err(ToolError::Line { line: number, what: failure.to_string() });
             }
         }
@@ -149,11 +150,11 @@ fn put_all(path: &Path, connection: &Connection, read: Vec<(u64, Line)>, importe
 }
 
 /// Says whether it was new.
-fn put(change: &mut Change<'_>, line: &Line) -> Result<bool, Failure> {
+fn put(change: &mut WriteTransaction<'_>, line: &ExportLine) -> Result<bool, JobFailure> {
     match line {
-        Line::Header(_) => Err(Failure::Damaged("a header stands in the middle")),
-        Line::Answer(answer) => put_answer(change, answer),
-        Line::Head(head) => {
+        ExportLine::Header(_) => Err(JobFailure::Damaged("a header stands in the middle")),
+        ExportLine::Answer(answer) => put_answer(change, answer),
+        ExportLine::Head(head) => {
             let owner = Owner::new(&head.owner);
             if claims::head(change.connection, &owner, &head.name)?.is_some() {
                 return Ok(false);
@@ -165,15 +166,15 @@ fn put(change: &mut Change<'_>, line: &Line) -> Result<bool, Failure> {
     }
 }
 
-fn put_answer(change: &mut Change<'_>, answer: &Answer) -> Result<bool, Failure> {
+fn put_answer(change: &mut WriteTransaction<'_>, answer: &ExportedResponse) -> Result<bool, JobFailure> {
     let connection = change.connection;
     if is_there(connection, answer)? {
         return Ok(false);
     }
     let state = match answer.state {
-        State::Ended => RowState::Ended,
-        State::Expired => RowState::Expired,
-        State::Deleted => RowState::Deleted,
+        ExportedState::Ended => RowState::Ended,
+        ExportedState::Expired => RowState::Expired,
+        ExportedState::Deleted => RowState::Deleted,
     };
     let parent = item_number(connection, answer.parent.as_deref())?;
     let add = "INSERT INTO answers (id, owner, state, readable, parent, ended_at, place) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -181,7 +182,7 @@ fn put_answer(change: &mut Change<'_>, answer: &Answer) -> Result<bool, Failure>
     connection.prepare_cached(add)?.execute(row).map_err(taken)?;
     let number = connection.last_insert_rowid();
     for item in &answer.items {
-        let side = if item.side == Side::Input { tree::Side::Input } else { tree::Side::Output };
+        let side = if item.side == ExportedSide::Input { tree::ItemSide::Input } else { tree::ItemSide::Output };
         if let Some(json) = &item.json {
             tree::read(json.get())?;
         }
@@ -196,26 +197,26 @@ fn put_answer(change: &mut Change<'_>, answer: &Answer) -> Result<bool, Failure>
 }
 
 /// What an answer has beside its row and its items.
-fn put_rest(change: &mut Change<'_>, answer: &Answer) -> Result<(), Failure> {
+fn put_rest(change: &mut WriteTransaction<'_>, answer: &ExportedResponse) -> Result<(), JobFailure> {
     let Some(id) = answer.id.as_ref().map(ResponseId::new) else { return Ok(()) };
     let connection = change.connection;
     for claim in &answer.claims {
-        let request = unhex(&claim.request).ok_or(Failure::Damaged("the hash of a claim is not one"))?;
+        let request = unhex(&claim.request).ok_or(JobFailure::Damaged("the hash of a claim is not one"))?;
         let add = "INSERT INTO claims (owner, key, request, answer) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
         connection.prepare_cached(add)?.execute((&answer.owner, &claim.key, request, id.as_str()))?;
     }
     if let Some(events) = &answer.events {
         let entry = |(position, data): (u64, &String)| Entry::read(position, Bytes::copy_from_slice(data.as_bytes()));
         let entries = (0..).zip(events).map(entry).collect::<Option<Vec<_>>>();
-        let entries = entries.ok_or(Failure::Damaged("an event is not one"))?;
-        let chunks = chunk::pack(&entries).ok_or(Failure::Damaged("an event is too long"))?;
+        let entries = entries.ok_or(JobFailure::Damaged("an event is not one"))?;
+        let chunks = chunk::pack(&entries).ok_or(JobFailure::Damaged("an event is too long"))?;
         logs::put(change, &id, entries.len(), &chunks)?;
     }
     Ok(())
 }
 
 /// A deleted answer has no id: it is there if one of its items is.
-fn is_there(connection: &Connection, answer: &Answer) -> Result<bool, Failure> {
+fn is_there(connection: &Connection, answer: &ExportedResponse) -> Result<bool, JobFailure> {
     if let Some(id) = &answer.id {
         let mut find = connection.prepare_cached("SELECT 1 FROM answers WHERE id = ?1")?;
         return Ok(find.exists([id])?);
@@ -225,11 +226,11 @@ fn is_there(connection: &Connection, answer: &Answer) -> Result<bool, Failure> {
 }
 
 /// The number of an item that has to be there.
-fn item_number(connection: &Connection, id: Option<&str>) -> Result<Option<i64>, Failure> {
+fn item_number(connection: &Connection, id: Option<&str>) -> Result<Option<i64>, JobFailure> {
     let Some(id) = id else { return Ok(None) };
     let mut find = connection.prepare_cached("SELECT number FROM items WHERE id = ?1")?;
     let found = find.query_row([id], |row| row.get(0)).optional()?;
-    found.map(Some).ok_or(Failure::Expected(StoreError::Missing))
+    found.map(Some).ok_or(JobFailure::Expected(StoreError::Missing))
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

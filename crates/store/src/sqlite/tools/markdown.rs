@@ -11,8 +11,8 @@ use rusqlite::Connection;
 
 use super::error::ToolError;
 use super::export::last_answer;
-use super::read::{Progress, STEP, ask, reader};
-use crate::sqlite::failure::Failure;
+use super::read::{STEP, ToolProgress, ask, reader};
+use crate::sqlite::failure::JobFailure;
 use crate::sqlite::tree;
 
 /// A conversation that nobody has continued.
@@ -28,7 +28,7 @@ struct Conversation {
 ///
 /// # Errors
 /// [`ToolError`].
-pub fn export_markdown(path: &Path, out: &mut impl Write, mut progress: impl FnMut(Progress)) -> Result<u64, ToolError> {
+pub fn export_markdown(path: &Path, out: &mut impl Write, mut progress: impl FnMut(ToolProgress)) -> Result<u64, ToolError> {
     let connection = reader(path)?;
     let last = last_answer(path, &connection)?;
     let (mut after, mut count) = (0, 0);
@@ -43,13 +43,13 @@ pub fn export_markdown(path: &Path, out: &mut impl Write, mut progress: impl FnM
             writeln!(out, "\n## {id}\n\n{owner}, {}", conversation.ended_at)?;
             conversation.items.iter().try_for_each(|item| write(out, item))?;
         }
-        progress(Progress { done: u64::try_from(after).unwrap_or(0), total: u64::try_from(last).ok() });
+        progress(ToolProgress { done: u64::try_from(after).unwrap_or(0), total: u64::try_from(last).ok() });
     }
     out.flush()?;
     Ok(count)
 }
 
-fn conversations(connection: &Connection, after: i64, last: i64) -> Result<Vec<Conversation>, Failure> {
+fn conversations(connection: &Connection, after: i64, last: i64) -> Result<Vec<Conversation>, JobFailure> {
     let find = "SELECT number, id, owner, head, strftime('%Y-%m-%d %H:%M UTC', ended_at, 'unixepoch') FROM answers \
                 WHERE number > ?1 AND number <= ?2 AND state = 1 AND readable AND head IS NOT NULL \
                 AND NOT EXISTS (SELECT 1 FROM answers next WHERE next.parent = answers.head) \

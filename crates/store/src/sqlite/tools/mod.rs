@@ -8,12 +8,12 @@ pub mod read;
 mod check;
 mod copy;
 mod export;
+mod export_line;
 mod import;
-mod line;
 mod markdown;
 
 pub use check::{Checked, check};
-pub use copy::{Compacted, backup, compact};
+pub use copy::{CompactionReport, backup, compact};
 pub use export::export;
 pub use import::{Imported, import};
 pub use markdown::export_markdown;

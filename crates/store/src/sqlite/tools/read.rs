@@ -5,14 +5,14 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::error::ToolError;
-use crate::sqlite::failure::Failure;
+use crate::sqlite::failure::JobFailure;
 
 /// How many rows are looked at in one step: one state of the database is seen for so long, and the WAL kept for so long.
 pub(super) const STEP: i64 = 64;
 
 /// How far a tool has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct ToolProgress {
     /// Steps done.
     pub done: u64,
     /// Steps there are, if that is known before the end.
@@ -23,7 +23,7 @@ pub struct Progress {
 pub(super) fn ask<T>(
     path: &Path,
     connection: &Connection,
-    question: impl FnOnce(&Connection) -> Result<T, Failure>,
+    question: impl FnOnce(&Connection) -> Result<T, JobFailure>,
 ) -> Result<T, ToolError> {
     let transaction = connection.unchecked_transaction().map_err(|source| ToolError::sqlite(path, source))?;
     question(&transaction).map_err(|failure| ToolError::failure(path, failure))

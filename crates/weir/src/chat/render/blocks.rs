@@ -1,12 +1,12 @@
 //! Blocks of Markdown, line by line, as rows: what a line goes on with, what it begins, and what it ends.
 
-use super::Look;
+use super::RenderOptions;
 use super::code::Painter;
 use super::inline::{self, Growth};
 use super::lines::{self, Fence, expand, is_blank, is_rule, quoted, starts, starts_item};
-use super::style::{Colour, Style};
-use super::table::{self, Side};
-use super::text::{Cell, ansi, cells, cut, width, wrap};
+use super::style::{TerminalColour, TextStyle};
+use super::table::{self, Alignment};
+use super::text::{StyledCharacter, ansi, cells, cut, width, wrap};
 
 /// Nesting beyond this is shown as it was written.
 const DEEP: usize = 12;
@@ -40,7 +40,7 @@ enum Leaf {
     Code(Fence, Painter),
     Table {
         head: Vec<String>,
-        sides: Vec<Side>,
+        sides: Vec<Alignment>,
         rows: Vec<Vec<String>>,
     },
 }
@@ -60,7 +60,7 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// Takes in a line.
-    pub(super) fn line(&mut self, line: &str, look: &Look, growth: Growth) {
+    pub(super) fn line(&mut self, line: &str, look: &RenderOptions, growth: Growth) {
         let line = expand(line);
         let (matched, mut rest) = self.go_on(&line);
         if is_blank(rest) && !matches!(self.leaf, Leaf::Code(..)) {
@@ -127,7 +127,7 @@ impl Blocks {
     }
 
     /// Whether the line only goes on with the block that is open.
-    fn continues(&mut self, rest: &str, look: &Look, growth: Growth) -> bool {
+    fn continues(&mut self, rest: &str, look: &RenderOptions, growth: Growth) -> bool {
         match &mut self.leaf {
             Leaf::None => false,
             Leaf::Code(fence, _) if fence.is_closed_by(rest) => {
@@ -183,7 +183,7 @@ impl Blocks {
         Some(Item { indent: found.indent, content: found.content, mark: found.mark, number, is_drawn: false })
     }
 
-    fn begin(&mut self, rest: &str, look: &Look, growth: Growth) {
+    fn begin(&mut self, rest: &str, look: &RenderOptions, growth: Growth) {
         if is_blank(rest) {
             return;
         }
@@ -194,21 +194,21 @@ impl Blocks {
             self.part(look);
             self.leaf = Leaf::Code(fence, painter);
             if !label.is_empty() {
-                self.code(&cells(&label, Style::PLAIN.dim().italic()), look, growth);
+                self.code(&cells(&label, TextStyle::PLAIN.dim().italic()), look, growth);
             }
         } else if let Some((level, text)) = lines::heading(rest) {
             self.heading(level, text, look, growth);
         } else if is_rule(rest) {
             self.part(look);
             let length = self.room(look).min(60);
-            self.rows(&[cells(&"─".repeat(length), Style::PLAIN.dim())], look);
+            self.rows(&[cells(&"─".repeat(length), TextStyle::PLAIN.dim())], look);
         } else {
             self.leaf = Leaf::Paragraph(vec![rest.trim_start().to_owned()]);
         }
     }
 
     /// Ends the block that is open, and the containers beyond `depth`.
-    pub(super) fn close(&mut self, depth: usize, look: &Look, growth: Growth) {
+    pub(super) fn close(&mut self, depth: usize, look: &RenderOptions, growth: Growth) {
         if depth < self.containers.len() {
             self.finish(look, growth);
         }
@@ -222,7 +222,7 @@ impl Blocks {
     }
 
     /// Draws the block that is open.
-    pub(super) fn finish(&mut self, look: &Look, growth: Growth) {
+    pub(super) fn finish(&mut self, look: &RenderOptions, growth: Growth) {
         match std::mem::take(&mut self.leaf) {
             Leaf::None | Leaf::Code(..) => {}
             Leaf::Paragraph(lines) if growth == Growth::Grows && lines.len() == 1 && lines[0].starts_with('|') => {
@@ -237,22 +237,22 @@ impl Blocks {
         }
     }
 
-    fn heading(&mut self, level: usize, text: &str, look: &Look, growth: Growth) {
+    fn heading(&mut self, level: usize, text: &str, look: &RenderOptions, growth: Growth) {
         self.part(look);
         let style = match level {
-            1 => look.base.bold().underline().colour(Colour::Magenta),
-            2 => look.base.bold().colour(Colour::Magenta),
+            1 => look.base.bold().underline().colour(TerminalColour::Magenta),
+            2 => look.base.bold().colour(TerminalColour::Magenta),
             _ => look.base.bold(),
         };
         self.text(text, style, look, growth);
     }
 
-    fn text(&mut self, text: &str, style: Style, look: &Look, growth: Growth) {
+    fn text(&mut self, text: &str, style: TextStyle, look: &RenderOptions, growth: Growth) {
         let (text, task) = match self.task(text) {
             Some((text, mark)) => (text, cells(mark, look.base)),
             None => (text, Vec::new()),
         };
-        let drawn: Vec<Cell> = task.into_iter().chain(inline::draw(text, style, growth)).collect();
+        let drawn: Vec<StyledCharacter> = task.into_iter().chain(inline::draw(text, style, growth)).collect();
         self.rows(&wrap(&drawn, self.room(look)), look);
     }
 
@@ -263,17 +263,18 @@ impl Blocks {
         done.or_else(|| text.strip_prefix("[ ] ").map(|text| (text, "[ ] ")))
     }
 
-    fn table(&mut self, head: &[String], sides: &[Side], rows: &[Vec<String>], look: &Look, growth: Growth) {
+    fn table(&mut self, head: &[String], sides: &[Alignment], rows: &[Vec<String>], look: &RenderOptions, growth: Growth) {
         self.part(look);
-        let cells = |row: &[String]| -> Vec<Vec<Cell>> { row.iter().map(|cell| inline::draw(cell, look.base, growth)).collect() };
-        let rows: Vec<Vec<Vec<Cell>>> = rows.iter().map(|row| cells(row)).collect();
+        let cells =
+            |row: &[String]| -> Vec<Vec<StyledCharacter>> { row.iter().map(|cell| inline::draw(cell, look.base, growth)).collect() };
+        let rows: Vec<Vec<Vec<StyledCharacter>>> = rows.iter().map(|row| cells(row)).collect();
         self.rows(&table::draw(&cells(head), sides, &rows, self.room(look)), look);
     }
 
     /// A line of code is final as soon as it is whole, and not cut into rows: who copies it wants it as it is. One that
     /// still grows is cut, because its rows are counted.
-    fn code(&mut self, line: &[Cell], look: &Look, growth: Growth) {
-        let indented: Vec<Cell> = cells("  ", Style::PLAIN).into_iter().chain(line.iter().cloned()).collect();
+    fn code(&mut self, line: &[StyledCharacter], look: &RenderOptions, growth: Growth) {
+        let indented: Vec<StyledCharacter> = cells("  ", TextStyle::PLAIN).into_iter().chain(line.iter().cloned()).collect();
         match growth {
             Growth::Whole => self.rows(&[indented], look),
             Growth::Grows => self.rows(&cut(&indented, self.room(look)), look),
@@ -287,19 +288,19 @@ impl Blocks {
     }
 
     /// How many columns the containers leave.
-    fn room(&self, look: &Look) -> usize {
+    fn room(&self, look: &RenderOptions) -> usize {
         let taken: usize = self.containers.iter().map(|container| width(&container.marker())).sum();
         look.columns.saturating_sub(taken).max(NARROWEST)
     }
 
     /// The empty row before a block. Items that were written without one stand together.
-    fn part(&mut self, look: &Look) {
+    fn part(&mut self, look: &RenderOptions) {
         let is_in_list = self.containers.iter().any(|container| matches!(container, Container::Item(_)));
         let is_together = is_in_list && self.was_in_list && !self.was_blank;
         if self.is_begun && !is_together {
             let bars = self.containers.iter().take_while(|container| container.is_drawn());
             let bars: String = bars.map(Container::rest_marker).collect();
-            self.out += &Style::PLAIN.dim().paint(bars.trim_end(), look.paint);
+            self.out += &TextStyle::PLAIN.dim().paint(bars.trim_end(), look.paint);
             self.out.push('\n');
         }
         self.is_begun = true;
@@ -307,11 +308,11 @@ impl Blocks {
         self.was_blank = false;
     }
 
-    fn rows(&mut self, rows: &[Vec<Cell>], look: &Look) {
+    fn rows(&mut self, rows: &[Vec<StyledCharacter>], look: &RenderOptions) {
         for row in rows {
             let mut line = String::new();
             for container in &mut self.containers {
-                let style = if container.is_drawn() { Style::PLAIN.dim() } else { container.style() };
+                let style = if container.is_drawn() { TextStyle::PLAIN.dim() } else { container.style() };
                 let marker = if container.is_drawn() { container.rest_marker() } else { container.marker() };
                 line += &style.paint(&marker, look.paint);
                 container.draw();
@@ -341,10 +342,10 @@ impl Container {
         }
     }
 
-    fn style(&self) -> Style {
+    fn style(&self) -> TextStyle {
         match self {
-            Self::Quote { .. } => Style::PLAIN.dim(),
-            Self::Item(_) => Style::PLAIN.colour(Colour::Cyan),
+            Self::Quote { .. } => TextStyle::PLAIN.dim(),
+            Self::Item(_) => TextStyle::PLAIN.colour(TerminalColour::Cyan),
         }
     }
 

@@ -2,8 +2,8 @@
 //! what it does not know stays plain. A real one (syntect) would bring its grammars, a regular-expression engine and
 //! several megabytes.
 
-use super::style::{Colour, Style};
-use super::text::{Cell, cells};
+use super::style::{TerminalColour, TextStyle};
+use super::text::{StyledCharacter, cells};
 
 /// What a family of languages looks like.
 #[derive(Debug, PartialEq, Eq)]
@@ -115,17 +115,17 @@ const FAMILIES: &[Family] = &[
     },
 ];
 
-const COMMENT: Style = Style::PLAIN.dim();
-const STRING: Style = Style::PLAIN.colour(Colour::Green);
-const NUMBER: Style = Style::PLAIN.colour(Colour::Yellow);
-const WORD: Style = Style::PLAIN.colour(Colour::Magenta);
+const COMMENT: TextStyle = TextStyle::PLAIN.dim();
+const STRING: TextStyle = TextStyle::PLAIN.colour(TerminalColour::Green);
+const NUMBER: TextStyle = TextStyle::PLAIN.colour(TerminalColour::Yellow);
+const WORD: TextStyle = TextStyle::PLAIN.colour(TerminalColour::Magenta);
 
 /// Colours the lines of one piece of code, in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Painter {
     family: Option<&'static Family>,
     /// What ends the comment or string that an earlier line began.
-    open: Option<(&'static str, Style)>,
+    open: Option<(&'static str, TextStyle)>,
 }
 
 impl Painter {
@@ -136,8 +136,8 @@ impl Painter {
     }
 
     /// The next line's characters.
-    pub(crate) fn line(&mut self, line: &str) -> Vec<Cell> {
-        let Some(family) = self.family else { return cells(line, Style::PLAIN) };
+    pub(crate) fn line(&mut self, line: &str) -> Vec<StyledCharacter> {
+        let Some(family) = self.family else { return cells(line, TextStyle::PLAIN) };
         let mut drawn = Vec::new();
         let mut rest = line;
         while !rest.is_empty() {
@@ -150,7 +150,7 @@ impl Painter {
     }
 
     /// The length of the token at the beginning of `rest`, in bytes, and its style.
-    fn token(&mut self, family: &'static Family, rest: &str) -> (usize, Style) {
+    fn token(&mut self, family: &'static Family, rest: &str) -> (usize, TextStyle) {
         if let Some((end, style)) = self.open {
             return self.until(rest, 0, end, style);
         }
@@ -168,7 +168,7 @@ impl Painter {
             return (string_length(rest, first), STRING);
         }
         if !is_word(first) {
-            return (first.len_utf8(), Style::PLAIN);
+            return (first.len_utf8(), TextStyle::PLAIN);
         }
         let length = rest.find(|character| !is_word(character) && character != '.').unwrap_or(rest.len());
         if first.is_ascii_digit() {
@@ -176,10 +176,10 @@ impl Painter {
         }
         let word = &rest[..rest.find(|character| !is_word(character)).unwrap_or(rest.len())];
         let is_key = family.words.split(' ').any(|key| key == word || (family.comments == ["--"] && key.eq_ignore_ascii_case(word)));
-        (word.len(), if is_key { WORD } else { Style::PLAIN })
+        (word.len(), if is_key { WORD } else { TextStyle::PLAIN })
     }
 
-    fn until(&mut self, rest: &str, from: usize, end: &'static str, style: Style) -> (usize, Style) {
+    fn until(&mut self, rest: &str, from: usize, end: &'static str, style: TextStyle) -> (usize, TextStyle) {
         let found = rest[from..].find(end);
         self.open = if found.is_some() { None } else { Some((end, style)) };
         (found.map_or(rest.len(), |index| from + index + end.len()), style)

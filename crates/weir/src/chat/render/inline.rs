@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use unicode_width::UnicodeWidthChar;
 
-use super::style::{Colour, Style};
-use super::text::{Cell, cells};
+use super::style::{TerminalColour, TextStyle};
+use super::text::{StyledCharacter, cells};
 
 /// Nesting beyond this is shown as it was written.
 const DEEP: usize = 12;
@@ -23,7 +23,7 @@ pub(crate) enum Growth {
 }
 
 /// A text's characters, each in its style. Of its line ends only the hard ones stay.
-pub(crate) fn draw(text: &str, base: Style, growth: Growth) -> Vec<Cell> {
+pub(crate) fn draw(text: &str, base: TextStyle, growth: Growth) -> Vec<StyledCharacter> {
     let text: Vec<char> = text.chars().collect();
     let mut drawn = Vec::new();
     Reader::new(&text, growth, 0).draw(base, &mut drawn);
@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
         Self { text, growth, depth, brackets, ticks, last_end, dead: RefCell::default() }
     }
 
-    fn draw(&self, style: Style, drawn: &mut Vec<Cell>) {
+    fn draw(&self, style: TextStyle, drawn: &mut Vec<StyledCharacter>) {
         let mut plain = String::new();
         let mut index = 0;
         while let Some(&character) = self.text.get(index) {
@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The span that begins at `index`, and where it ends: styled cells go inside, other text to `plain`.
-    fn span(&self, index: usize, style: Style, inside: &mut Vec<Cell>, plain: &mut String) -> Option<usize> {
+    fn span(&self, index: usize, style: TextStyle, inside: &mut Vec<StyledCharacter>, plain: &mut String) -> Option<usize> {
         match self.text[index] {
             '\\' => {
                 let next = *self.text.get(index + 1)?;
@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn code(&self, index: usize, style: Style, inside: &mut Vec<Cell>, plain: &mut String) -> usize {
+    fn code(&self, index: usize, style: TextStyle, inside: &mut Vec<StyledCharacter>, plain: &mut String) -> usize {
         let ticks = self.run(index);
         let from = index + ticks;
         let close = self.closing_ticks(from, ticks);
@@ -127,11 +127,11 @@ impl<'a> Reader<'a> {
         // The spaces that part a tick from the ticks around it are no part of the code.
         let is_padded = body.len() > 2 && body.starts_with(' ') && body.ends_with(' ') && !body.trim().is_empty();
         let body = if is_padded { &body[1..body.len() - 1] } else { &body };
-        inside.extend(cells(body, style.colour(Colour::Cyan)));
+        inside.extend(cells(body, style.colour(TerminalColour::Cyan)));
         close.map_or(end, |close| close + ticks)
     }
 
-    fn emphasis(&self, index: usize, style: Style, inside: &mut Vec<Cell>, plain: &mut String) -> usize {
+    fn emphasis(&self, index: usize, style: TextStyle, inside: &mut Vec<StyledCharacter>, plain: &mut String) -> usize {
         let mark = self.text[index];
         let run = self.run(index);
         let size = if mark == '~' { run.min(2) } else { run.clamp(1, 2) };
@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `[text](target)`: the text, and behind it the target where it says something else.
-    fn link(&self, index: usize, style: Style, inside: &mut Vec<Cell>) -> Option<usize> {
+    fn link(&self, index: usize, style: TextStyle, inside: &mut Vec<StyledCharacter>) -> Option<usize> {
         let close = self.closing_bracket(index)?;
         if self.text.get(close + 1) != Some(&'(') {
             return None;

@@ -1,6 +1,6 @@
 //! What a line of Markdown begins with: fences, headings, rules, quotes, items, the cells of a table.
 
-use super::table::Side;
+use super::table::Alignment;
 
 /// A fence that begins code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(super) struct Fence {
 
 /// The marker of a list's item.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Item<'a> {
+pub(super) struct ListMarker<'a> {
     pub(super) indent: usize,
     /// The bullet, or what follows the number.
     pub(super) mark: char,
@@ -82,7 +82,7 @@ pub(super) fn quoted(line: &str) -> Option<&str> {
     (indent(line) <= 3).then(|| rest.strip_prefix(' ').unwrap_or(rest))
 }
 
-pub(super) fn item(line: &str) -> Option<Item<'_>> {
+pub(super) fn item(line: &str) -> Option<ListMarker<'_>> {
     let text = line.trim_start_matches(' ');
     let digits = text.chars().take_while(char::is_ascii_digit).count();
     let (number, mark) = match digits {
@@ -96,7 +96,7 @@ pub(super) fn item(line: &str) -> Option<Item<'_>> {
     }
     let spaces = indent(after);
     let content = indent(line) + digits + 1 + if after.trim().is_empty() { 1 } else { spaces.min(4) };
-    Some(Item { indent: indent(line), mark, number, content, text: after.trim_start_matches(' ') })
+    Some(ListMarker { indent: indent(line), mark, number, content, text: after.trim_start_matches(' ') })
 }
 
 /// Whether `line` begins something in the middle of a paragraph.
@@ -147,7 +147,7 @@ pub(super) fn row(line: &str) -> Vec<String> {
 }
 
 /// The sides of a table's columns, if `line` is the line under its head.
-pub(super) fn sides(line: &str) -> Option<Vec<Side>> {
+pub(super) fn sides(line: &str) -> Option<Vec<Alignment>> {
     let side = |cell: &String| {
         let dashes = cell.strip_prefix(':').unwrap_or(cell);
         let dashes = dashes.strip_suffix(':').unwrap_or(dashes);
@@ -155,9 +155,9 @@ pub(super) fn sides(line: &str) -> Option<Vec<Side>> {
             return None;
         }
         Some(match (cell.starts_with(':'), cell.ends_with(':')) {
-            (true, true) => Side::Middle,
-            (false, true) => Side::Right,
-            (_, false) => Side::Left,
+            (true, true) => Alignment::Middle,
+            (false, true) => Alignment::Right,
+            (_, false) => Alignment::Left,
         })
     };
     row(line).iter().map(side).collect()

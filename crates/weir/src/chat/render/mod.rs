@@ -12,21 +12,21 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use style::{Colour, Paint, Style};
+pub(crate) use style::{Paint, TerminalColour, TextStyle};
 pub(crate) use text::{is_harmless, width};
 
 use blocks::Blocks;
 use inline::Growth;
-use text::{Cell, ansi, cells, wrap};
+use text::{StyledCharacter, ansi, cells, wrap};
 
 /// How it is to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Look {
+pub(crate) struct RenderOptions {
     /// The width of the terminal.
     pub(crate) columns: usize,
     pub(crate) paint: Paint,
     /// What everything is based on.
-    pub(crate) base: Style,
+    pub(crate) base: TextStyle,
 }
 
 /// A growing text.
@@ -39,7 +39,7 @@ pub(crate) struct Markdown {
 
 impl Markdown {
     /// Takes in more of the text; gives the rows that are now final, each with its line end.
-    pub(crate) fn push(&mut self, text: &str, look: &Look) -> String {
+    pub(crate) fn push(&mut self, text: &str, look: &RenderOptions) -> String {
         for character in text.chars() {
             match character {
                 '\n' => self.blocks.line(&std::mem::take(&mut self.rest), look, Growth::Whole),
@@ -51,7 +51,7 @@ impl Markdown {
     }
 
     /// The rows that may still change.
-    pub(crate) fn live(&self, look: &Look) -> Vec<String> {
+    pub(crate) fn live(&self, look: &RenderOptions) -> Vec<String> {
         let mut blocks = self.blocks.clone();
         if !blocks.is_mark_of_code(&self.rest) && !self.rest.is_empty() {
             blocks.line(&self.rest, look, Growth::Grows);
@@ -62,7 +62,7 @@ impl Markdown {
     }
 
     /// The text is whole: its last rows.
-    pub(crate) fn end(&mut self, look: &Look) -> String {
+    pub(crate) fn end(&mut self, look: &RenderOptions) -> String {
         let rest = std::mem::take(&mut self.rest);
         if !rest.is_empty() {
             self.blocks.line(&rest, look, Growth::Whole);
@@ -75,7 +75,7 @@ impl Markdown {
 
 /// A text that is no Markdown and does not grow, in rows of at most `columns`. What stands behind a gap, as in a list of
 /// commands, stays in a column of its own where there is room for one.
-pub(crate) fn rows(text: &str, style: Style, columns: usize, paint: Paint) -> Vec<String> {
+pub(crate) fn rows(text: &str, style: TextStyle, columns: usize, paint: Paint) -> Vec<String> {
     text.lines().flat_map(|line| hanging(line, style, columns)).map(|row| ansi(&row, paint)).collect()
 }
 
@@ -85,7 +85,7 @@ const GAP: &str = "   ";
 /// The narrowest column that is worth keeping: two or three words.
 const COLUMN: usize = 16;
 
-fn hanging(line: &str, style: Style, columns: usize) -> Vec<Vec<Cell>> {
+fn hanging(line: &str, style: TextStyle, columns: usize) -> Vec<Vec<StyledCharacter>> {
     let text = line.trim_start_matches(' ');
     let gap = text.find(GAP).map(|gap| line.len() - text[gap..].trim_start_matches(' ').len());
     let (head, rest) = line.split_at(gap.unwrap_or_default());

@@ -11,7 +11,7 @@ pub(crate) enum Paint {
 
 /// The sixteen colours are the user's own, so that they fit a dark and a light terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Colour {
+pub(crate) enum TerminalColour {
     Red,
     Green,
     Yellow,
@@ -21,9 +21,9 @@ pub(crate) enum Colour {
 
 /// Weights and a colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Style {
+pub(crate) struct TextStyle {
     weights: u8,
-    colour: Option<Colour>,
+    colour: Option<TerminalColour>,
 }
 
 /// The weights, each as its bit and its SGR parameter.
@@ -33,7 +33,7 @@ const ITALIC: (u8, u8) = (4, 3);
 const UNDERLINE: (u8, u8) = (8, 4);
 const STRIKE: (u8, u8) = (16, 9);
 
-impl Style {
+impl TextStyle {
     /// As it comes.
     pub(crate) const PLAIN: Self = Self { weights: 0, colour: None };
 
@@ -57,7 +57,7 @@ impl Style {
         self.with(STRIKE)
     }
 
-    pub(crate) const fn colour(self, colour: Colour) -> Self {
+    pub(crate) const fn colour(self, colour: TerminalColour) -> Self {
         Self { weights: self.weights, colour: Some(colour) }
     }
 
@@ -75,11 +75,11 @@ impl Style {
         }
         if let (Some(colour), Paint::Colours) = (self.colour, paint) {
             parameters.push(match colour {
-                Colour::Red => 31,
-                Colour::Green => 32,
-                Colour::Yellow => 33,
-                Colour::Magenta => 35,
-                Colour::Cyan => 36,
+                TerminalColour::Red => 31,
+                TerminalColour::Green => 32,
+                TerminalColour::Yellow => 33,
+                TerminalColour::Magenta => 35,
+                TerminalColour::Cyan => 36,
             });
         }
         if parameters.is_empty() || text.is_empty() {

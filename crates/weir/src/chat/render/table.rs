@@ -1,12 +1,12 @@
 //! A table: columns under each other whatever their characters' widths, narrower where there is no room, and as a list
 //! where there is none at all.
 
-use super::style::Style;
-use super::text::{Cell, cells, width_of, wrap};
+use super::style::TextStyle;
+use super::text::{StyledCharacter, cells, width_of, wrap};
 
 /// On which side a column's text stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
+pub(crate) enum Alignment {
     Left,
     Right,
     Middle,
@@ -19,14 +19,19 @@ const NARROWEST: usize = 6;
 const BETWEEN: &str = " │ ";
 
 /// The rows of a table with a head. A row may have fewer cells than the head, or more, which are left out.
-pub(crate) fn draw(head: &[Vec<Cell>], sides: &[Side], rows: &[Vec<Vec<Cell>>], columns: usize) -> Vec<Vec<Cell>> {
+pub(crate) fn draw(
+    head: &[Vec<StyledCharacter>],
+    sides: &[Alignment],
+    rows: &[Vec<Vec<StyledCharacter>>],
+    columns: usize,
+) -> Vec<Vec<StyledCharacter>> {
     let natural = natural(head, rows);
     let room = columns.saturating_sub(BETWEEN.chars().count() * head.len().saturating_sub(1));
     let Some(widths) = fit(&natural, room) else {
         return listed(head, rows, columns);
     };
-    let line = |row: &[Vec<Cell>], style: fn(Style) -> Style| -> Vec<Vec<Cell>> {
-        let wrapped: Vec<Vec<Vec<Cell>>> =
+    let line = |row: &[Vec<StyledCharacter>], style: fn(TextStyle) -> TextStyle| -> Vec<Vec<StyledCharacter>> {
+        let wrapped: Vec<Vec<Vec<StyledCharacter>>> =
             widths.iter().enumerate().map(|(index, width)| wrap(row.get(index).map_or(&[], Vec::as_slice), *width)).collect();
         let height = wrapped.iter().map(Vec::len).max().unwrap_or(1);
         (0..height)
@@ -34,24 +39,24 @@ pub(crate) fn draw(head: &[Vec<Cell>], sides: &[Side], rows: &[Vec<Vec<Cell>>], 
                 let mut drawn = Vec::new();
                 for (index, width) in widths.iter().enumerate() {
                     if index > 0 {
-                        drawn.extend(cells(BETWEEN, Style::PLAIN.dim()));
+                        drawn.extend(cells(BETWEEN, TextStyle::PLAIN.dim()));
                     }
                     let mut text = wrapped.get(index).and_then(|rows| rows.get(level)).cloned().unwrap_or_default();
                     for cell in &mut text {
                         cell.style = style(cell.style);
                     }
                     let is_last = index + 1 == widths.len();
-                    drawn.extend(placed(text, *width, sides.get(index).copied().unwrap_or(Side::Left), is_last));
+                    drawn.extend(placed(text, *width, sides.get(index).copied().unwrap_or(Alignment::Left), is_last));
                 }
                 drawn
             })
             .collect()
     };
     let rule: Vec<String> = widths.iter().map(|width| "─".repeat(*width)).collect();
-    let rule = cells(&rule.join("─┼─"), Style::PLAIN.dim());
-    let mut drawn = line(head, Style::bold);
+    let rule = cells(&rule.join("─┼─"), TextStyle::PLAIN.dim());
+    let mut drawn = line(head, TextStyle::bold);
     drawn.push(rule.clone());
-    let bodies: Vec<Vec<Vec<Cell>>> = rows.iter().map(|row| line(row, |style| style)).collect();
+    let bodies: Vec<Vec<Vec<StyledCharacter>>> = rows.iter().map(|row| line(row, |style| style)).collect();
     // Rows of more than one line need something between them.
     let is_tall = bodies.iter().any(|body| body.len() > 1);
     for (index, body) in bodies.into_iter().enumerate() {
@@ -64,7 +69,7 @@ pub(crate) fn draw(head: &[Vec<Cell>], sides: &[Side], rows: &[Vec<Vec<Cell>>], 
 }
 
 /// How wide each column would be by its own. What is not there is not looked for: there may be as many rows as columns.
-fn natural(head: &[Vec<Cell>], rows: &[Vec<Vec<Cell>>]) -> Vec<usize> {
+fn natural(head: &[Vec<StyledCharacter>], rows: &[Vec<Vec<StyledCharacter>>]) -> Vec<usize> {
     let mut natural: Vec<usize> = head.iter().map(|title| width_of(title).max(1)).collect();
     for row in rows {
         for (widest, cell) in natural.iter_mut().zip(row) {
@@ -74,17 +79,17 @@ fn natural(head: &[Vec<Cell>], rows: &[Vec<Vec<Cell>>]) -> Vec<usize> {
     natural
 }
 
-fn placed(mut text: Vec<Cell>, width: usize, side: Side, is_last: bool) -> Vec<Cell> {
+fn placed(mut text: Vec<StyledCharacter>, width: usize, side: Alignment, is_last: bool) -> Vec<StyledCharacter> {
     let free = width.saturating_sub(width_of(&text));
     let (before, after) = match side {
-        Side::Left => (0, free),
-        Side::Right => (free, 0),
-        Side::Middle => (free / 2, free - free / 2),
+        Alignment::Left => (0, free),
+        Alignment::Right => (free, 0),
+        Alignment::Middle => (free / 2, free - free / 2),
     };
     let after = if is_last { 0 } else { after };
-    let mut row = cells(&" ".repeat(before), Style::PLAIN);
+    let mut row = cells(&" ".repeat(before), TextStyle::PLAIN);
     row.append(&mut text);
-    row.extend(cells(&" ".repeat(after), Style::PLAIN));
+    row.extend(cells(&" ".repeat(after), TextStyle::PLAIN));
     row
 }
 
@@ -105,19 +110,20 @@ fn fit(natural: &[usize], room: usize) -> Option<Vec<usize>> {
 }
 
 /// Each row as a list of `head: cell`. A title that fills more than a line is cut: it comes again with each row.
-fn listed(head: &[Vec<Cell>], rows: &[Vec<Vec<Cell>>], columns: usize) -> Vec<Vec<Cell>> {
+fn listed(head: &[Vec<StyledCharacter>], rows: &[Vec<Vec<StyledCharacter>>], columns: usize) -> Vec<Vec<StyledCharacter>> {
     let mut drawn = Vec::new();
     for (index, row) in rows.iter().enumerate() {
         if index > 0 {
-            drawn.push(cells(&"─".repeat(columns.min(12)), Style::PLAIN.dim()));
+            drawn.push(cells(&"─".repeat(columns.min(12)), TextStyle::PLAIN.dim()));
         }
         for (title, cell) in head.iter().zip(row) {
-            let mut text: Vec<Cell> = title.iter().take(columns).map(|cell| Cell { style: cell.style.bold(), ..cell.clone() }).collect();
+            let mut text: Vec<StyledCharacter> =
+                title.iter().take(columns).map(|cell| StyledCharacter { style: cell.style.bold(), ..cell.clone() }).collect();
             if text.len() < title.len() {
-                text.extend(cells("…", Style::PLAIN.bold()));
+                text.extend(cells("…", TextStyle::PLAIN.bold()));
             }
             if !text.is_empty() {
-                text.extend(cells(": ", Style::PLAIN.bold()));
+                text.extend(cells(": ", TextStyle::PLAIN.bold()));
             }
             text.extend(cell.iter().cloned());
             drawn.extend(wrap(&text, columns));

@@ -5,11 +5,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{Look, Markdown, Paint, Style, rows, width};
+use super::{Markdown, Paint, RenderOptions, TextStyle, rows, width};
 
-const LOOK: Look = Look { columns: 40, paint: Paint::Weights, base: Style::PLAIN };
+const LOOK: RenderOptions = RenderOptions { columns: 40, paint: Paint::Weights, base: TextStyle::PLAIN };
 
-fn draw(text: &str, look: &Look) -> String {
+fn draw(text: &str, look: &RenderOptions) -> String {
     let mut markdown = Markdown::default();
     let rows = markdown.push(text, look);
     rows + &markdown.end(look)
@@ -33,7 +33,7 @@ fn check(text: &str, expected: &str) {
 #[test]
 fn what_stands_behind_a_gap_keeps_its_column() {
     let check = |text: &str, columns: usize, expected: &[&str]| {
-        let rows = rows(text, Style::PLAIN, columns, Paint::Weights);
+        let rows = rows(text, TextStyle::PLAIN, columns, Paint::Weights);
         assert_eq!(rows.iter().map(|row| plain(row)).collect::<Vec<_>>(), expected, "{text}");
     };
     check("/model [NAME]   show the models, or take another", 36, &["/model [NAME]   show the models, or", "                take another"]);
@@ -86,7 +86,7 @@ fn code_keeps_its_lines_wherever_it_stands() {
 
 #[test]
 fn code_is_coloured() {
-    let look = Look { paint: Paint::Colours, ..LOOK };
+    let look = RenderOptions { paint: Paint::Colours, ..LOOK };
     let drawn = draw("```rust\nlet a = \"b\"; // c\n/* d\ne */ f(12)\n```", &look);
     for piece in [
         "\x1b[35mlet\x1b[0m",
@@ -110,7 +110,7 @@ fn tables_stand_in_columns() {
     );
     check("a | b\nno table", "a | b no table");
     check("|a \\| b|c|\n|-|-|\n|d|", "a | b │ c\n──────┼──\nd     │");
-    let narrow = Look { columns: 20, ..LOOK };
+    let narrow = RenderOptions { columns: 20, ..LOOK };
     let text = "|Transport|Direction|Browser|\n|-|-|-|\n|SSE|one|EventSource|\n|WS|both|WebSocket|";
     assert_eq!(
         plain(&draw(text, &narrow)),
@@ -197,7 +197,7 @@ fn markdown() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn no_split_changes_the_rows(text in markdown(), cuts in prop::collection::vec(0_usize..400, 0..12), columns in 12_usize..80) {
-        let look = Look { columns, ..LOOK };
+        let look = RenderOptions { columns, ..LOOK };
         let mut ends: Vec<usize> = cuts.iter().map(|cut| text.floor_char_boundary(*cut)).collect();
         ends.sort_unstable();
         let mut split = Markdown::default();

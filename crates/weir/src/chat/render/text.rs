@@ -3,7 +3,7 @@
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-use super::style::{Paint, Style};
+use super::style::{Paint, TextStyle};
 
 /// What must not begin a row, and what must not end one (W3C, Requirements for Chinese Text Layout, §3.1.3).
 const CLOSING: &str = "、。，．：；！？）」』】〉》〕］｝”’…—～·%,.:;!?)]}";
@@ -11,14 +11,14 @@ const OPENING: &str = "（「『【〈《〔［｛“‘([{";
 
 /// One character as a person counts them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Cell {
+pub(crate) struct StyledCharacter {
     pub(crate) text: String,
     pub(crate) width: usize,
-    pub(crate) style: Style,
+    pub(crate) style: TextStyle,
 }
 
-impl Cell {
-    fn new(grapheme: &str, style: Style) -> Self {
+impl StyledCharacter {
+    fn new(grapheme: &str, style: TextStyle) -> Self {
         Self { text: grapheme.to_owned(), width: grapheme.width(), style }
     }
 
@@ -37,15 +37,15 @@ pub(crate) fn width(text: &str) -> usize {
 }
 
 /// How many columns cells take.
-pub(crate) fn width_of(cells: &[Cell]) -> usize {
+pub(crate) fn width_of(cells: &[StyledCharacter]) -> usize {
     cells.iter().map(|cell| cell.width).sum()
 }
 
 /// A text's characters. What would command the terminal is left out: a model must not move the cursor, and neither
 /// must it turn the direction of what is read (Unicode TR 36, §2.10).
-pub(crate) fn cells(text: &str, style: Style) -> Vec<Cell> {
+pub(crate) fn cells(text: &str, style: TextStyle) -> Vec<StyledCharacter> {
     let clean: String = text.chars().filter(|character| *character == '\n' || is_harmless(*character)).collect();
-    clean.graphemes(true).map(|grapheme| Cell::new(grapheme, style)).collect()
+    clean.graphemes(true).map(|grapheme| StyledCharacter::new(grapheme, style)).collect()
 }
 
 /// Whether a character only shows itself.
@@ -54,7 +54,7 @@ pub(crate) fn is_harmless(character: char) -> bool {
 }
 
 /// Rows of at most `columns`. A row ends behind a space, beside a wide character, or else where it must.
-pub(crate) fn wrap(cells: &[Cell], columns: usize) -> Vec<Vec<Cell>> {
+pub(crate) fn wrap(cells: &[StyledCharacter], columns: usize) -> Vec<Vec<StyledCharacter>> {
     let columns = columns.max(2);
     let mut rows = Vec::new();
     let (mut start, mut taken, mut chance) = (0, 0, 0);
@@ -82,7 +82,7 @@ pub(crate) fn wrap(cells: &[Cell], columns: usize) -> Vec<Vec<Cell>> {
 }
 
 /// Rows of at most `columns`, cut where they are full: for code, whose spaces mean something.
-pub(crate) fn cut(cells: &[Cell], columns: usize) -> Vec<Vec<Cell>> {
+pub(crate) fn cut(cells: &[StyledCharacter], columns: usize) -> Vec<Vec<StyledCharacter>> {
     let columns = columns.max(2);
     let mut rows = vec![Vec::new()];
     let mut taken = 0;
@@ -99,7 +99,7 @@ pub(crate) fn cut(cells: &[Cell], columns: usize) -> Vec<Vec<Cell>> {
     rows
 }
 
-fn may_end(before: &Cell, after: &Cell) -> bool {
+fn may_end(before: &StyledCharacter, after: &StyledCharacter) -> bool {
     if before.is_space() {
         return !after.is_space();
     }
@@ -107,17 +107,17 @@ fn may_end(before: &Cell, after: &Cell) -> bool {
     is_beside_wide && !CLOSING.contains(&after.text) && !OPENING.contains(&before.text) && !after.is_space()
 }
 
-fn trimmed(cells: &[Cell]) -> Vec<Cell> {
+fn trimmed(cells: &[StyledCharacter]) -> Vec<StyledCharacter> {
     let end = cells.iter().rposition(|cell| !cell.is_space()).map_or(0, |last| last + 1);
     cells[..end].to_vec()
 }
 
 /// The row's bytes for the terminal; neighbours in the same style share their sequences.
-pub(crate) fn ansi(cells: &[Cell], paint: Paint) -> String {
+pub(crate) fn ansi(cells: &[StyledCharacter], paint: Paint) -> String {
     let mut text = String::new();
     for run in cells.chunk_by(|one, other| one.style == other.style) {
         let plain: String = run.iter().map(|cell| cell.text.as_str()).collect();
-        text += &run.first().map_or(Style::PLAIN, |cell| cell.style).paint(&plain, paint);
+        text += &run.first().map_or(TextStyle::PLAIN, |cell| cell.style).paint(&plain, paint);
     }
     text
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::super::output::Printed;
 use super::words::{self, Finding};
-use super::{Outcome, TestArguments, address, label};
+use super::{CheckOutcome, TestArguments, address, label};
 use crate::config::settings::Settings;
 
 /// Nobody at a terminal waits longer for a head; a model that is loaded first may take this long.
@@ -31,7 +31,7 @@ struct Tried {
 }
 
 /// Tests them.
-pub(super) async fn run(settings: &Settings, arguments: &TestArguments) -> Result<Outcome> {
+pub(super) async fn run(settings: &Settings, arguments: &TestArguments) -> Result<CheckOutcome> {
     let all = &settings.provider.upstreams;
     if let Some(unknown) = arguments.names.iter().find(|name| !all.iter().any(|config| config.name == **name)) {
         let known: Vec<&str> = all.iter().map(|config| config.name.as_str()).collect();
@@ -59,7 +59,7 @@ pub(super) async fn run(settings: &Settings, arguments: &TestArguments) -> Resul
     } else {
         tested.iter().map(|(config, tries)| text(config, tries)).collect()
     };
-    Ok(Outcome { printed: Printed { out, hints }, is_well })
+    Ok(CheckOutcome { printed: Printed { out, hints }, is_well })
 }
 
 /// What a model is called at an upstream; `None` where a route leads it elsewhere.
@@ -87,8 +87,8 @@ async fn try_key(config: &UpstreamConfig, key: Option<&KeyConfig>, model: Option
     // Some have no list and answer all the same; one that cannot be reached, or refuses the key, need not be asked more.
     let has_no_list = unlisted.as_ref().is_none_or(|trouble| match trouble {
         Trouble::Refused(refusal) => matches!(refusal.status, 403..=405 | 501),
-        Trouble::Misunderstood { .. } => true,
-        Trouble::Unreached(_) | Trouble::Failed(_) | Trouble::Unsaid(_) => false,
+        Trouble::Unparsed { .. } => true,
+        Trouble::Connect(_) | Trouble::Failed(_) | Trouble::Unsupported(_) => false,
     });
     let finding = |trouble: &Trouble, model| Some(words::finding(config, key, trouble, model));
     match (model.filter(|_| has_no_list), unlisted) {

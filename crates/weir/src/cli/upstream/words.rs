@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use engine::provider::failure::{Blame, Failure};
-use provider::config::{BuildError, KeyConfig, Preset, ProxyConfig, UpstreamConfig, WireKind};
-use provider::upstream::{Distrust, Refusal, Trouble, Unreached};
+use engine::provider::failure::{FailureScope, ProviderFailure};
+use provider::config::{KeyConfig, Preset, ProxyConfig, UpstreamConfig, UpstreamConfigError, WireKind};
+use provider::upstream::{CertificateError, ConnectError, Refusal, Trouble};
 
 use super::label;
 
@@ -25,7 +25,7 @@ impl Finding {
     }
 
     /// Settings of which no upstream can be made.
-    pub(super) fn unusable(error: &BuildError) -> Self {
+    pub(super) fn unusable(error: &UpstreamConfigError) -> Self {
         Self::new("unusable_settings", error.to_string(), "Mend it in weir.toml; weir config shows where each setting comes from.")
     }
 }
@@ -34,14 +34,14 @@ impl Finding {
 pub(super) fn finding(config: &UpstreamConfig, key: Option<&KeyConfig>, trouble: &Trouble, model: Option<&str>) -> Finding {
     let code = trouble.code();
     match trouble {
-        Trouble::Unreached(unreached) => self::unreached(config, *unreached, code),
+        Trouble::Connect(unreached) => self::unreached(config, *unreached, code),
         Trouble::Refused(refusal) => refused(config, key, refusal, model),
-        Trouble::Misunderstood { is_page: true } => Finding::new(
+        Trouble::Unparsed { is_page: true } => Finding::new(
             "page",
             "it answered with a web page instead of JSON",
             format!("base_url ({}) leads to a site for people, or to a login; {}", config.base_url, usual_address(config)),
         ),
-        Trouble::Misunderstood { is_page: false } => Finding::new(
+        Trouble::Unparsed { is_page: false } => Finding::new(
             code,
             "it answered with something that is no list of models",
             format!(
@@ -55,34 +55,34 @@ pub(super) fn finding(config: &UpstreamConfig, key: Option<&KeyConfig>, trouble:
             format!("its answer broke off: {}", without_end(&failure.fault.message)),
             "Try again; if it stays so, the log of the upstream says more.",
         ),
-        Trouble::Unsaid(fault) => Finding::new(code, without_end(&fault.message), "Choose another model or wire."),
+        Trouble::Unsupported(fault) => Finding::new(code, without_end(&fault.message), "Choose another model or wire."),
     }
 }
 
-fn unreached(config: &UpstreamConfig, unreached: Unreached, code: &str) -> Finding {
+fn unreached(config: &UpstreamConfig, unreached: ConnectError, code: &str) -> Finding {
     let address = &config.base_url;
     let is_encrypted = address.starts_with("https:");
     let (what, advice) = match unreached {
-        Unreached::UnknownHost => (
+        ConnectError::UnknownHost => (
             "its host name is unknown".to_owned(),
             format!("Is base_url ({address}) spelt right? If only a proxy can resolve it, set proxy."),
         ),
-        Unreached::Refused => (
+        ConnectError::Refused => (
             "nothing listens at its address".to_owned(),
             format!("Does it run, and at the port of base_url ({address})? In a container, localhost is the container itself."),
         ),
-        Unreached::NoWay => (
+        ConnectError::NoRoute => (
             "there is no way to its network".to_owned(),
             "Is this machine online? Behind a company's firewall a proxy may be needed: set proxy, or HTTPS_PROXY.".to_owned(),
         ),
-        Unreached::NotConnected => (
+        ConnectError::NotConnected => (
             "the connection did not stand in time".to_owned(),
             format!(
                 "A firewall may swallow it, or base_url ({address}) has the wrong host or port; connect_timeout says how long is waited."
             ),
         ),
-        Unreached::Tls(distrust) => return Finding::new(code, tls(distrust).0, format!("{} base_url is {address}.", tls(distrust).1)),
-        Unreached::NotHttp => (
+        ConnectError::Tls(distrust) => return Finding::new(code, tls(distrust).0, format!("{} base_url is {address}.", tls(distrust).1)),
+        ConnectError::NotHttp => (
             "the server at its address does not speak HTTP".to_owned(),
             if is_encrypted {
                 format!("Is the port of base_url ({address}) the right one?")
@@ -90,7 +90,7 @@ fn unreached(config: &UpstreamConfig, unreached: Unreached, code: &str) -> Findi
                 format!("Is the port of base_url ({address}) the right one, and should it begin with https://?")
             },
         ),
-        Unreached::Closed => (
+        ConnectError::Closed => (
             "it closed the connection before it answered".to_owned(),
             if is_encrypted {
                 "Try again; if it stays so, something between may cut connections.".to_owned()
@@ -98,50 +98,52 @@ fn unreached(config: &UpstreamConfig, unreached: Unreached, code: &str) -> Findi
                 format!("Should base_url ({address}) begin with https://? Is its port the right one?")
             },
         ),
-        Unreached::Silent(limit) => (
+        ConnectError::Silent(limit) => (
             format!("it did not answer within {limit:?}"),
             "It may be loading its model, or have too much to do; try again later. headers_timeout says how long a question waits."
                 .to_owned(),
         ),
-        Unreached::NoProxy => (
+        ConnectError::NoProxy => (
             "its proxy cannot be reached, or is none of that kind".to_owned(),
             format!("Does the proxy run at {}, and is it of the kind that its address begins with?", proxy(config)),
         ),
-        Unreached::ProxyPassword => (
+        ConnectError::ProxyPassword => (
             "its proxy wants another user and password than it was shown".to_owned(),
             format!("Write them into the proxy's address, as in {}user:password@host:port; @ in a password is %40.", scheme(config)),
         ),
-        Unreached::ProxyRefused => (
+        ConnectError::ProxyRefused => (
             "its proxy does not lead there".to_owned(),
             format!("The proxy must not, or cannot, reach {address}, or wants another user and password: its log says why."),
         ),
-        Unreached::Unknown => ("it cannot be reached".to_owned(), format!("Is base_url ({address}) right? curl -v may say more.")),
+        ConnectError::Unknown => ("it cannot be reached".to_owned(), format!("Is base_url ({address}) right? curl -v may say more.")),
     };
     Finding::new(code, what, advice)
 }
 
-fn tls(distrust: Distrust) -> (&'static str, &'static str) {
+fn tls(distrust: CertificateError) -> (&'static str, &'static str) {
     match distrust {
-        Distrust::UnknownIssuer => (
+        CertificateError::UnknownIssuer => (
             "its certificate is signed by nobody that this machine trusts",
             "If it is your own authority's, or a proxy of your company replaces certificates, name the authority in ca_file.",
         ),
-        Distrust::OtherName => ("its certificate is for another name", "Write the host into base_url as the certificate names it."),
-        Distrust::NotNow => {
+        CertificateError::OtherName => ("its certificate is for another name", "Write the host into base_url as the certificate names it."),
+        CertificateError::NotNow => {
             ("its certificate has expired, or is not good yet", "Its owner must renew it; or is the clock of this machine wrong?")
         }
-        Distrust::NoTls => ("the server at its address does not speak TLS", "Should it begin with http://, or has it another port?"),
-        Distrust::Other => ("no TLS connection could be made", "Does it speak https at this port at all?"),
+        CertificateError::NoTls => {
+            ("the server at its address does not speak TLS", "Should it begin with http://, or has it another port?")
+        }
+        CertificateError::Other => ("no TLS connection could be made", "Does it speak https at this port at all?"),
     }
 }
 
 fn refused(config: &UpstreamConfig, key: Option<&KeyConfig>, refusal: &Refusal, model: Option<&str>) -> Finding {
     let Refusal { status, failure, location, is_page } = refusal;
-    let Failure { fault, blame } = failure;
+    let ProviderFailure { fault, scope } = failure;
     let said = if *is_page { String::new() } else { format!(": {}", without_end(&fault.message)) };
     let new = |code: &str, what: String, advice: String| Finding::new(code, what, advice);
     let is_by_proxy = matches!(config.connection.proxy, ProxyConfig::At(_)) && config.base_url.starts_with("http:");
-    match (status, blame) {
+    match (status, scope) {
         (403 | 500.., _) if *is_page && is_by_proxy => new(
             "proxy_refused",
             format!("its proxy answered in its place ({status})"),
@@ -152,11 +154,11 @@ fn refused(config: &UpstreamConfig, key: Option<&KeyConfig>, refusal: &Refusal, 
             let advice = "Redirects are not followed, lest a key goes elsewhere: write into base_url where it leads, up to and with /v1.";
             new("redirect", format!("it redirects ({status}) to {to}"), advice.to_owned())
         }
-        (_, Blame::Money) => {
+        (_, FailureScope::Quota) => {
             let what = format!("the account of {} has no credit or quota left ({status})", name(key));
             new("no_quota", what, "Top it up, or raise its limit, where the vendor bills it.".to_owned())
         }
-        (403, Blame::Key) => {
+        (403, FailureScope::Credential) => {
             let what = format!("the account of {} is closed (403)", name(key));
             new("account_closed", what, "Its vendor says why; until it is open again, use another key.".to_owned())
         }
@@ -164,8 +166,8 @@ fn refused(config: &UpstreamConfig, key: Option<&KeyConfig>, refusal: &Refusal, 
             let what = format!("{} may not do this (403)", name(key));
             new("forbidden", what, "The key may lack the permission, or its vendor does not serve this country or address.".to_owned())
         }
-        (_, Blame::Key) => unauthorised(config, key, *status),
-        (_, Blame::Rate(wait)) => {
+        (_, FailureScope::Credential) => unauthorised(config, key, *status),
+        (_, FailureScope::RateLimited(wait)) => {
             let wait = wait.map_or_else(|| "a minute".to_owned(), seconds);
             new(
                 "rate_limited",
@@ -298,7 +300,7 @@ mod tests {
     fn a_proxys_password_is_in_no_sentence() {
         let mut config = UpstreamConfig::new("north", Preset::Compatible, "http://north.example/v1");
         config.connection.proxy = ProxyConfig::At(engine::secret::Secret::new("socks5://me:marker@proxy:1080"));
-        for why in [Unreached::NoProxy, Unreached::ProxyPassword, Unreached::ProxyRefused] {
+        for why in [ConnectError::NoProxy, ConnectError::ProxyPassword, ConnectError::ProxyRefused] {
             let said = format!("{:?}", unreached(&config, why, "any"));
             assert!(said.contains("proxy") && !said.contains("marker"), "{said}");
         }

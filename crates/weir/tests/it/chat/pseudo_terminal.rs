@@ -13,7 +13,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use vt100::Parser;
 
 /// A program in a terminal; dropping it kills the program.
-pub(super) struct Terminal {
+pub(super) struct PseudoTerminal {
     child: Child,
     control: File,
     screen: Arc<Mutex<Parser>>,
@@ -30,7 +30,7 @@ fn resize_to(control: &File, columns: u16, rows: u16) {
     tcsetwinsize(control, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
 }
 
-impl Terminal {
+impl PseudoTerminal {
     /// Starts `command` in a terminal of this size.
     pub(super) fn start(command: &Command, columns: u16, rows: u16) -> Self {
         let control = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
@@ -142,7 +142,7 @@ impl Terminal {
     }
 }
 
-impl Drop for Terminal {
+impl Drop for PseudoTerminal {
     fn drop(&mut self) {
         // It may have exited already.
         drop(self.child.kill());

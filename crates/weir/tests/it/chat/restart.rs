@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use client::Request;
 use tempfile::TempDir;
 
-use super::pseudo_terminal::Terminal;
+use super::pseudo_terminal::PseudoTerminal;
 use super::terminal::{CTRL_D, ENTER};
 use super::{TRANSPORTS, chat_with};
-use crate::program::Place;
+use crate::program::ServerHome;
 
 /// A loopback address that no other test uses, so that its port is free after the kill.
 fn address(number: usize) -> SocketAddr {
@@ -38,13 +38,13 @@ fn is_answered(shown: &str, question: &str) -> bool {
 #[tokio::test]
 async fn a_conversation_continues_after_kill_9_on_every_transport() {
     for (number, transport) in TRANSPORTS.into_iter().enumerate() {
-        let mut place = Place::new().await;
+        let mut place = ServerHome::new().await;
         // Slow enough to be running at the kill, and fast enough not to delay the test.
         place.set("WEIR_DEMO_TOKENS_PER_SECOND", "100");
         let mut server = place.start_at(address(number)).await;
         let at = server.address;
         let directory = TempDir::new().unwrap();
-        let talk = |arguments: &[&str]| Terminal::start(&chat_with(&directory, at, "demo", arguments), 120, 60);
+        let talk = |arguments: &[&str]| PseudoTerminal::start(&chat_with(&directory, at, "demo", arguments), 120, 60);
 
         let mut terminal = talk(&["--transport", transport]);
         terminal.prompt().await;

@@ -6,7 +6,7 @@ use std::path::Path;
 use client::Request;
 
 use super::plan;
-use crate::house::House;
+use crate::test_server::TestServer;
 
 /// A copy with the demo's layout, and a secret file next to it. The contents are our own.
 fn copy(root: &Path) {
@@ -32,7 +32,7 @@ fn copy(root: &Path) {
 async fn c11_every_path_of_the_pages_serves_its_file() {
     let directory = tempfile::tempdir().unwrap();
     copy(directory.path());
-    let house = House::open_with(plan(|classic| classic.pages = Some(directory.path().join("pages")))).await;
+    let test_server = TestServer::open_with(plan(|classic| classic.pages = Some(directory.path().join("pages")))).await;
     for (path, text, kind) in [
         ("/", "<script>one()</script>", "text/html; charset=utf-8"),
         ("/1.html", "<script>one()</script>", "text/html; charset=utf-8"),
@@ -44,11 +44,11 @@ async fn c11_every_path_of_the_pages_serves_its_file() {
         ("/image/favicon-32x32.png", "png", "image/png"),
         ("/static/css/markdown.css", "css", "text/css; charset=utf-8"),
     ] {
-        let mut response = house.send(&Request::get(path)).await;
+        let mut response = test_server.send(&Request::get(path)).await;
         assert_eq!((response.status, response.headers.get("content-type")), (200, Some(kind)), "{path}");
         assert_eq!(response.collect().await.unwrap().0, text.as_bytes(), "{path}");
     }
-    let page = house.send(&Request::get("/1.html")).await;
+    let page = test_server.send(&Request::get("/1.html")).await;
     let policy = page.headers.get("content-security-policy").unwrap();
     let scripts = policy.split("; ").find(|directive| directive.starts_with("script-src ")).unwrap();
     assert!(scripts.starts_with("script-src 'sha256-") && scripts.split(' ').count() == 2, "b17: {policy}");
@@ -61,17 +61,17 @@ async fn c11_every_path_of_the_pages_serves_its_file() {
         "/templates",
         "/2.html",
     ] {
-        assert_eq!(house.json(&Request::get(path)).await.0, 404, "{path}");
+        assert_eq!(test_server.json(&Request::get(path)).await.0, 404, "{path}");
     }
-    assert_eq!(house.json(&Request::new("POST", "/1.html")).await.0, 404);
-    house.close().await;
+    assert_eq!(test_server.json(&Request::new("POST", "/1.html")).await.0, 404);
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn without_a_copy_our_own_page_is_served() {
-    let house = House::open().await;
-    let mut page = house.send(&Request::get("/")).await;
+    let test_server = TestServer::open().await;
+    let mut page = test_server.send(&Request::get("/")).await;
     assert!(String::from_utf8(page.collect().await.unwrap().0).unwrap().contains("<title>Weir</title>"));
-    assert_eq!(house.json(&Request::get("/1.html")).await.0, 404);
-    house.close().await;
+    assert_eq!(test_server.json(&Request::get("/1.html")).await.0, 404);
+    test_server.close().await;
 }

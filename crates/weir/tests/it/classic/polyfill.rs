@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use client::Request;
-use codec::sse::{Decoded, Decoder, Event};
+use codec::sse::{SseDecoder, SseEvent, SseFrame};
 use fakes::Script;
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{UID, chat, open};
-use crate::house::{House, Plan};
+use crate::test_server::{TestServer, TestServerPlan};
 
 /// The polyfill gives up a stream after this long without a byte.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(45);
@@ -31,7 +31,7 @@ struct Page {
 
 impl Page {
     /// The polyfill dispatches an event: known names have handlers, others are ignored.
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, event: &SseEvent) {
         if let Some(id) = &event.id {
             self.last_event_id = String::from_utf8_lossy(id).into_owned();
         }
@@ -80,15 +80,15 @@ impl Page {
 }
 
 /// A question as the page asks it: the stream and the POST at once, over two connections.
-async fn visit(house: &House, question: &str) -> Page {
+async fn visit(test_server: &TestServer, question: &str) -> Page {
     let mut page = Page::default();
-    let mut stream = open(house, UID).await;
+    let mut stream = open(test_server, UID).await;
     page.opened += 1;
     let request = chat(UID, question);
-    let posted = house.send(&request);
+    let posted = test_server.send(&request);
     let mut posted = Box::pin(posted);
     let mut is_posted = false;
-    let mut decoder = Decoder::new(1 << 20);
+    let mut decoder = SseDecoder::new(1 << 20);
     while !page.is_closed {
         tokio::select! {
             biased;
@@ -102,7 +102,7 @@ async fn visit(house: &House, question: &str) -> Page {
                 Ok(Ok(Some(chunk))) => {
                     decoder.push(&chunk);
                     while !page.is_closed && let Some(Ok(decoded)) = decoder.next_event() {
-                        if let Decoded::Event(event) = decoded {
+                        if let SseFrame::Event(event) = decoded {
                             page.event(&event);
                         }
                     }
@@ -117,41 +117,41 @@ async fn visit(house: &House, question: &str) -> Page {
 
 #[tokio::test]
 async fn a_visitor_sees_the_response_and_its_tokens_and_no_alert() {
-    let house = House::open().await;
-    house.upstream.script(Script::text(&["你", "好", "<br>"]));
-    let page = visit(&house, "hello").await;
+    let test_server = TestServer::open().await;
+    test_server.upstream.script(Script::text(&["你", "好", "<br>"]));
+    let page = visit(&test_server, "hello").await;
     assert_eq!(page.shown.as_deref(), Some("你好<br><br/><br/>tokens：3"));
     assert_eq!((page.alerts, page.opened, page.wrongs.len()), (0, 1, 0), "{page:?}");
     assert!(page.text.is_empty(), "nothing is carried into the next answer");
     assert_eq!(page.last_event_id, "[DONE]");
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_visitor_sees_an_error_as_the_response() {
-    let house = House::open().await;
-    house.upstream.script(Script::error(429, &serde_json::json!({ "error": { "message": "slow down" } })));
-    let page = visit(&house, "hello").await;
+    let test_server = TestServer::open().await;
+    test_server.upstream.script(Script::error(429, &serde_json::json!({ "error": { "message": "slow down" } })));
+    let page = visit(&test_server, "hello").await;
     assert_eq!(page.shown.as_deref(), Some("slow down (upstream 'lab-scripted', status 429)<br/><br/>tokens：0"));
     assert_eq!((page.alerts, page.opened, page.wrongs.len()), (0, 1, 0), "an event's name must not fire a handler: {page:?}");
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_visitor_is_alerted_at_once_if_the_question_was_rejected() {
-    let mut plan = Plan::default();
+    let mut plan = TestServerPlan::default();
     plan.engine.running = 0;
-    let house = House::open_with(plan).await;
-    let page = visit(&house, "hello").await;
+    let test_server = TestServer::open_with(plan).await;
+    let page = visit(&test_server, "hello").await;
     assert_eq!((page.shown, page.alerts), (None, 1));
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_reconnect_with_a_last_event_id_never_asks_again() {
-    let house = House::open().await;
+    let test_server = TestServer::open().await;
     let again = "/createSse?lastEventId=%5BDONE%5D&padding=true";
-    let mut stream = house.send(&Request::get(again).header("uid", UID)).await;
+    let mut stream = test_server.send(&Request::get(again).header("uid", UID)).await;
     assert_eq!(stream.status, 200, "unknown parameters are left alone");
     assert_eq!(client::soon(stream.chunk()).await.unwrap().unwrap().as_deref(), Some(b"retry:5000\n\n".as_slice()));
     for request in [
@@ -159,11 +159,11 @@ async fn a_reconnect_with_a_last_event_id_never_asks_again() {
         Request::get("/chat?lastEventId=chatcmpl-1&message=hello"),
         Request::get("/chat?message=hello").header("last-event-id", "chatcmpl-1"),
     ] {
-        let mut response = house.send(&request).await;
+        let mut response = test_server.send(&request).await;
         assert_eq!(response.status, 204, "{request:?}");
         assert_eq!(response.collect().await.unwrap().0, b"");
     }
-    assert_eq!(house.upstream.requests().len(), 0);
+    assert_eq!(test_server.upstream.requests().len(), 0);
     drop(stream);
-    house.close().await;
+    test_server.close().await;
 }

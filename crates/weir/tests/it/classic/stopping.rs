@@ -9,13 +9,13 @@ use tokio::sync::Notify;
 
 use super::sockets;
 use super::{UID, ask, converse, open, roles_and_texts, sent, told};
-use crate::house::{House, Plan};
+use crate::test_server::{TestServer, TestServerPlan};
 
 /// Checks that the upstream call was closed and the conversation does not contain it.
-async fn check_stopped(house: &House, request: usize, what: &str) {
-    client::soon(house.upstream.wait_closed(request)).await.unwrap_or_else(|_late| panic!("{what}: the upstream was not closed"));
-    house.quiet().await;
-    let census = house.engine.census();
+async fn check_stopped(test_server: &TestServer, request: usize, what: &str) {
+    client::soon(test_server.upstream.wait_closed(request)).await.unwrap_or_else(|_late| panic!("{what}: the upstream was not closed"));
+    test_server.quiet().await;
+    let census = test_server.engine.census();
     assert_eq!((census.item_bytes, census.log_bytes), (0, 0), "{what}: something stayed");
 }
 
@@ -25,21 +25,21 @@ fn endless() -> Script {
 
 #[tokio::test]
 async fn b10_closing_a_stream_or_a_socket_stops_the_model() {
-    let house = House::open().await;
-    house.upstream.default_script(endless());
-    let (_tokens, mut stream) = ask(&house, UID, "hello").await;
+    let test_server = TestServer::open().await;
+    test_server.upstream.default_script(endless());
+    let (_tokens, mut stream) = ask(&test_server, UID, "hello").await;
     let is_text = |data: &[u8]| data.starts_with(b"{\"content\"");
     while !is_text(&client::soon(stream.next()).await.unwrap().unwrap().unwrap().data) {}
     drop(stream);
-    check_stopped(&house, 0, "/createSse").await;
+    check_stopped(&test_server, 0, "/createSse").await;
 
-    let mut stream = house.stream(&Request::get("/chat?message=hello")).await;
+    let mut stream = test_server.stream(&Request::get("/chat?message=hello")).await;
     while !is_text(&client::soon(stream.next()).await.unwrap().unwrap().unwrap().data) {}
     drop(stream);
-    check_stopped(&house, 1, "GET /chat").await;
+    check_stopped(&test_server, 1, "GET /chat").await;
 
     for is_polite in [true, false] {
-        let mut socket = sockets::open(&house).await;
+        let mut socket = sockets::open(&test_server).await;
         socket.send_text("hello").await.unwrap();
         while !is_text(client::soon(socket.next_text()).await.unwrap().unwrap().unwrap().as_bytes()) {}
         if is_polite {
@@ -48,59 +48,59 @@ async fn b10_closing_a_stream_or_a_socket_stops_the_model() {
         } else {
             drop(socket);
         }
-        check_stopped(&house, 2 + usize::from(!is_polite), "/websocket").await;
+        check_stopped(&test_server, 2 + usize::from(!is_polite), "/websocket").await;
     }
-    house.upstream.script(Script::text(&["Hi"]));
-    assert_eq!(converse(&house, UID, "hello").await, "Hi");
-    assert_eq!(sent(&house), roles_and_texts(&[("user", "hello")]));
-    house.close().await;
+    test_server.upstream.script(Script::text(&["Hi"]));
+    assert_eq!(converse(&test_server, UID, "hello").await, "Hi");
+    assert_eq!(sent(&test_server), roles_and_texts(&[("user", "hello")]));
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_stream_closed_before_the_response_starts_stops_it_too() {
-    let house = House::open().await;
-    house.upstream.script(Script::no_head());
-    let (_tokens, stream) = ask(&house, UID, "hello").await;
+    let test_server = TestServer::open().await;
+    test_server.upstream.script(Script::no_head());
+    let (_tokens, stream) = ask(&test_server, UID, "hello").await;
     drop(stream);
-    check_stopped(&house, 0, "before the first token").await;
-    house.close().await;
+    check_stopped(&test_server, 0, "before the first token").await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn close_sse_stops_the_model_and_ends_the_stream_cleanly() {
-    let house = House::open().await;
-    house.upstream.script(endless());
-    let (_tokens, mut stream) = ask(&house, UID, "hello").await;
+    let test_server = TestServer::open().await;
+    test_server.upstream.script(endless());
+    let (_tokens, mut stream) = ask(&test_server, UID, "hello").await;
     while !client::soon(stream.next()).await.unwrap().unwrap().unwrap().data.starts_with(b"{\"content\"") {}
-    assert_eq!(house.json(&Request::get("/closeSse").header("uid", UID)).await.0, 200);
+    assert_eq!(test_server.json(&Request::get("/closeSse").header("uid", UID)).await.0, 200);
     let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
     assert_eq!(end, BodyEnd::Clean);
     let ids: Vec<_> = events.iter().skip(1).map(|event| event.id.as_deref().unwrap().to_vec()).collect();
     assert_eq!(ids, [b"[TOKENS]".to_vec(), b"[DONE]".to_vec()]);
     drop(stream);
-    check_stopped(&house, 0, "/closeSse").await;
-    house.close().await;
+    check_stopped(&test_server, 0, "/closeSse").await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_completed_response_is_kept_even_if_its_page_closes_at_once() {
-    let house = House::open().await;
-    let (_tokens, stream) = ask(&house, UID, "first").await;
+    let test_server = TestServer::open().await;
+    let (_tokens, stream) = ask(&test_server, UID, "first").await;
     told(stream).await;
-    house.quiet().await;
-    converse(&house, UID, "second").await;
-    assert_eq!(sent(&house).len(), 3);
-    house.close().await;
+    test_server.quiet().await;
+    converse(&test_server, UID, "second").await;
+    assert_eq!(sent(&test_server).len(), 3);
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_shutdown_ends_waiting_streams_and_lets_responses_finish() {
-    let house = House::open_with(Plan { grace: Duration::from_secs(60), ..Plan::default() }).await;
+    let test_server = TestServer::open_with(TestServerPlan { grace: Duration::from_secs(60), ..TestServerPlan::default() }).await;
     let gate = Arc::new(Notify::new());
-    house.upstream.script(Script::new().role().content("Hi").wait_for(&gate).finish("stop").usage(1, 1, 0).done().end());
-    let (_tokens, busy) = ask(&house, UID, "hello").await;
-    let mut idle = open(&house, "another").await;
-    let closing = tokio::spawn(house.close());
+    test_server.upstream.script(Script::new().role().content("Hi").wait_for(&gate).finish("stop").usage(1, 1, 0).done().end());
+    let (_tokens, busy) = ask(&test_server, UID, "hello").await;
+    let mut idle = open(&test_server, "another").await;
+    let closing = tokio::spawn(test_server.close());
     assert_eq!(client::soon(idle.end()).await.unwrap().unwrap(), BodyEnd::Clean);
     gate.notify_one();
     assert_eq!(told(busy).await, "Hi");

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::script::Said;
+use super::script::ExpectedContent;
 use crate::program::reader::is_terminal;
 
 /// How a response ended.
 #[derive(Clone, Debug)]
-pub(super) struct Ended {
+pub(super) struct EndedResponse {
     /// The terminal event's response.
     pub(super) response: Value,
     /// Whether the crash cut it off.
@@ -17,7 +17,7 @@ pub(super) struct Ended {
 }
 
 /// Checks a complete log: dense positions, one end, everything closed, and exactly the upstream's text.
-pub(super) fn check(log: &[String], said: &HashMap<String, Said>) -> Ended {
+pub(super) fn check(log: &[String], said: &HashMap<String, ExpectedContent>) -> EndedResponse {
     let events: Vec<Value> = log.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
     let show = || log.join("\n");
     for (position, event) in events.iter().enumerate() {
@@ -55,11 +55,11 @@ pub(super) fn check(log: &[String], said: &HashMap<String, Said>) -> Ended {
             assert!(usage["source"].as_str().is_some_and(|source| expected.contains(&source)), "{usage}");
         }
     }
-    Ended { response: response.clone(), is_cut }
+    EndedResponse { response: response.clone(), is_cut }
 }
 
 /// Checks that an item's text is a prefix of the upstream's, and all of it unless cut off.
-fn check_words(item: &Value, whole: &str, said: &HashMap<String, Said>, is_cut: bool) {
+fn check_words(item: &Value, whole: &str, said: &HashMap<String, ExpectedContent>, is_cut: bool) {
     let label = whole.trim_start_matches("{\"").split(' ').next().unwrap();
     let Some(said) = said.get(label) else {
         // Arguments that were cut off before their first piece.

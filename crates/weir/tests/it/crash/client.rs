@@ -9,9 +9,9 @@ use client::{BodyEnd, Request};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::check::{Ended, check, text_of};
-use super::script::Said;
-use crate::program::reader::{Reader, WAYS, Way, is_terminal, read};
+use super::check::{EndedResponse, check, text_of};
+use super::script::ExpectedContent;
+use crate::program::reader::{ProgramReader, ReadMethod, WAYS, is_terminal, read};
 use crate::program::{ask, question, with};
 
 /// The polling interval.
@@ -19,9 +19,9 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// How a client receives its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum CrashClientKind {
     /// It reads events.
-    Reads(Way),
+    Reads(ReadMethod),
     /// It starts a background response and polls it.
     Polls,
     /// It waits for a JSON response, and retries with its idempotency key.
@@ -30,21 +30,21 @@ pub(super) enum Kind {
     KeyedChat,
 }
 
-pub(super) const KINDS: [Kind; 9] = [
-    Kind::Reads(Way::Sse),
-    Kind::Reads(Way::Ndjson),
-    Kind::Reads(Way::Socket),
-    Kind::Polls,
-    Kind::Reads(Way::Browser),
-    Kind::Keyed,
-    Kind::Reads(Way::LongPoll),
-    Kind::KeyedChat,
-    Kind::Reads(Way::Http10),
+pub(super) const KINDS: [CrashClientKind; 9] = [
+    CrashClientKind::Reads(ReadMethod::Sse),
+    CrashClientKind::Reads(ReadMethod::Ndjson),
+    CrashClientKind::Reads(ReadMethod::Socket),
+    CrashClientKind::Polls,
+    CrashClientKind::Reads(ReadMethod::Browser),
+    CrashClientKind::Keyed,
+    CrashClientKind::Reads(ReadMethod::LongPoll),
+    CrashClientKind::KeyedChat,
+    CrashClientKind::Reads(ReadMethod::Http10),
 ];
 
 /// A client, and what it has received so far.
-pub(super) struct Client {
-    kind: Kind,
+pub(super) struct CrashClient {
+    kind: CrashClientKind,
     label: String,
     id: Option<String>,
     data: Vec<String>,
@@ -53,14 +53,14 @@ pub(super) struct Client {
 }
 
 /// The outcome for a client.
-pub(super) enum Outcome {
+pub(super) enum CrashOutcome {
     /// The client had no id yet.
     Unheard,
     /// The request was repeated: nothing had been stored.
     Repeated,
     /// It is complete, as a log or, without an id, as chunks.
     Ended {
-        ended: Option<Ended>,
+        ended: Option<EndedResponse>,
         is_cut: bool,
         /// How many events followed after the crash.
         recovered: usize,
@@ -69,8 +69,8 @@ pub(super) enum Outcome {
     },
 }
 
-impl Client {
-    pub(super) fn new(kind: Kind, label: String) -> Self {
+impl CrashClient {
+    pub(super) fn new(kind: CrashClientKind, label: String) -> Self {
         Self { kind, label, id: None, data: Vec::new(), body: None }
     }
 
@@ -82,8 +82,8 @@ impl Client {
     /// Sends the request, and reads until the response or the server ends.
     pub(super) async fn listen(mut self, address: SocketAddr, count: &watch::Sender<usize>) -> Self {
         match self.kind {
-            Kind::Reads(way) => {
-                let Ok(mut reader) = Reader::begin(address, way, &self.question()).await else { return self };
+            CrashClientKind::Reads(way) => {
+                let Ok(mut reader) = ProgramReader::begin(address, way, &self.question()).await else { return self };
                 while let Some(data) = reader.next().await {
                     count.send_modify(|count| *count += 1);
                     let is_last = is_terminal(&data);
@@ -94,7 +94,7 @@ impl Client {
                 }
                 self.id = reader.id;
             }
-            Kind::Polls => {
+            CrashClientKind::Polls => {
                 let background = with(self.question(), &json!({ "background": true }));
                 self.body = value(address, &ask(&background)).await;
                 while let Some(id) = self.body.as_ref().and_then(|body| body["id"].as_str()) {
@@ -109,8 +109,8 @@ impl Client {
                     }
                 }
             }
-            Kind::Keyed => self.body = value(address, &self.keyed()).await,
-            Kind::KeyedChat => {
+            CrashClientKind::Keyed => self.body = value(address, &self.keyed()).await,
+            CrashClientKind::KeyedChat => {
                 let Ok(Ok(response)) = soon(client::send(address, &self.keyed())).await else { return self };
                 assert_eq!(response.status, 200);
                 let mut stream = response.events().unwrap();
@@ -123,10 +123,10 @@ impl Client {
     }
 
     /// Reconnects after the crash with another frame, and checks everything.
-    pub(super) async fn come_back(&self, address: SocketAddr, number: usize, said: &HashMap<String, Said>) -> Outcome {
+    pub(super) async fn come_back(&self, address: SocketAddr, number: usize, said: &HashMap<String, ExpectedContent>) -> CrashOutcome {
         match self.kind {
-            Kind::Reads(way) => {
-                let Some(id) = &self.id else { return Outcome::Unheard };
+            CrashClientKind::Reads(way) => {
+                let Some(id) = &self.id else { return CrashOutcome::Unheard };
                 let is_over = self.data.last().is_some_and(|last| is_terminal(last));
                 let last = (self.data.len() as u64).checked_sub(1);
                 let behind = if is_over { Vec::new() } else { read(address, way.other(number), id, last).await };
@@ -136,16 +136,16 @@ impl Client {
                 assert!(whole == fresh, "{way:?}, cut behind {last:?}:\n{}\nis not\n{}", whole.join("\n"), fresh.join("\n"));
                 self.finish(address, id, whole, behind.len(), said).await
             }
-            Kind::Polls => {
-                let Some(id) = &self.id else { return Outcome::Unheard };
+            CrashClientKind::Polls => {
+                let Some(id) = &self.id else { return CrashOutcome::Unheard };
                 let whole = read(address, WAYS[number % WAYS.len()], id, None).await;
                 let heard = self.body.as_ref().map(text_of).unwrap_or_default();
                 let outcome = self.finish(address, id, whole, 0, said).await;
-                let Outcome::Ended { ended: Some(ended), .. } = &outcome else { panic!("it has no end") };
+                let CrashOutcome::Ended { ended: Some(ended), .. } = &outcome else { panic!("it has no end") };
                 assert!(text_of(&ended.response).starts_with(&heard), "{heard:?} was heard of {}", ended.response);
                 outcome
             }
-            Kind::Keyed => {
+            CrashClientKind::Keyed => {
                 let body = value(address, &self.keyed()).await.unwrap_or_else(|| panic!("{}: no JSON", self.label));
                 if let Some(heard) = &self.body {
                     assert_eq!(&body, heard, "the same key has the same answer");
@@ -154,19 +154,26 @@ impl Client {
                 let whole = read(address, WAYS[number % WAYS.len()], id, None).await;
                 self.finish(address, id, whole, 0, said).await
             }
-            Kind::KeyedChat => self.repeat_chat(address).await,
+            CrashClientKind::KeyedChat => self.repeat_chat(address).await,
         }
     }
 
-    async fn finish(&self, address: SocketAddr, id: &str, whole: Vec<String>, recovered: usize, said: &HashMap<String, Said>) -> Outcome {
+    async fn finish(
+        &self,
+        address: SocketAddr,
+        id: &str,
+        whole: Vec<String>,
+        recovered: usize,
+        said: &HashMap<String, ExpectedContent>,
+    ) -> CrashOutcome {
         let ended = check(&whole, said);
         let response = value(address, &Request::get(&format!("/v1/responses/{id}"))).await.unwrap();
         assert_eq!(response, ended.response, "{}: the response is what the terminal event has", self.label);
         let is_cut = ended.is_cut;
-        Outcome::Ended { ended: Some(ended), is_cut, recovered, kept: Some((id.to_owned(), whole)) }
+        CrashOutcome::Ended { ended: Some(ended), is_cut, recovered, kept: Some((id.to_owned(), whole)) }
     }
 
-    async fn repeat_chat(&self, address: SocketAddr) -> Outcome {
+    async fn repeat_chat(&self, address: SocketAddr) -> CrashOutcome {
         let response = soon(client::send(address, &self.keyed())).await.unwrap().unwrap();
         assert_eq!(response.status, 200, "{}", self.label);
         let (data, end) = soon(response.events().unwrap().collect_data()).await.unwrap().unwrap();
@@ -190,10 +197,10 @@ impl Client {
                 has("content") || has("reasoning_content") || delta["tool_calls"].is_array()
             };
             assert!(!self.data.iter().any(said_something), "{}: an answer that was heard was made again", self.label);
-            return Outcome::Repeated;
+            return CrashOutcome::Repeated;
         }
         assert!(data.starts_with(&self.data), "{}: {:?} was heard of {data:?}", self.label, self.data);
-        Outcome::Ended { ended: None, is_cut, recovered: data.len() - self.data.len(), kept: None }
+        CrashOutcome::Ended { ended: None, is_cut, recovered: data.len() - self.data.len(), kept: None }
     }
 
     fn question(&self) -> Value {
@@ -201,7 +208,7 @@ impl Client {
     }
 
     fn keyed(&self) -> Request {
-        let request = if self.kind == Kind::KeyedChat {
+        let request = if self.kind == CrashClientKind::KeyedChat {
             let messages = json!([{ "role": "user", "content": self.label }]);
             let tool =
                 json!({ "type": "function", "function": { "name": "weather", "parameters": { "type": "object", "properties": {} } } });

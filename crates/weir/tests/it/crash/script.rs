@@ -28,7 +28,7 @@ impl Dice {
 
 /// The complete content of a response.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Said {
+pub(super) struct ExpectedContent {
     pub(super) reasoning: String,
     pub(super) text: String,
     pub(super) arguments: String,
@@ -38,10 +38,10 @@ pub(super) struct Said {
 
 /// The script of one response. Each string starts with `label` and a space; arguments have a brace before it. The
 /// script may only hang if `may_hang`.
-pub(super) fn script(dice: &mut Dice, label: &str, number: usize, may_hang: bool) -> (Script, Said) {
+pub(super) fn script(dice: &mut Dice, label: &str, number: usize, may_hang: bool) -> (Script, ExpectedContent) {
     let count = 15 + dice.below(35);
     let pause = Duration::from_millis(2 + dice.below(12) as u64);
-    let mut making = Making { script: Script::new().role(), said: Said::default(), label: label.to_owned() };
+    let mut making = Making { script: Script::new().role(), said: ExpectedContent::default(), label: label.to_owned() };
     match number % 10 {
         0..=2 => making.text(count, 0),
         3 => {
@@ -72,7 +72,7 @@ pub(super) fn script(dice: &mut Dice, label: &str, number: usize, may_hang: bool
 
 struct Making {
     script: Script,
-    said: Said,
+    said: ExpectedContent,
     label: String,
 }
 

@@ -9,12 +9,12 @@ use engine::memory::keys::MemoryKeys;
 use engine::tasks::Tasks;
 use fakes::Script;
 use serde_json::{Value, json};
-use server::{App, AppParts, Capture, CaptureMode, Drain, LensConfig, Live};
+use server::{App, AppParts, CaptureMode, Drain, LensConfig, LiveServer, PortCapture};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{PIECES, count, of, raw};
-use crate::house::{ADMIN, ALICE, BOB, House, MODEL, Plan};
+use crate::test_server::{ADMIN, ALICE, BOB, MODEL, TestServer, TestServerPlan};
 
 pub(super) const LIST: &str = "/v1/lens/connections";
 
@@ -30,9 +30,9 @@ fn has_net_raw() -> bool {
 }
 
 /// The first request, which starts a capture. Returns whether it started; only a missing permission is tolerated.
-pub(super) async fn is_captured(house: &House, key: Option<&str>) -> bool {
+pub(super) async fn is_captured(test_server: &TestServer, key: Option<&str>) -> bool {
     let request = Request::get(LIST);
-    let (status, list) = house.json(&key.map_or_else(|| request.clone(), |key| request.clone().bearer(key))).await;
+    let (status, list) = test_server.json(&key.map_or_else(|| request.clone(), |key| request.clone().bearer(key))).await;
     assert_eq!(status, 200, "{list}");
     let (state, reason) = (list["capture"]["state"].as_str().unwrap(), list["capture"]["reason"].as_str().unwrap());
     assert!(["on", "not_permitted", "not_supported"].contains(&state) && !reason.is_empty(), "{list}");
@@ -41,10 +41,10 @@ pub(super) async fn is_captured(house: &House, key: Option<&str>) -> bool {
 }
 
 /// The connection from this port, once its packets are complete.
-async fn ended(house: &House, port: u16) -> Value {
+async fn ended(test_server: &TestServer, port: u16) -> Value {
     let ended = async {
         loop {
-            let seen = of(house, port).await;
+            let seen = of(test_server, port).await;
             if seen["packets"]["ending"]["state"] == "closed" {
                 return seen;
             }
@@ -59,15 +59,15 @@ async fn text(mut response: Response) -> String {
 
 #[tokio::test]
 async fn packets_show_how_a_connection_started_what_it_carried_and_how_it_ended() {
-    let house = House::open_with(Plan::server(|server| server.classic.model = Some(MODEL.into()))).await;
-    if !is_captured(&house, None).await {
-        return house.close().await;
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.classic.model = Some(MODEL.into()))).await;
+    if !is_captured(&test_server, None).await {
+        return test_server.close().await;
     }
-    house.upstream.script(Script::text(&PIECES));
+    test_server.upstream.script(Script::text(&PIECES));
     let request = "GET /chat?message=a-secret-question HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-    let (answer, port) = raw(&house, request).await;
-    house.wait_connections(1).await;
-    let seen = ended(&house, port).await;
+    let (answer, port) = raw(&test_server, request).await;
+    test_server.wait_connections(1).await;
+    let seen = ended(&test_server, port).await;
     let packets = &seen["packets"];
     assert!(count(&packets["listed"]) >= 8 && packets["listed"] == packets["total"], "{packets}");
     let [syn, syn_ack, ack] = ["syn", "syn_ack", "ack"].map(|step| &packets["handshake"][step]);
@@ -82,7 +82,7 @@ async fn packets_show_how_a_connection_started_what_it_carried_and_how_it_ended(
 
     let id = seen["id"].as_u64().unwrap();
     for (language, word) in [("en", "client"), ("zh", "客户端")] {
-        let response = house.send(&Request::get(&format!("{}?language={language}&width=400", ladder(id)))).await;
+        let response = test_server.send(&Request::get(&format!("{}?language={language}&width=400", ladder(id)))).await;
         assert_eq!((response.status, response.headers.get("content-type")), (200, Some("image/svg+xml")));
         let policy = "sandbox; default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
         assert_eq!(response.headers.get("content-security-policy"), Some(policy));
@@ -92,63 +92,63 @@ async fn packets_show_how_a_connection_started_what_it_carried_and_how_it_ended(
         assert!(PIECES.iter().all(|piece| *piece == ", " || !picture.contains(piece)), "nor an answer: {picture}");
     }
     for (query, param) in [("language=fr", "language"), ("width=10", "width"), ("width=99999", "width")] {
-        let (status, fault) = house.get(&format!("{}?{query}", ladder(id))).await;
+        let (status, fault) = test_server.get(&format!("{}?{query}", ladder(id))).await;
         assert_eq!((status, &fault["error"]["param"]), (400, &json!(param)), "{fault}");
     }
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn connections_from_before_the_capture_are_drawn_without_guessing_contents() {
-    let house = House::open().await;
-    let mut stream = TcpStream::connect(house.address).await.unwrap();
+    let test_server = TestServer::open().await;
+    let mut stream = TcpStream::connect(test_server.address).await.unwrap();
     let port = stream.local_addr().unwrap().port();
     // The bytes after the first request are a body that looks like a request.
     let body = b"GET /secret HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let head = format!("POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
     stream.write_all(head.as_bytes()).await.unwrap();
-    client::soon(async { while of(&house, port).await["requests"] != 1 {} }).await.unwrap();
-    if is_captured(&house, None).await {
+    client::soon(async { while of(&test_server, port).await["requests"] != 1 {} }).await.unwrap();
+    if is_captured(&test_server, None).await {
         stream.write_all(body).await.unwrap();
         let mut answer = [0; 4096];
         assert!(client::soon(stream.read(&mut answer)).await.unwrap().unwrap() > 0);
-        let drawn = async { while of(&house, port).await["packets"].is_null() {} };
+        let drawn = async { while of(&test_server, port).await["packets"].is_null() {} };
         client::soon(drawn).await.unwrap();
-        let seen = of(&house, port).await;
+        let seen = of(&test_server, port).await;
         assert_eq!(seen["packets"]["handshake"], Value::Null, "{seen}");
-        let picture = text(house.send(&Request::get(&ladder(seen["id"].as_u64().unwrap()))).await).await;
+        let picture = text(test_server.send(&Request::get(&ladder(seen["id"].as_u64().unwrap()))).await).await;
         assert!(!picture.contains("secret"), "{picture}");
     }
     drop(stream);
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn nothing_is_captured_when_disabled() {
     let lens = LensConfig { capture: CaptureMode::Off, ..LensConfig::default() };
-    let house = House::open_with(Plan::server(|server| server.lens = lens)).await;
-    let (_, list) = house.get(LIST).await;
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.lens = lens)).await;
+    let (_, list) = test_server.get(LIST).await;
     assert_eq!(list["capture"]["state"], "off", "{list}");
     assert!(list["capture"]["reason"].as_str().unwrap().contains("lens.capture"), "{list}");
     assert_eq!(list["data"][0]["packets"], Value::Null);
-    let (status, fault) = house.get(&ladder(list["data"][0]["id"].as_u64().unwrap())).await;
+    let (status, fault) = test_server.get(&ladder(list["data"][0]["id"].as_u64().unwrap())).await;
     assert_eq!((status, &fault["error"]["code"]), (404, &json!("not_captured")), "{fault}");
     assert!(fault["error"]["message"].as_str().unwrap().contains("lens.capture"), "{fault}");
-    let (status, fault) = house.get(&ladder(4711)).await;
+    let (status, fault) = test_server.get(&ladder(4711)).await;
     assert_eq!((status, &fault["error"]["code"]), (404, &json!("connection_not_found")), "{fault}");
-    let (status, fault) = house.get(&format!("{LIST}/none/ladder.svg")).await;
+    let (status, fault) = test_server.get(&format!("{LIST}/none/ladder.svg")).await;
     assert_eq!((status, &fault["error"]["code"]), (404, &json!("connection_not_found")), "{fault}");
-    house.close().await;
+    test_server.close().await;
 }
 
 /// A second listener of the server, whose process may not capture.
-async fn get_at_a_door_without_permission(house: &House, paths: &[&str]) -> Vec<(u16, Value)> {
+async fn get_at_a_door_without_permission(test_server: &TestServer, paths: &[&str]) -> Vec<(u16, Value)> {
     let mut config = server::Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..server::Config::default() };
     let listener = server::bind(config.listen).unwrap();
     config.listen = listener.local_addr().unwrap();
     let (address, tasks, drain) = (config.listen, Tasks::new(), Drain::default());
     let app = App::new(AppParts {
-        engine: house.engine.clone(),
+        engine: test_server.engine.clone(),
         keys: Arc::new(MemoryKeys::default()),
         config: Arc::new(config),
         connections: Arc::default(),
@@ -156,13 +156,13 @@ async fn get_at_a_door_without_permission(house: &House, paths: &[&str]) -> Vec<
         classic: Arc::default(),
         grants: Arc::default(),
         tickets: Arc::default(),
-        capture: Arc::new(Capture::refused()),
+        capture: Arc::new(PortCapture::refused()),
         metrics: Arc::default(),
         tasks: tasks.clone(),
         drain: drain.clone(),
         rates: Arc::default(),
     });
-    let serving = tokio::spawn(server::serve(listener, Live::new(app), None));
+    let serving = tokio::spawn(server::serve(listener, LiveServer::new(app), None));
     let mut answers = Vec::new();
     for path in paths {
         let mut response = client::send(address, &Request::get(path)).await.unwrap();
@@ -176,8 +176,8 @@ async fn get_at_a_door_without_permission(house: &House, paths: &[&str]) -> Vec<
 
 #[tokio::test]
 async fn without_permission_to_capture_bytes_are_counted_and_the_reason_reported() {
-    let house = House::open().await;
-    let answers = get_at_a_door_without_permission(&house, &["/healthz", LIST, &ladder(0)]).await;
+    let test_server = TestServer::open().await;
+    let answers = get_at_a_door_without_permission(&test_server, &["/healthz", LIST, &ladder(0)]).await;
     let (status, list) = &answers[1];
     assert_eq!((*status, &list["capture"]["state"]), (200, &json!("not_permitted")), "{list}");
     assert!(list["capture"]["reason"].as_str().unwrap().contains("CAP_NET_RAW"), "{list}");
@@ -189,38 +189,38 @@ async fn without_permission_to_capture_bytes_are_counted_and_the_reason_reported
     let (status, fault) = &answers[2];
     assert_eq!((*status, &fault["error"]["code"]), (404, &json!("not_captured")), "{fault}");
     assert!(fault["error"]["message"].as_str().unwrap().contains("CAP_NET_RAW"), "{fault}");
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn packets_from_before_the_first_request_are_not_shown() {
-    let house = House::open().await;
-    let (_, port) = raw(&house, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
-    house.wait_connections(0).await;
-    if is_captured(&house, None).await {
-        let seen = of(&house, port).await;
+    let test_server = TestServer::open().await;
+    let (_, port) = raw(&test_server, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+    test_server.wait_connections(0).await;
+    if is_captured(&test_server, None).await {
+        let seen = of(&test_server, port).await;
         assert_eq!(seen["packets"], Value::Null, "{seen}");
-        let (status, fault) = house.get(&ladder(seen["id"].as_u64().unwrap())).await;
+        let (status, fault) = test_server.get(&ladder(seen["id"].as_u64().unwrap())).await;
         assert_eq!((status, &fault["error"]["code"]), (404, &json!("not_captured")), "{fault}");
     }
-    house.close().await;
+    test_server.close().await;
 }
 
 /// The only connection with a lane, as this caller sees it.
-pub(super) async fn of_lane(house: &House, key: &str, lane: &str) -> Value {
-    let (status, list) = house.json(&Request::get(&format!("{LIST}?lane={lane}")).bearer(key)).await;
+pub(super) async fn of_lane(test_server: &TestServer, key: &str, lane: &str) -> Value {
+    let (status, list) = test_server.json(&Request::get(&format!("{LIST}?lane={lane}")).bearer(key)).await;
     assert_eq!((status, list["data"].as_array().unwrap().len()), (200, 1), "{list}");
     list["data"][0].clone()
 }
 
 #[tokio::test]
 async fn a_diagram_is_visible_to_the_connections_owner_only() {
-    let house = House::open_with(Plan { with_keys: true, ..Plan::default() }).await;
-    let is_captured = is_captured(&house, Some(ADMIN)).await;
+    let test_server = TestServer::open_with(TestServerPlan { with_keys: true, ..TestServerPlan::default() }).await;
+    let is_captured = is_captured(&test_server, Some(ADMIN)).await;
     let ask = |lane: &str| Request::post(&format!("/v1/responses?lane={lane}"), &json!({ "model": MODEL, "input": "hi" }));
     // One of Alice's own, and one that a proxy uses for both.
-    let own = Connection::open(house.address).await.unwrap().send(&ask("own").bearer(ALICE)).await.unwrap();
-    let mut shared = Connection::open(house.address).await.unwrap();
+    let own = Connection::open(test_server.address).await.unwrap().send(&ask("own").bearer(ALICE)).await.unwrap();
+    let mut shared = Connection::open(test_server.address).await.unwrap();
     for key in [ALICE, BOB] {
         let mut response = shared.send(&ask("shared").bearer(key)).await.unwrap();
         assert_eq!(response.status, 200);
@@ -228,13 +228,13 @@ async fn a_diagram_is_visible_to_the_connections_owner_only() {
         shared = response.into_connection().await.unwrap();
     }
     let id = |seen: &Value| seen["id"].as_u64().unwrap();
-    let (hers, both) = (of_lane(&house, ALICE, "own").await, of_lane(&house, ALICE, "shared").await);
+    let (hers, both) = (of_lane(&test_server, ALICE, "own").await, of_lane(&test_server, ALICE, "shared").await);
     assert_eq!((&hers["shared"], &both["shared"]), (&json!(false), &json!(true)));
     assert_eq!((&both["packets"], both["last_requests"].as_array().unwrap().len()), (&Value::Null, 1), "{both}");
-    assert_eq!(of_lane(&house, ADMIN, "shared").await["last_requests"].as_array().unwrap().len(), 2);
+    assert_eq!(of_lane(&test_server, ADMIN, "shared").await["last_requests"].as_array().unwrap().len(), 2);
 
     let status = async |key: &str, id: u64| {
-        let mut response = house.send(&Request::get(&ladder(id)).bearer(key)).await;
+        let mut response = test_server.send(&Request::get(&ladder(id)).bearer(key)).await;
         let body = response.collect().await.unwrap().0;
         let fault: Option<Value> = serde_json::from_slice(&body).ok();
         (response.status, fault.map_or(String::new(), |fault| fault["error"]["code"].as_str().unwrap().to_owned()))
@@ -247,52 +247,52 @@ async fn a_diagram_is_visible_to_the_connections_owner_only() {
     assert_eq!(status(ALICE, id(&both)).await, refusal("connection_shared"));
     assert_eq!(status(BOB, id(&both)).await, refusal("connection_shared"));
     assert_eq!(status(ADMIN, id(&both)).await, picture);
-    let stranger = house.send(&Request::get(&ladder(id(&hers)))).await;
+    let stranger = test_server.send(&Request::get(&ladder(id(&hers)))).await;
     assert_eq!(stranger.status, 401);
     // Another caller's lane name is not found.
-    let (_, list) = house.json(&Request::get(&format!("{LIST}?lane=own")).bearer(BOB)).await;
+    let (_, list) = test_server.json(&Request::get(&format!("{LIST}?lane=own")).bearer(BOB)).await;
     assert_eq!(list["data"], json!([]));
     drop((own, shared));
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_socket_is_found_by_its_lane_and_a_request_is_no_lane() {
-    let house = House::open().await;
-    let socket = websocket::connect(house.address, "/v1/responses?lane=a-socket", &[]).await.unwrap().socket;
-    raw(&house, "GET /chat?message=hi&lane=mine HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
-    let (_, list) = house.get(&format!("{LIST}?lane=a-socket")).await;
+    let test_server = TestServer::open().await;
+    let socket = websocket::connect(test_server.address, "/v1/responses?lane=a-socket", &[]).await.unwrap().socket;
+    raw(&test_server, "GET /chat?message=hi&lane=mine HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+    let (_, list) = test_server.get(&format!("{LIST}?lane=a-socket")).await;
     assert_eq!((&list["data"][0]["last_requests"][0]["status"], &list["data"][1]), (&json!(101), &Value::Null), "{list}");
     assert_eq!(list["data"][0]["last_requests"][0]["ended_ms"], Value::Null, "it lasts as long as the socket: {list}");
-    let (_, list) = house.get(&format!("{LIST}?lane=mine")).await;
+    let (_, list) = test_server.get(&format!("{LIST}?lane=mine")).await;
     assert_eq!(list["data"], json!([]));
     drop(socket);
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_page_can_have_its_connection_closed() {
-    let house = House::open().await;
+    let test_server = TestServer::open().await;
     for (path, is_closed) in [("/v1/models?close=true", true), ("/v1/models", false), ("/healthz?close=true", false)] {
-        let mut stream = TcpStream::connect(house.address).await.unwrap();
+        let mut stream = TcpStream::connect(test_server.address).await.unwrap();
         stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
         let mut answer = vec![0; 64 << 10];
         let count = client::soon(stream.read(&mut answer)).await.unwrap().unwrap();
         let answer = String::from_utf8_lossy(&answer[..count]);
         assert_eq!(answer.contains("connection: close"), is_closed, "{path}: {answer}");
     }
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn unsampled_connections_have_totals_only() {
     for (sampling, expected) in [(0.0, [false, false]), (0.5, [false, true]), (1.0, [true, true])] {
         let lens = LensConfig { sampling, ..LensConfig::default() };
-        let house = House::open_with(Plan::server(|server| server.lens = lens)).await;
+        let test_server = TestServer::open_with(TestServerPlan::server(|server| server.lens = lens)).await;
         for is_sampled in expected {
-            let (answer, port) = raw(&house, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
-            house.wait_connections(0).await;
-            let (_, list) = house.get(LIST).await;
+            let (answer, port) = raw(&test_server, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
+            test_server.wait_connections(0).await;
+            let (_, list) = test_server.get(LIST).await;
             let seen = list["data"].as_array().unwrap().iter().find(|one| one["peer"].as_str().unwrap().ends_with(&format!(":{port}")));
             let seen = seen.unwrap();
             assert_eq!((&seen["sampled"], count(&seen["sent"]["total"])), (&json!(is_sampled), answer.len()), "{sampling}: {seen}");
@@ -300,9 +300,9 @@ async fn unsampled_connections_have_totals_only() {
             assert!(parts.iter().all(|part| part.is_null() != is_sampled), "{sampling}: {seen}");
             assert_eq!((&seen["requests"], &seen["last_requests"][0]["status"]), (&json!(1), &json!(200)));
             // With this request and one more, every second connection of the test is an odd one.
-            house.get("/healthz").await;
-            house.wait_connections(0).await;
+            test_server.get("/healthz").await;
+            test_server.wait_connections(0).await;
         }
-        house.close().await;
+        test_server.close().await;
     }
 }

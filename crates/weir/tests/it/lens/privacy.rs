@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::packets::{LIST, is_captured, ladder, of_lane};
-use crate::house::{ADMIN, ALICE, BOB, House, MODEL, Plan};
+use crate::test_server::{ADMIN, ALICE, BOB, MODEL, TestServer, TestServerPlan};
 
-async fn house() -> House {
-    House::open_with(Plan { with_keys: true, ..Plan::default() }).await
+async fn test_server() -> TestServer {
+    TestServer::open_with(TestServerPlan { with_keys: true, ..TestServerPlan::default() }).await
 }
 
 fn question(lane: &str, stream: bool) -> Request {
@@ -37,8 +37,8 @@ fn check_little(seen: &Value) {
     assert!(own.iter().all(|request| request["number"].is_null() && request["lane"].is_string()), "{seen}");
 }
 
-async fn status_and_code(house: &House, key: &str, path: &str) -> (u16, String) {
-    let mut response = house.send(&Request::get(path).bearer(key)).await;
+async fn status_and_code(test_server: &TestServer, key: &str, path: &str) -> (u16, String) {
+    let mut response = test_server.send(&Request::get(path).bearer(key)).await;
     let body = response.collect().await.unwrap().0;
     let fault: Option<Value> = serde_json::from_slice(&body).ok();
     (response.status, fault.map_or(String::new(), |fault| fault["error"]["code"].as_str().unwrap().to_owned()))
@@ -50,30 +50,30 @@ fn shared() -> (u16, String) {
 
 #[tokio::test]
 async fn a_shared_connection_hides_anothers_streaming_response() {
-    let house = house().await;
-    is_captured(&house, Some(ADMIN)).await;
-    let connection = ask(Connection::open(house.address).await.unwrap(), &question("hers", false).bearer(ALICE), 200).await;
-    assert_eq!(of_lane(&house, ALICE, "hers").await["requests"], 1);
+    let test_server = test_server().await;
+    is_captured(&test_server, Some(ADMIN)).await;
+    let connection = ask(Connection::open(test_server.address).await.unwrap(), &question("hers", false).bearer(ALICE), 200).await;
+    assert_eq!(of_lane(&test_server, ALICE, "hers").await["requests"], 1);
     let gate = Arc::new(Notify::new());
-    house.upstream.script(Script::new().role().content("one").wait_for(&gate).content("two").finish("stop").done());
+    test_server.upstream.script(Script::new().role().content("one").wait_for(&gate).content("two").finish("stop").done());
     let mut his = connection.send(&question("his", true).bearer(BOB)).await.unwrap().events().unwrap();
     his.next().await.unwrap().unwrap();
-    let before = of_lane(&house, ALICE, "hers").await;
+    let before = of_lane(&test_server, ALICE, "hers").await;
     check_little(&before);
     gate.notify_one();
     while his.next().await.unwrap().is_some() {
-        assert_eq!(of_lane(&house, ALICE, "hers").await, before, "it moves with every token");
+        assert_eq!(of_lane(&test_server, ALICE, "hers").await, before, "it moves with every token");
     }
-    let all = of_lane(&house, ADMIN, "his").await;
+    let all = of_lane(&test_server, ADMIN, "his").await;
     assert!(all["said"]["text"].as_u64() >= Some(6) && all["requests"] == 2, "{all}");
-    assert_eq!(status_and_code(&house, ALICE, &ladder(before["id"].as_u64().unwrap())).await, shared());
-    house.close().await;
+    assert_eq!(status_and_code(&test_server, ALICE, &ladder(before["id"].as_u64().unwrap())).await, shared());
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_missing_or_wrong_key_counts_as_another_caller() {
-    let house = house().await;
-    is_captured(&house, Some(ADMIN)).await;
+    let test_server = test_server().await;
+    is_captured(&test_server, Some(ADMIN)).await;
     let refused = Request::get("/v1/responses/resp_of_somebody");
     for (name, request, status, is_shared) in [
         ("page", Request::get("/healthz"), 200, false),
@@ -85,22 +85,22 @@ async fn a_missing_or_wrong_key_counts_as_another_caller() {
         ("foreign", Request::get("/v1/models").header("host", "elsewhere.example"), 421, true),
         ("lens", Request::get(LIST), 401, true),
     ] {
-        let connection = ask(Connection::open(house.address).await.unwrap(), &question(name, false).bearer(ALICE), 200).await;
+        let connection = ask(Connection::open(test_server.address).await.unwrap(), &question(name, false).bearer(ALICE), 200).await;
         let connection = ask(connection, &request, status).await;
-        let seen = of_lane(&house, ALICE, name).await;
+        let seen = of_lane(&test_server, ALICE, name).await;
         assert_eq!(seen["shared"], is_shared, "{name}: {seen}");
         if is_shared {
             check_little(&seen);
-            assert_eq!(status_and_code(&house, ALICE, &ladder(seen["id"].as_u64().unwrap())).await, shared(), "{name}");
+            assert_eq!(status_and_code(&test_server, ALICE, &ladder(seen["id"].as_u64().unwrap())).await, shared(), "{name}");
         }
         drop(connection);
     }
-    house.close().await;
+    test_server.close().await;
 }
 
 /// Alice's connection, on which she has already made a request.
-async fn hers(house: &House) -> TcpStream {
-    let mut stream = TcpStream::connect(house.address).await.unwrap();
+async fn hers(test_server: &TestServer) -> TcpStream {
+    let mut stream = TcpStream::connect(test_server.address).await.unwrap();
     let head = format!("GET /v1/models?lane=hers HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {ALICE}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     assert!(client::soon(stream.read(&mut vec![0; 64 << 10])).await.unwrap().unwrap() > 0);
@@ -108,10 +108,10 @@ async fn hers(house: &House) -> TcpStream {
 }
 
 /// Resolves when Alice sees the connection as hers alone, or as shared.
-async fn until_shared(house: &House, is_shared: bool) -> Value {
+async fn until_shared(test_server: &TestServer, is_shared: bool) -> Value {
     let seen = async {
         loop {
-            let seen = of_lane(house, ALICE, "hers").await;
+            let seen = of_lane(test_server, ALICE, "hers").await;
             if seen["shared"] == is_shared {
                 return seen;
             }
@@ -122,56 +122,56 @@ async fn until_shared(house: &House, is_shared: bool) -> Value {
 
 #[tokio::test]
 async fn incomplete_requests_may_belong_to_anyone() {
-    let house = house().await;
-    let is_captured = is_captured(&house, Some(ADMIN)).await;
-    let mut stream = hers(&house).await;
-    let seen = until_shared(&house, false).await;
+    let test_server = test_server().await;
+    let is_captured = is_captured(&test_server, Some(ADMIN)).await;
+    let mut stream = hers(&test_server).await;
+    let seen = until_shared(&test_server, false).await;
     // Packets are captured by a thread, possibly with a delay.
-    let captured = async { while is_captured && !of_lane(&house, ALICE, "hers").await["packets"].is_object() {} };
+    let captured = async { while is_captured && !of_lane(&test_server, ALICE, "hers").await["packets"].is_object() {} };
     client::soon(captured).await.unwrap();
     let path = ladder(seen["id"].as_u64().unwrap());
     stream.write_all(b"GET /v1/responses/resp_of_somebody HTTP/1.1\r\nhost: localhost\r\n").await.unwrap();
-    check_little(&until_shared(&house, true).await);
-    assert_eq!(status_and_code(&house, ALICE, &path).await, shared());
+    check_little(&until_shared(&test_server, true).await);
+    assert_eq!(status_and_code(&test_server, ALICE, &path).await, shared());
     // It was Alice's.
     stream.write_all(format!("authorization: Bearer {ALICE}\r\n\r\n").as_bytes()).await.unwrap();
     assert!(client::soon(stream.read(&mut [0; 4096])).await.unwrap().unwrap() > 0);
-    until_shared(&house, false).await;
+    until_shared(&test_server, false).await;
     let picture = if is_captured { (200, String::new()) } else { (404, "not_captured".to_owned()) };
-    assert_eq!(status_and_code(&house, ALICE, &path).await, picture);
+    assert_eq!(status_and_code(&test_server, ALICE, &path).await, picture);
     drop(stream);
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn unparsable_requests_belong_to_another_caller() {
-    let house = house().await;
-    let mut stream = hers(&house).await;
+    let test_server = test_server().await;
+    let mut stream = hers(&test_server).await;
     stream.write_all(b"GET /secret\x01 HTTP/9\r\n\r\n").await.unwrap();
     client::soon(stream.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
-    house.wait_connections(0).await;
-    check_little(&until_shared(&house, true).await);
-    house.close().await;
+    test_server.wait_connections(0).await;
+    check_little(&until_shared(&test_server, true).await);
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn only_an_administrators_request_starts_a_capture() {
-    let house = house().await;
-    let state = async |key: &str| house.json(&Request::get(LIST).bearer(key)).await.1["capture"]["state"].clone();
+    let test_server = test_server().await;
+    let state = async |key: &str| test_server.json(&Request::get(LIST).bearer(key)).await.1["capture"]["state"].clone();
     assert_eq!(state(ALICE).await, "idle");
-    if is_captured(&house, Some(ADMIN)).await {
+    if is_captured(&test_server, Some(ADMIN)).await {
         assert_eq!(state(ALICE).await, "on", "others see their own while it runs");
     }
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_list_is_limited_as_requested() {
-    let house = house().await;
-    let ask = async |key: &str, query: &str| house.json(&Request::get(&format!("{LIST}{query}")).bearer(key)).await;
+    let test_server = test_server().await;
+    let ask = async |key: &str, query: &str| test_server.json(&Request::get(&format!("{LIST}{query}")).bearer(key)).await;
     let mut held = Vec::new();
     for _ in 0..130 {
-        held.push(ask_models(&house).await);
+        held.push(ask_models(&test_server).await);
     }
     let length = |(status, list): (u16, Value)| {
         assert_eq!(status, 200, "{list}");
@@ -185,9 +185,9 @@ async fn a_list_is_limited_as_requested() {
     let (status, fault) = ask(ALICE, "?limit=0").await;
     assert_eq!((status, &fault["error"]["param"]), (400, &json!("limit")), "{fault}");
     drop(held);
-    house.close().await;
+    test_server.close().await;
 }
 
-async fn ask_models(house: &House) -> Connection {
-    ask(Connection::open(house.address).await.unwrap(), &Request::get("/v1/models").bearer(ALICE), 200).await
+async fn ask_models(test_server: &TestServer) -> Connection {
+    ask(Connection::open(test_server.address).await.unwrap(), &Request::get("/v1/models").bearer(ALICE), 200).await
 }

@@ -4,10 +4,10 @@
 use fakes::Script;
 use serde_json::json;
 
-use super::case::{Case, FILTERED, LENGTH, STOP, UNKNOWN, USAGE, c, call, called, chunks, f, failed, only_calls, whole};
+use super::case::{FILTERED, LENGTH, OddCase, STOP, UNKNOWN, USAGE, c, call, called, chunks, f, failed, only_calls, whole};
 use super::run::run;
-use crate::scenarios::said::Said;
-use crate::scenarios::table::{Cost, Outcome};
+use crate::scenarios::content::ResponseContent;
+use crate::scenarios::table::{ExpectedOutcome, ExpectedUsage};
 
 /// A text delta in its own chunk.
 fn text(piece: &str) -> String {
@@ -17,8 +17,10 @@ fn text(piece: &str) -> String {
 #[tokio::test]
 async fn a_finish_reason_for_truncation_filter_or_failure_is_never_completed() {
     let half = |reason: &str| chunks([text("half"), f(reason), USAGE.to_owned()]);
-    let ends = |outcome: Outcome| {
-        move |reason: &'static str| Case::new(reason, half(reason), Said::text("half"), outcome, Cost::Provider(9, 2, 0))
+    let ends = |outcome: ExpectedOutcome| {
+        move |reason: &'static str| {
+            OddCase::new(reason, half(reason), ResponseContent::text("half"), outcome, ExpectedUsage::Provider(9, 2, 0))
+        }
     };
     let stops = ["stop", "eos", "eos_token", "end_turn", "COMPLETE", "stop_sequence", "endoftext"];
     let lengths = ["length", "max_tokens", "MAX_TOKENS", "model_context_window_exceeded", "model_length", "maxPredictedTokensReached"];
@@ -38,7 +40,7 @@ async fn streamed_content_is_not_repeated_by_a_summary() {
     let summary = |message: &str, reason: &str| {
         format!(r#"{{"object":"chat.completion","choices":[{{"index":0,"finish_reason":"{reason}","message":{message}}}],{usage}}}"#)
     };
-    let thought = Said { reasoning: "hm".into(), ..Said::text("Hello") };
+    let thought = ResponseContent { reasoning: "hm".into(), ..ResponseContent::text("Hello") };
     let piece = r#"{"index":0,"id":"call_a","type":"function","function":{"name":"f","arguments":"{\"city\":\"A\"}"}}"#;
     let calls = only_calls(vec![called("call_a", "f", r#"{"city":"A"}"#)]);
     let message_with_call = format!(r#"{{"role":"assistant","content":null,"tool_calls":[{piece}]}}"#);
@@ -46,12 +48,12 @@ async fn streamed_content_is_not_repeated_by_a_summary() {
         whole(
             "text behind the finish reason",
             chunks([text("Hel"), text("lo"), f("stop"), summary(r#"{"role":"assistant","content":"Hello"}"#, "stop")]),
-            Said::text("Hello"),
+            ResponseContent::text("Hello"),
         ),
         whole(
             "text with the finish reason",
             chunks([text("Hel"), text("lo"), summary(r#"{"role":"assistant","content":"Hello"}"#, "stop")]),
-            Said::text("Hello"),
+            ResponseContent::text("Hello"),
         ),
         whole(
             "text and reasoning",
@@ -74,7 +76,7 @@ async fn streamed_content_is_not_repeated_by_a_summary() {
                 r#"{"choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":"stop"}]}"#.to_owned(),
                 USAGE.to_owned(),
             ]),
-            Said::text("Hello"),
+            ResponseContent::text("Hello"),
         ),
         whole(
             "a message where no delta came",
@@ -86,16 +88,16 @@ async fn streamed_content_is_not_repeated_by_a_summary() {
 }
 
 /// An odd chunk between two text deltas, which must both arrive.
-fn between(name: &str, odd: &str) -> Case {
+fn between(name: &str, odd: &str) -> OddCase {
     let data = [text("a "), odd.to_owned(), text("b"), f("stop"), USAGE.to_owned()];
-    whole(name, chunks(data), Said::text("a b"))
+    whole(name, chunks(data), ResponseContent::text("a b"))
 }
 
 #[tokio::test]
 async fn an_odd_field_does_not_break_a_response() {
     let choice = |fields: &str| format!(r#"{{"choices":[{{"index":0,{fields}}}]}}"#);
     let twice = r#"{"choices":[{"index":0,"delta":{"reasoning_content":"hm","content":"","reasoning_content":"hm"}}]}"#;
-    let thought = Said { reasoning: "hm".into(), ..Said::text("a") };
+    let thought = ResponseContent { reasoning: "hm".into(), ..ResponseContent::text("a") };
     run(vec![
         whole("a key that comes twice", chunks([twice, &text("a"), &f("stop"), USAGE]), thought),
         between("delta []", &choice(r#""delta":[]"#)),
@@ -115,12 +117,12 @@ async fn an_odd_field_does_not_break_a_response() {
                 f("stop"),
                 USAGE.to_owned(),
             ]),
-            Said::text("a b"),
+            ResponseContent::text("a b"),
         ),
         whole(
             "the index of the choice in a text",
             chunks([r#"{"choices":[{"index":"0","delta":{"content":"a b"}}]}"#, &f("stop"), USAGE]),
-            Said::text("a b"),
+            ResponseContent::text("a b"),
         ),
     ])
     .await;
@@ -134,8 +136,8 @@ async fn a_character_split_between_chunks_is_joined() {
     };
     let emoji = r#"{"city":"😀"}"#;
     run(vec![
-        whole("in the text", split("content"), Said::text("a 😀 b.")),
-        whole("in the reasoning", split("reasoning_content"), Said { reasoning: "a 😀 b".into(), ..Said::text(".") }),
+        whole("in the text", split("content"), ResponseContent::text("a 😀 b.")),
+        whole("in the reasoning", split("reasoning_content"), ResponseContent { reasoning: "a 😀 b".into(), ..ResponseContent::text(".") }),
         whole(
             "in the arguments",
             chunks([
@@ -146,9 +148,9 @@ async fn a_character_split_between_chunks_is_joined() {
             ]),
             only_calls(vec![called("call_a", "f", emoji)]),
         ),
-        whole("a lone half", chunks([text(r"a \ud83d"), text(" b"), f("stop"), USAGE.to_owned()]), Said::text("a \u{fffd} b")),
-        whole("a lone half at the end", chunks([text(r"a \ud83d"), f("stop"), USAGE.to_owned()]), Said::text("a \u{fffd}")),
-        whole("the second half alone", chunks([text(r"a \ude00"), f("stop"), USAGE.to_owned()]), Said::text("a \u{fffd}")),
+        whole("a lone half", chunks([text(r"a \ud83d"), text(" b"), f("stop"), USAGE.to_owned()]), ResponseContent::text("a \u{fffd} b")),
+        whole("a lone half at the end", chunks([text(r"a \ud83d"), f("stop"), USAGE.to_owned()]), ResponseContent::text("a \u{fffd}")),
+        whole("the second half alone", chunks([text(r"a \ude00"), f("stop"), USAGE.to_owned()]), ResponseContent::text("a \u{fffd}")),
     ])
     .await;
 }
@@ -157,7 +159,8 @@ async fn a_character_split_between_chunks_is_joined() {
 async fn lines_that_are_not_chunks_are_ignored_and_truncated_ones_are_errors() {
     let rest = || format!("data: {}\n\ndata: {}\n\ndata: {USAGE}\n\ndata: [DONE]\n\n", text("b"), f("stop"));
     let first = || format!("data: {}\n\n", text("a "));
-    let alive = |name: &str, bytes: &str| whole(name, Script::new().raw(first()).raw(bytes.to_owned()).raw(rest()), Said::text("a b"));
+    let alive =
+        |name: &str, bytes: &str| whole(name, Script::new().raw(first()).raw(bytes.to_owned()).raw(rest()), ResponseContent::text("a b"));
     let four = format!("data: {}\ndata: {}\ndata: {}\ndata: {USAGE}\ndata: [DONE]\n\n", text("a "), text("b"), f("stop"));
     let spread = "data: {\"choices\":[{\"index\":0,\ndata: \"delta\":{\"content\":\"a b\"}}]}\n\n";
     let spread_rest = format!("data: {}\n\ndata: {USAGE}\n\ndata: [DONE]\n\n", f("stop"));
@@ -168,8 +171,8 @@ async fn lines_that_are_not_chunks_are_ignored_and_truncated_ones_are_errors() {
         alive("a ping without a name", "data: ping\n\n"),
         alive("a comment", ": OPENROUTER PROCESSING\n\n"),
         alive("an event without data", "event: ping\n\n"),
-        whole("four chunks without a blank line", Script::new().raw(four), Said::text("a b")),
-        whole("a chunk in several data lines", Script::new().raw(spread).raw(spread_rest), Said::text("a b")),
+        whole("four chunks without a blank line", Script::new().raw(four), ResponseContent::text("a b")),
+        whole("a chunk in several data lines", Script::new().raw(spread).raw(spread_rest), ResponseContent::text("a b")),
         failed("a chunk that is cut", chunks([text("a "), cut.to_owned(), f("stop")]), "a ", (502, "upstream_invalid_data"), &["lab-chat"]),
         failed("the body ends in a chunk", Script::new().raw(first()).raw(format!("data: {cut}")), "a ", (502, "upstream_truncated"), &[]),
     ])
@@ -196,18 +199,18 @@ async fn unknown_fields_reach_the_caller() {
             "/tool_calls/0/extra_content/google/thought_signature",
             json!("SIG=="),
         ),
-        whole("an image", chunks([c(&images), f("stop"), USAGE.to_owned()]), Said::default())
+        whole("an image", chunks([c(&images), f("stop"), USAGE.to_owned()]), ResponseContent::default())
             .beside_each(("/output/0/type", json!("image_generation_call")), ("/images/0/type", json!("image_url")))
             .beside_each(("/output/0/result", json!("iVBORw0KGgo=")), ("/images/0/image_url/url", json!(image))),
-        whole("an image and text", chunks([text("Here: "), c(&images), f("stop"), USAGE.to_owned()]), Said::text("Here: "))
+        whole("an image and text", chunks([text("Here: "), c(&images), f("stop"), USAGE.to_owned()]), ResponseContent::text("Here: "))
             .beside_each(("/output/1/output_format", json!("png")), ("/images/0/image_url/url", json!(image))),
         whole(
             "the details of thoughts",
             chunks([c(details), text("a"), f("stop"), USAGE.to_owned()]),
-            Said { reasoning: "hm".into(), ..Said::text("a") },
+            ResponseContent { reasoning: "hm".into(), ..ResponseContent::text("a") },
         )
         .beside("/output/0/reasoning_details/0/signature", "/reasoning_details/0/signature", json!("SIG==")),
-        whole("citations", chunks([citations, f("stop"), USAGE.to_owned()]), Said::text("a")).beside(
+        whole("citations", chunks([citations, f("stop"), USAGE.to_owned()]), ResponseContent::text("a")).beside(
             "/output/0/citations/0",
             "/citations/0",
             json!("https://a.example"),
@@ -215,7 +218,7 @@ async fn unknown_fields_reach_the_caller() {
         whole(
             "an unknown field of the message",
             chunks([c(r#"{"content":"a","mood":"good"}"#), f("stop"), USAGE.to_owned()]),
-            Said::text("a"),
+            ResponseContent::text("a"),
         )
         .beside("/output/0/mood", "/mood", json!("good")),
     ])
@@ -226,13 +229,13 @@ async fn unknown_fields_reach_the_caller() {
 async fn implausible_usage_is_replaced_by_a_count() {
     let zeros = r#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}"#;
     let half = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":0,"total_tokens":9}}"#;
-    let hello = || Said::text("Hello");
+    let hello = || ResponseContent::text("Hello");
     run(vec![
-        Case::new("zeros", chunks([&text("Hello"), &f("stop"), zeros]), hello(), STOP, Cost::Counted),
-        Case::new("no output", chunks([&text("Hello"), &f("stop"), half]), hello(), STOP, Cost::Counted),
-        Case::new("before the output", chunks([USAGE, &text("Hello"), &f("stop")]), hello(), STOP, Cost::Counted),
-        Case::new("zeros for nothing", chunks([&f("stop"), zeros]), Said::default(), STOP, Cost::Provider(0, 0, 0)),
-        Case::new("null", chunks([&text("Hello"), &f("stop"), r#"{"choices":[],"usage":null}"#]), hello(), STOP, Cost::Counted),
+        OddCase::new("zeros", chunks([&text("Hello"), &f("stop"), zeros]), hello(), STOP, ExpectedUsage::Counted),
+        OddCase::new("no output", chunks([&text("Hello"), &f("stop"), half]), hello(), STOP, ExpectedUsage::Counted),
+        OddCase::new("before the output", chunks([USAGE, &text("Hello"), &f("stop")]), hello(), STOP, ExpectedUsage::Counted),
+        OddCase::new("zeros for nothing", chunks([&f("stop"), zeros]), ResponseContent::default(), STOP, ExpectedUsage::Provider(0, 0, 0)),
+        OddCase::new("null", chunks([&text("Hello"), &f("stop"), r#"{"choices":[],"usage":null}"#]), hello(), STOP, ExpectedUsage::Counted),
     ])
     .await;
 }

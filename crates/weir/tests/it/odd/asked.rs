@@ -5,7 +5,7 @@ use fakes::Script;
 use provider::config::{Preset, WireKind};
 use serde_json::{Value, json};
 
-use super::rounds::{Talk, check};
+use super::rounds::{OddServer, check};
 
 /// Instructions, a developer message, and another in the middle of the conversation.
 fn instructed() -> Value {
@@ -33,7 +33,7 @@ async fn system_messages_are_merged_at_the_start() {
         list.as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap().to_owned()).collect()
     };
     for preset in [Preset::Compatible, Preset::Vllm, Preset::LlamaCpp, Preset::OpenRouter, Preset::DeepSeek, Preset::Qwen, Preset::Ollama] {
-        let talk = Talk::open(preset).await;
+        let talk = OddServer::open(preset).await;
         for is_chat in [false, true] {
             if is_chat {
                 talk.chat(&instructed_chat()).await
@@ -47,7 +47,7 @@ async fn system_messages_are_merged_at_the_start() {
         talk.close().await;
     }
     // OpenAI's own API accepts them in place, and has a developer role.
-    let talk = Talk::open(Preset::OpenAi).await;
+    let talk = OddServer::open(Preset::OpenAi).await;
     talk.respond(&instructed()).await;
     assert_eq!(roles(&talk.asked()["messages"]), ["system", "developer", "user", "assistant", "system", "user"]);
     talk.close().await;
@@ -56,17 +56,17 @@ async fn system_messages_are_merged_at_the_start() {
 #[tokio::test]
 async fn other_apis_have_their_own_field_for_system_messages() {
     let texts = |list: &Value| list.as_array().unwrap().iter().map(|part| part["text"].as_str().unwrap()).collect::<Vec<_>>().join("\n\n");
-    let anthropic = Talk::open(Preset::Anthropic).await;
+    let anthropic = OddServer::open(Preset::Anthropic).await;
     anthropic.respond(&instructed()).await;
     let asked = anthropic.asked();
     assert_eq!((texts(&asked["system"]).as_str(), asked["messages"].as_array().unwrap().len()), (ALL, 3), "{asked}");
     anthropic.close().await;
-    let gemini = Talk::open(Preset::Gemini).await;
+    let gemini = OddServer::open(Preset::Gemini).await;
     gemini.respond(&instructed()).await;
     let asked = gemini.asked();
     assert_eq!((texts(&asked["systemInstruction"]["parts"]).as_str(), asked["contents"].as_array().unwrap().len()), (ALL, 3), "{asked}");
     gemini.close().await;
-    let responses = Talk::open_with(Preset::Compatible, WireKind::Responses, |_| {}).await;
+    let responses = OddServer::open_with(Preset::Compatible, WireKind::Responses, |_| {}).await;
     responses.respond(&instructed()).await;
     let asked = responses.asked();
     assert_eq!((&asked["instructions"], asked["input"].as_array().unwrap().len()), (&json!(ALL), 3), "{asked}");
@@ -87,7 +87,7 @@ async fn cache_control_marks_reach_upstreams_that_support_them() {
     for (preset, system) in
         [(Preset::Anthropic, "/system/0"), (Preset::OpenRouter, "/messages/0/content/0"), (Preset::Compatible, "/messages/0/content/0")]
     {
-        let talk = Talk::open(preset).await;
+        let talk = OddServer::open(preset).await;
         let user = if preset == Preset::Anthropic { "/messages/0/content" } else { "/messages/1/content" };
         for is_chat in [false, true] {
             if is_chat {
@@ -106,7 +106,7 @@ async fn cache_control_marks_reach_upstreams_that_support_them() {
 
 #[tokio::test]
 async fn fields_of_messages_and_schemas_reach_the_upstream() {
-    let talk = Talk::open(Preset::Compatible).await;
+    let talk = OddServer::open(Preset::Compatible).await;
     let schema = json!({ "type": "object", "properties": { "a": { "type": "integer" } } });
     talk.chat(&json!({
         "messages": [{ "role": "user", "name": "ada", "content": "hi" }, { "role": "assistant", "content": "```json\n", "prefix": true }],
@@ -129,7 +129,7 @@ async fn fields_of_messages_and_schemas_reach_the_upstream() {
 #[tokio::test]
 async fn the_effort_max_is_sent_or_replaced_by_the_highest() {
     for (preset, place, value) in [(Preset::Compatible, "/reasoning_effort", json!("max")), (Preset::Ollama, "/think", json!("high"))] {
-        let talk = Talk::open(preset).await;
+        let talk = OddServer::open(preset).await;
         talk.respond(&json!({ "input": "hi", "reasoning": { "effort": "max" } })).await;
         check(&talk.asked(), &[(place, value.clone())], &preset);
         talk.chat(&json!({ "messages": [{ "role": "user", "content": "hi" }], "reasoning_effort": "max" })).await;
@@ -137,7 +137,8 @@ async fn the_effort_max_is_sent_or_replaced_by_the_highest() {
         talk.close().await;
     }
     // Which of them an Anthropic model supports depends on its name.
-    let talk = Talk::open_with(Preset::Anthropic, WireKind::Anthropic, |upstream| upstream.models = vec!["claude-sonnet-5".into()]).await;
+    let talk =
+        OddServer::open_with(Preset::Anthropic, WireKind::Anthropic, |upstream| upstream.models = vec!["claude-sonnet-5".into()]).await;
     let body = json!({ "model": "claude-sonnet-5", "input": "hi", "reasoning": { "effort": "max" } });
     talk.respond(&body).await;
     check(&talk.asked(), &[("/output_config/effort", json!("max"))], &"Anthropic");
@@ -146,7 +147,7 @@ async fn the_effort_max_is_sent_or_replaced_by_the_highest() {
 
 #[tokio::test]
 async fn a_deprecated_function_call_and_its_output_are_translated() {
-    let talk = Talk::open(Preset::Compatible).await;
+    let talk = OddServer::open(Preset::Compatible).await;
     talk.fake.default_script(Script::text(&["Sunny."]));
     talk.chat(&json!({
         "functions": [{ "name": "weather", "parameters": { "type": "object", "properties": {} } }],

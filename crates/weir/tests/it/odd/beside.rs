@@ -9,21 +9,21 @@ use flate2::write::GzEncoder;
 use provider::config::Preset;
 use serde_json::{Value, json};
 
-use super::case::{Case, STOP, USAGE, c, chunks, f};
-use super::rounds::{EVERY, GoesOn, Talk, Tools, check, with};
+use super::case::{OddCase, STOP, USAGE, c, chunks, f};
+use super::rounds::{EVERY, GoesOn, OddServer, Tools, check, with};
 use super::run::run;
-use crate::scenarios::said::Said;
-use crate::scenarios::table::Cost;
+use crate::scenarios::content::ResponseContent;
+use crate::scenarios::table::ExpectedUsage;
 
 /// A response with nothing but one unknown field.
-fn only(name: &'static str, deltas: &[Value], place: &'static str, value: Value) -> Case {
+fn only(name: &'static str, deltas: &[Value], place: &'static str, value: Value) -> OddCase {
     let script = chunks(deltas.iter().map(|delta| c(&delta.to_string())).chain([f("stop"), USAGE.to_owned()]));
     let (response, message) = match place {
         "audio" => ("/output/0/audio", "/audio"),
         "foo" => ("/output/0/foo", "/foo"),
         _ => ("/output/0/thinking", "/thinking"),
     };
-    Case::new(name, script, Said::default(), STOP, Cost::Provider(9, 2, 0)).beside(response, message, value)
+    OddCase::new(name, script, ResponseContent::default(), STOP, ExpectedUsage::Provider(9, 2, 0)).beside(response, message, value)
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn fields_without_a_text_reach_every_caller() {
 #[tokio::test]
 async fn an_empty_response_can_be_sent_back() {
     let empty = chunks([f("stop"), USAGE.to_owned()]);
-    let talk = Talk::open(Preset::Compatible).await;
+    let talk = OddServer::open(Preset::Compatible).await;
     let asked = talk.round(&empty, GoesOn::Messages, &Tools::default()).await;
     check(&asked, &[("/messages/1", json!({ "role": "assistant", "content": "" })), ("/messages/2/content", json!("and?"))], &"chat");
     talk.close().await;
@@ -56,7 +56,7 @@ async fn an_empty_response_can_be_sent_back() {
 async fn a_gemini_image_is_sent_back_to_gemini_only() {
     let image = r#"{"candidates":[{"content":{"role":"model","parts":[{"inlineData":{"mimeType":"image/png","data":"AA=="}}]},"finishReason":"STOP"}]}"#;
     let script = Script::new().raw(format!("data: {image}\n\n"));
-    let talk = Talk::open(Preset::Gemini).await;
+    let talk = OddServer::open(Preset::Gemini).await;
     for goes_on in EVERY {
         let asked = talk.round(&script, goes_on, &Tools::default()).await;
         check(&asked, &[("/contents/1/parts/0/inlineData", json!({ "mimeType": "image/png", "data": "AA==" }))], &goes_on);
@@ -69,9 +69,9 @@ async fn a_gemini_image_is_sent_back_to_gemini_only() {
         { "role": "user", "content": "Nice" },
     ] });
     for (preset, is_told) in [(Preset::Anthropic, true), (Preset::Ollama, true), (Preset::OpenRouter, false)] {
-        let talk = Talk::open(preset).await;
+        let talk = OddServer::open(preset).await;
         talk.fake.default_script(Script::text(&["Done."]));
-        let mut response = talk.house.send(&client::Request::post("/v1/chat/completions", &said)).await;
+        let mut response = talk.test_server.send(&client::Request::post("/v1/chat/completions", &said)).await;
         assert_eq!(response.status, 200, "{preset:?}");
         let is_there = response.headers.get("weir-warning").is_some_and(|warning| warning.contains("messages[1].images[0]"));
         assert_eq!(is_there, is_told, "{preset:?}");
@@ -96,8 +96,8 @@ async fn errors_name_the_field_as_the_caller_wrote_it() {
         (Preset::Anthropic, json!({ "messages": hi, "logprobs": true }), "logprobs"),
     ];
     for (preset, body, param) in cases {
-        let talk = Talk::open(preset).await;
-        let (status, refused) = talk.house.post("/v1/chat/completions", &with(&json!({ "model": "odd" }), &body)).await;
+        let talk = OddServer::open(preset).await;
+        let (status, refused) = talk.test_server.post("/v1/chat/completions", &with(&json!({ "model": "odd" }), &body)).await;
         assert_eq!((status, &refused["error"]["param"]), (400, &json!(param)), "{preset:?} {refused}");
         assert!(!refused["error"]["message"].as_str().unwrap().contains("input["), "{refused}");
         talk.close().await;
@@ -111,10 +111,10 @@ async fn compressed_embeddings_are_read() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(list.as_bytes()).unwrap();
     let body = encoder.finish().unwrap();
-    let talk = Talk::open(Preset::Compatible).await;
+    let talk = OddServer::open(Preset::Compatible).await;
     for headers in [&[("content-type", "application/json"), ("content-encoding", "gzip")][..], &[("content-type", "application/json")]] {
         talk.fake.script(Script::status(200, headers, body.clone()));
-        let (status, response) = talk.house.post("/v1/embeddings", &json!({ "model": "odd", "input": "x" })).await;
+        let (status, response) = talk.test_server.post("/v1/embeddings", &json!({ "model": "odd", "input": "x" })).await;
         assert_eq!((status, &response["data"][0]["embedding"]), (200, &json!([1.0, 2.0])), "{headers:?}: {response}");
     }
     talk.close().await;

@@ -3,20 +3,20 @@
 use fakes::{Script, Vendor};
 use serde_json::Value;
 
-use crate::scenarios::said::{Call, Said};
-use crate::scenarios::table::{Cost, Outcome, Scenario};
+use crate::scenarios::content::{ContentToolCall, ResponseContent};
+use crate::scenarios::table::{ExpectedOutcome, ExpectedUsage, Scenario};
 
 /// The usage in most cases.
 pub(super) const USAGE: &str = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}"#;
 
-pub(super) const STOP: Outcome = Outcome::Completed("stop");
-pub(super) const CALLS: Outcome = Outcome::Completed("tool_calls");
-pub(super) const LENGTH: Outcome = Outcome::Incomplete("max_output_tokens", "length");
-pub(super) const FILTERED: Outcome = Outcome::Incomplete("content_filter", "content_filter");
-pub(super) const UNKNOWN: Outcome = Outcome::Incomplete("unknown_finish_reason", "length");
+pub(super) const STOP: ExpectedOutcome = ExpectedOutcome::Completed("stop");
+pub(super) const CALLS: ExpectedOutcome = ExpectedOutcome::Completed("tool_calls");
+pub(super) const LENGTH: ExpectedOutcome = ExpectedOutcome::Incomplete("max_output_tokens", "length");
+pub(super) const FILTERED: ExpectedOutcome = ExpectedOutcome::Incomplete("content_filter", "content_filter");
+pub(super) const UNKNOWN: ExpectedOutcome = ExpectedOutcome::Incomplete("unknown_finish_reason", "length");
 
 /// The bytes an upstream sends, and what every caller gets.
-pub(super) struct Case {
+pub(super) struct OddCase {
     pub(super) scenario: Scenario,
     /// The upstream's API.
     pub(super) wire: Vendor,
@@ -30,8 +30,14 @@ pub(super) struct Case {
     pub(super) asked: usize,
 }
 
-impl Case {
-    pub(super) fn new(name: impl Into<String>, script: Script, said: Said, outcome: Outcome, cost: Cost) -> Self {
+impl OddCase {
+    pub(super) fn new(
+        name: impl Into<String>,
+        script: Script,
+        said: ResponseContent,
+        outcome: ExpectedOutcome,
+        cost: ExpectedUsage,
+    ) -> Self {
         let scenario = Scenario { name: name.into(), script, said, outcome, cost };
         Self { scenario, wire: Vendor::OpenAi, words: Vec::new(), in_response: Vec::new(), in_message: Vec::new(), asked: 1 }
     }
@@ -42,7 +48,7 @@ impl Case {
     }
 
     /// The case with this usage.
-    pub(super) fn costs(mut self, cost: Cost) -> Self {
+    pub(super) fn costs(mut self, cost: ExpectedUsage) -> Self {
         self.scenario.cost = cost;
         self
     }
@@ -61,15 +67,15 @@ impl Case {
 }
 
 /// A complete response with the usage of [`USAGE`].
-pub(super) fn whole(name: impl Into<String>, script: Script, said: Said) -> Case {
+pub(super) fn whole(name: impl Into<String>, script: Script, said: ResponseContent) -> OddCase {
     let outcome = if said.calls.is_empty() { STOP } else { CALLS };
-    Case::new(name, script, said, outcome, Cost::Provider(9, 2, 0))
+    OddCase::new(name, script, said, outcome, ExpectedUsage::Provider(9, 2, 0))
 }
 
 /// A failure before any output.
-pub(super) fn refused(name: impl Into<String>, script: Script, status: u16, code: &'static str, words: &[&'static str]) -> Case {
-    let outcome = Outcome::Fails { status, code, after_output: false };
-    Case { words: words.to_vec(), ..Case::new(name, script, Said::default(), outcome, Cost::Unknown) }
+pub(super) fn refused(name: impl Into<String>, script: Script, status: u16, code: &'static str, words: &[&'static str]) -> OddCase {
+    let outcome = ExpectedOutcome::Fails { status, code, after_output: false };
+    OddCase { words: words.to_vec(), ..OddCase::new(name, script, ResponseContent::default(), outcome, ExpectedUsage::Unknown) }
 }
 
 /// A failure after this text.
@@ -79,9 +85,9 @@ pub(super) fn failed(
     text: &str,
     (status, code): (u16, &'static str),
     words: &[&'static str],
-) -> Case {
-    let outcome = Outcome::Fails { status, code, after_output: true };
-    Case { words: words.to_vec(), ..Case::new(name, script, Said::text(text), outcome, Cost::Counted) }
+) -> OddCase {
+    let outcome = ExpectedOutcome::Fails { status, code, after_output: true };
+    OddCase { words: words.to_vec(), ..OddCase::new(name, script, ResponseContent::text(text), outcome, ExpectedUsage::Counted) }
 }
 
 /// A chunk with one choice and this delta.
@@ -106,11 +112,11 @@ pub(super) fn chunks<T: AsRef<str>>(chunks: impl IntoIterator<Item = T>) -> Scri
 }
 
 /// A call as the caller gets it; without an id if the upstream sent none.
-pub(super) fn called(id: &str, name: &str, arguments: &str) -> Call {
-    Call { id: id.into(), name: name.into(), arguments: arguments.into() }
+pub(super) fn called(id: &str, name: &str, arguments: &str) -> ContentToolCall {
+    ContentToolCall { id: id.into(), name: name.into(), arguments: arguments.into() }
 }
 
 /// Only calls.
-pub(super) fn only_calls(calls: Vec<Call>) -> Said {
-    Said { calls, ..Said::default() }
+pub(super) fn only_calls(calls: Vec<ContentToolCall>) -> ResponseContent {
+    ResponseContent { calls, ..ResponseContent::default() }
 }

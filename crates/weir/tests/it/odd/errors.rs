@@ -3,7 +3,7 @@
 
 use fakes::Script;
 
-use super::case::{Case, c, chunks, failed, refused};
+use super::case::{OddCase, c, chunks, failed, refused};
 use super::run::run;
 
 const INVALID: &str = "upstream_invalid_request";
@@ -20,7 +20,7 @@ fn text(piece: &str) -> String {
 }
 
 /// An error with status 400, as a body and as a stream event.
-fn both(name: &str, error: &'static str, code: &'static str, words: &[&'static str]) -> [Case; 2] {
+fn both(name: &str, error: &'static str, code: &'static str, words: &[&'static str]) -> [OddCase; 2] {
     [
         refused(name, body(400, error), 400, code, &[words, &["lab-chat"]].concat()),
         refused(format!("{name}, in the stream"), chunks([error]), 400, code, &[words, &["lab-chat"]].concat()),
@@ -57,7 +57,8 @@ async fn errors_with_status_200_are_errors() {
     let envoy = "upstream connect error or disconnect/reset before headers";
     let plain = Script::status(200, &[("content-type", "text/plain")], envoy);
     // These may be temporary: before any output the call is retried once.
-    let twice = |name: &str, script, status, code, words: &[&'static str]| Case { asked: 2, ..refused(name, script, status, code, words) };
+    let twice =
+        |name: &str, script, status, code, words: &[&'static str]| OddCase { asked: 2, ..refused(name, script, status, code, words) };
     run(vec![
         twice("a code and a message", body(200, overloaded), 502, ERROR, &["Model service overloaded", "lab-chat"]),
         twice("a code and a message in the stream", chunks([overloaded]), 502, ERROR, &["Model service overloaded", "lab-chat"]),

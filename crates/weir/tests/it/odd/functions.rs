@@ -1,13 +1,13 @@
 //! Features of Weir itself: the deprecated `functions`, `truncation: "auto"`, and `max_tool_calls`.
 
-use crate::house::Frame;
+use crate::test_server::TestFrame;
 use client::Request;
 use fakes::{Script, VendorError};
 use provider::config::Preset;
 use serde_json::{Value, json};
 
 use super::case::{USAGE, call, chunks, f};
-use super::rounds::{Talk, check, function, with};
+use super::rounds::{OddServer, check, function, with};
 use super::run::message;
 use crate::resume::{accept, rest};
 
@@ -29,17 +29,17 @@ fn functions(more: &Value) -> Value {
 
 #[tokio::test]
 async fn functions_are_answered_with_a_function_call() {
-    let talk = Talk::open(Preset::Compatible).await;
+    let talk = OddServer::open(Preset::Compatible).await;
     talk.fake.default_script(two_calls());
     let call = json!({ "name": "f", "arguments": "{\"city\":\"A\"}" });
-    let (status, completion) = talk.house.post("/v1/chat/completions", &functions(&json!({ "function_call": "auto" }))).await;
+    let (status, completion) = talk.test_server.post("/v1/chat/completions", &functions(&json!({ "function_call": "auto" }))).await;
     let choice = &completion["choices"][0];
     assert_eq!((status, &choice["finish_reason"]), (200, &json!("function_call")), "{completion}");
     assert_eq!((&choice["message"]["function_call"], choice["message"].get("tool_calls")), (&call, None), "{completion}");
     check(&talk.asked(), &[("/tools/0/function/name", json!("f")), ("/tool_choice", json!("auto"))], &"auto");
-    for frame in [Frame::Sse, Frame::Ndjson] {
+    for frame in [TestFrame::Sse, TestFrame::Ndjson] {
         let request = accept(Request::post("/v1/chat/completions", &functions(&json!({ "stream": true }))), frame);
-        let data = rest(&mut talk.house.stream(&request).await, frame).await;
+        let data = rest(&mut talk.test_server.stream(&request).await, frame).await;
         let last: Value = serde_json::from_str(data.last().unwrap()).unwrap();
         assert_eq!(last["choices"][0]["finish_reason"], "function_call", "{frame:?}: {last}");
         let said = message(&data);
@@ -48,7 +48,7 @@ async fn functions_are_answered_with_a_function_call() {
     for (choice, told) in
         [(json!({ "name": "f" }), json!({ "type": "function", "function": { "name": "f" } })), (json!("none"), json!("none"))]
     {
-        talk.house.post("/v1/chat/completions", &functions(&json!({ "function_call": choice }))).await;
+        talk.test_server.post("/v1/chat/completions", &functions(&json!({ "function_call": choice }))).await;
         check(&talk.asked(), &[("/tool_choice", told)], &choice);
     }
     talk.close().await;
@@ -63,7 +63,7 @@ fn conversation() -> Value {
 
 #[tokio::test]
 async fn a_conversation_that_is_too_long_is_truncated_on_request() {
-    let talk = Talk::open(Preset::Compatible).await;
+    let talk = OddServer::open(Preset::Compatible).await;
     let too_long = Script::refused(400, VendorError::ContextLength);
     talk.fake.script(too_long.clone());
     let response = talk.respond(&json!({ "input": conversation(), "truncation": "auto" })).await;
@@ -80,7 +80,8 @@ async fn a_conversation_that_is_too_long_is_truncated_on_request() {
 
     // Repeatedly, until only the last turn is left.
     (0..9).for_each(|_| talk.fake.script(too_long.clone()));
-    let (status, body) = talk.house.post("/v1/responses", &json!({ "model": "odd", "input": conversation(), "truncation": "auto" })).await;
+    let (status, body) =
+        talk.test_server.post("/v1/responses", &json!({ "model": "odd", "input": conversation(), "truncation": "auto" })).await;
     assert_eq!((status, &body["error"]["code"]), (400, &json!("context_length_exceeded")), "{body}");
     assert_eq!(contents(&talk.asked()), ["S", "three"]);
     let asked = talk.fake.requests().len();
@@ -88,7 +89,7 @@ async fn a_conversation_that_is_too_long_is_truncated_on_request() {
     for truncation in [json!("disabled"), Value::Null] {
         (0..9).for_each(|_| talk.fake.script(too_long.clone()));
         let (status, body) =
-            talk.house.post("/v1/responses", &json!({ "model": "odd", "input": conversation(), "truncation": truncation })).await;
+            talk.test_server.post("/v1/responses", &json!({ "model": "odd", "input": conversation(), "truncation": truncation })).await;
         assert_eq!((status, &body["error"]["code"]), (400, &json!("context_length_exceeded")), "{body}");
     }
     assert_eq!(talk.fake.requests().len(), asked + 2, "asked once each");
@@ -97,7 +98,7 @@ async fn a_conversation_that_is_too_long_is_truncated_on_request() {
 
 #[tokio::test]
 async fn calls_beyond_the_limit_are_left_out() {
-    let talk = Talk::open(Preset::Compatible).await;
+    let talk = OddServer::open(Preset::Compatible).await;
     talk.fake.default_script(two_calls());
     for (limit, calls) in [(json!(1), 1), (json!(2), 2), (Value::Null, 2)] {
         let response = talk.respond(&with(&json!({ "input": "hi", "max_tool_calls": limit }), &function().responses)).await;

@@ -6,10 +6,10 @@ use engine::provider::route::Timeouts;
 use fakes::Script;
 use fakes::Vendor::{Anthropic, Ollama};
 
-use super::case::{Case, STOP, c, chunks, f, failed, refused};
+use super::case::{OddCase, STOP, c, chunks, f, failed, refused};
 use super::run::{run, run_with};
-use crate::scenarios::said::Said;
-use crate::scenarios::table::Cost;
+use crate::scenarios::content::ResponseContent;
+use crate::scenarios::table::ExpectedUsage;
 
 const IDLE: Duration = Duration::from_millis(400);
 const KEEP_ALIVE: Duration = Duration::from_millis(1500);
@@ -25,7 +25,7 @@ async fn keep_alives_extend_the_timeout_but_not_for_ever() {
     let rest = format!("data: {}\n\ndata: {}\n\ndata: [DONE]\n\n", c(r#"{"content":" and whole"}"#), f("stop"));
     let comment = ": keep-alive\n\n";
     let empty = "data: {\"choices\":[{\"index\":0,\"delta\":{}}]}\n\n";
-    let counted = |name: &str, script| Case::new(name, script, Said::text("half and whole"), STOP, Cost::Counted);
+    let counted = |name: &str, script| OddCase::new(name, script, ResponseContent::text("half and whole"), STOP, ExpectedUsage::Counted);
     let only = &["nothing but keep-alives", "1.5"];
     let cases = vec![
         failed("silence", kept_alive(1, comment).stall(), "half", (504, "upstream_idle_timeout"), &[]),
@@ -42,7 +42,7 @@ async fn keep_alives_extend_the_timeout_but_not_for_ever() {
 async fn keep_alives_before_the_first_token_are_distinguished_from_silence() {
     let comments = |script: Script| (0..8).fold(script, |script, _| script.sleep(IDLE / 4).raw(": queued\n\n")).stall();
     let ping = (0..8).fold(Script::new(), |script, _| script.sleep(IDLE / 4).raw("event: ping\ndata: {\"type\": \"ping\"}\n\n")).stall();
-    let twice = |case: Case| Case { asked: 2, ..case };
+    let twice = |case: OddCase| OddCase { asked: 2, ..case };
     let code = "upstream_first_token_timeout";
     let cases = vec![
         twice(refused("silence", Script::new().head().stall(), 504, code, &[])),
@@ -63,10 +63,10 @@ const COMPRESSED: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x8d\xcc\x31
 async fn an_unrequested_compressed_stream_is_read() {
     let sent = |headers: &[(&str, &str)]| Script::status(200, headers, COMPRESSED);
     let (kind, encoding) = (("content-type", "text/event-stream"), ("content-encoding", "gzip"));
-    let hello = |name: &str, script| Case::new(name, script, Said::text("Hello"), STOP, Cost::Counted);
+    let hello = |name: &str, script| OddCase::new(name, script, ResponseContent::text("Hello"), STOP, ExpectedUsage::Counted);
     let brotli = Script::status(200, &[kind, ("content-encoding", "br")], COMPRESSED);
     let plain = Script::status(200, &[kind, encoding], "data: {\"choices\":[]}\n\n");
-    let twice = |case: Case| Case { asked: 2, ..case };
+    let twice = |case: OddCase| OddCase { asked: 2, ..case };
     run(vec![
         hello("gzip", sent(&[kind, encoding])),
         hello("gzip without a word", sent(&[kind])),
@@ -79,5 +79,5 @@ async fn an_unrequested_compressed_stream_is_read() {
 
 #[tokio::test]
 async fn an_upstream_that_sends_nothing_is_named() {
-    run(vec![Case { asked: 2, ..refused("nothing", chunks::<&str>([]), 502, "upstream_truncated", &["lab-chat"]) }]).await;
+    run(vec![OddCase { asked: 2, ..refused("nothing", chunks::<&str>([]), 502, "upstream_truncated", &["lab-chat"]) }]).await;
 }

@@ -4,12 +4,12 @@
 use fakes::Script;
 use fakes::Vendor::Ollama;
 
-use super::case::{Case, USAGE, c, call, called, chunks, f, only_calls, whole};
+use super::case::{OddCase, USAGE, c, call, called, chunks, f, only_calls, whole};
 use super::run::run;
-use crate::scenarios::said::{Call, Said};
+use crate::scenarios::content::{ContentToolCall, ResponseContent};
 
 /// Pieces of calls, the finish reason and usage, and the resulting calls.
-fn pieces(name: &str, pieces: &[&str], calls: Vec<Call>) -> Case {
+fn pieces(name: &str, pieces: &[&str], calls: Vec<ContentToolCall>) -> OddCase {
     let data = pieces.iter().map(|piece| call(piece)).chain([f("tool_calls"), USAGE.to_owned()]);
     whole(name, chunks(data), only_calls(calls))
 }
@@ -111,7 +111,7 @@ async fn a_call_of_a_tool_that_was_not_offered_is_passed_on_unchanged() {
         ];
         chunks(data)
     };
-    let said = |name: &str| Said { calls: vec![called("call_a", name, "{}")], ..Said::text("Let me see. ") };
+    let said = |name: &str| ResponseContent { calls: vec![called("call_a", name, "{}")], ..ResponseContent::text("Let me see. ") };
     let known = ["functions.f", "functions.f:0", "default_api.f", "tools.f", "f"];
     let unknown = ["g", "functions.g", "launch_rockets", "other.f"];
     let known = known.iter().map(|name| whole(format!("{name} is f"), see(name), said("f")));

@@ -9,7 +9,7 @@ use provider::config::{Preset, UpstreamConfig, WireKind};
 use serde_json::{Value, json};
 
 use super::case::{USAGE, c, call, chunks, f};
-use crate::house::{House, Plan, upstream_of};
+use crate::test_server::{TestServer, TestServerPlan, upstream_of};
 
 /// How the caller continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +25,14 @@ pub(super) enum GoesOn {
 pub(super) const EVERY: [GoesOn; 3] = [GoesOn::Items, GoesOn::Id, GoesOn::Messages];
 
 /// A server with one upstream of this kind.
-pub(super) struct Talk {
-    pub(super) house: House,
+pub(super) struct OddServer {
+    pub(super) test_server: TestServer,
     pub(super) fake: Upstream,
 }
 
 const MODEL: &str = "odd";
 
-impl Talk {
+impl OddServer {
     pub(super) async fn open(preset: Preset) -> Self {
         Self::open_with(preset, preset.wire(), |_| {}).await
     }
@@ -48,20 +48,20 @@ impl Talk {
         };
         let mut upstream = UpstreamConfig { preset, wire, ..upstream_of(MODEL, fake.base_url_of(vendor), Timeouts::default()) };
         change(&mut upstream);
-        let house = House::open_with(Plan { more_upstreams: vec![upstream], ..Plan::default() }).await;
-        Self { house, fake }
+        let test_server = TestServer::open_with(TestServerPlan { more_upstreams: vec![upstream], ..TestServerPlan::default() }).await;
+        Self { test_server, fake }
     }
 
     /// Sends a Responses API request, and returns the response.
     pub(super) async fn respond(&self, more: &Value) -> Value {
-        let (status, response) = self.house.post("/v1/responses", &with(&json!({ "model": MODEL }), more)).await;
+        let (status, response) = self.test_server.post("/v1/responses", &with(&json!({ "model": MODEL }), more)).await;
         assert_eq!((status, &response["status"]), (200, &json!("completed")), "{more}: {response}");
         response
     }
 
     /// Sends a chat completions request, and returns the message.
     pub(super) async fn chat(&self, more: &Value) -> Value {
-        let (status, completion) = self.house.post("/v1/chat/completions", &with(&json!({ "model": MODEL }), more)).await;
+        let (status, completion) = self.test_server.post("/v1/chat/completions", &with(&json!({ "model": MODEL }), more)).await;
         assert_eq!(status, 200, "{more}: {completion}");
         completion["choices"][0]["message"].clone()
     }
@@ -114,8 +114,8 @@ impl Talk {
     }
 
     pub(super) async fn close(self) {
-        self.house.quiet().await;
-        self.house.close().await;
+        self.test_server.quiet().await;
+        self.test_server.close().await;
     }
 }
 
@@ -165,7 +165,7 @@ async fn ids_and_names_of_calls_are_sent_back_unchanged() {
     let piece = format!(r#"{{"index":0,"id":"{id}","type":"function","function":{{"name":"{name}","arguments":"{{\"city\":\"A\"}}"}}}}"#);
     let script = calls(&[], &[&piece]);
     for preset in [Preset::Compatible, Preset::Vllm, Preset::OpenRouter] {
-        let talk = Talk::open(preset).await;
+        let talk = OddServer::open(preset).await;
         for goes_on in EVERY {
             let asked = talk.round(&script, goes_on, &function()).await;
             let held = [
@@ -185,7 +185,7 @@ async fn fields_of_calls_are_sent_back_unchanged() {
     let piece = r#"{"index":0,"id":"call_a","type":"function","extra_content":{"google":{"thought_signature":"SIG=="}},"function":{"name":"f","arguments":"{}"}}"#;
     let script = calls(&[], &[piece]);
     for preset in [Preset::Compatible, Preset::OpenRouter] {
-        let talk = Talk::open(preset).await;
+        let talk = OddServer::open(preset).await;
         for goes_on in EVERY {
             let asked = talk.round(&script, goes_on, &function()).await;
             let held = [("/messages/1/tool_calls/0/extra_content", json!({ "google": { "thought_signature": "SIG==" } }))];
@@ -201,7 +201,7 @@ async fn reasoning_is_sent_back_with_its_calls() {
     let script = calls(&[r#"{"reasoning_content":"Let me "}"#, r#"{"reasoning_content":"see."}"#], &[piece]);
     let compatible = [Preset::Compatible, Preset::Vllm, Preset::OpenRouter, Preset::DeepSeek, Preset::Moonshot, Preset::LlamaCpp];
     for preset in compatible {
-        let talk = Talk::open(preset).await;
+        let talk = OddServer::open(preset).await;
         let reasoning = if matches!(preset, Preset::Vllm | Preset::OpenRouter) { json!("Let me see.") } else { Value::Null };
         for goes_on in EVERY {
             let asked = talk.round(&script, goes_on, &function()).await;
@@ -216,7 +216,7 @@ async fn reasoning_is_sent_back_with_its_calls() {
         talk.close().await;
     }
     // OpenAI's own API rejects the field.
-    let talk = Talk::open(Preset::OpenAi).await;
+    let talk = OddServer::open(Preset::OpenAi).await;
     for goes_on in EVERY {
         let asked = talk.round(&script, goes_on, &function()).await;
         check(&asked, &[("/messages/1/reasoning_content", Value::Null), ("/messages/1/tool_calls/0/id", json!("call_a"))], &goes_on);
@@ -231,7 +231,7 @@ async fn reasoning_details_and_images_are_sent_back_on_their_message() {
     let thoughts = c(&json!({ "reasoning": "hm", "reasoning_details": details }).to_string());
     let picture = c(&json!({ "content": "Here.", "images": [image] }).to_string());
     let script = chunks([thoughts, picture, f("stop"), USAGE.to_owned()]);
-    let talk = Talk::open(Preset::OpenRouter).await;
+    let talk = OddServer::open(Preset::OpenRouter).await;
     for goes_on in EVERY {
         let asked = talk.round(&script, goes_on, &Tools::default()).await;
         let held = [
@@ -255,7 +255,7 @@ async fn custom_tools_become_functions_and_custom_tools_again() {
     let arguments = json!({ "input": input }).to_string();
     let piece = json!({ "index": 0, "id": "call_a", "type": "function", "function": { "name": "patch", "arguments": arguments } });
     let script = calls(&[], &[&piece.to_string()]);
-    let talk = Talk::open(Preset::Compatible).await;
+    let talk = OddServer::open(Preset::Compatible).await;
     talk.fake.script(script.clone());
     let response = talk.respond(&with(&json!({ "input": "hi" }), &tools().responses)).await;
     let item = &response["output"][0];
@@ -301,7 +301,7 @@ async fn unknown_items_are_sent_back_to_an_upstream_that_knows_them() {
             "completed",
             &json!({ "response": { "id": "resp_1", "status": "completed", "output": [search, poem, message], "usage": usage } }),
         ));
-    let talk = Talk::open_with(Preset::Compatible, WireKind::Responses, |_| {}).await;
+    let talk = OddServer::open_with(Preset::Compatible, WireKind::Responses, |_| {}).await;
     for goes_on in [GoesOn::Items, GoesOn::Id] {
         let asked = talk.round(&script, goes_on, &Tools::default()).await;
         let held = [("/input/1", search.clone()), ("/input/2", poem.clone()), ("/input/3/content/0/text", json!("Found."))];
@@ -309,9 +309,9 @@ async fn unknown_items_are_sent_back_to_an_upstream_that_knows_them() {
     }
     talk.close().await;
     // An upstream without items of that type cannot get them, and leaving them out might matter.
-    let talk = Talk::open(Preset::Compatible).await;
+    let talk = OddServer::open(Preset::Compatible).await;
     let (status, body) =
-        talk.house.post("/v1/responses", &json!({ "model": MODEL, "input": [poem, { "role": "user", "content": "x" }] })).await;
+        talk.test_server.post("/v1/responses", &json!({ "model": MODEL, "input": [poem, { "role": "user", "content": "x" }] })).await;
     assert_eq!((status, &body["error"]["param"]), (400, &json!("input[0].type")), "{body}");
     assert!(talk.fake.requests().is_empty());
     talk.close().await;

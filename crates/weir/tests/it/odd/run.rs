@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::house::Frame;
+use crate::test_server::TestFrame;
 use client::soon;
 use client::{BodyEnd, websocket};
 use engine::provider::route::{Retries, Timeouts};
@@ -12,11 +12,11 @@ use futures_util::stream::{StreamExt, iter};
 use provider::config::{Preset, UpstreamConfig, WireKind};
 use serde_json::{Map, Value, json};
 
-use super::case::Case;
-use crate::house::{House, Plan, upstream_of};
-use crate::providers::cells::{WAYS, Way, turn};
-use crate::scenarios::table::Outcome;
+use super::case::OddCase;
+use crate::providers::cells::{CellTransport, WAYS, turn};
+use crate::scenarios::table::ExpectedOutcome;
 use crate::scenarios::{chat, check_refusal, data, responses};
+use crate::test_server::{TestServer, TestServerPlan, upstream_of};
 
 /// How many responses run at once.
 const AT_ONCE: usize = 32;
@@ -33,14 +33,14 @@ pub(super) fn speaks(vendor: Vendor) -> (Preset, WireKind) {
 }
 
 /// Runs all cases in all ways.
-pub(super) async fn run(cases: Vec<Case>) {
+pub(super) async fn run(cases: Vec<OddCase>) {
     run_with(cases, |_| {}).await;
 }
 
 /// Runs all cases in all ways, with changed upstream settings.
-pub(super) async fn run_with(cases: Vec<Case>, change: impl Fn(&mut UpstreamConfig)) {
+pub(super) async fn run_with(cases: Vec<OddCase>, change: impl Fn(&mut UpstreamConfig)) {
     let fake = Upstream::start().await.unwrap();
-    let mut plan = Plan { retries: Retries { count: 1, ..Retries::default() }, ..Plan::default() };
+    let mut plan = TestServerPlan { retries: Retries { count: 1, ..Retries::default() }, ..TestServerPlan::default() };
     let model = |number: usize| format!("odd-{number}");
     for vendor in Vendor::ALL {
         let models: Vec<String> = (0..cases.len()).filter(|number| cases[*number].wire == vendor).map(model).collect();
@@ -56,15 +56,15 @@ pub(super) async fn run_with(cases: Vec<Case>, change: impl Fn(&mut UpstreamConf
     for (number, case) in cases.iter().enumerate() {
         fake.default_script_for_model(&model(number), case.scenario.script.clone());
     }
-    let (house, cases) = (Arc::new(House::open_with(plan).await), Arc::new(cases));
+    let (test_server, cases) = (Arc::new(TestServer::open_with(plan).await), Arc::new(cases));
     let cells = (0..cases.len()).flat_map(|number| WAYS.map(|way| (number, way)));
     let failed: Vec<String> = iter(cells)
         .map(|(number, way)| {
-            let (house, cases) = (Arc::clone(&house), Arc::clone(&cases));
+            let (test_server, cases) = (Arc::clone(&test_server), Arc::clone(&cases));
             async move {
                 let name = format!("{}, {way:?}", cases[number].scenario.name);
                 // A failing cell does not stop the others.
-                let cell = tokio::spawn(async move { check(&house, &cases[number], &model(number), way).await });
+                let cell = tokio::spawn(async move { check(&test_server, &cases[number], &model(number), way).await });
                 cell.await.err().map(|_| name)
             }
         })
@@ -78,34 +78,35 @@ pub(super) async fn run_with(cases: Vec<Case>, change: impl Fn(&mut UpstreamConf
         let asked = requests.iter().filter(|request| request.model.as_deref() == Some(&model(number))).count();
         assert_eq!(asked, case.asked * WAYS.len(), "{}", case.scenario.name);
     }
-    house.quiet().await;
-    Arc::into_inner(house).unwrap().close().await;
+    test_server.quiet().await;
+    Arc::into_inner(test_server).unwrap().close().await;
 }
 
 /// Sends one request, and checks the complete response.
-async fn check(house: &House, case: &Case, model: &str, way: Way) {
+async fn check(test_server: &TestServer, case: &OddCase, model: &str, way: CellTransport) {
     let (scenario, name) = (&case.scenario, &case.scenario.name);
     let body = way.question(model, &tools(way));
     match (way, scenario.outcome) {
-        (Way::Socket, _) => {
-            let mut socket = websocket::connect(house.address, "/v1/responses", &[]).await.unwrap().socket;
+        (CellTransport::Socket, _) => {
+            let mut socket = websocket::connect(test_server.address, "/v1/responses", &[]).await.unwrap().socket;
             check_response(case, &responses::check_stream(scenario, &turn(&mut socket, &body).await));
         }
-        (_, Outcome::Fails { status, code, after_output: false })
-        | (Way::Responses(Frame::Json) | Way::Chat(Frame::Json), Outcome::Fails { status, code, .. }) => {
-            let (found, body) = soon(house.json(&way.request(&body))).await.unwrap();
+        (_, ExpectedOutcome::Fails { status, code, after_output: false })
+        | (CellTransport::Responses(TestFrame::Json) | CellTransport::Chat(TestFrame::Json), ExpectedOutcome::Fails { status, code, .. }) =>
+        {
+            let (found, body) = soon(test_server.json(&way.request(&body))).await.unwrap();
             check_refusal(name, found, &body, (status, code));
             check_error(case, &body["error"]);
             check_part(case, way, &body);
         }
-        (Way::Responses(Frame::Json), _) => {
-            let (status, response) = soon(house.json(&way.request(&body))).await.unwrap();
+        (CellTransport::Responses(TestFrame::Json), _) => {
+            let (status, response) = soon(test_server.json(&way.request(&body))).await.unwrap();
             assert_eq!(status, 200, "{name}: {response}");
             responses::check_end(scenario, &response);
             check_response(case, &response);
         }
-        (Way::Chat(Frame::Json), _) => {
-            let (status, completion) = soon(house.json(&way.request(&body))).await.unwrap();
+        (CellTransport::Chat(TestFrame::Json), _) => {
+            let (status, completion) = soon(test_server.json(&way.request(&body))).await.unwrap();
             assert_eq!(status, 200, "{name}: {completion}");
             chat::check_end(scenario, &chat::read_completion(name, &completion));
             let choice = &completion["choices"][0];
@@ -113,11 +114,11 @@ async fn check(house: &House, case: &Case, model: &str, way: Way) {
             message["native_finish_reason"] = choice["native_finish_reason"].clone();
             check_message(case, &message);
         }
-        (Way::Responses(frame), _) => {
-            check_response(case, &responses::check_stream(scenario, &stream(house, case, way, frame, &body).await));
+        (CellTransport::Responses(frame), _) => {
+            check_response(case, &responses::check_stream(scenario, &stream(test_server, case, way, frame, &body).await));
         }
-        (Way::Chat(frame), _) => {
-            let data = stream(house, case, way, frame, &body).await;
+        (CellTransport::Chat(frame), _) => {
+            let data = stream(test_server, case, way, frame, &body).await;
             let ended = chat::read_stream(scenario, &data, true);
             chat::check_end(scenario, &ended);
             match &ended.error {
@@ -129,40 +130,40 @@ async fn check(house: &House, case: &Case, model: &str, way: Way) {
 }
 
 /// The tools of every request: `f` and `weather`.
-fn tools(way: Way) -> Value {
+fn tools(way: CellTransport) -> Value {
     let function = |name: &str| json!({ "name": name, "parameters": { "type": "object", "properties": {} } });
     let tool = |name: &str| match way {
-        Way::Responses(_) | Way::Socket => {
+        CellTransport::Responses(_) | CellTransport::Socket => {
             let mut tool = function(name);
             tool["type"] = "function".into();
             tool
         }
-        Way::Chat(_) => json!({ "type": "function", "function": function(name) }),
+        CellTransport::Chat(_) => json!({ "type": "function", "function": function(name) }),
     };
     json!({ "tools": [tool("f"), tool("weather")] })
 }
 
 /// The data of a complete stream. A failing chat stream is broken off.
-async fn stream(house: &House, case: &Case, way: Way, frame: Frame, body: &Value) -> Vec<String> {
-    let (events, end) = soon(house.stream(&way.request(body)).await.collect()).await.unwrap().unwrap();
-    let is_named = matches!(way, Way::Responses(_));
+async fn stream(test_server: &TestServer, case: &OddCase, way: CellTransport, frame: TestFrame, body: &Value) -> Vec<String> {
+    let (events, end) = soon(test_server.stream(&way.request(body)).await.collect()).await.unwrap().unwrap();
+    let is_named = matches!(way, CellTransport::Responses(_));
     let expected = if is_named { BodyEnd::Clean } else { chat::body_end(&case.scenario) };
     assert_eq!(end, expected, "{}", case.scenario.name);
     data(&case.scenario.name, (frame, end), &events, |event| event["type"].as_str().filter(|_| is_named))
 }
 
 /// The partial response of a failure is next to the error.
-fn check_part(case: &Case, way: Way, body: &Value) {
+fn check_part(case: &OddCase, way: CellTransport, body: &Value) {
     let (scenario, name) = (&case.scenario, &case.scenario.name);
     let parts = (body.get("response"), body.get("completion"));
     match (way, scenario.outcome) {
-        (_, Outcome::Fails { after_output: false, .. }) => assert_eq!(parts, (None, None), "{name}"),
-        (Way::Chat(_), _) => chat::read_completion(name, parts.1.unwrap()).said.check(name, &scenario.said),
-        (Way::Responses(_) | Way::Socket, _) => responses::check_end(scenario, parts.0.unwrap()),
+        (_, ExpectedOutcome::Fails { after_output: false, .. }) => assert_eq!(parts, (None, None), "{name}"),
+        (CellTransport::Chat(_), _) => chat::read_completion(name, parts.1.unwrap()).said.check(name, &scenario.said),
+        (CellTransport::Responses(_) | CellTransport::Socket, _) => responses::check_end(scenario, parts.0.unwrap()),
     }
 }
 
-fn check_error(case: &Case, error: &Value) {
+fn check_error(case: &OddCase, error: &Value) {
     let message = error["message"].as_str().unwrap();
     for word in &case.words {
         assert!(message.contains(word), "{}: no '{word}' in '{message}'", case.scenario.name);
@@ -170,7 +171,7 @@ fn check_error(case: &Case, error: &Value) {
     assert!(!message.contains("sk-"), "{}: {message}", case.scenario.name);
 }
 
-fn check_response(case: &Case, response: &Value) {
+fn check_response(case: &OddCase, response: &Value) {
     if !response["error"].is_null() {
         check_error(case, &response["error"]);
     }
@@ -181,7 +182,7 @@ fn check_response(case: &Case, response: &Value) {
     }
 }
 
-fn check_message(case: &Case, message: &Value) {
+fn check_message(case: &OddCase, message: &Value) {
     check_ids(case, message["tool_calls"].as_array().into_iter().flatten().filter_map(|call| call["id"].as_str()));
     for (place, value) in &case.in_message {
         assert_eq!(message.pointer(place), Some(value), "{}, {place}: {message}", case.scenario.name);
@@ -189,7 +190,7 @@ fn check_message(case: &Case, message: &Value) {
 }
 
 /// Checks that each call has a unique id.
-fn check_ids<'a>(case: &Case, ids: impl Iterator<Item = &'a str>) {
+fn check_ids<'a>(case: &OddCase, ids: impl Iterator<Item = &'a str>) {
     let ids: Vec<&str> = ids.collect();
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{}: {ids:?}", case.scenario.name);
 }

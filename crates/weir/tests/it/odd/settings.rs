@@ -5,12 +5,12 @@ use provider::config::{HostedTools, Preset, ReasoningHistory, SystemMessages, Un
 use serde_json::{Value, json};
 
 use super::case::{USAGE, c, call, chunks, f, failed, refused};
-use super::rounds::{EVERY, GoesOn, Talk, Tools, check, function, with};
+use super::rounds::{EVERY, GoesOn, OddServer, Tools, check, function, with};
 use super::run::run_with;
 use crate::metrics::scrape;
 
-async fn open(change: impl FnOnce(&mut UpstreamConfig)) -> Talk {
-    Talk::open_with(Preset::Compatible, Preset::Compatible.wire(), change).await
+async fn open(change: impl FnOnce(&mut UpstreamConfig)) -> OddServer {
+    OddServer::open_with(Preset::Compatible, Preset::Compatible.wire(), change).await
 }
 
 #[tokio::test]
@@ -44,9 +44,10 @@ async fn system_messages_are_placed_as_configured() {
     in_place.respond(&body).await;
     check(&in_place.asked(), &[("/messages/0", system("A")), ("/messages/2", system("B"))], &"in_place");
     in_place.close().await;
-    let first =
-        Talk::open_with(Preset::OpenAi, Preset::OpenAi.wire(), |upstream| upstream.compat.system_messages = Some(SystemMessages::First))
-            .await;
+    let first = OddServer::open_with(Preset::OpenAi, Preset::OpenAi.wire(), |upstream| {
+        upstream.compat.system_messages = Some(SystemMessages::First);
+    })
+    .await;
     first.respond(&body).await;
     check(&first.asked(), &[("/messages/0", system("A\n\nB")), ("/messages/2/role", json!("user"))], &"first");
     first.close().await;
@@ -81,7 +82,7 @@ async fn hosted_tools_are_passed_on_rejected_or_left_out() {
     let refuse = open(|upstream| upstream.compat.hosted_tools = HostedTools::Refuse).await;
     for is_streamed in [false, true] {
         let body = with(&body, &json!({ "model": "odd", "stream": is_streamed }));
-        let (status, answer) = refuse.house.post("/v1/responses", &body).await;
+        let (status, answer) = refuse.test_server.post("/v1/responses", &body).await;
         assert_eq!((status, &answer["error"]["param"]), (400, &json!("tools[0].type")), "{answer}");
     }
     assert!(refuse.fake.requests().is_empty());
@@ -124,10 +125,10 @@ async fn an_unknown_finish_reason_is_counted() {
     let talk = open(|_| {}).await;
     talk.fake.default_script(chunks([c(r#"{"content":"half"}"#), f("vibes"), USAGE.to_owned()]));
     let (status, response) =
-        talk.house.post("/v1/responses", &json!({ "model": "odd", "input": "hi", "metadata": { "mine": "kept" } })).await;
+        talk.test_server.post("/v1/responses", &json!({ "model": "odd", "input": "hi", "metadata": { "mine": "kept" } })).await;
     assert_eq!((status, &response["incomplete_details"]["reason"]), (200, &json!("unknown_finish_reason")), "{response}");
     assert_eq!(response["metadata"], json!({ "mine": "kept", "upstream_finish_reason": "vibes" }));
-    let seen = scrape(&talk.house).await;
+    let seen = scrape(&talk.test_server).await;
     let counted = seen.sum("weir_answers_total", &[("status", "incomplete"), ("reason", "unknown_finish_reason")]);
     assert!((counted - 1.0).abs() < f64::EPSILON, "{counted}");
     // The next response does not keep the value.

@@ -5,10 +5,10 @@ use fakes::Script;
 use fakes::Vendor::{Anthropic, Gemini, Ollama, Responses};
 use serde_json::json;
 
-use super::case::{Case, FILTERED, LENGTH, STOP, UNKNOWN, called, failed, only_calls, whole};
+use super::case::{FILTERED, LENGTH, OddCase, STOP, UNKNOWN, called, failed, only_calls, whole};
 use super::run::run;
-use crate::scenarios::said::Said;
-use crate::scenarios::table::{Cost, Outcome};
+use crate::scenarios::content::ResponseContent;
+use crate::scenarios::table::{ExpectedOutcome, ExpectedUsage};
 
 /// Events as these APIs write them: `type` is the first field of each, and also the event's name.
 fn named(events: &[&str]) -> Script {
@@ -88,14 +88,14 @@ fn text(piece: &str) -> String {
     format!(r#"{{"text":"{piece}"}}"#)
 }
 
-fn ends(name: &str, script: Script, outcome: Outcome) -> Case {
-    Case::new(name, script, Said::text("half"), outcome, Cost::Provider(9, 2, 0))
+fn ends(name: &str, script: Script, outcome: ExpectedOutcome) -> OddCase {
+    OddCase::new(name, script, ResponseContent::text("half"), outcome, ExpectedUsage::Provider(9, 2, 0))
 }
 
 #[tokio::test]
 async fn finish_reasons_mean_the_same_on_every_api() {
     let gemini = |reason| gemini(&[&text("half")], reason);
-    let unknown = |case: Case, reason| case.beside("/metadata/upstream_finish_reason", "/native_finish_reason", json!(reason));
+    let unknown = |case: OddCase, reason| case.beside("/metadata/upstream_finish_reason", "/native_finish_reason", json!(reason));
     let ollama = |reason| ollama(&[r#""content":"half""#, r#""content":"""#], reason, COUNTS);
     let anthropic = |reason| anthropic(&["half"], reason);
     let usage = r#""usage":{"input_tokens":9,"output_tokens":2,"total_tokens":11}"#;
@@ -111,7 +111,7 @@ async fn finish_reasons_mean_the_same_on_every_api() {
         ends("Gemini, MAX_TOKENS", gemini("MAX_TOKENS"), LENGTH).on(Gemini),
         unknown(ends("Gemini, OTHER", gemini("OTHER"), UNKNOWN), "OTHER").on(Gemini),
         failed("Gemini, MALFORMED_FUNCTION_CALL", gemini("MALFORMED_FUNCTION_CALL"), "half", (502, "upstream_error"), &["lab-gemini"])
-            .costs(Cost::Provider(9, 2, 0))
+            .costs(ExpectedUsage::Provider(9, 2, 0))
             .on(Gemini),
         ends("Anthropic, model_context_window_exceeded", anthropic("model_context_window_exceeded"), LENGTH).on(Anthropic),
         ends("Anthropic, refusal", anthropic("refusal"), FILTERED).on(Anthropic),
@@ -119,7 +119,7 @@ async fn finish_reasons_mean_the_same_on_every_api() {
         ends("Ollama, length", ollama("length"), LENGTH).on(Ollama),
         unknown(ends("Ollama, vibes", ollama("vibes"), UNKNOWN), "vibes").on(Ollama),
         failed("Ollama, abort", ollama("abort"), "half", (502, "upstream_error"), &["abort", "lab-ollama"])
-            .costs(Cost::Provider(9, 2, 0))
+            .costs(ExpectedUsage::Provider(9, 2, 0))
             .on(Ollama),
         ends("Responses, max_output_tokens", incomplete("max_output_tokens"), LENGTH).on(Responses),
         ends("Responses, content_filter", incomplete("content_filter"), FILTERED).on(Responses),
@@ -130,7 +130,7 @@ async fn finish_reasons_mean_the_same_on_every_api() {
 
 #[tokio::test]
 async fn a_character_split_between_events_is_joined() {
-    let said = || Said::text("a 😀 b");
+    let said = || ResponseContent::text("a 😀 b");
     let halves = [r"a \ud83d", r"\ude00 b"];
     let thinking = [r#""content":"","thinking":"a \ud83d""#, r#""content":"","thinking":"\ude00 b""#, r#""content":"x""#];
     run(vec![
@@ -138,7 +138,12 @@ async fn a_character_split_between_events_is_joined() {
         whole("Anthropic", anthropic(&halves, "end_turn"), said()).on(Anthropic),
         whole("Ollama", ollama(&[r#""content":"a \ud83d""#, r#""content":"\ude00 b""#, r#""content":"""#], "stop", COUNTS), said())
             .on(Ollama),
-        whole("Ollama, thoughts", ollama(&thinking, "stop", COUNTS), Said { reasoning: "a 😀 b".into(), ..Said::text("x") }).on(Ollama),
+        whole(
+            "Ollama, thoughts",
+            ollama(&thinking, "stop", COUNTS),
+            ResponseContent { reasoning: "a 😀 b".into(), ..ResponseContent::text("x") },
+        )
+        .on(Ollama),
         whole("Responses", responses(&halves, &completed("a 😀 b")), said()).on(Responses),
     ])
     .await;
@@ -179,14 +184,18 @@ fn responses_in_pieces(output: &str) -> Script {
 
 #[tokio::test]
 async fn characters_are_joined_in_reasoning_and_arguments_too() {
-    let said = || Said { reasoning: "a 😀 b".into(), calls: vec![called("call_a", "f", r#"{"city":"😀"}"#)], ..Said::default() };
+    let said = || ResponseContent {
+        reasoning: "a 😀 b".into(),
+        calls: vec![called("call_a", "f", r#"{"city":"😀"}"#)],
+        ..ResponseContent::default()
+    };
     let repeated = r#"{"type":"function_call","id":"fc_1","call_id":"call_a","name":"f","arguments":"{\"city\":\"😀\"}"}"#;
     let thoughts = [r#"{"text":"a \ud83d","thought":true}"#, r#"{"text":"\ude00 b","thought":true}"#, r#"{"text":"x"}"#];
     run(vec![
         whole("Anthropic", anthropic_in_pieces(), said()).on(Anthropic),
         whole("Responses", responses_in_pieces(""), said()).on(Responses),
         whole("Responses, and all of it at the end", responses_in_pieces(repeated), said()).on(Responses),
-        whole("Gemini", gemini(&thoughts, "STOP"), Said { reasoning: "a 😀 b".into(), ..Said::text("x") }).on(Gemini),
+        whole("Gemini", gemini(&thoughts, "STOP"), ResponseContent { reasoning: "a 😀 b".into(), ..ResponseContent::text("x") }).on(Gemini),
     ])
     .await;
 }
@@ -206,7 +215,7 @@ async fn a_partially_streamed_call_is_completed() {
 
 #[tokio::test]
 async fn a_summary_at_the_end_is_not_repeated_on_any_api() {
-    let said = || Said::text("Hello");
+    let said = || ResponseContent::text("Hello");
     run(vec![
         whole("Responses", responses(&["Hel", "lo"], &completed("Hello")), said()).on(Responses),
         whole("Responses, nothing before", responses(&[], &completed("Hello")), said()).on(Responses),
@@ -220,13 +229,14 @@ async fn a_summary_at_the_end_is_not_repeated_on_any_api() {
 async fn generated_images_reach_the_caller() {
     let inline = r#"{"inlineData":{"mimeType":"image/png","data":"iVBORw0KGgo="}}"#;
     let url = json!("data:image/png;base64,iVBORw0KGgo=");
-    let is_image = |case: Case| {
+    let is_image = |case: OddCase| {
         case.beside_each(("/output/0/type", json!("image_generation_call")), ("/images/0/type", json!("image_url")))
             .beside_each(("/output/0/result", json!("iVBORw0KGgo=")), ("/images/0/image_url/url", url.clone()))
     };
     run(vec![
-        is_image(whole("Gemini", gemini(&[inline], "STOP"), Said::default())).on(Gemini),
-        is_image(whole("Ollama", ollama(&[r#""content":"","images":["iVBORw0KGgo="]"#], "stop", COUNTS), Said::default())).on(Ollama),
+        is_image(whole("Gemini", gemini(&[inline], "STOP"), ResponseContent::default())).on(Gemini),
+        is_image(whole("Ollama", ollama(&[r#""content":"","images":["iVBORw0KGgo="]"#], "stop", COUNTS), ResponseContent::default()))
+            .on(Ollama),
     ])
     .await;
 }
@@ -235,8 +245,16 @@ async fn generated_images_reach_the_caller() {
 async fn incomplete_usage_is_replaced_by_a_count() {
     let line = |counts: &str| ollama(&[r#""content":"Hello""#, r#""content":"""#], "stop", counts);
     run(vec![
-        Case::new("no prompt", line(r#""prompt_eval_count":0,"eval_count":2"#), Said::text("Hello"), STOP, Cost::Counted).on(Ollama),
-        Case::new("a prompt that is missing", line(r#""eval_count":2"#), Said::text("Hello"), STOP, Cost::Counted).on(Ollama),
+        OddCase::new(
+            "no prompt",
+            line(r#""prompt_eval_count":0,"eval_count":2"#),
+            ResponseContent::text("Hello"),
+            STOP,
+            ExpectedUsage::Counted,
+        )
+        .on(Ollama),
+        OddCase::new("a prompt that is missing", line(r#""eval_count":2"#), ResponseContent::text("Hello"), STOP, ExpectedUsage::Counted)
+            .on(Ollama),
     ])
     .await;
 }

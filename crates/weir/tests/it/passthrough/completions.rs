@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::{Pair, Vendors, request};
-use crate::house::{House, Plan};
-use crate::http2::Client;
+use crate::http2::Http2Client;
+use crate::test_server::{TestServer, TestServerPlan};
 
 const PATH: &str = "/v1/completions";
 
@@ -18,8 +18,8 @@ const PATH: &str = "/v1/completions";
 const WITH: [&str; 4] = ["compatible", "openai", "responses", "ollama"];
 
 /// The data of a complete stream, `[DONE]` included, and how its body ended.
-async fn stream(house: &House, request: &Request) -> (Vec<String>, BodyEnd) {
-    let (events, end) = client::soon(house.stream(request).await.collect()).await.unwrap().unwrap();
+async fn stream(test_server: &TestServer, request: &Request) -> (Vec<String>, BodyEnd) {
+    let (events, end) = client::soon(test_server.stream(request).await.collect()).await.unwrap().unwrap();
     assert!(events.iter().all(|event| event.name.is_none() && event.id.is_none()));
     (events.into_iter().map(|event| String::from_utf8(event.data.to_vec()).unwrap()).collect(), end)
 }
@@ -46,13 +46,13 @@ async fn every_api_with_completions_returns_the_same() {
     let vendors = Vendors::open().await;
     let usage = json!({ "prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, "source": "provider" });
     for model in WITH {
-        let (status, whole) = vendors.house.json(&request(PATH, model, &json!({ "suffix": "end" }))).await;
+        let (status, whole) = vendors.test_server.json(&request(PATH, model, &json!({ "suffix": "end" }))).await;
         assert_eq!((status, &whole["choices"][0]["text"], &whole["model"]), (200, &json!("Hello, world!"), &json!(model)), "{whole}");
         assert_eq!((&whole["usage"], &whole["system_fingerprint"]), (&usage, &json!("fp_lab")));
 
         let more = json!({ "stream": true, "suffix": "end", "stream_options": { "include_usage": true } });
         for accept in ["text/event-stream", "application/x-ndjson"] {
-            let (mut events, end) = stream(&vendors.house, &request(PATH, model, &more.clone()).header("accept", accept)).await;
+            let (mut events, end) = stream(&vendors.test_server, &request(PATH, model, &more.clone()).header("accept", accept)).await;
             if accept == "text/event-stream" {
                 assert_eq!(events.pop().as_deref(), Some("[DONE]"));
             }
@@ -71,20 +71,20 @@ async fn apis_with_only_chat_return_an_error_with_a_remedy() {
     let vendors = Vendors::open().await;
     for model in ["anthropic", "gemini"] {
         for stream in [false, true] {
-            let (status, body) = vendors.house.json(&request(PATH, model, &json!({ "stream": stream }))).await;
+            let (status, body) = vendors.test_server.json(&request(PATH, model, &json!({ "stream": stream }))).await;
             assert_eq!((status, &body["error"]["code"], &body["error"]["param"]), (400, &json!("unsupported_operation"), &json!("model")));
             let message = body["error"]["message"].as_str().unwrap();
             assert!(message.contains(&format!("'lab-{model}'")) && message.contains("/v1/chat/completions"), "{message}");
         }
     }
-    let (_, body) = vendors.house.json(&request(PATH, "ollama", &json!({ "prompt": ["a", "b"] }))).await;
+    let (_, body) = vendors.test_server.json(&request(PATH, "ollama", &json!({ "prompt": ["a", "b"] }))).await;
     assert_eq!((&body["error"]["code"], &body["error"]["param"]), (&json!("unsupported_value"), &json!("prompt")));
     // OpenAI's own message for a chat model.
     let words = "This is a chat model and not supported in the v1/completions endpoint. Did you mean to use v1/chat/completions?";
     vendors
         .fake("openai")
         .script(Script::error(404, &json!({ "error": { "message": words, "type": "invalid_request_error", "code": null } })));
-    let (status, body) = vendors.house.json(&request(PATH, "openai", &json!({}))).await;
+    let (status, body) = vendors.test_server.json(&request(PATH, "openai", &json!({}))).await;
     let told = format!("{words} (upstream 'lab-openai', status 404)");
     assert_eq!((status, &body["error"]["message"]), (404, &json!(told)), "{body}");
     vendors.close().await;
@@ -98,7 +98,7 @@ async fn a_streams_usage_is_counted_if_requested_and_not_reported() {
     {
         vendors.fake("compatible").script(Script::new().content("hello").content(" world").finish("stop").done().end());
         let more = json!({ "stream": true, "stream_options": { "include_usage": wanted } });
-        let (mut events, end) = stream(&vendors.house, &request(PATH, "compatible", &more)).await;
+        let (mut events, end) = stream(&vendors.test_server, &request(PATH, "compatible", &more)).await;
         assert_eq!((events.pop().as_deref(), end), (Some("[DONE]"), BodyEnd::Clean));
         let (text, _, usage) = read(&events, "compatible");
         assert_eq!((text.as_str(), usage), ("hello world", expected));
@@ -127,13 +127,13 @@ async fn odd_streams_are_read() {
     ];
     for body in bodies {
         vendors.fake("compatible").script(Script::new().raw(body.clone()).end().byte_by_byte());
-        let (events, end) = stream(&vendors.house, &request(PATH, "compatible", &json!({ "stream": true }))).await;
+        let (events, end) = stream(&vendors.test_server, &request(PATH, "compatible", &json!({ "stream": true }))).await;
         let renamed = |event: &str| event.replace("\"model\":\"x\"", "\"model\":\"compatible\"");
         assert_eq!((events, end), (vec![renamed(&first), renamed(&said), "[DONE]".to_owned()], BodyEnd::Clean), "{body}");
     }
     // A relay that ignores `stream`.
     vendors.fake("compatible").script(Script::status(200, &[("content-type", "application/json")], b.clone()));
-    let (events, _) = stream(&vendors.house, &request(PATH, "compatible", &json!({ "stream": true }))).await;
+    let (events, _) = stream(&vendors.test_server, &request(PATH, "compatible", &json!({ "stream": true }))).await;
     assert_eq!((events.len(), events[1].as_str()), (2, "[DONE]"));
     vendors.close().await;
 }
@@ -145,45 +145,45 @@ async fn a_silent_stream_sends_keep_alives() {
     let mut plan = pair.plan(|_| {});
     plan.server.hold = Duration::from_millis(20);
     plan.server.heartbeat = Duration::from_millis(20);
-    let house = House::open_with(plan).await;
+    let test_server = TestServer::open_with(plan).await;
     pair.first.script(Script::new().wait_for(&gate).content("late").finish("stop").done().end());
-    let mut stream = house.stream(&request(PATH, "both", &json!({ "stream": true }))).await;
+    let mut stream = test_server.stream(&request(PATH, "both", &json!({ "stream": true }))).await;
     client::soon(pair.first.wait_requests(1)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     gate.notify_one();
     let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
     assert_eq!((events.len(), end), (3, BodyEnd::Clean));
     assert!(stream.heartbeats() >= 2, "{}", stream.heartbeats());
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn it_works_over_old_and_new_http() {
-    let house = House::open_with(Plan::default()).await;
+    let test_server = TestServer::open_with(TestServerPlan::default()).await;
     let stream = |model: &str| request(PATH, model, &json!({ "stream": true, "max_tokens": 3 }));
-    let mut response = house.send(&stream("demo").http_1_0()).await;
+    let mut response = test_server.send(&stream("demo").http_1_0()).await;
     let (body, end) = response.collect().await.unwrap();
     assert!(String::from_utf8(body).unwrap().ends_with("data: [DONE]\n\n"));
     assert_eq!(end, BodyEnd::Clean);
-    let mut client = Client::open(house.address).await;
+    let mut client = Http2Client::open(test_server.address).await;
     let response = client.post(PATH, &json!({ "model": "demo", "prompt": "x", "stream": true, "max_tokens": 3 })).await;
     assert_eq!(response.status(), 200);
     drop(response);
     drop(client);
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn the_demo_continues_any_prompt() {
-    let house = House::open_with(Plan::default()).await;
+    let test_server = TestServer::open_with(TestServerPlan::default()).await;
     let more = json!({ "stream": true, "echo": true, "stream_options": { "include_usage": true } });
-    let (mut events, _) = stream(&house, &request(PATH, "demo", &more)).await;
+    let (mut events, _) = stream(&test_server, &request(PATH, "demo", &more)).await;
     events.pop();
     let (text, reasons, usage) = read(&events, "demo");
     assert!(text.starts_with("hello … This text is of Weir's built-in demo model."), "{text}");
     assert_eq!((reasons, &usage["source"]), (vec!["stop".to_owned()], &json!("counted")));
-    let (_, whole) = house.json(&request(PATH, "demo", &json!({ "echo": true }))).await;
+    let (_, whole) = test_server.json(&request(PATH, "demo", &json!({ "echo": true }))).await;
     assert_eq!(whole["choices"][0]["text"], text.as_str());
     assert_eq!(whole["usage"]["total_tokens"], usage["total_tokens"]);
-    house.close().await;
+    test_server.close().await;
 }

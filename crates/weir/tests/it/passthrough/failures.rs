@@ -11,9 +11,9 @@ use provider::config::KeyConfig;
 use serde_json::{Value, json};
 
 use super::{PATHS, Pair, SHORT, request};
-use crate::house::{House, Plan};
 use crate::leaving::Slowest;
 use crate::metrics::{scrape, until};
+use crate::test_server::{TestServer, TestServerPlan};
 
 const COMPLETIONS: &str = "/v1/completions";
 
@@ -27,8 +27,8 @@ fn streamed(is_stream: bool) -> Value {
 }
 
 /// The status, `Retry-After` and body.
-async fn ask(house: &House, path: &str, is_stream: bool) -> (u16, Option<String>, String) {
-    let mut response = client::soon(house.send(&request(path, "both", &streamed(is_stream)))).await.unwrap();
+async fn ask(test_server: &TestServer, path: &str, is_stream: bool) -> (u16, Option<String>, String) {
+    let mut response = client::soon(test_server.send(&request(path, "both", &streamed(is_stream)))).await.unwrap();
     let retry_after = response.headers.get("retry-after").map(str::to_owned);
     let (body, _) = client::soon(response.collect()).await.unwrap().unwrap();
     (response.status, retry_after, String::from_utf8(body).unwrap())
@@ -48,18 +48,18 @@ async fn before_output_the_next_upstream_is_tried_with_its_own_model_name() {
         ];
         for (number, script) in scripts.into_iter().enumerate() {
             let pair = Pair::start().await;
-            let house = House::open_with(pair.plan(|_| {})).await;
+            let test_server = TestServer::open_with(pair.plan(|_| {})).await;
             pair.first.script(script);
-            let (status, _, body) = ask(&house, path, is_stream).await;
+            let (status, _, body) = ask(&test_server, path, is_stream).await;
             assert_eq!(status, 200, "{path} {number}: {body}");
             assert!(body.contains("\"model\":\"both\""), "{path} {number}: {body}");
             assert_eq!(pair.asked(), [1, 1], "{path} {number}");
             let models = [&pair.first, &pair.second].map(|upstream| upstream.requests()[0].model.clone().unwrap());
             assert_eq!(models, ["first-model", "second-model"]);
-            let seen = scrape(&house).await;
+            let seen = scrape(&test_server).await;
             let labels = [("upstream", "lab-first"), ("reason", "other_upstream")];
             assert_eq!(seen.value("weir_upstream_retries_total", &labels), Some(1.0), "{path} {number}");
-            house.close().await;
+            test_server.close().await;
         }
     }
 }
@@ -72,12 +72,12 @@ async fn another_key_is_tried_before_another_upstream() {
             first.keys = ["sk-one", "sk-two"].map(|key| KeyConfig::new(key.trim_start_matches("sk-"), Secret::new(key))).into();
             first.key_rest = Duration::from_mins(10);
         });
-        let house = House::open_with(plan).await;
+        let test_server = TestServer::open_with(plan).await;
         pair.first.require_keys(&["sk-two"]);
-        assert_eq!(ask(&house, path, is_stream).await.0, 200, "{path}");
+        assert_eq!(ask(&test_server, path, is_stream).await.0, 200, "{path}");
         let keys: Vec<_> = pair.first.requests().into_iter().filter_map(|request| request.key).collect();
         assert_eq!((keys.last().map(String::as_str), pair.asked()[1]), (Some("sk-two"), 0), "{path}");
-        house.close().await;
+        test_server.close().await;
     }
 }
 
@@ -86,12 +86,12 @@ async fn temporary_failures_are_retried_after_a_pause() {
     for (path, is_stream) in ways() {
         let pair = Pair::start().await;
         let retries = Retries { count: 1, ..Retries::default() };
-        let house = House::open_with(Plan { retries, ..pair.plan(|_| {}) }).await;
+        let test_server = TestServer::open_with(TestServerPlan { retries, ..pair.plan(|_| {}) }).await;
         pair.first.script(Script::refused(503, VendorError::Overloaded));
         pair.second.script(Script::refused(500, VendorError::Internal));
-        assert_eq!(ask(&house, path, is_stream).await.0, 200);
+        assert_eq!(ask(&test_server, path, is_stream).await.0, 200);
         assert_eq!(pair.asked(), [2, 1]);
-        house.close().await;
+        test_server.close().await;
     }
 }
 
@@ -99,7 +99,7 @@ async fn temporary_failures_are_retried_after_a_pause() {
 async fn a_failure_before_the_first_event_has_its_status() {
     for (path, is_stream) in ways() {
         let pair = Pair::start().await;
-        let house = House::open_with(pair.plan(|_| {})).await;
+        let test_server = TestServer::open_with(pair.plan(|_| {})).await;
         let wait = Duration::from_secs(7);
         let cases = [
             (Script::refused_for(429, VendorError::RateLimit, wait), 429, "rate_limit_exceeded", Some("7")),
@@ -112,7 +112,7 @@ async fn a_failure_before_the_first_event_has_its_status() {
         for (script, status, code, retry_after) in cases {
             pair.first.script(script.clone());
             pair.second.script(script);
-            let (said, wait, body) = ask(&house, path, is_stream).await;
+            let (said, wait, body) = ask(&test_server, path, is_stream).await;
             let body: Value = serde_json::from_str(&body).unwrap();
             assert_eq!(
                 (said, body["error"]["code"].as_str(), wait.as_deref()),
@@ -121,11 +121,11 @@ async fn a_failure_before_the_first_event_has_its_status() {
             );
             // Failures of the request itself are not retried elsewhere; the second upstream keeps its script.
             while pair.second.scripts_left() > 0 {
-                ask(&house, path, is_stream).await;
+                ask(&test_server, path, is_stream).await;
             }
             assert!(!body.to_string().contains("sk-of"), "{body}");
         }
-        house.close().await;
+        test_server.close().await;
     }
 }
 
@@ -150,16 +150,16 @@ async fn after_output_a_failure_breaks_the_stream_off_without_a_retry() {
             let pair = Pair::start().await;
             let retries = Retries { count: 2, ..Retries::default() };
             let plan = pair.plan(|first| first.timeouts = Timeouts { idle: SHORT, keep_alive: 3 * SHORT, ..Timeouts::default() });
-            let house = House::open_with(Plan { retries, ..plan }).await;
+            let test_server = TestServer::open_with(TestServerPlan { retries, ..plan }).await;
             pair.first.script(script.clone());
             let request = request(COMPLETIONS, "both", &json!({ "stream": true })).header("accept", accept);
-            let (events, end) = client::soon(house.stream(&request).await.collect()).await.unwrap().unwrap();
+            let (events, end) = client::soon(test_server.stream(&request).await.collect()).await.unwrap().unwrap();
             let events: Vec<Value> = events.into_iter().map(|event| event.json().unwrap()).collect();
             let [first, last] = &events[..] else { panic!("{code}: {events:?}") };
             assert_eq!((&first["choices"][0]["text"], &last["error"]["code"]), (&json!("Once"), &json!(code)), "{last}");
             assert_ne!(end, BodyEnd::Clean, "{code}");
             assert_eq!(pair.asked(), [1, 0], "{code}");
-            house.close().await;
+            test_server.close().await;
         }
     }
 }
@@ -170,17 +170,17 @@ async fn after_the_head_a_failure_is_an_event() {
     let pair = Pair::start().await;
     let mut plan = pair.plan(|first| first.timeouts = Timeouts { headers: SHORT, ..Timeouts::default() });
     plan.server.hold = Duration::from_millis(10);
-    let house = House::open_with(plan).await;
+    let test_server = TestServer::open_with(plan).await;
     pair.first.default_script(Script::no_head());
     let stream = request(COMPLETIONS, "both", &json!({ "stream": true }));
-    let (events, end) = client::soon(house.stream(&stream).await.collect()).await.unwrap().unwrap();
+    let (events, end) = client::soon(test_server.stream(&stream).await.collect()).await.unwrap().unwrap();
     assert_eq!((events.last().map(|event| &event.data[..]), end), (Some(&b"[DONE]"[..]), BodyEnd::Clean));
     pair.second.default_script(Script::refused(500, VendorError::Internal));
-    let (events, end) = client::soon(house.stream(&stream).await.collect()).await.unwrap().unwrap();
+    let (events, end) = client::soon(test_server.stream(&stream).await.collect()).await.unwrap().unwrap();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].json().unwrap()["error"]["code"], "upstream_error");
     assert_ne!(end, BodyEnd::Clean);
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
@@ -211,11 +211,11 @@ async fn every_timeout_applies() {
         };
         for (timeouts, script, code) in cases.iter().cloned().chain(more) {
             let pair = Pair::start().await;
-            let house = House::open_with(pair.plan(|first| first.timeouts = timeouts)).await;
+            let test_server = TestServer::open_with(pair.plan(|first| first.timeouts = timeouts)).await;
             pair.first.script(script);
-            let (status, body) = house.json(&request(path, "first", &streamed(is_stream))).await;
+            let (status, body) = test_server.json(&request(path, "first", &streamed(is_stream))).await;
             assert_eq!((status, &body["error"]["code"]), (504, &json!(code)), "{path} {is_stream}: {body}");
-            house.close().await;
+            test_server.close().await;
         }
     }
 }
@@ -229,33 +229,33 @@ async fn silence_counts_as_a_failure_of_the_upstream() {
             first.breaker = 1;
             first.timeouts = Timeouts { headers: SHORT, first_token: SHORT, ..Timeouts::default() };
         });
-        let house = House::open_with(plan).await;
+        let test_server = TestServer::open_with(plan).await;
         pair.first.default_script(Script::no_head());
-        let ask = async || house.json(&request(path, "first", &streamed(is_stream))).await;
+        let ask = async || test_server.json(&request(path, "first", &streamed(is_stream))).await;
         assert_eq!(ask().await.0, 504, "{path} {is_stream}");
         let (status, body) = ask().await;
         assert_eq!((status, &body["error"]["code"]), (503, &json!("upstream_unavailable")), "{path} {is_stream}: {body}");
         assert_eq!(pair.asked(), [1, 0]);
-        house.close().await;
+        test_server.close().await;
     }
 }
 
 #[tokio::test]
 async fn over_http_2_a_leaving_client_resets_its_stream_only() {
     let pair = Pair::start().await;
-    let house = House::open_with(pair.plan(|first| first.connection.http2 = true)).await;
+    let test_server = TestServer::open_with(pair.plan(|first| first.connection.http2 = true)).await;
     for (number, (path, is_stream)) in ways().enumerate() {
         pair.first.script(Script::no_head());
-        let mut connection = Connection::open(house.address).await.unwrap();
+        let mut connection = Connection::open(test_server.address).await.unwrap();
         connection.write(&request(path, "both", &streamed(is_stream))).await.unwrap();
         client::soon(pair.first.wait_requests(2 * number + 1)).await.unwrap();
         drop(connection);
         client::soon(pair.first.wait_streams(0)).await.unwrap();
-        assert_eq!((ask(&house, path, is_stream).await.0, pair.first.resets()), (200, number + 1), "{path} {is_stream}");
+        assert_eq!((ask(&test_server, path, is_stream).await.0, pair.first.resets()), (200, number + 1), "{path} {is_stream}");
     }
     assert_eq!(pair.first.accepted_connections(), 1);
     assert!(pair.first.requests().iter().all(|request| request.is_http2));
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
@@ -265,9 +265,9 @@ async fn a_leaving_client_cancels_the_call_at_once() {
         let mid = if is_stream { Script::new().content("Once").stall() } else { Script::new().step(Step::Partial("{".into())).stall() };
         for (phase, script) in [("before the head", Script::no_head()), ("in its middle", mid)] {
             let pair = Pair::start().await;
-            let house = House::open_with(pair.plan(|_| {})).await;
+            let test_server = TestServer::open_with(pair.plan(|_| {})).await;
             pair.first.script(script);
-            let mut connection = Connection::open(house.address).await.unwrap();
+            let mut connection = Connection::open(test_server.address).await.unwrap();
             connection.write(&request(path, "both", &streamed(is_stream))).await.unwrap();
             client::soon(pair.first.wait_requests(1)).await.unwrap();
             if is_stream && phase == "in its middle" {
@@ -278,9 +278,9 @@ async fn a_leaving_client_cancels_the_call_at_once() {
             drop(connection);
             slowest.wait(&pair.first, 0, act, &format!("{path} {is_stream} {phase}")).await;
             let labels = [("status", "cancelled"), ("reason", "client_left")];
-            until(&house, |seen| (seen.sum("weir_passthrough_calls_total", &labels) - 1.0).abs() < 1e-9, "it is counted").await;
+            until(&test_server, |seen| (seen.sum("weir_passthrough_calls_total", &labels) - 1.0).abs() < 1e-9, "it is counted").await;
             assert_eq!(pair.asked(), [1, 0]);
-            house.close().await;
+            test_server.close().await;
         }
     }
     slowest.tell("a client that leaves a pass-through call");

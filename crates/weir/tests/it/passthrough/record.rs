@@ -5,22 +5,22 @@ use fakes::{Script, VendorError};
 use serde_json::{Value, json};
 
 use super::{Pair, request};
-use crate::house::{House, Plan};
 use crate::metrics::{scrape, until};
+use crate::test_server::{TestServer, TestServerPlan};
 use crate::traces::Collector;
 
 #[tokio::test]
 async fn they_are_measured_like_responses() {
     let pair = Pair::start().await;
-    let house = House::open_with(pair.plan(|_| {})).await;
+    let test_server = TestServer::open_with(pair.plan(|_| {})).await;
     for path in ["/v1/embeddings", "/v1/completions", "/v1/moderations"] {
-        assert_eq!(house.json(&request(path, "both", &json!({}))).await.0, 200);
+        assert_eq!(test_server.json(&request(path, "both", &json!({}))).await.0, 200);
     }
-    house.send(&request("/v1/completions", "both", &json!({ "stream": true }))).await.collect().await.unwrap();
+    test_server.send(&request("/v1/completions", "both", &json!({ "stream": true }))).await.collect().await.unwrap();
     pair.first.script(Script::refused(400, VendorError::Invalid));
-    assert_eq!(house.json(&request("/v1/embeddings", "both", &json!({}))).await.0, 400);
+    assert_eq!(test_server.json(&request("/v1/embeddings", "both", &json!({}))).await.0, 400);
     let is_idle = |seen: &crate::metrics::exposition::Scrape| seen.sum("weir_passthrough_calls_running", &[]) < 0.5;
-    let seen = until(&house, is_idle, "nothing runs").await;
+    let seen = until(&test_server, is_idle, "nothing runs").await;
     let calls = |operation: &str, status: &str| seen.sum("weir_passthrough_calls_total", &[("operation", operation), ("status", status)]);
     let counts = [("embeddings", "completed"), ("text_completion", "completed"), ("moderation", "completed"), ("embeddings", "failed")];
     assert_eq!(counts.map(|(operation, status)| calls(operation, status)), [1.0, 2.0, 1.0, 1.0]);
@@ -41,19 +41,19 @@ async fn they_are_measured_like_responses() {
     assert_eq!([tokens("embeddings", "input"), tokens("text_completion", "input"), tokens("text_completion", "output")], [2.0, 18.0, 8.0]);
     assert_eq!(seen.sum("weir_answers_total", &[]), 0.0, "they are no answers");
     assert_eq!(seen.sum("weir_upstream_errors_total", &[("upstream", "lab-first")]), 1.0);
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn each_call_is_a_child_span_without_private_data() {
     let pair = Pair::start().await;
     let collector = Collector::start(&[]).await;
-    let house = House::open_with(Plan { traces: collector.plan().traces, ..pair.plan(|_| {}) }).await;
+    let test_server = TestServer::open_with(TestServerPlan { traces: collector.plan().traces, ..pair.plan(|_| {}) }).await;
     pair.first.script(Script::refused(500, VendorError::Internal));
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let asked = request("/v1/embeddings", "both", &json!({ "input": "a very private text" })).header("traceparent", parent);
-    assert_eq!(house.json(&asked).await.0, 200);
-    house.close().await;
+    assert_eq!(test_server.json(&asked).await.0, 200);
+    test_server.close().await;
     let spans = collector.spans();
     assert_eq!(spans.len(), 3, "{spans:#?}");
     let of_kind = |kind: u64| spans.iter().filter(move |span| span.0["kind"] == kind);
@@ -75,10 +75,10 @@ async fn each_call_is_a_child_span_without_private_data() {
 async fn a_made_up_model_name_is_not_a_label() {
     let pair = Pair::start().await;
     let plan = pair.plan(|first| first.models = Vec::new());
-    let house = House::open_with(plan).await;
-    assert_eq!(house.json(&request("/v1/embeddings", "made-up-4711", &json!({}))).await.0, 200);
-    let seen = scrape(&house).await;
+    let test_server = TestServer::open_with(plan).await;
+    assert_eq!(test_server.json(&request("/v1/embeddings", "made-up-4711", &json!({}))).await.0, 200);
+    let seen = scrape(&test_server).await;
     let of = |model| seen.sum("gen_ai_server_request_duration_seconds_count", &[("gen_ai_request_model", model)]);
     assert_eq!([of("made-up-4711"), of("other")], [0.0, 1.0]);
-    house.close().await;
+    test_server.close().await;
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::house::Frame;
+use crate::test_server::TestFrame;
 use anyhow::{Context, Result, ensure};
 use client::soon;
 use client::{BodyEnd, Request, Stream, websocket};
@@ -16,7 +16,7 @@ use crate::resume::{accept, resume};
 
 /// How events are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum ReadMethod {
     Sse,
     Ndjson,
     Socket,
@@ -28,9 +28,10 @@ pub(crate) enum Way {
     Http10,
 }
 
-pub(crate) const WAYS: [Way; 6] = [Way::Sse, Way::Socket, Way::Ndjson, Way::Browser, Way::LongPoll, Way::Http10];
+pub(crate) const WAYS: [ReadMethod; 6] =
+    [ReadMethod::Sse, ReadMethod::Socket, ReadMethod::Ndjson, ReadMethod::Browser, ReadMethod::LongPoll, ReadMethod::Http10];
 
-impl Way {
+impl ReadMethod {
     /// Another method: the `number`th of the others, cyclically.
     pub(crate) fn other(self, number: usize) -> Self {
         let others: Vec<Self> = WAYS.into_iter().filter(|way| *way != self).collect();
@@ -40,32 +41,32 @@ impl Way {
 
 /// A reader in progress. Distinguishes a clean end from a break: a truncated body, or a socket closed without waiting
 /// for our close.
-pub(crate) struct Reader {
+pub(crate) struct ProgramReader {
     /// The response's id, if the head contained it.
     pub(crate) id: Option<String>,
     line: Line,
 }
 
 enum Line {
-    Stream(Way, Box<Stream>),
+    Stream(ReadMethod, Box<Stream>),
     Socket(Box<websocket::Socket>),
     Poll(Poll),
 }
 
-impl Reader {
+impl ProgramReader {
     /// Starts a new response.
     ///
     /// # Errors
     /// The server is gone before the response has started.
-    pub(crate) async fn begin(address: SocketAddr, way: Way, question: &Value) -> Result<Self> {
+    pub(crate) async fn begin(address: SocketAddr, way: ReadMethod, question: &Value) -> Result<Self> {
         let streamed = with(question.clone(), &json!({ "stream": true }));
         let at_once = || ask(&streamed).header("prefer", "wait=0");
         match way {
-            Way::Sse => Self::stream(address, way, &accept(at_once(), Frame::Sse)).await,
-            Way::Ndjson => Self::stream(address, way, &accept(at_once(), Frame::Ndjson)).await,
-            Way::Http10 => Self::stream(address, way, &at_once().http_1_0()).await,
-            Way::Socket => Self::socket(address, &with(question.clone(), &json!({ "type": "response.create" }))).await,
-            Way::Browser | Way::LongPoll => {
+            ReadMethod::Sse => Self::stream(address, way, &accept(at_once(), TestFrame::Sse)).await,
+            ReadMethod::Ndjson => Self::stream(address, way, &accept(at_once(), TestFrame::Ndjson)).await,
+            ReadMethod::Http10 => Self::stream(address, way, &at_once().http_1_0()).await,
+            ReadMethod::Socket => Self::socket(address, &with(question.clone(), &json!({ "type": "response.create" }))).await,
+            ReadMethod::Browser | ReadMethod::LongPoll => {
                 let background = with(question.clone(), &json!({ "background": true }));
                 let mut response = soon(client::send(address, &ask(&background))).await??;
                 ensure!(response.status == 200, "status {}", response.status);
@@ -80,29 +81,29 @@ impl Reader {
     ///
     /// # Errors
     /// The server is gone, or rejects the request.
-    pub(crate) async fn resume(address: SocketAddr, way: Way, id: &str, after: Option<u64>) -> Result<Self> {
+    pub(crate) async fn resume(address: SocketAddr, way: ReadMethod, id: &str, after: Option<u64>) -> Result<Self> {
         match way {
-            Way::Sse => Self::stream(address, way, &resume(id, after, Frame::Sse)).await,
-            Way::Ndjson => Self::stream(address, way, &resume(id, after, Frame::Ndjson)).await,
-            Way::Http10 => Self::stream(address, way, &resume(id, after, Frame::Sse).http_1_0()).await,
-            Way::Browser => {
+            ReadMethod::Sse => Self::stream(address, way, &resume(id, after, TestFrame::Sse)).await,
+            ReadMethod::Ndjson => Self::stream(address, way, &resume(id, after, TestFrame::Ndjson)).await,
+            ReadMethod::Http10 => Self::stream(address, way, &resume(id, after, TestFrame::Sse).http_1_0()).await,
+            ReadMethod::Browser => {
                 let request = Request::get(&format!("/v1/responses/{id}/events"));
                 let last = after.map(|after| after.to_string());
                 let request = last.iter().fold(request, |request, last| request.header("last-event-id", last));
                 Self::stream(address, way, &request).await
             }
-            Way::Socket => {
+            ReadMethod::Socket => {
                 let message = json!({ "type": "response.resume", "response_id": id, "starting_after": after });
                 Ok(Self { id: Some(id.to_owned()), ..Self::socket(address, &message).await? })
             }
-            Way::LongPoll => {
+            ReadMethod::LongPoll => {
                 let poll = Poll { address, id: id.to_owned(), after, ready: VecDeque::new(), ended: false };
                 Ok(Self { id: Some(id.to_owned()), line: Line::Poll(poll) })
             }
         }
     }
 
-    async fn stream(address: SocketAddr, way: Way, request: &Request) -> Result<Self> {
+    async fn stream(address: SocketAddr, way: ReadMethod, request: &Request) -> Result<Self> {
         let mut response = soon(client::send(address, request)).await??;
         if response.status != 200 {
             let (body, _) = soon(response.collect()).await??;
@@ -148,7 +149,7 @@ impl Reader {
         match self.line {
             Line::Stream(way, mut stream) => {
                 let (after, end) = soon(stream.collect_data()).await.unwrap().unwrap();
-                let expected: &[&[u8]] = if matches!(way, Way::Sse | Way::Http10) { &[b"[DONE]"] } else { &[] };
+                let expected: &[&[u8]] = if matches!(way, ReadMethod::Sse | ReadMethod::Http10) { &[b"[DONE]"] } else { &[] };
                 assert_eq!((after, end), (expected.iter().map(|data| data.to_vec().into()).collect(), BodyEnd::Clean), "{way:?}");
             }
             Line::Socket(mut socket) => {
@@ -183,8 +184,8 @@ impl Reader {
 }
 
 /// All events after a position, to the end of the response.
-pub(crate) async fn read(address: SocketAddr, way: Way, id: &str, after: Option<u64>) -> Vec<String> {
-    let reader = Reader::resume(address, way, id, after).await;
+pub(crate) async fn read(address: SocketAddr, way: ReadMethod, id: &str, after: Option<u64>) -> Vec<String> {
+    let reader = ProgramReader::resume(address, way, id, after).await;
     reader.unwrap_or_else(|refused| panic!("{way:?} behind {after:?}: {refused:#}")).rest().await
 }
 

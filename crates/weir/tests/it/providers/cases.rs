@@ -4,9 +4,9 @@ use fakes::{Script, Usage, Vendor};
 use serde_json::{Value, json};
 
 use self::Vendor::{Anthropic, Gemini, Ollama, OpenAi, Responses};
-use super::vendors::Patience;
-use crate::scenarios::said::{Call, Said};
-use crate::scenarios::table::{Cost, Outcome, Scenario};
+use super::vendors::WaitLimit;
+use crate::scenarios::content::{ContentToolCall, ResponseContent};
+use crate::scenarios::table::{ExpectedOutcome, ExpectedUsage, Scenario};
 
 mod faults;
 
@@ -25,7 +25,7 @@ pub(super) enum Asks {
 }
 
 /// What a vendor sends, and the expected outcome.
-pub(super) struct Case {
+pub(super) struct VendorCase {
     /// The script and the expected output.
     pub(super) scenario: Scenario,
     /// The request's fields.
@@ -35,10 +35,10 @@ pub(super) struct Case {
     /// The expected `Retry-After`.
     pub(super) retry_after: Option<&'static str>,
     /// The timeouts of the vendor's upstream.
-    pub(super) patience: Patience,
+    pub(super) patience: WaitLimit,
 }
 
-impl Case {
+impl VendorCase {
     /// The same case with other request fields.
     fn asking(self, asks: Asks) -> Self {
         Self { asks, ..self }
@@ -46,62 +46,68 @@ impl Case {
 }
 
 /// Every case of a vendor.
-pub(super) fn of(vendor: Vendor) -> Vec<Case> {
+pub(super) fn of(vendor: Vendor) -> Vec<VendorCase> {
     answers(vendor).into_iter().chain(faults::of(vendor)).collect()
 }
 
-const STOP: Outcome = Outcome::Completed("stop");
-const CALLS: Outcome = Outcome::Completed("tool_calls");
-const FILTERED: Outcome = Outcome::Incomplete("content_filter", "content_filter");
+const STOP: ExpectedOutcome = ExpectedOutcome::Completed("stop");
+const CALLS: ExpectedOutcome = ExpectedOutcome::Completed("tool_calls");
+const FILTERED: ExpectedOutcome = ExpectedOutcome::Incomplete("content_filter", "content_filter");
 
-fn case(name: &str, script: Script, said: Said, outcome: Outcome, cost: Cost) -> Case {
+fn case(name: &str, script: Script, said: ResponseContent, outcome: ExpectedOutcome, cost: ExpectedUsage) -> VendorCase {
     let scenario = Scenario { name: name.to_owned(), script, said, outcome, cost };
-    Case { scenario, asks: Asks::Nothing, cached: 0, retry_after: None, patience: Patience::Usual }
+    VendorCase { scenario, asks: Asks::Nothing, cached: 0, retry_after: None, patience: WaitLimit::Usual }
 }
 
-fn answers(vendor: Vendor) -> Vec<Case> {
+fn answers(vendor: Vendor) -> Vec<VendorCase> {
     let is_ollama = vendor == Ollama;
     // Ollama does not count reasoning tokens.
-    let counted = |input, output, reasoning| Cost::Provider(input, output, if is_ollama { 0 } else { reasoning });
+    let counted = |input, output, reasoning| ExpectedUsage::Provider(input, output, if is_ollama { 0 } else { reasoning });
     let thinking = Script::new().role().reason("Let me ").reason("think.").signature("c2VhbA==").contents(&["4", "2"]);
-    let thought = Said { reasoning: "Let me think.".into(), ..Said::text("42") };
+    let thought = ResponseContent { reasoning: "Let me think.".into(), ..ResponseContent::text("42") };
     let two = Script::new().role().call(0, "call_a", "weather", &["{\"city\":", "\"Wien\"}"]).call(1, "call_b", "time", &["{}"]);
     let calls = vec![call(vendor, "call_a", "weather", "{\"city\":\"Wien\"}"), call(vendor, "call_b", "time", "{}")];
     let (refusal, refused) = refused(vendor);
     // Ollama has no such reason.
     let filtered = if is_ollama { STOP } else { FILTERED };
     vec![
-        case("text", Script::text(&["Hel", "lo", "!"]), Said::text("Hello!"), STOP, counted(9, 3, 0)),
+        case("text", Script::text(&["Hel", "lo", "!"]), ResponseContent::text("Hello!"), STOP, counted(9, 3, 0)),
         case("reasoning", thinking.clone().finish("stop").usage(9, 4, 2).done(), thought.clone(), STOP, counted(9, 4, 2))
             .asking(Asks::Thoughts),
         case(
             "tool call",
             Script::tool_call("weather", "call_1", &["{\"city\":", "\"Wien\"}"]),
-            Said { calls: vec![call(vendor, "call_1", "weather", "{\"city\":\"Wien\"}")], ..Said::default() },
+            ResponseContent { calls: vec![call(vendor, "call_1", "weather", "{\"city\":\"Wien\"}")], ..ResponseContent::default() },
             CALLS,
             counted(9, 2, 0),
         )
         .asking(Asks::Tools),
-        case("two tool calls", two.finish("tool_calls").usage(9, 3, 0).done(), Said { calls, ..Said::default() }, CALLS, counted(9, 3, 0))
-            .asking(Asks::Tools),
+        case(
+            "two tool calls",
+            two.finish("tool_calls").usage(9, 3, 0).done(),
+            ResponseContent { calls, ..ResponseContent::default() },
+            CALLS,
+            counted(9, 3, 0),
+        )
+        .asking(Asks::Tools),
         case("refusal", Script::refusal(&["I ", "cannot."]), refusal, refused, counted(9, 2, 0)),
         case(
             "filter",
             Script::new().role().content("One sh").finish("content_filter").usage(9, 1, 0).done(),
-            Said::text("One sh"),
+            ResponseContent::text("One sh"),
             filtered,
             counted(9, 1, 0),
         ),
-        case("blocked prompt", Script::blocked(), Said::default(), filtered, counted(9, 0, 0)),
+        case("blocked prompt", Script::blocked(), ResponseContent::default(), filtered, counted(9, 0, 0)),
         case(
             "length",
             Script::new().role().content("And then").finish("length").usage(9, 2, 0).done(),
-            Said::text("And then"),
-            Outcome::Incomplete("max_output_tokens", "length"),
+            ResponseContent::text("And then"),
+            ExpectedOutcome::Incomplete("max_output_tokens", "length"),
             counted(9, 2, 0),
         )
         .asking(Asks::Limit),
-        Case {
+        VendorCase {
             cached: 64,
             ..case(
                 "cached input",
@@ -114,30 +120,31 @@ fn answers(vendor: Vendor) -> Vec<Case> {
         case(
             "no usage",
             Script::new().role().contents(&["Count ", "me."]).finish("stop").done(),
-            Said::text("Count me."),
+            ResponseContent::text("Count me."),
             STOP,
             // Anthropic always reports it.
-            if vendor == Anthropic { Cost::Provider(9, 2, 0) } else { Cost::Counted },
+            if vendor == Anthropic { ExpectedUsage::Provider(9, 2, 0) } else { ExpectedUsage::Counted },
         ),
-        case("structured output", Script::text(&["{\"a\":", "1}"]), Said::text("{\"a\":1}"), STOP, counted(9, 2, 0)).asking(Asks::Schema),
-        case("image", Script::text(&["A cat."]), Said::text("A cat."), STOP, counted(9, 1, 0)).asking(Asks::Picture),
+        case("structured output", Script::text(&["{\"a\":", "1}"]), ResponseContent::text("{\"a\":1}"), STOP, counted(9, 2, 0))
+            .asking(Asks::Schema),
+        case("image", Script::text(&["A cat."]), ResponseContent::text("A cat."), STOP, counted(9, 1, 0)).asking(Asks::Picture),
     ]
 }
 
 /// A refusal by the model: Ollama has none, and for Anthropic and Gemini it is an end by their filter.
-fn refused(vendor: Vendor) -> (Said, Outcome) {
-    let refusal = Said { refusal: "I cannot.".into(), ..Said::default() };
+fn refused(vendor: Vendor) -> (ResponseContent, ExpectedOutcome) {
+    let refusal = ResponseContent { refusal: "I cannot.".into(), ..ResponseContent::default() };
     match vendor {
         OpenAi | Responses => (refusal, STOP),
         Anthropic | Gemini => (refusal, FILTERED),
-        Ollama => (Said::text("I cannot."), STOP),
+        Ollama => (ResponseContent::text("I cannot."), STOP),
     }
 }
 
 /// A call. Gemini has no call ids.
-fn call(vendor: Vendor, id: &str, name: &str, arguments: &str) -> Call {
+fn call(vendor: Vendor, id: &str, name: &str, arguments: &str) -> ContentToolCall {
     let id = if vendor == Gemini { "" } else { id };
-    Call { id: id.into(), name: name.into(), arguments: arguments.into() }
+    ContentToolCall { id: id.into(), name: name.into(), arguments: arguments.into() }
 }
 
 impl Asks {

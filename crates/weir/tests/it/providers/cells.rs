@@ -1,39 +1,39 @@
 //! A cell of the matrix: one case of one vendor, in one dialect and frame.
 
-use crate::house::Frame;
+use crate::test_server::TestFrame;
 use client::soon;
 use client::{BodyEnd, Request, websocket};
 use fakes::Vendor;
 use serde_json::{Value, json};
 
-use super::cases::Case;
+use super::cases::VendorCase;
 use super::vendors::model;
-use crate::house::House;
 use crate::resume::accept;
-use crate::scenarios::table::Outcome;
+use crate::scenarios::table::ExpectedOutcome;
 use crate::scenarios::{chat, check_refusal, data, responses};
+use crate::test_server::TestServer;
 
 /// The dialect and frame of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    Responses(Frame),
+pub(crate) enum CellTransport {
+    Responses(TestFrame),
     /// The dialect `responses` on a WebSocket.
     Socket,
-    Chat(Frame),
+    Chat(TestFrame),
 }
 
 /// Every combination: chat completions have no WebSocket.
-pub(crate) const WAYS: [Way; 7] = [
-    Way::Responses(Frame::Json),
-    Way::Responses(Frame::Ndjson),
-    Way::Responses(Frame::Sse),
-    Way::Socket,
-    Way::Chat(Frame::Json),
-    Way::Chat(Frame::Ndjson),
-    Way::Chat(Frame::Sse),
+pub(crate) const WAYS: [CellTransport; 7] = [
+    CellTransport::Responses(TestFrame::Json),
+    CellTransport::Responses(TestFrame::Ndjson),
+    CellTransport::Responses(TestFrame::Sse),
+    CellTransport::Socket,
+    CellTransport::Chat(TestFrame::Json),
+    CellTransport::Chat(TestFrame::Ndjson),
+    CellTransport::Chat(TestFrame::Sse),
 ];
 
-impl Way {
+impl CellTransport {
     fn path(self) -> &'static str {
         match self {
             Self::Responses(_) | Self::Socket => "/v1/responses",
@@ -49,8 +49,8 @@ impl Way {
         };
         match self {
             Self::Socket => body["type"] = "response.create".into(),
-            Self::Responses(frame) => body["stream"] = (frame != Frame::Json).into(),
-            Self::Chat(Frame::Json) => {}
+            Self::Responses(frame) => body["stream"] = (frame != TestFrame::Json).into(),
+            Self::Chat(TestFrame::Json) => {}
             Self::Chat(_) => {
                 body["stream"] = true.into();
                 body["stream_options"] = json!({ "include_usage": true });
@@ -73,39 +73,39 @@ impl Way {
 }
 
 /// Sends the request and checks the complete response.
-pub(super) async fn check(house: &House, vendor: Vendor, case: &Case, way: Way) {
+pub(super) async fn check(test_server: &TestServer, vendor: Vendor, case: &VendorCase, way: CellTransport) {
     let more = match way {
-        Way::Responses(_) | Way::Socket => case.asks.responses(),
-        Way::Chat(_) => case.asks.chat(),
+        CellTransport::Responses(_) | CellTransport::Socket => case.asks.responses(),
+        CellTransport::Chat(_) => case.asks.chat(),
     };
     let body = way.question(&model(vendor, &case.scenario.name), &more);
     match (way, case.scenario.outcome) {
-        (Way::Socket, _) => {
-            let mut socket = websocket::connect(house.address, way.path(), &[]).await.unwrap().socket;
+        (CellTransport::Socket, _) => {
+            let mut socket = websocket::connect(test_server.address, way.path(), &[]).await.unwrap().socket;
             let data = turn(&mut socket, &body).await;
             check_events(case, &data);
         }
-        (Way::Responses(Frame::Json) | Way::Chat(Frame::Json), Outcome::Fails { .. })
-        | (Way::Responses(_) | Way::Chat(_), Outcome::Fails { after_output: false, .. }) => {
-            check_status(house, case, &way.request(&body)).await;
+        (CellTransport::Responses(TestFrame::Json) | CellTransport::Chat(TestFrame::Json), ExpectedOutcome::Fails { .. })
+        | (CellTransport::Responses(_) | CellTransport::Chat(_), ExpectedOutcome::Fails { after_output: false, .. }) => {
+            check_status(test_server, case, &way.request(&body)).await;
         }
-        (Way::Responses(Frame::Json), _) => {
-            let (status, response) = house.json(&way.request(&body)).await;
+        (CellTransport::Responses(TestFrame::Json), _) => {
+            let (status, response) = test_server.json(&way.request(&body)).await;
             assert_eq!(status, 200, "{response}");
             check_response(case, &response);
         }
-        (Way::Chat(Frame::Json), _) => {
-            let (status, completion) = house.json(&way.request(&body)).await;
+        (CellTransport::Chat(TestFrame::Json), _) => {
+            let (status, completion) = test_server.json(&way.request(&body)).await;
             assert_eq!(status, 200, "{completion}");
             check_completion(case, &chat::read_completion(&case.scenario.name, &completion));
         }
-        (Way::Responses(frame), _) => {
-            let (data, end) = stream(house, case, &way.request(&body), frame, true).await;
+        (CellTransport::Responses(frame), _) => {
+            let (data, end) = stream(test_server, case, &way.request(&body), frame, true).await;
             assert_eq!(end, BodyEnd::Clean);
             check_events(case, &data);
         }
-        (Way::Chat(frame), _) => {
-            let (data, end) = stream(house, case, &way.request(&body), frame, false).await;
+        (CellTransport::Chat(frame), _) => {
+            let (data, end) = stream(test_server, case, &way.request(&body), frame, false).await;
             assert_eq!(end, chat::body_end(&case.scenario));
             check_completion(case, &chat::read_stream(&case.scenario, &data, true));
         }
@@ -113,8 +113,14 @@ pub(super) async fn check(house: &House, vendor: Vendor, case: &Case, way: Way) 
 }
 
 /// The data of a complete stream.
-async fn stream(house: &House, case: &Case, request: &Request, frame: Frame, is_named: bool) -> (Vec<String>, BodyEnd) {
-    let (events, end) = soon(house.stream(request).await.collect()).await.unwrap().unwrap();
+async fn stream(
+    test_server: &TestServer,
+    case: &VendorCase,
+    request: &Request,
+    frame: TestFrame,
+    is_named: bool,
+) -> (Vec<String>, BodyEnd) {
+    let (events, end) = soon(test_server.stream(request).await.collect()).await.unwrap().unwrap();
     let data = data(&case.scenario.name, (frame, end), &events, |event| event["type"].as_str().filter(|_| is_named));
     (data, end)
 }
@@ -140,9 +146,9 @@ pub(crate) async fn turn(socket: &mut websocket::Socket, message: &Value) -> Vec
 }
 
 /// An error reported by its status.
-async fn check_status(house: &House, case: &Case, request: &Request) {
-    let Outcome::Fails { status: expected, code, .. } = case.scenario.outcome else { panic!("{} is no fault", case.scenario.name) };
-    let mut response = soon(house.send(request)).await.unwrap();
+async fn check_status(test_server: &TestServer, case: &VendorCase, request: &Request) {
+    let ExpectedOutcome::Fails { status: expected, code, .. } = case.scenario.outcome else { panic!("{} is no fault", case.scenario.name) };
+    let mut response = soon(test_server.send(request)).await.unwrap();
     let status = response.status;
     assert_eq!(response.headers.get("retry-after"), case.retry_after);
     let (body, end) = response.collect().await.unwrap();
@@ -152,7 +158,7 @@ async fn check_status(house: &House, case: &Case, request: &Request) {
     assert!(!body.to_string().contains("sk-of-q8Zv41Tn0bX"), "{body}");
 }
 
-fn check_events(case: &Case, data: &[String]) {
+fn check_events(case: &VendorCase, data: &[String]) {
     let response = responses::check_stream(&case.scenario, data);
     check_response(case, &response);
     let events = data.iter().map(|data| serde_json::from_str::<Value>(data).unwrap());
@@ -161,13 +167,13 @@ fn check_events(case: &Case, data: &[String]) {
     }
 }
 
-fn check_response(case: &Case, response: &Value) {
+fn check_response(case: &VendorCase, response: &Value) {
     responses::check_end(&case.scenario, response);
     let usage = &response["usage"];
     assert_eq!(usage["input_tokens_details"]["cached_tokens"].as_u64().unwrap_or_default(), case.cached, "{usage}");
 }
 
-fn check_completion(case: &Case, ended: &chat::Ended) {
+fn check_completion(case: &VendorCase, ended: &chat::EndedCompletion) {
     chat::check_end(&case.scenario, ended);
     if let Some(usage) = &ended.usage {
         assert_eq!(usage["prompt_tokens_details"]["cached_tokens"].as_u64(), Some(case.cached), "{usage}");

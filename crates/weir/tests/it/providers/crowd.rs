@@ -12,10 +12,10 @@ use futures_util::stream::{StreamExt, iter};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::vendors::{Patience, Vendors, model};
+use super::vendors::{VendorServers, WaitLimit, model};
 use crate::crash::script::Dice;
-use crate::house::{House, Plan};
 use crate::leaving::{cancel, id_of, read_until};
+use crate::test_server::{TestServer, TestServerPlan};
 
 const ANSWERS: usize = 1000;
 
@@ -85,26 +85,26 @@ async fn few(fake: &Upstream, most: usize) {
 }
 
 /// Runs the crowd and checks what is left. Returns the vendors, and the number of upstream connections.
-async fn crowd(is_http2: bool) -> (Vendors, usize) {
+async fn crowd(is_http2: bool) -> (VendorServers, usize) {
     let began = client::now();
-    let models = [("text", Patience::Usual)];
-    let vendors = Vendors::open_with(Plan::default(), &models, |upstream| upstream.connection.http2 = is_http2).await;
-    let (house, fake) = (&vendors.house, vendors.fake(Vendor::OpenAi));
+    let models = [("text", WaitLimit::Usual)];
+    let vendors = VendorServers::open_with(TestServerPlan::default(), &models, |upstream| upstream.connection.http2 = is_http2).await;
+    let (test_server, fake) = (&vendors.test_server, vendors.fake(Vendor::OpenAi));
     let pieces: Vec<String> = (0..PIECES).map(|number| format!("{number} ")).collect();
     let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
     fake.default_script(Script::text(&pieces).paced(Duration::from_millis(1)));
     // Initialises whatever is created once, such as a vocabulary.
-    let (status, _) = house.json(&Request::post("/v1/responses", &question(false))).await;
+    let (status, _) = test_server.json(&Request::post("/v1/responses", &question(false))).await;
     assert_eq!(status, 200);
-    house.wait_connections(0).await;
-    house.quiet().await;
-    let before = house.engine.census();
+    test_server.wait_connections(0).await;
+    test_server.quiet().await;
+    let before = test_server.engine.census();
 
-    let bystanders = bystanders(house, fake).await;
+    let bystanders = bystanders(test_server, fake).await;
     let mut dice = Dice::new(6);
     let moments: Vec<(usize, Stop)> =
         (0..ANSWERS).map(|_| (dice.below(PIECES + 10), [Stop::Leave, Stop::Reset, Stop::Cancel][dice.below(3)])).collect();
-    iter(moments).for_each_concurrent(AT_ONCE, |(events, stop)| one(house, events, stop)).await;
+    iter(moments).for_each_concurrent(AT_ONCE, |(events, stop)| one(test_server, events, stop)).await;
 
     soon(fake.wait_streams(BYSTANDERS)).await.unwrap();
     for (gate, mut stream) in bystanders {
@@ -113,14 +113,14 @@ async fn crowd(is_http2: bool) -> (Vendors, usize) {
         assert_eq!(done["response"]["output"][0]["content"][0]["text"], "Once more", "a bystander was harmed");
     }
     soon(fake.wait_streams(0)).await.unwrap();
-    house.wait_connections(0).await;
-    house.quiet().await;
+    test_server.wait_connections(0).await;
+    test_server.quiet().await;
     let same = async {
-        while house.engine.census() != before {
+        while test_server.engine.census() != before {
             tokio::task::yield_now().await;
         }
     };
-    soon(same).await.unwrap_or_else(|_late| panic!("{before:?} before, {:?} after", house.engine.census()));
+    soon(same).await.unwrap_or_else(|_late| panic!("{before:?} before, {:?} after", test_server.engine.census()));
     let accepted = fake.accepted_connections();
     let line = format!(
         "{ANSWERS} answers stopped over {}: {accepted} upstream connections, {} resets, {:.1} s\n",
@@ -137,9 +137,9 @@ fn question(stream: bool) -> serde_json::Value {
 }
 
 /// Sends a request, and cancels the response after this many events; it may have ended before.
-async fn one(house: &House, events: usize, stop: Stop) {
+async fn one(test_server: &TestServer, events: usize, stop: Stop) {
     let request = Request::post("/v1/responses", &question(true)).header("prefer", "wait=0");
-    let mut connection = Connection::open(house.address).await.unwrap();
+    let mut connection = Connection::open(test_server.address).await.unwrap();
     connection.write(&request).await.unwrap();
     if events == 0 {
         // Before anything is known about it, including its id.
@@ -158,7 +158,7 @@ async fn one(house: &House, events: usize, stop: Stop) {
         Stop::Leave => drop(stream),
         Stop::Reset => stream.abandon().reset().unwrap(),
         Stop::Cancel => {
-            let mut answer = house.send(&cancel(&id_of(&stream))).await;
+            let mut answer = test_server.send(&cancel(&id_of(&stream))).await;
             // An ended response is gone, because it was not stored.
             assert!([200, 404].contains(&answer.status), "{}", answer.status);
             soon(answer.end()).await.unwrap().unwrap();
@@ -168,13 +168,13 @@ async fn one(house: &House, events: usize, stop: Stop) {
 }
 
 /// Responses that start before the crowd, each with its gate, and their streams.
-async fn bystanders(house: &House, fake: &Upstream) -> Vec<(Arc<Notify>, Stream)> {
+async fn bystanders(test_server: &TestServer, fake: &Upstream) -> Vec<(Arc<Notify>, Stream)> {
     let mut bystanders = Vec::new();
     for _ in 0..BYSTANDERS {
         let gate = Arc::new(Notify::new());
         fake.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").usage(9, 2, 0).done());
         let asked = fake.requests().len();
-        let stream = house.stream(&Request::post("/v1/responses", &question(true)).header("prefer", "wait=0")).await;
+        let stream = test_server.stream(&Request::post("/v1/responses", &question(true)).header("prefer", "wait=0")).await;
         soon(fake.wait_requests(asked + 1)).await.unwrap();
         bystanders.push((gate, stream));
     }

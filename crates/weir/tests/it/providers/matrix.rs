@@ -7,11 +7,11 @@ use std::sync::Arc;
 use fakes::Vendor;
 use futures_util::stream::{StreamExt, iter};
 
-use super::cases::{self, Case};
-use super::cells::{self, WAYS, Way};
-use super::vendors::{Patience, Vendors, model};
-use crate::house::Plan;
-use crate::scenarios::table::Outcome;
+use super::cases::{self, VendorCase};
+use super::cells::{self, CellTransport, WAYS};
+use super::vendors::{VendorServers, WaitLimit, model};
+use crate::scenarios::table::ExpectedOutcome;
+use crate::test_server::TestServerPlan;
 
 /// How many cells run at once; waiting cells cost nothing.
 const AT_ONCE: usize = 64;
@@ -28,17 +28,17 @@ async fn every_provider_in_every_dialect_and_frame_over_http_2() {
 
 async fn matrix(protocol: &str, is_http2: bool) {
     let began = client::now();
-    let cases: Vec<(Vendor, Arc<Case>)> =
+    let cases: Vec<(Vendor, Arc<VendorCase>)> =
         Vendor::ALL.into_iter().flat_map(|vendor| cases::of(vendor).into_iter().map(move |case| (vendor, Arc::new(case)))).collect();
     let models = cases.iter().filter(|(vendor, _)| *vendor == Vendor::OpenAi);
-    let models: Vec<(&str, Patience)> = models.map(|(_, case)| (case.scenario.name.as_str(), case.patience)).collect();
-    let vendors = Vendors::open_with(Plan::default(), &models, |upstream| upstream.connection.http2 = is_http2).await;
+    let models: Vec<(&str, WaitLimit)> = models.map(|(_, case)| (case.scenario.name.as_str(), case.patience)).collect();
+    let vendors = VendorServers::open_with(TestServerPlan::default(), &models, |upstream| upstream.connection.http2 = is_http2).await;
     let vendors = Arc::new(vendors);
     for (vendor, case) in &cases {
         vendors.fake(*vendor).default_script_for_model(&model(*vendor, &case.scenario.name), case.scenario.script.clone());
     }
     // Over HTTP/2 a breaking connection affects all its streams: such cells run one after another.
-    let is_alone = |case: &Case| is_http2 && case.scenario.name.starts_with("FIN");
+    let is_alone = |case: &VendorCase| is_http2 && case.scenario.name.starts_with("FIN");
     let mut results = vec![false; cases.len() * WAYS.len()];
     for (alone, at_once) in [(false, AT_ONCE), (true, 1)] {
         let cells = cases.iter().zip((0..).step_by(WAYS.len())).filter(|((_, case), _)| is_alone(case) == alone);
@@ -49,7 +49,7 @@ async fn matrix(protocol: &str, is_http2: bool) {
             .map(|(number, vendor, case, way)| {
                 let vendors = Arc::clone(&vendors);
                 // A failing cell does not stop the others.
-                let cell = tokio::spawn(async move { cells::check(&vendors.house, vendor, &case, way).await });
+                let cell = tokio::spawn(async move { cells::check(&vendors.test_server, vendor, &case, way).await });
                 async move { (number, cell.await.is_ok()) }
             })
             .buffer_unordered(at_once)
@@ -74,7 +74,7 @@ async fn matrix(protocol: &str, is_http2: bool) {
 }
 
 /// Promise 8, and the bill: each cell made exactly one call.
-fn check_requests(vendors: &Vendors, vendor: Vendor, case: &Case) {
+fn check_requests(vendors: &VendorServers, vendor: Vendor, case: &VendorCase) {
     let name = model(vendor, &case.scenario.name);
     let requests = vendors.fake(vendor).requests();
     let requests: Vec<_> = requests.iter().filter(|request| request.model.as_ref() == Some(&name)).collect();
@@ -87,15 +87,15 @@ fn check_requests(vendors: &Vendors, vendor: Vendor, case: &Case) {
 }
 
 /// A row for each case, a column for each provider: which ways passed, and how the case ends.
-fn table(cases: &[(Vendor, Arc<Case>)], results: &[bool]) -> String {
+fn table(cases: &[(Vendor, Arc<VendorCase>)], results: &[bool]) -> String {
     let mut table = format!("{:<22}", "");
     for vendor in Vendor::ALL {
         write!(table, "{:<31}", vendor.name()).unwrap();
     }
     let legend = WAYS.map(|way| match way {
-        Way::Responses(frame) => format!("responses {frame:?}"),
-        Way::Socket => "responses WebSocket".to_owned(),
-        Way::Chat(frame) => format!("chat {frame:?}"),
+        CellTransport::Responses(frame) => format!("responses {frame:?}"),
+        CellTransport::Socket => "responses WebSocket".to_owned(),
+        CellTransport::Chat(frame) => format!("chat {frame:?}"),
     });
     let mut text = format!("each + is a way, in this order: {}\n{}\n", legend.join(", "), table.trim_end());
     let of_each = cases.len() / Vendor::ALL.len();
@@ -107,8 +107,8 @@ fn table(cases: &[(Vendor, Arc<Case>)], results: &[bool]) -> String {
             let mut cell: String = passed.iter().map(|passed| if *passed { '+' } else { '!' }).collect();
             cell.insert(4, ' ');
             let outcome = match cases[number].1.scenario.outcome {
-                Outcome::Completed(reason) | Outcome::Incomplete(_, reason) => reason.to_owned(),
-                Outcome::Fails { status, code, .. } => format!("{status} {}", code.strip_prefix("upstream_").unwrap_or(code)),
+                ExpectedOutcome::Completed(reason) | ExpectedOutcome::Incomplete(_, reason) => reason.to_owned(),
+                ExpectedOutcome::Fails { status, code, .. } => format!("{status} {}", code.strip_prefix("upstream_").unwrap_or(code)),
             };
             let end = if column + 1 == Vendor::ALL.len() { "\n" } else { " " };
             let outcome: String = outcome.chars().take(21).collect();

@@ -1,22 +1,28 @@
 //! What a provider does not support is rejected by name before any call, in every frame.
 
-use crate::house::Frame;
+use crate::test_server::TestFrame;
 use client::soon;
 use client::websocket;
 use fakes::Vendor;
 use fakes::Vendor::{Anthropic, Gemini, Ollama, OpenAi, Responses};
 use serde_json::{Value, json};
 
-use super::cells::{WAYS, Way, turn};
-use super::vendors::{Vendors, model};
-use crate::house::House;
+use super::cells::{CellTransport, WAYS, turn};
+use super::vendors::{VendorServers, model};
+use crate::test_server::TestServer;
 
-const EVERY: [Way; 7] = WAYS;
-const ONLY_RESPONSES: [Way; 4] = [Way::Responses(Frame::Json), Way::Responses(Frame::Ndjson), Way::Responses(Frame::Sse), Way::Socket];
-const ONLY_CHAT: [Way; 3] = [Way::Chat(Frame::Json), Way::Chat(Frame::Ndjson), Way::Chat(Frame::Sse)];
+const EVERY: [CellTransport; 7] = WAYS;
+const ONLY_RESPONSES: [CellTransport; 4] = [
+    CellTransport::Responses(TestFrame::Json),
+    CellTransport::Responses(TestFrame::Ndjson),
+    CellTransport::Responses(TestFrame::Sse),
+    CellTransport::Socket,
+];
+const ONLY_CHAT: [CellTransport; 3] =
+    [CellTransport::Chat(TestFrame::Json), CellTransport::Chat(TestFrame::Ndjson), CellTransport::Chat(TestFrame::Sse)];
 
 /// A vendor, an unsupported field, the name in the error, and the ways it can be sent.
-type Lack = (Vendor, Value, &'static str, &'static [Way]);
+type Lack = (Vendor, Value, &'static str, &'static [CellTransport]);
 
 fn lacks() -> Vec<Lack> {
     let tool = json!({ "type": "function", "name": "weather", "parameters": { "type": "object", "properties": {} } });
@@ -76,28 +82,29 @@ fn wishes() -> Vec<(Vendor, Value, &'static str)> {
 
 #[tokio::test]
 async fn an_unsupported_preference_is_left_out() {
-    let vendors = Vendors::open().await;
+    let vendors = VendorServers::open().await;
     for (vendor, more, field) in wishes() {
-        let way = Way::Responses(Frame::Json);
-        let (status, body) = vendors.house.json(&way.request(&way.question(&model(vendor, "text"), &more))).await;
+        let way = CellTransport::Responses(TestFrame::Json);
+        let (status, body) = vendors.test_server.json(&way.request(&way.question(&model(vendor, "text"), &more))).await;
         assert_eq!((status, &body["status"]), (200, &json!("completed")), "{vendor:?}, {more}: {body}");
         assert!(!vendors.last(vendor).body.to_string().contains(field), "{vendor:?}: {}", vendors.last(vendor).body);
     }
     // Anthropic's highest effort replaces all higher ones.
-    let way = Way::Chat(Frame::Json);
-    let (status, _) = vendors.house.json(&way.request(&way.question(&model(Anthropic, "text"), &json!({ "temperature": 1.5 })))).await;
+    let way = CellTransport::Chat(TestFrame::Json);
+    let (status, _) =
+        vendors.test_server.json(&way.request(&way.question(&model(Anthropic, "text"), &json!({ "temperature": 1.5 })))).await;
     assert_eq!((status, &vendors.last(Anthropic).body["temperature"]), (200, &json!(1.0)));
     vendors.close().await;
 }
 
 #[tokio::test]
 async fn unsupported_fields_are_rejected_by_name_without_a_call() {
-    let vendors = Vendors::open().await;
+    let vendors = VendorServers::open().await;
     for (vendor, more, param, ways) in lacks() {
         for way in ways {
             let what = format!("{vendor:?}, {more}, {way:?}");
             let body = way.question(&model(vendor, "text"), &more);
-            let (status, error) = refusal(&vendors.house, *way, &body).await;
+            let (status, error) = refusal(&vendors.test_server, *way, &body).await;
             assert_eq!((status, &error["param"]), (400, &json!(param)), "{what}: {error}");
             assert_eq!(error["type"], "invalid_request_error", "{what}: {error}");
             for field in ["code", "message"] {
@@ -110,12 +117,12 @@ async fn unsupported_fields_are_rejected_by_name_without_a_call() {
 }
 
 /// The status and error of a rejected request, in any frame.
-pub(super) async fn refusal(house: &House, way: Way, body: &Value) -> (u16, Value) {
-    if way != Way::Socket {
-        let (status, answer) = house.json(&way.request(body)).await;
+pub(super) async fn refusal(test_server: &TestServer, way: CellTransport, body: &Value) -> (u16, Value) {
+    if way != CellTransport::Socket {
+        let (status, answer) = test_server.json(&way.request(body)).await;
         return (status, answer["error"].clone());
     }
-    let mut socket = websocket::connect(house.address, "/v1/responses", &[]).await.unwrap().socket;
+    let mut socket = websocket::connect(test_server.address, "/v1/responses", &[]).await.unwrap().socket;
     socket.send_text(&body.to_string()).await.unwrap();
     let text = soon(socket.next_text()).await.unwrap().unwrap().unwrap();
     let event: Value = serde_json::from_str(&text).unwrap();
@@ -127,19 +134,19 @@ pub(super) async fn refusal(house: &House, way: Way, body: &Value) -> (u16, Valu
 /// either.
 #[tokio::test]
 async fn an_unsupported_part_is_rejected_by_its_path() {
-    let vendors = Vendors::open().await;
+    let vendors = VendorServers::open().await;
     let image = json!({ "type": "input_image", "image_url": "https://example.org/cat.png" });
     let file = json!({ "type": "input_file", "file_url": "https://example.org/cat.pdf" });
     let cases = [(Ollama, image, "input[0].content[0].image_url"), (OpenAi, file, "input[0].content[0].file_data")];
     for (vendor, part, param) in cases {
         let more = json!({ "input": [{ "role": "user", "content": [part] }] });
-        for frame in [Frame::Json, Frame::Ndjson, Frame::Sse] {
-            let way = Way::Responses(frame);
-            let (status, error) = refusal(&vendors.house, way, &way.question(&model(vendor, "text"), &more)).await;
+        for frame in [TestFrame::Json, TestFrame::Ndjson, TestFrame::Sse] {
+            let way = CellTransport::Responses(frame);
+            let (status, error) = refusal(&vendors.test_server, way, &way.question(&model(vendor, "text"), &more)).await;
             assert_eq!((status, &error["param"]), (400, &json!(param)), "{vendor:?}, {frame:?}: {error}");
         }
-        let mut socket = websocket::connect(vendors.house.address, "/v1/responses", &[]).await.unwrap().socket;
-        let data = turn(&mut socket, &Way::Socket.question(&model(vendor, "text"), &more)).await;
+        let mut socket = websocket::connect(vendors.test_server.address, "/v1/responses", &[]).await.unwrap().socket;
+        let data = turn(&mut socket, &CellTransport::Socket.question(&model(vendor, "text"), &more)).await;
         let events: Vec<Value> = data.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
         let [.., error, terminal] = events.as_slice() else { panic!("{vendor:?}: {events:?}") };
         assert_eq!((error["type"].as_str(), error["error"]["param"].as_str()), (Some("error"), Some(param)), "{vendor:?}: {error}");

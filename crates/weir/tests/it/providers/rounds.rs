@@ -6,7 +6,7 @@ use fakes::Vendor::{Anthropic, Gemini, Ollama, OpenAi, Responses};
 use fakes::{RecordedRequest, Script, Vendor};
 use serde_json::{Value, json};
 
-use super::vendors::{Vendors, model};
+use super::vendors::{VendorServers, model};
 
 /// The reasoning's signature: base64, as Gemini requires.
 const SEAL: &str = "c2VhbC1vZi1vbmU=";
@@ -16,14 +16,14 @@ const OUTPUT: &str = "{\"sun\":true}";
 
 /// Sends a request to a vendor's model, after an earlier response if there is one. Returns the response and the
 /// vendor's request.
-async fn ask(vendors: &Vendors, vendor: Vendor, script: Script, more: &Value) -> (Value, RecordedRequest) {
+async fn ask(vendors: &VendorServers, vendor: Vendor, script: Script, more: &Value) -> (Value, RecordedRequest) {
     vendors.fake(vendor).script(script);
     let tool = json!({ "type": "function", "name": "weather", "parameters": { "type": "object", "properties": {} } });
     let mut body = json!({ "model": model(vendor, "text"), "input": "Weather?", "tools": [tool], "reasoning": { "effort": "low" } });
     for (name, value) in more.as_object().unwrap() {
         body[name] = value.clone();
     }
-    let (status, response) = vendors.house.json(&Request::post("/v1/responses", &body)).await;
+    let (status, response) = vendors.test_server.json(&Request::post("/v1/responses", &body)).await;
     assert_eq!((status, response["status"].as_str()), (200, Some("completed")), "{vendor:?}: {response}");
     (response, vendors.last(vendor))
 }
@@ -41,7 +41,7 @@ fn answers() -> Script {
 
 /// The first two turns: a call, its output, and the response. Returns the last response and the vendor's last
 /// request.
-async fn round(vendors: &Vendors, vendor: Vendor) -> (Value, RecordedRequest) {
+async fn round(vendors: &VendorServers, vendor: Vendor) -> (Value, RecordedRequest) {
     let (first, _) = ask(vendors, vendor, calls(), &json!({})).await;
     let call = first["output"].as_array().unwrap().iter().find(|item| item["type"] == "function_call").unwrap();
     let output = json!([{ "type": "function_call_output", "call_id": call["call_id"], "output": OUTPUT }]);
@@ -120,7 +120,7 @@ fn seals(vendor: Vendor) -> bool {
 
 #[tokio::test]
 async fn a_tools_output_is_sent_back_with_the_call_and_its_reasoning() {
-    let vendors = Vendors::open().await;
+    let vendors = VendorServers::open().await;
     for vendor in Vendor::ALL {
         let (second, asked) = round(&vendors, vendor).await;
         check(vendor, &asked, behind_a_tool(vendor));
@@ -132,7 +132,7 @@ async fn a_tools_output_is_sent_back_with_the_call_and_its_reasoning() {
 
 #[tokio::test]
 async fn signed_reasoning_is_sent_back_to_its_vendor() {
-    let vendors = Vendors::open().await;
+    let vendors = VendorServers::open().await;
     for vendor in Vendor::ALL {
         let (first, _) = ask(&vendors, vendor, answers(), &json!({})).await;
         let (_, asked) = ask(&vendors, vendor, answers(), &json!({ "input": "Sure?", "previous_response_id": first["id"] })).await;
@@ -144,7 +144,7 @@ async fn signed_reasoning_is_sent_back_to_its_vendor() {
 
 #[tokio::test]
 async fn a_conversation_continues_with_any_other_vendor_and_back() {
-    let vendors = Vendors::open().await;
+    let vendors = VendorServers::open().await;
     for from in Vendor::ALL {
         for to in Vendor::ALL.into_iter().filter(|to| *to != from) {
             let (second, _) = round(&vendors, from).await;

@@ -6,10 +6,10 @@ use client::{BodyEnd, Request, Stream};
 use fakes::{Script, Vendor};
 use serde_json::{Value, json};
 
-use super::vendors::{Patience, Vendors, model};
-use crate::house::Plan;
+use super::vendors::{VendorServers, WaitLimit, model};
 use crate::leaving::{Slowest, cancel, id_of, read_until};
 use crate::metrics::scrape;
+use crate::test_server::TestServerPlan;
 
 /// How far the response has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Phase {
     }
 
     /// Reads up to this point.
-    async fn reach(self, vendors: &Vendors, vendor: Vendor, stream: &mut Stream) {
+    async fn reach(self, vendors: &VendorServers, vendor: Vendor, stream: &mut Stream) {
         let kind = match (self, vendor) {
             // The head is not visible to a client: only that the vendor is responding.
             (Self::BeforeHead | Self::BeforeFirstToken, _) => return soon(vendors.fake(vendor).wait_streams(1)).await.unwrap(),
@@ -82,8 +82,8 @@ impl Settled {
     }
 
     /// The metrics, which count settled responses, agree: none was settled twice.
-    async fn check(&self, vendors: &Vendors, vendor: Vendor) {
-        let seen = scrape(&vendors.house).await;
+    async fn check(&self, vendors: &VendorServers, vendor: Vendor) {
+        let seen = scrape(&vendors.test_server).await;
         let name = model(vendor, "text");
         let tokens = |kind: &str, part: &str| {
             seen.sum(&format!("gen_ai_client_token_usage_{part}"), &[("gen_ai_request_model", &name), ("gen_ai_token_type", kind)])
@@ -123,8 +123,8 @@ async fn a_cancel_resets_the_stream_of_every_provider_over_http_2() {
 }
 
 async fn stop_everywhere(protocol: &str, is_http2: bool) {
-    let models = [("text", Patience::Usual)];
-    let vendors = Vendors::open_with(Plan::default(), &models, |upstream| upstream.connection.http2 = is_http2).await;
+    let models = [("text", WaitLimit::Usual)];
+    let vendors = VendorServers::open_with(TestServerPlan::default(), &models, |upstream| upstream.connection.http2 = is_http2).await;
     let mut slowest = Slowest::default();
     for vendor in Vendor::ALL {
         let mut settled = Settled::default();
@@ -134,18 +134,18 @@ async fn stop_everywhere(protocol: &str, is_http2: bool) {
                 let fake = vendors.fake(vendor);
                 let number = fake.requests().len();
                 fake.script(phase.script());
-                let mut stream = vendors.house.stream(&question(vendor)).await;
+                let mut stream = vendors.test_server.stream(&question(vendor)).await;
                 let id = id_of(&stream);
                 soon(fake.wait_requests(number + 1)).await.unwrap();
                 phase.reach(&vendors, vendor, &mut stream).await;
                 let act = client::now();
                 let cancel = cancel(&id);
                 let cancelled = if is_by_two {
-                    let (one, other) = tokio::join!(vendors.house.json(&cancel), vendors.house.json(&cancel));
+                    let (one, other) = tokio::join!(vendors.test_server.json(&cancel), vendors.test_server.json(&cancel));
                     assert_eq!(one, other, "{what}");
                     one
                 } else {
-                    vendors.house.json(&cancel).await
+                    vendors.test_server.json(&cancel).await
                 };
                 slowest.wait(fake, number, act, &what).await;
                 let (status, cancelled) = cancelled;
@@ -154,8 +154,8 @@ async fn stop_everywhere(protocol: &str, is_http2: bool) {
                 settled.add(&cancelled["usage"]);
                 assert_eq!(end(&mut stream, &what).await, cancelled, "{what}");
                 // A later cancel changes nothing.
-                assert_eq!(vendors.house.json(&cancel).await, (200, cancelled.clone()), "{what}: again");
-                assert_eq!(vendors.house.get(&format!("/v1/responses/{id}")).await, (200, cancelled), "{what}: as it is kept");
+                assert_eq!(vendors.test_server.json(&cancel).await, (200, cancelled.clone()), "{what}: again");
+                assert_eq!(vendors.test_server.get(&format!("/v1/responses/{id}")).await, (200, cancelled), "{what}: as it is kept");
                 assert_eq!(fake.requests().len(), number + 1, "{what}: asked once");
                 soon(fake.wait_streams(0)).await.unwrap();
             }
@@ -171,17 +171,17 @@ async fn stop_everywhere(protocol: &str, is_http2: bool) {
 
 #[tokio::test]
 async fn a_cancel_after_the_end_changes_nothing() {
-    let vendors = Vendors::open().await;
+    let vendors = VendorServers::open().await;
     for vendor in Vendor::ALL {
         vendors.fake(vendor).script(Script::text(&["Once ", "upon"]));
-        let mut stream = vendors.house.stream(&question(vendor)).await;
+        let mut stream = vendors.test_server.stream(&question(vendor)).await;
         let (id, what) = (id_of(&stream), vendor.name());
         let done = end(&mut stream, what).await;
         assert_eq!((&done["status"], &done["usage"]["source"]), (&json!("completed"), &json!("provider")), "{what}");
         for _ in 0..2 {
-            assert_eq!(vendors.house.json(&cancel(&id)).await, (200, done.clone()), "{what}");
+            assert_eq!(vendors.test_server.json(&cancel(&id)).await, (200, done.clone()), "{what}");
         }
-        assert_eq!(vendors.house.get(&format!("/v1/responses/{id}")).await, (200, done), "{what}");
+        assert_eq!(vendors.test_server.get(&format!("/v1/responses/{id}")).await, (200, done), "{what}");
         assert_eq!(vendors.fake(vendor).open_connections(), 1, "{what}: it was heard to its end, and is kept for the next");
     }
     vendors.close().await;

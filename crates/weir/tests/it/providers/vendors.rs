@@ -6,20 +6,20 @@ use engine::provider::route::Timeouts;
 use fakes::{RecordedRequest, Upstream, Vendor};
 use provider::config::{Preset, UpstreamConfig, WireKind};
 
-use crate::house::{House, Plan, upstream_of};
+use crate::test_server::{TestServer, TestServerPlan, upstream_of};
 
 /// The timeout where silence is the fault.
 const SHORT: Duration = Duration::from_millis(300);
 
 /// The timeouts of a model's upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Patience {
+pub(super) enum WaitLimit {
     Usual,
     ShortFirstToken,
     ShortIdle,
 }
 
-impl Patience {
+impl WaitLimit {
     const ALL: [Self; 3] = [Self::Usual, Self::ShortFirstToken, Self::ShortIdle];
 
     fn timeouts(self) -> Timeouts {
@@ -33,23 +33,23 @@ impl Patience {
 }
 
 /// The server and the fakes.
-pub(super) struct Vendors {
-    pub(super) house: House,
+pub(super) struct VendorServers {
+    pub(super) test_server: TestServer,
     fakes: Vec<Upstream>,
 }
 
-impl Vendors {
+impl VendorServers {
     /// Opens a server with one model of each vendor, named by [`model`].
     pub(super) async fn open() -> Self {
-        Self::open_with(Plan::default(), &[("text", Patience::Usual)], |_| {}).await
+        Self::open_with(TestServerPlan::default(), &[("text", WaitLimit::Usual)], |_| {}).await
     }
 
     /// Opens a server with models of these names for every vendor; `change` changes their upstreams' settings.
-    pub(super) async fn open_with(mut plan: Plan, models: &[(&str, Patience)], change: impl Fn(&mut UpstreamConfig)) -> Self {
+    pub(super) async fn open_with(mut plan: TestServerPlan, models: &[(&str, WaitLimit)], change: impl Fn(&mut UpstreamConfig)) -> Self {
         let mut fakes = Vec::new();
         for vendor in Vendor::ALL {
             let fake = Upstream::start_as(vendor).await.unwrap();
-            for patience in Patience::ALL {
+            for patience in WaitLimit::ALL {
                 let named = models.iter().filter(|(_, wanted)| *wanted == patience);
                 let names: Vec<String> = named.map(|(name, _)| model(vendor, name)).collect();
                 if names.is_empty() {
@@ -63,7 +63,7 @@ impl Vendors {
             }
             fakes.push(fake);
         }
-        Self { house: House::open_with(plan).await, fakes }
+        Self { test_server: TestServer::open_with(plan).await, fakes }
     }
 
     /// The fake of a vendor.
@@ -79,12 +79,12 @@ impl Vendors {
 
     /// Ends the server. Requests that a vendor would have rejected, or leftovers of a response, fail the test.
     pub(super) async fn close(self) {
-        self.house.quiet().await;
+        self.test_server.quiet().await;
         for fake in &self.fakes {
             assert_eq!(fake.complaints(), Vec::<String>::new());
             client::soon(fake.wait_streams(0)).await.unwrap();
         }
-        self.house.close().await;
+        self.test_server.close().await;
     }
 }
 

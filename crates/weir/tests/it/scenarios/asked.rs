@@ -3,7 +3,7 @@
 use fakes::RecordedRequest;
 use serde_json::{Value, json};
 
-use crate::house::{House, MODEL};
+use crate::test_server::{MODEL, TestServer};
 
 #[tokio::test]
 async fn a_full_response_request_reaches_the_upstream_completely() {
@@ -97,13 +97,13 @@ async fn a_full_chat_request_reaches_the_upstream_completely() {
 
 /// Sends the request, and returns what the upstream received.
 async fn ask(path: &str, request: &Value) -> RecordedRequest {
-    let house = House::open().await;
+    let test_server = TestServer::open().await;
     // A named tool must be called.
-    house.upstream.default_script(fakes::Script::tool_call("look", "call_2", &["{}"]));
-    let (status, answer) = house.post(path, request).await;
+    test_server.upstream.default_script(fakes::Script::tool_call("look", "call_2", &["{}"]));
+    let (status, answer) = test_server.post(path, request).await;
     assert_eq!(status, 200, "{answer}");
-    let asked = house.upstream.requests().remove(0);
-    house.quiet().await;
-    house.close().await;
+    let asked = test_server.upstream.requests().remove(0);
+    test_server.quiet().await;
+    test_server.close().await;
     asked
 }

@@ -3,13 +3,13 @@
 use client::BodyEnd;
 use serde_json::{Value, json};
 
-use super::Said;
-use super::said::Call;
-use super::table::{Cost, Outcome, Scenario};
+use super::ResponseContent;
+use super::content::ContentToolCall;
+use super::table::{ExpectedOutcome, ExpectedUsage, Scenario};
 
 /// A completed chat completion, streamed or not.
-pub(crate) struct Ended {
-    pub(crate) said: Said,
+pub(crate) struct EndedCompletion {
+    pub(crate) said: ResponseContent,
     pub(crate) finish_reason: Option<String>,
     /// `None` if not requested.
     pub(crate) usage: Option<Value>,
@@ -19,18 +19,18 @@ pub(crate) struct Ended {
 /// How a stream's body ends: only a complete response has a clean end.
 pub(crate) fn body_end(scenario: &Scenario) -> BodyEnd {
     match scenario.outcome {
-        Outcome::Completed(_) | Outcome::Incomplete(..) => BodyEnd::Clean,
-        Outcome::Fails { .. } => BodyEnd::Truncated,
+        ExpectedOutcome::Completed(_) | ExpectedOutcome::Incomplete(..) => BodyEnd::Clean,
+        ExpectedOutcome::Fails { .. } => BodyEnd::Truncated,
     }
 }
 
 /// Checks a completion's content and end.
-pub(crate) fn check_end(scenario: &Scenario, ended: &Ended) {
+pub(crate) fn check_end(scenario: &Scenario, ended: &EndedCompletion) {
     let name = &scenario.name;
     ended.said.check(name, &scenario.said);
     let (finish_reason, code) = match scenario.outcome {
-        Outcome::Completed(reason) | Outcome::Incomplete(_, reason) => (Some(reason), None),
-        Outcome::Fails { code, .. } => (None, Some(code)),
+        ExpectedOutcome::Completed(reason) | ExpectedOutcome::Incomplete(_, reason) => (Some(reason), None),
+        ExpectedOutcome::Fails { code, .. } => (None, Some(code)),
     };
     assert_eq!(ended.finish_reason.as_deref(), finish_reason, "{name}");
     assert_eq!(ended.error.as_ref().and_then(|error| error["code"].as_str()), code, "{name}");
@@ -40,14 +40,14 @@ pub(crate) fn check_end(scenario: &Scenario, ended: &Ended) {
     assert!(usage["prompt_tokens_details"]["cached_tokens"].is_u64(), "{name}");
     let reasoning = count("/completion_tokens_details/reasoning_tokens");
     let cost = match usage["source"].as_str() {
-        Some("counted") if count("/prompt_tokens") > 0 && count("/completion_tokens") > 0 => Cost::Counted,
-        _ => Cost::Provider(count("/prompt_tokens"), count("/completion_tokens"), reasoning),
+        Some("counted") if count("/prompt_tokens") > 0 && count("/completion_tokens") > 0 => ExpectedUsage::Counted,
+        _ => ExpectedUsage::Provider(count("/prompt_tokens"), count("/completion_tokens"), reasoning),
     };
     assert_eq!(cost, scenario.cost, "{name}: {usage}");
 }
 
 /// Reads a complete `chat.completion`.
-pub(crate) fn read_completion(name: &str, completion: &Value) -> Ended {
+pub(crate) fn read_completion(name: &str, completion: &Value) -> EndedCompletion {
     check_head(name, completion, "chat.completion");
     let choice = one_choice(name, completion).unwrap();
     let message = &choice["message"];
@@ -57,10 +57,15 @@ pub(crate) fn read_completion(name: &str, completion: &Value) -> Ended {
     let calls = message["tool_calls"].as_array().into_iter().flatten().map(|call| {
         assert_eq!(call["type"], "function", "{name}");
         let function = |key: &str| call["function"][key].as_str().unwrap().to_owned();
-        Call { id: call["id"].as_str().unwrap().to_owned(), name: function("name"), arguments: function("arguments") }
+        ContentToolCall { id: call["id"].as_str().unwrap().to_owned(), name: function("name"), arguments: function("arguments") }
     });
-    Ended {
-        said: Said { reasoning: text("reasoning_content"), text: text("content"), refusal: text("refusal"), calls: calls.collect() },
+    EndedCompletion {
+        said: ResponseContent {
+            reasoning: text("reasoning_content"),
+            text: text("content"),
+            refusal: text("refusal"),
+            calls: calls.collect(),
+        },
         finish_reason: choice["finish_reason"].as_str().map(str::to_owned),
         usage: Some(completion["usage"].clone()),
         error: None,
@@ -68,11 +73,11 @@ pub(crate) fn read_completion(name: &str, completion: &Value) -> Ended {
 }
 
 /// Reads a complete stream of chunks.
-pub(crate) fn read_stream(scenario: &Scenario, data: &[String], include_usage: bool) -> Ended {
+pub(crate) fn read_stream(scenario: &Scenario, data: &[String], include_usage: bool) -> EndedCompletion {
     let name = &scenario.name;
     let mut chunks: Vec<Value> = data.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
-    let mut ended = Ended { said: Said::default(), finish_reason: None, usage: None, error: None };
-    if matches!(scenario.outcome, Outcome::Fails { .. }) {
+    let mut ended = EndedCompletion { said: ResponseContent::default(), finish_reason: None, usage: None, error: None };
+    if matches!(scenario.outcome, ExpectedOutcome::Fails { .. }) {
         let last = chunks.pop().unwrap();
         assert!(last.get("choices").is_none(), "{name}: clients take a chunk with choices for no error: {last}");
         ended.error = Some(last["error"].clone());
@@ -101,7 +106,7 @@ pub(crate) fn read_stream(scenario: &Scenario, data: &[String], include_usage: b
     ended
 }
 
-fn add_delta(name: &str, said: &mut Said, delta: &Value) {
+fn add_delta(name: &str, said: &mut ResponseContent, delta: &Value) {
     let add = |text: &mut String, key: &str| text.push_str(delta[key].as_str().unwrap_or_default());
     add(&mut said.reasoning, "reasoning_content");
     add(&mut said.text, "content");
@@ -112,7 +117,7 @@ fn add_delta(name: &str, said: &mut Said, delta: &Value) {
             assert_eq!(index, said.calls.len(), "{name}: calls are numbered in order");
             assert_eq!(piece["type"], "function", "{name}");
             let call_name = piece["function"]["name"].as_str().unwrap();
-            said.calls.push(Call { id: id.to_owned(), name: call_name.to_owned(), arguments: String::new() });
+            said.calls.push(ContentToolCall { id: id.to_owned(), name: call_name.to_owned(), arguments: String::new() });
         }
         said.calls[index].arguments.push_str(piece["function"]["arguments"].as_str().unwrap());
     }

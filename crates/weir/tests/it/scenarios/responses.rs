@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
+use super::content::{ContentToolCall, ResponseContent};
 use super::resource;
-use super::said::{Call, Said};
-use super::table::{Cost, Outcome, Scenario};
+use super::table::{ExpectedOutcome, ExpectedUsage, Scenario};
 
 /// An item during its events.
 struct Item {
@@ -54,9 +54,9 @@ pub(crate) fn check_end(scenario: &Scenario, response: &Value) {
     let name = &scenario.name;
     resource::check(name, response);
     let (status, reason, code) = match scenario.outcome {
-        Outcome::Completed(_) => ("completed", None, None),
-        Outcome::Incomplete(reason, _) => ("incomplete", Some(reason), None),
-        Outcome::Fails { code, .. } => ("failed", None, Some(code)),
+        ExpectedOutcome::Completed(_) => ("completed", None, None),
+        ExpectedOutcome::Incomplete(reason, _) => ("incomplete", Some(reason), None),
+        ExpectedOutcome::Fails { code, .. } => ("failed", None, Some(code)),
     };
     assert_eq!(response["status"], status, "{name}");
     assert_eq!(response["incomplete_details"]["reason"].as_str(), reason, "{name}");
@@ -69,9 +69,11 @@ pub(crate) fn check_end(scenario: &Scenario, response: &Value) {
     let usage = &response["usage"];
     let counts = |pointer: &str| usage.pointer(pointer).and_then(Value::as_u64).unwrap();
     let cost = match usage["source"].as_str() {
-        None => Cost::Unknown,
-        Some("counted") if counts("/input_tokens") > 0 && counts("/output_tokens") > 0 => Cost::Counted,
-        Some(_) => Cost::Provider(counts("/input_tokens"), counts("/output_tokens"), counts("/output_tokens_details/reasoning_tokens")),
+        None => ExpectedUsage::Unknown,
+        Some("counted") if counts("/input_tokens") > 0 && counts("/output_tokens") > 0 => ExpectedUsage::Counted,
+        Some(_) => {
+            ExpectedUsage::Provider(counts("/input_tokens"), counts("/output_tokens"), counts("/output_tokens_details/reasoning_tokens"))
+        }
     };
     assert_eq!(cost, scenario.cost, "{name}: {usage}");
 }
@@ -79,7 +81,7 @@ pub(crate) fn check_end(scenario: &Scenario, response: &Value) {
 /// An `error` event is there exactly if the response fails, just before its end, in both formats.
 fn check_error(scenario: &Scenario, events: &[Value]) {
     let errors: Vec<usize> = (0..events.len()).filter(|index| events[*index]["type"] == "error").collect();
-    let Outcome::Fails { status, code, .. } = scenario.outcome else {
+    let ExpectedOutcome::Fails { status, code, .. } = scenario.outcome else {
         return assert!(errors.is_empty(), "{}", scenario.name);
     };
     assert_eq!(errors, [events.len() - 2], "{}", scenario.name);
@@ -187,12 +189,12 @@ fn text_of(part: &Value) -> &str {
 }
 
 /// The content of a response's output.
-pub(crate) fn said(response: &Value) -> Said {
-    let mut said = Said::default();
+pub(crate) fn said(response: &Value) -> ResponseContent {
+    let mut said = ResponseContent::default();
     for item in response["output"].as_array().unwrap() {
         let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
         if item["type"] == "function_call" {
-            said.calls.push(Call { id: text("call_id"), name: text("name"), arguments: text("arguments") });
+            said.calls.push(ContentToolCall { id: text("call_id"), name: text("name"), arguments: text("arguments") });
         }
         for part in ["summary", "content"].into_iter().filter_map(|key| item[key].as_array()).flatten() {
             match part["type"].as_str().unwrap() {

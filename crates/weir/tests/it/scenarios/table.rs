@@ -3,19 +3,19 @@
 use fakes::Script;
 use serde_json::json;
 
-use super::said::{Call, Said};
+use super::content::{ContentToolCall, ResponseContent};
 
 pub(crate) struct Scenario {
     pub(crate) name: String,
     pub(crate) script: Script,
-    pub(crate) said: Said,
-    pub(crate) outcome: Outcome,
-    pub(crate) cost: Cost,
+    pub(crate) said: ResponseContent,
+    pub(crate) outcome: ExpectedOutcome,
+    pub(crate) cost: ExpectedUsage,
 }
 
 /// How the response ends.
 #[derive(Clone, Copy)]
-pub(crate) enum Outcome {
+pub(crate) enum ExpectedOutcome {
     /// Complete, with this `finish_reason`.
     Completed(&'static str),
     /// Incomplete, with this reason in `incomplete_details` and this `finish_reason`.
@@ -26,7 +26,7 @@ pub(crate) enum Outcome {
 
 /// The expected `usage`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Cost {
+pub(crate) enum ExpectedUsage {
     /// The upstream's counts: input, output, and reasoning included in the output.
     Provider(u64, u64, u64),
     /// Weir's own count.
@@ -35,23 +35,23 @@ pub(crate) enum Cost {
     Unknown,
 }
 
-const STOP: Outcome = Outcome::Completed("stop");
+const STOP: ExpectedOutcome = ExpectedOutcome::Completed("stop");
 
 /// A delta as large as an image.
 const LARGE: usize = 2 << 20;
 
-const TRUNCATED: Outcome = Outcome::Fails { status: 502, code: "upstream_truncated", after_output: true };
+const TRUNCATED: ExpectedOutcome = ExpectedOutcome::Fails { status: 502, code: "upstream_truncated", after_output: true };
 
 pub(crate) fn table() -> Vec<Scenario> {
     let large = "0123456789abcdef".repeat(LARGE / 16);
     vec![
-        scenario("text", Script::text(&["Hel", "lo", "!"]), Said::text("Hello!"), STOP, Cost::Provider(9, 3, 0)),
+        scenario("text", Script::text(&["Hel", "lo", "!"]), ResponseContent::text("Hello!"), STOP, ExpectedUsage::Provider(9, 3, 0)),
         scenario(
             "reasoning_content",
             Script::reasoning(&["Let me ", "think."], &["4", "2"]),
-            Said { reasoning: "Let me think.".into(), ..Said::text("42") },
+            ResponseContent { reasoning: "Let me think.".into(), ..ResponseContent::text("42") },
             STOP,
-            Cost::Provider(9, 4, 2),
+            ExpectedUsage::Provider(9, 4, 2),
         ),
         scenario(
             "reasoning",
@@ -63,23 +63,23 @@ pub(crate) fn table() -> Vec<Scenario> {
                 .finish("stop")
                 .usage(5, 4, 2)
                 .done(),
-            Said { reasoning: "Let me think.".into(), ..Said::text("42") },
+            ResponseContent { reasoning: "Let me think.".into(), ..ResponseContent::text("42") },
             STOP,
-            Cost::Provider(5, 4, 2),
+            ExpectedUsage::Provider(5, 4, 2),
         ),
         scenario(
             "refusal",
             Script::refusal(&["I ", "cannot."]),
-            Said { refusal: "I cannot.".into(), ..Said::default() },
+            ResponseContent { refusal: "I cannot.".into(), ..ResponseContent::default() },
             STOP,
-            Cost::Provider(9, 2, 0),
+            ExpectedUsage::Provider(9, 2, 0),
         ),
         scenario(
             "tool call in fragments",
             Script::tool_call("weather", "call_1", &["{\"ci", "ty\":\"Wi", "en\"}"]),
-            Said { calls: vec![call("call_1", "weather", "{\"city\":\"Wien\"}")], ..Said::default() },
-            Outcome::Completed("tool_calls"),
-            Cost::Provider(9, 3, 0),
+            ResponseContent { calls: vec![call("call_1", "weather", "{\"city\":\"Wien\"}")], ..ResponseContent::default() },
+            ExpectedOutcome::Completed("tool_calls"),
+            ExpectedUsage::Provider(9, 3, 0),
         ),
         scenario(
             "text and two interleaved tool calls",
@@ -94,37 +94,40 @@ pub(crate) fn table() -> Vec<Scenario> {
                 .finish("tool_calls")
                 .usage(9, 9, 0)
                 .done(),
-            Said { calls: vec![call("call_a", "weather", "{\"a\":1}"), call("call_b", "time", "{}")], ..Said::text("I look.") },
-            Outcome::Completed("tool_calls"),
-            Cost::Provider(9, 9, 0),
+            ResponseContent {
+                calls: vec![call("call_a", "weather", "{\"a\":1}"), call("call_b", "time", "{}")],
+                ..ResponseContent::text("I look.")
+            },
+            ExpectedOutcome::Completed("tool_calls"),
+            ExpectedUsage::Provider(9, 9, 0),
         ),
         scenario(
             "length",
             Script::new().role().content("And then").finish("length").usage(9, 2, 0).done(),
-            Said::text("And then"),
-            Outcome::Incomplete("max_output_tokens", "length"),
-            Cost::Provider(9, 2, 0),
+            ResponseContent::text("And then"),
+            ExpectedOutcome::Incomplete("max_output_tokens", "length"),
+            ExpectedUsage::Provider(9, 2, 0),
         ),
         scenario(
             "content filter",
             Script::new().role().content("One sh").finish("content_filter").usage(9, 2, 0).done(),
-            Said::text("One sh"),
-            Outcome::Incomplete("content_filter", "content_filter"),
-            Cost::Provider(9, 2, 0),
+            ResponseContent::text("One sh"),
+            ExpectedOutcome::Incomplete("content_filter", "content_filter"),
+            ExpectedUsage::Provider(9, 2, 0),
         ),
         scenario(
             "no usage from upstream",
             Script::new().role().contents(&["Count ", "me."]).finish("stop").done(),
-            Said::text("Count me."),
+            ResponseContent::text("Count me."),
             STOP,
-            Cost::Counted,
+            ExpectedUsage::Counted,
         ),
         scenario(
             "a finish reason and no [DONE]",
             Script::new().role().content("Whole.").finish("stop").usage(9, 1, 0),
-            Said::text("Whole."),
+            ResponseContent::text("Whole."),
             STOP,
-            Cost::Provider(9, 1, 0),
+            ExpectedUsage::Provider(9, 1, 0),
         ),
         scenario(
             "a chunk without choices, and one with an empty choice",
@@ -138,9 +141,9 @@ pub(crate) fn table() -> Vec<Scenario> {
                 .finish("stop")
                 .usage(9, 1, 0)
                 .done(),
-            Said::text("Still here."),
+            ResponseContent::text("Still here."),
             STOP,
-            Cost::Provider(9, 1, 0),
+            ExpectedUsage::Provider(9, 1, 0),
         ),
         scenario(
             "unknown fields",
@@ -156,16 +159,16 @@ pub(crate) fn table() -> Vec<Scenario> {
                 .finish("stop")
                 .usage(9, 2, 0)
                 .done(),
-            Said::text("Never mind."),
+            ResponseContent::text("Never mind."),
             STOP,
-            Cost::Provider(9, 2, 0),
+            ExpectedUsage::Provider(9, 2, 0),
         ),
         scenario(
             "UTF-8 split at every byte",
             Script::text(&["你好，", "世界 ", "👩‍👩‍👧‍👦 é\u{301}", "\u{2028}"]).byte_by_byte(),
-            Said::text("你好，世界 👩‍👩‍👧‍👦 é\u{301}\u{2028}"),
+            ResponseContent::text("你好，世界 👩‍👩‍👧‍👦 é\u{301}\u{2028}"),
             STOP,
-            Cost::Provider(9, 4, 0),
+            ExpectedUsage::Provider(9, 4, 0),
         ),
         scenario(
             "escaped surrogates, line ends and control characters",
@@ -175,9 +178,9 @@ pub(crate) fn table() -> Vec<Scenario> {
                 .finish("stop")
                 .usage(9, 1, 0)
                 .done(),
-            Said::text("😀\r\n\0\"\\"),
+            ResponseContent::text("😀\r\n\0\"\\"),
             STOP,
-            Cost::Provider(9, 1, 0),
+            ExpectedUsage::Provider(9, 1, 0),
         ),
         scenario(
             "text that is no JSON among the chunks",
@@ -189,29 +192,47 @@ pub(crate) fn table() -> Vec<Scenario> {
                 .finish("stop")
                 .usage(9, 2, 0)
                 .done(),
-            Said::text("Still here."),
+            ResponseContent::text("Still here."),
             STOP,
-            Cost::Provider(9, 2, 0),
+            ExpectedUsage::Provider(9, 2, 0),
         ),
-        scenario("CRLF", raw("\r\n", "data: "), Said::text("Hello"), STOP, Cost::Provider(9, 2, 0)),
-        scenario("CRLF, byte by byte", raw("\r\n", "data: ").byte_by_byte(), Said::text("Hello"), STOP, Cost::Provider(9, 2, 0)),
-        scenario("CR, and no space", raw("\r", "data:"), Said::text("Hello"), STOP, Cost::Provider(9, 2, 0)),
-        scenario("a delta of 2 MiB", Script::text(&[&large]), Said::text(&large), STOP, Cost::Provider(9, 1, 0)),
-        scenario("[DONE] without a finish reason", Script::new().role().content("Hal").done(), Said::text("Hal"), TRUNCATED, Cost::Counted),
-        scenario("an end without either", Script::new().role().content("Hal"), Said::text("Hal"), TRUNCATED, Cost::Counted),
+        scenario("CRLF", raw("\r\n", "data: "), ResponseContent::text("Hello"), STOP, ExpectedUsage::Provider(9, 2, 0)),
+        scenario(
+            "CRLF, byte by byte",
+            raw("\r\n", "data: ").byte_by_byte(),
+            ResponseContent::text("Hello"),
+            STOP,
+            ExpectedUsage::Provider(9, 2, 0),
+        ),
+        scenario("CR, and no space", raw("\r", "data:"), ResponseContent::text("Hello"), STOP, ExpectedUsage::Provider(9, 2, 0)),
+        scenario("a delta of 2 MiB", Script::text(&[&large]), ResponseContent::text(&large), STOP, ExpectedUsage::Provider(9, 1, 0)),
+        scenario(
+            "[DONE] without a finish reason",
+            Script::new().role().content("Hal").done(),
+            ResponseContent::text("Hal"),
+            TRUNCATED,
+            ExpectedUsage::Counted,
+        ),
+        scenario(
+            "an end without either",
+            Script::new().role().content("Hal"),
+            ResponseContent::text("Hal"),
+            TRUNCATED,
+            ExpectedUsage::Counted,
+        ),
         scenario(
             "[DONE] and nothing else",
             Script::new().done(),
-            Said::default(),
-            Outcome::Fails { status: 502, code: "upstream_truncated", after_output: false },
-            Cost::Unknown,
+            ResponseContent::default(),
+            ExpectedOutcome::Fails { status: 502, code: "upstream_truncated", after_output: false },
+            ExpectedUsage::Unknown,
         ),
         scenario(
             "an error in the middle",
             Script::new().role().content("Hal").event(json!({ "error": { "message": "boom", "type": "server_error" } })),
-            Said::text("Hal"),
-            Outcome::Fails { status: 502, code: "upstream_error", after_output: true },
-            Cost::Counted,
+            ResponseContent::text("Hal"),
+            ExpectedOutcome::Fails { status: 502, code: "upstream_error", after_output: true },
+            ExpectedUsage::Counted,
         ),
         scenario(
             "an error in a tool call",
@@ -219,33 +240,33 @@ pub(crate) fn table() -> Vec<Scenario> {
                 .role()
                 .delta(&tool_call(0, Some(("call_1", "weather")), "{\"ci"))
                 .event(json!({ "error": { "message": "slow down", "code": 429 } })),
-            Said { calls: vec![call("call_1", "weather", "{\"ci")], ..Said::default() },
-            Outcome::Fails { status: 429, code: "rate_limit_exceeded", after_output: true },
-            Cost::Counted,
+            ResponseContent { calls: vec![call("call_1", "weather", "{\"ci")], ..ResponseContent::default() },
+            ExpectedOutcome::Fails { status: 429, code: "rate_limit_exceeded", after_output: true },
+            ExpectedUsage::Counted,
         ),
         scenario(
             "an error in band at once",
             Script::new().event(json!({ "error": { "message": "slow down", "code": 429 } })),
-            Said::default(),
-            Outcome::Fails { status: 429, code: "rate_limit_exceeded", after_output: false },
-            Cost::Unknown,
+            ResponseContent::default(),
+            ExpectedOutcome::Fails { status: 429, code: "rate_limit_exceeded", after_output: false },
+            ExpectedUsage::Unknown,
         ),
         scenario(
             "a tool that nobody offered",
             Script::tool_call("launch", "call_1", &["{}"]),
-            Said { calls: vec![call("call_1", "launch", "{}")], ..Said::default() },
-            Outcome::Completed("tool_calls"),
-            Cost::Provider(9, 1, 0),
+            ResponseContent { calls: vec![call("call_1", "launch", "{}")], ..ResponseContent::default() },
+            ExpectedOutcome::Completed("tool_calls"),
+            ExpectedUsage::Provider(9, 1, 0),
         ),
     ]
 }
 
-fn scenario(name: &str, script: Script, said: Said, outcome: Outcome, cost: Cost) -> Scenario {
+fn scenario(name: &str, script: Script, said: ResponseContent, outcome: ExpectedOutcome, cost: ExpectedUsage) -> Scenario {
     Scenario { name: name.to_owned(), script, said, outcome, cost }
 }
 
-fn call(id: &str, name: &str, arguments: &str) -> Call {
-    Call { id: id.into(), name: name.into(), arguments: arguments.into() }
+fn call(id: &str, name: &str, arguments: &str) -> ContentToolCall {
+    ContentToolCall { id: id.into(), name: name.into(), arguments: arguments.into() }
 }
 
 /// A delta with a piece of a tool call; the first one names it.

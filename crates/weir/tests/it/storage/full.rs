@@ -15,8 +15,8 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::program::reader::{Reader, WAYS, Way, is_terminal, read};
-use crate::program::{Place, Server, Starting, ask, question, with};
+use crate::program::reader::{ProgramReader, ReadMethod, WAYS, is_terminal, read};
+use crate::program::{RunningServer, ServerHome, Starting, ask, question, with};
 use crate::resume::id_of;
 
 /// How the disk fills up.
@@ -36,7 +36,7 @@ const MOUNT: &str = "mount -t tmpfs -o size=64m weir \"$1\" && shift && exec \"$
 const IGNORE: &str = "trap '' XFSZ; exec \"$@\"";
 
 impl Disk {
-    fn start(self, place: &Place) -> Starting {
+    fn start(self, place: &ServerHome) -> Starting {
         let weir = place.command();
         let mut command = match self {
             Self::Small => {
@@ -60,7 +60,7 @@ impl Disk {
         Starting::spawn(command)
     }
 
-    fn fill(self, place: &Place, server: &Server) {
+    fn fill(self, place: &ServerHome, server: &RunningServer) {
         match self {
             Self::Small => {
                 let mut file = File::create(filler(place, server)).unwrap();
@@ -73,7 +73,7 @@ impl Disk {
         }
     }
 
-    fn make_room(self, place: &Place, server: &Server) {
+    fn make_room(self, place: &ServerHome, server: &RunningServer) {
         match self {
             Self::Small => fs::remove_file(filler(place, server)).unwrap(),
             Self::Limited => limit(server, None),
@@ -82,12 +82,12 @@ impl Disk {
 }
 
 /// A file next to the data, as seen in the process's namespace.
-fn filler(place: &Place, server: &Server) -> PathBuf {
+fn filler(place: &ServerHome, server: &RunningServer) -> PathBuf {
     let beside = place.data().parent().unwrap().join("filler");
     PathBuf::from(format!("/proc/{}/root{}", server.pid(), beside.display()))
 }
 
-fn limit(server: &Server, bytes: Option<u64>) {
+fn limit(server: &RunningServer, bytes: Option<u64>) {
     let pid = Pid::from_raw(i32::try_from(server.pid()).unwrap()).unwrap();
     // Our hard limit applies to it; only root could raise it again.
     let maximum = getrlimit(Resource::Fsize).maximum;
@@ -110,14 +110,14 @@ async fn a_file_size_limit_behaves_like_a_full_disk() {
 }
 
 async fn weather(disk: Disk) {
-    let mut place = Place::new().await;
+    let mut place = ServerHome::new().await;
     let mount = place.home.path().join("mount");
     fs::create_dir(&mount).unwrap();
     place = place.on(mount.join("data"));
     place.set("WEIR_ENGINE_ANSWER_BYTES", "1GiB");
     let server = disk.start(&place).listening().await;
     place.upstream.script(Script::text(&["There was ", "room."]));
-    let finished = Reader::begin(server.address, Way::Sse, &question("hi")).await.unwrap().rest().await;
+    let finished = ProgramReader::begin(server.address, ReadMethod::Sse, &question("hi")).await.unwrap().rest().await;
 
     // A response with readers in all frames, and one that a client awaits as JSON.
     let (gate, flood) = (Arc::new(Notify::new()), "flood".repeat(13_000));
@@ -126,15 +126,15 @@ async fn weather(disk: Disk) {
     place
         .upstream
         .script(Script::new().role().usage(9, 9, 0).content("Once").wait_for(&gate).contents(&pieces).finish("stop").done().end());
-    let mut first = Reader::begin(server.address, Way::Sse, &question("hi")).await.unwrap();
+    let mut first = ProgramReader::begin(server.address, ReadMethod::Sse, &question("hi")).await.unwrap();
     let mut before = vec![first.next().await.unwrap()];
     let id = id_of(&before[0]);
     while !before.last().unwrap().contains("Once") {
         before.push(first.next().await.unwrap());
     }
-    let mut readers = vec![(Way::Sse, first)];
-    for way in [Way::Ndjson, Way::Browser, Way::Socket, Way::Http10] {
-        let mut reader = Reader::resume(server.address, way, &id, None).await.unwrap();
+    let mut readers = vec![(ReadMethod::Sse, first)];
+    for way in [ReadMethod::Ndjson, ReadMethod::Browser, ReadMethod::Socket, ReadMethod::Http10] {
+        let mut reader = ProgramReader::resume(server.address, way, &id, None).await.unwrap();
         while !reader.next().await.unwrap().contains("Once") {}
         readers.push((way, reader));
     }
@@ -155,7 +155,7 @@ async fn weather(disk: Disk) {
         let last: Value = serde_json::from_str(data.last().unwrap()).unwrap();
         assert_eq!((&last["type"], &last["error"]["code"]), (&json!("error"), &json!("log_unavailable")), "{way:?}: {last}");
         assert_eq!(last.get("sequence_number"), None, "{way:?}: it has no position");
-        if way == Way::Sse {
+        if way == ReadMethod::Sse {
             before.extend_from_slice(&data[..data.len() - 1]);
         }
     }
@@ -173,7 +173,7 @@ async fn weather(disk: Disk) {
         assert!(refused.status == 503 && ["log_unavailable", "store_unavailable"].contains(&code.as_str()), "{} {code}", refused.status);
     }
     // Existing responses can be read. An unstored one may be rejected, but only for the same reason.
-    assert_eq!(read(server.address, Way::Ndjson, &id_of(&finished[0]), None).await, finished);
+    assert_eq!(read(server.address, ReadMethod::Ndjson, &id_of(&finished[0]), None).await, finished);
     let (status, body) = server.json(&Request::post("/v1/chat/completions", &chat)).await;
     assert!(status == 200 || status == 503 && body["error"]["code"].is_string(), "{body}");
 
@@ -207,19 +207,19 @@ async fn weather(disk: Disk) {
     if matches!(disk, Disk::Limited) {
         // The other disk went with its process.
         let server = place.start().await;
-        assert!(read(server.address, Way::Ndjson, &id, None).await == log, "after a restart");
+        assert!(read(server.address, ReadMethod::Ndjson, &id, None).await == log, "after a restart");
         assert_eq!(server.json(&Request::get(&format!("/v1/responses/{}", body["id"].as_str().unwrap()))).await.0, 200);
         server.stop().await;
     }
 }
 
 /// Waits for the response to end like a reader that resumes; returns the complete log.
-async fn ended(server: &Server, id: &str, last: u64) -> Vec<String> {
+async fn ended(server: &RunningServer, id: &str, last: u64) -> Vec<String> {
     loop {
-        if let Ok(reader) = Reader::resume(server.address, Way::Ndjson, id, Some(last)).await
+        if let Ok(reader) = ProgramReader::resume(server.address, ReadMethod::Ndjson, id, Some(last)).await
             && reader.broken().await.1
         {
-            return read(server.address, Way::Sse, id, None).await;
+            return read(server.address, ReadMethod::Sse, id, None).await;
         }
         tokio::task::yield_now().await;
     }

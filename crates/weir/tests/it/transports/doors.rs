@@ -9,18 +9,18 @@ use client::soon;
 use client::websocket::{self, Handshake};
 use engine::memory::keys::MemoryKeys;
 use engine::tasks::Tasks;
-use server::{App, AppParts, Connections, Drain, Live, Tls};
+use server::{App, AppParts, Connections, Drain, LiveServer, TlsServer};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::version::TLS13;
 
-use crate::house::House;
-use crate::tls::{Pair, connect, connector};
+use crate::test_server::TestServer;
+use crate::tls::{CertificatePair, connect, connector};
 use client::http2::Client;
 
 pub(crate) struct Doors {
-    pub(crate) house: House,
+    pub(crate) test_server: TestServer,
     /// One connection in clear text and one with TLS, for all streams.
     pub(crate) clear: Client,
     pub(crate) encrypted: Client,
@@ -29,12 +29,12 @@ pub(crate) struct Doors {
 
 impl Doors {
     pub(crate) async fn open() -> Self {
-        let house = House::open().await;
-        let second = SecondDoor::open(&house);
-        let clear = Client::over(TcpStream::connect(house.address).await.unwrap()).await.unwrap();
+        let test_server = TestServer::open().await;
+        let second = SecondDoor::open(&test_server);
+        let clear = Client::over(TcpStream::connect(test_server.address).await.unwrap()).await.unwrap();
         let stream = connect(&second.http2, second.address).await;
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-        Self { clear, encrypted: Client::over(stream).await.unwrap(), house, second }
+        Self { clear, encrypted: Client::over(stream).await.unwrap(), test_server, second }
     }
 
     /// An HTTP/1 connection through TLS.
@@ -44,7 +44,7 @@ impl Doors {
 
     /// A WebSocket over HTTP/1.1 on a new connection.
     pub(crate) async fn socket(&self, is_encrypted: bool) -> websocket::Socket {
-        let connection = if is_encrypted { self.tls().await } else { Connection::open(self.house.address).await.unwrap() };
+        let connection = if is_encrypted { self.tls().await } else { Connection::open(self.test_server.address).await.unwrap() };
         match soon(websocket::shake_hands(connection, "/v1/responses", &[])).await.unwrap().unwrap() {
             Handshake::Open(connected) => connected.socket,
             Handshake::Refused(response) => panic!("refused: {}", response.status),
@@ -53,11 +53,11 @@ impl Doors {
 
     /// Closes both; anything left over fails the test.
     pub(crate) async fn close(self) {
-        let Self { house, clear, encrypted, second } = self;
+        let Self { test_server, clear, encrypted, second } = self;
         drop((clear, encrypted));
-        house.quiet().await;
+        test_server.quiet().await;
         second.close().await;
-        house.close().await;
+        test_server.close().await;
     }
 }
 
@@ -69,12 +69,12 @@ struct SecondDoor {
     tasks: Tasks,
     drain: Drain,
     serving: JoinHandle<()>,
-    _pair: Pair,
+    _pair: CertificatePair,
 }
 
 impl SecondDoor {
-    fn open(house: &House) -> Self {
-        let pair = Pair::new();
+    fn open(test_server: &TestServer) -> Self {
+        let pair = CertificatePair::new();
         let mut config = server::Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..server::Config::default() };
         let listener = server::bind(config.listen).unwrap();
         config.listen = listener.local_addr().unwrap();
@@ -82,7 +82,7 @@ impl SecondDoor {
         let (tasks, connections, drain) = (Tasks::new(), Arc::new(Connections::default()), Drain::default());
         let app = App::new(AppParts {
             classic: Arc::default(),
-            engine: house.engine.clone(),
+            engine: test_server.engine.clone(),
             keys: Arc::new(MemoryKeys::default()),
             config,
             connections: Arc::clone(&connections),
@@ -95,8 +95,8 @@ impl SecondDoor {
             drain: drain.clone(),
             rates: Arc::default(),
         });
-        let tls = Arc::new(Tls::from_files(&pair.certificate(), &pair.key()).unwrap());
-        let serving = tokio::spawn(server::serve(listener, Live::new(app), Some(tls)));
+        let tls = Arc::new(TlsServer::from_files(&pair.certificate(), &pair.key()).unwrap());
+        let serving = tokio::spawn(server::serve(listener, LiveServer::new(app), Some(tls)));
         let trusting = |alpn: &[&[u8]]| connector(Path::new(&pair.certificate()), alpn, &[&TLS13]);
         Self { address, http1: trusting(&[]), http2: trusting(&[b"h2"]), connections, tasks, drain, serving, _pair: pair }
     }

@@ -1,6 +1,6 @@
 //! A reader of a response over any transport: its events' data, and the cut.
 
-use crate::house::Frame;
+use crate::test_server::TestFrame;
 use client::http2::{self, chunk};
 use client::soon;
 use client::{BodyEnd, Request, Stream, websocket};
@@ -13,49 +13,49 @@ use crate::resume::{accept, resume};
 
 /// A transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    Http10(Frame),
-    Http11(Frame),
-    Http2(Frame),
-    Https11(Frame),
-    Https2(Frame),
+pub(crate) enum TransportKind {
+    Http10(TestFrame),
+    Http11(TestFrame),
+    Http2(TestFrame),
+    Https11(TestFrame),
+    Https2(TestFrame),
     Socket,
     SecureSocket,
     Http2Socket,
     Https2Socket,
 }
 
-use Frame::{Ndjson, Sse};
+use TestFrame::{Ndjson, Sse};
 
-pub(crate) const WAYS: [Way; 14] = [
-    Way::Http10(Sse),
-    Way::Socket,
-    Way::Http2(Ndjson),
-    Way::Https11(Sse),
-    Way::Http2Socket,
-    Way::Http10(Ndjson),
-    Way::Https2(Sse),
-    Way::SecureSocket,
-    Way::Http11(Sse),
-    Way::Https11(Ndjson),
-    Way::Http2(Sse),
-    Way::Https2Socket,
-    Way::Http11(Ndjson),
-    Way::Https2(Ndjson),
+pub(crate) const WAYS: [TransportKind; 14] = [
+    TransportKind::Http10(Sse),
+    TransportKind::Socket,
+    TransportKind::Http2(Ndjson),
+    TransportKind::Https11(Sse),
+    TransportKind::Http2Socket,
+    TransportKind::Http10(Ndjson),
+    TransportKind::Https2(Sse),
+    TransportKind::SecureSocket,
+    TransportKind::Http11(Sse),
+    TransportKind::Https11(Ndjson),
+    TransportKind::Http2(Sse),
+    TransportKind::Https2Socket,
+    TransportKind::Http11(Ndjson),
+    TransportKind::Https2(Ndjson),
 ];
 
 /// A reader in progress.
 #[expect(clippy::large_enum_variant, reason = "there are a few at a time")]
-pub(crate) enum Reader {
-    Stream(Frame, Box<Stream>),
-    Multiplexed(Body),
+pub(crate) enum TransportReader {
+    Stream(TestFrame, Box<Stream>),
+    Multiplexed(Http2Body),
     Socket(Box<websocket::Socket>),
     MultiplexedSocket(Box<http2::Socket>),
 }
 
-impl Reader {
+impl TransportReader {
     /// Starts a new response.
-    pub(crate) async fn begin(doors: &Doors, way: Way, question: &Value) -> Self {
+    pub(crate) async fn begin(doors: &Doors, way: TransportKind, question: &Value) -> Self {
         let mut message = question.clone();
         message["type"] = "response.create".into();
         message.as_object_mut().unwrap().remove("stream");
@@ -63,38 +63,38 @@ impl Reader {
     }
 
     /// Resumes a response after a position.
-    pub(crate) async fn resume(doors: &Doors, way: Way, id: &str, after: Option<u64>) -> Self {
+    pub(crate) async fn resume(doors: &Doors, way: TransportKind, id: &str, after: Option<u64>) -> Self {
         let message = json!({ "type": "response.resume", "response_id": id, "starting_after": after });
         Self::open(doors, way, |frame| resume(id, after, frame), &message).await
     }
 
-    async fn open(doors: &Doors, way: Way, request: impl Fn(Frame) -> Request, message: &Value) -> Self {
+    async fn open(doors: &Doors, way: TransportKind, request: impl Fn(TestFrame) -> Request, message: &Value) -> Self {
         let message = message.to_string();
         match way {
-            Way::Http10(frame) => {
-                let response = doors.house.send(&request(frame).http_1_0()).await;
+            TransportKind::Http10(frame) => {
+                let response = doors.test_server.send(&request(frame).http_1_0()).await;
                 assert_eq!((response.status, response.headers.get("transfer-encoding")), (200, None));
                 Self::Stream(frame, Box::new(response.events().unwrap()))
             }
-            Way::Http11(frame) => Self::Stream(frame, Box::new(doors.house.stream(&request(frame)).await)),
-            Way::Https11(frame) => {
+            TransportKind::Http11(frame) => Self::Stream(frame, Box::new(doors.test_server.stream(&request(frame)).await)),
+            TransportKind::Https11(frame) => {
                 let response = soon(doors.tls().await.send(&request(frame))).await.unwrap().unwrap();
                 assert_eq!(response.status, 200);
                 Self::Stream(frame, Box::new(response.events().unwrap()))
             }
-            Way::Http2(frame) | Way::Https2(frame) => {
-                let client = if matches!(way, Way::Http2(_)) { &doors.clear } else { &doors.encrypted };
+            TransportKind::Http2(frame) | TransportKind::Https2(frame) => {
+                let client = if matches!(way, TransportKind::Http2(_)) { &doors.clear } else { &doors.encrypted };
                 let response = client.send(&request(frame)).await.unwrap();
                 assert_eq!((response.status().as_u16(), response.headers()["content-type"].to_str().unwrap()), (200, frame.content_type()));
-                Self::Multiplexed(Body::new(response.into_body(), frame))
+                Self::Multiplexed(Http2Body::new(response.into_body(), frame))
             }
-            Way::Socket | Way::SecureSocket => {
-                let mut socket = doors.socket(way == Way::SecureSocket).await;
+            TransportKind::Socket | TransportKind::SecureSocket => {
+                let mut socket = doors.socket(way == TransportKind::SecureSocket).await;
                 socket.send_text(&message).await.unwrap();
                 Self::Socket(Box::new(socket))
             }
-            Way::Http2Socket | Way::Https2Socket => {
-                let client = if way == Way::Http2Socket { &doors.clear } else { &doors.encrypted };
+            TransportKind::Http2Socket | TransportKind::Https2Socket => {
+                let client = if way == TransportKind::Http2Socket { &doors.clear } else { &doors.encrypted };
                 let mut socket = client.socket("/v1/responses", &[]).await.unwrap();
                 socket.send_text(&message).await.unwrap();
                 Self::MultiplexedSocket(Box::new(socket))
@@ -173,20 +173,21 @@ impl Reader {
 }
 
 /// An HTTP/2 body as events.
-pub(crate) struct Body {
+pub(crate) struct Http2Body {
     body: RecvStream,
     decoder: Decoder,
 }
 
 enum Decoder {
-    Sse(sse::Decoder),
-    Ndjson(ndjson::Decoder),
+    Sse(sse::SseDecoder),
+    Ndjson(ndjson::NdjsonDecoder),
 }
 
-impl Body {
-    fn new(body: RecvStream, frame: Frame) -> Self {
+impl Http2Body {
+    fn new(body: RecvStream, frame: TestFrame) -> Self {
         let largest = 64 << 20;
-        let decoder = if frame == Sse { Decoder::Sse(sse::Decoder::new(largest)) } else { Decoder::Ndjson(ndjson::Decoder::new(largest)) };
+        let decoder =
+            if frame == Sse { Decoder::Sse(sse::SseDecoder::new(largest)) } else { Decoder::Ndjson(ndjson::NdjsonDecoder::new(largest)) };
         Self { body, decoder }
     }
 
@@ -199,12 +200,12 @@ impl Body {
         loop {
             let found = match &mut self.decoder {
                 Decoder::Sse(decoder) => decoder.next_event().transpose().unwrap().map(|found| match found {
-                    sse::Decoded::Event(event) => Some(event.data),
-                    sse::Decoded::Comment => None,
+                    sse::SseFrame::Event(event) => Some(event.data),
+                    sse::SseFrame::Comment => None,
                 }),
                 Decoder::Ndjson(decoder) => decoder.next_event().transpose().unwrap().map(|found| match found {
-                    ndjson::Decoded::Line(data) => Some(data),
-                    ndjson::Decoded::Heartbeat => None,
+                    ndjson::NdjsonFrame::Line(data) => Some(data),
+                    ndjson::NdjsonFrame::Heartbeat => None,
                 }),
             };
             match found {

@@ -1,7 +1,7 @@
 //! Logs in, messages out: what each transport gets, and what it must never get.
 
 use super::*;
-use crate::event::{Delta, Event, Snapshot, TextDelta};
+use crate::event::{ContentDelta, Event, Snapshot, TextDelta};
 use crate::fault::FaultKind;
 use crate::id::{ItemId, ResponseId};
 use crate::response::IncompleteDetails;
@@ -14,8 +14,8 @@ fn snapshot(response: Response) -> Snapshot {
     Snapshot { response: Box::new(response) }
 }
 
-fn delta(delta: &str) -> Delta {
-    Delta { item_id: ItemId::new("msg_1"), output_index: 0, content_index: 0, delta: delta.into() }
+fn delta(delta: &str) -> ContentDelta {
+    ContentDelta { item_id: ItemId::new("msg_1"), output_index: 0, content_index: 0, delta: delta.into() }
 }
 
 fn text(delta: &str) -> Event {

@@ -1,9 +1,9 @@
 //! Translates citations to Open Responses annotations.
 
-use engine::provider::event::Word;
+use engine::provider::event::ModelEvent;
 use serde_json::{Value, json};
 
-use super::super::super::said::Said;
+use super::super::super::parsed_output::ParsedOutput;
 use super::super::super::shared::is_web_address;
 
 /// Citations of the open text block. Anthropic starts a new block for every cited passage.
@@ -39,10 +39,10 @@ impl Citations {
     }
 
     /// The block ends, so that the range of its citations is known.
-    pub(super) fn end(&mut self, said: &mut Said) {
+    pub(super) fn end(&mut self, said: &mut ParsedOutput) {
         for citation in std::mem::take(&mut self.list) {
             if let Some(annotation) = url_citation(&citation, self.start, self.written) {
-                said.word(Word::Annotation(annotation));
+                said.word(ModelEvent::Annotation(annotation));
             }
         }
     }

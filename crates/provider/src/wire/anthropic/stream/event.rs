@@ -8,7 +8,7 @@ use super::super::super::lenient::{self, read_count};
 
 /// The type of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum AnthropicEventKind {
     MessageStart,
     ContentBlockStart,
     ContentBlockDelta,
@@ -22,7 +22,7 @@ pub(super) enum Kind {
     Other,
 }
 
-impl Kind {
+impl AnthropicEventKind {
     /// Both the SSE name and the data's `type` say the type; some relays omit one of them.
     pub(super) fn of_event(name: Option<&str>, value: &Value) -> Self {
         let of_data = || value.get("type").and_then(Value::as_str).map_or(Self::Other, Self::of);
@@ -49,12 +49,12 @@ impl Kind {
 
 /// An event. Its fields depend on its type; unknown ones are ignored.
 #[derive(Debug)]
-pub(super) struct Event {
-    pub(super) kind: Kind,
+pub(super) struct AnthropicEvent {
+    pub(super) kind: AnthropicEventKind,
     pub(super) index: Option<u64>,
-    pub(super) message: Option<Message>,
-    pub(super) content_block: Option<Block>,
-    pub(super) delta: Option<Delta>,
+    pub(super) message: Option<AnthropicMessage>,
+    pub(super) content_block: Option<ContentBlock>,
+    pub(super) delta: Option<BlockDelta>,
     /// An unknown kind of delta, unchanged.
     pub(super) unknown_delta: Option<Map<String, Value>>,
     pub(super) usage: Value,
@@ -69,26 +69,26 @@ struct Rest {
     #[serde(deserialize_with = "lenient::index")]
     index: Option<u64>,
     #[serde(deserialize_with = "lenient::object")]
-    message: Option<Message>,
+    message: Option<AnthropicMessage>,
     #[serde(deserialize_with = "lenient::object")]
-    content_block: Option<Block>,
+    content_block: Option<ContentBlock>,
     #[serde(deserialize_with = "lenient::object")]
-    delta: Option<Delta>,
+    delta: Option<BlockDelta>,
     usage: Value,
 }
 
-impl Event {
+impl AnthropicEvent {
     /// Parses an event.
     pub(super) fn read(name: Option<&str>, value: Value) -> Self {
-        let kind = Kind::of_event(name, &value);
+        let kind = AnthropicEventKind::of_event(name, &value);
         let of_delta = || value.pointer("/delta/type").and_then(Value::as_str).unwrap_or_default();
-        let is_unknown = kind == Kind::ContentBlockDelta && !DELTAS.contains(&of_delta());
+        let is_unknown = kind == AnthropicEventKind::ContentBlockDelta && !DELTAS.contains(&of_delta());
         let unknown_delta = if is_unknown { value["delta"].as_object().cloned() } else { None };
         let rest = match kind {
             // The event itself is the message.
-            Kind::Message => Rest { message: serde_json::from_value(value).ok(), ..Rest::default() },
+            AnthropicEventKind::Message => Rest { message: serde_json::from_value(value).ok(), ..Rest::default() },
             // An unknown event may use the same names with another meaning.
-            Kind::Other => Rest::default(),
+            AnthropicEventKind::Other => Rest::default(),
             _ => serde_json::from_value(value).unwrap_or_default(),
         };
         let Rest { index, message, content_block, delta, usage } = rest;
@@ -99,9 +99,9 @@ impl Event {
 /// A message: empty in `message_start`, or a complete response.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Message {
+pub(super) struct AnthropicMessage {
     #[serde(deserialize_with = "lenient::list")]
-    pub(super) content: Option<Vec<Block>>,
+    pub(super) content: Option<Vec<ContentBlock>>,
     #[serde(deserialize_with = "lenient::text")]
     pub(super) stop_reason: Option<String>,
     pub(super) stop_details: Value,
@@ -111,7 +111,7 @@ pub(super) struct Message {
 /// A block in `content_block_start`, or a complete block.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Block {
+pub(super) struct ContentBlock {
     #[serde(rename = "type", deserialize_with = "lenient::text")]
     pub(super) kind: Option<String>,
     #[serde(deserialize_with = "lenient::text")]
@@ -134,7 +134,7 @@ pub(super) struct Block {
     pub(super) other: Map<String, Value>,
 }
 
-impl Block {
+impl ContentBlock {
     /// An uninterpreted block, unchanged.
     pub(super) fn into_fields(self) -> Map<String, Value> {
         let Self { kind, text, citations, thinking, signature, data, id, name, input, other } = self;
@@ -149,7 +149,7 @@ impl Block {
 /// A delta of a block or of the message.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Delta {
+pub(super) struct BlockDelta {
     #[serde(rename = "type", deserialize_with = "lenient::text")]
     pub(super) kind: Option<String>,
     #[serde(deserialize_with = "lenient::text")]
@@ -165,7 +165,7 @@ pub(super) struct Delta {
     pub(super) stop_details: Value,
 }
 
-impl Delta {
+impl BlockDelta {
     /// The delta's type, derived from its fields if missing.
     pub(super) fn kind(&self) -> &str {
         match self.kind.as_deref() {
@@ -190,7 +190,7 @@ impl Delta {
 
 /// Token counts. They are cumulative; counts missing from later events keep their value.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Tokens {
+pub(super) struct AnthropicTokens {
     input: u64,
     cache_read: u64,
     cache_written: u64,
@@ -198,7 +198,7 @@ pub(super) struct Tokens {
     thoughts: u64,
 }
 
-impl Tokens {
+impl AnthropicTokens {
     /// Updates the counts; returns whether there were any.
     pub(super) fn read(&mut self, usage: &Value) -> bool {
         let mut is_any = false;

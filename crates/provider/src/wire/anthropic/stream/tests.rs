@@ -4,13 +4,13 @@
 
 mod odd;
 
-use engine::provider::failure::{Blame, Failure};
+use engine::provider::failure::{FailureScope, ProviderFailure};
 use proptest::prelude::*;
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde_json::json;
 
-use super::super::super::body::Reading;
-use super::super::super::sample::{self, Read, STOP, call, split, spoken, text, thought};
+use super::super::super::body::BodyParser;
+use super::super::super::sample::{self, ParsedEvents, STOP, call, split, spoken, text, thought};
 use super::*;
 use crate::tools::Lifter;
 
@@ -35,30 +35,30 @@ const STREAMS: &[&str] = &[
     fixture!("unknown.sse"),
 ];
 
-fn read(pieces: &[&[u8]]) -> Read {
-    sample::read(Reading::new(Events::default(), sample::north(), Lifter::default()), pieces)
+fn read(pieces: &[&[u8]]) -> ParsedEvents {
+    sample::read(BodyParser::new(AnthropicGrammar::default(), sample::north(), Lifter::default()), pieces)
 }
 
 /// The parsed events of a body, without keep-alives.
-fn said(body: &str) -> Read {
+fn said(body: &str) -> ParsedEvents {
     spoken(read(&[body.as_bytes()]))
 }
 
-fn end_of_thought(encrypted: &str) -> Result<Word, Failure> {
-    Ok(Word::ReasoningEnd { encrypted: encrypted.into() })
+fn end_of_thought(encrypted: &str) -> Result<ModelEvent, ProviderFailure> {
+    Ok(ModelEvent::ReasoningEnd { encrypted: encrypted.into() })
 }
 
-fn usage(input: u64, output: u64) -> Result<Word, Failure> {
-    Ok(Word::Usage(Usage::new(UsageSource::Provider, input, output)))
+fn usage(input: u64, output: u64) -> Result<ModelEvent, ProviderFailure> {
+    Ok(ModelEvent::Usage(Usage::new(UsageSource::Provider, input, output)))
 }
 
-fn finish(finish: Finish) -> Result<Word, Failure> {
-    Ok(Word::Finish(finish))
+fn finish(finish: Finish) -> Result<ModelEvent, ProviderFailure> {
+    Ok(ModelEvent::Finish(finish))
 }
 
 /// Checks the events before an error, and the error's status and code.
 #[track_caller]
-fn check_failure(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, Blame)) {
+fn check_failure(body: &str, before: &[Result<ModelEvent, ProviderFailure>], expected: (u16, &str, FailureScope)) {
     sample::check_failure(said(body), before, expected);
 }
 
@@ -80,7 +80,7 @@ fn reasoning_ends_with_its_signature() {
         thought(" using the Euclidean algorithm."),
         end_of_thought("anthropic.signature.EqQBCgIYAhIM1gbcDa9GJwZA2b3hGgxBdjrkzLoky3dl1pkiMOYds"),
         text("The greatest common divisor is **21**."),
-        Ok(Word::Usage(counted)),
+        Ok(ModelEvent::Usage(counted)),
         STOP,
     ];
     assert_eq!(said(fixture!("reasoning.sse")), expected);
@@ -103,7 +103,7 @@ fn reasoning_blocks_without_a_signature_are_separated() {
     let block = json!({ "type": "thinking", "thinking": "hm" });
     let body = event(&json!({ "type": "content_block_start", "index": 0, "content_block": block }));
     let stop = event(&json!({ "type": "content_block_stop", "index": 0 }));
-    assert_eq!(said(&(body + &stop + &stop)), [thought("hm"), Ok(Word::ReasoningBreak)]);
+    assert_eq!(said(&(body + &stop + &stop)), [thought("hm"), Ok(ModelEvent::ReasoningBreak)]);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn calls_arrive_in_pieces_and_at_once() {
 #[test]
 fn url_citations_are_annotations_of_their_block() {
     let annotation = |url: &str, title: &str| {
-        Ok(Word::Annotation(json!({ "type": "url_citation", "url": url, "title": title, "start_index": 6, "end_index": 18 })))
+        Ok(ModelEvent::Annotation(json!({ "type": "url_citation", "url": url, "title": title, "start_index": 6, "end_index": 18 })))
     };
     let expected = [
         text("Café: "),
@@ -136,20 +136,20 @@ fn url_citations_are_annotations_of_their_block() {
     ];
     let words = said(fixture!("citations.sse"));
     // Preceded by the search call and its result.
-    let [Ok(Word::Item(_)), Ok(Word::Item(_)), rest @ ..] = &words[..] else { panic!("{words:?}") };
+    let [Ok(ModelEvent::Item(_)), Ok(ModelEvent::Item(_)), rest @ ..] = &words[..] else { panic!("{words:?}") };
     assert_eq!(rest, expected);
 }
 
 #[test]
 fn a_refusal_includes_its_explanation() {
-    let refusal = Ok(Word::Refusal("This request could enable cyber harm.".into()));
+    let refusal = Ok(ModelEvent::Refusal("This request could enable cyber harm.".into()));
     assert_eq!(said(fixture!("refusal.sse")), [text("To begin, "), usage(25, 9), refusal, finish(Finish::ContentFilter)]);
 }
 
 #[test]
 fn every_stop_reason() {
     assert_eq!(said(fixture!("max_tokens.sse")), [text("And then"), usage(25, 3), finish(Finish::Length)]);
-    let check = |reason: Value, expected: &[Result<Word, Failure>]| {
+    let check = |reason: Value, expected: &[Result<ModelEvent, ProviderFailure>]| {
         let delta = event(&json!({ "type": "message_delta", "delta": { "stop_reason": reason } }));
         // A repeated stop reason counts once.
         assert_eq!(said(&delta.repeat(2)), expected, "{reason}");
@@ -169,16 +169,16 @@ fn cached_tokens_are_part_of_the_input() {
         input_tokens_details: InputTokensDetails { cached_tokens: 1000, cache_write_tokens: 200 },
         ..Usage::new(UsageSource::Provider, 1204, 5)
     };
-    assert_eq!(said(fixture!("cached.sse")), [text("Hi"), Ok(Word::Usage(counted)), STOP]);
+    assert_eq!(said(fixture!("cached.sse")), [text("Hi"), Ok(ModelEvent::Usage(counted)), STOP]);
 }
 
 #[test]
 fn an_error_event_ends_the_response() {
-    check_failure(fixture!("error.sse"), &[text("Hel")], (503, "upstream_overloaded", Blame::Upstream(None)));
+    check_failure(fixture!("error.sse"), &[text("Hel")], (503, "upstream_overloaded", FailureScope::Upstream(None)));
     let unnamed = event(&json!({ "error": { "type": "rate_limit_error", "message": "slow" } }));
-    check_failure(&unnamed, &[], (429, "rate_limit_exceeded", Blame::Rate(None)));
-    check_failure("event: error\ndata: {}\n\n", &[], (502, "upstream_error", Blame::Upstream(None)));
-    check_failure("data: {\"type\":\n\n", &[], (502, "upstream_invalid_data", Blame::Upstream(None)));
+    check_failure(&unnamed, &[], (429, "rate_limit_exceeded", FailureScope::RateLimited(None)));
+    check_failure("event: error\ndata: {}\n\n", &[], (502, "upstream_error", FailureScope::Upstream(None)));
+    check_failure("data: {\"type\":\n\n", &[], (502, "upstream_invalid_data", FailureScope::Upstream(None)));
 }
 
 #[test]
@@ -189,9 +189,9 @@ fn a_truncated_response_has_no_finish_and_no_usage() {
 #[test]
 fn unknown_events_are_keep_alives() {
     let hologram = sample::item(0, json!({ "type": "hologram" }));
-    let light = Ok(Word::Extra(Map::from_iter([("hologram_delta".to_owned(), json!({ "light": 1 }))])));
+    let light = Ok(ModelEvent::Extra(Map::from_iter([("hologram_delta".to_owned(), json!({ "light": 1 }))])));
     assert_eq!(said(fixture!("unknown.sse")), [light, hologram, text("Hi"), usage(25, 2), finish(Finish::Unknown("pause_turn".into()))]);
-    let kept_alive = read(&[fixture!("unknown.sse").as_bytes()]).iter().filter(|word| **word == Ok(Word::KeepAlive)).count();
+    let kept_alive = read(&[fixture!("unknown.sse").as_bytes()]).iter().filter(|word| **word == Ok(ModelEvent::KeepAlive)).count();
     // The comment, the ping, and events without content: `message_start`, two unknown events, and the text block's
     // start and stop.
     assert_eq!(kept_alive, 7);
@@ -216,14 +216,14 @@ fn a_body_that_is_not_a_stream_is_read_as_a_document() {
         STOP,
     ];
     assert_eq!(said(fixture!("whole.json")), expected);
-    check_failure(fixture!("spend_limit.json"), &[], (502, "upstream_quota_exhausted", Blame::Money));
-    check_failure("{\"content\":[", &[], (502, "upstream_cut", Blame::Upstream(None)));
-    check_failure("[]", &[], (502, "upstream_invalid_data", Blame::Upstream(None)));
+    check_failure(fixture!("spend_limit.json"), &[], (502, "upstream_quota_exhausted", FailureScope::Quota));
+    check_failure("{\"content\":[", &[], (502, "upstream_cut", FailureScope::Upstream(None)));
+    check_failure("[]", &[], (502, "upstream_invalid_data", FailureScope::Upstream(None)));
 }
 
 #[test]
 fn additions_by_relays_are_tolerated() {
-    assert_eq!(read(&[b"data:\n\ndata: : keepalive\n\ndata: [DONE]\n\ndata: never\n\n"]), vec![Ok(Word::KeepAlive); 2]);
+    assert_eq!(read(&[b"data:\n\ndata: : keepalive\n\ndata: [DONE]\n\ndata: never\n\n"]), vec![Ok(ModelEvent::KeepAlive); 2]);
 }
 
 proptest! {

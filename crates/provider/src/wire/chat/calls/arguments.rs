@@ -6,7 +6,7 @@ use super::super::super::repeat::SoFar;
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
     pub(super) so_far: SoFar,
-    pub(super) scanner: Scanner,
+    pub(super) scanner: JsonScanner,
     /// The same without white space, which repetitions may format differently.
     pub(super) compact: Compact,
     /// Whether a single `{}` arrived. It may be a placeholder for arguments that follow, so it is held back; a call
@@ -16,18 +16,18 @@ pub(super) struct Arguments {
 
 /// How complete arguments are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(super) enum ArgumentsProgress {
     Nothing,
     Incomplete,
     Complete,
 }
 
 impl Arguments {
-    pub(super) fn progress(&self) -> Progress {
+    pub(super) fn progress(&self) -> ArgumentsProgress {
         match (self.is_placeholder, self.scanner) {
-            (true, _) | (_, Scanner::Complete) => Progress::Complete,
-            (false, Scanner::Before) => Progress::Nothing,
-            (false, Scanner::Inside { .. } | Scanner::Scalar) => Progress::Incomplete,
+            (true, _) | (_, JsonScanner::Complete) => ArgumentsProgress::Complete,
+            (false, JsonScanner::Before) => ArgumentsProgress::Nothing,
+            (false, JsonScanner::Inside { .. } | JsonScanner::Scalar) => ArgumentsProgress::Incomplete,
         }
     }
 
@@ -62,13 +62,13 @@ impl Default for Compact {
 impl Compact {
     pub(super) fn of(arguments: &str) -> Self {
         let mut compact = Self::default();
-        compact.push(arguments, &mut Scanner::default());
+        compact.push(arguments, &mut JsonScanner::default());
         compact
     }
 
-    pub(super) fn push(&mut self, text: &str, scanner: &mut Scanner) {
+    pub(super) fn push(&mut self, text: &str, scanner: &mut JsonScanner) {
         for byte in text.bytes() {
-            if !byte.is_ascii_whitespace() || matches!(scanner, Scanner::Inside { is_text: true, .. }) {
+            if !byte.is_ascii_whitespace() || matches!(scanner, JsonScanner::Inside { is_text: true, .. }) {
                 self.bytes += 1;
                 self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
             }
@@ -84,7 +84,7 @@ pub(in crate::wire) fn is_empty_object(text: &str) -> bool {
 
 /// Finds the end of a JSON value incrementally.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Scanner {
+pub(super) enum JsonScanner {
     /// White space only.
     #[default]
     Before,
@@ -99,7 +99,7 @@ pub(super) enum Scanner {
     Complete,
 }
 
-impl Scanner {
+impl JsonScanner {
     pub(super) fn step(self, byte: u8) -> Self {
         match self {
             Self::Before => match byte {

@@ -8,19 +8,19 @@ use protocol::fault::Fault;
 use protocol::item::{FunctionOutput, Message, Part, Reasoning, Role};
 use serde_json::{Map, Value, json};
 
-use super::super::super::carry::{self, Place};
-use super::super::super::family::Family;
+use super::super::super::carry::{self, FieldLocation};
+use super::super::super::family::ServerFamily;
 use super::super::super::shared::{CONTENT_PARTS, image_url, put};
 use crate::config::{Preset, ReasoningHistory, SystemMessages};
-use crate::tools::{Call, Offer, Output, Turn, turns};
-use crate::wire::chat::style::Style;
+use crate::tools::{ConversationStep, FunctionCallStep, FunctionResultStep, OfferedTools, turns};
+use crate::wire::chat::style::ChatFeatures;
 
 /// OpenAI's limit on the length of call ids; other vendors' ids may be longer.
 const LONGEST_CALL_ID: usize = 64;
 
 /// The messages so far. An assistant message contains all calls of a turn and the text next to them.
-pub(super) struct Messages<'a> {
-    style: &'a Style,
+pub(super) struct ChatMessages<'a> {
+    style: &'a ChatFeatures,
     list: Vec<Map<String, Value>>,
     /// The merged system message, if there may be only one.
     system: Map<String, Value>,
@@ -30,8 +30,8 @@ pub(super) struct Messages<'a> {
     thoughts_extra: Map<String, Value>,
 }
 
-impl<'a> Messages<'a> {
-    pub(super) fn new(style: &'a Style) -> Self {
+impl<'a> ChatMessages<'a> {
+    pub(super) fn new(style: &'a ChatFeatures) -> Self {
         Self { style, list: Vec::new(), system: Map::new(), thoughts: String::new(), thoughts_extra: Map::new() }
     }
 
@@ -39,18 +39,18 @@ impl<'a> Messages<'a> {
     ///
     /// # Errors
     /// A content part that this API does not support.
-    pub(super) fn of(mut self, request: &ModelRequest, offer: &Offer<'_>) -> Result<Vec<Value>, Fault> {
+    pub(super) fn of(mut self, request: &ModelRequest, offer: &OfferedTools<'_>) -> Result<Vec<Value>, Fault> {
         if let Some(instructions) = request.create.instructions.as_ref().filter(|text| !text.is_empty()) {
             self.system("system", instructions.as_str().into(), Map::new());
         }
         for (index, turn) in turns(&request.context, offer) {
             match turn {
-                Turn::Message(message) => self.message(message, index)?,
-                Turn::Call(call) => self.call(&call),
-                Turn::Output(output) => self.output(&output, index)?,
-                Turn::Reasoning(reasoning) => self.think(reasoning),
-                Turn::Compaction(compaction) => self.system("system", compaction.told().into(), Map::new()),
-                Turn::Opaque(item) => {
+                ConversationStep::Message(message) => self.message(message, index)?,
+                ConversationStep::Call(call) => self.call(&call),
+                ConversationStep::Output(output) => self.output(&output, index)?,
+                ConversationStep::Reasoning(reasoning) => self.think(reasoning),
+                ConversationStep::Compaction(compaction) => self.system("system", compaction.summary_message().into(), Map::new()),
+                ConversationStep::Opaque(item) => {
                     if let Some(url) = image_url(item) {
                         self.image(&url);
                     }
@@ -85,14 +85,14 @@ impl<'a> Messages<'a> {
 
     fn message(&mut self, message: &Message, index: usize) -> Result<(), Fault> {
         let mut content = content(&message.content, message.role, self.style, index)?;
-        let mut extra = self.extra(&message.extra, Place::Message);
+        let mut extra = self.extra(&message.extra, FieldLocation::Message);
         if let Some(Value::Array(parts)) = extra.shift_remove(CONTENT_PARTS) {
             content = [into_parts(&content), parts].concat().into();
         }
         match (message.role, self.style.family) {
             (Role::Assistant, _) => self.assistant(&message.content, content, extra),
             // `developer` exists at OpenAI only; templates of open models support `system`.
-            (Role::Developer, Family::OpenAi | Family::Azure) => self.system("developer", content, extra),
+            (Role::Developer, ServerFamily::OpenAi | ServerFamily::Azure) => self.system("developer", content, extra),
             (Role::Developer | Role::System, _) => self.system("system", content, extra),
             (Role::User, _) => self.heard("user", content, extra),
         }
@@ -123,14 +123,14 @@ impl<'a> Messages<'a> {
         }
     }
 
-    fn call(&mut self, call: &Call<'_>) {
+    fn call(&mut self, call: &FunctionCallStep<'_>) {
         let mut function = Map::new();
         function.insert("name".into(), call.name.as_ref().into());
         function.insert("arguments".into(), call.arguments.as_ref().into());
         let mut sent = Map::new();
         sent.insert("id".into(), self.call_id(call.id).into());
         sent.insert("type".into(), "function".into());
-        for (name, value) in call.extra.into_iter().flat_map(|extra| carry::carried(extra, Place::Call, self.style.field())) {
+        for (name, value) in call.extra.into_iter().flat_map(|extra| carry::carried(extra, FieldLocation::Call, self.style.field())) {
             match (name.as_str(), value) {
                 ("function", Value::Object(fields)) => function.extend(fields.clone()),
                 _ => _ = sent.insert(name.clone(), value.clone()),
@@ -172,11 +172,11 @@ impl<'a> Messages<'a> {
 
     fn think(&mut self, reasoning: &Reasoning) {
         self.thoughts.push_str(&reasoning.text());
-        let extra = self.extra(&reasoning.extra, Place::Reasoning);
+        let extra = self.extra(&reasoning.extra, FieldLocation::Reasoning);
         self.thoughts_extra.extend(extra);
     }
 
-    fn output(&mut self, output: &Output<'_>, index: usize) -> Result<(), Fault> {
+    fn output(&mut self, output: &FunctionResultStep<'_>, index: usize) -> Result<(), Fault> {
         let content = match &*output.content {
             FunctionOutput::Text(text) => text.as_str().into(),
             FunctionOutput::Parts(parts) if parts.iter().all(is_plain) => output.content.text().into(),
@@ -187,7 +187,7 @@ impl<'a> Messages<'a> {
         message.insert("role".into(), "tool".into());
         message.insert("tool_call_id".into(), self.call_id(output.call_id).into());
         message.insert("content".into(), content);
-        message.extend(output.extra.map(|extra| self.extra(extra, Place::Output)).unwrap_or_default());
+        message.extend(output.extra.map(|extra| self.extra(extra, FieldLocation::Output)).unwrap_or_default());
         self.list.push(message);
         Ok(())
     }
@@ -195,12 +195,12 @@ impl<'a> Messages<'a> {
     /// The upstream's own call id, shortened for OpenAI if it is from another vendor and too long.
     fn call_id(&self, call_id: &str) -> String {
         match self.style.family {
-            Family::OpenAi | Family::Azure if call_id.len() > LONGEST_CALL_ID => super::super::super::shared::short_id(call_id),
-            Family::OpenAi | Family::Azure | Family::Compatible => call_id.to_owned(),
+            ServerFamily::OpenAi | ServerFamily::Azure if call_id.len() > LONGEST_CALL_ID => super::super::super::shared::short_id(call_id),
+            ServerFamily::OpenAi | ServerFamily::Azure | ServerFamily::Compatible => call_id.to_owned(),
         }
     }
 
-    fn extra(&self, extra: &Extra, place: Place) -> Map<String, Value> {
+    fn extra(&self, extra: &Extra, place: FieldLocation) -> Map<String, Value> {
         carry::carried(extra, place, self.style.field()).map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
@@ -249,8 +249,8 @@ fn is_plain(part: &Part) -> bool {
 }
 
 /// The content: a string if there is only one text part, a list otherwise.
-fn content(parts: &[Part], role: Role, style: &Style, index: usize) -> Result<Value, Fault> {
-    let is_refusal = |part: &Part| matches!(part, Part::Refusal { .. }) && style.family != Family::Compatible;
+fn content(parts: &[Part], role: Role, style: &ChatFeatures, index: usize) -> Result<Value, Fault> {
+    let is_refusal = |part: &Part| matches!(part, Part::Refusal { .. }) && style.family != ServerFamily::Compatible;
     let is_all_text = parts.iter().all(|part| is_plain(part) && !is_refusal(part));
     // Several compatible servers accept only strings from the assistant and in system messages.
     if is_all_text && (parts.len() <= 1 || role != Role::User) {
@@ -261,7 +261,7 @@ fn content(parts: &[Part], role: Role, style: &Style, index: usize) -> Result<Va
     parts.map(|(number, part)| content_part(part, style, &format!("input[{index}].content[{number}]"))).collect()
 }
 
-fn content_part(part: &Part, style: &Style, path: &str) -> Result<Value, Fault> {
+fn content_part(part: &Part, style: &ChatFeatures, path: &str) -> Result<Value, Fault> {
     let cannot = |field: &str, what: &str| Err(Fault::invalid("unsupported_value", format!("{path}.{field}"), what));
     let mut fields = Map::new();
     let inner = match part {
@@ -270,7 +270,7 @@ fn content_part(part: &Part, style: &Style, path: &str) -> Result<Value, Fault> 
             None
         }
         Part::Refusal { refusal } => {
-            let kind = if style.family == Family::Compatible { ("text", "text") } else { ("refusal", "refusal") };
+            let kind = if style.family == ServerFamily::Compatible { ("text", "text") } else { ("refusal", "refusal") };
             fields.extend([("type".to_owned(), kind.0.into()), (kind.1.to_owned(), refusal.as_str().into())]);
             None
         }
@@ -292,7 +292,7 @@ fn content_part(part: &Part, style: &Style, path: &str) -> Result<Value, Fault> 
         Part::Opaque(part) => return Ok(part.to_map().into()),
     };
     let mut inner = inner;
-    for (name, value) in part.extra().into_iter().flat_map(|extra| carry::carried(extra, Place::Part, style.field())) {
+    for (name, value) in part.extra().into_iter().flat_map(|extra| carry::carried(extra, FieldLocation::Part, style.field())) {
         match (&mut inner, value) {
             (Some((kind, object)), Value::Object(more)) if kind == name => object.extend(more.clone()),
             _ => _ = fields.insert(name.clone(), value.clone()),

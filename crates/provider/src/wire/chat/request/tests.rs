@@ -11,16 +11,16 @@ use super::*;
 use crate::config::{Compat, ReasoningHistory};
 use crate::sample;
 
-fn style(family: Family) -> Style {
+fn style(family: ServerFamily) -> ChatFeatures {
     let preset = match family {
-        Family::OpenAi => Preset::OpenAi,
-        Family::Azure => Preset::Azure,
-        Family::Compatible => Preset::Compatible,
+        ServerFamily::OpenAi => Preset::OpenAi,
+        ServerFamily::Azure => Preset::Azure,
+        ServerFamily::Compatible => Preset::Compatible,
     };
-    Style::new(family, preset, "https://north.example/v1", &Compat::default())
+    ChatFeatures::new(family, preset, "https://north.example/v1", &Compat::default())
 }
 
-fn check_create(family: Family, create: Create, expected: &Value) {
+fn check_create(family: ServerFamily, create: Create, expected: &Value) {
     let request = sample::request(create, vec![sample::user("Hi")]);
     let mut body = body(&request, &style(family)).unwrap();
     let common = body.as_object_mut().unwrap();
@@ -31,12 +31,12 @@ fn check_create(family: Family, create: Create, expected: &Value) {
     assert_eq!(&body, expected);
 }
 
-fn messages_of(family: Family, context: Vec<Item>) -> Result<Value, Fault> {
+fn messages_of(family: ServerFamily, context: Vec<Item>) -> Result<Value, Fault> {
     let request = sample::request(sample::create(), context);
     body(&request, &style(family)).map(|mut body| body["messages"].take())
 }
 
-fn check_messages(family: Family, context: Vec<Item>, expected: &Value) {
+fn check_messages(family: ServerFamily, context: Vec<Item>, expected: &Value) {
     assert_eq!(&messages_of(family, context).unwrap(), expected);
 }
 
@@ -50,7 +50,7 @@ fn a_minimal_request_has_a_minimal_body() {
         "stream": true,
         "stream_options": { "include_usage": true },
     });
-    assert_eq!(body(&request, &style(Family::Compatible)).unwrap().to_string(), expected.to_string());
+    assert_eq!(body(&request, &style(ServerFamily::Compatible)).unwrap().to_string(), expected.to_string());
 }
 
 #[test]
@@ -78,13 +78,13 @@ fn calls_and_text_of_one_turn_are_one_message() {
         { "role": "tool", "tool_call_id": "c", "content": "3" },
         { "role": "assistant", "content": "Done." },
     ]);
-    check_messages(Family::Compatible, context, &expected);
+    check_messages(ServerFamily::Compatible, context, &expected);
 }
 
 /// openai-python#3561: an incomplete call without an output made the next turn fail.
 #[test]
 fn an_abandoned_call_is_left_out() {
-    check_messages(Family::OpenAi, vec![sample::cut_call(), sample::user("Go on")], &json!([{ "role": "user", "content": "Go on" }]));
+    check_messages(ServerFamily::OpenAi, vec![sample::cut_call(), sample::user("Go on")], &json!([{ "role": "user", "content": "Go on" }]));
 }
 
 #[test]
@@ -97,24 +97,28 @@ fn content_parts_are_translated() {
         { "type": "image_url", "image_url": { "url": "https://x/y.png", "detail": "low" } },
         { "type": "file", "file": { "filename": "a.pdf", "file_data": "data:application/pdf;base64,AA==" } },
     ] }]);
-    check_messages(Family::Compatible, vec![sample::message(Role::User, vec![text, image, file])], &expected);
+    check_messages(ServerFamily::Compatible, vec![sample::message(Role::User, vec![text, image, file])], &expected);
     let refusal = || vec![sample::message(Role::Assistant, vec![Part::Refusal { refusal: "No.".into() }])];
-    check_messages(Family::Compatible, refusal(), &json!([{ "role": "assistant", "content": "No." }]));
-    check_messages(Family::OpenAi, refusal(), &json!([{ "role": "assistant", "content": [{ "type": "refusal", "refusal": "No." }] }]));
+    check_messages(ServerFamily::Compatible, refusal(), &json!([{ "role": "assistant", "content": "No." }]));
+    check_messages(
+        ServerFamily::OpenAi,
+        refusal(),
+        &json!([{ "role": "assistant", "content": [{ "type": "refusal", "refusal": "No." }] }]),
+    );
 }
 
 #[test]
 fn unsupported_fields_are_named_errors() {
     let file = sample::file(None, None, Some("https://x/a.pdf"));
-    let fault = messages_of(Family::OpenAi, vec![sample::user("Hi"), sample::message(Role::User, vec![file])]).unwrap_err();
+    let fault = messages_of(ServerFamily::OpenAi, vec![sample::user("Hi"), sample::message(Role::User, vec![file])]).unwrap_err();
     assert_eq!((fault.status, fault.param.as_deref()), (400, Some("input[1].content[0].file_data")));
 }
 
 #[test]
 fn only_openai_gets_the_developer_role() {
     let context = || vec![sample::message(Role::Developer, vec![Part::input_text("Be kind.")])];
-    check_messages(Family::OpenAi, context(), &json!([{ "role": "developer", "content": "Be kind." }]));
-    check_messages(Family::Compatible, context(), &json!([{ "role": "system", "content": "Be kind." }]));
+    check_messages(ServerFamily::OpenAi, context(), &json!([{ "role": "developer", "content": "Be kind." }]));
+    check_messages(ServerFamily::Compatible, context(), &json!([{ "role": "system", "content": "Be kind." }]));
 }
 
 #[test]
@@ -126,18 +130,18 @@ fn tools_and_choices() {
     let create =
         |tool_choice| Create { tools: ["a", "b"].map(|name| Tool::Function(sample::tool(name))).to_vec(), tool_choice, ..sample::create() };
     check_create(
-        Family::Compatible,
+        ServerFamily::Compatible,
         Create { parallel_tool_calls: Some(false), ..create(ToolChoice::Mode(ToolMode::Auto)) },
         &json!({ "tools": [sent("a"), sent("b")], "tool_choice": "auto", "parallel_tool_calls": false }),
     );
     check_create(
-        Family::Compatible,
+        ServerFamily::Compatible,
         create(ToolChoice::Tool(sample::named("b"))),
         &json!({ "tools": [sent("a"), sent("b")], "tool_choice": { "type": "function", "function": { "name": "b" } } }),
     );
     let allowed = sample::allowed("b", ToolMode::Required);
-    check_create(Family::Compatible, create(allowed), &json!({ "tools": [sent("b")], "tool_choice": "required" }));
-    check_create(Family::Compatible, Create { parallel_tool_calls: Some(true), ..sample::create() }, &json!({}));
+    check_create(ServerFamily::Compatible, create(allowed), &json!({ "tools": [sent("b")], "tool_choice": "required" }));
+    check_create(ServerFamily::Compatible, Create { parallel_tool_calls: Some(true), ..sample::create() }, &json!({}));
 }
 
 #[test]
@@ -184,12 +188,12 @@ fn every_parameter_is_translated_for_each_family() {
         all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         all
     };
-    check_create(Family::Compatible, create(), &with(json!({ "max_tokens": 9 })));
+    check_create(ServerFamily::Compatible, create(), &with(json!({ "max_tokens": 9 })));
     let account = json!({
         "max_completion_tokens": 9, "store": true, "metadata": { "a": "b" }, "service_tier": "flex",
         "safety_identifier": "u", "prompt_cache_key": "k",
     });
-    check_create(Family::OpenAi, create(), &with(account));
+    check_create(ServerFamily::OpenAi, create(), &with(account));
 }
 
 #[test]
@@ -197,8 +201,8 @@ fn a_compaction_becomes_a_system_message() {
     let compaction = Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() });
     let asked = json!({ "role": "user", "content": "Why?" });
     let told = json!({ "role": "system", "content": "Summary of the conversation so far:\n\nAda asked." });
-    check_messages(Family::OpenAi, vec![sample::user("Why?"), compaction.clone()], &json!([asked, told]));
-    check_messages(Family::Compatible, vec![sample::user("Why?"), compaction], &json!([told, asked]));
+    check_messages(ServerFamily::OpenAi, vec![sample::user("Why?"), compaction.clone()], &json!([asked, told]));
+    check_messages(ServerFamily::Compatible, vec![sample::user("Why?"), compaction], &json!([told, asked]));
 }
 
 #[test]
@@ -213,7 +217,7 @@ fn reasoning_is_sent_back_with_its_calls_if_configured() {
         sample::output("call_1", "found"),
     ];
     let of = |preset, reasoning| {
-        let style = Style { preset, reasoning, ..style(Family::Compatible) };
+        let style = ChatFeatures { preset, reasoning, ..style(ServerFamily::Compatible) };
         body(&sample::request(sample::create(), context.clone()), &style).unwrap()["messages"].take()
     };
     let messages = of(Preset::Compatible, ReasoningHistory::WithCalls);

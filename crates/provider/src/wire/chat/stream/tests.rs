@@ -5,23 +5,23 @@
 mod odd;
 
 use engine::provider::event::Finish;
-use engine::provider::failure::Failure;
+use engine::provider::failure::ProviderFailure;
 use proptest::prelude::*;
 use protocol::fault::FaultKind;
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde_json::json;
 
-use super::super::super::body::{MAX_EVENT_BYTES, Reading};
-use super::super::super::sample::{self, Read, STOP, call, split, spoken, text};
+use super::super::super::body::{BodyParser, MAX_EVENT_BYTES};
+use super::super::super::sample::{self, ParsedEvents, STOP, call, split, spoken, text};
 use super::*;
 use crate::tools::Lifter;
 
-fn read(pieces: &[&[u8]]) -> Read {
-    sample::read(Reading::new(Chunks::default(), sample::north(), Lifter::default()), pieces)
+fn read(pieces: &[&[u8]]) -> ParsedEvents {
+    sample::read(BodyParser::new(ChatGrammar::default(), sample::north(), Lifter::default()), pieces)
 }
 
 /// The parsed events of a body, without keep-alives.
-fn said(body: &str) -> Read {
+fn said(body: &str) -> ParsedEvents {
     spoken(read(&[body.as_bytes()]))
 }
 
@@ -37,20 +37,20 @@ fn finish(reason: &str) -> Value {
     json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }] })
 }
 
-fn usage(input: u64, output: u64, cached_tokens: u64, reasoning_tokens: u64) -> Result<Word, Failure> {
-    Ok(Word::Usage(Usage {
+fn usage(input: u64, output: u64, cached_tokens: u64, reasoning_tokens: u64) -> Result<ModelEvent, ProviderFailure> {
+    Ok(ModelEvent::Usage(Usage {
         input_tokens_details: InputTokensDetails { cached_tokens, cache_write_tokens: 0 },
         output_tokens_details: OutputTokensDetails { reasoning_tokens },
         ..Usage::new(UsageSource::Provider, input, output)
     }))
 }
 
-fn check(chunks: &[Value], expected: &[Result<Word, Failure>]) {
+fn check(chunks: &[Value], expected: &[Result<ModelEvent, ProviderFailure>]) {
     assert_eq!(said(&events(chunks)), expected, "{chunks:?}");
 }
 
 /// Checks the events before an error, and the error's status and code.
-fn check_fault(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str)) {
+fn check_fault(body: &str, before: &[Result<ModelEvent, ProviderFailure>], expected: (u16, &str)) {
     let mut words = said(body);
     let fault = words.pop().unwrap().unwrap_err().fault;
     assert_eq!(words, before, "{body}");
@@ -76,7 +76,7 @@ fn text_as_openai_sends_it() {
 #[test]
 fn done_is_no_evidence_and_empty_chunks_are_keep_alives() {
     let body = ": keep-alive\n\ndata: : keepalive\n\ndata:\n\ndata: {\"choices\":[],\"prompt_filter_results\":[{}]}\n\ndata: [DONE]\n\n";
-    assert_eq!(read(&[body.as_bytes()]), vec![Ok(Word::KeepAlive); 4]);
+    assert_eq!(read(&[body.as_bytes()]), vec![Ok(ModelEvent::KeepAlive); 4]);
 }
 
 #[test]
@@ -93,10 +93,10 @@ fn reasoning_in_either_field() {
             json!({ "choices": [{ "delta": { "content": "Hi", "reasoning_content": null }, "finish_reason": "stop" }], "usage": deepseek }),
         ],
         &[
-            Ok(Word::Reasoning("hm".into())),
-            Ok(Word::Reasoning("so".into())),
-            Ok(Word::Reasoning("x".into())),
-            Ok(Word::Reasoning("deep".into())),
+            Ok(ModelEvent::Reasoning("hm".into())),
+            Ok(ModelEvent::Reasoning("so".into())),
+            Ok(ModelEvent::Reasoning("x".into())),
+            Ok(ModelEvent::Reasoning("deep".into())),
             text("said"),
             text("Hi"),
             usage(5, 2, 1, 0),
@@ -114,7 +114,10 @@ fn refusals_and_log_probabilities() {
             json!({ "choices": [{ "index": 0, "delta": { "content": "a" }, "logprobs": { "content": logprobs, "refusal": null } }] }),
             json!({ "choices": [{ "index": 1, "delta": { "content": "another choice" } }] }),
         ],
-        &[Ok(Word::Refusal("No.".into())), Ok(Word::Text { text: "a".into(), logprobs: logprobs.as_array().cloned().unwrap() })],
+        &[
+            Ok(ModelEvent::Refusal("No.".into())),
+            Ok(ModelEvent::Text { text: "a".into(), logprobs: logprobs.as_array().cloned().unwrap() }),
+        ],
     );
 }
 
@@ -174,9 +177,9 @@ fn the_deprecated_function_call() {
 
 #[test]
 fn every_finish_reason() {
-    check(&[finish("length")], &[Ok(Word::Finish(Finish::Length))]);
-    check(&[finish("content_filter")], &[Ok(Word::Finish(Finish::ContentFilter))]);
-    check(&[finish("vibes")], &[Ok(Word::Finish(Finish::Unknown("vibes".into())))]);
+    check(&[finish("length")], &[Ok(ModelEvent::Finish(Finish::Length))]);
+    check(&[finish("content_filter")], &[Ok(ModelEvent::Finish(Finish::ContentFilter))]);
+    check(&[finish("vibes")], &[Ok(ModelEvent::Finish(Finish::Unknown("vibes".into())))]);
     check(&[finish(""), finish("stop"), finish("stop")], &[STOP]);
     check_fault(
         &events(&[delta(&json!({ "content": "a" })), finish("insufficient_system_resource")]),
@@ -220,7 +223,7 @@ fn a_body_that_is_not_a_stream_is_read_as_a_document() {
     let counts = json!({ "prompt_tokens": 1, "completion_tokens": 2 });
     let body = json!({ "object": "chat.completion", "choices": [{ "index": 0, "message": message, "finish_reason": "tool_calls" }], "usage": counts });
     let expected = [
-        Ok(Word::Reasoning("hm".into())),
+        Ok(ModelEvent::Reasoning("hm".into())),
         text("Hi"),
         call(0, Some("a"), Some("f"), ""),
         call(1, Some("b"), Some("g"), ""),

@@ -10,9 +10,9 @@ use crate::wire::gemini::names::PARTS;
 /// A chunk of a response. Any field may be missing or have another type; unknown ones are ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(super) struct Chunk {
+pub(super) struct GeminiChunk {
     #[serde(deserialize_with = "lenient::list")]
-    pub(super) candidates: Option<Vec<Candidate>>,
+    pub(super) candidates: Option<Vec<GeminiCandidate>>,
     #[serde(deserialize_with = "lenient::object", alias = "prompt_feedback")]
     pub(super) prompt_feedback: Option<PromptFeedback>,
     #[serde(alias = "usage_metadata")]
@@ -20,7 +20,7 @@ pub(super) struct Chunk {
     pub(super) error: Value,
     /// The complete chunk, if a relay nested it (Code Assist).
     #[serde(deserialize_with = "lenient::object")]
-    response: Option<Box<Chunk>>,
+    response: Option<Box<GeminiChunk>>,
 }
 
 /// Why there is no response.
@@ -37,11 +37,11 @@ pub(super) struct PromptFeedback {
 /// A candidate.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(super) struct Candidate {
+pub(super) struct GeminiCandidate {
     #[serde(deserialize_with = "lenient::index")]
     pub(super) index: Option<u64>,
     #[serde(deserialize_with = "lenient::object")]
-    pub(super) content: Option<Content>,
+    pub(super) content: Option<GeminiContent>,
     #[serde(deserialize_with = "lenient::text", alias = "finish_reason")]
     pub(super) finish_reason: Option<String>,
     #[serde(deserialize_with = "lenient::text", alias = "finish_message")]
@@ -59,15 +59,15 @@ pub(super) struct Candidate {
 /// Content of a candidate.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Content {
+pub(super) struct GeminiContent {
     #[serde(deserialize_with = "lenient::one_or_more")]
-    pub(super) parts: Option<Vec<Part>>,
+    pub(super) parts: Option<Vec<GeminiPart>>,
 }
 
 /// A part: text, reasoning, a call, an image, or something else.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(super) struct Part {
+pub(super) struct GeminiPart {
     #[serde(deserialize_with = "lenient::text")]
     pub(super) text: Option<String>,
     #[serde(deserialize_with = "lenient::flag")]
@@ -75,7 +75,7 @@ pub(super) struct Part {
     #[serde(deserialize_with = "lenient::text", alias = "thought_signature")]
     pub(super) thought_signature: Option<String>,
     #[serde(deserialize_with = "lenient::object", alias = "function_call")]
-    pub(super) function_call: Option<FunctionCall>,
+    pub(super) function_call: Option<GeminiFunctionCall>,
     #[serde(deserialize_with = "lenient::object", alias = "inline_data")]
     pub(super) inline_data: Option<Blob>,
     /// Uninterpreted fields: code that Gemini ran, its result, files.
@@ -83,7 +83,7 @@ pub(super) struct Part {
     other: Map<String, Value>,
 }
 
-impl Part {
+impl GeminiPart {
     /// The uninterpreted fields as items, named after them (`executableCode` becomes `executable_code`).
     pub(super) fn items(&mut self) -> Vec<Map<String, Value>> {
         let mut other = std::mem::take(&mut self.other);
@@ -108,7 +108,7 @@ pub(super) struct Blob {
 /// A complete call.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct FunctionCall {
+pub(super) struct GeminiFunctionCall {
     #[serde(deserialize_with = "lenient::text")]
     pub(super) id: Option<String>,
     #[serde(deserialize_with = "lenient::text")]
@@ -147,7 +147,7 @@ impl Logprob {
     }
 }
 
-impl Candidate {
+impl GeminiCandidate {
     /// Its sources, in Gemini's own fields. Each chunk contains all sources so far.
     pub(super) fn sources(&mut self) -> Map<String, Value> {
         let fields = [
@@ -173,7 +173,7 @@ impl Candidate {
     }
 }
 
-impl Chunk {
+impl GeminiChunk {
     /// The chunk, or the nested one.
     pub(super) fn unwrapped(self) -> Self {
         if self.candidates.is_some() { self } else { self.response.map_or(Self { response: None, ..self }, |inner| *inner) }

@@ -7,8 +7,8 @@ mod odd;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::super::super::body::Reading;
-use super::super::super::sample::{self, Read, STOP, call, split, text, thought};
+use super::super::super::body::BodyParser;
+use super::super::super::sample::{self, ParsedEvents, STOP, call, split, text, thought};
 use super::*;
 use crate::tools::Lifter;
 
@@ -18,22 +18,22 @@ macro_rules! fixture {
     };
 }
 
-fn read(pieces: &[&[u8]]) -> Read {
-    sample::read(Reading::new(Lines::default(), sample::north(), Lifter::default()), pieces)
+fn read(pieces: &[&[u8]]) -> ParsedEvents {
+    sample::read(BodyParser::new(OllamaGrammar::default(), sample::north(), Lifter::default()), pieces)
 }
 
-fn check(body: &str, expected: &[Result<Word, Failure>]) {
+fn check(body: &str, expected: &[Result<ModelEvent, ProviderFailure>]) {
     assert_eq!(read(&[body.as_bytes()]), expected, "{body}");
 }
 
 /// Checks the events before an error, and the error's status, code and scope.
 #[track_caller]
-fn check_fault(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, Blame)) {
+fn check_fault(body: &str, before: &[Result<ModelEvent, ProviderFailure>], expected: (u16, &str, FailureScope)) {
     sample::check_failure(read(&[body.as_bytes()]), before, expected);
 }
 
-fn usage(input: u64, output: u64, cached_tokens: u64) -> Result<Word, Failure> {
-    Ok(Word::Usage(Usage {
+fn usage(input: u64, output: u64, cached_tokens: u64) -> Result<ModelEvent, ProviderFailure> {
+    Ok(ModelEvent::Usage(Usage {
         input_tokens_details: InputTokensDetails { cached_tokens, cache_write_tokens: 0 },
         ..Usage::new(UsageSource::Provider, input, output)
     }))
@@ -42,7 +42,7 @@ fn usage(input: u64, output: u64, cached_tokens: u64) -> Result<Word, Failure> {
 #[test]
 fn a_text() {
     let logprobs = vec![json!({ "token": " sky", "logprob": -0.1, "bytes": [32, 115], "top_logprobs": [] })];
-    let sky = Ok(Word::Text { text: " sky".into(), logprobs });
+    let sky = Ok(ModelEvent::Text { text: " sky".into(), logprobs });
     check(fixture!("text.ndjson"), &[text("The"), sky, text(" 天é"), usage(26, 282, 20), STOP]);
 }
 
@@ -69,25 +69,25 @@ fn calls_are_complete_and_keep_the_order_of_their_arguments() {
 
 #[test]
 fn every_finish_reason() {
-    check(fixture!("length.ndjson"), &[text("Once"), usage(5, 1, 0), Ok(Word::Finish(Finish::Length))]);
+    check(fixture!("length.ndjson"), &[text("Once"), usage(5, 1, 0), Ok(ModelEvent::Finish(Finish::Length))]);
     // From a server without reasons, and with a cached prompt.
     check(fixture!("old.ndjson"), &[text("Hi"), STOP]);
     check(r#"{"message":{"content":"Hi"},"done":true,"done_reason":"load"}"#, &[text("Hi"), STOP]);
-    check(r#"{"done":true,"done_reason":"bored"}"#, &[Ok(Word::Finish(Finish::Unknown("bored".into())))]);
-    check(r#"{"done":false,"done_reason":"stop"}"#, &[Ok(Word::KeepAlive)]);
+    check(r#"{"done":true,"done_reason":"bored"}"#, &[Ok(ModelEvent::Finish(Finish::Unknown("bored".into())))]);
+    check(r#"{"done":false,"done_reason":"stop"}"#, &[Ok(ModelEvent::KeepAlive)]);
 }
 
 /// oh-my-pi#7465: without a user message Ollama only loads the model, which looked like an empty response.
 #[test]
 fn only_loading_the_model_is_not_a_response() {
-    check_fault(fixture!("load.ndjson"), &[], (502, "upstream_no_answer", Blame::Match));
+    check_fault(fixture!("load.ndjson"), &[], (502, "upstream_no_answer", FailureScope::Unsupported));
 }
 
 #[test]
 fn errors_in_the_stream_end_the_response() {
-    let upstream = Blame::Upstream(None);
+    let upstream = FailureScope::Upstream(None);
     check_fault(fixture!("error.ndjson"), &[text("I")], (502, "upstream_error", upstream));
-    check_fault(fixture!("error_cloud.ndjson"), &[text("I")], (429, "rate_limit_exceeded", Blame::Rate(None)));
+    check_fault(fixture!("error_cloud.ndjson"), &[text("I")], (429, "rate_limit_exceeded", FailureScope::RateLimited(None)));
     check_fault(&format!("{}{}", fixture!("error.ndjson"), fixture!("text.ndjson")), &[text("I")], (502, "upstream_error", upstream));
     check_fault("{\"message\":\n", &[], (502, "upstream_invalid_data", upstream));
     check_fault("[1]", &[], (502, "upstream_invalid_data", upstream));

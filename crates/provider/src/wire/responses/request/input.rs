@@ -8,8 +8,8 @@ use protocol::fault::Fault;
 use protocol::item::{FunctionOutput, Item, Message, Part, Reasoning, Role};
 use serde_json::{Map, Value, json};
 
-use super::super::super::carry::{self, Place};
-use super::super::super::family::Family;
+use super::super::super::carry::{self, FieldLocation};
+use super::super::super::family::ServerFamily;
 use super::super::super::shared::{CONTENT_PARTS, put, short_id};
 use super::super::sealed;
 use super::field;
@@ -20,10 +20,10 @@ use crate::tools::is_abandoned;
 const LONGEST_CALL_ID: usize = 64;
 
 /// The conversation translated so far.
-pub(super) struct Input {
+pub(super) struct ResponsesInput {
     pub(super) instructions: String,
     pub(super) items: Vec<Value>,
-    family: Family,
+    family: ServerFamily,
     /// Reasoning that waits for the item after it. OpenAI rejects reasoning that nothing follows, which a response
     /// cancelled during reasoning leaves.
     thoughts: Vec<Value>,
@@ -33,9 +33,14 @@ pub(super) struct Input {
 ///
 /// # Errors
 /// A content part that the API does not support.
-pub(super) fn read(request: &ModelRequest, family: Family, system_messages: SystemMessages, upstream: &str) -> Result<Input, Fault> {
+pub(super) fn read(
+    request: &ModelRequest,
+    family: ServerFamily,
+    system_messages: SystemMessages,
+    upstream: &str,
+) -> Result<ResponsesInput, Fault> {
     let instructions = request.create.instructions.clone().unwrap_or_default();
-    let mut input = Input { instructions, items: Vec::new(), family, thoughts: Vec::new() };
+    let mut input = ResponsesInput { instructions, items: Vec::new(), family, thoughts: Vec::new() };
     let answered: HashSet<&str> = request.context.iter().filter_map(Item::answered_call_id).collect();
     for (index, item) in request.context.iter().enumerate() {
         match item {
@@ -52,39 +57,39 @@ pub(super) fn read(request: &ModelRequest, family: Family, system_messages: Syst
                 let item = json!({
                     "type": "function_call", "call_id": input.call_id(&call.call_id), "name": call.name, "arguments": arguments,
                 });
-                input.said(item, &call.extra, Place::Call);
+                input.said(item, &call.extra, FieldLocation::Call);
             }
             Item::CustomToolCall(call) if is_abandoned(&call.call_id, call.status, &answered) => {}
             Item::CustomToolCall(call) => {
                 let call_id = input.call_id(&call.call_id);
                 let item = json!({ "type": "custom_tool_call", "call_id": call_id, "name": call.name, "input": call.input });
-                input.said(item, &call.extra, Place::Call);
+                input.said(item, &call.extra, FieldLocation::Call);
             }
             Item::FunctionCallOutput(output) => {
                 let content = input.output(&output.output, index)?;
                 let item = json!({ "type": "function_call_output", "call_id": input.call_id(&output.call_id), "output": content });
-                input.heard(item, &output.extra, Place::Output);
+                input.heard(item, &output.extra, FieldLocation::Output);
             }
             Item::CustomToolCallOutput(output) => {
                 let content = input.output(&output.output, index)?;
                 let item = json!({ "type": "custom_tool_call_output", "call_id": input.call_id(&output.call_id), "output": content });
-                input.heard(item, &output.extra, Place::Output);
+                input.heard(item, &output.extra, FieldLocation::Output);
             }
             Item::Reasoning(item) => {
                 let thoughts = input.reasoning(item, upstream);
                 input.thoughts.extend(thoughts);
             }
             Item::Compaction(compaction) => match system_messages {
-                SystemMessages::First => input.instruct(&compaction.told()),
+                SystemMessages::First => input.instruct(&compaction.summary_message()),
                 SystemMessages::InPlace => {
                     input.heard(
-                        message(Role::System, &[json!({ "type": "input_text", "text": compaction.told() })]),
+                        message(Role::System, &[json!({ "type": "input_text", "text": compaction.summary_message() })]),
                         &Extra::default(),
-                        Place::Message,
+                        FieldLocation::Message,
                     );
                 }
             },
-            Item::Opaque(item) => input.said(item.upstream_form().into(), &Extra::default(), Place::Message),
+            Item::Opaque(item) => input.said(item.upstream_form().into(), &Extra::default(), FieldLocation::Message),
         }
     }
     Ok(input)
@@ -95,7 +100,7 @@ fn is_system(message: &Message) -> bool {
     matches!(message.role, Role::System | Role::Developer) && message.content.iter().all(|part| part.text().is_some())
 }
 
-impl Input {
+impl ResponsesInput {
     /// Adds to the instructions.
     fn instruct(&mut self, text: &str) {
         if !self.instructions.is_empty() && !text.is_empty() {
@@ -105,24 +110,24 @@ impl Input {
     }
 
     /// Adds an item from the model.
-    fn said(&mut self, item: Value, extra: &Extra, place: Place) {
+    fn said(&mut self, item: Value, extra: &Extra, place: FieldLocation) {
         self.items.append(&mut self.thoughts);
         self.push(item, extra, place);
     }
 
     /// Adds an item from outside the model.
-    fn heard(&mut self, item: Value, extra: &Extra, place: Place) {
+    fn heard(&mut self, item: Value, extra: &Extra, place: FieldLocation) {
         self.thoughts.clear();
         self.push(item, extra, place);
     }
 
-    fn push(&mut self, mut item: Value, extra: &Extra, place: Place) {
+    fn push(&mut self, mut item: Value, extra: &Extra, place: FieldLocation) {
         self.add_fields(&mut item, extra, place);
         self.items.push(item);
     }
 
     /// Adds unknown fields. Those that chat completions nest in inner objects do not exist in this API.
-    fn add_fields(&self, item: &mut Value, extra: &Extra, place: Place) {
+    fn add_fields(&self, item: &mut Value, extra: &Extra, place: FieldLocation) {
         let inner = ["function", "custom", "image_url", "file", CONTENT_PARTS];
         for (name, value) in carry::carried(extra, place, field(self.family)).filter(|(name, _)| !inner.contains(&name.as_str())) {
             item[name] = value.clone();
@@ -139,29 +144,29 @@ impl Input {
         match item.role {
             // A response that was cancelled before its first text is left out.
             Role::Assistant
-                if item.content.is_empty() && carry::carried(&item.extra, Place::Message, field(self.family)).next().is_none() => {}
+                if item.content.is_empty() && carry::carried(&item.extra, FieldLocation::Message, field(self.family)).next().is_none() => {}
             Role::Assistant => {
-                let mut parts = parts(Self::said_part, self)?;
+                let mut parts = parts(Self::model_part, self)?;
                 parts.extend(others.into_iter().flatten().cloned());
-                self.said(message(Role::Assistant, &parts), &item.extra, Place::Message);
+                self.said(message(Role::Assistant, &parts), &item.extra, FieldLocation::Message);
             }
             role @ (Role::User | Role::System | Role::Developer) => {
-                let parts = parts(Self::heard_part, self)?;
-                self.heard(message(role, &parts), &item.extra, Place::Message);
+                let parts = parts(Self::input_part, self)?;
+                self.heard(message(role, &parts), &item.extra, FieldLocation::Message);
             }
         }
         Ok(())
     }
 
     /// A content part from the model.
-    fn said_part(&self, part: &Part, path: &str) -> Result<Value, Fault> {
+    fn model_part(&self, part: &Part, path: &str) -> Result<Value, Fault> {
         match part {
             Part::OutputText { text, annotations, .. } => {
                 let mut sent = json!({ "type": "output_text", "text": text });
                 if !annotations.is_empty() {
                     sent["annotations"] = annotations.clone().into();
                 }
-                part.extra().into_iter().for_each(|extra| self.add_fields(&mut sent, extra, Place::Part));
+                part.extra().into_iter().for_each(|extra| self.add_fields(&mut sent, extra, FieldLocation::Part));
                 Ok(sent)
             }
             Part::InputText { text, .. } | Part::ReasoningText { text } | Part::SummaryText { text } => {
@@ -176,7 +181,7 @@ impl Input {
     }
 
     /// A content part from outside the model.
-    fn heard_part(&self, part: &Part, path: &str) -> Result<Value, Fault> {
+    fn input_part(&self, part: &Part, path: &str) -> Result<Value, Fault> {
         let cannot = |field: &str, what: &str| Err(Fault::invalid("unsupported_value", format!("{path}.{field}"), what));
         let has_file_id = || part.extra().is_some_and(|extra| extra.get("file_id").is_some());
         let mut sent = match part {
@@ -207,7 +212,7 @@ impl Input {
             }
             Part::Opaque(fields) => return Ok(fields.to_map().into()),
         };
-        part.extra().into_iter().for_each(|extra| self.add_fields(&mut sent, extra, Place::Part));
+        part.extra().into_iter().for_each(|extra| self.add_fields(&mut sent, extra, FieldLocation::Part));
         Ok(sent)
     }
 
@@ -216,7 +221,7 @@ impl Input {
             FunctionOutput::Text(text) => Ok(text.as_str().into()),
             FunctionOutput::Parts(parts) => {
                 let parts = parts.iter().enumerate();
-                parts.map(|(number, part)| self.heard_part(part, &format!("input[{index}].output[{number}]"))).collect()
+                parts.map(|(number, part)| self.input_part(part, &format!("input[{index}].output[{number}]"))).collect()
             }
         }
     }
@@ -224,8 +229,8 @@ impl Input {
     /// The upstream's own call id, shortened for OpenAI if it is from another vendor and too long.
     fn call_id(&self, call_id: &str) -> String {
         match self.family {
-            Family::OpenAi | Family::Azure if call_id.len() > LONGEST_CALL_ID => short_id(call_id),
-            Family::OpenAi | Family::Azure | Family::Compatible => call_id.to_owned(),
+            ServerFamily::OpenAi | ServerFamily::Azure if call_id.len() > LONGEST_CALL_ID => short_id(call_id),
+            ServerFamily::OpenAi | ServerFamily::Azure | ServerFamily::Compatible => call_id.to_owned(),
         }
     }
 
@@ -241,13 +246,13 @@ impl Input {
                     parts.iter().filter_map(Part::text).map(|text| json!({ "type": "summary_text", "text": text })).collect();
                 json!({ "type": "reasoning", "id": id, "summary": summary, "encrypted_content": encrypted_content })
             }
-            None if self.family == Family::Compatible && !item.text().is_empty() => {
+            None if self.family == ServerFamily::Compatible && !item.text().is_empty() => {
                 let content = [json!({ "type": "reasoning_text", "text": item.text() })];
                 json!({ "type": "reasoning", "id": item.id, "summary": [], "content": content })
             }
             None => return None,
         };
-        self.add_fields(&mut sent, &item.extra, Place::Reasoning);
+        self.add_fields(&mut sent, &item.extra, FieldLocation::Reasoning);
         Some(sent)
     }
 }

@@ -12,8 +12,8 @@ use super::*;
 use crate::sample;
 
 /// The body for the upstream `north`.
-fn body_of(request: &ModelRequest, family: Family) -> Result<Value, Fault> {
-    let system_messages = if family == Family::Compatible { SystemMessages::First } else { SystemMessages::InPlace };
+fn body_of(request: &ModelRequest, family: ServerFamily) -> Result<Value, Fault> {
+    let system_messages = if family == ServerFamily::Compatible { SystemMessages::First } else { SystemMessages::InPlace };
     body(request, family, system_messages, "north")
 }
 
@@ -25,16 +25,16 @@ fn answered(text: &str) -> Value {
     json!({ "type": "message", "role": "assistant", "content": [{ "type": "output_text", "text": text }] })
 }
 
-fn input_of(family: Family, context: Vec<Item>) -> Result<Value, Fault> {
+fn input_of(family: ServerFamily, context: Vec<Item>) -> Result<Value, Fault> {
     body_of(&sample::request(sample::create(), context), family).map(|mut body| body["input"].take())
 }
 
 fn check_input(context: Vec<Item>, expected: &Value) {
-    assert_eq!(input_of(Family::OpenAi, context).unwrap(), *expected);
+    assert_eq!(input_of(ServerFamily::OpenAi, context).unwrap(), *expected);
 }
 
 /// Checks the fields beyond those of a minimal request.
-fn check_create(family: Family, create: Create, expected: &Value) {
+fn check_create(family: ServerFamily, create: Create, expected: &Value) {
     let body = body_of(&sample::request(create, vec![sample::user("Hi")]), family).unwrap();
     let mut rest = body.as_object().unwrap().clone();
     let usual = ["model", "input", "stream", "store", "include", "stream_options"];
@@ -55,19 +55,19 @@ fn a_simple_chat_byte_for_byte() {
         "include": ["reasoning.encrypted_content"],
         "stream_options": { "include_obfuscation": false },
     });
-    assert_eq!(body_of(&request, Family::OpenAi).unwrap().to_string(), expected.to_string());
+    assert_eq!(body_of(&request, ServerFamily::OpenAi).unwrap().to_string(), expected.to_string());
     let mut expected = expected;
     expected.as_object_mut().unwrap().shift_remove("stream_options");
-    assert_eq!(body_of(&request, Family::Compatible).unwrap().to_string(), expected.to_string());
+    assert_eq!(body_of(&request, ServerFamily::Compatible).unwrap().to_string(), expected.to_string());
     // A deployment's name does not reveal whether the model reasons.
     expected.as_object_mut().unwrap().shift_remove("include");
-    assert_eq!(body_of(&request, Family::Azure).unwrap().to_string(), expected.to_string());
+    assert_eq!(body_of(&request, ServerFamily::Azure).unwrap().to_string(), expected.to_string());
 }
 
 #[test]
 fn the_upstreams_name_for_the_model_is_used() {
     let request = ModelRequest { model: Some("gpt-4o".into()), ..sample::request(sample::create(), vec![sample::user("Hi")]) };
-    let body = body_of(&request, Family::OpenAi).unwrap();
+    let body = body_of(&request, ServerFamily::OpenAi).unwrap();
     assert_eq!(body["model"], "gpt-4o");
     assert_eq!(body.get("include"), None, "a model without reasoning has none to encrypt");
 }
@@ -80,12 +80,12 @@ fn include_lists() {
     };
     let asking = || Create { include: vec![LOGPROBS.into(), "file_search_call.results".into()], ..sample::create() };
     let thoughtful = || Create { include: vec![ENCRYPTED_CONTENT.into()], ..sample::create() };
-    assert_eq!(include(Family::OpenAi, "gpt-5.2", asking()), json!([ENCRYPTED_CONTENT, LOGPROBS, "file_search_call.results"]));
-    assert_eq!(include(Family::OpenAi, "ft:gpt-4.1-mini:north", asking()), json!([LOGPROBS, "file_search_call.results"]));
-    assert_eq!(include(Family::OpenAi, "gpt-5-chat-latest", sample::create()), Value::Null);
-    assert_eq!(include(Family::OpenAi, "gpt-4o", thoughtful()), json!([ENCRYPTED_CONTENT]));
-    assert_eq!(include(Family::Compatible, "gpt-4o", sample::create()), json!([ENCRYPTED_CONTENT]));
-    assert_eq!(include(Family::OpenAi, "gpt-4o", Create { top_logprobs: Some(2), ..sample::create() }), json!([LOGPROBS]));
+    assert_eq!(include(ServerFamily::OpenAi, "gpt-5.2", asking()), json!([ENCRYPTED_CONTENT, LOGPROBS, "file_search_call.results"]));
+    assert_eq!(include(ServerFamily::OpenAi, "ft:gpt-4.1-mini:north", asking()), json!([LOGPROBS, "file_search_call.results"]));
+    assert_eq!(include(ServerFamily::OpenAi, "gpt-5-chat-latest", sample::create()), Value::Null);
+    assert_eq!(include(ServerFamily::OpenAi, "gpt-4o", thoughtful()), json!([ENCRYPTED_CONTENT]));
+    assert_eq!(include(ServerFamily::Compatible, "gpt-4o", sample::create()), json!([ENCRYPTED_CONTENT]));
+    assert_eq!(include(ServerFamily::OpenAi, "gpt-4o", Create { top_logprobs: Some(2), ..sample::create() }), json!([LOGPROBS]));
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn tools_and_choices() {
     let create =
         |tool_choice| Create { tools: ["a", "b"].map(|name| Tool::Function(sample::tool(name))).to_vec(), tool_choice, ..sample::create() };
     let check = |tool_choice: ToolChoice, expected: Value| {
-        check_create(Family::OpenAi, create(tool_choice), &json!({ "tools": [sent("a"), sent("b")], "tool_choice": expected }));
+        check_create(ServerFamily::OpenAi, create(tool_choice), &json!({ "tools": [sent("a"), sent("b")], "tool_choice": expected }));
     };
     check(ToolChoice::Mode(ToolMode::Auto), json!("auto"));
     check(ToolChoice::Mode(ToolMode::None), json!("none"));
@@ -223,14 +223,14 @@ fn tools_and_choices() {
     check(allowed(ToolMode::None), json!("none"));
     let bare = Tool::Function(FunctionTool { description: None, parameters: None, strict: None, ..sample::tool("c") });
     check_create(
-        Family::Compatible,
+        ServerFamily::Compatible,
         Create { tools: vec![bare], parallel_tool_calls: Some(false), max_tool_calls: Some(3), ..sample::create() },
         &json!({
             "tools": [{ "type": "function", "name": "c", "parameters": null }],
             "tool_choice": "auto", "parallel_tool_calls": false, "max_tool_calls": 3,
         }),
     );
-    check_create(Family::OpenAi, Create { parallel_tool_calls: Some(true), ..sample::create() }, &json!({}));
+    check_create(ServerFamily::OpenAi, Create { parallel_tool_calls: Some(true), ..sample::create() }, &json!({}));
 }
 
 #[test]
@@ -241,9 +241,9 @@ fn structured_output() {
     let text = TextConfig { format, verbosity: Some("low".into()), ..TextConfig::default() };
     let sent = json!({ "type": "json_schema", "name": "pet", "description": "one", "schema": schema, "strict": true });
     let expected = json!({ "text": { "format": sent, "verbosity": "low" } });
-    check_create(Family::OpenAi, Create { text, ..sample::create() }, &expected);
+    check_create(ServerFamily::OpenAi, Create { text, ..sample::create() }, &expected);
     let text = TextConfig { format: TextFormat::JsonObject { extra: Extra::default() }, ..TextConfig::default() };
-    check_create(Family::OpenAi, Create { text, ..sample::create() }, &json!({ "text": { "format": { "type": "json_object" } } }));
+    check_create(ServerFamily::OpenAi, Create { text, ..sample::create() }, &json!({ "text": { "format": { "type": "json_object" } } }));
 }
 
 #[test]
@@ -270,33 +270,37 @@ fn every_parameter_is_translated() {
         "max_output_tokens": 9, "truncation": "auto", "service_tier": "flex", "safety_identifier": "u", "prompt_cache_key": "k",
         "user": "ada",
     });
-    check_create(Family::OpenAi, create(), &common);
+    check_create(ServerFamily::OpenAi, create(), &common);
     let mut compatible = common;
     for (name, value) in [("presence_penalty", json!(0.0)), ("frequency_penalty", json!(0.0)), ("top_k", json!(3))] {
         compatible[name] = value;
     }
-    check_create(Family::Compatible, create(), &compatible);
+    check_create(ServerFamily::Compatible, create(), &compatible);
 }
 
 #[test]
 fn unsupported_fields_are_named_errors() {
     let check = |create: &Create, family| check(create, family, HostedTools::Omit);
-    let refused = |create: Create| check(&create, Family::OpenAi).unwrap_err();
+    let refused = |create: Create| check(&create, ServerFamily::OpenAi).unwrap_err();
     let fault = refused(Create { presence_penalty: Some(0.5), ..sample::create() });
     assert_eq!((fault.status, fault.code.as_str(), fault.param.as_deref()), (400, "unsupported_parameter", Some("presence_penalty")));
     let fault = refused(Create { frequency_penalty: Some(-0.5), ..sample::create() });
     assert_eq!(fault.param.as_deref(), Some("frequency_penalty"));
-    assert_eq!(check(&Create { presence_penalty: Some(0.0), ..sample::create() }, Family::Azure), Ok(vec![]));
-    assert_eq!(check(&Create { presence_penalty: Some(0.5), ..sample::create() }, Family::Compatible), Ok(vec![]));
+    assert_eq!(check(&Create { presence_penalty: Some(0.0), ..sample::create() }, ServerFamily::Azure), Ok(vec![]));
+    assert_eq!(check(&Create { presence_penalty: Some(0.5), ..sample::create() }, ServerFamily::Compatible), Ok(vec![]));
 
     for parameter in ["stop", "seed", "logit_bias", "n", "background", "store", "include", "conversation"] {
-        assert!(!knows(parameter, Family::OpenAi) && !knows(parameter, Family::Compatible), "{parameter}");
+        assert!(!knows(parameter, ServerFamily::OpenAi) && !knows(parameter, ServerFamily::Compatible), "{parameter}");
     }
-    assert!(knows("prompt_cache_retention", Family::OpenAi) && knows("user", Family::Azure) && knows("top_k", Family::Compatible));
-    assert!(!knows("top_k", Family::OpenAi));
+    assert!(
+        knows("prompt_cache_retention", ServerFamily::OpenAi)
+            && knows("user", ServerFamily::Azure)
+            && knows("top_k", ServerFamily::Compatible)
+    );
+    assert!(!knows("top_k", ServerFamily::OpenAi));
 
     let param = |parts: Vec<Part>, role| {
-        let fault = input_of(Family::OpenAi, vec![sample::user("Hi"), sample::message(role, parts)]).unwrap_err();
+        let fault = input_of(ServerFamily::OpenAi, vec![sample::user("Hi"), sample::message(role, parts)]).unwrap_err();
         assert_eq!((fault.status, fault.code.as_str()), (400, "unsupported_value"));
         fault.param.unwrap()
     };

@@ -6,26 +6,26 @@ use super::super::super::repeat::SoFar;
 
 /// An output item.
 #[derive(Debug, Default)]
-pub(super) struct Output {
-    pub(super) kind: Kind,
+pub(super) struct OutputItem {
+    pub(super) kind: OutputKind,
     pub(super) id: Option<String>,
     pub(super) index: Option<u64>,
     /// The parts received so far. Each is emitted once; events that repeat a part add only what is new.
-    pub(super) parts: Vec<(Piece, u64, SoFar)>,
+    pub(super) parts: Vec<(PieceKind, u64, SoFar)>,
     /// The parts whose annotations were emitted.
     pub(super) annotated: Vec<u64>,
     /// The unknown parts that were emitted.
     pub(super) others: Vec<u64>,
     /// Contents of parts in their first event.
     pub(super) added: Vec<(u64, Value)>,
-    pub(super) call: Call,
+    pub(super) call: CallProgress,
     /// Names of unknown fields that were emitted.
     pub(super) extra: Vec<String>,
     pub(super) is_done: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum OutputKind {
     #[default]
     Message,
     Reasoning,
@@ -35,9 +35,9 @@ pub(super) enum Kind {
     Opaque,
 }
 
-impl Output {
+impl OutputItem {
     /// What was received of a part.
-    pub(super) fn so_far(&mut self, piece: Piece, number: u64) -> &mut SoFar {
+    pub(super) fn so_far(&mut self, piece: PieceKind, number: u64) -> &mut SoFar {
         let known = self.parts.iter().position(|(known, place, _)| (*known, *place) == (piece, number));
         let position = known.unwrap_or_else(|| {
             self.parts.push((piece, number, SoFar::default()));
@@ -47,7 +47,7 @@ impl Output {
     }
 }
 
-impl Kind {
+impl OutputKind {
     /// The known fields of an item of this kind.
     pub(super) fn fields(self) -> &'static [&'static str] {
         match self {
@@ -62,7 +62,7 @@ impl Kind {
 
 /// What was emitted of a call.
 #[derive(Debug, Default)]
-pub(super) struct Call {
+pub(super) struct CallProgress {
     pub(super) index: u64,
     pub(super) has_id: bool,
     pub(super) has_name: bool,
@@ -70,7 +70,7 @@ pub(super) struct Call {
 
 /// Kinds of text that arrive in deltas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(super) enum PieceKind {
     Text,
     Refusal,
     Thought,
@@ -79,40 +79,40 @@ pub(super) enum Piece {
     Input,
 }
 
-impl Piece {
-    pub(super) fn kind(self) -> Kind {
+impl PieceKind {
+    pub(super) fn kind(self) -> OutputKind {
         match self {
-            Self::Text | Self::Refusal => Kind::Message,
-            Self::Thought | Self::Summary => Kind::Reasoning,
-            Self::Arguments => Kind::FunctionCall,
-            Self::Input => Kind::CustomToolCall,
+            Self::Text | Self::Refusal => OutputKind::Message,
+            Self::Thought | Self::Summary => OutputKind::Reasoning,
+            Self::Arguments => OutputKind::FunctionCall,
+            Self::Input => OutputKind::CustomToolCall,
         }
     }
 }
 
 /// Whether an event contains a delta or the complete text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(super) enum PieceExtent {
     More,
     Whole,
 }
 
 /// The kind of text in an event, by its type.
-pub(super) fn piece_of(kind: &str) -> Option<(Piece, Extent)> {
+pub(super) fn piece_of(kind: &str) -> Option<(PieceKind, PieceExtent)> {
     Some(match kind {
-        "response.output_text.delta" => (Piece::Text, Extent::More),
-        "response.output_text.done" => (Piece::Text, Extent::Whole),
-        "response.refusal.delta" => (Piece::Refusal, Extent::More),
-        "response.refusal.done" => (Piece::Refusal, Extent::Whole),
+        "response.output_text.delta" => (PieceKind::Text, PieceExtent::More),
+        "response.output_text.done" => (PieceKind::Text, PieceExtent::Whole),
+        "response.refusal.delta" => (PieceKind::Refusal, PieceExtent::More),
+        "response.refusal.done" => (PieceKind::Refusal, PieceExtent::Whole),
         // OpenAI's name, and Open Responses'.
-        "response.reasoning_text.delta" | "response.reasoning.delta" => (Piece::Thought, Extent::More),
-        "response.reasoning_text.done" | "response.reasoning.done" => (Piece::Thought, Extent::Whole),
-        "response.reasoning_summary_text.delta" | "response.reasoning_summary.delta" => (Piece::Summary, Extent::More),
-        "response.reasoning_summary_text.done" | "response.reasoning_summary.done" => (Piece::Summary, Extent::Whole),
-        "response.function_call_arguments.delta" => (Piece::Arguments, Extent::More),
-        "response.function_call_arguments.done" => (Piece::Arguments, Extent::Whole),
-        "response.custom_tool_call_input.delta" => (Piece::Input, Extent::More),
-        "response.custom_tool_call_input.done" => (Piece::Input, Extent::Whole),
+        "response.reasoning_text.delta" | "response.reasoning.delta" => (PieceKind::Thought, PieceExtent::More),
+        "response.reasoning_text.done" | "response.reasoning.done" => (PieceKind::Thought, PieceExtent::Whole),
+        "response.reasoning_summary_text.delta" | "response.reasoning_summary.delta" => (PieceKind::Summary, PieceExtent::More),
+        "response.reasoning_summary_text.done" | "response.reasoning_summary.done" => (PieceKind::Summary, PieceExtent::Whole),
+        "response.function_call_arguments.delta" => (PieceKind::Arguments, PieceExtent::More),
+        "response.function_call_arguments.done" => (PieceKind::Arguments, PieceExtent::Whole),
+        "response.custom_tool_call_input.delta" => (PieceKind::Input, PieceExtent::More),
+        "response.custom_tool_call_input.done" => (PieceKind::Input, PieceExtent::Whole),
         _ => return None,
     })
 }

@@ -6,13 +6,13 @@ mod odd;
 
 use std::time::Duration;
 
-use engine::provider::failure::{Blame, Failure};
+use engine::provider::failure::{FailureScope, ProviderFailure};
 use proptest::prelude::*;
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
 use serde_json::json;
 
-use super::super::super::body::Reading;
-use super::super::super::sample::{self, Read, STOP, call, split, spoken, text, thought};
+use super::super::super::body::BodyParser;
+use super::super::super::sample::{self, ParsedEvents, STOP, call, split, spoken, text, thought};
 use super::*;
 use crate::tools::Lifter;
 
@@ -22,52 +22,54 @@ macro_rules! fixture {
     };
 }
 
-fn read(pieces: &[&[u8]]) -> Read {
-    sample::read(Reading::new(Events::new("north".into()), sample::north(), Lifter::default()), pieces)
+fn read(pieces: &[&[u8]]) -> ParsedEvents {
+    sample::read(BodyParser::new(ResponsesGrammar::new("north".into()), sample::north(), Lifter::default()), pieces)
 }
 
 /// The parsed events of a body, without keep-alives.
-fn said(body: &str) -> Read {
+fn said(body: &str) -> ParsedEvents {
     spoken(read(&[body.as_bytes()]))
 }
 
-fn check(body: &str, expected: &[Result<Word, Failure>]) {
+fn check(body: &str, expected: &[Result<ModelEvent, ProviderFailure>]) {
     assert_eq!(said(body), expected, "{body}");
 }
 
 /// Checks the events before an error, and the error's status, code and scope.
 #[track_caller]
-fn check_fault(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, Blame)) {
+fn check_fault(body: &str, before: &[Result<ModelEvent, ProviderFailure>], expected: (u16, &str, FailureScope)) {
     sample::check_failure(said(body), before, expected);
 }
 
-fn summary(text: &str) -> Result<Word, Failure> {
-    Ok(Word::ReasoningSummary(text.into()))
+fn summary(text: &str) -> Result<ModelEvent, ProviderFailure> {
+    Ok(ModelEvent::ReasoningSummary(text.into()))
 }
 
-fn sealed(encrypted: &str) -> Result<Word, Failure> {
-    Ok(Word::ReasoningEnd { encrypted: encrypted.into() })
+fn sealed(encrypted: &str) -> Result<ModelEvent, ProviderFailure> {
+    Ok(ModelEvent::ReasoningEnd { encrypted: encrypted.into() })
 }
 
-fn usage(input: u64, output: u64, reasoning_tokens: u64) -> Result<Word, Failure> {
-    Ok(Word::Usage(Usage {
+fn usage(input: u64, output: u64, reasoning_tokens: u64) -> Result<ModelEvent, ProviderFailure> {
+    Ok(ModelEvent::Usage(Usage {
         output_tokens_details: OutputTokensDetails { reasoning_tokens },
         ..Usage::new(UsageSource::Provider, input, output)
     }))
 }
 
-fn citation() -> Result<Word, Failure> {
-    Ok(Word::Annotation(json!({ "type": "url_citation", "start_index": 0, "end_index": 5, "url": "https://example.com/a", "title": "A" })))
+fn citation() -> Result<ModelEvent, ProviderFailure> {
+    Ok(ModelEvent::Annotation(
+        json!({ "type": "url_citation", "start_index": 0, "end_index": 5, "url": "https://example.com/a", "title": "A" }),
+    ))
 }
 
-const BREAK: Result<Word, Failure> = Ok(Word::ReasoningBreak);
+const BREAK: Result<ModelEvent, ProviderFailure> = Ok(ModelEvent::ReasoningBreak);
 const SEALED: &str = "responses.north:51.rs_6876cf02e0bc8192b74af0fb64b715ff06fa2fcced15a5acgAAAAABo.cipher==";
 
 #[test]
 fn text_as_openai_sends_it() {
     let logprobs = vec![json!({ "token": "Hi", "bytes": [72, 105], "logprob": -0.5, "top_logprobs": [] })];
-    let first = Ok(Word::Text { text: "Hi".into(), logprobs });
-    let cost = Ok(Word::Usage(Usage {
+    let first = Ok(ModelEvent::Text { text: "Hi".into(), logprobs });
+    let cost = Ok(ModelEvent::Usage(Usage {
         input_tokens_details: InputTokensDetails { cached_tokens: 8, cache_write_tokens: 4 },
         ..Usage::new(UsageSource::Provider, 37, 11)
     }));
@@ -144,13 +146,13 @@ fn interleaved_calls() {
 fn a_search_is_passed_on_and_its_sources_are_annotations() {
     let item = json!({ "type": "web_search_call", "id": "ws_1", "status": "in_progress", "action": { "type": "search", "query": "q" } });
     let item = || item.as_object().cloned().unwrap();
-    let event = |kind| Ok(Word::Item(OpaqueStep::Event { key: 0, kind, fields: Map::new() }));
+    let event = |kind| Ok(ModelEvent::Item(OpaqueStep::Event { key: 0, kind, fields: Map::new() }));
     let expected = [
-        Ok(Word::Item(OpaqueStep::Added { key: 0, item: item() })),
+        Ok(ModelEvent::Item(OpaqueStep::Added { key: 0, item: item() })),
         event(EventKind::WebSearchCallInProgress),
         event(EventKind::WebSearchCallSearching),
         event(EventKind::WebSearchCallCompleted),
-        Ok(Word::Item(OpaqueStep::Done { key: 0, item: item() })),
+        Ok(ModelEvent::Item(OpaqueStep::Done { key: 0, item: item() })),
         text("Paris"),
         citation(),
         usage(328, 356, 0),
@@ -161,48 +163,52 @@ fn a_search_is_passed_on_and_its_sources_are_annotations() {
 
 #[test]
 fn a_refusal() {
-    let refusal = |text: &str| Ok(Word::Refusal(text.into()));
+    let refusal = |text: &str| Ok(ModelEvent::Refusal(text.into()));
     check(fixture!("refusal.sse"), &[refusal("I can't"), refusal(" help."), usage(1, 2, 0), STOP]);
 }
 
 #[test]
 fn every_finish_reason() {
-    let length = Ok(Word::Finish(Finish::Length));
+    let length = Ok(ModelEvent::Finish(Finish::Length));
     check(fixture!("incomplete.sse"), &[text("Once"), text(" upon"), usage(10, 16, 0), length]);
     let incomplete =
         |details: Value| format!("data: {}\n\n", json!({ "type": "response.incomplete", "response": { "incomplete_details": details } }));
-    check(&incomplete(json!({ "reason": "max_tokens" })), &[Ok(Word::Finish(Finish::Length))]);
-    check(&incomplete(json!({ "reason": "content_filter" })), &[Ok(Word::Finish(Finish::ContentFilter))]);
-    check(&incomplete(json!({ "reason": "steered" })), &[Ok(Word::Finish(Finish::Unknown("steered".into())))]);
-    check(&incomplete(Value::Null), &[Ok(Word::Finish(Finish::Unknown("incomplete".into())))]);
+    check(&incomplete(json!({ "reason": "max_tokens" })), &[Ok(ModelEvent::Finish(Finish::Length))]);
+    check(&incomplete(json!({ "reason": "content_filter" })), &[Ok(ModelEvent::Finish(Finish::ContentFilter))]);
+    check(&incomplete(json!({ "reason": "steered" })), &[Ok(ModelEvent::Finish(Finish::Unknown("steered".into())))]);
+    check(&incomplete(Value::Null), &[Ok(ModelEvent::Finish(Finish::Unknown("incomplete".into())))]);
     check("event: response.completed\ndata: {}\n\n", &[STOP]);
     check(
         r#"data: {"type":"response.completed","response":{"status":"incomplete"}}"#,
-        &[Ok(Word::Finish(Finish::Unknown("incomplete".into())))],
+        &[Ok(ModelEvent::Finish(Finish::Unknown("incomplete".into())))],
     );
     // A terminal event without a final status is no end.
     check(r#"data: {"type":"response.done","response":{"status":"in_progress"}}"#, &[]);
-    check_fault(r#"data: {"type":"response.done","response":{"status":"cancelled"}}"#, &[], (502, "upstream_error", Blame::Upstream(None)));
+    check_fault(
+        r#"data: {"type":"response.done","response":{"status":"cancelled"}}"#,
+        &[],
+        (502, "upstream_error", FailureScope::Upstream(None)),
+    );
 }
 
 #[test]
 fn a_failure_has_its_scope() {
-    let upstream = Blame::Upstream(None);
+    let upstream = FailureScope::Upstream(None);
     check_fault(fixture!("failed.sse"), &[text("Once"), usage(4, 1, 0)], (502, "upstream_error", upstream));
-    check_fault(fixture!("failed_request.sse"), &[], (400, "image_too_large", Blame::Request));
-    check_fault(fixture!("failed_rate.sse"), &[], (429, "rate_limit_exceeded", Blame::Rate(None)));
-    check_fault(fixture!("failed_quota.sse"), &[], (502, "upstream_quota_exhausted", Blame::Money));
+    check_fault(fixture!("failed_request.sse"), &[], (400, "image_too_large", FailureScope::Request));
+    check_fault(fixture!("failed_rate.sse"), &[], (429, "rate_limit_exceeded", FailureScope::RateLimited(None)));
+    check_fault(fixture!("failed_quota.sse"), &[], (502, "upstream_quota_exhausted", FailureScope::Quota));
     check_fault(r#"data: {"type":"response.failed"}"#, &[], (502, "upstream_error", upstream));
 }
 
 #[test]
 fn errors_in_all_formats() {
-    let upstream = Blame::Upstream(None);
+    let upstream = FailureScope::Upstream(None);
     check_fault(fixture!("error_flat.sse"), &[text("Once")], (502, "upstream_error", upstream));
     let message = said(fixture!("error_flat.sse")).pop().unwrap().unwrap_err().fault.message;
     assert_eq!(message, "The upstream 'north' failed (500): The server had an error while processing your request. [server_error]");
     let wait = Some(Duration::from_secs(7));
-    check_fault(fixture!("error_nested.sse"), &[], (429, "rate_limit_exceeded", Blame::Rate(wait)));
+    check_fault(fixture!("error_nested.sse"), &[], (429, "rate_limit_exceeded", FailureScope::RateLimited(wait)));
     let nested = said(fixture!("error_nested.sse")).pop().unwrap().unwrap_err().fault;
     assert_eq!((nested.message.as_str(), nested.retry_after), ("Slow down. (upstream 'north', status 429)", Some(7)));
     check_fault("data: {\"error\":{\"message\":\"boom\"}}\n\n", &[], (502, "upstream_error", upstream));
@@ -210,7 +216,7 @@ fn errors_in_all_formats() {
     check_fault(
         "event: error\ndata: {\"message\":\"x\",\"code\":\"invalid_encrypted_content\"}\n\n",
         &[],
-        (400, "invalid_encrypted_content", Blame::Request),
+        (400, "invalid_encrypted_content", FailureScope::Request),
     );
     check_fault("data: {\"object\":\"chat.completion.chunk\",\"choices\":[]}\n\n", &[], (502, "upstream_invalid_data", upstream));
 }
@@ -230,9 +236,9 @@ fn content_without_deltas_is_emitted_once() {
         BREAK,
         summary("**Checking**"),
         sealed(SEALED),
-        Ok(Word::Text { text: "Three.".into(), logprobs: vec![json!({ "token": "Three.", "logprob": -1.0 })] }),
+        Ok(ModelEvent::Text { text: "Three.".into(), logprobs: vec![json!({ "token": "Three.", "logprob": -1.0 })] }),
         citation(),
-        Ok(Word::Refusal("But no more.".into())),
+        Ok(ModelEvent::Refusal("But no more.".into())),
         call(0, Some("a"), Some("f"), ""),
         call(0, None, None, "{}"),
         usage(1, 2, 0),
@@ -241,7 +247,7 @@ fn content_without_deltas_is_emitted_once() {
     check(fixture!("done_only.sse"), &expected);
 }
 
-fn whole() -> Read {
+fn whole() -> ParsedEvents {
     let mut words = vec![summary("**Counting** letters"), BREAK, summary("**Checking**"), sealed(SEALED), text("Three."), citation()];
     words.extend([call(0, Some("a"), Some("f"), ""), call(0, None, None, "{\"x\":1}"), usage(1, 2, 1), STOP]);
     words
@@ -256,10 +262,10 @@ fn the_terminal_event_alone_is_a_response() {
 fn a_body_that_is_not_a_stream_is_read_as_a_document() {
     let document = fixture!("document.json");
     check(document, &whole());
-    let upstream = Blame::Upstream(None);
+    let upstream = FailureScope::Upstream(None);
     check_fault(document.split_at(200).0, &[], (502, "upstream_cut", upstream));
-    check_fault(fixture!("error.json"), &[], (400, "unsupported_parameter", Blame::Request));
-    check_fault("[{\"error\":{\"message\":\"no\",\"code\":429}}]", &[], (429, "rate_limit_exceeded", Blame::Rate(None)));
+    check_fault(fixture!("error.json"), &[], (400, "unsupported_parameter", FailureScope::Request));
+    check_fault("[{\"error\":{\"message\":\"no\",\"code\":429}}]", &[], (429, "rate_limit_exceeded", FailureScope::RateLimited(None)));
     check_fault("{\"choices\":[]}", &[], (502, "upstream_invalid_data", upstream));
     check_fault("<!doctype html>", &[], (502, "upstream_invalid_data", upstream));
     check(r#"{"object":"response","status":"in_progress","output":[]}"#, &[]);
@@ -269,7 +275,7 @@ fn a_body_that_is_not_a_stream_is_read_as_a_document() {
 fn ids_and_indices_of_relays_are_tolerated() {
     let expected = [text("你"), text("好"), call(0, Some("a"), Some("f"), ""), call(0, None, None, "{}"), usage(1, 2, 0), STOP];
     check(fixture!("relay.sse"), &expected);
-    let alive = read(&[fixture!("relay.sse").as_bytes()]).into_iter().filter(|word| *word == Ok(Word::KeepAlive)).count();
+    let alive = read(&[fixture!("relay.sse").as_bytes()]).into_iter().filter(|word| *word == Ok(ModelEvent::KeepAlive)).count();
     assert_eq!(alive, 10);
 }
 
@@ -318,7 +324,7 @@ proptest! {
         let cut = (whole.len() as f64 * share) as usize;
         let end = whole.rfind("event: response").or_else(|| whole.rfind("data: {\"type\":\"response.done")).unwrap_or(whole.len());
         let words = read(&[&whole.as_bytes()[..cut.min(end)]]);
-        prop_assert!(!words.iter().any(|word| matches!(word, Ok(Word::Finish(_)))));
+        prop_assert!(!words.iter().any(|word| matches!(word, Ok(ModelEvent::Finish(_)))));
     }
 
     #[test]

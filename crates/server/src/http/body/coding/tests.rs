@@ -51,8 +51,8 @@ fn zstd(data: &[u8]) -> Vec<u8> {
 }
 
 /// Decodes a body that comes in these pieces.
-async fn decode(codings: &[Coding], pieces: &[&[u8]], limit: usize) -> Result<Vec<u8>, DecodeError> {
-    let (mut decoder, mut out) = (Decoder::new(codings, limit).unwrap(), Vec::new());
+async fn decode(codings: &[ContentCoding], pieces: &[&[u8]], limit: usize) -> Result<Vec<u8>, DecodeError> {
+    let (mut decoder, mut out) = (RequestDecoder::new(codings, limit).unwrap(), Vec::new());
     for piece in pieces {
         decoder.push(Bytes::copy_from_slice(piece), &mut out).await?;
     }
@@ -60,7 +60,7 @@ async fn decode(codings: &[Coding], pieces: &[&[u8]], limit: usize) -> Result<Ve
 }
 
 /// The body decodes to `TEXT`, whole, byte by byte and cut anywhere, and does not without its last byte or with one more.
-async fn check(codings: &[Coding], body: &[u8]) {
+async fn check(codings: &[ContentCoding], body: &[u8]) {
     let text = Ok(TEXT.as_bytes().to_vec());
     assert_eq!(decode(codings, &[body], 1000).await, text, "{codings:?}");
     assert_eq!(decode(codings, &body.chunks(1).collect::<Vec<_>>(), 1000).await, text, "{codings:?}");
@@ -79,19 +79,19 @@ async fn check(codings: &[Coding], body: &[u8]) {
 
 #[tokio::test]
 async fn what_writers_make_is_read_in_any_pieces() {
-    check(&[Coding::Gzip], &from_hex(BY_GZIP)).await;
-    check(&[Coding::Gzip], &gzip(TEXT.as_bytes())).await;
-    check(&[Coding::Deflate], &zlib(TEXT.as_bytes())).await;
-    check(&[Coding::Deflate], &raw_deflate(TEXT.as_bytes())).await;
-    check(&[Coding::Zstd], &from_hex(BY_ZSTD)).await;
-    check(&[Coding::Zstd], &from_hex(BY_ZSTD_PIPE)).await;
-    check(&[Coding::Zstd], &zstd(TEXT.as_bytes())).await;
+    check(&[ContentCoding::Gzip], &from_hex(BY_GZIP)).await;
+    check(&[ContentCoding::Gzip], &gzip(TEXT.as_bytes())).await;
+    check(&[ContentCoding::Deflate], &zlib(TEXT.as_bytes())).await;
+    check(&[ContentCoding::Deflate], &raw_deflate(TEXT.as_bytes())).await;
+    check(&[ContentCoding::Zstd], &from_hex(BY_ZSTD)).await;
+    check(&[ContentCoding::Zstd], &from_hex(BY_ZSTD_PIPE)).await;
+    check(&[ContentCoding::Zstd], &zstd(TEXT.as_bytes())).await;
 }
 
 #[tokio::test]
 async fn codings_are_undone_in_the_order_opposite_to_their_list() {
     let body = zstd(&zlib(&gzip(TEXT.as_bytes())));
-    let codings = [Coding::Gzip, Coding::Deflate, Coding::Zstd];
+    let codings = [ContentCoding::Gzip, ContentCoding::Deflate, ContentCoding::Zstd];
     assert_eq!(decode(&codings, &[&body], 1000).await, Ok(TEXT.as_bytes().to_vec()));
     assert_eq!(decode(&codings, &body.chunks(1).collect::<Vec<_>>(), 1000).await, Ok(TEXT.as_bytes().to_vec()));
 }
@@ -100,11 +100,11 @@ async fn codings_are_undone_in_the_order_opposite_to_their_list() {
 async fn members_follow_each_other_and_headers_may_have_every_field() {
     let (start, end) = TEXT.as_bytes().split_at(20);
     let gzips = [gzip(start), gzip(b""), gzip(end)].concat();
-    assert_eq!(decode(&[Coding::Gzip], &[&gzips], 1000).await, Ok(TEXT.as_bytes().to_vec()));
+    assert_eq!(decode(&[ContentCoding::Gzip], &[&gzips], 1000).await, Ok(TEXT.as_bytes().to_vec()));
     let skippable = [&0x184D_2A53_u32.to_le_bytes()[..], &3_u32.to_le_bytes(), b"xyz"].concat();
     let zstds = [skippable.clone(), zstd(start), skippable, zstd(end)].concat();
     for pieces in [vec![&zstds[..]], zstds.chunks(1).collect()] {
-        assert_eq!(decode(&[Coding::Zstd], &pieces, 1000).await, Ok(TEXT.as_bytes().to_vec()));
+        assert_eq!(decode(&[ContentCoding::Zstd], &pieces, 1000).await, Ok(TEXT.as_bytes().to_vec()));
     }
 
     // FTEXT, FHCRC, FEXTRA, FNAME and FCOMMENT; the checksum of the header is not looked at.
@@ -112,7 +112,7 @@ async fn members_follow_each_other_and_headers_may_have_every_field() {
     let header = [&[0x1f, 0x8b, 8, 0b1_1111, 0, 0, 0, 0, 0, 3, 2, 0, b'a', b'b'][..], b"name\0comment\0\x01\x02"].concat();
     let body = [&header, &plain[10..]].concat();
     for pieces in [vec![&body[..]], body.chunks(1).collect()] {
-        assert_eq!(decode(&[Coding::Gzip], &pieces, 1000).await, Ok(TEXT.as_bytes().to_vec()));
+        assert_eq!(decode(&[ContentCoding::Gzip], &pieces, 1000).await, Ok(TEXT.as_bytes().to_vec()));
     }
 }
 
@@ -129,15 +129,15 @@ async fn what_is_broken_is_said_to_be_so() {
     // A window of 16 MiB.
     let wide = [0x28, 0xb5, 0x2f, 0xfd, 0, 14 << 3, 1, 0, 0];
     for (coding, body) in [
-        (Coding::Gzip, &b"{\"model\":\"demo\"}"[..]),
-        (Coding::Gzip, &wrong_sum),
-        (Coding::Gzip, &endless_name),
-        (Coding::Gzip, &members),
-        (Coding::Deflate, b"{\"model\":\"demo\"}"),
-        (Coding::Zstd, b"{\"model\":\"demo\"}"),
-        (Coding::Zstd, &wrong_zstd_sum),
-        (Coding::Zstd, &frames),
-        (Coding::Zstd, &wide),
+        (ContentCoding::Gzip, &b"{\"model\":\"demo\"}"[..]),
+        (ContentCoding::Gzip, &wrong_sum),
+        (ContentCoding::Gzip, &endless_name),
+        (ContentCoding::Gzip, &members),
+        (ContentCoding::Deflate, b"{\"model\":\"demo\"}"),
+        (ContentCoding::Zstd, b"{\"model\":\"demo\"}"),
+        (ContentCoding::Zstd, &wrong_zstd_sum),
+        (ContentCoding::Zstd, &frames),
+        (ContentCoding::Zstd, &wide),
     ] {
         for pieces in [vec![body], body.chunks(7).collect()] {
             let found = decode(&[coding], &pieces, 1 << 20).await;
@@ -151,24 +151,24 @@ async fn a_bomb_is_stopped_at_the_limit() {
     let zeros = vec![0; 8 << 20];
     let outer = |inner: Vec<u8>| gzip(&inner);
     for (codings, body) in [
-        (vec![Coding::Gzip], gzip(&zeros)),
-        (vec![Coding::Deflate], zlib(&zeros)),
-        (vec![Coding::Zstd], zstd(&zeros)),
-        (vec![Coding::Gzip, Coding::Gzip], outer(gzip(&zeros))),
+        (vec![ContentCoding::Gzip], gzip(&zeros)),
+        (vec![ContentCoding::Deflate], zlib(&zeros)),
+        (vec![ContentCoding::Zstd], zstd(&zeros)),
+        (vec![ContentCoding::Gzip, ContentCoding::Gzip], outer(gzip(&zeros))),
         // What lies between counts as well: nothing comes out of this one.
-        (vec![Coding::Gzip, Coding::Gzip], outer(gzip(b"").repeat(200_000))),
+        (vec![ContentCoding::Gzip, ContentCoding::Gzip], outer(gzip(b"").repeat(200_000))),
     ] {
-        let (mut decoder, mut out) = (Decoder::new(&codings, 1 << 20).unwrap(), Vec::new());
+        let (mut decoder, mut out) = (RequestDecoder::new(&codings, 1 << 20).unwrap(), Vec::new());
         let stopped = decoder.push(body.into(), &mut out).await;
         assert!(stopped.is_err(), "{codings:?}: {} bytes came out", out.len());
         assert!(out.capacity() <= 4 << 20, "{codings:?}: {}", out.capacity());
     }
     // A frame that says its size is not begun.
     let says = [&[0x28, 0xb5, 0x2f, 0xfd, 0b1010_0000][..], &(5_u32 << 20).to_le_bytes()].concat();
-    assert_eq!(decode(&[Coding::Zstd], &[&says], 1 << 20).await, Err(DecodeError::TooLarge));
+    assert_eq!(decode(&[ContentCoding::Zstd], &[&says], 1 << 20).await, Err(DecodeError::TooLarge));
 }
 
-fn check_codings(lines: &[&str], expected: Option<&[Coding]>) {
+fn check_codings(lines: &[&str], expected: Option<&[ContentCoding]>) {
     let mut headers = HeaderMap::new();
     for line in lines {
         headers.append(header::CONTENT_ENCODING, HeaderValue::from_str(line).unwrap());
@@ -184,8 +184,8 @@ fn check_codings(lines: &[&str], expected: Option<&[Coding]>) {
 fn codings_are_named_as_the_standard_names_them() {
     check_codings(&[], Some(&[]));
     check_codings(&["", "identity"], Some(&[]));
-    check_codings(&["GZIP"], Some(&[Coding::Gzip]));
-    check_codings(&["x-gzip , zstd", "deflate"], Some(&[Coding::Gzip, Coding::Zstd, Coding::Deflate]));
+    check_codings(&["GZIP"], Some(&[ContentCoding::Gzip]));
+    check_codings(&["x-gzip , zstd", "deflate"], Some(&[ContentCoding::Gzip, ContentCoding::Zstd, ContentCoding::Deflate]));
     for refused in ["br", "compress", "gzip, br", "aws-chunked", "gzip,gzip,gzip,gzip", "gzip;q=1"] {
         check_codings(&[refused], None);
     }

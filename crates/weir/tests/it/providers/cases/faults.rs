@@ -5,24 +5,30 @@ use std::time::Duration;
 use fakes::Vendor::{Anthropic, Gemini, Ollama};
 use fakes::{Script, Step, Vendor, VendorError};
 
-use super::{Case, case};
-use crate::providers::vendors::Patience;
-use crate::scenarios::said::Said;
-use crate::scenarios::table::{Cost, Outcome};
+use super::{VendorCase, case};
+use crate::providers::vendors::WaitLimit;
+use crate::scenarios::content::ResponseContent;
+use crate::scenarios::table::{ExpectedOutcome, ExpectedUsage};
 
 /// Every fault of a vendor.
-pub(super) fn of(vendor: Vendor) -> Vec<Case> {
+pub(super) fn of(vendor: Vendor) -> Vec<VendorCase> {
     refusals(vendor).into_iter().chain(in_band(vendor)).chain(breaks(vendor)).chain(silences()).collect()
 }
 
 /// A failure before any output.
-fn before(name: &str, script: Script, status: u16, code: &'static str) -> Case {
-    case(name, script, Said::default(), Outcome::Fails { status, code, after_output: false }, Cost::Unknown)
+fn before(name: &str, script: Script, status: u16, code: &'static str) -> VendorCase {
+    case(name, script, ResponseContent::default(), ExpectedOutcome::Fails { status, code, after_output: false }, ExpectedUsage::Unknown)
 }
 
 /// A failure after some output.
-fn after(name: &str, script: Script, status: u16, code: &'static str) -> Case {
-    case(name, script, Said::text("Once upon"), Outcome::Fails { status, code, after_output: true }, Cost::Counted)
+fn after(name: &str, script: Script, status: u16, code: &'static str) -> VendorCase {
+    case(
+        name,
+        script,
+        ResponseContent::text("Once upon"),
+        ExpectedOutcome::Fails { status, code, after_output: true },
+        ExpectedUsage::Counted,
+    )
 }
 
 fn begun() -> Script {
@@ -30,7 +36,7 @@ fn begun() -> Script {
 }
 
 /// An error response in the vendor's format.
-fn refusals(vendor: Vendor) -> Vec<Case> {
+fn refusals(vendor: Vendor) -> Vec<VendorCase> {
     let refused = |name: &str, trouble, status, code| before(name, Script::refused_as(trouble), status, code);
     let wait = Duration::from_secs(7);
     vec![
@@ -43,7 +49,7 @@ fn refusals(vendor: Vendor) -> Vec<Case> {
         refused("402", VendorError::Quota, 502, "upstream_quota_exhausted"),
         refused("403", VendorError::Permission, 502, "upstream_authentication_failed"),
         refused("404", VendorError::NotFound, 404, "model_not_found"),
-        Case {
+        VendorCase {
             // Ollama cannot say how long.
             retry_after: (vendor != Ollama).then_some("7"),
             ..before("429", Script::refused_for(429, VendorError::RateLimit, wait), 429, "rate_limit_exceeded")
@@ -55,7 +61,7 @@ fn refusals(vendor: Vendor) -> Vec<Case> {
 }
 
 /// An error in a stream with status 200.
-fn in_band(vendor: Vendor) -> Vec<Case> {
+fn in_band(vendor: Vendor) -> Vec<VendorCase> {
     // Ollama's errors have only a message.
     let rate = if vendor == Ollama { (502, "upstream_error") } else { (429, "rate_limit_exceeded") };
     // OpenAI has no separate code for an overload.
@@ -71,7 +77,7 @@ fn in_band(vendor: Vendor) -> Vec<Case> {
 }
 
 /// Broken connections, and bytes that are not a response.
-fn breaks(vendor: Vendor) -> Vec<Case> {
+fn breaks(vendor: Vendor) -> Vec<VendorCase> {
     let garbage = if vendor == Ollama { "{\"message\":{oops\n" } else { "data: {\"choices\":[oops\n\n" };
     vec![
         before("FIN before the head", Script::new().step(Step::Fin), 502, "upstream_unreachable"),
@@ -89,8 +95,8 @@ fn breaks(vendor: Vendor) -> Vec<Case> {
 }
 
 /// Nothing but keep-alives.
-fn silences() -> Vec<Case> {
+fn silences() -> Vec<VendorCase> {
     let first = before("silence at once", Script::new().role().comment().stall(), 504, "upstream_first_token_timeout");
     let idle = after("silence", begun().comment().stall(), 504, "upstream_idle_timeout");
-    vec![Case { patience: Patience::ShortFirstToken, ..first }, Case { patience: Patience::ShortIdle, ..idle }]
+    vec![VendorCase { patience: WaitLimit::ShortFirstToken, ..first }, VendorCase { patience: WaitLimit::ShortIdle, ..idle }]
 }

@@ -8,12 +8,12 @@ fn stream(events: &[String]) -> String {
 }
 
 #[track_caller]
-fn check(events: &[String], expected: &[Result<Word, Failure>]) {
+fn check(events: &[String], expected: &[Result<ModelEvent, ProviderFailure>]) {
     sample::check_words(read, stream(events), expected);
 }
 
 #[track_caller]
-fn fails(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, &str)) {
+fn fails(body: &str, before: &[Result<ModelEvent, ProviderFailure>], expected: (u16, &str, &str)) {
     sample::check_fails(read, body, before, expected);
 }
 
@@ -54,7 +54,7 @@ fn deltas_in_other_forms() {
     let object = more(0, r#"{"type":"input_json_delta","partial_json":{"a":1}}"#);
     check(&[start, object, end(0), stop("tool_use")], &[call(0, Some("t"), Some("f"), ""), call(0, None, None, "{\"a\":1}"), STOP]);
     check(&[more(0, r#"{"text":"a"}"#), more(1, r#"{"thinking":"b"}"#), stop("end_turn")], &[text("a"), thought("b"), STOP]);
-    let extra = Ok(Word::Extra(Map::from_iter([("poem_delta".to_owned(), json!({ "verse": "x" }))])));
+    let extra = Ok(ModelEvent::Extra(Map::from_iter([("poem_delta".to_owned(), json!({ "verse": "x" }))])));
     check(&[said_more("a"), more(0, r#"{"type":"poem_delta","verse":"x"}"#), stop("end_turn")], &[text("a"), extra, STOP]);
     let called = r#"{"type":"tool_use","id":"t","name":"f","input":{},"caller":{"type":"direct"}}"#;
     let caller = sample::call_with(json!({ "caller": { "type": "direct" } }), call(0, Some("t"), Some("f"), ""));
@@ -201,7 +201,8 @@ fn odd_fields_and_keep_alives_are_tolerated() {
 
 #[test]
 fn a_tool_that_was_not_offered_is_passed_on_and_a_prefix_is_removed() {
-    let read = |pieces: &[&[u8]]| sample::read(Reading::new(Events::default(), sample::north(), sample::lifter(&["f"])), pieces);
+    let read =
+        |pieces: &[&[u8]]| sample::read(BodyParser::new(AnthropicGrammar::default(), sample::north(), sample::lifter(&["f"])), pieces);
     for (name, expected) in [("f", "f"), ("functions.f", "f"), ("g", "g")] {
         let events = [said_more("Let me see. "), begin(1, &tool_use("t1", name, r#"{"a":1}"#)), end(1), stop("tool_use")];
         let words = [text("Let me see. "), call(0, Some("t1"), Some(expected), ""), call(0, None, None, "{\"a\":1}"), STOP];

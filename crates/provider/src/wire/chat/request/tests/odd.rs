@@ -4,12 +4,12 @@ use super::*;
 
 /// The messages of a request as sent to an upstream of `preset`.
 fn messages(preset: Preset, messages: &Value) -> Value {
-    let family = if preset == Preset::OpenAi { Family::OpenAi } else { Family::Compatible };
-    let style = Style::new(family, preset, "https://north.example/v1", &Compat::default());
+    let family = if preset == Preset::OpenAi { ServerFamily::OpenAi } else { ServerFamily::Compatible };
+    let style = ChatFeatures::new(family, preset, "https://north.example/v1", &Compat::default());
     body(&sample::asked(messages, &json!({})), &style).unwrap()["messages"].take()
 }
 
-fn ignored(family: Family, request: &ModelRequest) -> Result<Vec<String>, String> {
+fn ignored(family: ServerFamily, request: &ModelRequest) -> Result<Vec<String>, String> {
     check(&request.create, &style(family)).map_err(|fault| fault.param.unwrap_or_default())
 }
 
@@ -37,9 +37,9 @@ fn cache_control_marks_are_sent_where_supported() {
     let plain = |role: &str| json!({ "role": role, "content": [{ "type": "text", "text": "S" }] });
     assert_eq!(messages(Preset::OpenAi, &said()), json!([plain("system"), plain("user")]));
     let request = sample::asked(&said(), &json!({}));
-    assert_eq!(ignored(Family::Compatible, &request), Ok(vec![]));
+    assert_eq!(ignored(ServerFamily::Compatible, &request), Ok(vec![]));
     let paths = ["input[0].content[0].cache_control", "input[1].content[0].cache_control"];
-    assert_eq!(ignored(Family::OpenAi, &request), Ok(paths.map(str::to_owned).to_vec()));
+    assert_eq!(ignored(ServerFamily::OpenAi, &request), Ok(paths.map(str::to_owned).to_vec()));
 }
 
 #[test]
@@ -71,18 +71,21 @@ fn system_messages_are_merged_at_the_start_except_for_openai() {
     let create = Create { instructions: Some("Be brief.".into()), ..sample::create() };
     let of = |family| body(&sample::request(create.clone(), context.clone()), &style(family)).unwrap()["messages"].take();
     let hi = json!({ "role": "user", "content": "Hi" });
-    assert_eq!(of(Family::Compatible), json!([{ "role": "system", "content": "Be brief.\n\nBe kind.\n\nBe quick." }, hi]));
+    assert_eq!(of(ServerFamily::Compatible), json!([{ "role": "system", "content": "Be brief.\n\nBe kind.\n\nBe quick." }, hi]));
     let said = |role: &str, content: &str| json!({ "role": role, "content": content });
-    assert_eq!(of(Family::OpenAi), json!([said("system", "Be brief."), said("developer", "Be kind."), hi, said("system", "Be quick.")]));
+    assert_eq!(
+        of(ServerFamily::OpenAi),
+        json!([said("system", "Be brief."), said("developer", "Be kind."), hi, said("system", "Be quick.")])
+    );
 }
 
 #[test]
 fn call_ids_are_sent_back_unchanged_and_shortened_for_openai() {
     let long = "x".repeat(95);
     let context = || vec![sample::call(&long, "f", "{}"), sample::output(&long, "1")];
-    let sent = messages_of(Family::Compatible, context()).unwrap();
+    let sent = messages_of(ServerFamily::Compatible, context()).unwrap();
     assert_eq!((&sent[0]["tool_calls"][0]["id"], &sent[1]["tool_call_id"]), (&json!(long), &json!(long)));
-    let sent = messages_of(Family::OpenAi, context()).unwrap();
+    let sent = messages_of(ServerFamily::OpenAi, context()).unwrap();
     let id = sent[0]["tool_calls"][0]["id"].as_str().unwrap();
     assert!(id.len() <= 64 && sent[1]["tool_call_id"] == id, "{id}");
 }
@@ -95,7 +98,7 @@ fn a_generated_image_is_sent_back() {
     .unwrap();
     let images = json!([{ "type": "image_url", "image_url": { "url": "data:image/png;base64,AA==" } }]);
     check_messages(
-        Family::Compatible,
+        ServerFamily::Compatible,
         vec![sample::assistant("Here."), item],
         &json!([{ "role": "assistant", "content": "Here.", "images": images }]),
     );
@@ -128,17 +131,17 @@ fn left_out_fields_are_reported() {
         { "role": "tool", "tool_call_id": "c", "content": "1" },
     ]);
     let left_out = ["input[0]", "input[1].annotations", "input[2].extra_content"].map(str::to_owned).to_vec();
-    assert_eq!(ignored(Family::OpenAi, &sample::asked(&said, &json!({}))), Ok(left_out));
+    assert_eq!(ignored(ServerFamily::OpenAi, &sample::asked(&said, &json!({}))), Ok(left_out));
     let tier = sample::asked(&json!([{ "role": "user", "content": "Hi" }]), &json!({ "service_tier": "flex" }));
-    assert_eq!(ignored(Family::Compatible, &tier), Ok(vec!["service_tier".to_owned()]));
-    assert_eq!(ignored(Family::OpenAi, &tier), Ok(vec![]));
+    assert_eq!(ignored(ServerFamily::Compatible, &tier), Ok(vec!["service_tier".to_owned()]));
+    assert_eq!(ignored(ServerFamily::OpenAi, &tier), Ok(vec![]));
 }
 
 #[test]
 fn fields_that_change_the_meaning_are_rejected_by_name() {
     for name in ["conversation", "prompt", "context_management"] {
         let create = Create { extra: Map::from_iter([(name.to_owned(), json!({}))]), ..sample::create() };
-        for family in [Family::Compatible, Family::OpenAi] {
+        for family in [ServerFamily::Compatible, ServerFamily::OpenAi] {
             assert_eq!(ignored(family, &sample::request(create.clone(), vec![])), Err(name.to_owned()));
         }
     }
@@ -148,7 +151,7 @@ fn fields_that_change_the_meaning_are_rejected_by_name() {
 fn hosted_tools_are_left_out_rejected_or_passed_on() {
     let create = Create { tools: serde_json::from_value(json!([{ "type": "web_search" }])).unwrap(), ..sample::create() };
     let with = |hosted_tools| {
-        let style = Style { hosted_tools, ..style(Family::Compatible) };
+        let style = ChatFeatures { hosted_tools, ..style(ServerFamily::Compatible) };
         let tools = body(&sample::request(create.clone(), vec![]), &style).unwrap().get("tools").cloned();
         (check(&create, &style).map_err(|fault| fault.param.unwrap_or_default()), tools)
     };
@@ -160,6 +163,6 @@ fn hosted_tools_are_left_out_rejected_or_passed_on() {
 #[test]
 fn stream_options_can_be_left_out() {
     let compat = Compat { stream_options: false, ..Compat::default() };
-    let style = Style::new(Family::Compatible, Preset::Compatible, "https://north.example/v1", &compat);
+    let style = ChatFeatures::new(ServerFamily::Compatible, Preset::Compatible, "https://north.example/v1", &compat);
     assert_eq!(body(&sample::request(sample::create(), vec![]), &style).unwrap().get("stream_options"), None);
 }

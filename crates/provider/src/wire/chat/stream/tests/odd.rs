@@ -23,30 +23,30 @@ fn stream<T: AsRef<str>>(chunks: &[T]) -> String {
 }
 
 #[track_caller]
-fn check<T: AsRef<str>>(chunks: &[T], expected: &[Result<Word, Failure>]) {
+fn check<T: AsRef<str>>(chunks: &[T], expected: &[Result<ModelEvent, ProviderFailure>]) {
     sample::check_words(read, stream(chunks), expected);
 }
 
 #[track_caller]
-fn check_body(body: &str, expected: &[Result<Word, Failure>]) {
+fn check_body(body: &str, expected: &[Result<ModelEvent, ProviderFailure>]) {
     sample::check_words(read, body, expected);
 }
 
 #[track_caller]
-fn fails(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, &str)) {
+fn fails(body: &str, before: &[Result<ModelEvent, ProviderFailure>], expected: (u16, &str, &str)) {
     sample::check_fails(read, body, before, expected);
 }
 
 /// The same, if functions with these names were offered.
-fn read_with(names: &'static [&'static str]) -> impl Fn(&[&[u8]]) -> Read {
-    |pieces| sample::read(Reading::new(Chunks::default(), sample::north(), sample::lifter(names)), pieces)
+fn read_with(names: &'static [&'static str]) -> impl Fn(&[&[u8]]) -> ParsedEvents {
+    |pieces| sample::read(BodyParser::new(ChatGrammar::default(), sample::north(), sample::lifter(names)), pieces)
 }
 
 const OVERLOADED: &str = r#"{"code":50505,"message":"Model service overloaded","data":null}"#;
 
 #[test]
 fn fields_next_to_the_message_reach_the_caller() {
-    let extra = |value: Value| Ok(Word::Extra(value.as_object().cloned().unwrap_or_default()));
+    let extra = |value: Value| Ok(ModelEvent::Extra(value.as_object().cloned().unwrap_or_default()));
     let first = r#"{"id":"x","provider":"North","choices":[{"index":0,"delta":{"content":"a"},"content_filter_results":{"hate":{"filtered":false}}}]}"#;
     let last =
         r#"{"provider":"North","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1,"cost":0.5},"search_info":{"results":[1]}}"#;
@@ -112,7 +112,7 @@ fn names_arrive_in_pieces_or_repeatedly() {
 
 #[test]
 fn finish_reasons_of_other_vendors() {
-    let finish = |finish| Ok(Word::Finish(finish));
+    let finish = |finish| Ok(ModelEvent::Finish(finish));
     for reason in ["eos", "eos_token", "end_turn", "COMPLETE", "stop_sequence"] {
         check(&[c(r#"{"content":"half"}"#), f(reason)], &[text("half"), STOP]);
     }
@@ -180,7 +180,7 @@ fn errors_in_odd_places_keep_their_message() {
         (r#"{"modelStreamErrorException":{"message":"no such luck"}}"#, 502),
     ] {
         for (body, said) in [(error.to_owned(), vec![]), (stream(&[before.as_str(), error]), vec![text("a")])] {
-            let fault = sample::read(Reading::new(Chunks::default(), sample::north(), Lifter::default()), &[body.as_bytes()]);
+            let fault = sample::read(BodyParser::new(ChatGrammar::default(), sample::north(), Lifter::default()), &[body.as_bytes()]);
             let fault = sample::check_words_before_failure(fault, &said);
             assert!(fault.status == status && fault.message.contains("no such luck"), "{body}: {fault:?}");
         }
@@ -226,7 +226,7 @@ fn a_summary_at_the_end_is_not_emitted_again() {
     // Without deltas the message counts.
     check(&[summary(r#"{"role":"assistant","content":"Hello"}"#)], &[text("Hello"), usage(3, 2, 0, 0), STOP]);
 
-    let thought = |text: &str| Ok(Word::Reasoning(text.into()));
+    let thought = |text: &str| Ok(ModelEvent::Reasoning(text.into()));
     let told = [
         c(r#"{"reasoning_content":"h"}"#),
         c(r#"{"reasoning_content":"m"}"#),
@@ -246,7 +246,7 @@ fn a_message_adds_what_the_deltas_lacked() {
     let hel = c(r#"{"content":"Hel"}"#);
     check(&[hel.as_str(), &message(r#"{"content":"Hello"}"#)], &[text("Hel"), text("lo"), STOP]);
     check(&[hel.as_str(), &message(r#"{"content":"Other"}"#)], &[text("Hel"), STOP]);
-    let thought = |text: &str| Ok(Word::Reasoning(text.into()));
+    let thought = |text: &str| Ok(ModelEvent::Reasoning(text.into()));
     let told = [c(r#"{"reasoning_content":"h"}"#), message(r#"{"content":"a","reasoning_content":"hm"}"#)];
     check(&told, &[thought("h"), thought("m"), text("a"), STOP]);
     // Each chunk has a message: all text so far, or a piece of it.
@@ -255,11 +255,11 @@ fn a_message_adds_what_the_deltas_lacked() {
     check(&[piece_of("Hel"), piece_of("lo"), f("stop")], &[text("Hel"), text("lo"), STOP]);
     // Fields that arrived with no delta.
     let noted = message(r#"{"content":"Hel","annotations":[{"type":"url_citation","url":"u"}]}"#);
-    let annotation = || Ok(Word::Annotation(json!({ "type": "url_citation", "url": "u" })));
+    let annotation = || Ok(ModelEvent::Annotation(json!({ "type": "url_citation", "url": "u" })));
     check(&[hel.as_str(), &noted], &[text("Hel"), annotation(), STOP]);
     let with_note = c(r#"{"content":"Hel","annotations":[{"type":"url_citation","url":"u"}]}"#);
     check(&[with_note.as_str(), &noted], &[text("Hel"), annotation(), STOP]);
-    let extra = |value: Value| Ok(Word::Extra(value.as_object().cloned().unwrap_or_default()));
+    let extra = |value: Value| Ok(ModelEvent::Extra(value.as_object().cloned().unwrap_or_default()));
     let audio = [c(r#"{"audio":{"data":"AU"}}"#), message(r#"{"audio":{"data":"AUDX","id":"a"},"foo":1}"#)];
     check(&audio, &[extra(json!({ "audio": { "data": "AU" } })), extra(json!({ "audio": { "id": "a" }, "foo": 1 })), STOP]);
 }
@@ -293,7 +293,7 @@ fn calls_of_a_message_are_repetitions_or_new() {
 
 #[test]
 fn unknown_content_parts_are_passed_on() {
-    let extra = |value: Value| Ok(Word::Extra(value.as_object().cloned().unwrap_or_default()));
+    let extra = |value: Value| Ok(ModelEvent::Extra(value.as_object().cloned().unwrap_or_default()));
     for part in [
         json!({ "type": "reference", "reference_ids": [1] }),
         json!({ "type": "audio_url", "audio_url": { "url": "https://x/y" } }),
@@ -303,7 +303,7 @@ fn unknown_content_parts_are_passed_on() {
         let chunk = c(&json!({ "content": [{ "type": "text", "text": "a" }, part] }).to_string());
         check(&[chunk, f("stop")], &[text("a"), extra(json!({ "content_parts": [part] })), STOP]);
     }
-    check(&[c(r#"{"content":[{"type":"refusal","refusal":"no"}]}"#), f("stop")], &[Ok(Word::Refusal("no".into())), STOP]);
+    check(&[c(r#"{"content":[{"type":"refusal","refusal":"no"}]}"#), f("stop")], &[Ok(ModelEvent::Refusal("no".into())), STOP]);
     check(&[c(r#"{"content":{"type":"text","text":"a"}}"#), f("stop")], &[text("a"), STOP]);
 }
 
@@ -312,7 +312,7 @@ fn calls_and_texts_in_other_forms() {
     let flat = piece(r#""index":0,"id":"a","name":"f","arguments":"{\"a\":1}""#);
     check(&[flat, f("tool_calls")], &[call(0, Some("a"), Some("f"), "{\"a\":1}"), STOP]);
     let hosted = json!({ "id": "r", "type": "retrieval", "retrieval": { "query": "q" } });
-    let extra = Ok(Word::Extra(Map::from_iter([("hosted_tool_calls".to_owned(), json!([hosted]))])));
+    let extra = Ok(ModelEvent::Extra(Map::from_iter([("hosted_tool_calls".to_owned(), json!([hosted]))])));
     check(&[c(r#"{"content":"a"}"#), c(&json!({ "tool_calls": [hosted] }).to_string()), f("stop")], &[text("a"), extra, STOP]);
     check(
         &[r#"{"choices":[{"index":0,"text":"Hel"}]}"#, r#"{"choices":[{"index":0,"text":"lo","finish_reason":"stop"}]}"#],
@@ -331,7 +331,7 @@ fn images_in_every_format() {
     ] {
         check(&[c(&format!(r#"{{"images":[{form}]}}"#)), f("stop")], &[sample::image("png", "AA=="), STOP]);
     }
-    let other = Ok(Word::Extra(Map::from_iter([("images".to_owned(), json!([{ "ref": 7 }]))])));
+    let other = Ok(ModelEvent::Extra(Map::from_iter([("images".to_owned(), json!([{ "ref": 7 }]))])));
     check(&[c(r#"{"images":[{"ref":7}]}"#), f("stop")], &[other, STOP]);
 }
 
@@ -340,7 +340,7 @@ fn split_surrogate_pairs_are_joined() {
     check(&[c(r#"{"content":"a \ud83d"}"#), c(r#"{"content":"\ude00 b"}"#), f("stop")], &[text("a "), text("😀 b"), STOP]);
     check(&[c(r#"{"content":"a\ud83d"}"#), c(r#"{"content":"b"}"#), f("stop")], &[text("a"), text("\u{fffd}b"), STOP]);
     check(&[c(r#"{"content":"a\ud83d"}"#), f("stop")], &[text("a"), text("\u{fffd}"), STOP]);
-    let thought = |text: &str| Ok(Word::Reasoning(text.into()));
+    let thought = |text: &str| Ok(ModelEvent::Reasoning(text.into()));
     check(&[c(r#"{"reasoning_content":"\ud83d"}"#), c(r#"{"reasoning_content":"\ude00"}"#), f("stop")], &[thought("😀"), STOP]);
     let arguments = |arguments: &str| piece(&format!(r#""index":0,"function":{{"name":"f","arguments":"{arguments}"}}"#));
     let expected = [call(0, None, Some("f"), "{\"a\":\""), call(0, None, None, "😀\"}"), STOP];
@@ -351,14 +351,14 @@ fn split_surrogate_pairs_are_joined() {
     sample::check_words(read, body, &[text("😀")]);
     // Complete content does not wait for more.
     let body = r#"{"choices":[{"delta":{"content":"a"},"logprobs":{"content":[{"token":"\ud83d"}]}}]}"#;
-    check(&[body], &[Ok(Word::Text { text: "a".into(), logprobs: vec![json!({ "token": "\u{fffd}" })] })]);
+    check(&[body], &[Ok(ModelEvent::Text { text: "a".into(), logprobs: vec![json!({ "token": "\u{fffd}" })] })]);
 }
 
 #[test]
 fn a_field_of_another_type_is_ignored() {
     let odd_delta = |delta: &str| vec![c(delta), c(r#"{"content":"a"}"#), f("stop")];
     let duplicate = r#"{"choices":[{"index":0,"delta":{"reasoning_content":"hm","content":"","reasoning_content":"hm"}}]}"#;
-    check(&[duplicate, &f("stop")], &[Ok(Word::Reasoning("hm".into())), STOP]);
+    check(&[duplicate, &f("stop")], &[Ok(ModelEvent::Reasoning("hm".into())), STOP]);
     for delta in
         ["[]", "null", "7", r#"{"tool_calls":{}}"#, r#"{"function_call":""}"#, r#"{"refusal":{}}"#, r#"{"content":{}}"#, r#"{"role":7}"#]
     {
@@ -378,7 +378,7 @@ fn a_field_of_another_type_is_ignored() {
     }
     let logprob = r#"{"choices":[{"index":0,"delta":{"content":"a"},"logprobs":{"content":[{"token":"a","logprob":NaN}]}}]}"#;
     let logprobs = vec![json!({ "token": "a", "logprob": null })];
-    check(&[logprob, &f("stop")], &[Ok(Word::Text { text: "a".into(), logprobs }), STOP]);
+    check(&[logprob, &f("stop")], &[Ok(ModelEvent::Text { text: "a".into(), logprobs }), STOP]);
 }
 
 #[test]
@@ -425,15 +425,16 @@ fn fields_of_calls_and_messages_are_passed_on() {
 
     let details = r#"[{"type":"reasoning.encrypted","data":"E","index":0}]"#;
     let fields = |name: &str, value: Value| Map::from_iter([(name.to_owned(), value)]);
-    let extra = Word::ReasoningExtra(fields("reasoning_details", json!([{ "type": "reasoning.encrypted", "data": "E", "index": 0 }])));
+    let extra =
+        ModelEvent::ReasoningExtra(fields("reasoning_details", json!([{ "type": "reasoning.encrypted", "data": "E", "index": 0 }])));
     check(&[c(&format!(r#"{{"reasoning_details":{details}}}"#)), f("stop")], &[Ok(extra), STOP]);
-    let audio = Ok(Word::Extra(fields("audio", json!({ "id": "audio_1" }))));
+    let audio = Ok(ModelEvent::Extra(fields("audio", json!({ "id": "audio_1" }))));
     check(&[c(r#"{"audio":{"id":"audio_1"}}"#), f("stop")], &[audio, STOP]);
     let annotation = json!({ "type": "url_citation", "url": "https://x/y", "title": "Y" });
     let nested = r#"{"annotations":[{"type":"url_citation","url_citation":{"url":"https://x/y","title":"Y"}}]}"#;
-    check(&[c(nested), f("stop")], &[Ok(Word::Annotation(annotation)), STOP]);
+    check(&[c(nested), f("stop")], &[Ok(ModelEvent::Annotation(annotation)), STOP]);
     let cited = r#"{"choices":[{"index":0,"delta":{"content":"a"}}],"citations":["https://x/y"]}"#;
-    let citations = Ok(Word::Extra(fields("citations", json!(["https://x/y"]))));
+    let citations = Ok(ModelEvent::Extra(fields("citations", json!(["https://x/y"]))));
     check(&[cited, cited, &f("stop")], &[text("a"), text("a"), citations, STOP]);
 }
 

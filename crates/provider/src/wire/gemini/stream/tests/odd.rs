@@ -3,13 +3,13 @@
 use super::*;
 
 #[track_caller]
-fn check(chunks: &[String], expected: &[Result<Word, Failure>]) {
+fn check(chunks: &[String], expected: &[Result<ModelEvent, ProviderFailure>]) {
     let body = chunks.iter().fold(String::new(), |body, chunk| body + "data: " + chunk + "\r\n\r\n");
     sample::check_words(read, body, expected);
 }
 
 #[track_caller]
-fn fails(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, &str)) {
+fn fails(body: &str, before: &[Result<ModelEvent, ProviderFailure>], expected: (u16, &str, &str)) {
     sample::check_fails(read, body, before, expected);
 }
 
@@ -35,7 +35,7 @@ fn chunks_in_other_formats() {
 fn a_signature_is_on_its_call_too() {
     let signed = r#"{"functionCall":{"id":"x","name":"f","args":{"a":1}},"thoughtSignature":"SIG=="}"#;
     let extra = json!({ "extra_content": { "google": { "thought_signature": "SIG==" } } });
-    let sealed = Ok(Word::ReasoningEnd { encrypted: "gemini.signature.SIG==".into() });
+    let sealed = Ok(ModelEvent::ReasoningEnd { encrypted: "gemini.signature.SIG==".into() });
     check(&[c(signed), f("STOP")], &[sealed, sample::call_with(extra, call(0, Some("x"), Some("f"), r#"{"a":1}"#)), STOP]);
 }
 
@@ -143,7 +143,7 @@ fn images_are_items_and_signatures_are_kept() {
 
 #[test]
 fn a_tool_that_was_not_offered_is_passed_on_and_a_prefix_is_removed() {
-    let read = |pieces: &[&[u8]]| sample::read(Reading::new(Chunks::default(), sample::north(), sample::lifter(&["f"])), pieces);
+    let read = |pieces: &[&[u8]]| sample::read(BodyParser::new(GeminiGrammar::default(), sample::north(), sample::lifter(&["f"])), pieces);
     for (name, expected) in [("default_api.f", "f"), ("default_api:f", "f"), ("functions.f", "f"), ("g", "g")] {
         let called = c(&format!(r#"{{"text":"Let me see. "}},{{"functionCall":{{"name":"{name}","args":{{"a":1}}}}}}"#));
         let body = format!("data: {called}\n\ndata: {}\n\n", f("STOP"));
@@ -193,7 +193,7 @@ fn code_that_gemini_runs_and_its_sources_are_passed_on() {
         sample::item(u64::MAX - 1, json!({ "type": "code_execution_result", "outcome": "OUTCOME_OK", "output": "1\n" })),
         text("1"),
         text("1"),
-        Ok(Word::Extra(Map::from_iter([("groundingMetadata".to_owned(), grounding)]))),
+        Ok(ModelEvent::Extra(Map::from_iter([("groundingMetadata".to_owned(), grounding)]))),
         STOP,
     ];
     check(&[ran, sources("a"), sources("b"), f("STOP")], &words);

@@ -3,12 +3,12 @@
 use super::*;
 
 #[track_caller]
-fn said(body: &str, expected: &[Result<Word, Failure>]) {
+fn said(body: &str, expected: &[Result<ModelEvent, ProviderFailure>]) {
     sample::check_words(read, body, expected);
 }
 
 #[track_caller]
-fn fails(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, &str)) {
+fn fails(body: &str, before: &[Result<ModelEvent, ProviderFailure>], expected: (u16, &str, &str)) {
     sample::check_fails(read, body, before, expected);
 }
 
@@ -22,7 +22,7 @@ const DONE: &str = "{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\
 fn lines_in_other_formats_and_unknown_fields() {
     let last = "{\"response\":\"lo\",\"done\":true,\"done_reason\":\"stop\"}\n";
     said(&format!("{{\"response\":\"Hel\",\"done\":false}}\n{last}"), &[text("Hel"), text("lo"), STOP]);
-    let extra = Ok(Word::Extra(Map::from_iter([("mood".to_owned(), "good".into())])));
+    let extra = Ok(ModelEvent::Extra(Map::from_iter([("mood".to_owned(), "good".into())])));
     said(&format!("{}{DONE}", line(r#"{"role":"assistant","content":"a","mood":"good"}"#)), &[text("a"), extra, STOP]);
 }
 
@@ -33,10 +33,10 @@ fn finish_reasons_of_other_vendors() {
         said(&last(reason), &[text("half"), STOP]);
     }
     for reason in ["length", "MAX_TOKENS", "model_context_window_exceeded"] {
-        said(&last(reason), &[text("half"), Ok(Word::Finish(Finish::Length))]);
+        said(&last(reason), &[text("half"), Ok(ModelEvent::Finish(Finish::Length))]);
     }
-    said(&last("sensitive"), &[text("half"), Ok(Word::Finish(Finish::ContentFilter))]);
-    said(&last("vibes"), &[text("half"), Ok(Word::Finish(Finish::Unknown("vibes".into())))]);
+    said(&last("sensitive"), &[text("half"), Ok(ModelEvent::Finish(Finish::ContentFilter))]);
+    said(&last("vibes"), &[text("half"), Ok(ModelEvent::Finish(Finish::Unknown("vibes".into())))]);
     for reason in ["abort", "network_error"] {
         fails(&last(reason), &[text("half")], (502, "upstream_error", reason));
     }
@@ -100,7 +100,7 @@ fn images_become_items() {
 
 #[test]
 fn a_tool_that_was_not_offered_is_passed_on_and_a_prefix_is_removed() {
-    let read = |pieces: &[&[u8]]| sample::read(Reading::new(Lines::default(), sample::north(), sample::lifter(&["f"])), pieces);
+    let read = |pieces: &[&[u8]]| sample::read(BodyParser::new(OllamaGrammar::default(), sample::north(), sample::lifter(&["f"])), pieces);
     for (name, expected) in [("functions.f", "f"), ("g", "g")] {
         let body = line(r#"{"content":"Let me see. "}"#)
             + &line(&format!(r#"{{"tool_calls":[{{"function":{{"name":"{name}","arguments":{{"a":1}}}}}}]}}"#))

@@ -8,12 +8,12 @@ fn stream(events: &[String]) -> String {
 }
 
 #[track_caller]
-fn check(events: &[String], expected: &[Result<Word, Failure>]) {
+fn check(events: &[String], expected: &[Result<ModelEvent, ProviderFailure>]) {
     sample::check_words(read, stream(events), expected);
 }
 
 #[track_caller]
-fn fails(body: &str, before: &[Result<Word, Failure>], expected: (u16, &str, &str)) {
+fn fails(body: &str, before: &[Result<ModelEvent, ProviderFailure>], expected: (u16, &str, &str)) {
     sample::check_fails(read, body, before, expected);
 }
 
@@ -46,7 +46,7 @@ fn parts_and_deltas_in_other_formats() {
     check(&[part_added.clone(), completed()], &[text("Hello"), STOP]);
     check(&[part_added, said_more("Hel"), said_more("lo"), completed()], &[text("Hel"), text("lo"), STOP]);
     let item = r#"{"type":"message","id":"m1","content":[{"type":"output_text","text":"a"},{"type":"poem","verse":"x"}]}"#;
-    let extra = Ok(Word::Extra(Map::from_iter([("content_parts".to_owned(), json!([{ "type": "poem", "verse": "x" }]))])));
+    let extra = Ok(ModelEvent::Extra(Map::from_iter([("content_parts".to_owned(), json!([{ "type": "poem", "verse": "x" }]))])));
     check(&[said_more("a"), done(item), completed()], &[text("a"), extra, STOP]);
 }
 
@@ -55,13 +55,13 @@ fn an_incomplete_response_is_never_complete() {
     let incomplete =
         |reason: &str| format!(r#"{{"type":"response.incomplete","response":{{"incomplete_details":{{"reason":"{reason}"}}}}}}"#);
     for reason in ["max_output_tokens", "max_tokens", "MAX_TOKENS", "length", "model_context_window_exceeded"] {
-        check(&[said_more("half"), incomplete(reason)], &[text("half"), Ok(Word::Finish(Finish::Length))]);
+        check(&[said_more("half"), incomplete(reason)], &[text("half"), Ok(ModelEvent::Finish(Finish::Length))]);
     }
     for reason in ["content_filter", "sensitive", "SAFETY"] {
-        check(&[said_more("half"), incomplete(reason)], &[text("half"), Ok(Word::Finish(Finish::ContentFilter))]);
+        check(&[said_more("half"), incomplete(reason)], &[text("half"), Ok(ModelEvent::Finish(Finish::ContentFilter))]);
     }
     for reason in ["stop", "eos", "vibes"] {
-        check(&[said_more("half"), incomplete(reason)], &[text("half"), Ok(Word::Finish(Finish::Unknown(reason.into())))]);
+        check(&[said_more("half"), incomplete(reason)], &[text("half"), Ok(ModelEvent::Finish(Finish::Unknown(reason.into())))]);
     }
     for reason in ["abort", "network_error"] {
         fails(&stream(&[said_more("half"), incomplete(reason)]), &[text("half")], (502, "upstream_error", reason));
@@ -86,7 +86,7 @@ fn a_complete_text_that_starts_with_the_deltas_adds_its_rest() {
     // A text that differs from the deltas adds nothing.
     check(&[said_more("Hal"), ended], &[text("Hal"), STOP]);
 
-    let thought = |text: &str| Ok(Word::Reasoning(text.into()));
+    let thought = |text: &str| Ok(ModelEvent::Reasoning(text.into()));
     let whole = r#"{"type":"response.reasoning_text.done","text":"hmm"}"#.to_owned();
     check(&[delta("reasoning_text", "h"), whole, completed()], &[thought("h"), thought("mm"), STOP]);
 }
@@ -183,13 +183,15 @@ fn unknown_items_and_fields_are_passed_on() {
     let expected = [sample::call_with(extra, call(0, Some("c1"), Some("f"), "")), call(0, None, None, "{\"a\":1}"), STOP];
     check(&[done(&called), completed()], &expected);
     let message = r#"{"type":"message","role":"assistant","phase":"final_answer","content":[]}"#;
-    let phase = Ok(Word::Extra(Map::from_iter([("phase".to_owned(), json!("final_answer"))])));
+    let phase = Ok(ModelEvent::Extra(Map::from_iter([("phase".to_owned(), json!("final_answer"))])));
     check(&[added(message), said_more("a"), done(message), completed()], &[phase, text("a"), STOP]);
 }
 
 #[test]
 fn a_tool_that_was_not_offered_is_passed_on_and_a_prefix_is_removed() {
-    let read = |pieces: &[&[u8]]| sample::read(Reading::new(Events::new("north".into()), sample::north(), sample::lifter(&["f"])), pieces);
+    let read = |pieces: &[&[u8]]| {
+        sample::read(BodyParser::new(ResponsesGrammar::new("north".into()), sample::north(), sample::lifter(&["f"])), pieces)
+    };
     for (name, expected) in [("f", "f"), ("functions.f", "f"), ("g", "g")] {
         let called = done(&format!(r#"{{"type":"function_call","id":"fc_1","call_id":"c1","name":"{name}","arguments":"{{\"a\":1}}"}}"#));
         let words = [text("Let me see. "), call(0, Some("c1"), Some(expected), ""), call(0, None, None, "{\"a\":1}"), STOP];

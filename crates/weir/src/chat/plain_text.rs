@@ -2,13 +2,13 @@
 
 /// Text without its commands to the terminal.
 #[derive(Debug, Default)]
-pub(super) struct Typed {
+pub(super) struct PlainText {
     text: String,
     /// Bytes of a character or of an escape sequence that is not whole yet.
     open: Vec<u8>,
 }
 
-impl Typed {
+impl PlainText {
     /// Takes in what was typed; gives whether `/stop` or Ctrl-C was.
     pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
         let mut is_stop = false;
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     fn check(pieces: &[&[u8]], expected: &str, is_stop: bool) {
-        let mut typed = Typed::default();
+        let mut typed = PlainText::default();
         let stops = pieces.iter().filter(|piece| typed.push(piece)).count() > 0;
         assert_eq!((typed.text(), stops), (expected, is_stop), "{pieces:?}");
     }

@@ -14,11 +14,11 @@ use lens::moment::Moment;
 use lens::packet::tcp::Flags;
 use lens::packet::{Packet, Transport, decode};
 
-use crate::listen::View;
+use crate::listen::ConnectionView;
 
 /// The connections that were captured on a port.
 #[derive(Debug)]
-pub(crate) struct Sight {
+pub(crate) struct PortConnections {
     flows: Flows,
     listen: SocketAddr,
     /// On which interface each direction was seen first. A packet that passes several, such as a bridge and the interface below it, is
@@ -40,7 +40,7 @@ struct FirstSeen {
 /// Directions whose interface is known; above that, all are learnt again.
 const MOST_KNOWN: usize = 4096;
 
-impl Sight {
+impl PortConnections {
     /// The packets to and from `listen`, which may be every address of this machine.
     pub(super) fn new(limits: Limits, listen: SocketAddr) -> Self {
         let flows = Flows::new(limits).with_server_port(listen.port());
@@ -101,7 +101,7 @@ impl Sight {
     }
 
     /// The packets of a connection, if they were captured.
-    pub(crate) fn of(&self, view: &View) -> Option<&Connection> {
+    pub(crate) fn of(&self, view: &ConnectionView) -> Option<&Connection> {
         let is_ours = |connection: &Connection| {
             let (client, server) = (connection.addresses.client, connection.addresses.server);
             is_same(client, view.peer) && view.local.is_some_and(|local| is_same(server, local)) && was_there(connection, view)
@@ -118,7 +118,7 @@ fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
 
 /// Whether these packets can be those of a connection that was accepted and ended then. A client's port is reused, and another
 /// connection's packets must not be shown.
-fn was_there(connection: &Connection, view: &View) -> bool {
+fn was_there(connection: &Connection, view: &ConnectionView) -> bool {
     let accepted = moment(view.record.accepted);
     let end = accepted + view.record.close.map_or(view.record.age, |close| close.at);
     if connection.handshake.syn.is_none() {
@@ -133,14 +133,14 @@ fn was_there(connection: &Connection, view: &View) -> bool {
 
 /// How far the packets of a connection reach.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Extent {
+pub(crate) struct CaptureExtent {
     /// Whether its handshake was captured.
     has_start: bool,
     /// Bytes of each side.
     bytes: Both<u64>,
 }
 
-impl Extent {
+impl CaptureExtent {
     /// That of these packets.
     pub(crate) fn of(connection: &Connection) -> Self {
         let bytes = |side: Side| {
@@ -155,7 +155,7 @@ impl Extent {
 
     /// Whether there is nothing among them but this connection's known requests and their responses. What the server has not read may be
     /// another caller's request, or belong to another connection whose start was missed.
-    pub(crate) fn is_within(self, view: &View) -> bool {
+    pub(crate) fn is_within(self, view: &ConnectionView) -> bool {
         self.has_start && self.bytes.client <= view.most_claimed() && self.bytes.server <= view.sent
     }
 }

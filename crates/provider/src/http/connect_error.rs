@@ -4,22 +4,22 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use engine::provider::failure::Failure;
+use engine::provider::failure::ProviderFailure;
 use protocol::fault::{Fault, FaultKind};
 
 /// Why an upstream did not respond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unreached {
+pub enum ConnectError {
     /// The host name does not resolve.
     UnknownHost,
     /// The connection was refused: nothing listens at the address.
     Refused,
     /// There is no route to the address.
-    NoWay,
+    NoRoute,
     /// The connection was not established in time.
     NotConnected,
     /// The TLS handshake failed.
-    Tls(Distrust),
+    Tls(CertificateError),
     /// The peer does not speak HTTP.
     NotHttp,
     /// The connection was closed before a response arrived.
@@ -38,7 +38,7 @@ pub enum Unreached {
 
 /// Why a TLS handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Distrust {
+pub enum CertificateError {
     /// The certificate's issuer is not trusted.
     UnknownIssuer,
     /// The certificate is for another host name.
@@ -52,39 +52,39 @@ pub enum Distrust {
 }
 
 /// Error texts of hyper and its proxy connectors. Their error types are private; tests pin the texts.
-const SAID: &[(&str, Unreached)] = &[
-    ("tunnel error: proxy authorization required", Unreached::ProxyPassword),
-    ("tunnel error: unsuccessful", Unreached::ProxyRefused),
-    ("tunnel error: ", Unreached::NoProxy),
-    ("SOCKS error: credentials not accepted", Unreached::ProxyPassword),
-    ("SOCKS error: server does not support user/pass", Unreached::ProxyPassword),
-    ("SOCKS error: server implements authentication incorrectly", Unreached::ProxyPassword),
-    ("SOCKS error: failed to create", Unreached::NoProxy),
-    ("SOCKS error: failed parsing", Unreached::NoProxy),
-    ("SOCKS error: io error", Unreached::NoProxy),
-    ("SOCKS error: ", Unreached::ProxyRefused),
-    ("invalid HTTP ", Unreached::NotHttp),
-    ("received unexpected message", Unreached::NotHttp),
+const SAID: &[(&str, ConnectError)] = &[
+    ("tunnel error: proxy authorization required", ConnectError::ProxyPassword),
+    ("tunnel error: unsuccessful", ConnectError::ProxyRefused),
+    ("tunnel error: ", ConnectError::NoProxy),
+    ("SOCKS error: credentials not accepted", ConnectError::ProxyPassword),
+    ("SOCKS error: server does not support user/pass", ConnectError::ProxyPassword),
+    ("SOCKS error: server implements authentication incorrectly", ConnectError::ProxyPassword),
+    ("SOCKS error: failed to create", ConnectError::NoProxy),
+    ("SOCKS error: failed parsing", ConnectError::NoProxy),
+    ("SOCKS error: io error", ConnectError::NoProxy),
+    ("SOCKS error: ", ConnectError::ProxyRefused),
+    ("invalid HTTP ", ConnectError::NotHttp),
+    ("received unexpected message", ConnectError::NotHttp),
 ];
 
 /// Error texts of rustls.
-const DISTRUSTED: &[(&str, Distrust)] = &[
-    ("UnknownIssuer", Distrust::UnknownIssuer),
-    ("not valid for name", Distrust::OtherName),
-    ("NotValidForName", Distrust::OtherName),
-    ("expired", Distrust::NotNow),
-    ("Expired", Distrust::NotNow),
-    ("not valid yet", Distrust::NotNow),
-    ("NotValidYet", Distrust::NotNow),
-    ("corrupt message", Distrust::NoTls),
+const DISTRUSTED: &[(&str, CertificateError)] = &[
+    ("UnknownIssuer", CertificateError::UnknownIssuer),
+    ("not valid for name", CertificateError::OtherName),
+    ("NotValidForName", CertificateError::OtherName),
+    ("expired", CertificateError::NotNow),
+    ("Expired", CertificateError::NotNow),
+    ("not valid yet", CertificateError::NotNow),
+    ("NotValidYet", CertificateError::NotNow),
+    ("corrupt message", CertificateError::NoTls),
 ];
 
-impl Unreached {
+impl ConnectError {
     /// Classifies a failed request. `is_by_proxy`: the connection goes to a configured proxy.
     pub(super) fn of(error: &reqwest::Error, is_by_proxy: bool) -> Self {
         let why = Self::read(error);
         match why {
-            Self::UnknownHost | Self::Refused | Self::NoWay | Self::NotConnected if is_by_proxy => Self::NoProxy,
+            Self::UnknownHost | Self::Refused | Self::NoRoute | Self::NotConnected if is_by_proxy => Self::NoProxy,
             _ => why,
         }
     }
@@ -99,11 +99,11 @@ impl Unreached {
             let io_error = cause.downcast_ref::<io::Error>();
             match io_error.map(io::Error::kind) {
                 Some(io::ErrorKind::ConnectionRefused) => return Self::Refused,
-                Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => return Self::NoWay,
+                Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => return Self::NoRoute,
                 // rustls reports its errors with these kinds; TCP connection errors have others.
                 Some(io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) if error.is_connect() => {
                     let known = DISTRUSTED.iter().find(|(word, _)| text.contains(word));
-                    return Self::Tls(known.map_or(Distrust::Other, |(_, why)| *why));
+                    return Self::Tls(known.map_or(CertificateError::Other, |(_, why)| *why));
                 }
                 Some(_) | None => {}
             }
@@ -125,7 +125,7 @@ impl Unreached {
         match self {
             Self::UnknownHost => "unknown_host",
             Self::Refused => "connection_refused",
-            Self::NoWay => "network_unreachable",
+            Self::NoRoute => "network_unreachable",
             Self::NotConnected => "connect_timeout",
             Self::Tls(_) => "tls_failed",
             Self::NotHttp => "not_http",
@@ -139,8 +139,8 @@ impl Unreached {
     }
 
     /// The failure reported to callers of the upstream `name`.
-    pub(crate) fn failure(self, name: &str) -> Failure {
-        Failure::upstream(match self {
+    pub(crate) fn failure(self, name: &str) -> ProviderFailure {
+        ProviderFailure::upstream(match self {
             Self::Silent(limit) => {
                 let message = format!("The upstream '{name}' was silent for longer than headers_timeout allows ({limit:?}).");
                 Fault::new(FaultKind::Upstream, "upstream_headers_timeout", message).with_status(504)
@@ -148,7 +148,7 @@ impl Unreached {
             Self::NotConnected => said(name, "upstream_connect_timeout", "did not take the connection in time").with_status(504),
             Self::Closed => said(name, "upstream_unreachable", "closed the connection before it answered"),
             Self::Refused => said(name, "upstream_unreachable", "cannot be reached: nothing listens at its address"),
-            Self::NoWay => said(name, "upstream_unreachable", "cannot be reached: there is no way to its network"),
+            Self::NoRoute => said(name, "upstream_unreachable", "cannot be reached: there is no way to its network"),
             Self::UnknownHost => said(name, "upstream_unreachable", "cannot be reached: its host name is unknown"),
             Self::Tls(_) => {
                 let what = "cannot be reached: no TLS connection could be made (is its certificate valid, and does it speak https at all?)";

@@ -72,19 +72,19 @@ fn close(at: u64, initial: u32) -> Vec<Captured> {
     ]
 }
 
-fn sight(packets: impl IntoIterator<Item = Vec<Captured>>) -> Sight {
-    let mut sight = Sight::new(LIMITS, HERE);
+fn sight(packets: impl IntoIterator<Item = Vec<Captured>>) -> PortConnections {
+    let mut sight = PortConnections::new(LIMITS, HERE);
     sight.take_in(Recording { packets: packets.into_iter().flatten().collect(), ..Recording::default() });
     sight
 }
 
 /// A connection with that exchange, accepted and closed at these milliseconds.
-fn view(accepted: u64, closed: u64) -> View {
+fn view(accepted: u64, closed: u64) -> ConnectionView {
     let time = Timeline::new(UNIX_EPOCH + Duration::from_millis(accepted), true);
     let at = Duration::from_millis(closed - accepted);
     let mut record = time.record();
     (record.age, record.close) = (at, Some(Close { by: Closer::Server, how: "fin", at }));
-    View {
+    ConnectionView {
         id: 1,
         client: CLIENT,
         peer: CLIENT,
@@ -100,8 +100,8 @@ fn view(accepted: u64, closed: u64) -> View {
 }
 
 /// When the packets began that are shown of a connection, and whether they are known to be its own.
-fn shown(sight: &Sight, view: &View) -> Option<(u64, bool)> {
-    sight.of(view).map(|connection| (connection.began.0 / 1_000_000, Extent::of(connection).is_within(view)))
+fn shown(sight: &PortConnections, view: &ConnectionView) -> Option<(u64, bool)> {
+    sight.of(view).map(|connection| (connection.began.0 / 1_000_000, CaptureExtent::of(connection).is_within(view)))
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn where_an_end_and_a_begin_were_missed_nobody_knows_whose_it_is() {
 fn what_the_server_has_not_read_may_be_somebody_elses() {
     let sight = sight([handshake(10, 1000), exchange(11, 1000), vec![packet(12, UP, (1011, 6021), PUSH, b"GET /secret")]]);
     assert_eq!(shown(&sight, &view(10, 12)), Some((10, false)));
-    let read = View { received: 21, claimed: 21, ..view(10, 12) };
+    let read = ConnectionView { received: 21, claimed: 21, ..view(10, 12) };
     assert_eq!(shown(&sight, &read), Some((10, true)));
 }
 
@@ -179,7 +179,7 @@ fn what_the_server_has_not_read_may_be_somebody_elses() {
 fn what_is_asked_of_another_server_on_the_same_port_is_not_held() {
     let model = address(9, 8000);
     let upstream = |listen| {
-        let mut sight = Sight::new(LIMITS, listen);
+        let mut sight = PortConnections::new(LIMITS, listen);
         let ours = address(2, 50_000);
         let (ask, answer) = (packet(10, (ours, model), (1, 0), SYN, b""), packet(10, (model, ours), (1, 2), SYN | ACK, b""));
         let answer = Captured { direction: Direction::Incoming, ..answer };
@@ -190,7 +190,7 @@ fn what_is_asked_of_another_server_on_the_same_port_is_not_held() {
     assert_eq!(upstream(HERE), 0);
     assert_eq!(upstream(SocketAddr::from(([0, 0, 0, 0], 8000))), 0);
     let sight = sight([handshake(10, 1000)]);
-    let elsewhere = View { local: Some(model), ..view(10, 12) };
+    let elsewhere = ConnectionView { local: Some(model), ..view(10, 12) };
     assert_eq!(shown(&sight, &elsewhere), None, "another of our addresses");
 }
 
@@ -209,7 +209,7 @@ fn what_goes_over_loopback_is_told_once() {
     let here = SocketAddr::from(([127, 0, 0, 1], 8000));
     let client = SocketAddr::from(([127, 0, 0, 1], 40_000));
     for listen in [here, SocketAddr::from(([0, 0, 0, 0], 8000)), SocketAddr::from(([0; 16], 8000))] {
-        let mut sight = Sight::new(LIMITS, listen);
+        let mut sight = PortConnections::new(LIMITS, listen);
         let incoming = |packet: Captured| Captured { direction: Direction::Incoming, ..packet };
         let packets =
             vec![incoming(packet(10, (client, here), (1, 0), SYN, b"")), incoming(packet(10, (here, client), (1, 2), SYN | ACK, b""))];

@@ -25,7 +25,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What is under HTTP.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wire {
+pub(crate) enum BenchWire {
     Clear,
     Tls,
     /// In clear, to those who have a key: the readers have one, and an attacker another.
@@ -33,7 +33,7 @@ pub(crate) enum Wire {
 }
 
 /// A server that ends with this, and its upstream.
-pub(crate) struct House {
+pub(crate) struct BenchServer {
     server: Child,
     pub(crate) address: SocketAddr,
     pub(crate) upstream: Upstream,
@@ -43,19 +43,19 @@ pub(crate) struct House {
     load: Cell<f64>,
 }
 
-impl House {
-    pub(crate) async fn open(wire: Wire, settings: &[(&str, &str)]) -> Result<Self> {
+impl BenchServer {
+    pub(crate) async fn open(wire: BenchWire, settings: &[(&str, &str)]) -> Result<Self> {
         let upstream = Upstream::start().await?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
         command.args(["--listen", "127.0.0.1:0", "--log-level", "error"]);
-        let keys = if wire == Wire::Keyed { Some(Keys::make()?) } else { None };
+        let keys = if wire == BenchWire::Keyed { Some(Keys::make()?) } else { None };
         command.arg("--data").arg(keys.as_ref().map_or(Path::new(":memory:"), |keys| keys.data.path()));
         command.env("OPENAI_BASE_URL", upstream.base_url()).env("OPENAI_API_KEY", "none");
         // It is ours, and the server refuses settings that it does not know.
         command.env_remove("WEIR_CONNECTIONS");
         // As many as the system allows; and who is idle stays until it is counted.
         command.env("WEIR_SERVER_CONNECTIONS", "20000").env("WEIR_SERVER_IDLE_TIMEOUT", "10m").envs(settings.iter().copied());
-        let pair = if wire == Wire::Tls { Some(Pair::make()?) } else { None };
+        let pair = if wire == BenchWire::Tls { Some(Pair::make()?) } else { None };
         if let Some(pair) = &pair {
             command.arg("--tls-cert").arg(pair.certificate()).arg("--tls-key").arg(pair.key());
         }
@@ -130,7 +130,7 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for BenchServer {
     fn drop(&mut self) {
         // It may have ended by itself, which the measurement has shown.
         drop(self.server.kill());

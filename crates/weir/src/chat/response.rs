@@ -9,9 +9,9 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::event::{End, Event, Heard, Meaning};
-use super::line::{self, Line, Transport};
-use super::server::{Server, Trouble};
+use super::connection::{self, ChatTransport, ResponseConnection};
+use super::event::{EventMeaning, NumberedEvent, ResponseEnd, ServerMessage};
+use super::server::{ChatError, ChatServer};
 
 /// How long one tries to get a connection back before one gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,7 +25,7 @@ const STOPPING: Duration = Duration::from_secs(10);
 
 /// What is wanted.
 #[derive(Clone, Debug)]
-pub(crate) enum Question {
+pub(crate) enum ResponseRequest {
     /// A new answer, to this request.
     New(Value),
     /// An answer that exists, from its beginning.
@@ -35,28 +35,34 @@ pub(crate) enum Question {
 /// What happens to an answer.
 #[derive(Debug)]
 pub(crate) enum News {
-    Event(Box<Event>),
+    Event(Box<NumberedEvent>),
     /// Something a person wants to know: the connection broke, or stands again.
     Note(String),
     /// There will be no more.
-    Lost(Trouble),
+    Lost(ChatError),
 }
 
 /// A reader's hold on an answer. Dropping it leaves the answer alone.
-pub(crate) struct Answer {
+pub(crate) struct ResponseHandle {
     pub(crate) news: mpsc::Receiver<News>,
     stop: Arc<Notify>,
 }
 
-impl Answer {
+impl ResponseHandle {
     /// Asks, and reads on in a task of its own.
-    pub(crate) fn begin(tasks: &Tasks, server: &Arc<Server>, transport: Transport, question: Question, idempotency_key: String) -> Self {
+    pub(crate) fn begin(
+        tasks: &Tasks,
+        server: &Arc<ChatServer>,
+        transport: ChatTransport,
+        question: ResponseRequest,
+        idempotency_key: String,
+    ) -> Self {
         let (sender, news) = mpsc::channel(256);
         let stop = Arc::new(Notify::new());
         let reader = Reader {
             server: Arc::clone(server),
             transport,
-            id: if let Question::Old(id) = &question { Some(id.clone()) } else { None },
+            id: if let ResponseRequest::Old(id) = &question { Some(id.clone()) } else { None },
             question,
             idempotency_key,
             position: None,
@@ -77,9 +83,9 @@ impl Answer {
 }
 
 struct Reader {
-    server: Arc<Server>,
-    transport: Transport,
-    question: Question,
+    server: Arc<ChatServer>,
+    transport: ChatTransport,
+    question: ResponseRequest,
     idempotency_key: String,
     id: Option<String>,
     position: Option<u64>,
@@ -96,7 +102,7 @@ struct Reader {
 enum Break {
     /// The answer has ended, or nobody listens.
     Done,
-    Trouble(Trouble),
+    Trouble(ChatError),
 }
 
 impl Reader {
@@ -130,24 +136,24 @@ impl Reader {
     }
 
     /// Why it is worth another try. Says so where it is not.
-    async fn may_retry(&self, trouble: Trouble, since: Instant) -> Option<String> {
+    async fn may_retry(&self, trouble: ChatError, since: Instant) -> Option<String> {
         let hint = |what: &str| match &self.id {
             Some(id) => format!("{what}\nThe answer may go on without us: weir chat --resume {id}"),
             None => what.to_owned(),
         };
         let lost = match trouble {
             // A socket has no Idempotency-Key: to ask again there might be to ask twice.
-            Trouble::Broken(what) if self.id.is_none() && (!self.is_asked || self.transport == Transport::Websocket) => {
-                Trouble::Broken(what)
+            ChatError::Broken(what) if self.id.is_none() && (!self.is_asked || self.transport == ChatTransport::Websocket) => {
+                ChatError::Broken(what)
             }
-            Trouble::Broken(what) if since.elapsed() > PATIENCE => Trouble::Broken(hint(&what)),
-            Trouble::Broken(what) => return Some(what),
+            ChatError::Broken(what) if since.elapsed() > PATIENCE => ChatError::Broken(hint(&what)),
+            ChatError::Broken(what) => return Some(what),
             // A server that starts or stops says so with these.
-            Trouble::Refused(status @ (500 | 502 | 503 | 504), what) if self.position.is_some() && since.elapsed() <= PATIENCE => {
+            ChatError::Refused(status @ (500 | 502 | 503 | 504), what) if self.position.is_some() && since.elapsed() <= PATIENCE => {
                 return Some(format!("{what} ({status})"));
             }
-            Trouble::Refused(404, what) if self.position.is_some() => {
-                Trouble::Refused(404, format!("{what} The server that began this answer does not have it any more."))
+            ChatError::Refused(404, what) if self.position.is_some() => {
+                ChatError::Refused(404, format!("{what} The server that began this answer does not have it any more."))
             }
             other => other,
         };
@@ -187,15 +193,15 @@ impl Reader {
                 message = line.next(&server) => message,
             };
             let heard = match message {
-                Ok(Some(data)) => Heard::read(data),
-                Ok(None) => return Break::Trouble(Trouble::Broken("the connection ended before the answer".to_owned())),
+                Ok(Some(data)) => ServerMessage::read(data),
+                Ok(None) => return Break::Trouble(ChatError::Broken("the connection ended before the answer".to_owned())),
                 Err(trouble) => return Break::Trouble(trouble),
             };
             match heard {
-                Heard::Nothing => {}
-                Heard::Error(status @ 400..500, what) => return Break::Trouble(Trouble::Refused(status, what)),
-                Heard::Error(_, what) => return Break::Trouble(Trouble::Broken(what)),
-                Heard::Event(event) => {
+                ServerMessage::Nothing => {}
+                ServerMessage::Error(status @ 400..500, what) => return Break::Trouble(ChatError::Refused(status, what)),
+                ServerMessage::Error(_, what) => return Break::Trouble(ChatError::Broken(what)),
+                ServerMessage::Event(event) => {
                     if std::mem::take(is_lost) {
                         self.tell(News::Note("The connection is back.".to_owned())).await;
                     }
@@ -209,35 +215,38 @@ impl Reader {
         }
     }
 
-    async fn open(&mut self) -> Result<Line, Trouble> {
+    async fn open(&mut self) -> Result<ResponseConnection, ChatError> {
         if let Some(id) = &self.id {
-            return line::resume(&self.server, self.transport, id, self.position).await;
+            return connection::resume(&self.server, self.transport, id, self.position).await;
         }
-        let Question::New(body) = &self.question else {
-            return Err(Trouble::Hopeless("there is nothing to resume".to_owned()));
+        let ResponseRequest::New(body) = &self.question else {
+            return Err(ChatError::Hopeless("there is nothing to resume".to_owned()));
         };
-        let opened = line::ask(&self.server, self.transport, body, &self.idempotency_key).await;
-        self.is_asked = self.is_asked || !matches!(&opened, Err(Trouble::Broken(what)) if what.starts_with("cannot reach"));
+        let opened = connection::ask(&self.server, self.transport, body, &self.idempotency_key).await;
+        self.is_asked = self.is_asked || !matches!(&opened, Err(ChatError::Broken(what)) if what.starts_with("cannot reach"));
         let (line, id) = opened?;
         self.id = id;
         Ok(line)
     }
 
     /// Passes an event on. Gives whether it was the last.
-    async fn take(&mut self, event: Box<Event>, line: &mut Line) -> Result<bool, Trouble> {
+    async fn take(&mut self, event: Box<NumberedEvent>, line: &mut ResponseConnection) -> Result<bool, ChatError> {
         let expected = self.position.map_or(0, |position| position + 1);
         if event.position < expected {
             return Ok(false);
         }
         if event.position > expected {
-            return Err(Trouble::Broken(format!("event {expected} is missing")));
+            return Err(ChatError::Broken(format!("event {expected} is missing")));
         }
         self.position = Some(event.position);
         let is_first_name = self.id.is_none();
         if let (None, Some(id)) = (&self.id, event.response_id()) {
             self.id = Some(id.to_owned());
         }
-        let is_last = matches!(event.meaning(), Meaning::End(End::Whole | End::Stopped | End::Incomplete(_) | End::Failed(_)));
+        let is_last = matches!(
+            event.meaning(),
+            EventMeaning::End(ResponseEnd::Whole | ResponseEnd::Stopped | ResponseEnd::Incomplete(_) | ResponseEnd::Failed(_))
+        );
         self.tell(News::Event(event)).await;
         if is_first_name && self.is_stopping && !is_last {
             self.cancel(line).await?;
@@ -246,7 +255,7 @@ impl Reader {
     }
 
     /// Stops the answer if its id is known; if not, that is done as soon as it is.
-    async fn cancel(&self, line: &mut Line) -> Result<(), Trouble> {
+    async fn cancel(&self, line: &mut ResponseConnection) -> Result<(), ChatError> {
         let Some(id) = &self.id else { return Ok(()) };
         if line.cancel().await? {
             return Ok(());
@@ -255,7 +264,7 @@ impl Reader {
         match timeout(STOPPING, self.server.json(&request)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(trouble)) => Err(trouble),
-            Err(_) => Err(Trouble::Broken("the server did not stop the answer in time".to_owned())),
+            Err(_) => Err(ChatError::Broken("the server did not stop the answer in time".to_owned())),
         }
     }
 

@@ -2,22 +2,22 @@
 
 /// The content of a response.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Said {
+pub(crate) struct ResponseContent {
     pub(crate) reasoning: String,
     pub(crate) text: String,
     pub(crate) refusal: String,
-    pub(crate) calls: Vec<Call>,
+    pub(crate) calls: Vec<ContentToolCall>,
 }
 
 /// A tool call.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Call {
+pub(crate) struct ContentToolCall {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) arguments: String,
 }
 
-impl Said {
+impl ResponseContent {
     pub(crate) fn text(text: &str) -> Self {
         Self { text: text.to_owned(), ..Self::default() }
     }

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use engine::provider::event::{Finish, OpaqueStep, ToolCallDelta, Word};
-use engine::provider::failure::{Blame, Failure};
+use engine::provider::event::{Finish, ModelEvent, OpaqueStep, ToolCallDelta};
+use engine::provider::failure::{FailureScope, ProviderFailure};
 use serde_json::Value;
 
 use super::fault::{Callee, ERROR, Reported};
@@ -13,11 +13,11 @@ use crate::tools::Lifter;
 
 /// The events a grammar has parsed.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct ParsedOutput {
     /// The upstream to name in faults.
     pub(super) callee: Callee,
     lifter: Lifter,
-    words: VecDeque<Result<Word, Failure>>,
+    words: VecDeque<Result<ModelEvent, ProviderFailure>>,
     joiners: Joiners,
     /// Call indices by id.
     call_ids: HashMap<String, u64>,
@@ -39,7 +39,7 @@ struct Joiners {
     calls: BTreeMap<u64, Joiner>,
 }
 
-impl Said {
+impl ParsedOutput {
     /// An empty output.
     pub(super) fn new(callee: Callee, lifter: Lifter) -> Self {
         let (words, joiners, call_ids) = (VecDeque::new(), Joiners::default(), HashMap::new());
@@ -52,27 +52,30 @@ impl Said {
     }
 
     /// Emits an event.
-    pub(super) fn word(&mut self, word: Word) {
+    pub(super) fn word(&mut self, word: ModelEvent) {
         if self.is_over {
             return;
         }
         let word = match word {
-            Word::Text { text, mut logprobs } => {
+            ModelEvent::Text { text, mut logprobs } => {
                 logprobs.iter_mut().for_each(remove_marks);
-                Word::Text { text: self.joiners.text.join(text), logprobs }
+                ModelEvent::Text { text: self.joiners.text.join(text), logprobs }
             }
-            Word::Reasoning(text) => Word::Reasoning(self.joiners.reasoning.join(text)),
-            Word::ReasoningSummary(text) => Word::ReasoningSummary(self.joiners.summary.join(text)),
-            Word::Refusal(text) => Word::Refusal(self.joiners.refusal.join(text)),
-            Word::ToolCall(delta) => return self.call(delta),
-            Word::Finish(finish) => return self.finish(finish),
+            ModelEvent::Reasoning(text) => ModelEvent::Reasoning(self.joiners.reasoning.join(text)),
+            ModelEvent::ReasoningSummary(text) => ModelEvent::ReasoningSummary(self.joiners.summary.join(text)),
+            ModelEvent::Refusal(text) => ModelEvent::Refusal(self.joiners.refusal.join(text)),
+            ModelEvent::ToolCall(delta) => return self.call(delta),
+            ModelEvent::Finish(finish) => return self.finish(finish),
             mut other => {
                 whole_fields(&mut other);
                 other
             }
         };
         let is_empty = match &word {
-            Word::Text { text, .. } | Word::Reasoning(text) | Word::ReasoningSummary(text) | Word::Refusal(text) => text.is_empty(),
+            ModelEvent::Text { text, .. }
+            | ModelEvent::Reasoning(text)
+            | ModelEvent::ReasoningSummary(text)
+            | ModelEvent::Refusal(text) => text.is_empty(),
             _ => false,
         };
         if !is_empty {
@@ -81,7 +84,7 @@ impl Said {
     }
 
     /// Emits events.
-    pub(super) fn words(&mut self, words: impl IntoIterator<Item = Word>) {
+    pub(super) fn words(&mut self, words: impl IntoIterator<Item = ModelEvent>) {
         for word in words {
             self.word(word);
         }
@@ -92,7 +95,7 @@ impl Said {
         self.flush();
         let is_known = !matches!(finish, Finish::Unknown(_));
         if !self.has_finish || (is_known && !self.is_finish_known) {
-            self.words.push_back(Ok(Word::Finish(finish)));
+            self.words.push_back(Ok(ModelEvent::Finish(finish)));
         }
         self.has_finish = true;
         self.is_finish_known |= is_known;
@@ -106,18 +109,18 @@ impl Said {
         let index = delta.index;
         delta.id = delta.id.filter(|id| !id.is_empty() && *self.call_ids.entry(id.clone()).or_insert(index) == index);
         match self.lifter.lift(delta) {
-            Ok(delta) => self.words.extend(delta.map(|delta| Ok(Word::ToolCall(delta)))),
+            Ok(delta) => self.words.extend(delta.map(|delta| Ok(ModelEvent::ToolCall(delta)))),
             // A retry would have the same result.
-            Err(fault) => self.fail(Failure::new(fault, Blame::Request)),
+            Err(fault) => self.fail(ProviderFailure::new(fault, FailureScope::Request)),
         }
     }
 
     /// Emits what was held back: split characters and incomplete calls.
     fn flush(&mut self) {
         let Joiners { text, reasoning, summary, refusal, calls } = &mut self.joiners;
-        let text = text.finish().map(|text| Word::Text { text, logprobs: Vec::new() });
-        let rest = [reasoning.finish().map(Word::Reasoning), summary.finish().map(Word::ReasoningSummary), text];
-        let rest = rest.into_iter().chain([refusal.finish().map(Word::Refusal)]).flatten();
+        let text = text.finish().map(|text| ModelEvent::Text { text, logprobs: Vec::new() });
+        let rest = [reasoning.finish().map(ModelEvent::Reasoning), summary.finish().map(ModelEvent::ReasoningSummary), text];
+        let rest = rest.into_iter().chain([refusal.finish().map(ModelEvent::Refusal)]).flatten();
         self.words.extend(rest.map(Ok));
         let halves: Vec<(u64, String)> = calls.iter_mut().filter_map(|(index, call)| Some((*index, call.finish()?))).collect();
         for (index, arguments) in halves {
@@ -128,7 +131,7 @@ impl Said {
     }
 
     /// Ends with a failure. Only the first one is emitted.
-    pub(super) fn fail(&mut self, failure: Failure) {
+    pub(super) fn fail(&mut self, failure: ProviderFailure) {
         if self.is_over {
             return;
         }
@@ -141,7 +144,7 @@ impl Said {
     pub(super) fn invalid_data(&mut self, what: &str) {
         if self.has_finish {
             // The response is complete: later data does not affect it.
-            return self.word(Word::KeepAlive);
+            return self.word(ModelEvent::KeepAlive);
         }
         self.fail(self.callee.plain("upstream_invalid_data", what));
     }
@@ -174,7 +177,7 @@ impl Said {
     pub(super) fn ended(&mut self) {
         if let (false, false, Some(message)) = (self.has_finish, self.is_over, self.note.take()) {
             let reported = Reported { message: Some(message), ..Reported::default() };
-            self.fail(Failure::upstream(self.callee.told(ERROR, "sent no complete response", &reported)));
+            self.fail(ProviderFailure::upstream(self.callee.told(ERROR, "sent no complete response", &reported)));
         }
         self.over();
     }
@@ -190,18 +193,20 @@ impl Said {
     }
 
     /// The next event.
-    pub(super) fn next(&mut self) -> Option<Result<Word, Failure>> {
+    pub(super) fn next(&mut self) -> Option<Result<ModelEvent, ProviderFailure>> {
         self.words.pop_front()
     }
 }
 
 /// Removes the marks from an event's complete fields.
-fn whole_fields(word: &mut Word) {
+fn whole_fields(word: &mut ModelEvent) {
     match word {
-        Word::Annotation(annotation) => remove_marks(annotation),
-        Word::Extra(fields)
-        | Word::ReasoningExtra(fields)
-        | Word::Item(OpaqueStep::Added { item: fields, .. } | OpaqueStep::Event { fields, .. } | OpaqueStep::Done { item: fields, .. }) => {
+        ModelEvent::Annotation(annotation) => remove_marks(annotation),
+        ModelEvent::Extra(fields)
+        | ModelEvent::ReasoningExtra(fields)
+        | ModelEvent::Item(
+            OpaqueStep::Added { item: fields, .. } | OpaqueStep::Event { fields, .. } | OpaqueStep::Done { item: fields, .. },
+        ) => {
             fields.values_mut().for_each(remove_marks);
         }
         _ => {}

@@ -5,7 +5,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Mutex;
 
-use engine::log::{LogError, LogState, Progress};
+use engine::log::{LogError, LogProgress, LogState};
 use protocol::event::Entry;
 use protocol::id::ResponseId;
 use tokio::sync::watch;
@@ -15,43 +15,43 @@ use super::queued::Queued;
 
 /// Where a frame is, and the position of its first entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct FrameLocation {
     pub(super) first: u64,
     pub(super) segment: u32,
     pub(super) offset: u32,
 }
 
 /// One log.
-pub(super) struct Answer {
+pub(super) struct JournalLog {
     pub(super) id: ResponseId,
     /// A hash of the id, which the books of the segments know it by.
     pub(super) key: u64,
     /// Held while it is put into the archive, so that whoever removes it comes before or after, never between.
     pub(super) putting: tokio::sync::Mutex<()>,
-    held: Mutex<Held>,
+    held: Mutex<LogInner>,
 }
 
 /// Where the entries are to be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Home {
+enum LogLocation {
     Journal,
     Archive,
     Nowhere,
 }
 
-struct Held {
-    home: Home,
+struct LogInner {
+    home: LogLocation,
     epoch: u64,
     /// How many entries were taken; those behind the watermark are on their way.
     next: u64,
     has_ended: bool,
     /// Goes with the log, so that its readers learn of it.
-    progress: Option<watch::Sender<Progress>>,
+    progress: Option<watch::Sender<LogProgress>>,
     /// The newest entries, up to the one before `next`.
     tail: VecDeque<Entry>,
     tail_bytes: usize,
     /// The frames in the files, by position.
-    index: Vec<Place>,
+    index: Vec<FrameLocation>,
     /// Bytes of its frames in each segment.
     segments: Vec<(u32, u64)>,
     /// Bytes of all its frames.
@@ -67,11 +67,11 @@ pub(super) struct Freed {
 
 /// A log as it was found at start.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundLog {
     pub(super) id: ResponseId,
     pub(super) next: u64,
     pub(super) has_ended: bool,
-    pub(super) index: Vec<Place>,
+    pub(super) index: Vec<FrameLocation>,
     pub(super) segments: Vec<(u32, u64)>,
 }
 
@@ -85,34 +85,34 @@ pub(super) enum Committed {
 }
 
 /// Where entries from a position on are.
-pub(super) enum Look {
+pub(super) enum EntryLocation {
     /// These, and nothing more for now.
     Here(Vec<Entry>),
     /// In these frames of the files, and maybe more behind them.
-    Files(Vec<Place>),
+    Files(Vec<FrameLocation>),
     Archive,
     Nowhere,
 }
 
-impl Answer {
+impl JournalLog {
     /// A log without entries.
     pub(super) fn new(id: ResponseId) -> Self {
-        Self::with(id, Home::Journal, Progress::default(), Vec::new(), Vec::new())
+        Self::with(id, LogLocation::Journal, LogProgress::default(), Vec::new(), Vec::new())
     }
 
     /// A log that was found at start.
-    pub(super) fn found(found: Found) -> Self {
+    pub(super) fn found(found: FoundLog) -> Self {
         let state = if found.has_ended { LogState::Ended } else { LogState::Open };
-        Self::with(found.id, Home::Journal, Progress { committed: found.next, state }, found.index, found.segments)
+        Self::with(found.id, LogLocation::Journal, LogProgress { committed: found.next, state }, found.index, found.segments)
     }
 
     /// A log that is in the archive.
     pub(super) fn archived(id: ResponseId, committed: u64) -> Self {
-        Self::with(id, Home::Archive, Progress { committed, state: LogState::Ended }, Vec::new(), Vec::new())
+        Self::with(id, LogLocation::Archive, LogProgress { committed, state: LogState::Ended }, Vec::new(), Vec::new())
     }
 
-    fn with(id: ResponseId, home: Home, progress: Progress, index: Vec<Place>, segments: Vec<(u32, u64)>) -> Self {
-        let held = Held {
+    fn with(id: ResponseId, home: LogLocation, progress: LogProgress, index: Vec<FrameLocation>, segments: Vec<(u32, u64)>) -> Self {
+        let held = LogInner {
             home,
             epoch: 0,
             next: progress.committed,
@@ -148,11 +148,11 @@ impl Answer {
     }
 
     pub(super) fn is_here(&self) -> bool {
-        lock(&self.held).home == Home::Journal
+        lock(&self.held).home == LogLocation::Journal
     }
 
     /// The watermark, as it moves. `None`: the log was removed.
-    pub(super) fn progress(&self) -> Option<watch::Receiver<Progress>> {
+    pub(super) fn progress(&self) -> Option<watch::Receiver<LogProgress>> {
         lock(&self.held).progress.as_ref().map(watch::Sender::subscribe)
     }
 
@@ -179,9 +179,9 @@ impl Answer {
     }
 
     /// `count` entries are safe, in the frame at `place`.
-    pub(super) fn commit(&self, count: u64, place: Place, bytes: u64, tail_bytes: usize) -> Committed {
+    pub(super) fn commit(&self, count: u64, place: FrameLocation, bytes: u64, tail_bytes: usize) -> Committed {
         let mut held = lock(&self.held);
-        if held.home != Home::Journal {
+        if held.home != LogLocation::Journal {
             return Committed::Orphan;
         }
         held.index.push(place);
@@ -192,7 +192,7 @@ impl Answer {
     }
 
     /// A frame was copied. Says whether the copy is now the one that counts.
-    pub(super) fn relocate(&self, from: Place, to: Place, bytes: u64) -> bool {
+    pub(super) fn relocate(&self, from: FrameLocation, to: FrameLocation, bytes: u64) -> bool {
         let mut held = lock(&self.held);
         let Ok(at) = held.index.binary_search_by_key(&from.first, |place| place.first) else { return false };
         let Some(place) = held.index.get_mut(at).filter(|place| **place == from) else { return false };
@@ -206,7 +206,7 @@ impl Answer {
     }
 
     /// Its frames in a segment.
-    pub(super) fn places_in(&self, segment: u32) -> Vec<Place> {
+    pub(super) fn places_in(&self, segment: u32) -> Vec<FrameLocation> {
         let held = lock(&self.held);
         if held.segments.iter().all(|(other, _)| *other != segment) {
             return Vec::new();
@@ -217,7 +217,7 @@ impl Answer {
     /// Runs `then` if the log is still here, and keeps it from leaving meanwhile.
     pub(super) fn if_here<T>(&self, then: impl FnOnce() -> T) -> Option<T> {
         let held = lock(&self.held);
-        (held.home == Home::Journal).then(then)
+        (held.home == LogLocation::Journal).then(then)
     }
 
     /// What is on its way cannot be written: its readers are told.
@@ -226,7 +226,7 @@ impl Answer {
     }
 
     /// The journal writes again.
-    pub(super) fn mend(&self) {
+    pub(super) fn repair(&self) {
         let mut held = lock(&self.held);
         if held.progress.as_ref().is_some_and(|progress| progress.borrow().state == LogState::Failed) {
             held.set_state(LogState::Open);
@@ -234,52 +234,52 @@ impl Answer {
     }
 
     /// It is in the archive: from there it is read from now on. `None` if it was removed meanwhile.
-    pub(super) fn shelve(&self) -> Option<Freed> {
+    pub(super) fn archive(&self) -> Option<Freed> {
         let mut held = lock(&self.held);
-        if held.home != Home::Journal {
+        if held.home != LogLocation::Journal {
             return None;
         }
-        held.home = Home::Archive;
+        held.home = LogLocation::Archive;
         Some(held.free())
     }
 
     /// It is removed: its readers and its writer are told.
     pub(super) fn forget(&self) -> Freed {
         let mut held = lock(&self.held);
-        held.home = Home::Nowhere;
+        held.home = LogLocation::Nowhere;
         held.epoch += 1;
         held.progress = None;
         held.free()
     }
 
     /// Where the committed entries from `position` on are, as far as `budget` goes; one in any case if `at_least_one`.
-    pub(super) fn look(&self, position: u64, budget: usize, at_least_one: bool) -> Look {
+    pub(super) fn look(&self, position: u64, budget: usize, at_least_one: bool) -> EntryLocation {
         /// How many frames one look takes from the files.
         const FRAMES: usize = 4096;
 
         let held = lock(&self.held);
         match held.home {
-            Home::Journal => {}
-            Home::Archive => return Look::Archive,
-            Home::Nowhere => return Look::Nowhere,
+            LogLocation::Journal => {}
+            LogLocation::Archive => return EntryLocation::Archive,
+            LogLocation::Nowhere => return EntryLocation::Nowhere,
         }
         let committed = held.progress.as_ref().map_or(0, |progress| progress.borrow().committed);
         if position >= committed {
-            return Look::Here(Vec::new());
+            return EntryLocation::Here(Vec::new());
         }
         let tail_first = held.next - held.tail.len() as u64;
         if let Some(skipped) = position.checked_sub(tail_first).and_then(|skipped| usize::try_from(skipped).ok()) {
             let ready = held.tail.iter().skip(skipped).take_while(|entry| entry.position < committed);
-            return Look::Here(within(ready, budget, at_least_one));
+            return EntryLocation::Here(within(ready, budget, at_least_one));
         }
         let from = held.index.partition_point(|place| place.first <= position).saturating_sub(1);
         let until = held.index.partition_point(|place| place.first < tail_first);
         let to = until.min(from + FRAMES);
-        Look::Files(held.index.get(from..to).unwrap_or_default().to_vec())
+        EntryLocation::Files(held.index.get(from..to).unwrap_or_default().to_vec())
     }
 }
 
-impl Held {
+impl LogInner {
     fn may_append(&self, epoch: u64, entries: &[Entry]) -> Result<(), LogError> {
         if self.epoch != epoch {
             return Err(LogError::Fenced);
@@ -318,7 +318,7 @@ impl Held {
         let has_ended = self.has_ended && committed == self.next;
         let state = if has_ended { LogState::Ended } else { LogState::Open };
         if let Some(progress) = &self.progress {
-            progress.send_replace(Progress { committed, state });
+            progress.send_replace(LogProgress { committed, state });
         }
         if has_ended { Committed::Ended } else { Committed::Running }
     }

@@ -4,7 +4,7 @@ use super::appender::Appender;
 use super::queue::Batch;
 
 /// What only the writer touches.
-pub(super) struct Desk {
+pub(super) struct WriterState {
     pub(super) appender: Appender,
     /// What could not be written. It comes before everything else.
     pub(super) stuck: Option<Batch>,

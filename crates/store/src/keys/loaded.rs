@@ -6,12 +6,12 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::disk::{Disk, StoredKey};
+use super::disk::{KeyDirectory, StoredKey};
 use super::error::KeyError;
 
 /// The keys as last read.
 #[derive(Debug)]
-pub(super) struct Live {
+pub(super) struct LoadedKeys {
     /// What the file looked like then. Taken before reading: a change in between is seen at the next look. `None` where
     /// the system could not say, which may pass without a change of the file.
     pub(super) mark: Option<Mark>,
@@ -59,9 +59,9 @@ fn inode(_: &Metadata) -> u64 {
     0
 }
 
-impl Live {
+impl LoadedKeys {
     /// The first look.
-    pub(super) fn begin(disk: &Disk) -> Result<Self, KeyError> {
+    pub(super) fn begin(disk: &KeyDirectory) -> Result<Self, KeyError> {
         let mark = Mark::of(disk.path()).map_err(|source| KeyError::Io { path: disk.path().to_path_buf(), source })?;
         let keys = disk.read()?;
         let condition = match &keys {
@@ -73,7 +73,7 @@ impl Live {
     }
 
     /// Looks again, after `mark` was taken.
-    pub(super) fn look(&mut self, disk: &Disk, mark: Mark) {
+    pub(super) fn look(&mut self, disk: &KeyDirectory, mark: Mark) {
         let path = disk.path().display();
         self.mark = Some(mark);
         self.keys.clear();
@@ -105,7 +105,7 @@ impl Live {
         }
     }
 
-    pub(super) fn fail(&mut self, disk: &Disk, error: &(dyn Error + 'static)) {
+    pub(super) fn fail(&mut self, disk: &KeyDirectory, error: &(dyn Error + 'static)) {
         if self.condition != Condition::Broken {
             tracing::error!(path = %disk.path().display(), error, "the key file is lost; nobody gets in until it is back");
         }

@@ -10,11 +10,11 @@ use client::{Request, Stream};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::server::{Server, Trouble, refusal};
+use super::server::{ChatError, ChatServer, refusal};
 
 /// How an answer travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Transport {
+pub(crate) enum ChatTransport {
     /// JSON documents: one long poll after another
     Json,
     /// One event a line
@@ -25,7 +25,7 @@ pub(crate) enum Transport {
     Websocket,
 }
 
-impl Transport {
+impl ChatTransport {
     /// Its name, as one types it.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 const POLL: u64 = 20;
 
 /// An open line.
-pub(super) enum Line {
+pub(super) enum ResponseConnection {
     Stream(Box<Stream>),
     Socket(Box<Socket>),
     /// The answer, what came and was not taken yet, the position of the next poll, and whether that is all.
@@ -62,10 +62,15 @@ pub(super) enum Line {
 }
 
 /// A line that was opened, and the answer's id if the server named it at once.
-pub(super) type Opened = (Line, Option<String>);
+pub(super) type OpenedResponse = (ResponseConnection, Option<String>);
 
 /// Asks.
-pub(super) async fn ask(server: &Server, transport: Transport, body: &Value, idempotency_key: &str) -> Result<Opened, Trouble> {
+pub(super) async fn ask(
+    server: &ChatServer,
+    transport: ChatTransport,
+    body: &Value,
+    idempotency_key: &str,
+) -> Result<OpenedResponse, ChatError> {
     let with = |more: &str| {
         let mut body = body.clone();
         body[more] = true.into();
@@ -74,14 +79,14 @@ pub(super) async fn ask(server: &Server, transport: Transport, body: &Value, ide
     };
     match transport {
         // Its id is wanted at once, to stop it by: its head is not to wait for the model.
-        Transport::Sse | Transport::Ndjson => stream(server, framed(with("stream"), transport).header("prefer", "wait=0")).await,
-        Transport::Json => {
+        ChatTransport::Sse | ChatTransport::Ndjson => stream(server, framed(with("stream"), transport).header("prefer", "wait=0")).await,
+        ChatTransport::Json => {
             // An answer that runs by itself can be stopped and resumed; one that is waited for has no id until its end.
             let response = server.json(&with("background")).await?;
             let id = response["id"].as_str().unwrap_or_default().to_owned();
             Ok((poll(&id, None), Some(id)))
         }
-        Transport::Websocket => {
+        ChatTransport::Websocket => {
             let mut message = json!({ "type": "response.create" });
             for (name, value) in body.as_object().into_iter().flatten() {
                 message[name] = value.clone();
@@ -92,15 +97,20 @@ pub(super) async fn ask(server: &Server, transport: Transport, body: &Value, ide
 }
 
 /// Reads an answer from behind a position on.
-pub(super) async fn resume(server: &Server, transport: Transport, id: &str, after: Option<u64>) -> Result<Line, Trouble> {
+pub(super) async fn resume(
+    server: &ChatServer,
+    transport: ChatTransport,
+    id: &str,
+    after: Option<u64>,
+) -> Result<ResponseConnection, ChatError> {
     match transport {
-        Transport::Sse | Transport::Ndjson => {
+        ChatTransport::Sse | ChatTransport::Ndjson => {
             let position = after.map(|position| format!("&starting_after={position}")).unwrap_or_default();
             let request = server.request("GET", &format!("/v1/responses/{id}?stream=true{position}"));
             Ok(stream(server, framed(request, transport)).await?.0)
         }
-        Transport::Json => Ok(poll(id, after)),
-        Transport::Websocket => {
+        ChatTransport::Json => Ok(poll(id, after)),
+        ChatTransport::Websocket => {
             let mut message = json!({ "type": "response.resume", "response_id": id });
             if let Some(position) = after {
                 message["starting_after"] = position.into();
@@ -110,24 +120,24 @@ pub(super) async fn resume(server: &Server, transport: Transport, id: &str, afte
     }
 }
 
-fn framed(request: Request, transport: Transport) -> Request {
-    let accept = if transport == Transport::Ndjson { "application/x-ndjson" } else { "text/event-stream" };
+fn framed(request: Request, transport: ChatTransport) -> Request {
+    let accept = if transport == ChatTransport::Ndjson { "application/x-ndjson" } else { "text/event-stream" };
     request.header("accept", accept)
 }
 
-fn poll(id: &str, after: Option<u64>) -> Line {
-    Line::Poll { id: id.to_owned(), ready: VecDeque::new(), after, is_ended: false }
+fn poll(id: &str, after: Option<u64>) -> ResponseConnection {
+    ResponseConnection::Poll { id: id.to_owned(), ready: VecDeque::new(), after, is_ended: false }
 }
 
-async fn stream(server: &Server, request: Request) -> Result<Opened, Trouble> {
+async fn stream(server: &ChatServer, request: Request) -> Result<OpenedResponse, ChatError> {
     let response = server.send(&request).await?;
     let id = response.headers.get("weir-response-id").map(str::to_owned);
-    let stream = response.events().map_err(|error| Trouble::Hopeless(format!("{}: {error:#}", server.address())))?;
-    Ok((Line::Stream(Box::new(stream)), id))
+    let stream = response.events().map_err(|error| ChatError::Hopeless(format!("{}: {error:#}", server.address())))?;
+    Ok((ResponseConnection::Stream(Box::new(stream)), id))
 }
 
-async fn socket(server: &Server, message: &Value) -> Result<Line, Trouble> {
-    let broken = |error: anyhow::Error| Trouble::Broken(format!("{error:#}"));
+async fn socket(server: &ChatServer, message: &Value) -> Result<ResponseConnection, ChatError> {
+    let broken = |error: anyhow::Error| ChatError::Broken(format!("{error:#}"));
     let headers = server.headers();
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let connection = server.connect().await?;
@@ -136,20 +146,20 @@ async fn socket(server: &Server, message: &Value) -> Result<Line, Trouble> {
         Handshake::Open(connected) => {
             let mut socket = connected.socket;
             socket.send_text(&message.to_string()).await.map_err(broken)?;
-            Ok(Line::Socket(Box::new(socket)))
+            Ok(ResponseConnection::Socket(Box::new(socket)))
         }
     }
 }
 
-impl Line {
+impl ResponseConnection {
     /// The next message; `None` where the line ended. May be given up at any time without losing one.
-    pub(super) async fn next(&mut self, server: &Server) -> Result<Option<Bytes>, Trouble> {
+    pub(super) async fn next(&mut self, server: &ChatServer) -> Result<Option<Bytes>, ChatError> {
         match self {
             Self::Stream(stream) => loop {
                 let heartbeats = stream.heartbeats();
                 match timeout(SILENCE, stream.next()).await {
                     Ok(Ok(event)) => return Ok(event.map(|event| event.data)),
-                    Ok(Err(error)) => return Err(Trouble::Broken(format!("{error:#}"))),
+                    Ok(Err(error)) => return Err(ChatError::Broken(format!("{error:#}"))),
                     Err(_) if stream.heartbeats() > heartbeats => {}
                     Err(_) => return Err(silent()),
                 }
@@ -159,7 +169,7 @@ impl Line {
                     Ok(Ok(Some(Message::Text(text)))) => return Ok(Some(text.into())),
                     Ok(Ok(Some(Message::Binary(_) | Message::Ping(_) | Message::Pong(_)))) => {}
                     Ok(Ok(None)) => return Ok(None),
-                    Ok(Err(error)) => return Err(Trouble::Broken(format!("{error:#}"))),
+                    Ok(Err(error)) => return Err(ChatError::Broken(format!("{error:#}"))),
                     Err(_) => return Err(silent()),
                 }
             },
@@ -182,17 +192,17 @@ impl Line {
     }
 
     /// Asks the server to stop the answer, where the line itself can carry that. Gives whether it can.
-    pub(super) async fn cancel(&mut self) -> Result<bool, Trouble> {
+    pub(super) async fn cancel(&mut self) -> Result<bool, ChatError> {
         match self {
             Self::Stream(_) | Self::Poll { .. } => Ok(false),
             Self::Socket(socket) => {
                 let sent = socket.send_text(r#"{"type":"response.cancel"}"#).await;
-                sent.map(|()| true).map_err(|error| Trouble::Broken(format!("{error:#}")))
+                sent.map(|()| true).map_err(|error| ChatError::Broken(format!("{error:#}")))
             }
         }
     }
 }
 
-fn silent() -> Trouble {
-    Trouble::Broken(format!("the server has said nothing for {} seconds", SILENCE.as_secs()))
+fn silent() -> ChatError {
+    ChatError::Broken(format!("the server has said nothing for {} seconds", SILENCE.as_secs()))
 }

@@ -11,15 +11,15 @@ use fakes::Script;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::house::{Frame, House, MODEL, Plan, Words, ask, question};
 use crate::leaving::heartbeat;
+use crate::test_server::{MODEL, TestApi, TestFrame, TestServer, TestServerPlan, ask, question};
 
-async fn house(log: Arc<dyn Log>) -> House {
-    let mut plan = Plan { log: Some(log), ..Plan::default() };
+async fn test_server(log: Arc<dyn Log>) -> TestServer {
+    let mut plan = TestServerPlan { log: Some(log), ..TestServerPlan::default() };
     plan.server.heartbeat = Duration::from_millis(20);
     // This test is not about holding the head back.
     plan.server.hold = Duration::ZERO;
-    House::open_with(plan).await
+    TestServer::open_with(plan).await
 }
 
 fn once_and_more(gate: &Arc<Notify>) -> Script {
@@ -34,14 +34,14 @@ async fn until_once(stream: &mut Stream) {
 #[tokio::test]
 async fn readers_of_a_failing_log_get_an_error_and_are_cut_off() {
     let log = FailingLog::new();
-    let house = house(Arc::new(log.clone())).await;
+    let test_server = test_server(Arc::new(log.clone())).await;
     let gate = Arc::new(Notify::new());
-    house.upstream.script(once_and_more(&gate));
-    let mut sse = house.stream(&Request::post("/v1/responses", &ask("hi"))).await;
+    test_server.upstream.script(once_and_more(&gate));
+    let mut sse = test_server.stream(&Request::post("/v1/responses", &ask("hi"))).await;
     let id = sse.response().headers.get("weir-response-id").unwrap().to_owned();
     let again = Request::get(&format!("/v1/responses/{id}?stream=true"));
-    let mut ndjson = house.stream(&again.clone().header("accept", "application/x-ndjson")).await;
-    let mut browser = house.stream(&Request::get(&format!("/v1/responses/{id}/events"))).await;
+    let mut ndjson = test_server.stream(&again.clone().header("accept", "application/x-ndjson")).await;
+    let mut browser = test_server.stream(&Request::get(&format!("/v1/responses/{id}/events"))).await;
     for stream in [&mut sse, &mut ndjson, &mut browser] {
         until_once(stream).await;
     }
@@ -59,35 +59,35 @@ async fn readers_of_a_failing_log_get_an_error_and_are_cut_off() {
     }
     // Nothing new starts, and new requests get a correct error status.
     assert!(log.is_broken());
-    let (status, refused) = house.post("/v1/responses", &ask("hi")).await;
+    let (status, refused) = test_server.post("/v1/responses", &ask("hi")).await;
     assert_eq!((status, &refused["error"]["code"]), (503, &json!("log_unavailable")));
 
     log.repair();
-    house.quiet().await;
-    let (events, end) = house.stream(&again).await.collect().await.unwrap();
+    test_server.quiet().await;
+    let (events, end) = test_server.stream(&again).await.collect().await.unwrap();
     let said: Vec<Value> = events.iter().filter_map(|event| event.json().ok()).collect();
     let numbers: Vec<_> = said.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
     assert!(numbers.iter().copied().eq(0..said.len() as u64), "{numbers:?}");
     let [.., error, terminal] = &said[..] else { panic!("{said:?}") };
     assert_eq!((&error["type"], &terminal["type"], end), (&json!("error"), &json!("response.failed"), BodyEnd::Clean));
     assert_eq!(terminal["response"]["error"]["code"], "log_failed");
-    house.close().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn chat_and_json_readers_of_a_failing_log_get_an_error_too() {
-    for frame in [Frame::Json, Frame::Ndjson, Frame::Sse] {
-        for words in [Words::Responses, Words::Chat] {
+    for frame in [TestFrame::Json, TestFrame::Ndjson, TestFrame::Sse] {
+        for words in [TestApi::Responses, TestApi::Chat] {
             let what = format!("{words:?} {frame:?}");
             let log = FailingLog::new();
-            let house = house(Arc::new(log.clone())).await;
+            let test_server = test_server(Arc::new(log.clone())).await;
             let gate = Arc::new(Notify::new());
-            house.upstream.script(once_and_more(&gate));
+            test_server.upstream.script(once_and_more(&gate));
             let request = question((words, frame), MODEL, &json!({}));
-            let mut connection = Connection::open(house.address).await.unwrap();
+            let mut connection = Connection::open(test_server.address).await.unwrap();
             connection.write(&request).await.unwrap();
-            client::soon(house.upstream.wait_requests(1)).await.unwrap();
-            if frame == Frame::Json {
+            client::soon(test_server.upstream.wait_requests(1)).await.unwrap();
+            if frame == TestFrame::Json {
                 log.break_after(0);
                 gate.notify_one();
                 let mut response = client::soon(connection.read_response(&request)).await.unwrap().unwrap();
@@ -105,8 +105,8 @@ async fn chat_and_json_readers_of_a_failing_log_get_an_error_too() {
                 assert_eq!(last["error"]["code"], "log_unavailable", "{what}");
             }
             log.repair();
-            house.quiet().await;
-            house.close().await;
+            test_server.quiet().await;
+            test_server.close().await;
         }
     }
 }
@@ -122,8 +122,8 @@ async fn waiting(log: &LateLog, count: usize) {
 }
 
 /// Reads the first events of a response.
-async fn begin((words, _): (Words, Frame), stream: &mut Stream) {
-    for _ in 0..if words == Words::Responses { 2 } else { 1 } {
+async fn begin((words, _): (TestApi, TestFrame), stream: &mut Stream) {
+    for _ in 0..if words == TestApi::Responses { 2 } else { 1 } {
         let event = client::soon(stream.next()).await.unwrap().unwrap().unwrap();
         assert!(!event.data.is_empty(), "the begin comes before any heartbeat: {event:?}");
     }
@@ -131,13 +131,17 @@ async fn begin((words, _): (Words, Frame), stream: &mut Stream) {
 
 #[tokio::test]
 async fn a_slow_log_delivers_nothing_before_it_commits() {
-    for way in [(Words::Responses, Frame::Ndjson), (Words::Responses, Frame::Sse), (Words::Chat, Frame::Ndjson), (Words::Chat, Frame::Sse)]
-    {
+    for way in [
+        (TestApi::Responses, TestFrame::Ndjson),
+        (TestApi::Responses, TestFrame::Sse),
+        (TestApi::Chat, TestFrame::Ndjson),
+        (TestApi::Chat, TestFrame::Sse),
+    ] {
         let log = LateLog::with_first_commits();
-        let house = house(Arc::new(log.clone())).await;
+        let test_server = test_server(Arc::new(log.clone())).await;
         let gate = Arc::new(Notify::new());
-        house.upstream.script(once_and_more(&gate));
-        let mut stream = house.stream(&question(way, MODEL, &json!({}))).await;
+        test_server.upstream.script(once_and_more(&gate));
+        let mut stream = test_server.stream(&question(way, MODEL, &json!({}))).await;
         // Item, part, delta: the upstream has sent "Once", and only heartbeats follow the first events.
         waiting(&log, 3).await;
         begin(way, &mut stream).await;
@@ -156,19 +160,19 @@ async fn a_slow_log_delivers_nothing_before_it_commits() {
         let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
         assert_eq!(end, BodyEnd::Clean, "{way:?}");
         assert!(events.iter().any(|event| event.data.windows(5).any(|window| window == b" more")), "{way:?}");
-        house.quiet().await;
-        house.close().await;
+        test_server.quiet().await;
+        test_server.close().await;
     }
 }
 
 #[tokio::test]
 async fn a_json_response_from_a_slow_log_waits_for_the_commit() {
     let log = LateLog::with_first_commits();
-    let house = house(Arc::new(log.clone())).await;
-    for words in [Words::Responses, Words::Chat] {
-        house.upstream.script(Script::text(&["whole"]));
-        let request = question((words, Frame::Json), MODEL, &json!({}));
-        let mut connection = Connection::open(house.address).await.unwrap();
+    let test_server = test_server(Arc::new(log.clone())).await;
+    for words in [TestApi::Responses, TestApi::Chat] {
+        test_server.upstream.script(Script::text(&["whole"]));
+        let request = question((words, TestFrame::Json), MODEL, &json!({}));
+        let mut connection = Connection::open(test_server.address).await.unwrap();
         connection.write(&request).await.unwrap();
         // The terminal event is the last of seven pending ones after the first events.
         waiting(&log, 7).await;
@@ -180,25 +184,25 @@ async fn a_json_response_from_a_slow_log_waits_for_the_commit() {
         assert_eq!((response.status, end), (200, BodyEnd::Clean));
         assert!(String::from_utf8_lossy(&body).contains("whole"));
     }
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }
 
 #[tokio::test]
 async fn a_cancel_is_confirmed_once_its_end_is_in_the_log() {
     let log = LateLog::with_first_commits();
-    let house = house(Arc::new(log.clone())).await;
-    house.upstream.script(Script::no_head());
-    let mut stream = house.stream(&Request::post("/v1/responses", &ask("hi"))).await;
-    client::soon(house.upstream.wait_requests(1)).await.unwrap();
+    let test_server = test_server(Arc::new(log.clone())).await;
+    test_server.upstream.script(Script::no_head());
+    let mut stream = test_server.stream(&Request::post("/v1/responses", &ask("hi"))).await;
+    client::soon(test_server.upstream.wait_requests(1)).await.unwrap();
     let id = stream.response().headers.get("weir-response-id").unwrap().to_owned();
     let request = Request::new("POST", &format!("/v1/responses/{id}/cancel"));
-    let mut connection = Connection::open(house.address).await.unwrap();
+    let mut connection = Connection::open(test_server.address).await.unwrap();
     connection.write(&request).await.unwrap();
     // The upstream call is closed at once, whatever the log does.
-    client::soon(house.upstream.wait_closed(0)).await.unwrap();
+    client::soon(test_server.upstream.wait_closed(0)).await.unwrap();
     waiting(&log, 1).await;
-    begin((Words::Responses, Frame::Sse), &mut stream).await;
+    begin((TestApi::Responses, TestFrame::Sse), &mut stream).await;
     heartbeat(&mut stream).await;
     let early = connection.stream().try_read(&mut [0; 1]).unwrap_err();
     assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);
@@ -206,6 +210,6 @@ async fn a_cancel_is_confirmed_once_its_end_is_in_the_log() {
     let mut response = client::soon(connection.read_response(&request)).await.unwrap().unwrap();
     assert!(String::from_utf8(response.collect().await.unwrap().0).unwrap().contains("\"cancelled\""));
     assert_eq!(client::soon(stream.end()).await.unwrap().unwrap(), BodyEnd::Clean);
-    house.quiet().await;
-    house.close().await;
+    test_server.quiet().await;
+    test_server.close().await;
 }

@@ -28,7 +28,7 @@ pub(crate) const BOB: &str = "wk_bob";
 pub(crate) const ADMIN: &str = "wk_admin";
 
 /// A server, its upstream, and what is needed to end both.
-pub(crate) struct House {
+pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     pub(crate) admin_address: Option<SocketAddr>,
     pub(crate) engine: Engine,
@@ -41,7 +41,7 @@ pub(crate) struct House {
 }
 
 /// What a test can change.
-pub(crate) struct Plan {
+pub(crate) struct TestServerPlan {
     pub(crate) server: server::Config,
     pub(crate) engine: engine::Config,
     pub(crate) timeouts: Timeouts,
@@ -53,13 +53,13 @@ pub(crate) struct Plan {
     pub(crate) more_upstreams: Vec<UpstreamConfig>,
     pub(crate) with_keys: bool,
     pub(crate) log: Option<Arc<dyn engine::log::Log>>,
-    pub(crate) tls: Option<Arc<server::Tls>>,
+    pub(crate) tls: Option<Arc<server::TlsServer>>,
     pub(crate) traces: Option<traces::Config>,
     pub(crate) grace: Duration,
     pub(crate) spread: Duration,
 }
 
-impl Plan {
+impl TestServerPlan {
     /// A plan whose server configuration is changed from its defaults.
     pub(crate) fn server(change: impl FnOnce(&mut server::Config)) -> Self {
         let mut plan = Self::default();
@@ -68,7 +68,7 @@ impl Plan {
     }
 }
 
-impl Default for Plan {
+impl Default for TestServerPlan {
     fn default() -> Self {
         Self {
             server: server::Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..server::Config::default() },
@@ -87,12 +87,12 @@ impl Default for Plan {
     }
 }
 
-impl House {
+impl TestServer {
     pub(crate) async fn open() -> Self {
-        Self::open_with(Plan::default()).await
+        Self::open_with(TestServerPlan::default()).await
     }
 
-    pub(crate) async fn open_with(plan: Plan) -> Self {
+    pub(crate) async fn open_with(plan: TestServerPlan) -> Self {
         let upstream = Upstream::start().await.unwrap();
         let provider = provider::Config {
             demo: DemoConfig { enabled: true, tokens_per_second: 0.0 },
@@ -200,20 +200,20 @@ pub(crate) fn upstream_of(model: &str, base_url: String, timeouts: Timeouts) -> 
 
 /// The API of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Words {
+pub(crate) enum TestApi {
     Responses,
     Chat,
 }
 
 /// The frame of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Frame {
+pub(crate) enum TestFrame {
     Json,
     Ndjson,
     Sse,
 }
 
-impl Frame {
+impl TestFrame {
     /// The `Content-Type` of its bodies.
     pub(crate) fn content_type(self) -> &'static str {
         match self {
@@ -230,31 +230,31 @@ impl Frame {
 }
 
 /// Every kind of request over plain HTTP.
-pub(crate) const WAYS: [(Words, Frame); 6] = [
-    (Words::Responses, Frame::Json),
-    (Words::Responses, Frame::Ndjson),
-    (Words::Responses, Frame::Sse),
-    (Words::Chat, Frame::Json),
-    (Words::Chat, Frame::Ndjson),
-    (Words::Chat, Frame::Sse),
+pub(crate) const WAYS: [(TestApi, TestFrame); 6] = [
+    (TestApi::Responses, TestFrame::Json),
+    (TestApi::Responses, TestFrame::Ndjson),
+    (TestApi::Responses, TestFrame::Sse),
+    (TestApi::Chat, TestFrame::Json),
+    (TestApi::Chat, TestFrame::Ndjson),
+    (TestApi::Chat, TestFrame::Sse),
 ];
 
 /// A request that does not say whether its response is stored.
-pub(crate) fn question((words, frame): (Words, Frame), model: &str, more: &Value) -> Request {
+pub(crate) fn question((words, frame): (TestApi, TestFrame), model: &str, more: &Value) -> Request {
     let (path, mut body) = match words {
-        Words::Responses => ("/v1/responses", json!({ "model": model, "input": "hi" })),
-        Words::Chat => ("/v1/chat/completions", json!({ "model": model, "messages": [{ "role": "user", "content": "hi" }] })),
+        TestApi::Responses => ("/v1/responses", json!({ "model": model, "input": "hi" })),
+        TestApi::Chat => ("/v1/chat/completions", json!({ "model": model, "messages": [{ "role": "user", "content": "hi" }] })),
     };
-    body["stream"] = (frame != Frame::Json).into();
+    body["stream"] = (frame != TestFrame::Json).into();
     for (name, value) in more.as_object().into_iter().flatten() {
         body[name] = value.clone();
     }
     let request = Request::post(path, &body);
-    if frame == Frame::Ndjson { request.header("accept", "application/x-ndjson") } else { request }
+    if frame == TestFrame::Ndjson { request.header("accept", "application/x-ndjson") } else { request }
 }
 
 /// A request whose response is cancelled when its last reader leaves.
-pub(crate) fn stateless(way: (Words, Frame), model: &str) -> Request {
+pub(crate) fn stateless(way: (TestApi, TestFrame), model: &str) -> Request {
     question(way, model, &json!({ "store": false }))
 }
 
