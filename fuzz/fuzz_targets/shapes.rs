@@ -56,8 +56,11 @@ impl Shapes {
             body["instructions"] = self.text().into();
         }
         if self.chance(4) {
-            body["include"] =
-                self.list(6, |shapes| shapes.pick(&["reasoning.encrypted_content", "message.output_text.logprobs", "x"]).into());
+            body["include"] = self.list(6, |shapes| {
+                shapes
+                    .pick(&["reasoning.encrypted_content", "message.output_text.logprobs", "x"])
+                    .into()
+            });
         }
         self.common(&mut body);
         body
@@ -83,8 +86,20 @@ impl Shapes {
 
     /// What a client sends on a socket.
     pub(crate) fn event(&mut self) -> Value {
-        let mut event = if self.chance(5) { json!({ "response_id": "resp_1", "starting_after": self.number() }) } else { self.request() };
-        event["type"] = self.pick(&["response.create", "response.create", "response.create", "response.cancel", "response.resume"]).into();
+        let mut event = if self.chance(5) {
+            json!({ "response_id": "resp_1", "starting_after": self.number() })
+        } else {
+            self.request()
+        };
+        event["type"] = self
+            .pick(&[
+                "response.create",
+                "response.create",
+                "response.create",
+                "response.cancel",
+                "response.resume",
+            ])
+            .into();
         if self.chance(3) {
             event["stream_id"] = self.pick(&["a", "lane.1", "not a name", ""]).into();
         }
@@ -103,22 +118,31 @@ impl Shapes {
         self.left = self.left.saturating_sub(2);
         let inner = |shapes: &mut Self| shapes.schema_within(depth - 1);
         match self.below(14) {
-            0 => json!({ "$ref": self.pick(&["#", "#/items", "#/properties/p1", "#/$defs/p0", "#/none"]) }),
+            0 => {
+                json!({ "$ref": self.pick(&["#", "#/items", "#/properties/p1", "#/$defs/p0", "#/none"]) })
+            }
             1 => {
                 json!({ "type": "string", "minLength": self.number(), "maxLength": self.number(), "format": self.pick(&["date", "expression"]) })
             }
-            2 => json!({ "type": "integer", "minimum": self.number(), "multipleOf": self.number() }),
+            2 => {
+                json!({ "type": "integer", "minimum": self.number(), "multipleOf": self.number() })
+            }
             3 => json!({ "enum": self.list(20, |shapes| shapes.anything(3)) }),
             4 => json!({ "type": "array", "minItems": self.number(), "items": inner(self) }),
             5 => json!({ "type": "array", "prefixItems": self.list(8, inner) }),
             6 => json!({ "allOf": self.list(8, inner) }),
             7 => json!({ "anyOf": self.list(8, inner), "oneOf": self.list(4, inner) }),
             8 => json!({ "const": self.anything(5) }),
-            9 => json!({ "type": self.list(8, |shapes| shapes.pick(&["null", "string", "array", "object"]).into()) }),
+            9 => {
+                json!({ "type": self.list(8, |shapes| shapes.pick(&["null", "string", "array", "object"]).into()) })
+            }
             10 => json!({ "$defs": self.fields(4, inner), "$ref": "#/$defs/p0" }),
             11 => {
                 let depth = self.below(DEPTH);
-                (0..depth).fold(inner(self), |inner, _| json!({ "type": "array", "minItems": 2, "items": inner }))
+                (0..depth).fold(
+                    inner(self),
+                    |inner, _| json!({ "type": "array", "minItems": 2, "items": inner }),
+                )
             }
             _ => {
                 let properties = self.fields(20, inner);
@@ -137,26 +161,39 @@ impl Shapes {
             item
         };
         match self.below(14) {
-            0..=2 => json!({ "role": self.pick(&["user", "system", "developer"]), "content": self.text() }),
+            0..=2 => {
+                json!({ "role": self.pick(&["user", "system", "developer"]), "content": self.text() })
+            }
             3 => json!({ "role": "user", "content": self.list(10, Self::part) }),
             4 => json!({ "role": "assistant", "content": self.list(10, Self::said) }),
             5 | 6 => with(call("function_call"), "arguments", self.arguments().into()),
-            7 | 8 => json!({ "type": "function_call_output", "call_id": format!("c{index}"), "output": self.text() }),
+            7 | 8 => {
+                json!({ "type": "function_call_output", "call_id": format!("c{index}"), "output": self.text() })
+            }
             9 => with(call("custom_tool_call"), "input", self.text().into()),
-            10 => json!({ "type": "custom_tool_call_output", "call_id": format!("c{index}"), "output": self.list(6, Self::part) }),
+            10 => {
+                json!({ "type": "custom_tool_call_output", "call_id": format!("c{index}"), "output": self.list(6, Self::part) })
+            }
             11 => {
-                let summary = self.list(6, |shapes| json!({ "type": "summary_text", "text": shapes.text() }));
+                let summary =
+                    self.list(6, |shapes| json!({ "type": "summary_text", "text": shapes.text() }));
                 json!({ "type": "reasoning", "summary": summary, "encrypted_content": self.text() })
             }
-            12 => json!({ "type": self.pick(&["item_reference", "compaction", "web_search_call", "x"]), "id": format!("i{index}") }),
+            12 => {
+                json!({ "type": self.pick(&["item_reference", "compaction", "web_search_call", "x"]), "id": format!("i{index}") })
+            }
             _ => self.anything(6),
         }
     }
 
     fn part(&mut self) -> Value {
         match self.below(5) {
-            0 => json!({ "type": "input_image", "image_url": "data:image/png;base64,QUJD", "detail": "auto" }),
-            1 => json!({ "type": "input_file", "filename": self.text(), "file_data": "data:text/plain;base64,QUJD" }),
+            0 => {
+                json!({ "type": "input_image", "image_url": "data:image/png;base64,QUJD", "detail": "auto" })
+            }
+            1 => {
+                json!({ "type": "input_file", "filename": self.text(), "file_data": "data:text/plain;base64,QUJD" })
+            }
             2 => json!({ "type": "x", "x": self.anything(4) }),
             _ => json!({ "type": "input_text", "text": self.text() }),
         }
@@ -172,17 +209,24 @@ impl Shapes {
     fn message(&mut self) -> Value {
         let index = self.index();
         match self.below(8) {
-            0..=2 => json!({ "role": self.pick(&["user", "system", "developer", "assistant"]), "content": self.text() }),
-            3 => json!({ "role": "user", "content": self.list(10, |shapes| json!({ "type": "text", "text": shapes.text() })) }),
+            0..=2 => {
+                json!({ "role": self.pick(&["user", "system", "developer", "assistant"]), "content": self.text() })
+            }
+            3 => {
+                json!({ "role": "user", "content": self.list(10, |shapes| json!({ "type": "text", "text": shapes.text() })) })
+            }
             4 => {
                 let call = |shapes: &mut Self| {
                     let (index, other) = (shapes.index(), shapes.index());
-                    let function = json!({ "name": format!("f{other}"), "arguments": shapes.arguments() });
+                    let function =
+                        json!({ "name": format!("f{other}"), "arguments": shapes.arguments() });
                     json!({ "id": format!("c{index}"), "type": "function", "function": function })
                 };
                 json!({ "role": "assistant", "content": null, "tool_calls": self.list(20, call) })
             }
-            5 | 6 => json!({ "role": "tool", "tool_call_id": format!("c{index}"), "content": self.text() }),
+            5 | 6 => {
+                json!({ "role": "tool", "tool_call_id": format!("c{index}"), "content": self.text() })
+            }
             _ => {
                 let (url, message) = ("data:image/png;base64,QUJD", self.anything(5));
                 json!({ "role": "user", "content": [{ "type": "image_url", "image_url": { "url": url } }], "x": message })
@@ -191,7 +235,12 @@ impl Shapes {
     }
 
     /// Tools, and the choice of some. `wrap` makes a tool of this dialect, `choose` a chosen one.
-    fn tools(&mut self, body: &mut Value, wrap: impl Fn(Value) -> Value, choose: impl Fn(&mut Self) -> Value) {
+    fn tools(
+        &mut self,
+        body: &mut Value,
+        wrap: impl Fn(Value) -> Value,
+        choose: impl Fn(&mut Self) -> Value,
+    ) {
         if self.chance(2) {
             return;
         }
@@ -199,8 +248,12 @@ impl Shapes {
             let name = format!("f{}", shapes.index());
             match shapes.below(4) {
                 0 => wrap(json!({ "type": "custom", "name": name })),
-                1 => wrap(json!({ "type": "function", "name": name, "description": shapes.text(), "parameters": shapes.schema() })),
-                _ => wrap(json!({ "type": "function", "name": name, "parameters": { "type": "object" } })),
+                1 => wrap(
+                    json!({ "type": "function", "name": name, "description": shapes.text(), "parameters": shapes.schema() }),
+                ),
+                _ => wrap(
+                    json!({ "type": "function", "name": name, "parameters": { "type": "object" } }),
+                ),
             }
         };
         body["tools"] = self.list(60, tool);
@@ -215,8 +268,13 @@ impl Shapes {
         let mode = self.pick(&["auto", "required"]);
         match self.below(4) {
             0 => body["tool_choice"] = "required".into(),
-            1 => body["tool_choice"] = json!({ "type": "allowed_tools", "mode": mode, "tools": names }),
-            2 => body["tool_choice"] = json!({ "type": "allowed_tools", "allowed_tools": { "mode": mode, "tools": names } }),
+            1 => {
+                body["tool_choice"] =
+                    json!({ "type": "allowed_tools", "mode": mode, "tools": names })
+            }
+            2 => {
+                body["tool_choice"] = json!({ "type": "allowed_tools", "allowed_tools": { "mode": mode, "tools": names } })
+            }
             _ => {}
         }
     }
@@ -265,7 +323,9 @@ impl Shapes {
             5 => self.text().into(),
             6 | 7 => self.list(30, inner),
             8 => Value::Object(self.fields(20, inner)),
-            _ => (0..depth).fold(inner(self), |inner, level| if level % 2 == 0 { json!([inner]) } else { json!({ "a": inner }) }),
+            _ => (0..depth).fold(inner(self), |inner, level| {
+                if level % 2 == 0 { json!([inner]) } else { json!({ "a": inner }) }
+            }),
         }
     }
 
@@ -309,7 +369,11 @@ impl Shapes {
         }
     }
 
-    fn fields(&mut self, most: usize, mut make: impl FnMut(&mut Self) -> Value) -> Map<String, Value> {
+    fn fields(
+        &mut self,
+        most: usize,
+        mut make: impl FnMut(&mut Self) -> Value,
+    ) -> Map<String, Value> {
         let count = if self.chance(4) { 1 << self.below(12) } else { self.below(most) };
         let mut fields = Map::new();
         while fields.len() < count && self.left > 0 {

@@ -27,7 +27,9 @@ pub struct Connection {
 impl Connection {
     /// Connects.
     pub async fn open(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+        let stream = TcpStream::connect(address)
+            .await
+            .with_context(|| format!("connecting to {address}"))?;
         Self::over(stream, address)
     }
 
@@ -35,16 +37,27 @@ impl Connection {
     pub async fn open_narrow(address: SocketAddr, bytes: u32) -> Result<Self> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_recv_buffer_size(bytes)?;
-        let stream = socket.connect(address).await.with_context(|| format!("connecting to {address}"))?;
+        let stream =
+            socket.connect(address).await.with_context(|| format!("connecting to {address}"))?;
         Self::over(stream, address)
     }
 
     /// Connects through TLS; the certificate must be for `name`, a host or an address.
-    pub async fn open_encrypted(address: SocketAddr, name: &str, connector: &TlsConnector) -> Result<Self> {
-        let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+    pub async fn open_encrypted(
+        address: SocketAddr,
+        name: &str,
+        connector: &TlsConnector,
+    ) -> Result<Self> {
+        let stream = TcpStream::connect(address)
+            .await
+            .with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
-        let name = ServerName::try_from(name.to_owned()).with_context(|| format!("{name} is not a valid server name"))?;
-        let stream = connector.connect(name, stream).await.with_context(|| format!("the TLS handshake with {address}"))?;
+        let name = ServerName::try_from(name.to_owned())
+            .with_context(|| format!("{name} is not a valid server name"))?;
+        let stream = connector
+            .connect(name, stream)
+            .await
+            .with_context(|| format!("the TLS handshake with {address}"))?;
         Ok(Self::on(ByteStream::new(MaybeTls::Tls(Box::new(stream))), address.to_string()))
     }
 
@@ -61,7 +74,9 @@ impl Connection {
     /// Writes a request without waiting: for pipelining, and for closing before the response.
     pub async fn write(&mut self, request: &Request) -> Result<()> {
         let bytes = request.encode(&self.host);
-        self.write_raw(&bytes).await.with_context(|| format!("writing {} {}", request.method, request.path))
+        self.write_raw(&bytes)
+            .await
+            .with_context(|| format!("writing {} {}", request.method, request.path))
     }
 
     /// Writes bytes as they are.

@@ -80,19 +80,29 @@ impl Endpoint {
         let (local, peer, tap) = (stream.local_addr()?, self.address, Tap::default());
         let Some((encryption, name)) = &self.encryption else {
             let stream = ByteStream::tapped(MaybeTls::Plain(stream), tap.clone());
-            return Ok(OpenedConnection { stream, info: ConnectionInfo { local, peer, connected, tls: None, tap } });
+            return Ok(OpenedConnection {
+                stream,
+                info: ConnectionInfo { local, peer, connected, tls: None, tap },
+            });
         };
-        let name = ServerName::try_from(name.clone()).with_context(|| format!("{name} is not a valid server name"))?;
+        let name = ServerName::try_from(name.clone())
+            .with_context(|| format!("{name} is not a valid server name"))?;
         let started = now();
-        let handshake = soon(encryption.connector().connect(name, stream)).await.and_then(|stream| Ok(stream?));
+        let handshake =
+            soon(encryption.connector().connect(name, stream)).await.and_then(|stream| Ok(stream?));
         let stream = handshake.with_context(|| match encryption.seen() {
-            Some(seen) => format!("the TLS handshake with {peer}, whose certificate has the SHA-256 {seen}"),
+            Some(seen) => {
+                format!("the TLS handshake with {peer}, whose certificate has the SHA-256 {seen}")
+            }
             None => format!("the TLS handshake with {peer}"),
         })?;
         let state = stream.get_ref().1;
         let alpn = state.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
-        let tls =
-            Some(TlsHandshake { duration: started.elapsed(), alpn, is_resumed: state.handshake_kind() == Some(HandshakeKind::Resumed) });
+        let tls = Some(TlsHandshake {
+            duration: started.elapsed(),
+            alpn,
+            is_resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
+        });
         let stream = ByteStream::tapped(MaybeTls::Tls(Box::new(stream)), tap.clone());
         Ok(OpenedConnection { stream, info: ConnectionInfo { local, peer, connected, tls, tap } })
     }

@@ -23,7 +23,10 @@ impl Headers {
 
     /// Every value of a field, in order. `name` may be in any case.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// All fields; the names are in lower case.
@@ -33,7 +36,9 @@ impl Headers {
 
     /// Whether a comma-separated field contains a token (RFC 9110, section 5.6.1).
     pub fn has_token(&self, name: &str, token: &str) -> bool {
-        self.all(name).flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(token))
+        self.all(name)
+            .flat_map(|value| value.split(','))
+            .any(|found| found.trim().eq_ignore_ascii_case(token))
     }
 }
 
@@ -61,7 +66,9 @@ pub fn take_head(buffer: &mut BytesMut) -> Result<Option<Head>> {
     let start_line = lines.next().unwrap_or_default().to_owned();
     let mut headers = Headers::default();
     for line in lines {
-        let (name, value) = line.split_once(':').with_context(|| format!("a header line without a colon: {line:?}"))?;
+        let (name, value) = line
+            .split_once(':')
+            .with_context(|| format!("a header line without a colon: {line:?}"))?;
         headers.0.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
     Ok(Some(Head { start_line, headers }))
@@ -109,7 +116,9 @@ impl Body {
             return Ok(Self::Chunked(Chunk::Size));
         }
         match headers.get("content-length") {
-            Some(length) => Ok(Self::Length(length.parse().with_context(|| format!("content-length: {length}"))?)),
+            Some(length) => Ok(Self::Length(
+                length.parse().with_context(|| format!("content-length: {length}"))?,
+            )),
             None => Ok(otherwise),
         }
     }
@@ -122,7 +131,11 @@ impl Body {
         loop {
             match self {
                 Self::Length(0) => return Ok(Piece::End),
-                Self::UntilClose | Self::Length(_) | Self::Chunked(Chunk::Data(1..)) if buffer.is_empty() => return Ok(Piece::NeedMore),
+                Self::UntilClose | Self::Length(_) | Self::Chunked(Chunk::Data(1..))
+                    if buffer.is_empty() =>
+                {
+                    return Ok(Piece::NeedMore);
+                }
                 Self::UntilClose => return Ok(Piece::Data(buffer.split().freeze())),
                 Self::Length(left) | Self::Chunked(Chunk::Data(left @ 1..)) => {
                     let length = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
@@ -151,7 +164,10 @@ impl Chunk {
             return Ok(Some(Step::Next(Self::DataEnd)));
         }
         let Some(end) = buffer.windows(2).position(|window| window == b"\r\n") else {
-            ensure!(buffer.len() <= MAX_HEAD_BYTES, "a chunk's line is larger than {MAX_HEAD_BYTES} bytes");
+            ensure!(
+                buffer.len() <= MAX_HEAD_BYTES,
+                "a chunk's line is larger than {MAX_HEAD_BYTES} bytes"
+            );
             return Ok(None);
         };
         let line = buffer.split_to(end);
@@ -160,7 +176,9 @@ impl Chunk {
             Self::Size => {
                 let line = std::str::from_utf8(&line).context("a chunk's size is not ASCII")?;
                 let size = line.split(';').next().unwrap_or_default().trim();
-                match u64::from_str_radix(size, 16).with_context(|| format!("a chunk's size: {size:?}"))? {
+                match u64::from_str_radix(size, 16)
+                    .with_context(|| format!("a chunk's size: {size:?}"))?
+                {
                     0 => Step::Next(Self::Trailers),
                     size => Step::Next(Self::Data(size)),
                 }

@@ -33,12 +33,17 @@ pub struct Client {
 
 impl Client {
     /// Starts HTTP/2 on a stream; the server's name is `localhost`.
-    pub async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Self> {
+    pub async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<Self> {
         Self::with(stream, &Builder::new()).await
     }
 
     /// Like [`Self::over`], with the given settings.
-    pub async fn with(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, builder: &Builder) -> Result<Self> {
+    pub async fn with(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        builder: &Builder,
+    ) -> Result<Self> {
         let stream = SharedStream(Arc::new(Mutex::new(stream)));
         let (send, connection) = soon(builder.handshake(stream.clone())).await??;
         let (done, closed) = oneshot::channel();
@@ -49,7 +54,14 @@ impl Client {
             // The receiver is dropped if nobody waits for the close.
             let _ = done.send(());
         });
-        Ok(Self { send, scheme: "http", authority: "localhost".to_owned(), timeout: SOON, task, closed })
+        Ok(Self {
+            send,
+            scheme: "http",
+            authority: "localhost".to_owned(),
+            timeout: SOON,
+            task,
+            closed,
+        })
     }
 
     /// Sets the server's name (`:authority`) and the scheme.
@@ -98,8 +110,13 @@ impl Client {
     }
 
     /// Requests a WebSocket, with additional headers. Returns the response and the sending side of the stream.
-    pub async fn extended_connect(&self, path: &str, headers: &[(&str, &str)]) -> Result<(Response<RecvStream>, SendStream<Bytes>)> {
-        let mut head = self.head("CONNECT", path).extension(h2::ext::Protocol::from_static("websocket"));
+    pub async fn extended_connect(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(Response<RecvStream>, SendStream<Bytes>)> {
+        let mut head =
+            self.head("CONNECT", path).extension(h2::ext::Protocol::from_static("websocket"));
         for (name, value) in [("sec-websocket-version", "13")].iter().chain(headers) {
             head = head.header(*name, *value);
         }
@@ -110,7 +127,9 @@ impl Client {
                 tokio::task::yield_now().await;
             }
         };
-        soon(allowed).await.context("the server does not announce WebSockets over HTTP/2 (RFC 8441)")?;
+        soon(allowed)
+            .await
+            .context("the server does not announce WebSockets over HTTP/2 (RFC 8441)")?;
         let (response, sending) = send.send_request(head.body(())?, false)?;
         Ok((soon(response).await??, sending))
     }
@@ -118,8 +137,13 @@ impl Client {
     /// Opens a WebSocket.
     pub async fn socket(&self, path: &str, headers: &[(&str, &str)]) -> Result<Socket> {
         let (response, sending) = self.extended_connect(path, headers).await?;
-        anyhow::ensure!(response.status() == 200, "status {} instead of a socket at {path}", response.status());
-        let limits = WebSocketLimits { frame_bytes: MAX_EVENT_BYTES, message_bytes: MAX_EVENT_BYTES };
+        anyhow::ensure!(
+            response.status() == 200,
+            "status {} instead of a socket at {path}",
+            response.status()
+        );
+        let limits =
+            WebSocketLimits { frame_bytes: MAX_EVENT_BYTES, message_bytes: MAX_EVENT_BYTES };
         Ok(Socket {
             sending,
             body: response.into_body(),
@@ -129,7 +153,9 @@ impl Client {
     }
 
     fn head(&self, method: &str, path: &str) -> http::request::Builder {
-        http::Request::builder().method(method).uri(format!("{}://{}{path}", self.scheme, self.authority))
+        http::Request::builder()
+            .method(method)
+            .uri(format!("{}://{}{path}", self.scheme, self.authority))
     }
 }
 
@@ -156,13 +182,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SharedStream<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for SharedStream<S> {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.with(|stream| stream.poll_read(context, buffer))
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for SharedStream<S> {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.with(|stream| stream.poll_write(context, bytes))
     }
 
@@ -249,11 +283,21 @@ impl Socket {
     /// The next message, pings excluded.
     pub async fn next(&mut self) -> Result<IncomingMessage, End> {
         loop {
-            match self.decoder.next_message().transpose().map_err(|error| End::Failed(error.to_string()))? {
+            match self
+                .decoder
+                .next_message()
+                .transpose()
+                .map_err(|error| End::Failed(error.to_string()))?
+            {
                 Some(IncomingMessage::Ping(_)) => {}
-                Some(IncomingMessage::Close(code, _)) => return Err(End::Closed(code.map(CloseCode::get))),
+                Some(IncomingMessage::Close(code, _)) => {
+                    return Err(End::Closed(code.map(CloseCode::get)));
+                }
                 Some(incoming) => return Ok(incoming),
-                None => match within(self.timeout, chunk(&mut self.body)).await.map_err(|error| End::Failed(error.to_string()))? {
+                None => match within(self.timeout, chunk(&mut self.body))
+                    .await
+                    .map_err(|error| End::Failed(error.to_string()))?
+                {
                     Some(Ok(bytes)) => self.decoder.push(&bytes),
                     Some(Err(error)) => return Err(End::Reset(error.reason())),
                     None => return Err(End::NoClose),

@@ -14,5 +14,6 @@ pub async fn value(response: &mut Response) -> Result<Value> {
     response.ensure_media_type(json::CONTENT_TYPE)?;
     let (body, end) = response.collect().await?;
     ensure!(end == BodyEnd::Clean, "the body was cut after {} bytes", body.len());
-    serde_json::from_slice(&body).with_context(|| format!("not JSON: {:?}", String::from_utf8_lossy(&body)))
+    serde_json::from_slice(&body)
+        .with_context(|| format!("not JSON: {:?}", String::from_utf8_lossy(&body)))
 }

@@ -20,7 +20,13 @@ pub struct Request {
 impl Request {
     /// A request without headers or body.
     pub fn new(method: &str, path: &str) -> Self {
-        Self { method: method.to_owned(), path: path.to_owned(), version: "HTTP/1.1", headers: Vec::new(), body: Vec::new() }
+        Self {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            version: "HTTP/1.1",
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
     }
 
     /// A GET.
@@ -70,7 +76,8 @@ impl Request {
         for (name, value) in &self.headers {
             line(name, value);
         }
-        let takes_body = !self.body.is_empty() || ["POST", "PUT", "PATCH"].contains(&self.method.as_str());
+        let takes_body =
+            !self.body.is_empty() || ["POST", "PUT", "PATCH"].contains(&self.method.as_str());
         if takes_body && !self.has("content-length") && !self.has("transfer-encoding") {
             line("content-length", &self.body.len().to_string());
         }

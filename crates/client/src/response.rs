@@ -50,7 +50,9 @@ impl Connection {
                 self = response.abandon();
                 continue;
             }
-            let read = self.fill().await.with_context(|| format!("reading the response to {} {}", request.method, request.path))?;
+            let read = self.fill().await.with_context(|| {
+                format!("reading the response to {} {}", request.method, request.path)
+            })?;
             ensure!(read > 0, "closed before the response to {} {}", request.method, request.path);
         }
     }
@@ -63,8 +65,10 @@ pub async fn send(address: SocketAddr, request: &Request) -> Result<Response> {
 
 impl Response {
     fn new(connection: Connection, method: &str, head: Head) -> Result<Self> {
-        let status = head.start_line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok());
-        let status: u16 = status.with_context(|| format!("the status line is {:?}", head.start_line))?;
+        let status =
+            head.start_line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok());
+        let status: u16 =
+            status.with_context(|| format!("the status line is {:?}", head.start_line))?;
         // RFC 9112, section 6.3: these have no body, whatever their header fields are.
         let body = if method == "HEAD" || status < 200 || status == 204 || status == 304 {
             Body::Length(0)
@@ -129,7 +133,10 @@ impl Response {
     /// The body was cut, or the server closes the connection after it.
     pub async fn into_connection(mut self) -> Result<Connection> {
         ensure!(self.end().await? == BodyEnd::Clean, "the connection was cut in the body");
-        ensure!(self.body != Body::UntilClose && !self.headers.has_token("connection", "close"), "the server closes");
+        ensure!(
+            self.body != Body::UntilClose && !self.headers.has_token("connection", "close"),
+            "the server closes"
+        );
         Ok(self.connection)
     }
 
@@ -147,7 +154,11 @@ impl Response {
     /// Fails unless the content type is `expected`.
     pub(crate) fn ensure_media_type(&self, expected: &str) -> Result<()> {
         let found = self.media_type();
-        ensure!(found.eq_ignore_ascii_case(expected), "status {}: the content type is {found:?}, not {expected}", self.status);
+        ensure!(
+            found.eq_ignore_ascii_case(expected),
+            "status {}: the content type is {found:?}, not {expected}",
+            self.status
+        );
         Ok(())
     }
 }

@@ -28,7 +28,10 @@ impl Drop for Task {
 }
 
 /// Starts a task that is aborted when the returned handle is dropped.
-#[expect(clippy::disallowed_methods, reason = "the only spawn of the clients: the task ends with its handle")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the only spawn of the clients: the task ends with its handle"
+)]
 pub fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Task {
     Task(tokio::spawn(future))
 }
@@ -49,5 +52,7 @@ pub async fn soon<T>(future: impl Future<Output = T>) -> Result<T> {
 /// # Errors
 /// The limit was reached first.
 pub async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T> {
-    tokio::time::timeout(limit, future).await.with_context(|| format!("nothing happened within {} seconds", limit.as_secs()))
+    tokio::time::timeout(limit, future)
+        .await
+        .with_context(|| format!("nothing happened within {} seconds", limit.as_secs()))
 }

@@ -32,7 +32,8 @@ pub struct StreamEvent {
 impl StreamEvent {
     /// The data as JSON.
     pub fn json(&self) -> Result<Value> {
-        serde_json::from_slice(&self.data).with_context(|| format!("not JSON: {:?}", String::from_utf8_lossy(&self.data)))
+        serde_json::from_slice(&self.data)
+            .with_context(|| format!("not JSON: {:?}", String::from_utf8_lossy(&self.data)))
     }
 }
 
@@ -70,7 +71,9 @@ impl Decoder {
         let bare = media_type.split(';').next().unwrap_or_default().trim();
         match bare {
             sse::MEDIA_TYPE => Some(Self(Format::Sse(sse::SseDecoder::new(MAX_EVENT_BYTES)))),
-            ndjson::MEDIA_TYPE => Some(Self(Format::Ndjson(ndjson::NdjsonDecoder::new(MAX_EVENT_BYTES)))),
+            ndjson::MEDIA_TYPE => {
+                Some(Self(Format::Ndjson(ndjson::NdjsonDecoder::new(MAX_EVENT_BYTES))))
+            }
             _ => None,
         }
     }
@@ -89,14 +92,25 @@ impl Decoder {
     /// A violation of the framing.
     pub fn next_event(&mut self) -> Result<Option<StreamItem>> {
         Ok(match &mut self.0 {
-            Format::Sse(decoder) => decoder.next_event().transpose()?.map(|decoded| match decoded {
-                sse::SseFrame::Event(event) => StreamItem::Event { name: event.name, id: event.id, retry: event.retry, data: event.data },
-                sse::SseFrame::Comment => StreamItem::Heartbeat,
-            }),
-            Format::Ndjson(decoder) => decoder.next_event().transpose()?.map(|decoded| match decoded {
-                ndjson::NdjsonFrame::Line(data) => StreamItem::Event { name: None, id: None, retry: None, data },
-                ndjson::NdjsonFrame::Heartbeat => StreamItem::Heartbeat,
-            }),
+            Format::Sse(decoder) => {
+                decoder.next_event().transpose()?.map(|decoded| match decoded {
+                    sse::SseFrame::Event(event) => StreamItem::Event {
+                        name: event.name,
+                        id: event.id,
+                        retry: event.retry,
+                        data: event.data,
+                    },
+                    sse::SseFrame::Comment => StreamItem::Heartbeat,
+                })
+            }
+            Format::Ndjson(decoder) => {
+                decoder.next_event().transpose()?.map(|decoded| match decoded {
+                    ndjson::NdjsonFrame::Line(data) => {
+                        StreamItem::Event { name: None, id: None, retry: None, data }
+                    }
+                    ndjson::NdjsonFrame::Heartbeat => StreamItem::Heartbeat,
+                })
+            }
         })
     }
 }

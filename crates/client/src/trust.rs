@@ -7,10 +7,16 @@ use anyhow::{Context, Result};
 use rustls_platform_verifier::Verifier;
 use sha2::{Digest, Sha256};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, KeyLog, NoKeyLog, SignatureScheme};
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, KeyLog, NoKeyLog, SignatureScheme,
+};
 
 /// Which certificates are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,16 +47,28 @@ impl Encryption {
     ///
     /// # Errors
     /// The system has no trusted certificates.
-    pub fn with_protocols(trust: &Trust, protocols: &[&str], key_log: Arc<dyn KeyLog>) -> Result<Self> {
+    pub fn with_protocols(
+        trust: &Trust,
+        protocols: &[&str],
+        key_log: Arc<dyn KeyLog>,
+    ) -> Result<Self> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let accepted = match trust {
-            Trust::System => Accepted::System(Verifier::new(Arc::clone(&provider)).context("the certificates that this system trusts")?),
+            Trust::System => Accepted::System(
+                Verifier::new(Arc::clone(&provider))
+                    .context("the certificates that this system trusts")?,
+            ),
             Trust::Fingerprint(text) => Accepted::Fingerprint(digits(text)),
         };
         let seen = Arc::default();
-        let verifier = Verify { accepted, provider: Arc::clone(&provider), seen: Arc::clone(&seen) };
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let mut config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
+        let verifier =
+            Verify { accepted, provider: Arc::clone(&provider), seen: Arc::clone(&seen) };
+        let config =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let mut config = config
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         config.key_log = key_log;
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), seen })
@@ -87,7 +105,9 @@ impl fmt::Debug for KeyLines {
 
 impl KeyLog for KeyLines {
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        let hex = |bytes: &[u8]| {
+            bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        };
         let line = format!("{label} {} {}\n", hex(client_random), hex(secret));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push_str(&line);
     }
@@ -118,9 +138,15 @@ impl ServerCertVerifier for Verify {
         let found = fingerprint(certificate);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
         match &self.accepted {
-            Accepted::System(verifier) => verifier.verify_server_cert(certificate, intermediates, name, ocsp, now),
-            Accepted::Fingerprint(expected) if *expected == digits(&found) => Ok(ServerCertVerified::assertion()),
-            Accepted::Fingerprint(_) => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
+            Accepted::System(verifier) => {
+                verifier.verify_server_cert(certificate, intermediates, name, ocsp, now)
+            }
+            Accepted::Fingerprint(expected) if *expected == digits(&found) => {
+                Ok(ServerCertVerified::assertion())
+            }
+            Accepted::Fingerprint(_) => {
+                Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+            }
         }
     }
 
@@ -130,7 +156,12 @@ impl ServerCertVerifier for Verify {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -139,7 +170,12 @@ impl ServerCertVerifier for Verify {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

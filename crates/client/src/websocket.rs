@@ -18,7 +18,8 @@ use crate::response::Response;
 use crate::runtime::now;
 use crate::stream::MAX_EVENT_BYTES;
 
-const LIMITS: WebSocketLimits = WebSocketLimits { frame_bytes: MAX_EVENT_BYTES, message_bytes: MAX_EVENT_BYTES };
+const LIMITS: WebSocketLimits =
+    WebSocketLimits { frame_bytes: MAX_EVENT_BYTES, message_bytes: MAX_EVENT_BYTES };
 
 /// A message of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +81,11 @@ pub enum Handshake {
 ///
 /// # Errors
 /// The server cannot be reached, or refuses: the error contains its response.
-pub async fn connect(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Connected> {
+pub async fn connect(
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Result<Connected> {
     match shake_hands(Connection::open(address).await?, path, headers).await? {
         Handshake::Open(connected) => Ok(*connected),
         Handshake::Refused(mut response) => {
@@ -91,7 +96,11 @@ pub async fn connect(address: SocketAddr, path: &str, headers: &[(&str, &str)]) 
 }
 
 /// Performs the handshake (RFC 6455, section 4.1) on an open connection.
-pub async fn shake_hands(connection: Connection, path: &str, headers: &[(&str, &str)]) -> Result<Handshake> {
+pub async fn shake_hands(
+    connection: Connection,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Result<Handshake> {
     let key = handshake::key(random()?);
     let mut request = Request::get(path);
     let defaults = [
@@ -100,8 +109,11 @@ pub async fn shake_hands(connection: Connection, path: &str, headers: &[(&str, &
         ("sec-websocket-version", handshake::VERSION),
         ("sec-websocket-key", key.as_str()),
     ];
-    let is_replaced = |name: &str| headers.iter().any(|(found, _)| found.eq_ignore_ascii_case(name));
-    for (name, value) in defaults.into_iter().filter(|(name, _)| !is_replaced(name)).chain(headers.iter().copied()) {
+    let is_replaced =
+        |name: &str| headers.iter().any(|(found, _)| found.eq_ignore_ascii_case(name));
+    for (name, value) in
+        defaults.into_iter().filter(|(name, _)| !is_replaced(name)).chain(headers.iter().copied())
+    {
         request = request.header(name, value);
     }
     let response = connection.send(&request).await?;
@@ -109,19 +121,34 @@ pub async fn shake_hands(connection: Connection, path: &str, headers: &[(&str, &
         return Ok(Handshake::Refused(Box::new(response)));
     }
     let (status, headers) = (response.status, response.headers.clone());
-    ensure!(headers.has_token("connection", "upgrade"), "the response has no 'Connection: Upgrade'");
+    ensure!(
+        headers.has_token("connection", "upgrade"),
+        "the response has no 'Connection: Upgrade'"
+    );
     ensure!(headers.has_token("upgrade", "websocket"), "the response has no 'Upgrade: websocket'");
-    let sent = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"));
+    let sent =
+        request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"));
     let accepted = sent.map(|(_, key)| handshake::accept_key(key));
-    ensure!(headers.get("sec-websocket-accept") == accepted.as_deref(), "the response accepts another key");
+    ensure!(
+        headers.get("sec-websocket-accept") == accepted.as_deref(),
+        "the response accepts another key"
+    );
     let extensions = headers.all("sec-websocket-extensions").collect::<Vec<_>>().join(", ");
     let mut decoder = WebSocketDecoder::new(WebSocketRole::Client, LIMITS);
     if !extensions.is_empty() {
-        ensure!(request.has("sec-websocket-extensions"), "the response uses an extension that was not offered: {extensions}");
-        let agreement = Agreement::read(&extensions).with_context(|| format!("an unknown extension: {extensions}"))?;
+        ensure!(
+            request.has("sec-websocket-extensions"),
+            "the response uses an extension that was not offered: {extensions}"
+        );
+        let agreement = Agreement::read(&extensions)
+            .with_context(|| format!("an unknown extension: {extensions}"))?;
         decoder = decoder.with_inflate(agreement.client_inflate());
     }
-    Ok(Handshake::Open(Box::new(Connected { socket: Socket::over(response.abandon(), decoder), status, headers })))
+    Ok(Handshake::Open(Box::new(Connected {
+        socket: Socket::over(response.abandon(), decoder),
+        status,
+        headers,
+    })))
 }
 
 /// A socket after its handshake. Dropping it closes the connection without a close frame. A caller that does not call
@@ -139,7 +166,14 @@ pub struct Socket {
 impl Socket {
     fn over(mut connection: Connection, mut decoder: WebSocketDecoder) -> Self {
         decoder.push(&connection.buffer.split());
-        Self { connection, decoder, replies: ControlReplies::Automatic, is_close_sent: false, end: None, arrived: now() }
+        Self {
+            connection,
+            decoder,
+            replies: ControlReplies::Automatic,
+            is_close_sent: false,
+            end: None,
+            arrived: now(),
+        }
     }
 
     /// Sets whether pings and close frames are replied to; [`ControlReplies::Automatic`] at first.
@@ -156,7 +190,11 @@ impl Socket {
     pub async fn send_fragmented(&mut self, pieces: &[&[u8]]) -> Result<()> {
         for (index, piece) in pieces.iter().enumerate() {
             let opcode = if index == 0 { Opcode::Text } else { Opcode::Continuation };
-            self.send_frame(WebSocketFrameHead { fin: index + 1 == pieces.len(), rsv1: false, opcode }, piece).await?;
+            self.send_frame(
+                WebSocketFrameHead { fin: index + 1 == pieces.len(), rsv1: false, opcode },
+                piece,
+            )
+            .await?;
         }
         Ok(())
     }
@@ -204,7 +242,8 @@ impl Socket {
                     self.end = Some(End::Closed { code: code.map(CloseCode::get), reason });
                     if self.replies == ControlReplies::Automatic && !self.is_close_sent {
                         self.is_close_sent = true;
-                        let payload = code.map(|code| encode::close_payload(code, "")).unwrap_or_default();
+                        let payload =
+                            code.map(|code| encode::close_payload(code, "")).unwrap_or_default();
                         self.reply(Opcode::Close, &payload).await;
                     }
                 }

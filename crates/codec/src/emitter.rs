@@ -59,7 +59,8 @@ mod tests {
     fn the_bytes_are_the_emitters() {
         let mut out = BytesMut::new();
         let message = |id, name, data| Message { id: Some(id), name, data, position: None };
-        Emitter.message(&mut out, &message("chatcmpl-abc", None, "{\"content\":\"你\"}".as_bytes()));
+        Emitter
+            .message(&mut out, &message("chatcmpl-abc", None, "{\"content\":\"你\"}".as_bytes()));
         Emitter.message(&mut out, &message("7", Some("fault"), b"{}"));
         let expected = "id:chatcmpl-abc\ndata:{\"content\":\"你\"}\nretry:3000\n\nid:7\nevent:fault\ndata:{}\nretry:3000\n\n";
         assert_eq!(std::str::from_utf8(&out), Ok(expected));

@@ -71,10 +71,18 @@ mod tests {
     }
 
     /// What a frame writes before, for, between and after messages.
-    fn check(frame: &dyn Frame, content_type: &str, start: &str, message: &str, heartbeat: &str, end: &str) {
+    fn check(
+        frame: &dyn Frame,
+        content_type: &str,
+        start: &str,
+        message: &str,
+        heartbeat: &str,
+        end: &str,
+    ) {
         assert_eq!(frame.content_type(), content_type);
         assert_eq!(written(|out| frame.start(out)), start, "{frame:?}");
-        let given = Message { name: Some("name"), id: Some("an-id"), position: Some(7), data: b"{}" };
+        let given =
+            Message { name: Some("name"), id: Some("an-id"), position: Some(7), data: b"{}" };
         assert_eq!(written(|out| frame.message(out, &given)), message, "{frame:?}");
         assert_eq!(written(|out| frame.heartbeat(out)), heartbeat, "{frame:?}");
         assert_eq!(written(|out| frame.end(out, Some(b"[DONE]"))), end, "{frame:?}");
@@ -97,14 +105,24 @@ mod tests {
     fn only_a_browsers_stream_says_when_to_come_back() {
         for frame in [&Json as &dyn Frame, &Ndjson, &Sse, &Emitter, &Text] {
             assert_eq!(frame.reconnect_delay(), None, "{frame:?}");
-            assert_eq!(written(|out| frame.set_reconnect_delay(out, Duration::from_secs(2))), "", "{frame:?}");
+            assert_eq!(
+                written(|out| frame.set_reconnect_delay(out, Duration::from_secs(2))),
+                "",
+                "{frame:?}"
+            );
         }
         assert_eq!(EventSource.reconnect_delay(), Some(Duration::from_secs(1)));
-        assert_eq!(written(|out| EventSource.set_reconnect_delay(out, Duration::from_millis(2500))), "retry: 2500\n\n");
+        assert_eq!(
+            written(|out| EventSource.set_reconnect_delay(out, Duration::from_millis(2500))),
+            "retry: 2500\n\n"
+        );
     }
 
     #[test]
     fn a_media_type_has_no_parameters() {
-        assert_eq!((Json.media_type(), Sse.media_type()), ("application/json", "text/event-stream"));
+        assert_eq!(
+            (Json.media_type(), Sse.media_type()),
+            ("application/json", "text/event-stream")
+        );
     }
 }

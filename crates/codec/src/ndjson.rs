@@ -119,7 +119,11 @@ impl NdjsonDecoder {
 }
 
 fn decoded(line: &[u8]) -> NdjsonFrame {
-    if line.is_empty() { NdjsonFrame::Heartbeat } else { NdjsonFrame::Line(Bytes::copy_from_slice(line)) }
+    if line.is_empty() {
+        NdjsonFrame::Heartbeat
+    } else {
+        NdjsonFrame::Line(Bytes::copy_from_slice(line))
+    }
 }
 
 fn without_carriage_return(line: &[u8]) -> &[u8] {
@@ -164,7 +168,13 @@ mod tests {
     #[test]
     fn lines_end_in_lf_or_crlf_and_the_last_may_not_end() {
         let found = decode(&[b"{}\n\n{\"a\"", b":1}\r", b"\n\r\n[]"], LIMIT);
-        let expected = [line("{}"), Ok(NdjsonFrame::Heartbeat), line("{\"a\":1}"), Ok(NdjsonFrame::Heartbeat), line("[]")];
+        let expected = [
+            line("{}"),
+            Ok(NdjsonFrame::Heartbeat),
+            line("{\"a\":1}"),
+            Ok(NdjsonFrame::Heartbeat),
+            line("[]"),
+        ];
         assert_eq!(found, expected);
         assert_eq!(decode(&[b"{}\r"], LIMIT), [line("{}")]);
         assert_eq!(decode(&[b""], LIMIT), []);
@@ -187,7 +197,9 @@ mod tests {
             assert_eq!(decoder.next_event(), None);
         }
         decoder.push(b"\n");
-        let Some(Ok(NdjsonFrame::Line(line))) = decoder.next_event() else { unreachable!("the line has ended") };
+        let Some(Ok(NdjsonFrame::Line(line))) = decoder.next_event() else {
+            unreachable!("the line has ended")
+        };
         assert_eq!(line.len(), 4 << 20);
         assert!(decoder.buffer.capacity() <= crate::buffer::KEPT_CAPACITY);
     }

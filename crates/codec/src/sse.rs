@@ -116,7 +116,13 @@ enum State {
 impl SseDecoder {
     /// A decoder that holds events of up to `max_event_bytes`, counted as the lengths of its lines.
     pub fn new(max_event_bytes: usize) -> Self {
-        Self { buffer: BytesMut::new(), scanned: 0, pending: Pending::default(), limit: max_event_bytes, state: State::Start }
+        Self {
+            buffer: BytesMut::new(),
+            scanned: 0,
+            pending: Pending::default(),
+            limit: max_event_bytes,
+            state: State::Start,
+        }
     }
 
     /// A decoder for bodies whose events may lack the blank line between them: a `data` field that is a whole JSON document is an
@@ -143,7 +149,8 @@ impl SseDecoder {
             if !self.at_line() {
                 return None;
             }
-            let end = memchr2(b'\n', b'\r', &self.buffer[self.scanned..]).map(|found| self.scanned + found);
+            let end = memchr2(b'\n', b'\r', &self.buffer[self.scanned..])
+                .map(|found| self.scanned + found);
             let length = end.unwrap_or(self.buffer.len());
             if self.pending.bytes.saturating_add(length) > self.limit {
                 self.state = State::Failed;
@@ -161,7 +168,8 @@ impl SseDecoder {
                 return self.pending.dispatch().map(|event| Ok(SseFrame::Event(event)));
             }
             let decoded = self.pending.line(&self.buffer[..length]);
-            self.state = if self.buffer[length] == b'\r' { State::AfterCarriageReturn } else { State::Line };
+            self.state =
+                if self.buffer[length] == b'\r' { State::AfterCarriageReturn } else { State::Line };
             consume(&mut self.buffer, length + 1);
             self.scanned = 0;
             if let Some(decoded) = decoded {
@@ -235,8 +243,15 @@ struct Pending {
 impl Pending {
     /// Whether `line` is the start of another event, though no blank line stands before it.
     fn is_separate(&mut self, line: &[u8]) -> bool {
-        let starts_event = || ["data:", "event:", "error:", "{", "["].iter().any(|start| line.starts_with(start.as_bytes()));
-        if self.splits == Splits::Never || !starts_event() || !self.data.as_deref().is_some_and(is_document) {
+        let starts_event = || {
+            ["data:", "event:", "error:", "{", "["]
+                .iter()
+                .any(|start| line.starts_with(start.as_bytes()))
+        };
+        if self.splits == Splits::Never
+            || !starts_event()
+            || !self.data.as_deref().is_some_and(is_document)
+        {
             return false;
         }
         self.splits = Splits::AtOnce;
@@ -249,9 +264,15 @@ impl Pending {
             return self.dispatch().map(SseFrame::Event);
         }
         let (field, value) = match memchr(b':', line) {
-            _ if self.splits != Splits::Never && (line.starts_with(b"{") || line.starts_with(b"[")) => (&b"data"[..], line),
+            _ if self.splits != Splits::Never
+                && (line.starts_with(b"{") || line.starts_with(b"[")) =>
+            {
+                (&b"data"[..], line)
+            }
             Some(0) => return Some(SseFrame::Comment),
-            Some(colon) => (&line[..colon], line[colon + 1..].strip_prefix(b" ").unwrap_or(&line[colon + 1..])),
+            Some(colon) => {
+                (&line[..colon], line[colon + 1..].strip_prefix(b" ").unwrap_or(&line[colon + 1..]))
+            }
             None => (line, &[][..]),
         };
         match field {
@@ -262,17 +283,24 @@ impl Pending {
                     data.extend_from_slice(value);
                 }
             },
-            b"error" | b"Error" | b"ERROR" if self.splits != Splits::Never && self.data.is_none() => {
+            b"error" | b"Error" | b"ERROR"
+                if self.splits != Splits::Never && self.data.is_none() =>
+            {
                 (self.event.name, self.data) = (Some("error".to_owned()), Some(value.to_vec()));
             }
             b"event" => self.event.name = Some(String::from_utf8_lossy(value).into_owned()),
-            b"id" if memchr(0, value).is_none() => self.event.id = Some(Bytes::copy_from_slice(value)),
+            b"id" if memchr(0, value).is_none() => {
+                self.event.id = Some(Bytes::copy_from_slice(value))
+            }
             b"retry" => self.event.retry = digits(value).or(self.event.retry),
             // An unknown field is ignored and not held, so it does not count.
             _ => return None,
         }
         self.bytes += line.len();
-        if self.splits == Splits::AtOnce && field == b"data" && self.data.as_deref().is_some_and(is_document) {
+        if self.splits == Splits::AtOnce
+            && field == b"data"
+            && self.data.as_deref().is_some_and(is_document)
+        {
             return self.dispatch().map(SseFrame::Event);
         }
         None
@@ -291,7 +319,9 @@ impl Pending {
 /// Whether data is a whole JSON document, or the end that OpenAI's streams have.
 fn is_document(data: &[u8]) -> bool {
     let data = data.trim_ascii();
-    data == b"[DONE]" || (data.first() == Some(&b'{') && serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok())
+    data == b"[DONE]"
+        || (data.first() == Some(&b'{')
+            && serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok())
 }
 
 /// A number written with ASCII digits only, as `retry` must be; `u64::from_str` would accept a plus sign.

@@ -45,14 +45,16 @@ pub(crate) fn input(prompt: &Prompt<'_>, context: &[Item]) -> u64 {
 
 /// Tokens of what the model reads beside the conversation, with those that open the reply.
 pub(crate) fn beside(prompt: &Prompt<'_>) -> u64 {
-    let instructions = prompt.instructions.map(|text| Message { role: "system", name: None, texts: [text] });
+    let instructions =
+        prompt.instructions.map(|text| Message { role: "system", name: None, texts: [text] });
     count_messages(prompt.model, instructions) + definitions(prompt)
 }
 
 /// Tokens that an item adds to what the model reads.
 pub(crate) fn item(model: &str, item: &Item) -> u64 {
     let texts = texts(item);
-    let message = Message { role: speaker(item), name: None, texts: texts.iter().map(String::as_str) };
+    let message =
+        Message { role: speaker(item), name: None, texts: texts.iter().map(String::as_str) };
     count_messages(model, [message]).saturating_sub(chat_overhead(model).priming)
 }
 
@@ -89,14 +91,17 @@ fn output(model: &str, output: &[Item]) -> (u64, u64) {
 fn speaker(item: &Item) -> &'static str {
     match item {
         Item::Message(message) => message.role.as_str(),
-        Item::FunctionCall(_) | Item::CustomToolCall(_) | Item::Reasoning(_) | Item::Opaque(_) => "assistant",
+        Item::FunctionCall(_) | Item::CustomToolCall(_) | Item::Reasoning(_) | Item::Opaque(_) => {
+            "assistant"
+        }
         Item::FunctionCallOutput(_) | Item::CustomToolCallOutput(_) => "tool",
         Item::Compaction(_) => "system",
     }
 }
 
 fn texts(item: &Item) -> Vec<String> {
-    let of_parts = |parts: &[Part]| parts.iter().filter_map(Part::text).map(str::to_owned).collect();
+    let of_parts =
+        |parts: &[Part]| parts.iter().filter_map(Part::text).map(str::to_owned).collect();
     match item {
         Item::Message(message) => of_parts(&message.content),
         Item::FunctionCall(call) => vec![call.name.clone(), call.arguments.clone()],

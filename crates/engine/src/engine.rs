@@ -28,7 +28,13 @@ pub struct Engine {
 
 impl Engine {
     /// An engine over a log, a store and models. Starts its retention task.
-    pub fn new(config: Config, log: Arc<dyn Log>, store: Arc<dyn Store>, models: Arc<dyn Models>, tasks: Tasks) -> Self {
+    pub fn new(
+        config: Config,
+        log: Arc<dyn Log>,
+        store: Arc<dyn Store>,
+        models: Arc<dyn Models>,
+        tasks: Tasks,
+    ) -> Self {
         let shared = Arc::new(EngineState::new(config, log, store, models, tasks));
         shared.tasks.spawn("retention", retention::run(Arc::clone(&shared)));
         Self { shared }
@@ -96,12 +102,21 @@ impl Engine {
     }
 
     /// Runs long work on a request outside the runtime's threads, one job of each caller at a time. `None` if it panicked.
-    pub async fn work<T: Send + 'static>(&self, owner: &Owner, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub async fn work<T: Send + 'static>(
+        &self,
+        owner: &Owner,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
         self.shared.workers.run(owner, work).await
     }
 
     /// As [`Self::work`] where `bytes` are so many that it takes long; otherwise `work` runs on this thread.
-    pub async fn work_sized<T: Send + 'static>(&self, owner: &Owner, bytes: u64, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub async fn work_sized<T: Send + 'static>(
+        &self,
+        owner: &Owner,
+        bytes: u64,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
         self.shared.workers.run_sized(owner, bytes, work).await
     }
 

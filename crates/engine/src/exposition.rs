@@ -67,7 +67,13 @@ impl Exposition {
     }
 
     /// Numbers that are read elsewhere, each with its labels.
-    pub fn numbers<'a, V: Display>(&mut self, name: &str, help: &str, kind: MetricKind, values: impl IntoIterator<Item = (Labels<'a>, V)>) {
+    pub fn numbers<'a, V: Display>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricKind,
+        values: impl IntoIterator<Item = (Labels<'a>, V)>,
+    ) {
         self.head(name, help, kind);
         for (labels, value) in values {
             self.sample(name, labels, None, value);
@@ -76,12 +82,16 @@ impl Exposition {
 
     /// Counters by label.
     pub fn counters(&mut self, name: &str, help: &str, family: &MetricFamily<Counter>) {
-        self.family(name, help, MetricKind::Counter, family, |text, labels, counter| text.sample(name, labels, None, counter.get()));
+        self.family(name, help, MetricKind::Counter, family, |text, labels, counter| {
+            text.sample(name, labels, None, counter.get())
+        });
     }
 
     /// Gauges by label.
     pub fn gauges(&mut self, name: &str, help: &str, family: &MetricFamily<Gauge>) {
-        self.family(name, help, MetricKind::Gauge, family, |text, labels, gauge| text.sample(name, labels, None, gauge.get()));
+        self.family(name, help, MetricKind::Gauge, family, |text, labels, gauge| {
+            text.sample(name, labels, None, gauge.get())
+        });
     }
 
     /// A histogram without labels.
@@ -92,13 +102,23 @@ impl Exposition {
 
     /// Histograms by label.
     pub fn histograms(&mut self, name: &str, help: &str, family: &MetricFamily<Histogram>) {
-        self.family(name, help, MetricKind::Histogram, family, |text, labels, histogram| text.tally(name, labels, &histogram.get()));
+        self.family(name, help, MetricKind::Histogram, family, |text, labels, histogram| {
+            text.tally(name, labels, &histogram.get())
+        });
     }
 
-    fn family<T>(&mut self, name: &str, help: &str, kind: MetricKind, family: &MetricFamily<T>, write: impl Fn(&mut Self, Labels<'_>, &T)) {
+    fn family<T>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricKind,
+        family: &MetricFamily<T>,
+        write: impl Fn(&mut Self, Labels<'_>, &T),
+    ) {
         self.head(name, help, kind);
         for (values, one) in family.all() {
-            let labels: Vec<(&str, &str)> = family.labels.iter().copied().zip(values.iter().map(|value| &**value)).collect();
+            let labels: Vec<(&str, &str)> =
+                family.labels.iter().copied().zip(values.iter().map(|value| &**value)).collect();
             write(self, &labels, &one);
         }
     }
@@ -122,7 +142,9 @@ impl Exposition {
         self.0.push_str(name);
         let bound = bound.map(|bound| ("le", bound));
         let mut separator = '{';
-        for (label, value) in labels.iter().copied().chain(bound).filter(|(_, value)| !value.is_empty()) {
+        for (label, value) in
+            labels.iter().copied().chain(bound).filter(|(_, value)| !value.is_empty())
+        {
             let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
             self.write(format_args!("{separator}{label}=\"{value}\""));
             separator = ',';
@@ -153,13 +175,25 @@ impl Engine {
 }
 
 fn write_engine(metrics: &EngineMetrics, census: EngineStats, text: &mut Exposition) {
-    text.histograms("gen_ai_client_token_usage", "Tokens of each call of a model, as it says or as Weir counts.", &metrics.client_tokens);
+    text.histograms(
+        "gen_ai_client_token_usage",
+        "Tokens of each call of a model, as it says or as Weir counts.",
+        &metrics.client_tokens,
+    );
     let help = "From asking the model to the end of its stream.";
     text.histograms("gen_ai_client_operation_duration_seconds", help, &metrics.client_duration);
     let help = "From asking the model to its first word.";
-    text.histograms("gen_ai_client_operation_time_to_first_chunk_seconds", help, &metrics.client_first_chunk);
+    text.histograms(
+        "gen_ai_client_operation_time_to_first_chunk_seconds",
+        help,
+        &metrics.client_first_chunk,
+    );
     let help = "From each word of the model to the next.";
-    text.histograms("gen_ai_client_operation_time_per_output_chunk_seconds", help, &metrics.client_per_chunk);
+    text.histograms(
+        "gen_ai_client_operation_time_per_output_chunk_seconds",
+        help,
+        &metrics.client_per_chunk,
+    );
     let help = "From accepting a request to the end of its answer.";
     text.histograms("gen_ai_server_request_duration_seconds", help, &metrics.server_duration);
     let help = "From accepting a request to its first token, where the answer did not fail.";
@@ -169,16 +203,30 @@ fn write_engine(metrics: &EngineMetrics, census: EngineStats, text: &mut Exposit
 
     text.counters("weir_answers_total", "Answers that have ended, by how.", &metrics.answers);
     text.gauge("weir_answers_running", "Answers that run.", census.running);
-    let help = "Pass-through calls (embeddings, text completions, moderations) that have ended, by how.";
+    let help =
+        "Pass-through calls (embeddings, text completions, moderations) that have ended, by how.";
     text.counters("weir_passthrough_calls_total", help, &metrics.passed);
-    text.gauge("weir_passthrough_calls_running", "Pass-through calls that run.", metrics.passing.get());
-    text.counters("weir_cancels_total", "Answers that were stopped before their end, by why.", &metrics.cancels);
+    text.gauge(
+        "weir_passthrough_calls_running",
+        "Pass-through calls that run.",
+        metrics.passing.get(),
+    );
+    text.counters(
+        "weir_cancels_total",
+        "Answers that were stopped before their end, by why.",
+        &metrics.cancels,
+    );
     let help = "Calls of models that failed, by upstream and kind.";
     text.counters("weir_upstream_errors_total", help, &metrics.upstream_errors);
-    let help = "Calls that were made again after one that failed, by the upstream that failed and why.";
+    let help =
+        "Calls that were made again after one that failed, by the upstream that failed and why.";
     text.counters("weir_upstream_retries_total", help, &metrics.retries);
     text.gauge("weir_readers", "Readers of answers.", metrics.readers.get());
-    text.histogram("weir_answer_readers", "The most readers that an answer had at once while it ran.", &metrics.peak_readers);
+    text.histogram(
+        "weir_answer_readers",
+        "The most readers that an answer had at once while it ran.",
+        &metrics.peak_readers,
+    );
     text.gauge("weir_log_bytes", "Bytes of all logs.", census.log_bytes);
     text.gauge("weir_item_bytes", "Bytes of all items.", census.item_bytes);
     text.gauge("weir_tasks", "Tasks that run.", census.tasks);
@@ -186,36 +234,78 @@ fn write_engine(metrics: &EngineMetrics, census: EngineStats, text: &mut Exposit
 
 /// What each caller uses.
 fn write_callers(usage: &[CallerUsage], bytes: u64, text: &mut Exposition) {
-    let labels: Vec<[(&str, &str); 1]> = usage.iter().map(|usage| [("key", usage.owner.as_str())]).collect();
+    let labels: Vec<[(&str, &str); 1]> =
+        usage.iter().map(|usage| [("key", usage.owner.as_str())]).collect();
     let mut gauges = |name: &str, help: &str, value: fn(&CallerUsage) -> u64| {
-        text.numbers(name, help, MetricKind::Gauge, labels.iter().zip(usage).map(|(labels, usage)| (&labels[..], value(usage))));
+        text.numbers(
+            name,
+            help,
+            MetricKind::Gauge,
+            labels.iter().zip(usage).map(|(labels, usage)| (&labels[..], value(usage))),
+        );
     };
-    gauges("weir_key_memory_bytes", "Bytes of requests, conversations and answers in memory, by key.", |usage| usage.bytes);
-    gauges("weir_key_answers_running", "Answers and calls that run, by key.", |usage| usage.running as u64);
-    gauges("weir_key_connections", "Connections on which a key calls.", |usage| usage.connections as u64);
-    text.gauge("weir_memory_bytes", "Bytes of requests, conversations and answers in memory.", bytes);
+    gauges(
+        "weir_key_memory_bytes",
+        "Bytes of requests, conversations and answers in memory, by key.",
+        |usage| usage.bytes,
+    );
+    gauges("weir_key_answers_running", "Answers and calls that run, by key.", |usage| {
+        usage.running as u64
+    });
+    gauges("weir_key_connections", "Connections on which a key calls.", |usage| {
+        usage.connections as u64
+    });
+    text.gauge(
+        "weir_memory_bytes",
+        "Bytes of requests, conversations and answers in memory.",
+        bytes,
+    );
 }
 
 /// The state of the upstreams and their keys. A key appears by its label, which the configuration bounds.
 fn write_upstreams(states: &[UpstreamState], text: &mut Exposition) {
-    let circuits: Vec<_> = states.iter().map(|state| ([("upstream", &*state.upstream)], circuit(state.circuit))).collect();
+    let circuits: Vec<_> = states
+        .iter()
+        .map(|state| ([("upstream", &*state.upstream)], circuit(state.circuit)))
+        .collect();
     let help = "Whether an upstream is asked: 1 it is, 0.5 once to see, 0 it is left alone.";
     let samples = circuits.iter().map(|(labels, value)| (&labels[..], value));
     text.numbers("weir_upstream_up", help, MetricKind::Gauge, samples);
 
-    let waiting: Vec<_> = states.iter().map(|state| ([("upstream", &*state.upstream)], state.waiting)).collect();
+    let waiting: Vec<_> =
+        states.iter().map(|state| ([("upstream", &*state.upstream)], state.waiting)).collect();
     let samples = waiting.iter().map(|(labels, value)| (&labels[..], value));
-    text.numbers("weir_upstream_waiting", "Answers that wait until a key is free.", MetricKind::Gauge, samples);
+    text.numbers(
+        "weir_upstream_waiting",
+        "Answers that wait until a key is free.",
+        MetricKind::Gauge,
+        samples,
+    );
 
     let keys = || states.iter().flat_map(|state| state.keys.iter().map(move |key| (state, key)));
-    let running: Vec<_> = keys().map(|(state, key)| ([("upstream", &*state.upstream), ("key", &*key.label)], key.running)).collect();
+    let running: Vec<_> = keys()
+        .map(|(state, key)| ([("upstream", &*state.upstream), ("key", &*key.label)], key.running))
+        .collect();
     let samples = running.iter().map(|(labels, value)| (&labels[..], value));
-    text.numbers("weir_upstream_key_running", "Answers that run on a key.", MetricKind::Gauge, samples);
+    text.numbers(
+        "weir_upstream_key_running",
+        "Answers that run on a key.",
+        MetricKind::Gauge,
+        samples,
+    );
 
-    let healths: Vec<_> =
-        keys().map(|(state, key)| [("upstream", &*state.upstream), ("key", &*key.label), ("state", key.health.said().0)]).collect();
+    let healths: Vec<_> = keys()
+        .map(|(state, key)| {
+            [("upstream", &*state.upstream), ("key", &*key.label), ("state", key.health.said().0)]
+        })
+        .collect();
     let samples = healths.iter().map(|labels| (&labels[..], 1));
-    text.numbers("weir_upstream_key_state", "How a key is; always 1, and its label says it.", MetricKind::Gauge, samples);
+    text.numbers(
+        "weir_upstream_key_state",
+        "How a key is; always 1, and its label says it.",
+        MetricKind::Gauge,
+        samples,
+    );
 }
 
 fn circuit(circuit: Circuit) -> f64 {
@@ -227,8 +317,16 @@ fn circuit(circuit: Circuit) -> f64 {
 }
 
 fn write_spans(counts: SpanCounts, text: &mut Exposition) {
-    let outcomes: [(&[_], u64); 2] = [(&[("outcome", "exported")], counts.exported), (&[("outcome", "dropped")], counts.dropped)];
-    text.numbers("weir_trace_spans_total", "Spans of traces, by what became of them.", MetricKind::Counter, outcomes);
+    let outcomes: [(&[_], u64); 2] = [
+        (&[("outcome", "exported")], counts.exported),
+        (&[("outcome", "dropped")], counts.dropped),
+    ];
+    text.numbers(
+        "weir_trace_spans_total",
+        "Spans of traces, by what became of them.",
+        MetricKind::Counter,
+        outcomes,
+    );
 }
 
 #[cfg(test)]

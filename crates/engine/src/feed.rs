@@ -18,7 +18,12 @@ pub struct Feed {
 
 impl Feed {
     /// A cursor before `position`. While it lives it counts as a reader of the response, if there is a guard.
-    pub(crate) fn new(reader: Box<dyn LogReader>, position: u64, guard: Option<ReaderGuard>, counted: GaugeGuard) -> Self {
+    pub(crate) fn new(
+        reader: Box<dyn LogReader>,
+        position: u64,
+        guard: Option<ReaderGuard>,
+        counted: GaugeGuard,
+    ) -> Self {
         let progress = reader.progress();
         Self { reader, progress, next: position, _guard: guard, _counted: counted }
     }
@@ -42,7 +47,9 @@ impl Feed {
             match progress.state {
                 LogState::Ended => return Ok(None),
                 LogState::Failed => return Err(LogError::Unavailable),
-                LogState::Open => self.progress.changed().await.map_err(|_closed| LogError::Missing)?,
+                LogState::Open => {
+                    self.progress.changed().await.map_err(|_closed| LogError::Missing)?
+                }
             }
         }
     }
@@ -73,7 +80,10 @@ impl Feed {
     /// # Errors
     /// The log failed or was removed.
     pub async fn peek(&mut self, position: u64) -> Result<Option<Entry>, LogError> {
-        let come = self.progress.wait_for(|progress| progress.committed > position || progress.state != LogState::Open).await;
+        let come = self
+            .progress
+            .wait_for(|progress| progress.committed > position || progress.state != LogState::Open)
+            .await;
         let progress = *come.map_err(|_closed| LogError::Missing)?;
         if progress.committed > position {
             return Ok(self.reader.read(position, 0).await?.into_iter().next());

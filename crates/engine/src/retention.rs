@@ -33,7 +33,10 @@ pub(crate) async fn run(shared: Arc<EngineState>) {
         };
         if Instant::now() >= heads_at {
             // Heads that cannot be removed now are found the next time.
-            let _forgotten = shared.store.forget_heads(clock::unix_seconds().saturating_sub(HEADS.as_secs())).await;
+            let _forgotten = shared
+                .store
+                .forget_heads(clock::unix_seconds().saturating_sub(HEADS.as_secs()))
+                .await;
             heads_at = Instant::now() + HEADS;
         }
         // The end of a response makes no other older: then only the total size is checked.
@@ -53,7 +56,8 @@ async fn step(shared: &EngineState) -> bool {
     let now = clock::unix_seconds();
     let Ok(oldest) = shared.store.oldest_ended(None, STEP).await else { return false };
     let retention = shared.config().retention;
-    let old: Vec<&ResponseRecord> = oldest.iter().take_while(|record| is_too_old(record, now, retention)).collect();
+    let old: Vec<&ResponseRecord> =
+        oldest.iter().take_while(|record| is_too_old(record, now, retention)).collect();
     if !old.is_empty() {
         for record in &old {
             if !expire(shared, record).await {
@@ -72,11 +76,16 @@ async fn step(shared: &EngineState) -> bool {
 }
 
 /// The responses that make room, oldest first: those of one caller, or the `oldest` of all. `None` if there is room.
-async fn to_make_room(shared: &EngineState, oldest: Vec<ResponseRecord>) -> Option<Vec<ResponseRecord>> {
+async fn to_make_room(
+    shared: &EngineState,
+    oldest: Vec<ResponseRecord>,
+) -> Option<Vec<ResponseRecord>> {
     let is_too_large = is_too_large(shared);
     let shares = shared.config().shares;
     let Ok(stored) = shared.store.stored_by_caller().await else { return None };
-    let is_over = |(owner, bytes): &&(Owner, u64)| shares.of(owner).is_some_and(|share| *bytes > share.stored_bytes);
+    let is_over = |(owner, bytes): &&(Owner, u64)| {
+        shares.of(owner).is_some_and(|share| *bytes > share.stored_bytes)
+    };
     if let Some((owner, _)) = stored.iter().find(is_over)
         && let Some(ended) = ended(shared, owner).await
     {
@@ -102,7 +111,8 @@ async fn ended(shared: &EngineState, owner: &Owner) -> Option<Vec<ResponseRecord
 /// Removes a response. Returns whether that succeeded.
 async fn expire(shared: &EngineState, record: &ResponseRecord) -> bool {
     let removal = if record.readable { Removal::Expired } else { Removal::Forgotten };
-    shared.store.remove(&record.id, removal).await.is_ok() && shared.log.remove(&record.id).await.is_ok()
+    shared.store.remove(&record.id, removal).await.is_ok()
+        && shared.log.remove(&record.id).await.is_ok()
 }
 
 fn is_too_old(record: &ResponseRecord, now: u64, retention: Duration) -> bool {

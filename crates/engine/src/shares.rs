@@ -25,7 +25,13 @@ pub struct CallerLimits {
 
 impl Default for CallerLimits {
     fn default() -> Self {
-        Self { running: 1_000, memory_bytes: 128 << 20, stored_bytes: 4 << 30, requests_per_second: 500, connections: 1_000 }
+        Self {
+            running: 1_000,
+            memory_bytes: 128 << 20,
+            stored_bytes: 4 << 30,
+            requests_per_second: 500,
+            connections: 1_000,
+        }
     }
 }
 
@@ -41,7 +47,8 @@ pub struct Shares {
 impl Shares {
     /// The share of `owner`; `None` if the server has no keys, and so one caller only.
     pub fn of(&self, owner: &Owner) -> Option<CallerLimits> {
-        (*owner != Owner::local()).then(|| self.keys.get(owner.as_str()).copied().unwrap_or(self.usual))
+        (*owner != Owner::local())
+            .then(|| self.keys.get(owner.as_str()).copied().unwrap_or(self.usual))
     }
 }
 
@@ -105,7 +112,9 @@ impl Ledger {
         let limit = state.shares.of(owner).map(|share| share.running);
         let taken = state.owners.entry(owner.clone()).or_default();
         if let Some(limit) = limit.filter(|limit| taken.running >= *limit) {
-            let message = format!("This key runs {limit} responses, which is as many as it may at once; try again soon.");
+            let message = format!(
+                "This key runs {limit} responses, which is as many as it may at once; try again soon."
+            );
             let fault = Fault::new(FaultKind::RateLimit, "too_many_responses", message);
             return Err(Fault { retry_after: Some(1), ..fault });
         }
@@ -122,7 +131,9 @@ impl Ledger {
         let limit = state.shares.of(owner).map(|share| share.connections);
         let taken = state.owners.entry(owner.clone()).or_default();
         if let Some(limit) = limit.filter(|limit| taken.connections >= *limit) {
-            let message = format!("This key has {limit} connections open, which is as many as it may; close some.");
+            let message = format!(
+                "This key has {limit} connections open, which is as many as it may; close some."
+            );
             let fault = Fault::new(FaultKind::RateLimit, "too_many_connections", message);
             return Err(Fault { retry_after: Some(1), ..fault });
         }
@@ -262,7 +273,10 @@ pub(crate) struct RunningSlot {
 
 impl Drop for RunningSlot {
     fn drop(&mut self) {
-        self.ledger.change(&self.owner, |_, taken| Taken { running: taken.running.saturating_sub(1), ..taken });
+        self.ledger.change(&self.owner, |_, taken| Taken {
+            running: taken.running.saturating_sub(1),
+            ..taken
+        });
     }
 }
 
@@ -282,18 +296,25 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.ledger.change(&self.owner, |_, taken| Taken { connections: taken.connections.saturating_sub(1), ..taken });
+        self.ledger.change(&self.owner, |_, taken| Taken {
+            connections: taken.connections.saturating_sub(1),
+            ..taken
+        });
     }
 }
 
 fn too_much(limit: u64) -> Fault {
-    let message = format!("This server has as many bytes of requests in hand as it may ({limit}); try again soon.");
+    let message = format!(
+        "This server has as many bytes of requests in hand as it may ({limit}); try again soon."
+    );
     let fault = Fault::new(FaultKind::Server, "server_busy", message).with_status(503);
     Fault { retry_after: Some(1), ..fault }
 }
 
 fn too_much_of_one(limit: u64) -> Fault {
-    let message = format!("This key has as many bytes of requests in hand as it may ({limit}); try again soon.");
+    let message = format!(
+        "This key has as many bytes of requests in hand as it may ({limit}); try again soon."
+    );
     Fault { retry_after: Some(1), ..Fault::new(FaultKind::RateLimit, "too_many_bytes", message) }
 }
 
@@ -304,7 +325,10 @@ mod tests {
     fn ledger() -> Arc<Ledger> {
         let ledger = Arc::new(Ledger::default());
         let usual = CallerLimits { running: 2, memory_bytes: 60, ..CallerLimits::default() };
-        let keys = HashMap::from([("key_small".to_owned(), CallerLimits { running: 1, memory_bytes: 10, ..usual })]);
+        let keys = HashMap::from([(
+            "key_small".to_owned(),
+            CallerLimits { running: 1, memory_bytes: 10, ..usual },
+        )]);
         ledger.configure(100, Shares { usual, keys });
         ledger
     }

@@ -137,13 +137,22 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Taken`], [`StoreError::Unavailable`].
-    fn insert(&self, record: ResponseRecord, input: Vec<Item>) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn insert(
+        &self,
+        record: ResponseRecord,
+        input: Vec<Item>,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Ends a record: `output` continues its head.
     ///
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Unavailable`].
-    fn finish(&self, id: &ResponseId, output: Vec<Item>, ended_at: u64) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn finish(
+        &self,
+        id: &ResponseId,
+        output: Vec<Item>,
+        ended_at: u64,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// The record under `id`.
     ///
@@ -179,7 +188,11 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn claim(&self, claim: IdempotencyClaim, id: &ResponseId) -> BoxFuture<'_, Result<Claimed, StoreError>>;
+    fn claim(
+        &self,
+        claim: IdempotencyClaim,
+        id: &ResponseId,
+    ) -> BoxFuture<'_, Result<Claimed, StoreError>>;
 
     /// Releases a claimed key: the response failed before any output, and the same request may be tried again.
     ///
@@ -191,13 +204,22 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn head(&self, owner: &Owner, name: &str) -> BoxFuture<'_, Result<Option<ConversationHead>, StoreError>>;
+    fn head(
+        &self,
+        owner: &Owner,
+        name: &str,
+    ) -> BoxFuture<'_, Result<Option<ConversationHead>, StoreError>>;
 
     /// Sets the head of a conversation; `None` removes it.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn set_head(&self, owner: &Owner, name: &str, head: Option<ConversationHead>) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn set_head(
+        &self,
+        owner: &Owner,
+        name: &str,
+        head: Option<ConversationHead>,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Removes the heads that were not used since `before`, in seconds since 1970.
     ///
@@ -221,7 +243,11 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn oldest_ended(&self, owner: Option<&Owner>, limit: usize) -> BoxFuture<'_, Result<Vec<ResponseRecord>, StoreError>>;
+    fn oldest_ended(
+        &self,
+        owner: Option<&Owner>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<ResponseRecord>, StoreError>>;
 
     /// Bytes of all items, roughly.
     fn bytes(&self) -> u64;

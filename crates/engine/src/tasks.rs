@@ -21,7 +21,10 @@ impl Tasks {
     }
 
     /// Runs `future` to its end, or to the end of the process.
-    #[expect(clippy::disallowed_methods, reason = "this is the one spawn: tracked, named and awaited")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one spawn: tracked, named and awaited"
+    )]
     pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         let running = self.tracker.token();
         drop(tokio::spawn(async move {
@@ -33,7 +36,10 @@ impl Tasks {
 
     /// Runs work that would block the runtime for more than half a millisecond. `None` if it panicked.
     #[expect(clippy::disallowed_methods, reason = "this is the one spawn: tracked and awaited")]
-    pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
         let running = self.tracker.token();
         let done = tokio::task::spawn_blocking(work).await.ok();
         drop(running);

@@ -33,7 +33,11 @@ impl Workers {
     }
 
     /// Runs `work` after the earlier work of its caller. `None` if it panicked.
-    pub(crate) async fn run<T: Send + 'static>(&self, owner: &Owner, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        owner: &Owner,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
         // The semaphores are never closed.
         let turn = self.turn(owner).await?;
         let core = Arc::clone(&self.cores).acquire_owned().await.ok()?;
@@ -87,7 +91,8 @@ mod tests {
         let workers = Arc::new(Workers::new(Tasks::new()));
         let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let jobs = (0..8).map(|_| {
-            let (workers, running, most) = (Arc::clone(&workers), Arc::clone(&running), Arc::clone(&most));
+            let (workers, running, most) =
+                (Arc::clone(&workers), Arc::clone(&running), Arc::clone(&most));
             async move {
                 #[expect(clippy::disallowed_methods, reason = "it runs on a thread that may block")]
                 let work = move || {
@@ -100,7 +105,9 @@ mod tests {
         });
         assert!(futures_util::future::join_all(jobs).await.iter().all(Option::is_some));
         assert_eq!(most.load(Ordering::SeqCst), 1);
-        assert!(workers.run(&Owner::new("key_bob"), || -> () { panic!("it panics") }).await.is_none());
+        assert!(
+            workers.run(&Owner::new("key_bob"), || -> () { panic!("it panics") }).await.is_none()
+        );
     }
 
     #[tokio::test]

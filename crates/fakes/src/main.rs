@@ -47,7 +47,8 @@ fn run() -> Result<()> {
             (other, _) => bail!("{other} is not understood, or lacks its value; try --help"),
         }
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let upstream = runtime.block_on(Upstream::start_as(Vendor::OpenAi))?;
     upstream.play_scenarios();
     upstream.require_keys(&keys.iter().map(String::as_str).collect::<Vec<_>>());

@@ -101,7 +101,8 @@ async fn forward(client: TcpStream, target: SocketAddr, number: usize, orders: A
     let _ = client.set_nodelay(true).and_then(|()| target.set_nodelay(true));
     let (client_reader, client_writer) = client.into_split();
     let (target_reader, target_writer) = target.into_split();
-    let (mut up, mut down) = (Pipe(client_reader, target_writer), Pipe(target_reader, client_writer));
+    let (mut up, mut down) =
+        (Pipe(client_reader, target_writer), Pipe(target_reader, client_writer));
     let mut resets = orders.subscribe();
     let cut = tokio::select! {
         _ = resets.wait_for(|order| number < order.reset_below) => Some(Cut::Rst),

@@ -13,7 +13,10 @@ use tokio::sync::Notify;
 use crate::{Cut, FaultProxy, Script, Upstream};
 
 fn completion() -> Request {
-    Request::post("/v1/chat/completions", &json!({"model": "lab-model", "stream": true, "messages": []}))
+    Request::post(
+        "/v1/chat/completions",
+        &json!({"model": "lab-model", "stream": true, "messages": []}),
+    )
 }
 
 async fn start(script: Script) -> Result<Upstream> {
@@ -37,8 +40,12 @@ async fn play(script: Script) -> Result<(Vec<Bytes>, BodyEnd, Option<ErrorKind>)
 /// The values at `pointer` in the events' first choice.
 async fn pieces(script: Script, pointer: &str) -> Result<Vec<String>> {
     let (data, end, _) = play(script).await?;
-    ensure!(end == BodyEnd::Clean && data.last().is_some_and(|last| last == "[DONE]"), "not a complete response: {data:?}");
-    let values = data.iter().filter_map(|data| serde_json::from_slice::<serde_json::Value>(data).ok());
+    ensure!(
+        end == BodyEnd::Clean && data.last().is_some_and(|last| last == "[DONE]"),
+        "not a complete response: {data:?}"
+    );
+    let values =
+        data.iter().filter_map(|data| serde_json::from_slice::<serde_json::Value>(data).ok());
     Ok(values.filter_map(|value| Some(value.pointer(pointer)?.as_str()?.to_owned())).collect())
 }
 
@@ -47,13 +54,25 @@ async fn complete_responses_arrive_completely() -> Result<()> {
     let content = "/choices/0/delta/content";
     let reason = "/choices/0/finish_reason";
     assert_eq!(pieces(Script::text(&["Hel", "lo"]), content).await?, ["", "Hel", "lo"]);
-    assert_eq!(pieces(Script::text(&["Hel", "lo"]).byte_by_byte(), content).await?, ["", "Hel", "lo"]);
-    assert_eq!(pieces(Script::text(&["a"]).paced(Duration::from_millis(1)), reason).await?, ["stop"]);
-    assert_eq!(pieces(Script::reasoning(&["hm"], &["so"]), "/choices/0/delta/reasoning_content").await?, ["hm"]);
+    assert_eq!(
+        pieces(Script::text(&["Hel", "lo"]).byte_by_byte(), content).await?,
+        ["", "Hel", "lo"]
+    );
+    assert_eq!(
+        pieces(Script::text(&["a"]).paced(Duration::from_millis(1)), reason).await?,
+        ["stop"]
+    );
+    assert_eq!(
+        pieces(Script::reasoning(&["hm"], &["so"]), "/choices/0/delta/reasoning_content").await?,
+        ["hm"]
+    );
     assert_eq!(pieces(Script::reasoning(&["hm"], &["so"]), content).await?, ["", "so"]);
     assert_eq!(pieces(Script::refusal(&["no"]), "/choices/0/delta/refusal").await?, ["no"]);
     let call = || Script::tool_call("weather", "call_1", &["{\"city\"", ":1}"]);
-    assert_eq!(pieces(call(), "/choices/0/delta/tool_calls/0/function/arguments").await?, ["", "{\"city\"", ":1}"]);
+    assert_eq!(
+        pieces(call(), "/choices/0/delta/tool_calls/0/function/arguments").await?,
+        ["", "{\"city\"", ":1}"]
+    );
     assert_eq!(pieces(call(), "/choices/0/delta/tool_calls/0/id").await?, ["call_1"]);
     assert_eq!(pieces(call(), reason).await?, ["tool_calls"]);
     Ok(())
@@ -65,13 +84,16 @@ async fn one_connection_serves_requests_in_order() -> Result<()> {
     let mut refused = Connection::open(upstream.address()).await?.send(&completion()).await?;
     assert_eq!(refused.status, 429);
     assert_eq!(soon(json::value(&mut refused)).await??["error"]["message"], "slow down");
-    let second = refused.into_connection().await?.send(&completion().header("X-Which", "second")).await?;
+    let second =
+        refused.into_connection().await?.send(&completion().header("X-Which", "second")).await?;
     let mut stream = second.events()?;
     assert_eq!(soon(stream.collect_data()).await??.1, BodyEnd::Clean);
 
     let requests = upstream.requests();
     assert_eq!(requests.len(), 2);
-    assert!(requests.iter().all(|request| request.connection == 0 && request.body["stream"] == true));
+    assert!(
+        requests.iter().all(|request| request.connection == 0 && request.body["stream"] == true)
+    );
     assert_eq!(requests[1].headers.get("x-which"), Some("second"));
     assert_eq!((upstream.open_connections(), upstream.scripts_left()), (1, 0));
     drop(stream);
@@ -167,7 +189,8 @@ async fn a_client_can_leave_before_the_head_ends() -> Result<()> {
 #[tokio::test]
 async fn a_wait_delays_the_following_steps() -> Result<()> {
     let gate = Arc::new(Notify::new());
-    let upstream = start(Script::new().content("a").comment().wait_for(&gate).content("b").done()).await?;
+    let upstream =
+        start(Script::new().content("a").comment().wait_for(&gate).content("b").done()).await?;
     let mut stream = ask(&upstream).await?;
     let first = soon(stream.next()).await??.context("an event before the gate")?;
     assert_eq!(first.json()?["choices"][0]["delta"]["content"], "a");
@@ -182,11 +205,18 @@ async fn a_wait_delays_the_following_steps() -> Result<()> {
 
 #[tokio::test]
 async fn ndjson_is_split_into_lines() -> Result<()> {
-    let script = Script::status(200, &[("content-type", "application/x-ndjson")], "{\"a\":1}\n\n[]\r\ncut off");
+    let script = Script::status(
+        200,
+        &[("content-type", "application/x-ndjson")],
+        "{\"a\":1}\n\n[]\r\ncut off",
+    );
     let upstream = start(script).await?;
     let mut stream = send(upstream.address(), &completion()).await?.events()?;
     let (data, end) = soon(stream.collect_data()).await??;
-    assert_eq!((data, end, stream.heartbeats()), (vec!["{\"a\":1}".into(), "[]".into()], BodyEnd::Clean, 1));
+    assert_eq!(
+        (data, end, stream.heartbeats()),
+        (vec!["{\"a\":1}".into(), "[]".into()], BodyEnd::Clean, 1)
+    );
     Ok(())
 }
 
@@ -194,7 +224,8 @@ async fn ndjson_is_split_into_lines() -> Result<()> {
 async fn a_reader_that_stalls_can_leave() -> Result<()> {
     // More than the sockets' buffers, so that the upstream is still writing when the client leaves.
     let upstream = start(Script::new().raw(vec![b':'; 32 << 20])).await?;
-    let response = Connection::open_narrow(upstream.address(), 4096).await?.send(&completion()).await?;
+    let response =
+        Connection::open_narrow(upstream.address(), 4096).await?.send(&completion()).await?;
     response.abandon().reset()?;
     soon(upstream.wait_closed(0)).await?;
     Ok(())

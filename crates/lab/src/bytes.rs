@@ -45,7 +45,12 @@ impl ByteKinds {
     /// As reported by the server's lens.
     pub fn of_lens(value: &Value) -> Option<Self> {
         let count = |kind: &str| value[kind].as_u64();
-        Some(Self { tls: count("tls")?, head: count("head")?, framing: count("framing")?, body: count("body")? })
+        Some(Self {
+            tls: count("tls")?,
+            head: count("head")?,
+            framing: count("framing")?,
+            body: count("body")?,
+        })
     }
 }
 
@@ -67,7 +72,12 @@ impl AddAssign for BothDirections {
 
 /// As counted in the packets; `None` if some bytes could not be classified.
 pub fn of_sums(sums: &Sums) -> Option<ByteKinds> {
-    (sums.unknown == 0).then_some(ByteKinds { tls: sums.tls, head: sums.head, framing: sums.framing, body: sums.body })
+    (sums.unknown == 0).then_some(ByteKinds {
+        tls: sums.tls,
+        head: sums.head,
+        framing: sums.framing,
+        body: sums.body,
+    })
 }
 
 /// The kinds of a copy above TLS, and its contents; `None` if some bytes cannot be classified.

@@ -26,7 +26,8 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(2);
 
 /// Sufficient for long polling over HTTP/1.0, which needs a connection for each token.
-const LIMITS: Limits = Limits { connections: 8192, segments: 1 << 16, stream_bytes: 16 << 20, pending_bytes: 1 << 20 };
+const LIMITS: Limits =
+    Limits { connections: 8192, segments: 1 << 16, stream_bytes: 16 << 20, pending_bytes: 1 << 20 };
 
 /// The captured packets of some connections.
 #[derive(Debug)]
@@ -57,7 +58,8 @@ impl CapturedConnections {
         let begin = now();
         loop {
             caught.take(recorder, ports);
-            let over = caught.flows.iter().filter(|(_, connection)| connection.ending().is_over()).count();
+            let over =
+                caught.flows.iter().filter(|(_, connection)| connection.ending().is_over()).count();
             if over >= ports.len() || begin.elapsed() > TIMEOUT {
                 return caught;
             }
@@ -86,7 +88,9 @@ impl CapturedConnections {
         let read = |connection| {
             let conversation = read_connection(connection);
             let sums = |side| of_sums(&conversation.readings.of(side).sums());
-            let bytes = sums(Side::Client).zip(sums(Side::Server)).map(|(up, down)| BothDirections { up, down });
+            let bytes = sums(Side::Client)
+                .zip(sums(Side::Server))
+                .map(|(up, down)| BothDirections { up, down });
             ReadConnection { connection, conversation, bytes }
         };
         self.flows.iter().map(|(_, connection)| read(connection)).collect()
@@ -95,7 +99,8 @@ impl CapturedConnections {
     /// The number of segments with FIN before a moment.
     pub fn fins_before(&self, moment: Moment) -> u64 {
         let segments = self.flows.iter().flat_map(|(_, connection)| connection.segments());
-        segments.filter(|segment| segment.flags.contains(Flags::FIN) && segment.at < moment).count() as u64
+        segments.filter(|segment| segment.flags.contains(Flags::FIN) && segment.at < moment).count()
+            as u64
     }
 
     /// The sums over all connections.
@@ -103,7 +108,8 @@ impl CapturedConnections {
         let mut wire = WireCounts { connections: self.flows.total(), ..WireCounts::default() };
         let mut handshakes = Vec::new();
         for (_, connection) in self.flows.iter() {
-            let (up, down) = (connection.directions.client.counts, connection.directions.server.counts);
+            let (up, down) =
+                (connection.directions.client.counts, connection.directions.server.counts);
             wire.segments_up += up.segments;
             wire.segments_down += down.segments;
             wire.bytes_up += up.wire_bytes;
@@ -118,7 +124,9 @@ impl CapturedConnections {
             }
             handshakes.extend(connection.handshake.round_trip().map(milliseconds));
             count(&mut wire.endings, ending(connection.ending()));
-            for side in Side::ALL.into_iter().filter(|side| connection.ending().holds_time_wait(*side)) {
+            for side in
+                Side::ALL.into_iter().filter(|side| connection.ending().holds_time_wait(*side))
+            {
                 count(&mut wire.time_wait, side_name(side).to_owned());
             }
         }
@@ -146,9 +154,15 @@ pub fn ending(ending: Ending) -> String {
         Ending::Open => "open".to_owned(),
         Ending::HalfClosed { by } => format!("half-closed by the {}", side_name(by)),
         Ending::Closing { first } => format!("closing, {} first", side_name(first)),
-        Ending::Closed(Closed { is_simultaneous: true, .. }) => "both at once, 4 segments".to_owned(),
-        Ending::Closed(Closed { first, steps: Steps::Three, .. }) => format!("{} first, 3 segments", side_name(first)),
-        Ending::Closed(Closed { first, steps: Steps::Four, .. }) => format!("{} first, 4 segments", side_name(first)),
+        Ending::Closed(Closed { is_simultaneous: true, .. }) => {
+            "both at once, 4 segments".to_owned()
+        }
+        Ending::Closed(Closed { first, steps: Steps::Three, .. }) => {
+            format!("{} first, 3 segments", side_name(first))
+        }
+        Ending::Closed(Closed { first, steps: Steps::Four, .. }) => {
+            format!("{} first, 4 segments", side_name(first))
+        }
         Ending::Reset { by } => format!("reset by the {}", side_name(by)),
     }
 }

@@ -46,7 +46,16 @@ pub enum Progress {
 impl Turn {
     pub(super) fn start() -> Self {
         let asked = now();
-        Self { asked, head: None, arrivals: Vec::new(), ended: asked, text: String::new(), events: 0, id: None, position: None }
+        Self {
+            asked,
+            head: None,
+            arrivals: Vec::new(),
+            ended: asked,
+            text: String::new(),
+            events: 0,
+            id: None,
+            position: None,
+        }
     }
 
     /// Applies one event of a stream.
@@ -75,7 +84,8 @@ impl Turn {
     /// The request for the events after the last one.
     pub(super) fn next_poll(&self) -> Result<Request> {
         let id = self.id.as_deref().context("an answer without an id")?;
-        let after = self.position.map(|position| format!("&starting_after={position}")).unwrap_or_default();
+        let after =
+            self.position.map(|position| format!("&starting_after={position}")).unwrap_or_default();
         Ok(Request::get(&format!("/v1/responses/{id}/events?wait={WAIT_SECONDS}{after}")))
     }
 
@@ -89,8 +99,12 @@ impl Turn {
 /// The piece of text in an event, if any.
 pub fn text(dialect: Dialect, value: &Value) -> Option<&str> {
     let text = match dialect {
-        Dialect::Responses => value["delta"].as_str().filter(|_| value["type"] == "response.output_text.delta"),
-        Dialect::ChatCompletions => value.pointer("/choices/0/delta/content").and_then(Value::as_str),
+        Dialect::Responses => {
+            value["delta"].as_str().filter(|_| value["type"] == "response.output_text.delta")
+        }
+        Dialect::ChatCompletions => {
+            value.pointer("/choices/0/delta/content").and_then(Value::as_str)
+        }
         Dialect::Classic => value["content"].as_str(),
     };
     text.filter(|text| !text.is_empty())
@@ -111,7 +125,15 @@ pub struct ConversationClient {
 impl ConversationClient {
     /// A new conversation; `uid` identifies it in the classic API.
     pub fn new(cell: Cell, model: &str, session: Session, uid: String) -> Self {
-        Self { cell, model: model.to_owned(), session, socket: None, previous: None, messages: Vec::new(), uid }
+        Self {
+            cell,
+            model: model.to_owned(),
+            session,
+            socket: None,
+            previous: None,
+            messages: Vec::new(),
+            uid,
+        }
     }
 
     /// Asks, and receives the complete answer.
@@ -127,7 +149,10 @@ impl ConversationClient {
             Transport::Websocket => self.message(question).await?,
         };
         self.previous.clone_from(&turn.id);
-        let messages = [json!({ "role": "user", "content": question }), json!({ "role": "assistant", "content": turn.text })];
+        let messages = [
+            json!({ "role": "user", "content": question }),
+            json!({ "role": "assistant", "content": turn.text }),
+        ];
         self.messages.extend(messages);
         Ok(turn)
     }
@@ -146,13 +171,19 @@ impl ConversationClient {
         let mut answer = self.session.send(request).await?;
         turn.head = Some(now());
         let body = answer.body().await?;
-        ensure!(answer.status() == 200, "status {}: {}", answer.status(), String::from_utf8_lossy(&body));
+        ensure!(
+            answer.status() == 200,
+            "status {}: {}",
+            answer.status(),
+            String::from_utf8_lossy(&body)
+        );
         let value: Value = serde_json::from_slice(&body)?;
         let text = match self.cell.dialect {
             Dialect::Responses => output_text(&value),
-            Dialect::ChatCompletions | Dialect::Classic => {
-                value.pointer("/choices/0/message/content").and_then(Value::as_str).map(str::to_owned)
-            }
+            Dialect::ChatCompletions | Dialect::Classic => value
+                .pointer("/choices/0/message/content")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
         };
         turn.id = value["id"].as_str().map(str::to_owned);
         turn.finish_with(&text.context("an answer without text")?);
@@ -171,7 +202,9 @@ impl ConversationClient {
         let mut body = self.create(question);
         body["background"] = true.into();
         let mut turn = Turn::start();
-        let begun: Value = serde_json::from_slice(&self.session.fetch(Request::post("/v1/responses", &body), 200).await?)?;
+        let begun: Value = serde_json::from_slice(
+            &self.session.fetch(Request::post("/v1/responses", &body), 200).await?,
+        )?;
         turn.head = Some(now());
         turn.id = Some(begun["id"].as_str().context("an answer without an id")?.to_owned());
         Ok(turn)
@@ -179,7 +212,8 @@ impl ConversationClient {
 
     /// Waits for the next events of an answer, and applies them.
     pub async fn poll(&mut self, turn: &mut Turn) -> Result<Progress> {
-        let list: Value = serde_json::from_slice(&self.session.fetch(turn.next_poll()?, 200).await?)?;
+        let list: Value =
+            serde_json::from_slice(&self.session.fetch(turn.next_poll()?, 200).await?)?;
         for event in list["data"].as_array().into_iter().flatten() {
             turn.apply(self.cell.dialect, event.to_string().as_bytes())?;
         }
@@ -190,10 +224,14 @@ impl ConversationClient {
     pub async fn stream(&mut self, question: &str) -> Result<Streaming> {
         let mut turn = Turn::start();
         let answer = match self.cell.dialect {
-            Dialect::Responses | Dialect::ChatCompletions => self.session.send(self.request(question, true)).await?,
+            Dialect::Responses | Dialect::ChatCompletions => {
+                self.session.send(self.request(question, true)).await?
+            }
             Dialect::Classic => {
-                let answer = self.session.send(Request::get("/createSse").header("uid", &self.uid)).await?;
-                let request = Request::post("/chat", &json!({ "msg": question })).header("uid", &self.uid);
+                let answer =
+                    self.session.send(Request::get("/createSse").header("uid", &self.uid)).await?;
+                let request =
+                    Request::post("/chat", &json!({ "msg": question })).header("uid", &self.uid);
                 self.session.fetch(request, 200).await?;
                 answer
             }
@@ -214,7 +252,9 @@ impl ConversationClient {
         let mut turn = Turn::start();
         self.send_message(question).await?;
         let socket = self.socket.as_mut().context("it was opened above")?;
-        while turn.apply(self.cell.dialect, socket.next_text().await?.as_bytes())? == Progress::More {}
+        while turn.apply(self.cell.dialect, socket.next_text().await?.as_bytes())? == Progress::More
+        {
+        }
         if self.cell.version == Version::Http11Close
             && let Some(socket) = self.socket.take()
         {
@@ -302,7 +342,8 @@ impl Streaming {
     pub(super) fn new(answer: SessionResponse, turn: Turn, dialect: Dialect) -> Result<Self> {
         let media_type = answer.header("content-type").unwrap_or_default();
         ensure!(answer.status() == 200, "status {}", answer.status());
-        let decoder = Decoder::of(media_type).with_context(|| format!("{media_type} is no stream of events"))?;
+        let decoder = Decoder::of(media_type)
+            .with_context(|| format!("{media_type} is no stream of events"))?;
         Ok(Self { answer, decoder, dialect, turn })
     }
 
@@ -310,7 +351,9 @@ impl Streaming {
     pub async fn next(&mut self) -> Result<Progress> {
         loop {
             match self.decoder.next_event()? {
-                Some(StreamItem::Event { data, .. }) => return self.turn.apply(self.dialect, &data),
+                Some(StreamItem::Event { data, .. }) => {
+                    return self.turn.apply(self.dialect, &data);
+                }
                 Some(StreamItem::Heartbeat) => {}
                 None => match self.answer.chunk().await? {
                     Some(bytes) => self.decoder.push(&bytes),

@@ -38,7 +38,10 @@ struct Halves {
 }
 
 /// Asks, cuts by RST after a few pieces, and resumes on a new connection if the transport can.
-pub(crate) async fn cut(target: CutTarget<'_>, mut open: impl FnMut() -> Session) -> Result<CutCost> {
+pub(crate) async fn cut(
+    target: CutTarget<'_>,
+    mut open: impl FnMut() -> Session,
+) -> Result<CutCost> {
     let uid = unique("cut");
     let mut conversation = ConversationClient::new(target.cell, target.model, open(), uid);
     let is_kept = target.cell.dialect == Dialect::Responses;
@@ -47,7 +50,11 @@ pub(crate) async fn cut(target: CutTarget<'_>, mut open: impl FnMut() -> Session
         Transport::LongPoll => polls(&mut conversation, target, open()).await?,
         Transport::Websocket => {
             let before = socket(&mut conversation, target).await?;
-            let after = if is_kept { Some((resume_on_socket(open(), &before).await?, "response.resume")) } else { None };
+            let after = if is_kept {
+                Some((resume_on_socket(open(), &before).await?, "response.resume"))
+            } else {
+                None
+            };
             Halves { before, after }
         }
         Transport::Ndjson | Transport::Sse => {
@@ -56,7 +63,11 @@ pub(crate) async fn cut(target: CutTarget<'_>, mut open: impl FnMut() -> Session
                 ensure!(streaming.next().await? == Progress::More, TOO_SHORT);
             }
             let before = streaming.cut()?;
-            let after = if is_kept { Some((resume(open(), target.cell, &before).await?, "?stream=true&starting_after=N")) } else { None };
+            let after = if is_kept {
+                Some((resume(open(), target.cell, &before).await?, "?stream=true&starting_after=N"))
+            } else {
+                None
+            };
             Halves { before, after }
         }
     };
@@ -72,9 +83,15 @@ fn lost(before: u64, target: CutTarget<'_>) -> CutCost {
 }
 
 /// Compares the pieces before and after the cut with the complete answer.
-async fn compare(Halves { before, after }: Halves, target: CutTarget<'_>, mut session: Session) -> Result<CutCost> {
+async fn compare(
+    Halves { before, after }: Halves,
+    target: CutTarget<'_>,
+    mut session: Session,
+) -> Result<CutCost> {
     let pieces_before = before.arrivals.len() as u64;
-    let (Some((after, how)), Some(id)) = (after, &before.id) else { return Ok(lost(pieces_before, target)) };
+    let (Some((after, how)), Some(id)) = (after, &before.id) else {
+        return Ok(lost(pieces_before, target));
+    };
     let log = Request::get(&format!("/v1/responses/{id}?stream=true"));
     let mut whole = Streaming::new(session.send(log).await?, Turn::start(), target.cell.dialect)?;
     while whole.next().await? == Progress::More {}
@@ -101,18 +118,30 @@ async fn document(target: CutTarget<'_>, mut open: impl FnMut() -> Session) -> R
     let mut session = open();
     // By then the question has arrived and the model has sent some tokens.
     let opening = session.connect().await?;
-    let after = opening + target.pace.unwrap_or(Duration::from_millis(100)) * u32::try_from(PIECES)?;
+    let after =
+        opening + target.pace.unwrap_or(Duration::from_millis(100)) * u32::try_from(PIECES)?;
     session.abandon(request.clone(), Some(after)).await?;
     let (mut session, asked) = (open(), now());
     let value: Value = serde_json::from_slice(&session.fetch(request, 200).await?)?;
     let resumed_ms = Some(milliseconds(asked.elapsed()));
-    let is_whole = value["status"] == "completed" || value.pointer("/choices/0/finish_reason").is_some_and(|reason| reason == "stop");
+    let is_whole = value["status"] == "completed"
+        || value.pointer("/choices/0/finish_reason").is_some_and(|reason| reason == "stop");
     let whole = target.pieces.unwrap_or(1);
     let missing = Some(if is_whole { 0 } else { whole });
-    Ok(CutCost { pieces_whole: Some(whole), resumed_by: Some("Idempotency-Key"), resumed_ms, missing, ..CutCost::default() })
+    Ok(CutCost {
+        pieces_whole: Some(whole),
+        resumed_by: Some("Idempotency-Key"),
+        resumed_ms,
+        missing,
+        ..CutCost::default()
+    })
 }
 
-async fn polls(conversation: &mut ConversationClient, target: CutTarget<'_>, second: Session) -> Result<Halves> {
+async fn polls(
+    conversation: &mut ConversationClient,
+    target: CutTarget<'_>,
+    second: Session,
+) -> Result<Halves> {
     let mut before = conversation.start_background(target.question).await?;
     while before.arrivals.len() < PIECES {
         ensure!(conversation.poll(&mut before).await? == Progress::More, TOO_SHORT);
@@ -120,7 +149,8 @@ async fn polls(conversation: &mut ConversationClient, target: CutTarget<'_>, sec
     // The next poll waits and is cut.
     conversation.session.abandon(before.next_poll()?, None).await?;
     let mut after = Turn { position: before.position, id: before.id.clone(), ..Turn::start() };
-    let mut conversation = ConversationClient::new(target.cell, target.model, second, String::new());
+    let mut conversation =
+        ConversationClient::new(target.cell, target.model, second, String::new());
     while conversation.poll(&mut after).await? == Progress::More {}
     Ok(Halves { before, after: Some((after, "?wait=…&starting_after=N")) })
 }
@@ -130,7 +160,11 @@ async fn socket(conversation: &mut ConversationClient, target: CutTarget<'_>) ->
     conversation.send_message(target.question).await?;
     let mut socket = conversation.take_socket().context("it was opened above")?;
     while turn.arrivals.len() < PIECES {
-        ensure!(turn.apply(target.cell.dialect, socket.next_text().await?.as_bytes())? == Progress::More, TOO_SHORT);
+        ensure!(
+            turn.apply(target.cell.dialect, socket.next_text().await?.as_bytes())?
+                == Progress::More,
+            TOO_SHORT
+        );
     }
     socket.cut()?;
     Ok(turn)
@@ -141,7 +175,9 @@ async fn resume_on_socket(mut session: Session, before: &Turn) -> Result<Turn> {
     let mut socket = session.socket("/v1/responses").await?;
     let message = json!({ "type": "response.resume", "response_id": before.id, "starting_after": before.position });
     socket.send_text(&message.to_string()).await?;
-    while turn.apply(Dialect::Responses, soon(socket.next_text()).await??.as_bytes())? == Progress::More {}
+    while turn.apply(Dialect::Responses, soon(socket.next_text()).await??.as_bytes())?
+        == Progress::More
+    {}
     socket.close().await?;
     session.close().await?;
     Ok(turn)
@@ -149,10 +185,15 @@ async fn resume_on_socket(mut session: Session, before: &Turn) -> Result<Turn> {
 
 async fn resume(mut session: Session, cell: Cell, before: &Turn) -> Result<Turn> {
     let id = before.id.as_deref().context("an answer without an id")?;
-    let accept = if cell.transport == Transport::Ndjson { "application/x-ndjson" } else { "text/event-stream" };
+    let accept = if cell.transport == Transport::Ndjson {
+        "application/x-ndjson"
+    } else {
+        "text/event-stream"
+    };
     let after = before.position.map(|after| format!("&starting_after={after}")).unwrap_or_default();
     let turn = Turn::start();
-    let request = Request::get(&format!("/v1/responses/{id}?stream=true{after}")).header("accept", accept);
+    let request =
+        Request::get(&format!("/v1/responses/{id}?stream=true{after}")).header("accept", accept);
     let mut streaming = Streaming::new(session.send(request).await?, turn, cell.dialect)?;
     while streaming.next().await? == Progress::More {}
     Ok(streaming.turn)

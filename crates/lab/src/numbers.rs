@@ -210,7 +210,10 @@ impl Measured {
         let text = if bodies.text > 0 { bodies.text } else { self.text_bytes }.min(down.body);
         let marks = bodies.framing.min(down.body - text);
         let rest = down.body - text - marks;
-        Some([text, rest, marks, down.framing, down.head, down.tls].map(|bytes| ratio(bytes, tokens).unwrap_or_default()))
+        Some(
+            [text, rest, marks, down.framing, down.head, down.tls]
+                .map(|bytes| ratio(bytes, tokens).unwrap_or_default()),
+        )
     }
 }
 
@@ -218,8 +221,17 @@ impl Spread {
     /// The distribution of some values; `None` if there are none.
     pub fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
-        let at = |percent: usize| values.get((values.len() * percent).div_ceil(100).saturating_sub(1)).copied();
-        Some(Self { count: values.len(), min: *values.first()?, p50: at(50)?, p90: at(90)?, p99: at(99)?, max: *values.last()? })
+        let at = |percent: usize| {
+            values.get((values.len() * percent).div_ceil(100).saturating_sub(1)).copied()
+        };
+        Some(Self {
+            count: values.len(),
+            min: *values.first()?,
+            p50: at(50)?,
+            p90: at(90)?,
+            p99: at(99)?,
+            max: *values.last()?,
+        })
     }
 
     /// The distribution of some times, in milliseconds.
@@ -247,8 +259,17 @@ mod tests {
     fn percentiles_are_values_that_occurred() {
         assert_eq!(Spread::of(Vec::new()), None);
         let of = |count: u32| Spread::of((1..=count).rev().map(f64::from).collect());
-        assert_eq!(of(1), Some(Spread { count: 1, min: 1.0, p50: 1.0, p90: 1.0, p99: 1.0, max: 1.0 }));
-        assert_eq!(of(10), Some(Spread { count: 10, min: 1.0, p50: 5.0, p90: 9.0, p99: 10.0, max: 10.0 }));
-        assert_eq!(of(200), Some(Spread { count: 200, min: 1.0, p50: 100.0, p90: 180.0, p99: 198.0, max: 200.0 }));
+        assert_eq!(
+            of(1),
+            Some(Spread { count: 1, min: 1.0, p50: 1.0, p90: 1.0, p99: 1.0, max: 1.0 })
+        );
+        assert_eq!(
+            of(10),
+            Some(Spread { count: 10, min: 1.0, p50: 5.0, p90: 9.0, p99: 10.0, max: 10.0 })
+        );
+        assert_eq!(
+            of(200),
+            Some(Spread { count: 200, min: 1.0, p50: 100.0, p90: 180.0, p99: 198.0, max: 200.0 })
+        );
     }
 }

@@ -79,7 +79,8 @@ impl Dialect {
 
 impl Transport {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Json, Self::LongPoll, Self::Ndjson, Self::Sse, Self::Websocket];
+    pub const ALL: [Self; 5] =
+        [Self::Json, Self::LongPoll, Self::Ndjson, Self::Sse, Self::Websocket];
 
     /// Its name in arguments and output.
     pub fn name(self) -> &'static str {
@@ -114,7 +115,9 @@ impl Cell {
     pub fn exists(self) -> bool {
         let in_dialect = match self.dialect {
             Dialect::Responses => true,
-            Dialect::ChatCompletions => !matches!(self.transport, Transport::LongPoll | Transport::Websocket),
+            Dialect::ChatCompletions => {
+                !matches!(self.transport, Transport::LongPoll | Transport::Websocket)
+            }
             Dialect::Classic => matches!(self.transport, Transport::Sse | Transport::Websocket),
         };
         in_dialect && !(self.transport == Transport::Websocket && self.version == Version::Http10)
@@ -125,7 +128,13 @@ impl Cell {
 impl fmt::Display for Cell {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tls = if self.tls { "+tls" } else { "" };
-        write!(formatter, "{}/{}/h{}{tls}", self.dialect.name(), self.transport.name(), self.version.name())
+        write!(
+            formatter,
+            "{}/{}/h{}{tls}",
+            self.dialect.name(),
+            self.transport.name(),
+            self.version.name()
+        )
     }
 }
 
@@ -145,7 +154,12 @@ pub struct Plan {
 }
 
 /// All existing cells of these, by dialect, without TLS first.
-pub fn cells(dialects: &[Dialect], transports: &[Transport], versions: &[Version], tls: &[bool]) -> Vec<Cell> {
+pub fn cells(
+    dialects: &[Dialect],
+    transports: &[Transport],
+    versions: &[Version],
+    tls: &[bool],
+) -> Vec<Cell> {
     let mut cells = Vec::new();
     for &dialect in dialects {
         for &tls in tls {
@@ -168,7 +182,10 @@ mod tests {
         assert_eq!(all.len(), 38 + 24 + 14);
         let named: Vec<String> = all.iter().map(Cell::to_string).collect();
         assert_eq!(named.first().map(String::as_str), Some("responses/json/h1.0"));
-        assert!(named.contains(&"classic/websocket/h2+tls".to_owned()) && !named.contains(&"responses/websocket/h1.0".to_owned()));
+        assert!(
+            named.contains(&"classic/websocket/h2+tls".to_owned())
+                && !named.contains(&"responses/websocket/h1.0".to_owned())
+        );
         assert!(!named.iter().any(|name| name.starts_with("chat_completions/websocket")));
     }
 }

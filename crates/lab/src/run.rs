@@ -85,7 +85,12 @@ pub struct CellOutcome {
 
 impl Harness {
     /// The endpoint for a cell. Each has a new TLS configuration, without cached sessions.
-    pub fn endpoint(&self, tls: bool, version: Version, key_lines: &Arc<KeyLines>) -> Result<Endpoint> {
+    pub fn endpoint(
+        &self,
+        tls: bool,
+        version: Version,
+        key_lines: &Arc<KeyLines>,
+    ) -> Result<Endpoint> {
         if !tls {
             let server = self.clear.clone().context("there is no way in clear")?;
             return Ok(Endpoint {
@@ -96,9 +101,11 @@ impl Harness {
                 encryption: None,
             });
         }
-        let (server, name, trust) = self.encrypted.clone().context("there is no way through TLS")?;
+        let (server, name, trust) =
+            self.encrypted.clone().context("there is no way through TLS")?;
         let protocols = if version == Version::Http2 { ["h2"] } else { ["http/1.1"] };
-        let encryption = Encryption::with_protocols(&trust, &protocols, Arc::<KeyLines>::clone(key_lines))?;
+        let encryption =
+            Encryption::with_protocols(&trust, &protocols, Arc::<KeyLines>::clone(key_lines))?;
         Ok(Endpoint {
             address: server.address,
             authority: server.authority,
@@ -120,14 +127,19 @@ impl Harness {
     /// The server cannot be reached.
     pub async fn warm_up(&self, plan: &Plan) -> Result<()> {
         let question = plan.questions.first().map_or("", String::as_str);
-        for tls in [self.clear.is_some().then_some(false), self.encrypted.is_some().then_some(true)].into_iter().flatten() {
+        for tls in [self.clear.is_some().then_some(false), self.encrypted.is_some().then_some(true)]
+            .into_iter()
+            .flatten()
+        {
             for dialect in Dialect::ALL {
-                let cell = Cell { dialect, transport: Transport::Sse, version: Version::Http11, tls };
+                let cell =
+                    Cell { dialect, transport: Transport::Sse, version: Version::Http11, tls };
                 if plan.cells.iter().any(|other| other.dialect == dialect && other.tls == tls) {
                     let mut session = self.control(tls)?;
                     drop(session.open().await?);
                     // A failure is reported by its cell.
-                    let mut conversation = ConversationClient::new(cell, &plan.model, session, unique("warm-up"));
+                    let mut conversation =
+                        ConversationClient::new(cell, &plan.model, session, unique("warm-up"));
                     drop(self.in_time(Box::pin(conversation.ask(question))).await);
                 }
             }
@@ -138,7 +150,11 @@ impl Harness {
     /// Measures one cell; if that fails, the outcome contains the reason.
     pub async fn measure(&self, cell: Cell, plan: &Plan) -> CellOutcome {
         Box::pin(self.try_to_measure(cell, plan)).await.unwrap_or_else(|error| CellOutcome {
-            measured: Measured { cell: Some(cell), failed: Some(format!("{error:#}")), ..Measured::default() },
+            measured: Measured {
+                cell: Some(cell),
+                failed: Some(format!("{error:#}")),
+                ..Measured::default()
+            },
             captured: None,
             key_lines: String::new(),
         })
@@ -152,14 +168,16 @@ impl Harness {
         if let Some(recorder) = &self.recorder {
             drop(recorder.take());
         }
-        let mut conversation = ConversationClient::new(cell, &plan.model, open(), unique("compare"));
+        let mut conversation =
+            ConversationClient::new(cell, &plan.model, open(), unique("compare"));
         let (mut view, mut turns) = (ServerView::default(), CellRecorder::default());
         for question in &plan.questions {
             turns.turn(self, Box::pin(conversation.ask(question))).await?;
             // The server keeps only a limited number of closed connections.
             self.in_time(view.look(&mut control, &ports(&conversation.session.opened))).await?;
         }
-        let (opened, requests) = self.in_time(async { conversation.close().await?.close().await }).await?;
+        let (opened, requests) =
+            self.in_time(async { conversation.close().await?.close().await }).await?;
         let ports = ports(&opened);
         self.in_time(view.wait(&mut control, &ports)).await?;
         let captured = match &self.recorder {
@@ -169,22 +187,35 @@ impl Harness {
         self.in_time(control.close()).await?;
         let mut measured = turns.measured(cell, &opened, requests);
         account(&mut measured, &opened, &view, captured.as_ref(), self.whose());
-        measured.fin_before_end = turns.over.zip(captured.as_ref()).map(|(over, captured)| captured.fins_before(over));
+        measured.fin_before_end =
+            turns.over.zip(captured.as_ref()).map(|(over, captured)| captured.fins_before(over));
         self.experiment(&mut measured, cell, plan, open).await;
         Ok(CellOutcome { measured, captured, key_lines: key_lines.take() })
     }
 
     /// Cuts an answer, and sends a request during another. A failure is noted and does not affect the measurement.
-    async fn experiment(&self, measured: &mut Measured, cell: Cell, plan: &Plan, open: impl Fn() -> Session) {
+    async fn experiment(
+        &self,
+        measured: &mut Measured,
+        cell: Cell,
+        plan: &Plan,
+        open: impl Fn() -> Session,
+    ) {
         let question = plan.questions.last().map_or("", String::as_str);
         let pieces = measured.tokens.map(|tokens| tokens / measured.answers.max(1));
         let target = CutTarget { cell, model: &plan.model, question, pieces, pace: plan.pace };
         self.forget_stamps();
         match self.in_time(Box::pin(cut::cut(target, &open))).await {
-            Ok(cut) => measured.cut = Some(CutCost { model_gave: self.given_after(&cut, plan.pace).await, ..cut }),
+            Ok(cut) => {
+                measured.cut =
+                    Some(CutCost { model_gave: self.given_after(&cut, plan.pace).await, ..cut })
+            }
             Err(error) => measured.missing.push(format!("a cut: {error:#}")),
         }
-        match self.in_time(Box::pin(mid_stream::measure(cell, &plan.model, &plan.long_question, open()))).await {
+        match self
+            .in_time(Box::pin(mid_stream::measure(cell, &plan.model, &plan.long_question, open())))
+            .await
+        {
             Ok(request) => measured.mid_stream = request,
             Err(error) => measured.missing.push(format!("a word while it streams: {error:#}")),
         }
@@ -246,7 +277,11 @@ struct CellRecorder {
 }
 
 impl CellRecorder {
-    async fn turn(&mut self, harness: &Harness, ask: impl Future<Output = Result<Turn>>) -> Result<()> {
+    async fn turn(
+        &mut self,
+        harness: &Harness,
+        ask: impl Future<Output = Result<Turn>>,
+    ) -> Result<()> {
         let processor = || harness.processor.as_ref().and_then(|processor| processor());
         harness.forget_stamps();
         let before = processor();
@@ -257,27 +292,41 @@ impl CellRecorder {
             let given = stamps.take();
             *self.tokens.get_or_insert_default() += given.len() as u64;
             self.added.extend(added(&given, &turn.arrivals));
-            self.strip.given_ms = given.iter().map(|given| milliseconds(given.saturating_duration_since(turn.asked))).collect();
+            self.strip.given_ms = given
+                .iter()
+                .map(|given| milliseconds(given.saturating_duration_since(turn.asked)))
+                .collect();
             if let Some(used) = used.filter(|_| !given.is_empty()) {
-                self.processor.push(used.as_secs_f64() * 1e6 / f64::from(u32::try_from(given.len())?));
+                self.processor
+                    .push(used.as_secs_f64() * 1e6 / f64::from(u32::try_from(given.len())?));
             }
         }
-        self.strip.arrived_ms = turn.arrivals.iter().map(|arrived| milliseconds(*arrived - turn.asked)).collect();
+        self.strip.arrived_ms =
+            turn.arrivals.iter().map(|arrived| milliseconds(*arrived - turn.asked)).collect();
         self.turns.push(turn);
         Ok(())
     }
 
     fn measured(&self, cell: Cell, opened: &[ConnectionInfo], requests: u64) -> Measured {
         let turns = &self.turns;
-        let of = |time: &dyn Fn(&Turn) -> Option<Duration>| Spread::of_times(turns.iter().filter_map(time));
-        let gaps = turns.iter().flat_map(|turn| turn.arrivals.windows(2).map(|pair| pair[1] - pair[0]));
+        let of = |time: &dyn Fn(&Turn) -> Option<Duration>| {
+            Spread::of_times(turns.iter().filter_map(time))
+        };
+        let gaps =
+            turns.iter().flat_map(|turn| turn.arrivals.windows(2).map(|pair| pair[1] - pair[0]));
         let tls = |is_resumed: bool| {
-            let shaken = opened.iter().filter_map(|opened| opened.tls.as_ref()).filter(move |tls| tls.is_resumed == is_resumed);
+            let shaken = opened
+                .iter()
+                .filter_map(|opened| opened.tls.as_ref())
+                .filter(move |tls| tls.is_resumed == is_resumed);
             Spread::of_times(shaken.map(|tls| tls.duration))
         };
         let pieces = turns.iter().map(|turn| turn.arrivals.len() as u64).sum();
         // Without the model's count, each piece that arrived counts as a token.
-        let tokens = self.tokens.or_else(|| (cell.transport != Transport::Json).then_some(pieces)).filter(|tokens| *tokens > 0);
+        let tokens = self
+            .tokens
+            .or_else(|| (cell.transport != Transport::Json).then_some(pieces))
+            .filter(|tokens| *tokens > 0);
         Measured {
             cell: Some(cell),
             answers: turns.len() as u64,
@@ -305,7 +354,9 @@ impl CellRecorder {
 
 /// The delay of each token. The tokens of an answer in one piece were delayed until its arrival.
 fn added(given: &[Instant], arrivals: &[Instant]) -> Vec<f64> {
-    let late = |(given, arrived): (&Instant, &Instant)| milliseconds(arrived.saturating_duration_since(*given));
+    let late = |(given, arrived): (&Instant, &Instant)| {
+        milliseconds(arrived.saturating_duration_since(*given))
+    };
     match arrivals {
         [whole] if given.len() > 1 => given.iter().map(|given| late((given, whole))).collect(),
         _ if given.len() == arrivals.len() => given.iter().zip(arrivals).map(late).collect(),
@@ -325,11 +376,13 @@ fn account(
     let (mut wrong, mut gaps, mut unknown) = (Vec::new(), Vec::new(), 0);
     for one in opened {
         let port = one.local.port();
-        let mut differ = |what: &str, ours: BothDirections, theirs: Option<BothDirections>| match theirs {
-            Some(theirs) if theirs == ours => {}
-            Some(theirs) => wrong.push(format!("port {port}: the client counts {ours:?}, {what} {theirs:?}")),
-            None => wrong.push(format!("port {port}: {what} cannot tell its bytes")),
-        };
+        let mut differ =
+            |what: &str, ours: BothDirections, theirs: Option<BothDirections>| match theirs {
+                Some(theirs) if theirs == ours => {}
+                Some(theirs) => wrong
+                    .push(format!("port {port}: the client counts {ours:?}, {what} {theirs:?}")),
+                None => wrong.push(format!("port {port}: {what} cannot tell its bytes")),
+            };
         let Some((tapped, conversation)) = of_tap(&one.tap.tapped()) else {
             differ("the client itself", BothDirections::default(), None);
             continue;
@@ -339,7 +392,10 @@ fn account(
         // Only the server and the capture count TLS.
         let with_tls = |plain: ByteKinds, tls: u64| ByteKinds { tls, ..plain };
         let ours = match server.filter(|_| one.tls.is_some()) {
-            Some(server) => BothDirections { up: with_tls(tapped.up, server.up.tls), down: with_tls(tapped.down, server.down.tls) },
+            Some(server) => BothDirections {
+                up: with_tls(tapped.up, server.up.tls),
+                down: with_tls(tapped.down, server.down.tls),
+            },
             None => tapped,
         };
         match (server, whose) {
@@ -349,13 +405,20 @@ fn account(
         // With TLS, the capture can only be compared if the server reports the bytes of TLS.
         if captured.is_some() && (one.tls.is_none() || server.is_some()) {
             let on_wire = reads.iter().find(|read| read.connection.addresses.client.port() == port);
-            let all_tls = |kinds: ByteKinds| ByteKinds { tls: kinds.total(), ..ByteKinds::default() };
-            let expected = if one.tls.is_some() { BothDirections { up: all_tls(ours.up), down: all_tls(ours.down) } } else { ours };
+            let all_tls =
+                |kinds: ByteKinds| ByteKinds { tls: kinds.total(), ..ByteKinds::default() };
+            let expected = if one.tls.is_some() {
+                BothDirections { up: all_tls(ours.up), down: all_tls(ours.down) }
+            } else {
+                ours
+            };
             differ("the capture", expected, on_wire.and_then(|read| read.bytes));
         }
         measured.bytes += ours;
     }
-    if let Some(forgotten) = captured.map(|captured| captured.forgotten).filter(|forgotten| *forgotten > 0) {
+    if let Some(forgotten) =
+        captured.map(|captured| captured.forgotten).filter(|forgotten| *forgotten > 0)
+    {
         measured.missing.push(format!("{forgotten} packets that the capture had no room for"));
     }
     if unknown > 0 && view.is_there() {
@@ -386,8 +449,17 @@ mod tests {
     /// The disagreements for a connection without bytes and the server's counts of it.
     fn disagreements(server: &serde_json::Value) -> Vec<String> {
         let local = std::net::SocketAddr::from(([127, 0, 0, 1], 50_000));
-        let opened = ConnectionInfo { local, peer: local, connected: Duration::ZERO, tls: None, tap: Tap::default() };
-        let view = ServerView::of([(50_000, json!({ "received": server, "sent": { "tls": 0, "head": 0, "framing": 0, "body": 0 } }))]);
+        let opened = ConnectionInfo {
+            local,
+            peer: local,
+            connected: Duration::ZERO,
+            tls: None,
+            tap: Tap::default(),
+        };
+        let view = ServerView::of([(
+            50_000,
+            json!({ "received": server, "sent": { "tls": 0, "head": 0, "framing": 0, "body": 0 } }),
+        )]);
         let mut measured = Measured::default();
         account(&mut measured, &[opened], &view, None, ServerOwner::Ours);
         measured.disagreements
@@ -400,7 +472,10 @@ mod tests {
             let mut counted = json!({ "tls": 0, "head": 0, "framing": 0, "body": 0 });
             counted[kind] = 1.into();
             let found = disagreements(&counted);
-            assert!(matches!(&found[..], [one] if one.contains("port 50000") && one.contains("the server")), "{found:?}");
+            assert!(
+                matches!(&found[..], [one] if one.contains("port 50000") && one.contains("the server")),
+                "{found:?}"
+            );
         }
         assert!(disagreements(&json!({})).concat().contains("cannot tell"));
     }
@@ -412,6 +487,9 @@ mod tests {
         assert_eq!(added(&[at(0), at(5), at(10)], &[at(1), at(7), at(10)]), [1.0, 2.0, 0.0]);
         assert_eq!(added(&[at(0), at(5), at(10)], &[at(12)]), [12.0, 7.0, 2.0]);
         assert_eq!(added(&[at(0)], &[at(3)]), [3.0]);
-        assert!(added(&[at(0), at(5)], &[at(1), at(2), at(3)]).is_empty(), "which is which is not known");
+        assert!(
+            added(&[at(0), at(5)], &[at(1), at(2), at(3)]).is_empty(),
+            "which is which is not known"
+        );
     }
 }

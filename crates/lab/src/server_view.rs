@@ -64,7 +64,11 @@ impl ServerView {
         loop {
             self.look(control, ports).await?;
             // The counts may grow while the socket is open; an older server does not report whether it is.
-            let is_over = |port| self.records.get(port).is_some_and(|record| record["close"].is_object() && record["open"] != true);
+            let is_over = |port| {
+                self.records
+                    .get(port)
+                    .is_some_and(|record| record["close"].is_object() && record["open"] != true)
+            };
             if self.is_missing || ports.iter().all(is_over) || begin.elapsed() > TIMEOUT {
                 return Ok(());
             }
@@ -85,20 +89,36 @@ impl ServerView {
     /// The bytes of one connection by kind.
     pub fn bytes(&self, port: u16) -> Option<BothDirections> {
         let record = self.records.get(&port)?;
-        Some(BothDirections { up: ByteKinds::of_lens(&record["received"])?, down: ByteKinds::of_lens(&record["sent"])? })
+        Some(BothDirections {
+            up: ByteKinds::of_lens(&record["received"])?,
+            down: ByteKinds::of_lens(&record["sent"])?,
+        })
     }
 
     /// The contents of the bodies on all of them.
     pub fn bodies(&self) -> ByteBreakdown {
-        let sum = |name: &str| self.records.values().filter_map(|record| record["said"][name].as_u64()).sum();
-        ByteBreakdown { events: sum("events"), framing: sum("framing"), dialect: sum("dialect"), text: sum("text") }
+        let sum = |name: &str| {
+            self.records.values().filter_map(|record| record["said"][name].as_u64()).sum()
+        };
+        ByteBreakdown {
+            events: sum("events"),
+            framing: sum("framing"),
+            dialect: sum("dialect"),
+            text: sum("text"),
+        }
     }
 
     /// The kernel's counts for all of them.
     pub fn kernel(&self) -> KernelCounts {
-        let sum = |name: &str| self.records.values().filter_map(|record| record["tcp"][name].as_u64()).sum();
+        let sum = |name: &str| {
+            self.records.values().filter_map(|record| record["tcp"][name].as_u64()).sum()
+        };
         KernelCounts {
-            rtt_ms: self.records.values().filter_map(|record| record["tcp"]["rtt_ms"].as_f64()).next_back(),
+            rtt_ms: self
+                .records
+                .values()
+                .filter_map(|record| record["tcp"]["rtt_ms"].as_f64())
+                .next_back(),
             segments_sent: sum("segments_sent"),
             segments_received: sum("segments_received"),
             retransmissions: sum("retransmissions"),
@@ -111,7 +131,14 @@ impl ServerView {
         for record in self.records.values() {
             let close = &record["close"];
             let text = |name: &str| close[name].as_str().unwrap_or("?").to_owned();
-            count(&mut closed, if close.is_null() { "open".to_owned() } else { format!("{} {}", text("by"), text("how")) });
+            count(
+                &mut closed,
+                if close.is_null() {
+                    "open".to_owned()
+                } else {
+                    format!("{} {}", text("by"), text("how"))
+                },
+            );
         }
         closed
     }

@@ -46,7 +46,15 @@ impl Session {
     /// A client without connections, with this API key.
     pub fn new(endpoint: Endpoint, version: Version, key: Option<&str>) -> Self {
         let key = key.map(str::to_owned);
-        Self { endpoint, version, key, idle: Vec::new(), multiplexed: None, opened: Vec::new(), requests: 0 }
+        Self {
+            endpoint,
+            version,
+            key,
+            idle: Vec::new(),
+            multiplexed: None,
+            opened: Vec::new(),
+            requests: 0,
+        }
     }
 
     /// A request with the server's prefix and the API key.
@@ -75,7 +83,12 @@ impl Session {
         let path = request.path.clone();
         let mut answer = self.send(request).await?;
         let body = answer.body().await?;
-        ensure!(answer.status() == status, "{path}: status {}: {}", answer.status(), String::from_utf8_lossy(&body));
+        ensure!(
+            answer.status() == status,
+            "{path}: status {}: {}",
+            answer.status(),
+            String::from_utf8_lossy(&body)
+        );
         self.end(answer).await?;
         Ok(body)
     }
@@ -88,7 +101,10 @@ impl Session {
         if self.version == Version::Http2 {
             let mut response = self.http2().await?.start(&request).await?;
             if let Some(after) = after {
-                ensure!(time::timeout(after, &mut response).await.is_err(), "it was answered before it could be cut");
+                ensure!(
+                    time::timeout(after, &mut response).await.is_err(),
+                    "it was answered before it could be cut"
+                );
             }
             // h2 resets a stream whose response future is dropped.
             return Ok(());
@@ -96,7 +112,10 @@ impl Session {
         let (mut connection, request) = self.connection(request).await?;
         connection.write(&request).await?;
         if let Some(after) = after {
-            ensure!(time::timeout(after, connection.read_raw()).await.is_err(), "it was answered before it could be cut");
+            ensure!(
+                time::timeout(after, connection.read_raw()).await.is_err(),
+                "it was answered before it could be cut"
+            );
         }
         Ok(connection.reset()?)
     }
@@ -106,7 +125,8 @@ impl Session {
         self.requests += requests.len() as u64;
         let mut answers = Vec::new();
         if self.version == Version::Http2 {
-            let requests: Vec<Request> = requests.into_iter().map(|request| self.prepared(request)).collect();
+            let requests: Vec<Request> =
+                requests.into_iter().map(|request| self.prepared(request)).collect();
             let (client, mut begun) = (self.http2().await?, Vec::new());
             for request in &requests {
                 begun.push(client.start(request).await?);
@@ -145,7 +165,9 @@ impl Session {
     async fn connection(&mut self, request: Request) -> Result<(Connection, Request)> {
         Ok(match self.version {
             Version::Http10 => (self.idle_or_new().await?, request.http_1_0()),
-            Version::Http11Close => (self.idle_or_new().await?, request.header("connection", "close")),
+            Version::Http11Close => {
+                (self.idle_or_new().await?, request.header("connection", "close"))
+            }
             Version::Http11 | Version::Http2 => (self.idle_or_new().await?, request),
         })
     }
@@ -161,7 +183,9 @@ impl Session {
     /// after the server.
     pub async fn end(&mut self, answer: SessionResponse) -> Result<()> {
         match answer {
-            SessionResponse::One(response) if self.version == Version::Http11 => self.idle.push(response.into_connection().await?),
+            SessionResponse::One(response) if self.version == Version::Http11 => {
+                self.idle.push(response.into_connection().await?)
+            }
             SessionResponse::One(response) => soon(read_out(response.abandon())).await?,
             SessionResponse::Two(_) => {}
         }
@@ -173,7 +197,8 @@ impl Session {
         self.requests += 1;
         let path = format!("{}{path}", self.endpoint.prefix);
         let bearer = self.key.as_ref().map(|key| format!("Bearer {key}"));
-        let headers: Vec<(&str, &str)> = bearer.iter().map(|value| ("authorization", value.as_str())).collect();
+        let headers: Vec<(&str, &str)> =
+            bearer.iter().map(|value| ("authorization", value.as_str())).collect();
         if self.version == Version::Http2 {
             let socket = self.http2().await?.socket(&path, &headers).await?;
             return Ok(SessionSocket::Two(Box::new(socket)));
@@ -181,7 +206,9 @@ impl Session {
         let connection = self.open().await?;
         match websocket::shake_hands(connection, &path, &headers).await? {
             Handshake::Open(connected) => Ok(SessionSocket::One(Box::new(connected.socket))),
-            Handshake::Refused(response) => anyhow::bail!("status {} instead of a socket at {path}", response.status),
+            Handshake::Refused(response) => {
+                anyhow::bail!("status {} instead of a socket at {path}", response.status)
+            }
         }
     }
 
@@ -191,8 +218,12 @@ impl Session {
             let scheme = if self.endpoint.encryption.is_some() { "https" } else { "http" };
             let opened = self.endpoint.connect().await?;
             self.opened.push(opened.info);
-            self.multiplexed =
-                Some(http2::Client::over(opened.stream).await?.named(scheme, &self.endpoint.authority).timeout(self.endpoint.timeout));
+            self.multiplexed = Some(
+                http2::Client::over(opened.stream)
+                    .await?
+                    .named(scheme, &self.endpoint.authority)
+                    .timeout(self.endpoint.timeout),
+            );
         }
         self.multiplexed.as_ref().context("it was opened above")
     }
@@ -241,7 +272,9 @@ impl SessionResponse {
     pub fn header(&self, name: &str) -> Option<&str> {
         match self {
             Self::One(response) => response.headers.get(name),
-            Self::Two(response) => response.headers().get(name).and_then(|value| value.to_str().ok()),
+            Self::Two(response) => {
+                response.headers().get(name).and_then(|value| value.to_str().ok())
+            }
         }
     }
 
@@ -293,7 +326,10 @@ impl SessionSocket {
     /// The next text message.
     pub async fn next_text(&mut self) -> Result<String> {
         match self {
-            Self::One(socket) => socket.next_text().await?.with_context(|| format!("the socket is over: {:?}", socket.end())),
+            Self::One(socket) => socket
+                .next_text()
+                .await?
+                .with_context(|| format!("the socket is over: {:?}", socket.end())),
             Self::Two(socket) => Ok(socket.next_text().await?),
         }
     }
@@ -305,7 +341,10 @@ impl SessionSocket {
                 socket.close(1000, "").await?;
                 while socket.next().await?.is_some() {}
                 // The server closes the connection first (RFC 6455, section 7.1.1).
-                while soon(socket.connection().read_raw()).await?.is_ok_and(|bytes| !bytes.is_empty()) {}
+                while soon(socket.connection().read_raw())
+                    .await?
+                    .is_ok_and(|bytes| !bytes.is_empty())
+                {}
                 Ok(())
             }
             Self::Two(mut socket) => {

@@ -42,7 +42,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn watch(port: u16, interface: Option<String>, directory: Option<&Path>) -> Result<(), Box<dyn Error>> {
+fn watch(
+    port: u16,
+    interface: Option<String>,
+    directory: Option<&Path>,
+) -> Result<(), Box<dyn Error>> {
     let mut capture = Capture::open(&Config { interface, port: Some(port), ..Config::default() })?;
     println!("watching port {port}; Ctrl-C ends");
     let mut flows = Flows::new(Limits::default());
@@ -54,11 +58,16 @@ fn watch(port: u16, interface: Option<String>, directory: Option<&Path>) -> Resu
             Next::Stopped => return Ok(()),
         };
         let Ok(decoded) = decode(packet.link, &packet.bytes) else { continue };
-        let Some(seen) = flows.push(packet.at, packet.original_length as u64, &decoded) else { continue };
+        let Some(seen) = flows.push(packet.at, packet.original_length as u64, &decoded) else {
+            continue;
+        };
         let Some(connection) = flows.get(seen.connection) else { continue };
         let is_over = connection.ending().is_over();
-        let is_short = Side::ALL.iter().all(|side| connection.directions.of(*side).stream.length() <= READ_LIVE);
-        let conversation = (is_over || (is_short && seen.segment.payload_bytes > 0)).then(|| read_connection(connection));
+        let is_short = Side::ALL
+            .iter()
+            .all(|side| connection.directions.of(*side).stream.length() <= READ_LIVE);
+        let conversation = (is_over || (is_short && seen.segment.payload_bytes > 0))
+            .then(|| read_connection(connection));
         let line = line(connection, seen.connection, &seen.segment, conversation.as_ref());
         println!("{line}");
         if let Some(file) = &mut file {
@@ -70,29 +79,52 @@ fn watch(port: u16, interface: Option<String>, directory: Option<&Path>) -> Resu
             sum_up(seen.connection, connection, &conversation);
             if let Some(directory) = directory {
                 let name = format!("connection-{}.svg", seen.connection.0);
-                std::fs::write(directory.join(name), draw(connection, &conversation, &Options::default()))?;
+                std::fs::write(
+                    directory.join(name),
+                    draw(connection, &conversation, &Options::default()),
+                )?;
             }
         }
     }
 }
 
-fn line(connection: &Connection, id: ConnectionId, segment: &Segment, conversation: Option<&Conversation>) -> String {
+fn line(
+    connection: &Connection,
+    id: ConnectionId,
+    segment: &Segment,
+    conversation: Option<&Conversation>,
+) -> String {
     let arrow = match segment.from {
         Side::Client => "-->",
         Side::Server => "<--",
     };
     let at = offset(segment.at.since(connection.began));
     let mut words = remarks(segment, Language::English);
-    words.extend(conversation.into_iter().flat_map(|conversation| holds(segment, &conversation.readings, Language::English)));
+    words.extend(
+        conversation
+            .into_iter()
+            .flat_map(|conversation| holds(segment, &conversation.readings, Language::English)),
+    );
     let separator = if words.is_empty() { "" } else { "  | " };
-    format!("#{:<3} {at:>14} {arrow} {}{separator}{}", id.0, facts(segment, Depth::Full).join(" "), words.join(", "))
+    format!(
+        "#{:<3} {at:>14} {arrow} {}{separator}{}",
+        id.0,
+        facts(segment, Depth::Full).join(" "),
+        words.join(", ")
+    )
 }
 
 fn sum_up(id: ConnectionId, connection: &Connection, conversation: &Conversation) {
     let round_trip = connection.handshake.round_trip().map_or("unknown".to_owned(), duration);
-    println!("#{:<3} {:?}, {:?}, handshake {round_trip}", id.0, conversation.protocol, connection.ending());
+    println!(
+        "#{:<3} {:?}, {:?}, handshake {round_trip}",
+        id.0,
+        conversation.protocol,
+        connection.ending()
+    );
     for side in Side::ALL {
-        let (counts, sums) = (connection.directions.of(side).counts, conversation.readings.of(side).sums());
+        let (counts, sums) =
+            (connection.directions.of(side).counts, conversation.readings.of(side).sums());
         println!(
             "#{:<3}   {side:?} {}: {} segments, {} B on the wire, {} B payload ({} tls, {} head, {} framing, {} body, {} unknown), {} pure ACKs, {} B repeated, {} events",
             id.0,
@@ -121,17 +153,29 @@ struct Recording {
 impl Recording {
     fn create(directory: &Path) -> std::io::Result<Self> {
         let file = BufWriter::new(File::create(directory.join("capture.pcapng"))?);
-        let section =
-            Section { hardware: std::env::consts::ARCH, system: std::env::consts::OS, application: "weir-lens watch", comment: "" };
+        let section = Section {
+            hardware: std::env::consts::ARCH,
+            system: std::env::consts::OS,
+            application: "weir-lens watch",
+            comment: "",
+        };
         Ok(Self { writer: Writer::new(file, &section)?, interfaces: Vec::new() })
     }
 
     fn packet(&mut self, packet: &Captured, comment: &str) -> std::io::Result<()> {
-        let known = self.interfaces.iter().find(|(number, _)| *number == packet.interface).map(|(_, id)| *id);
+        let known = self
+            .interfaces
+            .iter()
+            .find(|(number, _)| *number == packet.interface)
+            .map(|(_, id)| *id);
         let interface = if let Some(interface) = known {
             interface
         } else {
-            let interface = self.writer.interface(packet.link, &format!("interface {}", packet.interface), 0)?;
+            let interface = self.writer.interface(
+                packet.link,
+                &format!("interface {}", packet.interface),
+                0,
+            )?;
             self.interfaces.push((packet.interface, interface));
             interface
         };

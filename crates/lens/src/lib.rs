@@ -21,8 +21,14 @@ pub mod pcapng;
 pub mod tcp_info;
 
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "system calls that no safe crate has; nowhere else in the workspace")]
-#[expect(clippy::cast_possible_truncation, reason = "constants and lengths, in the types that the kernel wants")]
+#[expect(
+    unsafe_code,
+    reason = "system calls that no safe crate has; nowhere else in the workspace"
+)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "constants and lengths, in the types that the kernel wants"
+)]
 mod system;
 
 #[cfg(test)]

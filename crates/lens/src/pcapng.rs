@@ -71,13 +71,22 @@ impl<W: Write> Writer<W> {
         let mut block = Block::new(SECTION_HEADER);
         block.u32(0x1A2B_3C4D).u16(1).u16(0); // byte order, version 1.0
         block.u64(u64::MAX); // the length of the section is not known
-        block.text(OPTION_COMMENT, section.comment).text(2, section.hardware).text(3, section.system).text(4, section.application);
+        block
+            .text(OPTION_COMMENT, section.comment)
+            .text(2, section.hardware)
+            .text(3, section.system)
+            .text(4, section.application);
         block.end(&mut out)?;
         Ok(Self { out, interfaces: 0 })
     }
 
     /// Adds an interface (section 4.2), whose times are in nanoseconds. `packet_bytes` is how many of each packet are kept, 0 for all.
-    pub fn interface(&mut self, link: Link, name: &str, packet_bytes: u32) -> io::Result<InterfaceId> {
+    pub fn interface(
+        &mut self,
+        link: Link,
+        name: &str,
+        packet_bytes: u32,
+    ) -> io::Result<InterfaceId> {
         let mut block = Block::new(INTERFACE_DESCRIPTION);
         block.u16(link.number()).u16(0).u32(packet_bytes);
         block.text(2, name).option(9, &[9]); // if_tsresol: 10^-9 s
@@ -112,10 +121,17 @@ impl<W: Write> Writer<W> {
     }
 
     /// Adds how many packets there were (section 4.6).
-    pub fn statistics(&mut self, interface: InterfaceId, at: Moment, statistics: &Statistics) -> io::Result<()> {
+    pub fn statistics(
+        &mut self,
+        interface: InterfaceId,
+        at: Moment,
+        statistics: &Statistics,
+    ) -> io::Result<()> {
         let mut block = Block::new(INTERFACE_STATISTICS);
         block.u32(interface.0).time(at);
-        block.option(4, &statistics.received.to_le_bytes()).option(5, &statistics.dropped.to_le_bytes()); // isb_ifrecv, isb_ifdrop
+        block
+            .option(4, &statistics.received.to_le_bytes())
+            .option(5, &statistics.dropped.to_le_bytes()); // isb_ifrecv, isb_ifdrop
         block.end(&mut self.out)
     }
 
@@ -204,13 +220,26 @@ mod tests {
 
     #[test]
     fn blocks_are_laid_out_as_the_draft_says() {
-        let mut writer = Writer::new(Vec::new(), &Section { application: "weir", ..Section::default() }).unwrap();
+        let mut writer =
+            Writer::new(Vec::new(), &Section { application: "weir", ..Section::default() })
+                .unwrap();
         let interface = writer.interface(Link::Ethernet, "lo", 0).unwrap();
-        let packet =
-            Packet { at: Moment(0x1_0000_0002), direction: Direction::Outgoing, original_length: 9, bytes: b"abcde", comments: &["é"] };
+        let packet = Packet {
+            at: Moment(0x1_0000_0002),
+            direction: Direction::Outgoing,
+            original_length: 9,
+            bytes: b"abcde",
+            comments: &["é"],
+        };
         writer.packet(interface, &packet).unwrap();
         writer.tls_keys("CLIENT_RANDOM 00 11\n").unwrap();
-        writer.statistics(interface, Moment(3), &Statistics { received: 1, dropped: 0, unreadable: 0 }).unwrap();
+        writer
+            .statistics(
+                interface,
+                Moment(3),
+                &Statistics { received: 1, dropped: 0, unreadable: 0 },
+            )
+            .unwrap();
         let bytes = writer.finish().unwrap();
         let mut rest = bytes.as_slice();
         let mut blocks = Vec::new();
@@ -221,7 +250,10 @@ mod tests {
             blocks.push((number(0), block[8..block.len() - 4].to_vec()));
             rest = behind;
         }
-        assert_eq!(blocks.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [0x0A0D_0D0A, 1, 6, 10, 5]);
+        assert_eq!(
+            blocks.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
+            [0x0A0D_0D0A, 1, 6, 10, 5]
+        );
         let expected = [
             [0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0, 9, 0, 0, 0].as_slice(),
             b"abcde\0\0\0",

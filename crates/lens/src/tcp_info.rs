@@ -89,7 +89,9 @@ impl TcpInfo {
             segments_in: four(140),
             not_sent_bytes: four(144),
             // Before the first measurement it is the largest number there is.
-            minimal_round_trip: four(148).filter(|value| *value != u32::MAX).map(|value| Duration::from_micros(value.into())),
+            minimal_round_trip: four(148)
+                .filter(|value| *value != u32::MAX)
+                .map(|value| Duration::from_micros(value.into())),
             data_segments_in: four(152),
             data_segments_out: four(156),
             delivery_rate: eight(160),
@@ -145,9 +147,19 @@ mod linux {
             assert_eq!((ours.state, theirs.state), (1, 1));
             // The kernel counts the SYN as a byte that was acknowledged.
             assert_eq!((ours.bytes_acknowledged, ours.bytes_received), (Some(1001), Some(6)));
-            assert_eq!((theirs.bytes_received, theirs.data_segments_in, ours.bytes_sent), (Some(1000), Some(1), Some(1000)));
-            assert_eq!((ours.bytes_retransmitted, ours.total_retransmissions, ours.not_sent_bytes), (Some(0), 0, Some(0)));
-            assert!(ours.round_trip > std::time::Duration::ZERO && ours.send_mss > 500 && ours.congestion_window > 0);
+            assert_eq!(
+                (theirs.bytes_received, theirs.data_segments_in, ours.bytes_sent),
+                (Some(1000), Some(1), Some(1000))
+            );
+            assert_eq!(
+                (ours.bytes_retransmitted, ours.total_retransmissions, ours.not_sent_bytes),
+                (Some(0), 0, Some(0))
+            );
+            assert!(
+                ours.round_trip > std::time::Duration::ZERO
+                    && ours.send_mss > 500
+                    && ours.congestion_window > 0
+            );
             assert_eq!(unacknowledged_bytes(&client).unwrap(), 0);
         }
 
@@ -173,7 +185,14 @@ mod tests {
         let old = TcpInfo::read(&bytes[..104]).unwrap();
         assert_eq!((old.state, old.bytes_acknowledged, old.delivered), (0, None, None));
         let newer = TcpInfo::read(&bytes[..160]).unwrap();
-        assert_eq!((newer.bytes_received.is_some(), newer.minimal_round_trip.is_some(), newer.delivery_rate), (true, true, None));
+        assert_eq!(
+            (
+                newer.bytes_received.is_some(),
+                newer.minimal_round_trip.is_some(),
+                newer.delivery_rate
+            ),
+            (true, true, None)
+        );
         let new = TcpInfo::read(&bytes).unwrap();
         assert_eq!(new.receive_window, Some(u32::from_ne_bytes([232, 233, 234, 235])));
     }

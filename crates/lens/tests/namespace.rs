@@ -2,7 +2,13 @@
 
 #![cfg_attr(
     target_os = "linux",
-    expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::disallowed_methods, reason = "it is a test")
+    expect(
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::print_stdout,
+        clippy::disallowed_methods,
+        reason = "it is a test"
+    )
 )]
 
 #[cfg(not(target_os = "linux"))]
@@ -48,8 +54,13 @@ mod linux {
             Ok(network) => network,
             Err(unable @ (Unable::NotPermitted { .. } | Unable::Missing { .. })) => {
                 // Another program says whether it is allowed here, not the code under test.
-                let other = Command::new("unshare").args(["--user", "--map-root-user", "--net", "true"]).status();
-                assert!(!other.is_ok_and(|status| status.success()), "unshare may do it, and we were told: {unable}");
+                let other = Command::new("unshare")
+                    .args(["--user", "--map-root-user", "--net", "true"])
+                    .status();
+                assert!(
+                    !other.is_ok_and(|status| status.success()),
+                    "unshare may do it, and we were told: {unable}"
+                );
                 println!("namespace: not tested: {unable}");
                 return;
             }
@@ -88,13 +99,23 @@ mod linux {
     }
 
     /// Asks the other host for `ANSWER` bytes, from an end. Before there is a connection, something may be done with its port.
-    fn exchange(network: &Network, client: End, address: IpAddr, before: impl FnOnce(u16)) -> Exchange {
-        let listener = network.at(client.other(), || TcpListener::bind(SocketAddr::new(address, 0)).unwrap()).unwrap();
+    fn exchange(
+        network: &Network,
+        client: End,
+        address: IpAddr,
+        before: impl FnOnce(u16),
+    ) -> Exchange {
+        let listener = network
+            .at(client.other(), || TcpListener::bind(SocketAddr::new(address, 0)).unwrap())
+            .unwrap();
         let to = listener.local_addr().unwrap();
         let [mut at_client, mut at_server] = [client, client.other()].map(|end| {
-            let is_on_road = End::BOTH.iter().any(|end| [end.road_ipv4(), end.road_ipv6()].contains(&address));
-            let interface = if is_on_road { end.road_interface() } else { end.interface() }.to_owned();
-            let config = Config { interface: Some(interface), port: Some(to.port()), ..Config::default() };
+            let is_on_road =
+                End::BOTH.iter().any(|end| [end.road_ipv4(), end.road_ipv6()].contains(&address));
+            let interface =
+                if is_on_road { end.road_interface() } else { end.interface() }.to_owned();
+            let config =
+                Config { interface: Some(interface), port: Some(to.port()), ..Config::default() };
             network.at(end, || Capture::open(&config).unwrap()).unwrap()
         });
         before(to.port());
@@ -111,9 +132,14 @@ mod linux {
         let took = began.elapsed();
         drop(server.join().unwrap());
         client.shutdown(std::net::Shutdown::Write).unwrap();
-        let (at_client, at_server) = (captured(&mut at_client, Side::Client), captured(&mut at_server, Side::Server));
+        let (at_client, at_server) =
+            (captured(&mut at_client, Side::Client), captured(&mut at_server, Side::Server));
         let all = at_client.directions.server.stream.bytes();
-        assert!(all == vec![7; ANSWER] && at_client.directions.client.stream.bytes() == b"ask", "{}", all.len());
+        assert!(
+            all == vec![7; ANSWER] && at_client.directions.client.stream.bytes() == b"ask",
+            "{}",
+            all.len()
+        );
         Exchange { client: at_client, server: at_server, took, socket: client }
     }
 
@@ -121,11 +147,24 @@ mod linux {
     fn captured(capture: &mut Capture, side: Side) -> Connection {
         let mut flows = Flows::new(Limits::default());
         while !flows.iter().any(|(_, connection)| connection.ending().is_over()) {
-            let Next::Packet(packet) = capture.next(Some(Duration::from_secs(10))).unwrap() else { panic!("{flows:#?}") };
+            let Next::Packet(packet) = capture.next(Some(Duration::from_secs(10))).unwrap() else {
+                panic!("{flows:#?}")
+            };
             assert!(packet.original_length <= 1514, "{packet:?}");
-            let seen = flows.push(packet.at, packet.original_length as u64, &decode(packet.link, &packet.bytes).unwrap()).unwrap();
-            let expected = if seen.segment.from == side { Direction::Outgoing } else { Direction::Incoming };
-            assert_eq!((packet.direction, seen.segment.checksum), (expected, Checksum::Right), "{seen:?}");
+            let seen = flows
+                .push(
+                    packet.at,
+                    packet.original_length as u64,
+                    &decode(packet.link, &packet.bytes).unwrap(),
+                )
+                .unwrap();
+            let expected =
+                if seen.segment.from == side { Direction::Outgoing } else { Direction::Incoming };
+            assert_eq!(
+                (packet.direction, seen.segment.checksum),
+                (expected, Checksum::Right),
+                "{seen:?}"
+            );
         }
         assert_eq!(flows.total(), 1);
         flows.iter().next().unwrap().1.clone()
@@ -136,7 +175,8 @@ mod linux {
     }
 
     fn segments_are_as_long_as_on_ethernet(network: &Network, address: IpAddr) {
-        let Exchange { client: connection, socket, .. } = exchange(network, End::Near, address, |_| {});
+        let Exchange { client: connection, socket, .. } =
+            exchange(network, End::Near, address, |_| {});
         let (up, down) = (&connection.directions.client, &connection.directions.server);
         let mss = if address.is_ipv4() { 1460 } else { 1440 };
         assert_eq!((up.maximum_segment_size, down.maximum_segment_size), (Some(mss), Some(mss)));
@@ -146,7 +186,9 @@ mod linux {
         assert!(down.counts.data_segments >= (ANSWER as u64).div_ceil(most));
         // The capture sees a segment a moment before TCP counts it.
         let (began, mut info) = (Instant::now(), tcp_info(&socket).unwrap());
-        while info.segments_in.map(u64::from) != Some(down.counts.segments) && began.elapsed() < Duration::from_secs(5) {
+        while info.segments_in.map(u64::from) != Some(down.counts.segments)
+            && began.elapsed() < Duration::from_secs(5)
+        {
             std::thread::yield_now();
             info = tcp_info(&socket).unwrap();
         }
@@ -171,7 +213,8 @@ mod linux {
     fn a_delay_is_there_in_each_direction(network: &Network) {
         let road = network.road(delay(20)).unwrap();
         let exact = |least: u64, connection: &Connection| {
-            let (least, took) = (Duration::from_millis(least), connection.handshake.round_trip().unwrap());
+            let (least, took) =
+                (Duration::from_millis(least), connection.handshake.round_trip().unwrap());
             // How late a thread is on a machine that has much else to do cannot be said; on one that has not it is 0.1 ms.
             assert!(took >= least && took < least + Duration::from_secs(1), "{took:?}");
         };
@@ -181,9 +224,15 @@ mod linux {
                 exact(40, &exchange.client);
                 exact(40, &exchange.server);
                 let sums = |connection: &Connection| {
-                    Side::ALL.map(|side| connection.directions.of(side).counts).map(|counts| (counts.segments, counts.wire_bytes))
+                    Side::ALL
+                        .map(|side| connection.directions.of(side).counts)
+                        .map(|counts| (counts.segments, counts.wire_bytes))
                 };
-                assert_eq!(sums(&exchange.client), sums(&exchange.server), "nothing is lost or changed");
+                assert_eq!(
+                    sums(&exchange.client),
+                    sums(&exchange.server),
+                    "nothing is lost or changed"
+                );
             }
         }
         road.set(End::Far, delay(5));
@@ -193,7 +242,8 @@ mod linux {
             assert_eq!((counts.lost, counts.overflowed, counts.missed), (0, 0, 0), "{counts:?}");
             assert!(counts.arrived > 70 && counts.latest >= counts.late_on_average(), "{counts:?}");
         }
-        let [on_average, latest] = [counts.map(|counts| counts.late_on_average()), counts.map(|counts| counts.latest)];
+        let [on_average, latest] =
+            [counts.map(|counts| counts.late_on_average()), counts.map(|counts| counts.latest)];
         println!("namespace: frames were {on_average:?} late on average, and {latest:?} at most");
         road.end().unwrap();
     }
@@ -221,17 +271,33 @@ mod linux {
         });
         let lost = loss.as_ref().unwrap().wait(Duration::ZERO).unwrap();
         assert_eq!(loss.unwrap().wait(Duration::ZERO), None, "it is told once");
-        let Transport::Tcp(segment) = decode(Link::Ethernet, &lost.bytes).unwrap().transport else { panic!("{lost:?}") };
+        let Transport::Tcp(segment) = decode(Link::Ethernet, &lost.bytes).unwrap().transport else {
+            panic!("{lost:?}")
+        };
         let bytes = segment.payload_length as u64;
         // The sender sends it twice, and the receiver sees it after others.
-        let sent: Vec<_> = exchange.server.segments().iter().filter(|sent| sent.marks.contains(&Mark::Retransmission { bytes })).collect();
+        let sent: Vec<_> = exchange
+            .server
+            .segments()
+            .iter()
+            .filter(|sent| sent.marks.contains(&Mark::Retransmission { bytes }))
+            .collect();
         assert_eq!(sent.iter().map(|sent| sent.sequence).collect::<Vec<_>>(), [segment.sequence]);
-        assert!(sent[0].at.since(lost.at) >= Duration::from_millis(100), "not before the receiver can have said so");
-        let (sent, received) = (exchange.server.directions.server.counts, exchange.client.directions.server.counts);
+        assert!(
+            sent[0].at.since(lost.at) >= Duration::from_millis(100),
+            "not before the receiver can have said so"
+        );
+        let (sent, received) =
+            (exchange.server.directions.server.counts, exchange.client.directions.server.counts);
         assert_eq!((sent.retransmitted_segments, received.retransmitted_segments), (1, 0));
         assert_eq!((sent.segments, sent.out_of_order), (received.segments + 1, 0));
         assert!(received.out_of_order == 1 && sent.duplicate_acks == 0);
-        let first = exchange.server.segments().iter().find(|sent| sent.sequence == segment.sequence && sent.payload_bytes > 0).unwrap();
+        let first = exchange
+            .server
+            .segments()
+            .iter()
+            .find(|sent| sent.sequence == segment.sequence && sent.payload_bytes > 0)
+            .unwrap();
         assert!(lost.at >= first.at, "{lost:?}");
         assert_eq!(road.counts(from).unwrap().lost, 1);
         road.end().unwrap();
@@ -240,7 +306,8 @@ mod linux {
     fn a_queue_has_a_bound(network: &Network) {
         let slow = Path { delay: Duration::ZERO, bytes_per_second: NonZero::new(1000) };
         let road = network.road(slow).unwrap();
-        let receiver = network.at(End::Far, || UdpSocket::bind((End::Far.road_ipv4(), 0)).unwrap()).unwrap();
+        let receiver =
+            network.at(End::Far, || UdpSocket::bind((End::Far.road_ipv4(), 0)).unwrap()).unwrap();
         let sender = UdpSocket::bind((End::Near.road_ipv4(), 0)).unwrap();
         let began = Instant::now();
         while road.counts(End::Near).unwrap().overflowed < 10 {
@@ -248,7 +315,10 @@ mod linux {
             sender.send_to(&[7; 100], receiver.local_addr().unwrap()).unwrap();
         }
         let counts = road.counts(End::Near).unwrap();
-        assert!(counts.held >= QUEUE_FRAMES as u64 && counts.held <= QUEUE_FRAMES as u64 + 1, "{counts:?}");
+        assert!(
+            counts.held >= QUEUE_FRAMES as u64 && counts.held <= QUEUE_FRAMES as u64 + 1,
+            "{counts:?}"
+        );
         // What waits is let through when the path is wide again, as soon as the bottleneck is free.
         road.set(End::Near, Path::default());
         receiver.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -263,8 +333,12 @@ mod linux {
             let mut names = Vec::new();
             while began.elapsed() < Duration::from_secs(10) {
                 let tasks = fs::read_dir("/proc/self/task").unwrap();
-                names = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("comm")).ok()).collect();
-                if names.len() == 1 + expected && names.iter().filter(|name| *name == "road\n").count() == expected {
+                names = tasks
+                    .filter_map(|task| fs::read_to_string(task.unwrap().path().join("comm")).ok())
+                    .collect();
+                if names.len() == 1 + expected
+                    && names.iter().filter(|name| *name == "road\n").count() == expected
+                {
                     return;
                 }
                 std::thread::yield_now();
@@ -275,7 +349,10 @@ mod linux {
             End::BOTH.map(|end| {
                 let read = || fs::read_to_string("/proc/thread-self/net/dev").unwrap();
                 let all = network.at(end, read).unwrap();
-                all.lines().skip(2).map(|line| line.split(':').next().unwrap().trim().to_owned()).collect::<Vec<_>>()
+                all.lines()
+                    .skip(2)
+                    .map(|line| line.split(':').next().unwrap().trim().to_owned())
+                    .collect::<Vec<_>>()
             })
         };
         has_threads(0);
@@ -283,13 +360,23 @@ mod linux {
         for _ in 0..3 {
             // From another thread, which is elsewhere.
             let road = std::thread::scope(|scope| {
-                scope.spawn(|| network.at(End::Far, || network.road(delay(3_600_000)).unwrap()).unwrap()).join().unwrap()
+                scope
+                    .spawn(|| {
+                        network.at(End::Far, || network.road(delay(3_600_000)).unwrap()).unwrap()
+                    })
+                    .join()
+                    .unwrap()
             });
             has_threads(1);
-            let Err(Unable::Failed { source, .. }) = network.road(Path::default()) else { panic!("a second road") };
+            let Err(Unable::Failed { source, .. }) = network.road(Path::default()) else {
+                panic!("a second road")
+            };
             assert_eq!(source.kind(), io::ErrorKind::AlreadyExists);
             // One is under way when it ends.
-            UdpSocket::bind((End::Near.road_ipv4(), 0)).unwrap().send_to(b"late", (End::Far.road_ipv4(), 9)).unwrap();
+            UdpSocket::bind((End::Near.road_ipv4(), 0))
+                .unwrap()
+                .send_to(b"late", (End::Far.road_ipv4(), 9))
+                .unwrap();
             drop::<Road>(road);
             has_threads(0);
             assert_eq!(interfaces(), before);

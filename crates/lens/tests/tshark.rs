@@ -63,8 +63,14 @@ fn capture() -> Option<(Vec<Captured>, u16, lens::capture::captured::Statistics)
 
     let (mut packets, mut flows) = (Vec::new(), Flows::new(Limits::default()));
     while flows.iter().filter(|(_, connection)| connection.ending().is_over()).count() < 2 {
-        let Next::Packet(packet) = capture.next(Some(Duration::from_secs(10))).unwrap() else { panic!("{flows:#?}") };
-        flows.push(packet.at, packet.original_length as u64, &decode(packet.link, &packet.bytes).unwrap());
+        let Next::Packet(packet) = capture.next(Some(Duration::from_secs(10))).unwrap() else {
+            panic!("{flows:#?}")
+        };
+        flows.push(
+            packet.at,
+            packet.original_length as u64,
+            &decode(packet.link, &packet.bytes).unwrap(),
+        );
         packets.push(packet);
     }
     Some((packets, port, capture.statistics().unwrap()))
@@ -72,7 +78,8 @@ fn capture() -> Option<(Vec<Captured>, u16, lens::capture::captured::Statistics)
 
 fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).env("LC_ALL", "C.UTF-8").output();
-    let output = output.unwrap_or_else(|error| panic!("{program}: {error}; install Debian's package tshark"));
+    let output = output
+        .unwrap_or_else(|error| panic!("{program}: {error}; install Debian's package tshark"));
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -134,14 +141,21 @@ fn tshark_sees_what_the_lens_sees() {
     let Some((packets, port, statistics)) = capture() else { return };
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("capture.pcapng");
-    let section = Section { hardware: "any", system: "Linux", application: "weir-lens", comment: "a test" };
+    let section =
+        Section { hardware: "any", system: "Linux", application: "weir-lens", comment: "a test" };
     let mut writer = Writer::new(std::fs::File::create(&path).unwrap(), &section).unwrap();
     let interface = writer.interface(Link::Ethernet, "lo", 0).unwrap();
     writer.tls_keys("CLIENT_RANDOM 00 11\n").unwrap();
     let mut flows = Flows::new(Limits::default());
     let mut expected = Vec::new();
     for packet in &packets {
-        let seen = flows.push(packet.at, packet.original_length as u64, &decode(packet.link, &packet.bytes).unwrap()).unwrap();
+        let seen = flows
+            .push(
+                packet.at,
+                packet.original_length as u64,
+                &decode(packet.link, &packet.bytes).unwrap(),
+            )
+            .unwrap();
         let comment = format!("number {}", seen.segment.number);
         writer.packet(interface, &Packet::of(packet, &[&comment])).unwrap();
         expected.push(line(packet, seen.connection.0, &seen.segment));
@@ -155,7 +169,8 @@ fn tshark_sees_what_the_lens_sees() {
     arguments.extend(FIELDS.iter().flat_map(|field| ["-e", field]));
     let found = run("tshark", &arguments);
     // It writes flags as `True` from version 4.2 on.
-    let found: Vec<String> = found.lines().map(|line| line.replace("True", "1").replace("False", "0")).collect();
+    let found: Vec<String> =
+        found.lines().map(|line| line.replace("True", "1").replace("False", "0")).collect();
     assert!(packets.len() >= 15, "{}", packets.len());
     for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
         assert_eq!(found, expected, "packet {}", index + 1);

@@ -55,13 +55,19 @@ pub fn decode(encrypted_content: &str) -> Option<String> {
 mod content {
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(super) fn serialize<S: Serializer>(summary: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        summary: &str,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&super::encode(summary))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<String, D::Error> {
         let text = String::deserialize(deserializer)?;
-        super::decode(&text).ok_or_else(|| de::Error::custom("this encrypted_content was not made by Weir"))
+        super::decode(&text)
+            .ok_or_else(|| de::Error::custom("this encrypted_content was not made by Weir"))
     }
 }
 
@@ -95,7 +101,13 @@ mod tests {
     #[test]
     fn what_weir_has_not_made_is_refused() {
         let other = |text: &str| URL_SAFE_NO_PAD.encode(text);
-        for wrong in ["", "gAAAAABpM0Yj-...=", &other("{}"), &other("not JSON"), &other(r#"{"v":2,"summary":"s"}"#)] {
+        for wrong in [
+            "",
+            "gAAAAABpM0Yj-...=",
+            &other("{}"),
+            &other("not JSON"),
+            &other(r#"{"v":2,"summary":"s"}"#),
+        ] {
             assert_eq!(decode(wrong), None, "{wrong}");
         }
     }

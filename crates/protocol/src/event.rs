@@ -306,9 +306,10 @@ impl Event {
             ResponseStatus::Completed => Self::Completed(snapshot),
             ResponseStatus::Failed => Self::Failed(snapshot),
             // There is no `response.cancelled` in the vocabulary: a cancel is an early end whose status says so.
-            ResponseStatus::Incomplete | ResponseStatus::Cancelled | ResponseStatus::Queued | ResponseStatus::InProgress => {
-                Self::Incomplete(snapshot)
-            }
+            ResponseStatus::Incomplete
+            | ResponseStatus::Cancelled
+            | ResponseStatus::Queued
+            | ResponseStatus::InProgress => Self::Incomplete(snapshot),
         }
     }
 
@@ -394,7 +395,9 @@ impl Entry {
             | EventKind::CustomToolCallInputDelta => {}
             _ => return 0,
         }
-        let Some(start) = memmem::find(&self.data, DELTA).map(|field| field + DELTA.len()) else { return 0 };
+        let Some(start) = memmem::find(&self.data, DELTA).map(|field| field + DELTA.len()) else {
+            return 0;
+        };
         let text = &self.data[start..];
         let mut end = 0;
         while let Some(found) = memchr2(b'"', b'\\', &text[end..]) {
@@ -441,10 +444,15 @@ mod tests {
 
     #[test]
     fn events_of_earlier_versions_get_their_new_names() {
-        let old = Bytes::from_static(b"{\"type\":\"response.reasoning.delta\",\"sequence_number\":4,\"delta\":\"hm\"}");
+        let old = Bytes::from_static(
+            b"{\"type\":\"response.reasoning.delta\",\"sequence_number\":4,\"delta\":\"hm\"}",
+        );
         let entry = Entry::read(4, old).unwrap();
         assert_eq!(entry.kind, EventKind::ReasoningDelta);
-        assert_eq!(entry.data, "{\"type\":\"response.reasoning_text.delta\",\"sequence_number\":4,\"delta\":\"hm\"}");
+        assert_eq!(
+            entry.data,
+            "{\"type\":\"response.reasoning_text.delta\",\"sequence_number\":4,\"delta\":\"hm\"}"
+        );
     }
 
     #[test]
@@ -469,9 +477,18 @@ mod tests {
     #[test]
     fn the_text_of_a_delta_is_told_from_the_json_around_it() {
         for text in ["", "Hello", "\\", "a\"b", "\u{4f60}\u{597d}", "x\\\"", "\n,\"delta\":\""] {
-            let delta = ContentDelta { item_id: ItemId::new("msg_1"), output_index: 0, content_index: 0, delta: text.into() };
+            let delta = ContentDelta {
+                item_id: ItemId::new("msg_1"),
+                output_index: 0,
+                content_index: 0,
+                delta: text.into(),
+            };
             let expected = serde_json::to_string(text).unwrap().len() - 2;
-            assert_eq!(Entry::new(3, &Event::ReasoningDelta(delta)).text_bytes(), expected, "{text:?}");
+            assert_eq!(
+                Entry::new(3, &Event::ReasoningDelta(delta)).text_bytes(),
+                expected,
+                "{text:?}"
+            );
         }
     }
 

@@ -72,8 +72,18 @@ impl Extra {
 }
 
 /// Fields that are texts in pieces wherever they stand, so that two pieces may be the same.
-const PIECES: [&str; 10] =
-    ["text", "summary", "data", "arguments", "thinking", "transcript", "content", "b64_json", "partial_json", "reasoning_content"];
+const PIECES: [&str; 10] = [
+    "text",
+    "summary",
+    "data",
+    "arguments",
+    "thinking",
+    "transcript",
+    "content",
+    "b64_json",
+    "partial_json",
+    "reasoning_content",
+];
 
 /// Fields that are words for something, and come as a whole. So does what is called an id.
 const WORDS: [&str; 14] = [
@@ -94,13 +104,19 @@ const WORDS: [&str; 14] = [
 ];
 
 fn is_word(name: &str) -> bool {
-    WORDS.contains(&name) || name.ends_with("_id") || name.ends_with("Id") || name.ends_with("_type") || name.ends_with("_at")
+    WORDS.contains(&name)
+        || name.ends_with("_id")
+        || name.ends_with("Id")
+        || name.ends_with("_type")
+        || name.ends_with("_at")
 }
 
 fn merge_fields(known: &mut Map<String, Value>, more: Map<String, Value>) {
     for (name, value) in more {
         match (known.get_mut(&name), value) {
-            (Some(Value::Array(list)), Value::Array(more)) => more.into_iter().for_each(|entry| merge_entry(list, entry)),
+            (Some(Value::Array(list)), Value::Array(more)) => {
+                more.into_iter().for_each(|entry| merge_entry(list, entry))
+            }
             (Some(Value::Object(known)), Value::Object(more)) => merge_fields(known, more),
             (Some(Value::String(text)), Value::String(more)) => merge_text(&name, text, more),
             (Some(_), Value::Null) => {}
@@ -121,7 +137,10 @@ fn merge_text(name: &str, text: &mut String, more: String) {
 }
 
 fn merge_entry(list: &mut Vec<Value>, entry: Value) {
-    let is_same = |known: &Value| entry.get("index").is_some() && ["index", "type"].iter().all(|name| known.get(name) == entry.get(name));
+    let is_same = |known: &Value| {
+        entry.get("index").is_some()
+            && ["index", "type"].iter().all(|name| known.get(name) == entry.get(name))
+    };
     match (list.iter_mut().rfind(|known| is_same(known)), entry) {
         (Some(Value::Object(known)), Value::Object(entry)) => merge_fields(known, entry),
         (_, entry) => list.push(entry),
@@ -201,19 +220,40 @@ mod tests {
             }
             assert_eq!(Value::Object(extra.to_map()), expected);
         };
-        check([json!({ "thinking": "hmA" }), json!({ "thinking": "hmB" })], json!({ "thinking": "hmAhmB" }));
-        check([json!({ "unheard_of": "a" }), json!({ "unheard_of": "b" })], json!({ "unheard_of": "ab" }));
-        check([json!({ "unheard_of": "a" }), json!({ "unheard_of": "ab" })], json!({ "unheard_of": "ab" }));
-        check([json!({ "fields": { "k1": 1 } }), json!({ "fields": { "k2": 2 } })], json!({ "fields": { "k1": 1, "k2": 2 } }));
         check(
-            [json!({ "audio": { "id": "a", "data": "AA" } }), json!({ "audio": { "id": "a", "data": "AA", "expires_at": 1 } })],
+            [json!({ "thinking": "hmA" }), json!({ "thinking": "hmB" })],
+            json!({ "thinking": "hmAhmB" }),
+        );
+        check(
+            [json!({ "unheard_of": "a" }), json!({ "unheard_of": "b" })],
+            json!({ "unheard_of": "ab" }),
+        );
+        check(
+            [json!({ "unheard_of": "a" }), json!({ "unheard_of": "ab" })],
+            json!({ "unheard_of": "ab" }),
+        );
+        check(
+            [json!({ "fields": { "k1": 1 } }), json!({ "fields": { "k2": 2 } })],
+            json!({ "fields": { "k1": 1, "k2": 2 } }),
+        );
+        check(
+            [
+                json!({ "audio": { "id": "a", "data": "AA" } }),
+                json!({ "audio": { "id": "a", "data": "AA", "expires_at": 1 } }),
+            ],
             json!({ "audio": { "id": "a", "data": "AAAA", "expires_at": 1 } }),
         );
         check(
-            [json!({ "status": "open", "request_id": "x" }), json!({ "status": "done", "request_id": "y" })],
+            [
+                json!({ "status": "open", "request_id": "x" }),
+                json!({ "status": "done", "request_id": "y" }),
+            ],
             json!({ "status": "done", "request_id": "y" }),
         );
-        check([json!({ "count": 1, "x": "a" }), json!({ "count": 2, "x": null })], json!({ "count": 2, "x": "a" }));
+        check(
+            [json!({ "count": 1, "x": "a" }), json!({ "count": 2, "x": null })],
+            json!({ "count": 2, "x": "a" }),
+        );
     }
 
     #[test]

@@ -72,7 +72,14 @@ impl Fault {
             FaultKind::Upstream => 502,
             FaultKind::Server => 500,
         };
-        Self { status, kind, code: code.into(), message: message.into(), param: None, retry_after: None }
+        Self {
+            status,
+            kind,
+            code: code.into(),
+            message: message.into(),
+            param: None,
+            retry_after: None,
+        }
     }
 
     /// A wrong field: 400 with its path.
@@ -137,9 +144,16 @@ impl Fault {
             text("message").unwrap_or_else(|| "the answer failed".into()),
         );
         Self {
-            status: payload.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok()).unwrap_or(fault.status),
+            status: payload
+                .get("status")
+                .and_then(Value::as_u64)
+                .and_then(|status| u16::try_from(status).ok())
+                .unwrap_or(fault.status),
             param: text("param"),
-            retry_after: payload.pointer("/headers/retry-after").and_then(Value::as_str).and_then(|text| text.parse().ok()),
+            retry_after: payload
+                .pointer("/headers/retry-after")
+                .and_then(Value::as_str)
+                .and_then(|text| text.parse().ok()),
             ..fault
         }
     }

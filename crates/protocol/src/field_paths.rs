@@ -53,14 +53,20 @@ impl FieldPaths {
     fn item_path(&self, path: &str) -> Option<String> {
         let (index, rest) = path.strip_prefix("input[")?.split_once(']')?;
         Some(match *self.items.get(index.parse::<usize>().ok()?)? {
-            InputOrigin::Message { message, is_text: true } if rest.starts_with(".content") => format!("messages[{message}].content"),
-            InputOrigin::Message { message, .. } => format!("messages[{message}]{}", rest.replace("].file_data", "].file.file_data")),
+            InputOrigin::Message { message, is_text: true } if rest.starts_with(".content") => {
+                format!("messages[{message}].content")
+            }
+            InputOrigin::Message { message, .. } => {
+                format!("messages[{message}]{}", rest.replace("].file_data", "].file.file_data"))
+            }
             InputOrigin::Reasoning { message } => format!("messages[{message}].reasoning_content"),
             InputOrigin::ToolCall { message, call } => {
                 let rest = if rest == ".call_id" { ".id" } else { rest };
                 format!("messages[{message}].tool_calls[{call}]{rest}")
             }
-            InputOrigin::FunctionCall { message } => format!("messages[{message}].function_call{rest}"),
+            InputOrigin::FunctionCall { message } => {
+                format!("messages[{message}].function_call{rest}")
+            }
             InputOrigin::Image { message, image } => format!("messages[{message}].images[{image}]"),
             InputOrigin::Output { message } => {
                 let rest = rest.replace(".output", ".content").replace(".call_id", ".tool_call_id");
@@ -72,7 +78,9 @@ impl FieldPaths {
     fn named_path(&self, path: &str) -> Option<String> {
         let renamed = |(neutral, name): &(&str, &str)| {
             let rest = path.strip_prefix(neutral)?;
-            rest.is_empty().then(|| (*name).to_owned()).or_else(|| rest.starts_with(['.', '[']).then(|| format!("{name}{rest}")))
+            rest.is_empty()
+                .then(|| (*name).to_owned())
+                .or_else(|| rest.starts_with(['.', '[']).then(|| format!("{name}{rest}")))
         };
         self.names.iter().find_map(renamed)
     }
@@ -117,7 +125,11 @@ mod tests {
             assert_eq!(paths.path(neutral), expected);
             assert_eq!(FieldPaths::default().path(neutral), neutral);
         }
-        let fault = paths.fault(Fault::invalid("x", "text.format", "North does not support 'text.format'."));
+        let fault = paths.fault(Fault::invalid(
+            "x",
+            "text.format",
+            "North does not support 'text.format'.",
+        ));
         assert_eq!(
             (fault.param.as_deref(), fault.message.as_str()),
             (Some("response_format"), "North does not support 'response_format'.")

@@ -53,7 +53,9 @@ impl JsonFields {
 
     /// The object as JSON.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let length = self.0.iter().map(|(name, value)| name.len() + value.get().len() + 4).sum::<usize>() + 2;
+        let length =
+            self.0.iter().map(|(name, value)| name.len() + value.get().len() + 4).sum::<usize>()
+                + 2;
         let mut bytes = Vec::with_capacity(length);
         // Names and raw values are JSON already, and a vector takes whatever is written to it.
         let _written = serde_json::to_writer(&mut bytes, self);
@@ -111,7 +113,12 @@ fn last_of_each_name(fields: Vec<(String, Box<RawValue>)>) -> Vec<(String, Box<R
     for pair in order.windows(2) {
         is_superseded[pair[0]] = fields[pair[0]].0 == fields[pair[1]].0;
     }
-    fields.into_iter().zip(is_superseded).filter(|(_, is_superseded)| !is_superseded).map(|(field, _)| field).collect()
+    fields
+        .into_iter()
+        .zip(is_superseded)
+        .filter(|(_, is_superseded)| !is_superseded)
+        .map(|(field, _)| field)
+        .collect()
 }
 
 #[cfg(test)]
@@ -142,7 +149,10 @@ mod tests {
         object.set("user", &1);
         object.remove("input");
         assert_eq!(text(&object), r#"{"model":"b","user":1}"#);
-        assert_eq!((object.read::<String>("model").as_deref(), object.read::<u64>("model")), (Some("b"), None));
+        assert_eq!(
+            (object.read::<String>("model").as_deref(), object.read::<u64>("model")),
+            (Some("b"), None)
+        );
     }
 
     #[test]
@@ -155,8 +165,18 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_told_from_what_is_no_json() {
-        for (text, is_data) in [("[1]", true), ("\"a\"", true), ("{\"a\":", false), ("nonsense", false), ("{} {}", false)] {
-            assert_eq!(JsonFields::parse(text.as_bytes()).unwrap_err().is_data(), is_data, "{text}");
+        for (text, is_data) in [
+            ("[1]", true),
+            ("\"a\"", true),
+            ("{\"a\":", false),
+            ("nonsense", false),
+            ("{} {}", false),
+        ] {
+            assert_eq!(
+                JsonFields::parse(text.as_bytes()).unwrap_err().is_data(),
+                is_data,
+                "{text}"
+            );
         }
     }
 
@@ -167,10 +187,14 @@ mod tests {
 
     /// Quadratic would be sixteen times as long; a busy machine needs some room.
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "there is no other clock here, and nobody has to hold this one")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "there is no other clock here, and nobody has to hold this one"
+    )]
     fn many_fields_take_no_more_than_their_share() {
         let of = |count: usize| {
-            let fields: Vec<String> = (0..count).map(|number| format!("\"{number}\":{number}")).collect();
+            let fields: Vec<String> =
+                (0..count).map(|number| format!("\"{number}\":{number}")).collect();
             let text = format!("{{{}}}", fields.join(","));
             let begun = Instant::now();
             assert_eq!(JsonFields::parse(text.as_bytes()).unwrap().0.len(), count);

@@ -71,7 +71,13 @@ pub enum Item {
 impl Message {
     /// A whole message that has no id yet.
     pub fn new(role: Role, content: Vec<Part>) -> Self {
-        Self { id: ItemId::new(""), status: ItemStatus::Completed, role, content, extra: Extra::default() }
+        Self {
+            id: ItemId::new(""),
+            status: ItemStatus::Completed,
+            role,
+            content,
+            extra: Extra::default(),
+        }
     }
 }
 
@@ -85,7 +91,10 @@ impl OpaqueItem {
             let name = if name == Self::UPSTREAM_ID { "id" } else { name };
             (name.to_owned(), value.clone())
         };
-        [("type".to_owned(), self.kind.as_str().into())].into_iter().chain(self.fields.iter().map(field)).collect()
+        [("type".to_owned(), self.kind.as_str().into())]
+            .into_iter()
+            .chain(self.fields.iter().map(field))
+            .collect()
     }
 }
 
@@ -171,13 +180,23 @@ impl Item {
 
     /// How many bytes it takes in memory, roughly: its texts, and something for whatever has none.
     pub fn weight(&self) -> usize {
-        let fields = |extra: &Extra| extra.iter().map(|(name, value)| name.len() + weight(value)).sum::<usize>();
+        let fields = |extra: &Extra| {
+            extra.iter().map(|(name, value)| name.len() + weight(value)).sum::<usize>()
+        };
         let own = match self {
             Self::FunctionCall(call) => call.arguments.len() + call.name.len() + call.call_id.len(),
             Self::CustomToolCall(call) => call.input.len() + call.name.len() + call.call_id.len(),
-            Self::FunctionCallOutput(FunctionCallOutput { output: FunctionOutput::Text(text), .. })
-            | Self::CustomToolCallOutput(CustomToolCallOutput { output: FunctionOutput::Text(text), .. }) => text.len(),
-            Self::Reasoning(reasoning) => reasoning.encrypted_content.as_ref().map_or(0, String::len),
+            Self::FunctionCallOutput(FunctionCallOutput {
+                output: FunctionOutput::Text(text),
+                ..
+            })
+            | Self::CustomToolCallOutput(CustomToolCallOutput {
+                output: FunctionOutput::Text(text),
+                ..
+            }) => text.len(),
+            Self::Reasoning(reasoning) => {
+                reasoning.encrypted_content.as_ref().map_or(0, String::len)
+            }
             Self::Compaction(compaction) => compaction.summary.len(),
             Self::Opaque(item) => fields(&item.fields),
             Self::Message(_) | Self::FunctionCallOutput(_) | Self::CustomToolCallOutput(_) => 0,
@@ -197,8 +216,14 @@ impl Item {
         let (first, second): (&[Part], &[Part]) = match self {
             Self::Message(message) => (&message.content, &[]),
             Self::Reasoning(reasoning) => (&reasoning.summary, &reasoning.content),
-            Self::FunctionCallOutput(FunctionCallOutput { output: FunctionOutput::Parts(parts), .. })
-            | Self::CustomToolCallOutput(CustomToolCallOutput { output: FunctionOutput::Parts(parts), .. }) => (parts, &[]),
+            Self::FunctionCallOutput(FunctionCallOutput {
+                output: FunctionOutput::Parts(parts),
+                ..
+            })
+            | Self::CustomToolCallOutput(CustomToolCallOutput {
+                output: FunctionOutput::Parts(parts),
+                ..
+            }) => (parts, &[]),
             Self::FunctionCall(_)
             | Self::CustomToolCall(_)
             | Self::FunctionCallOutput(_)
@@ -241,7 +266,9 @@ fn weight(value: &Value) -> usize {
     72 + match value {
         Value::String(text) => text.len(),
         Value::Array(list) => list.iter().map(weight).sum(),
-        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + 40 + weight(value)).sum(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| name.len() + 40 + weight(value)).sum()
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }
@@ -463,7 +490,12 @@ pub enum Part {
 impl Part {
     /// Text the model wrote, without annotations.
     pub fn output_text(text: impl Into<String>) -> Self {
-        Self::OutputText { text: text.into(), annotations: Vec::new(), logprobs: Vec::new(), extra: Extra::default() }
+        Self::OutputText {
+            text: text.into(),
+            annotations: Vec::new(),
+            logprobs: Vec::new(),
+            extra: Extra::default(),
+        }
     }
 
     /// Text that was sent in, without anything beside it.
@@ -478,16 +510,20 @@ impl Part {
             | Self::InputImage { extra, .. }
             | Self::InputFile { extra, .. }
             | Self::OutputText { extra, .. } => Some(extra),
-            Self::Refusal { .. } | Self::ReasoningText { .. } | Self::SummaryText { .. } | Self::Opaque(_) => None,
+            Self::Refusal { .. }
+            | Self::ReasoningText { .. }
+            | Self::SummaryText { .. }
+            | Self::Opaque(_) => None,
         }
     }
 
     /// The words in it; images and files have none.
     pub fn text(&self) -> Option<&str> {
         match self {
-            Self::InputText { text, .. } | Self::OutputText { text, .. } | Self::ReasoningText { text } | Self::SummaryText { text } => {
-                Some(text)
-            }
+            Self::InputText { text, .. }
+            | Self::OutputText { text, .. }
+            | Self::ReasoningText { text }
+            | Self::SummaryText { text } => Some(text),
             Self::Refusal { refusal } => Some(refusal),
             Self::InputImage { .. } | Self::InputFile { .. } | Self::Opaque(_) => None,
         }

@@ -37,9 +37,13 @@ impl FromStr for OnLeave {
             _ => {}
         }
         let (mut time, mut tokens) = (None, None);
-        for limit in text.strip_prefix("finish_within ").ok_or(ParseOnLeaveError)?.split(',').map(str::trim) {
+        for limit in
+            text.strip_prefix("finish_within ").ok_or(ParseOnLeaveError)?.split(',').map(str::trim)
+        {
             match limit.strip_suffix(" tokens") {
-                Some(count) if tokens.is_none() => tokens = Some(count.parse().map_err(|_| ParseOnLeaveError)?),
+                Some(count) if tokens.is_none() => {
+                    tokens = Some(count.parse().map_err(|_| ParseOnLeaveError)?)
+                }
                 None if time.is_none() => time = Some(duration(limit).ok_or(ParseOnLeaveError)?),
                 Some(_) | None => return Err(ParseOnLeaveError),
             }
@@ -88,16 +92,31 @@ mod tests {
 
     #[test]
     fn what_is_said_is_read_back() {
-        for text in ["cancel", "finish", "finish_within 30000ms", "finish_within 500 tokens", "finish_within 1ms, 7 tokens"] {
+        for text in [
+            "cancel",
+            "finish",
+            "finish_within 30000ms",
+            "finish_within 500 tokens",
+            "finish_within 1ms, 7 tokens",
+        ] {
             assert_eq!(text.parse::<OnLeave>().unwrap().to_string(), text);
         }
-        let within = OnLeave::FinishWithin { time: Some(Duration::from_secs(90 * 60)), tokens: Some(2) };
+        let within =
+            OnLeave::FinishWithin { time: Some(Duration::from_secs(90 * 60)), tokens: Some(2) };
         assert_eq!("finish_within 2 tokens,90m".parse(), Ok(within));
     }
 
     #[test]
     fn anything_else_is_no_policy() {
-        let wrong = ["", "finish_within", "finish_within ", "finish_within 30", "finish_within 1s, 2s", "finish_within x tokens", "Cancel"];
+        let wrong = [
+            "",
+            "finish_within",
+            "finish_within ",
+            "finish_within 30",
+            "finish_within 1s, 2s",
+            "finish_within x tokens",
+            "Cancel",
+        ];
         for text in wrong {
             assert_eq!(text.parse::<OnLeave>(), Err(ParseOnLeaveError), "{text}");
         }

@@ -96,19 +96,28 @@ impl Passthrough {
         let model = match (body.get("model"), operation) {
             (None, Operation::Moderations) => MODERATION_MODEL.to_owned(),
             (None, Operation::Embeddings | Operation::Completions) => {
-                return Err(Fault::invalid("missing_required_parameter", "model", "Missing required parameter: 'model'."));
+                return Err(Fault::invalid(
+                    "missing_required_parameter",
+                    "model",
+                    "Missing required parameter: 'model'.",
+                ));
             }
             (Some(_), _) => body.read("model").ok_or_else(|| wrong_type("model", "a string"))?,
         };
         if model.is_empty() {
-            return Err(Fault::invalid("invalid_value", "model", "Invalid value for 'model': expected the name of a model."));
+            return Err(Fault::invalid(
+                "invalid_value",
+                "model",
+                "Invalid value for 'model': expected the name of a model.",
+            ));
         }
         let stream = match body.get("stream") {
             None => false,
             Some(_) => body.read("stream").ok_or_else(|| wrong_type("stream", "a boolean"))?,
         };
         if stream && operation != Operation::Completions {
-            let message = format!("There is no stream of {}: leave 'stream' out.", operation.noun());
+            let message =
+                format!("There is no stream of {}: leave 'stream' out.", operation.noun());
             return Err(Fault::invalid("unsupported_value", "stream", message));
         }
         Ok(Self { operation, model, stream, body })
@@ -129,9 +138,14 @@ impl Passthrough {
     pub fn inputs(&self) -> Result<EmbeddingInputs, Fault> {
         let name = self.input_name();
         if self.body.get(name).is_none() {
-            return Err(Fault::invalid("missing_required_parameter", name, format!("Missing required parameter: '{name}'.")));
+            return Err(Fault::invalid(
+                "missing_required_parameter",
+                name,
+                format!("Missing required parameter: '{name}'."),
+            ));
         }
-        let expected = format!("a string, or an array of up to {MAX_INPUTS} strings or of arrays of tokens");
+        let expected =
+            format!("a string, or an array of up to {MAX_INPUTS} strings or of arrays of tokens");
         self.body.read(name).ok_or_else(|| wrong_type(name, &expected))
     }
 }
@@ -186,26 +200,42 @@ impl<'de> Deserialize<'de> for EmbeddingInputs {
                 Ok(EmbeddingInputs::Texts(vec![text.to_owned()]))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<EmbeddingInputs, A::Error> {
-                let Some(first) = elements.next_element()? else { return Ok(EmbeddingInputs::Texts(Vec::new())) };
+            fn visit_seq<A: SeqAccess<'de>>(
+                self,
+                mut elements: A,
+            ) -> Result<EmbeddingInputs, A::Error> {
+                let Some(first) = elements.next_element()? else {
+                    return Ok(EmbeddingInputs::Texts(Vec::new()));
+                };
                 match first {
-                    Element::Text(text) => Ok(EmbeddingInputs::Texts(rest(text, &mut elements, MAX_INPUTS, |element| match element {
-                        Element::Text(text) => Some(text),
-                        Element::Token(_) | Element::Tokens(_) => None,
-                    })?)),
-                    Element::Tokens(tokens) => {
-                        Ok(EmbeddingInputs::Tokens(rest(tokens, &mut elements, MAX_INPUTS, |element| match element {
+                    Element::Text(text) => Ok(EmbeddingInputs::Texts(rest(
+                        text,
+                        &mut elements,
+                        MAX_INPUTS,
+                        |element| match element {
+                            Element::Text(text) => Some(text),
+                            Element::Token(_) | Element::Tokens(_) => None,
+                        },
+                    )?)),
+                    Element::Tokens(tokens) => Ok(EmbeddingInputs::Tokens(rest(
+                        tokens,
+                        &mut elements,
+                        MAX_INPUTS,
+                        |element| match element {
                             Element::Tokens(tokens) => Some(tokens),
                             Element::Text(_) | Element::Token(_) => None,
-                        })?))
-                    }
+                        },
+                    )?)),
                     // One input, whose length is the upstream's to judge.
-                    Element::Token(token) => {
-                        Ok(EmbeddingInputs::Tokens(vec![rest(token, &mut elements, usize::MAX, |element| match element {
+                    Element::Token(token) => Ok(EmbeddingInputs::Tokens(vec![rest(
+                        token,
+                        &mut elements,
+                        usize::MAX,
+                        |element| match element {
                             Element::Token(token) => Some(token),
                             Element::Text(_) | Element::Tokens(_) => None,
-                        })?]))
-                    }
+                        },
+                    )?])),
                 }
             }
         }
@@ -273,9 +303,16 @@ mod tests {
 
     #[test]
     fn only_the_model_and_the_stream_are_looked_at() {
-        let request = read(Operation::Completions, r#"{"model":"m","stream":true,"prompt":{"odd":1},"x":[1.0]}"#).unwrap();
+        let request = read(
+            Operation::Completions,
+            r#"{"model":"m","stream":true,"prompt":{"odd":1},"x":[1.0]}"#,
+        )
+        .unwrap();
         assert_eq!((request.model.as_str(), request.stream), ("m", true));
-        assert_eq!(request.body.to_bytes(), br#"{"model":"m","stream":true,"prompt":{"odd":1},"x":[1.0]}"#);
+        assert_eq!(
+            request.body.to_bytes(),
+            br#"{"model":"m","stream":true,"prompt":{"odd":1},"x":[1.0]}"#
+        );
         assert!(!read(Operation::Embeddings, r#"{"model":"m","stream":false}"#).unwrap().stream);
         assert!(!read(Operation::Embeddings, r#"{"model":"m","stream":null}"#).unwrap().stream);
     }
@@ -283,36 +320,69 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let check = |operation, body: &str, code: &str, param: Option<&str>| {
-            assert_eq!(read(operation, body).unwrap_err(), (code.to_owned(), param.map(str::to_owned)), "{body}");
+            assert_eq!(
+                read(operation, body).unwrap_err(),
+                (code.to_owned(), param.map(str::to_owned)),
+                "{body}"
+            );
         };
         check(Operation::Embeddings, "[]", "invalid_type", None);
         check(Operation::Embeddings, "{", "invalid_json", None);
         check(Operation::Embeddings, "{}", "missing_required_parameter", Some("model"));
         check(Operation::Completions, r#"{"model":1}"#, "invalid_type", Some("model"));
         check(Operation::Moderations, r#"{"model":""}"#, "invalid_value", Some("model"));
-        check(Operation::Completions, r#"{"model":"m","stream":"yes"}"#, "invalid_type", Some("stream"));
-        check(Operation::Embeddings, r#"{"model":"m","stream":true}"#, "unsupported_value", Some("stream"));
+        check(
+            Operation::Completions,
+            r#"{"model":"m","stream":"yes"}"#,
+            "invalid_type",
+            Some("stream"),
+        );
+        check(
+            Operation::Embeddings,
+            r#"{"model":"m","stream":true}"#,
+            "unsupported_value",
+            Some("stream"),
+        );
     }
 
     #[test]
     fn a_moderation_without_a_model_asks_openais_default() {
-        assert_eq!(read(Operation::Moderations, r#"{"input":"x"}"#).unwrap().model, "omni-moderation-latest");
+        assert_eq!(
+            read(Operation::Moderations, r#"{"input":"x"}"#).unwrap().model,
+            "omni-moderation-latest"
+        );
     }
 
     fn inputs(input: &str) -> Result<EmbeddingInputs, String> {
-        let request = read(Operation::Embeddings, &format!(r#"{{"model":"m","input":{input}}}"#)).unwrap();
+        let request =
+            read(Operation::Embeddings, &format!(r#"{{"model":"m","input":{input}}}"#)).unwrap();
         request.inputs().map_err(|fault| fault.code)
     }
 
     #[test]
     fn inputs_come_in_four_forms() {
-        let texts = |texts: &[&str]| Ok(EmbeddingInputs::Texts(texts.iter().map(|text| (*text).to_owned()).collect()));
+        let texts = |texts: &[&str]| {
+            Ok(EmbeddingInputs::Texts(texts.iter().map(|text| (*text).to_owned()).collect()))
+        };
         assert_eq!(inputs(r#""a""#), texts(&["a"]));
         assert_eq!(inputs(r#"["a","\u00e9"]"#), texts(&["a", "é"]));
         assert_eq!(inputs("[]"), texts(&[]));
         assert_eq!(inputs("[1,2]"), Ok(EmbeddingInputs::Tokens(vec![vec![1, 2]])));
-        assert_eq!(inputs("[[1],[2,3],[]]"), Ok(EmbeddingInputs::Tokens(vec![vec![1], vec![2, 3], vec![]])));
-        for wrong in ["1", "{}", "[1,\"a\"]", "[\"a\",[1]]", "[[1],2]", "[-1]", "[1.5]", "[[[1]]]", "[4294967296]"] {
+        assert_eq!(
+            inputs("[[1],[2,3],[]]"),
+            Ok(EmbeddingInputs::Tokens(vec![vec![1], vec![2, 3], vec![]]))
+        );
+        for wrong in [
+            "1",
+            "{}",
+            "[1,\"a\"]",
+            "[\"a\",[1]]",
+            "[[1],2]",
+            "[-1]",
+            "[1.5]",
+            "[[[1]]]",
+            "[4294967296]",
+        ] {
             assert_eq!(inputs(wrong), Err("invalid_type".to_owned()), "{wrong}");
         }
         assert_eq!(inputs("null"), Err("missing_required_parameter".to_owned()));
@@ -320,8 +390,13 @@ mod tests {
 
     #[test]
     fn there_are_only_so_many_inputs() {
-        let of = |count: usize, element: &str| inputs(&format!("[{}]", vec![element; count].join(","))).map(|inputs| inputs.len());
-        assert_eq!((of(MAX_INPUTS, "\"a\""), of(MAX_INPUTS, "[1]"), of(MAX_INPUTS + 1, "1")), (Ok(MAX_INPUTS), Ok(MAX_INPUTS), Ok(1)));
+        let of = |count: usize, element: &str| {
+            inputs(&format!("[{}]", vec![element; count].join(","))).map(|inputs| inputs.len())
+        };
+        assert_eq!(
+            (of(MAX_INPUTS, "\"a\""), of(MAX_INPUTS, "[1]"), of(MAX_INPUTS + 1, "1")),
+            (Ok(MAX_INPUTS), Ok(MAX_INPUTS), Ok(1))
+        );
         assert!(of(MAX_INPUTS + 1, "\"a\"").is_err() && of(MAX_INPUTS + 1, "[1]").is_err());
     }
 }

@@ -51,12 +51,23 @@ impl<'a> RequestValue<'a> {
                 format!("the body must be {expected}, but it is {got}"),
             );
         }
-        Fault::invalid("invalid_type", &self.path, format!("Invalid type for '{}': expected {expected}, but got {got} instead.", self.path))
+        Fault::invalid(
+            "invalid_type",
+            &self.path,
+            format!(
+                "Invalid type for '{}': expected {expected}, but got {got} instead.",
+                self.path
+            ),
+        )
     }
 
     /// A refusal because of the value.
     pub(crate) fn wrong_value(&self, expected: &str) -> Fault {
-        Fault::invalid("invalid_value", &self.path, format!("Invalid value for '{}': expected {expected}.", self.path))
+        Fault::invalid(
+            "invalid_value",
+            &self.path,
+            format!("Invalid value for '{}': expected {expected}.", self.path),
+        )
     }
 
     pub(crate) fn object(&self) -> Result<RequestObject<'a>, Fault> {
@@ -73,7 +84,10 @@ impl<'a> RequestValue<'a> {
             Value::Array(values) => Ok(values
                 .iter()
                 .enumerate()
-                .map(|(index, value)| RequestValue { value, path: format!("{}[{index}]", self.path) })
+                .map(|(index, value)| RequestValue {
+                    value,
+                    path: format!("{}[{index}]", self.path),
+                })
                 .collect()),
             _ => Err(self.wrong_type("an array")),
         }
@@ -81,7 +95,10 @@ impl<'a> RequestValue<'a> {
 
     /// A refusal because there are more entries than one request may hold.
     pub(crate) fn too_many(&self, count: usize, most: usize) -> Fault {
-        let message = format!("Invalid '{}': array too long. Expected at most {most} entries, but got {count}.", self.path);
+        let message = format!(
+            "Invalid '{}': array too long. Expected at most {most} entries, but got {count}.",
+            self.path
+        );
         Fault::invalid("array_above_max_length", &self.path, message)
     }
 
@@ -91,7 +108,10 @@ impl<'a> RequestValue<'a> {
         let mut left = limits::SCHEMA_VALUES;
         if !is_within(self.value, &mut left, limits::SCHEMA_DEPTH) {
             let (values, depth) = (limits::SCHEMA_VALUES, limits::SCHEMA_DEPTH);
-            let message = format!("Invalid schema in '{}': expected at most {values} values, at most {depth} deep.", self.path);
+            let message = format!(
+                "Invalid schema in '{}': expected at most {values} values, at most {depth} deep.",
+                self.path
+            );
             return Err(Fault::invalid("schema_too_large", &self.path, message));
         }
         Ok(self.value.clone())
@@ -106,7 +126,8 @@ impl<'a> RequestValue<'a> {
         let text = self.string()?;
         let length = text.chars().count();
         if length == 0 || length > longest {
-            return Err(self.wrong_value(&format!("a string of 1 to {longest} characters, but got {length}")));
+            return Err(self
+                .wrong_value(&format!("a string of 1 to {longest} characters, but got {length}")));
         }
         Ok(text)
     }
@@ -132,7 +153,10 @@ impl<'a> RequestValue<'a> {
         if words.contains(&text.as_str()) {
             return Ok(text);
         }
-        Err(self.wrong_value(&format!("one of {}", words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(", "))))
+        Err(self.wrong_value(&format!(
+            "one of {}",
+            words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(", ")
+        )))
     }
 
     pub(crate) fn boolean(&self) -> Result<bool, Fault> {
@@ -145,15 +169,25 @@ impl<'a> RequestValue<'a> {
         }
         match self.value.as_u64() {
             Some(number) if range.contains(&number) => Ok(number),
-            _ if *range.end() == u64::MAX => Err(self.wrong_value(&format!("an integer of {} or more", range.start()))),
-            _ => Err(self.wrong_value(&format!("an integer from {} to {}", range.start(), range.end()))),
+            _ if *range.end() == u64::MAX => {
+                Err(self.wrong_value(&format!("an integer of {} or more", range.start())))
+            }
+            _ => Err(self.wrong_value(&format!(
+                "an integer from {} to {}",
+                range.start(),
+                range.end()
+            ))),
         }
     }
 
     pub(crate) fn number(&self, range: RangeInclusive<f64>) -> Result<f64, Fault> {
         match self.value.as_f64() {
             Some(number) if range.contains(&number) => Ok(number),
-            Some(_) => Err(self.wrong_value(&format!("a number from {} to {}", range.start(), range.end()))),
+            Some(_) => Err(self.wrong_value(&format!(
+                "a number from {} to {}",
+                range.start(),
+                range.end()
+            ))),
             None => Err(self.wrong_type("a number")),
         }
     }
@@ -161,7 +195,9 @@ impl<'a> RequestValue<'a> {
 
 /// Whether a value holds no more values than are `left`, and none of them lies deeper.
 fn is_within(value: &Value, left: &mut usize, depth: usize) -> bool {
-    let (Some(rest), Some(depth)) = (left.checked_sub(1), depth.checked_sub(1)) else { return false };
+    let (Some(rest), Some(depth)) = (left.checked_sub(1), depth.checked_sub(1)) else {
+        return false;
+    };
     *left = rest;
     match value {
         Value::Array(list) => list.iter().all(|value| is_within(value, left, depth)),
@@ -185,12 +221,20 @@ impl<'a> RequestObject<'a> {
     pub(crate) fn require(&self, name: &str) -> Result<RequestValue<'a>, Fault> {
         self.get(name).ok_or_else(|| {
             let path = self.path_of(name);
-            Fault::invalid("missing_required_parameter", &path, format!("Missing required parameter: '{path}'."))
+            Fault::invalid(
+                "missing_required_parameter",
+                &path,
+                format!("Missing required parameter: '{path}'."),
+            )
         })
     }
 
     /// Reads an optional field.
-    pub(crate) fn read<T>(&self, name: &str, read: impl FnOnce(&RequestValue<'a>) -> Result<T, Fault>) -> Result<Option<T>, Fault> {
+    pub(crate) fn read<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&RequestValue<'a>) -> Result<T, Fault>,
+    ) -> Result<Option<T>, Fault> {
         self.get(name).as_ref().map(read).transpose()
     }
 

@@ -275,7 +275,9 @@ pub enum AllowedToolsWord {
 impl AllowedTools {
     /// The names of those that are the caller's.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tools.iter().filter_map(|tool| if let AllowedTool::Named(tool) = tool { Some(tool.name.as_str()) } else { None })
+        self.tools.iter().filter_map(|tool| {
+            if let AllowedTool::Named(tool) = tool { Some(tool.name.as_str()) } else { None }
+        })
     }
 }
 

@@ -140,7 +140,11 @@ impl Response {
             object: "response".into(),
             created_at,
             completed_at: None,
-            status: if create.background { ResponseStatus::Queued } else { ResponseStatus::InProgress },
+            status: if create.background {
+                ResponseStatus::Queued
+            } else {
+                ResponseStatus::InProgress
+            },
             incomplete_details: None,
             model: create.model.clone(),
             previous_response_id: create.previous_response_id.clone(),

@@ -64,9 +64,15 @@ pub fn response(entries: &[Entry]) -> Option<Response> {
             | EventKind::InProgress
             | EventKind::Completed
             | EventKind::Incomplete
-            | EventKind::Failed => response = Some(serde_json::from_slice::<Whole>(&entry.data).ok()?.response),
-            EventKind::OutputItemAdded | EventKind::OutputItemDone => put_item(response.as_mut()?, entry)?,
-            EventKind::ContentPartAdded | EventKind::ContentPartDone => put_part(response.as_mut()?, entry)?,
+            | EventKind::Failed => {
+                response = Some(serde_json::from_slice::<Whole>(&entry.data).ok()?.response)
+            }
+            EventKind::OutputItemAdded | EventKind::OutputItemDone => {
+                put_item(response.as_mut()?, entry)?
+            }
+            EventKind::ContentPartAdded | EventKind::ContentPartDone => {
+                put_part(response.as_mut()?, entry)?
+            }
             EventKind::OutputTextDelta
             | EventKind::RefusalDelta
             | EventKind::ReasoningDelta
@@ -74,7 +80,9 @@ pub fn response(entries: &[Entry]) -> Option<Response> {
             | EventKind::CustomToolCallInputDelta => {
                 add_delta(response.as_mut()?, entry)?;
             }
-            EventKind::ReasoningSummaryPartAdded | EventKind::ReasoningSummaryPartDone | EventKind::ReasoningSummaryDelta => {
+            EventKind::ReasoningSummaryPartAdded
+            | EventKind::ReasoningSummaryPartDone
+            | EventKind::ReasoningSummaryDelta => {
                 put_summary(response.as_mut()?, entry)?;
             }
             EventKind::OutputTextAnnotationAdded => annotate(response.as_mut()?, entry)?,
@@ -114,7 +122,9 @@ fn put_part(response: &mut Response, entry: &Entry) -> Option<()> {
 
 fn put_summary(response: &mut Response, entry: &Entry) -> Option<()> {
     let event: WithSummary = serde_json::from_slice(&entry.data).ok()?;
-    let Item::Reasoning(reasoning) = response.output.get_mut(event.output_index)? else { return None };
+    let Item::Reasoning(reasoning) = response.output.get_mut(event.output_index)? else {
+        return None;
+    };
     match (reasoning.summary.get_mut(event.summary_index), event.part) {
         (Some(known), Some(part)) => *known = part,
         (None, Some(part)) => reasoning.summary.push(part),
@@ -151,7 +161,9 @@ fn add_delta(response: &mut Response, entry: &Entry) -> Option<()> {
             text.push_str(&event.delta);
             logprobs.extend(event.logprobs);
         }
-        Part::ReasoningText { text } | Part::SummaryText { text } | Part::InputText { text, .. } => text.push_str(&event.delta),
+        Part::ReasoningText { text }
+        | Part::SummaryText { text }
+        | Part::InputText { text, .. } => text.push_str(&event.delta),
         Part::Refusal { refusal } => refusal.push_str(&event.delta),
         Part::InputImage { .. } | Part::InputFile { .. } | Part::Opaque(_) => return None,
     }
@@ -178,7 +190,9 @@ pub fn response_json(terminal: &Entry) -> Option<&RawValue> {
         #[serde(borrow)]
         response: &'a RawValue,
     }
-    serde_json::from_slice::<Terminal<'_>>(&terminal.data).map(|Terminal { response }| response).ok()
+    serde_json::from_slice::<Terminal<'_>>(&terminal.data)
+        .map(|Terminal { response }| response)
+        .ok()
 }
 
 /// The error of a log whose terminal entry holds no response.

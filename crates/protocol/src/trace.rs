@@ -53,7 +53,12 @@ impl TraceContext {
         let is_version = version != u8::MAX && (version > 0 || parts.next().is_none());
         let is_named = trace_id.0 != [0; 16] && span_id.0 != [0; 8];
         let state = tracestate.map(str::trim).filter(|state| is_state(state)).map(Into::into);
-        (is_version && is_named).then_some(Self { trace_id, span_id, flags: flags & KNOWN_FLAGS, state })
+        (is_version && is_named).then_some(Self {
+            trace_id,
+            span_id,
+            flags: flags & KNOWN_FLAGS,
+            state,
+        })
     }
 
     /// The same place in the trace, one span below.
@@ -102,8 +107,14 @@ fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
 fn is_state(state: &str) -> bool {
     let members = state.split(',').map(str::trim).filter(|member| !member.is_empty());
     let is_printable = state.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
-    let has_keys = members.clone().all(|member| member.split_once('=').is_some_and(|(key, _)| !key.is_empty()));
-    !state.is_empty() && state.len() <= MAX_STATE && is_printable && has_keys && members.count() <= MAX_MEMBERS
+    let has_keys = members
+        .clone()
+        .all(|member| member.split_once('=').is_some_and(|(key, _)| !key.is_empty()));
+    !state.is_empty()
+        && state.len() <= MAX_STATE
+        && is_printable
+        && has_keys
+        && members.count() <= MAX_MEMBERS
 }
 
 #[cfg(test)]
@@ -125,7 +136,10 @@ mod tests {
     #[test]
     fn a_later_version_is_read_as_far_as_it_is_known() {
         let later = format!("cc-{}-what-ever", &TRACE[3..]);
-        assert_eq!(TraceContext::parse(&later, None).map(|context| context.traceparent()).as_deref(), Some(TRACE));
+        assert_eq!(
+            TraceContext::parse(&later, None).map(|context| context.traceparent()).as_deref(),
+            Some(TRACE)
+        );
         assert!(TraceContext::parse(&format!("{TRACE}-more"), None).is_none());
     }
 
@@ -157,7 +171,15 @@ mod tests {
     #[test]
     fn a_malformed_state_is_left_out() {
         let many = vec!["a=b"; MAX_MEMBERS + 1].join(",");
-        for wrong in ["", "no-value", "=x", "a=b\r\nx: y", "a=é", many.as_str(), &format!("a={}", "b".repeat(MAX_STATE))] {
+        for wrong in [
+            "",
+            "no-value",
+            "=x",
+            "a=b\r\nx: y",
+            "a=é",
+            many.as_str(),
+            &format!("a={}", "b".repeat(MAX_STATE)),
+        ] {
             assert_eq!(TraceContext::parse(TRACE, Some(wrong)).unwrap().state, None, "{wrong}");
         }
     }

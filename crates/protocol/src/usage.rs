@@ -70,10 +70,17 @@ impl Usage {
                 cache_write_tokens: cache_write_tokens.min(self.input_tokens),
             },
             output_tokens_details: OutputTokensDetails {
-                reasoning_tokens: self.output_tokens_details.reasoning_tokens.min(self.output_tokens),
+                reasoning_tokens: self
+                    .output_tokens_details
+                    .reasoning_tokens
+                    .min(self.output_tokens),
             },
             // Some vendors count more than these two, but none twice as much.
-            total_tokens: if self.total_tokens >= sum && self.total_tokens / 2 <= sum { self.total_tokens } else { sum },
+            total_tokens: if self.total_tokens >= sum && self.total_tokens / 2 <= sum {
+                self.total_tokens
+            } else {
+                sum
+            },
             ..self
         }
     }

@@ -37,9 +37,11 @@ impl VectorFormat {
         match self {
             Self::Float => serde_json::from_str(value.get()).ok(),
             Self::Base64 => {
-                let bytes = STANDARD.decode(serde_json::from_str::<String>(value.get()).ok()?).ok()?;
+                let bytes =
+                    STANDARD.decode(serde_json::from_str::<String>(value.get()).ok()?).ok()?;
                 let (numbers, rest) = bytes.as_chunks::<4>();
-                rest.is_empty().then(|| numbers.iter().map(|number| f32::from_le_bytes(*number)).collect())
+                rest.is_empty()
+                    .then(|| numbers.iter().map(|number| f32::from_le_bytes(*number)).collect())
             }
         }
     }
@@ -48,9 +50,14 @@ impl VectorFormat {
     pub fn encode(self, vector: &[f32]) -> Option<Box<RawValue>> {
         match self {
             // JSON has no word for what is not finite, and serde would write null.
-            Self::Float => vector.iter().all(|number| number.is_finite()).then(|| to_raw_value(vector).ok()).flatten(),
+            Self::Float => vector
+                .iter()
+                .all(|number| number.is_finite())
+                .then(|| to_raw_value(vector).ok())
+                .flatten(),
             Self::Base64 => {
-                let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+                let bytes: Vec<u8> =
+                    vector.iter().flat_map(|number| number.to_le_bytes()).collect();
                 to_raw_value(&STANDARD.encode(bytes)).ok()
             }
         }
@@ -82,7 +89,11 @@ mod tests {
         let (floats, base64) = (raw("[1.0,-0.5,0.1]"), raw("\"AACAPwAAAL/NzMw9\""));
         assert_eq!(VectorFormat::Base64.convert(&floats).unwrap().get(), base64.get());
         assert_eq!(VectorFormat::Float.convert(&base64).unwrap().get(), floats.get());
-        assert_eq!(VectorFormat::Float.convert(&raw("[1, 2e0]")).unwrap().get(), "[1, 2e0]", "what fits stays as it was written");
+        assert_eq!(
+            VectorFormat::Float.convert(&raw("[1, 2e0]")).unwrap().get(),
+            "[1, 2e0]",
+            "what fits stays as it was written"
+        );
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub fn visible_in_line(text: &str) -> Cow<'_, str> {
 
 /// JSON with the same characters escaped (RFC 8259 §7): it means what it meant. A carriage return can only be a space of its own.
 pub fn visible_json(json: &str) -> Cow<'_, str> {
-    let is_plain = |character: char| matches!(character, '\n' | '\t') || symbol(character).is_none();
+    let is_plain =
+        |character: char| matches!(character, '\n' | '\t') || symbol(character).is_none();
     if json.chars().all(is_plain) {
         return Cow::Borrowed(json);
     }
@@ -39,7 +40,13 @@ fn shown(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
     if text.chars().all(is_plain) {
         return Cow::Borrowed(text);
     }
-    text.chars().map(|character| if is_plain(character) { character } else { symbol(character).unwrap_or(character) }).collect()
+    text.chars()
+        .map(
+            |character| {
+                if is_plain(character) { character } else { symbol(character).unwrap_or(character) }
+            },
+        )
+        .collect()
 }
 
 /// What stands for a character that is not shown: a picture of it where Unicode has one.
@@ -66,9 +73,15 @@ mod tests {
 
     #[test]
     fn what_commands_a_terminal_is_a_symbol() {
-        assert_eq!(visible("a\x1b]0;PWN\x07\x1b[2J\u{9b}31m\r\x7f\u{202e}b\n\tc"), "a␛]0;PWN␇␛[2J\u{fffd}31m␍␡\u{fffd}b\n\tc");
+        assert_eq!(
+            visible("a\x1b]0;PWN\x07\x1b[2J\u{9b}31m\r\x7f\u{202e}b\n\tc"),
+            "a␛]0;PWN␇␛[2J\u{fffd}31m␍␡\u{fffd}b\n\tc"
+        );
         assert_eq!(visible_in_line("a\nb\tc"), "a␊b␉c");
-        assert_eq!(visible_json("{\"a\": \"\u{9b}2J\x7f\u{202e}\"}\r\n"), "{\"a\": \"\\u009b2J\\u007f\\u202e\"} \n");
+        assert_eq!(
+            visible_json("{\"a\": \"\u{9b}2J\x7f\u{202e}\"}\r\n"),
+            "{\"a\": \"\\u009b2J\\u007f\\u202e\"} \n"
+        );
         assert!(matches!(visible("你好 😀 é"), Cow::Borrowed(_)));
     }
 }

@@ -51,15 +51,21 @@ impl Weight {
     /// # Errors
     /// 413: too many values, or more than `text_bytes` of text.
     pub fn check(self, text_bytes: usize) -> Result<(), Fault> {
-        let refused = |code: &str, message: String| Err(Fault::new(FaultKind::InvalidRequest, code, message).with_status(413));
+        let refused = |code: &str, message: String| {
+            Err(Fault::new(FaultKind::InvalidRequest, code, message).with_status(413))
+        };
         if self.values > VALUES {
             return refused(
                 "body_too_complex",
-                format!("The body holds more than {VALUES} JSON values, which is what one request may hold."),
+                format!(
+                    "The body holds more than {VALUES} JSON values, which is what one request may hold."
+                ),
             );
         }
         if self.text_bytes > text_bytes {
-            let message = format!("The body holds more than {text_bytes} bytes beside images and files (server.text_bytes).");
+            let message = format!(
+                "The body holds more than {text_bytes} bytes beside images and files (server.text_bytes)."
+            );
             return refused("body_too_large", message);
         }
         Ok(())
@@ -81,8 +87,11 @@ fn string_length(text: &[u8]) -> usize {
 
 /// Whether a string is base64, by itself or in a data URL: no other text goes on for so long without a space.
 fn is_binary(string: &[u8]) -> bool {
-    let data =
-        if string.starts_with(b"data:") { memchr::memchr(b',', &string[..BINARY]).map_or(string, |at| &string[at + 1..]) } else { string };
+    let data = if string.starts_with(b"data:") {
+        memchr::memchr(b',', &string[..BINARY]).map_or(string, |at| &string[at + 1..])
+    } else {
+        string
+    };
     data.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_\\".contains(byte))
 }
 
@@ -104,7 +113,10 @@ mod tests {
     #[test]
     fn many_small_values_are_refused_and_pictures_are_not_text() {
         let zeros = format!("[{}0]", "0,".repeat(VALUES));
-        assert_eq!(Weight::of(zeros.as_bytes()).check(usize::MAX).unwrap_err().code, "body_too_complex");
+        assert_eq!(
+            Weight::of(zeros.as_bytes()).check(usize::MAX).unwrap_err().code,
+            "body_too_complex"
+        );
         let picture = format!(r#"{{"a":"data:image/png;base64,{}"}}"#, "QUJD".repeat(10_000));
         assert!(Weight::of(picture.as_bytes()).check(100).is_ok());
         let text = json!({ "a": "word ".repeat(10_000) }).to_string();
@@ -121,11 +133,16 @@ mod tests {
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![Just(Value::Null), any::<i32>().prop_map(Value::from), "\\PC{0,8}".prop_map(Value::from)];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<i32>().prop_map(Value::from),
+            "\\PC{0,8}".prop_map(Value::from)
+        ];
         leaf.prop_recursive(4, 40, 5, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-                prop::collection::hash_map("\\PC{0,5}", inner, 0..5).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+                prop::collection::hash_map("\\PC{0,5}", inner, 0..5)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
             ]
         })
     }

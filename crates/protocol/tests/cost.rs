@@ -31,7 +31,10 @@ fn fastest(work: &dyn Fn()) -> Duration {
 /// Reads what `make` gives for `n` and for four times that.
 fn check<B, T>(what: &str, n: usize, make: impl Fn(usize) -> B, read: impl Fn(&B) -> T) {
     let (small, large) = (make(n), make(4 * n));
-    let ratio = || fastest(&|| drop(read(&large))).as_secs_f64() / fastest(&|| drop(read(&small))).as_secs_f64();
+    let ratio = || {
+        fastest(&|| drop(read(&large))).as_secs_f64()
+            / fastest(&|| drop(read(&small))).as_secs_f64()
+    };
     // A noisy machine is given some more chances; what is quadratic fails all of them.
     let ratio = (0..20).map(|_| ratio()).find(|ratio| *ratio < MOST).unwrap_or(MOST);
     assert!(ratio < MOST, "{what}: 4 times as much takes {ratio:.1} times as long, or more");
@@ -61,7 +64,11 @@ fn requests() -> Vec<Large> {
     let tool = |index| json!({ "type": "function", "name": format!("f{index}"), "parameters": { "type": "object" } });
     vec![
         ("text", 100_000, with("input", |n| "a".repeat(n).into())),
-        ("messages", 2_000, with("input", |n| repeat(n, |_| json!({ "role": "user", "content": "hi" })))),
+        (
+            "messages",
+            2_000,
+            with("input", |n| repeat(n, |_| json!({ "role": "user", "content": "hi" }))),
+        ),
         ("calls", 2_000, with("input", |n| repeat(n, call))),
         (
             "outputs of the last call",
@@ -74,15 +81,32 @@ fn requests() -> Vec<Large> {
         (
             "parts",
             5_000,
-            Box::new(move |n| json!({ "model": "m", "input": repeat(20, |_| json!({ "role": "user", "content": parts(n / 20) })) })),
+            Box::new(
+                move |n| json!({ "model": "m", "input": repeat(20, |_| json!({ "role": "user", "content": parts(n / 20) })) }),
+            ),
         ),
-        ("references", 2_000, with("input", |n| repeat(n, |index| json!({ "type": "item_reference", "id": format!("i{index}") })))),
-        ("opaque items", 2_000, with("input", |n| repeat(n, |index| json!({ "type": "x", "a": index, "b": { "c": [index] } })))),
+        (
+            "references",
+            2_000,
+            with("input", |n| {
+                repeat(n, |index| json!({ "type": "item_reference", "id": format!("i{index}") }))
+            }),
+        ),
+        (
+            "opaque items",
+            2_000,
+            with("input", |n| {
+                repeat(n, |index| json!({ "type": "x", "a": index, "b": { "c": [index] } }))
+            }),
+        ),
         (
             "tools and choices",
             80,
             Box::new(move |n| {
-                let names = repeat(n, |index| json!({ "type": "function", "name": format!("f{}", n - 1 - index) }));
+                let names = repeat(
+                    n,
+                    |index| json!({ "type": "function", "name": format!("f{}", n - 1 - index) }),
+                );
                 let choice = json!({ "type": "allowed_tools", "mode": "auto", "tools": names });
                 json!({ "model": "m", "input": "hi", "tools": repeat(n, tool), "tool_choice": choice })
             }),
@@ -91,7 +115,8 @@ fn requests() -> Vec<Large> {
             "tools in a namespace",
             80,
             Box::new(move |n| {
-                let namespace = json!({ "type": "namespace", "name": "n", "tools": repeat(n - 1, tool) });
+                let namespace =
+                    json!({ "type": "namespace", "name": "n", "tools": repeat(n - 1, tool) });
                 json!({ "model": "m", "input": "hi", "tools": [namespace] })
             }),
         ),
@@ -124,8 +149,9 @@ fn requests() -> Vec<Large> {
 }
 
 fn chats() -> Vec<Large> {
-    let chat =
-        |make: fn(usize) -> Value| -> Box<dyn Fn(usize) -> Value> { Box::new(move |n| json!({ "model": "m", "messages": make(n) })) };
+    let chat = |make: fn(usize) -> Value| -> Box<dyn Fn(usize) -> Value> {
+        Box::new(move |n| json!({ "model": "m", "messages": make(n) }))
+    };
     vec![
         ("messages", 2_000, chat(|n| repeat(n, |_| json!({ "role": "user", "content": "hi" })))),
         (
@@ -160,7 +186,8 @@ fn chats() -> Vec<Large> {
             80,
             Box::new(|n| {
                 let tool = |index| json!({ "type": "function", "function": { "name": format!("f{index}") } });
-                let allowed = json!({ "mode": "auto", "tools": repeat(n, |index| tool(n - 1 - index)) });
+                let allowed =
+                    json!({ "mode": "auto", "tools": repeat(n, |index| tool(n - 1 - index)) });
                 let choice = json!({ "type": "allowed_tools", "allowed_tools": allowed });
                 let message = json!([{ "role": "user", "content": "hi" }]);
                 json!({ "model": "m", "messages": message, "tools": repeat(n, tool), "tool_choice": choice })
@@ -172,7 +199,11 @@ fn chats() -> Vec<Large> {
 #[test]
 fn reading_a_response_request_is_linear() {
     for (what, n, make) in requests() {
-        assert!(responses::read_create(&make(4 * n)).is_ok(), "{what}: {:?}", responses::read_create(&make(4 * n)));
+        assert!(
+            responses::read_create(&make(4 * n)).is_ok(),
+            "{what}: {:?}",
+            responses::read_create(&make(4 * n))
+        );
         check(what, n, &make, responses::read_create);
     }
 }
@@ -185,15 +216,27 @@ fn reading_a_client_event_is_linear() {
             event["type"] = "response.create".into();
             event
         };
-        assert!(responses::read_client_event(event(4 * n).to_string().as_bytes()).is_ok(), "{what}");
-        check(what, n, |n| event(n).to_string(), |event| responses::read_client_event(event.as_bytes()).map(drop));
+        assert!(
+            responses::read_client_event(event(4 * n).to_string().as_bytes()).is_ok(),
+            "{what}"
+        );
+        check(
+            what,
+            n,
+            |n| event(n).to_string(),
+            |event| responses::read_client_event(event.as_bytes()).map(drop),
+        );
     }
 }
 
 #[test]
 fn reading_a_chat_is_linear() {
     for (what, n, make) in chats() {
-        assert!(chat_completions::read_create(&make(4 * n)).is_ok(), "{what}: {:?}", chat_completions::read_create(&make(4 * n)));
+        assert!(
+            chat_completions::read_create(&make(4 * n)).is_ok(),
+            "{what}: {:?}",
+            chat_completions::read_create(&make(4 * n))
+        );
         check(what, n, &make, chat_completions::read_create);
     }
 }
@@ -221,11 +264,14 @@ fn what_is_too_much_is_refused_by_its_path() {
     assert_eq!(of("tools", many(2, &namespace)), long("tools"));
     assert_eq!(of("include", many(65, &json!("x"))), long("include"));
     let large = ("schema_too_large".to_owned(), "tools[0].parameters".to_owned());
-    let tool = |parameters: Value| json!([{ "type": "function", "name": "f", "parameters": parameters }]);
+    let tool =
+        |parameters: Value| json!([{ "type": "function", "name": "f", "parameters": parameters }]);
     assert_eq!(of("tools", tool(json!({ "enum": vec![0; 20_000] }))), large);
     let deep = (0..70).fold(json!({}), |inner, _| json!({ "items": inner }));
     assert_eq!(of("tools", tool(deep)), large);
-    let chat = chat_completions::read_create(&json!({ "model": "m", "messages": many(10_001, &json!({ "role": "user", "content": "" })) }));
+    let chat = chat_completions::read_create(
+        &json!({ "model": "m", "messages": many(10_001, &json!({ "role": "user", "content": "" })) }),
+    );
     assert_eq!(chat.unwrap_err().param.as_deref(), Some("messages"));
 }
 

@@ -31,9 +31,12 @@ fn an_answer_without_a_text_is_taken_back() {
     ];
     for mut message in empty {
         message["role"] = "assistant".into();
-        let body = json!({ "model": "demo", "messages": [{ "role": "user", "content": "hi" }, message] });
+        let body =
+            json!({ "model": "demo", "messages": [{ "role": "user", "content": "hi" }, message] });
         let input = chat_completions::read_create(&body).unwrap().create.input;
-        let [_, InputItem::Item(Item::Message(message))] = &input[..] else { panic!("{body}: {input:?}") };
+        let [_, InputItem::Item(Item::Message(message))] = &input[..] else {
+            panic!("{body}: {input:?}")
+        };
         assert_eq!((message.role, message.content.len()), (Role::Assistant, 0));
     }
 }
@@ -41,11 +44,15 @@ fn an_answer_without_a_text_is_taken_back() {
 #[test]
 fn images_of_an_answer_are_items_and_other_forms_stay_with_the_message() {
     let image = |url: &str| json!({ "type": "image_url", "image_url": { "url": url }, "index": 0 });
-    let images = json!([image("data:image/webp;base64,AA=="), { "ref": 7 }, image("https://x/y.png")]);
+    let images =
+        json!([image("data:image/webp;base64,AA=="), { "ref": 7 }, image("https://x/y.png")]);
     let body = json!({ "model": "demo", "messages": [{ "role": "assistant", "content": null, "images": images }] });
     let create = chat_completions::read_create(&body).unwrap().create;
-    let [InputItem::Item(Item::Message(message)), InputItem::Item(Item::Opaque(first)), InputItem::Item(Item::Opaque(second))] =
-        &create.input[..]
+    let [
+        InputItem::Item(Item::Message(message)),
+        InputItem::Item(Item::Opaque(first)),
+        InputItem::Item(Item::Opaque(second)),
+    ] = &create.input[..]
     else {
         panic!("{:?}", create.input)
     };
@@ -60,7 +67,8 @@ fn images_of_an_answer_are_items_and_other_forms_stay_with_the_message() {
 
 #[test]
 fn fields_of_a_chat_are_named_as_they_were_written() {
-    let call = json!({ "id": "c", "type": "function", "function": { "name": "f", "arguments": "{}" } });
+    let call =
+        json!({ "id": "c", "type": "function", "function": { "name": "f", "arguments": "{}" } });
     let body = json!({ "model": "demo", "logprobs": true, "max_completion_tokens": 5, "messages": [
         { "role": "user", "content": "hi" },
         { "role": "assistant", "content": "a", "reasoning_content": "hm", "tool_calls": [call] },
@@ -98,9 +106,21 @@ fn a_wrong_field_is_named_by_its_path() {
     check_responses(json!({ "input": [{}] }), "missing_required_parameter", "input[0].type");
     check_responses(json!({ "input": [{ "type": "a poem" }] }), "invalid_value", "input[0].type");
     check_responses(json!({ "conversation": "conv_1" }), "unsupported_parameter", "conversation");
-    check_responses(json!({ "input": [{ "role": "king", "content": "x" }] }), "invalid_value", "input[0].role");
-    check_responses(json!({ "input": [{ "role": "user" }] }), "missing_required_parameter", "input[0].content");
-    check_responses(json!({ "input": [{ "role": "user", "content": 1 }] }), "invalid_type", "input[0].content");
+    check_responses(
+        json!({ "input": [{ "role": "king", "content": "x" }] }),
+        "invalid_value",
+        "input[0].role",
+    );
+    check_responses(
+        json!({ "input": [{ "role": "user" }] }),
+        "missing_required_parameter",
+        "input[0].content",
+    );
+    check_responses(
+        json!({ "input": [{ "role": "user", "content": 1 }] }),
+        "invalid_type",
+        "input[0].content",
+    );
     check_responses(
         json!({ "input": [{ "role": "user", "content": [{ "type": "input_text", "text": 1 }] }] }),
         "invalid_type",
@@ -127,17 +147,33 @@ fn a_wrong_field_is_named_by_its_path() {
         "invalid_value",
         "tools[0].tools[0].type",
     );
-    check_responses(json!({ "tool_choice": { "type": "web_search" } }), "invalid_value", "tool_choice.type");
-    check_responses(json!({ "tools": [{ "type": "function", "name": "a b" }] }), "invalid_value", "tools[0].name");
+    check_responses(
+        json!({ "tool_choice": { "type": "web_search" } }),
+        "invalid_value",
+        "tool_choice.type",
+    );
+    check_responses(
+        json!({ "tools": [{ "type": "function", "name": "a b" }] }),
+        "invalid_value",
+        "tools[0].name",
+    );
     check_responses(json!({ "tool_choice": "required" }), "invalid_value", "tool_choice");
-    check_responses(json!({ "tool_choice": { "type": "function", "name": "x" } }), "invalid_value", "tool_choice.name");
+    check_responses(
+        json!({ "tool_choice": { "type": "function", "name": "x" } }),
+        "invalid_value",
+        "tool_choice.name",
+    );
     check_responses(json!({ "metadata": { "a": 1 } }), "invalid_type", "metadata.a");
     check_responses(
         json!({ "text": { "format": { "type": "json_schema", "name": "x" } } }),
         "missing_required_parameter",
         "text.format.schema",
     );
-    check_responses(json!({ "reasoning": { "effort": "huge" } }), "invalid_value", "reasoning.effort");
+    check_responses(
+        json!({ "reasoning": { "effort": "huge" } }),
+        "invalid_value",
+        "reasoning.effort",
+    );
     check_responses(json!({ "background": true, "store": false }), "invalid_value", "background");
 }
 
@@ -145,13 +181,18 @@ fn a_wrong_field_is_named_by_its_path() {
 fn a_body_that_is_no_object_is_refused_without_a_field() {
     for body in [json!([]), json!("x"), json!(null)] {
         assert_eq!(refused(&responses::read_create(&body).unwrap_err()), ("invalid_type", ""));
-        assert_eq!(refused(&chat_completions::read_create(&body).unwrap_err()), ("invalid_type", ""));
+        assert_eq!(
+            refused(&chat_completions::read_create(&body).unwrap_err()),
+            ("invalid_type", "")
+        );
     }
 }
 
 fn check_chat(mut body: Value, code: &str, param: &str) {
     let object = body.as_object_mut().unwrap();
-    for (name, value) in [("model", json!("demo")), ("messages", json!([{ "role": "user", "content": "hi" }]))] {
+    for (name, value) in
+        [("model", json!("demo")), ("messages", json!([{ "role": "user", "content": "hi" }]))]
+    {
         object.entry(name).or_insert(value);
     }
     let fault = chat_completions::read_create(&body).unwrap_err();
@@ -163,9 +204,21 @@ fn a_wrong_field_of_a_chat_is_named_by_its_path() {
     check_chat(json!({ "messages": null }), "missing_required_parameter", "messages");
     check_chat(json!({ "messages": [] }), "empty_input", "messages");
     check_chat(json!({ "messages": "hi" }), "invalid_type", "messages");
-    check_chat(json!({ "messages": [{ "content": "hi" }] }), "missing_required_parameter", "messages[0].role");
-    check_chat(json!({ "messages": [{ "role": "user" }] }), "missing_required_parameter", "messages[0].content");
-    check_chat(json!({ "messages": [{ "role": "tool", "content": "x" }] }), "missing_required_parameter", "messages[0].tool_call_id");
+    check_chat(
+        json!({ "messages": [{ "content": "hi" }] }),
+        "missing_required_parameter",
+        "messages[0].role",
+    );
+    check_chat(
+        json!({ "messages": [{ "role": "user" }] }),
+        "missing_required_parameter",
+        "messages[0].content",
+    );
+    check_chat(
+        json!({ "messages": [{ "role": "tool", "content": "x" }] }),
+        "missing_required_parameter",
+        "messages[0].tool_call_id",
+    );
     check_chat(
         json!({ "messages": [{ "role": "assistant", "tool_calls": [{ "id": "c" }] }] }),
         "missing_required_parameter",
@@ -177,12 +230,29 @@ fn a_wrong_field_of_a_chat_is_named_by_its_path() {
         "messages[0].content[0].image_url",
     );
     check_chat(json!({ "n": 2 }), "unsupported_value", "n");
-    check_chat(json!({ "stream_options": { "include_usage": true } }), "invalid_value", "stream_options");
+    check_chat(
+        json!({ "stream_options": { "include_usage": true } }),
+        "invalid_value",
+        "stream_options",
+    );
     let tools = json!([{ "type": "function", "function": { "name": "f" } }]);
-    let none = json!({ "type": "allowed_tools", "allowed_tools": { "mode": "required", "tools": [] } });
-    check_chat(json!({ "tools": tools, "tool_choice": none }), "invalid_value", "tool_choice.allowed_tools.tools");
-    check_chat(json!({ "tools": [{ "type": "function" }] }), "missing_required_parameter", "tools[0].function");
-    check_chat(json!({ "response_format": { "type": "json_schema" } }), "missing_required_parameter", "response_format.json_schema");
+    let none =
+        json!({ "type": "allowed_tools", "allowed_tools": { "mode": "required", "tools": [] } });
+    check_chat(
+        json!({ "tools": tools, "tool_choice": none }),
+        "invalid_value",
+        "tool_choice.allowed_tools.tools",
+    );
+    check_chat(
+        json!({ "tools": [{ "type": "function" }] }),
+        "missing_required_parameter",
+        "tools[0].function",
+    );
+    check_chat(
+        json!({ "response_format": { "type": "json_schema" } }),
+        "missing_required_parameter",
+        "response_format.json_schema",
+    );
 }
 
 #[test]
@@ -210,12 +280,18 @@ fn what_is_right_is_read() {
     assert!(
         matches!(&create.input[1], InputItem::Item(Item::Message(message)) if message.role == Role::Assistant && matches!(message.content[0], Part::OutputText { .. }))
     );
-    let ToolChoice::Allowed(allowed) = &create.tool_choice else { panic!("{:?}", create.tool_choice) };
+    let ToolChoice::Allowed(allowed) = &create.tool_choice else {
+        panic!("{:?}", create.tool_choice)
+    };
     assert_eq!(allowed.names().collect::<Vec<_>>(), ["f"]);
     assert_eq!(create.tool_choice.mode(), ToolMode::Required);
     assert!(create.store, "null is absent");
     assert_eq!(create.extra.get("stop"), Some(&json!(["x"])));
-    assert_eq!(serde_json::to_value(&create.tools[0]).unwrap()["parameters"].to_string(), r#"{"z":1,"a":2}"#, "a schema keeps its order");
+    assert_eq!(
+        serde_json::to_value(&create.tools[0]).unwrap()["parameters"].to_string(),
+        r#"{"z":1,"a":2}"#,
+        "a schema keeps its order"
+    );
 }
 
 #[test]
@@ -235,8 +311,13 @@ fn a_chat_becomes_items() {
     }))
     .unwrap();
     assert_eq!(chat.create.input.len(), 4);
-    assert!(matches!(&chat.create.input[2], InputItem::Item(Item::FunctionCall(call)) if call.call_id == "c"));
-    assert_eq!((chat.create.max_output_tokens, chat.create.store, chat.options.include_usage), (Some(5), false, true));
+    assert!(
+        matches!(&chat.create.input[2], InputItem::Item(Item::FunctionCall(call)) if call.call_id == "c")
+    );
+    assert_eq!(
+        (chat.create.max_output_tokens, chat.create.store, chat.options.include_usage),
+        (Some(5), false, true)
+    );
     assert_eq!(chat.create.tool_choice, ToolChoice::Mode(ToolMode::Auto));
     assert!(chat.create.extra.contains_key("logit_bias"));
 }
@@ -257,11 +338,20 @@ fn the_former_functions_of_a_chat_are_tools() {
     .unwrap();
     assert!(chat.options.has_functions && chat.create.extra.is_empty());
     assert!(matches!(chat.create.tool_choice, ToolChoice::Tool(ref named) if named.name == "f"));
-    let [_, InputItem::Item(Item::FunctionCall(call)), InputItem::Item(Item::FunctionCallOutput(output))] = &chat.create.input[..] else {
+    let [
+        _,
+        InputItem::Item(Item::FunctionCall(call)),
+        InputItem::Item(Item::FunctionCallOutput(output)),
+    ] = &chat.create.input[..]
+    else {
         panic!("{:?}", chat.create.input)
     };
     assert_eq!(call.call_id, output.call_id);
-    check_chat(json!({ "messages": [{ "role": "function", "name": "f", "content": "r" }] }), "invalid_value", "messages[0].name");
+    check_chat(
+        json!({ "messages": [{ "role": "function", "name": "f", "content": "r" }] }),
+        "invalid_value",
+        "messages[0].name",
+    );
     check_chat(json!({ "modalities": ["text", "audio"] }), "unsupported_value", "modalities[1]");
 }
 
@@ -278,9 +368,14 @@ fn what_an_upstream_made_up_is_taken_back() {
         { "role": "user", "content": [{ "type": "text", "text": "S", "cache_control": { "type": "ephemeral" } }, { "type": "video_url", "video_url": { "url": "u" } }] },
     ] }))
     .unwrap();
-    let InputItem::Item(Item::FunctionCall(call)) = &chat.create.input[0] else { panic!("no call") };
+    let InputItem::Item(Item::FunctionCall(call)) = &chat.create.input[0] else {
+        panic!("no call")
+    };
     assert_eq!((call.call_id.len(), call.name.as_str()), (95, "functions.f:0"));
-    assert_eq!(call.extra.get("extra_content"), Some(&json!({ "google": { "thought_signature": "SIG==" } })));
+    assert_eq!(
+        call.extra.get("extra_content"),
+        Some(&json!({ "google": { "thought_signature": "SIG==" } }))
+    );
     let create = responses::read_create(&json!({ "model": "m", "input": [
         { "type": "function_call", "call_id": call_id, "name": "a b", "arguments": "{}", "namespace": "n" },
         { "type": "function_call_output", "call_id": call_id, "output": "r" },
@@ -292,5 +387,8 @@ fn what_an_upstream_made_up_is_taken_back() {
     ] }))
     .unwrap();
     let InputItem::Item(Item::Opaque(item)) = &create.input[5] else { panic!("no opaque item") };
-    assert_eq!((item.kind.as_str(), item.fields.text("upstream_id")), ("web_search_call", Some("ws_1")));
+    assert_eq!(
+        (item.kind.as_str(), item.fields.text("upstream_id")),
+        ("web_search_call", Some("ws_1"))
+    );
 }

@@ -48,7 +48,11 @@ fn check(make: impl Fn(&mut Shapes) -> Value, read: impl Fn(&Value) -> bool) -> 
         };
         // Other work on the machine only makes it slower.
         let took = (0..3).map(|_| run()).find(|took| *took <= most);
-        assert!(took.is_some(), "seed {seed}: {} bytes take longer than {most:?}: {text:.300}", text.len());
+        assert!(
+            took.is_some(),
+            "seed {seed}: {} bytes take longer than {most:?}: {text:.300}",
+            text.len()
+        );
         valid += usize::from(is_valid);
     }
     valid
@@ -68,6 +72,8 @@ fn any_chat_is_cheap_for_its_size() {
 
 #[test]
 fn any_client_event_is_cheap_for_its_size() {
-    let valid = check(Shapes::event, |body| responses::read_client_event(body.to_string().as_bytes()).is_ok());
+    let valid = check(Shapes::event, |body| {
+        responses::read_client_event(body.to_string().as_bytes()).is_ok()
+    });
     assert!(valid > 5, "only {valid} of {SEEDS} are events: the shapes no longer fit");
 }

@@ -116,7 +116,8 @@ pub enum SystemMessages {
 
 impl SystemMessages {
     /// Every variant with its name in the settings.
-    pub const ALL: &'static [(&'static str, Self)] = &[("first", Self::First), ("in_place", Self::InPlace)];
+    pub const ALL: &'static [(&'static str, Self)] =
+        &[("first", Self::First), ("in_place", Self::InPlace)];
 }
 
 /// Which earlier reasoning is sent back to the model.
@@ -132,7 +133,8 @@ pub enum ReasoningHistory {
 
 impl ReasoningHistory {
     /// Every variant with its name in the settings.
-    pub const ALL: &'static [(&'static str, Self)] = &[("never", Self::Never), ("with_calls", Self::WithCalls), ("always", Self::Always)];
+    pub const ALL: &'static [(&'static str, Self)] =
+        &[("never", Self::Never), ("with_calls", Self::WithCalls), ("always", Self::Always)];
 }
 
 impl UpstreamConfig {
@@ -253,7 +255,9 @@ pub enum UpstreamConfigError {
         reason: String,
     },
     /// The key contains characters that a header value cannot contain.
-    #[error("the key of the upstream '{upstream}' has characters that cannot be sent (a line break?)")]
+    #[error(
+        "the key of the upstream '{upstream}' has characters that cannot be sent (a line break?)"
+    )]
     Key {
         /// The upstream.
         upstream: String,
@@ -267,7 +271,9 @@ pub enum UpstreamConfigError {
         name: String,
     },
     /// The proxy URL is invalid.
-    #[error("the proxy of the upstream '{upstream}' cannot be used: it must begin with http://, https:// or socks5://")]
+    #[error(
+        "the proxy of the upstream '{upstream}' cannot be used: it must begin with http://, https:// or socks5://"
+    )]
     Proxy {
         /// The upstream.
         upstream: String,
@@ -279,7 +285,9 @@ pub enum UpstreamConfigError {
         upstream: String,
     },
     /// A route refers to an unknown upstream.
-    #[error("the route for the model '{model}' leads to the upstream '{upstream}', which does not exist")]
+    #[error(
+        "the route for the model '{model}' leads to the upstream '{upstream}', which does not exist"
+    )]
     Route {
         /// The model.
         model: String,

@@ -30,12 +30,17 @@ pub fn build(config: &Config) -> Result<Routes, UpstreamConfigError> {
 pub fn read_pieces<'a>(
     wire: config::WireKind,
     pieces: impl IntoIterator<Item = &'a [u8]>,
-    mut hear: impl FnMut(Result<engine::provider::event::ModelEvent, engine::provider::failure::ProviderFailure>),
+    mut hear: impl FnMut(
+        Result<engine::provider::event::ModelEvent, engine::provider::failure::ProviderFailure>,
+    ),
 ) {
-    let mut config = config::UpstreamConfig::new("measured", config::Preset::Compatible, "http://127.0.0.1/v1");
+    let mut config =
+        config::UpstreamConfig::new("measured", config::Preset::Compatible, "http://127.0.0.1/v1");
     config.wire = wire;
-    let mut reader = wire::of(&config)
-        .reader(wire::fault::Callee { name: "measured".into(), ..wire::fault::Callee::default() }, tools::Lifter::default());
+    let mut reader = wire::of(&config).reader(
+        wire::fault::Callee { name: "measured".into(), ..wire::fault::Callee::default() },
+        tools::Lifter::default(),
+    );
     for piece in pieces {
         reader.push(piece);
         std::iter::from_fn(|| reader.next_event()).for_each(&mut hear);
@@ -49,8 +54,12 @@ pub fn read_pieces<'a>(
 /// # Errors
 /// The request uses something that the wire format does not support.
 #[doc(hidden)]
-pub fn write_request(wire: config::WireKind, request: &engine::provider::request::ModelRequest) -> Result<Vec<u8>, protocol::fault::Fault> {
-    let mut config = config::UpstreamConfig::new("measured", config::Preset::Compatible, "http://127.0.0.1/v1");
+pub fn write_request(
+    wire: config::WireKind,
+    request: &engine::provider::request::ModelRequest,
+) -> Result<Vec<u8>, protocol::fault::Fault> {
+    let mut config =
+        config::UpstreamConfig::new("measured", config::Preset::Compatible, "http://127.0.0.1/v1");
     config.wire = wire;
     let wire = wire::of(&config);
     wire.check(&request.create)?;

@@ -60,7 +60,10 @@ mod tests {
 
     #[test]
     fn a_resolved_route_survives_a_reload() {
-        let config = |enabled| Config { demo: DemoConfig { enabled, ..DemoConfig::default() }, ..Config::default() };
+        let config = |enabled| Config {
+            demo: DemoConfig { enabled, ..DemoConfig::default() },
+            ..Config::default()
+        };
         let live = LiveRoutes::new(Routes::new(&config(true)).unwrap());
         let before = live.route(demo::MODEL);
         live.reload(&config(false)).unwrap();

@@ -71,8 +71,22 @@ struct Usual {
 
 const USUAL: &[Usual] = &[
     usual(Preset::Compatible, "compatible", WireKind::Chat, None, None, None),
-    usual(Preset::OpenAi, "openai", WireKind::Chat, Some("https://api.openai.com/v1"), Some("OPENAI_API_KEY"), Some("openai")),
-    usual(Preset::Azure, "azure", WireKind::Chat, None, Some("AZURE_OPENAI_API_KEY"), Some("azure.ai.openai")),
+    usual(
+        Preset::OpenAi,
+        "openai",
+        WireKind::Chat,
+        Some("https://api.openai.com/v1"),
+        Some("OPENAI_API_KEY"),
+        Some("openai"),
+    ),
+    usual(
+        Preset::Azure,
+        "azure",
+        WireKind::Chat,
+        None,
+        Some("AZURE_OPENAI_API_KEY"),
+        Some("azure.ai.openai"),
+    ),
     usual(
         Preset::Anthropic,
         "anthropic",
@@ -90,13 +104,55 @@ const USUAL: &[Usual] = &[
         Some("gcp.gemini"),
     ),
     usual(Preset::Ollama, "ollama", WireKind::Ollama, Some("http://127.0.0.1:11434"), None, None),
-    usual(Preset::DeepSeek, "deepseek", WireKind::Chat, Some("https://api.deepseek.com/v1"), Some("DEEPSEEK_API_KEY"), Some("deepseek")),
-    usual(Preset::Qwen, "qwen", WireKind::Chat, Some("https://dashscope.aliyuncs.com/compatible-mode/v1"), Some("DASHSCOPE_API_KEY"), None),
-    usual(Preset::Moonshot, "moonshot", WireKind::Chat, Some("https://api.moonshot.ai/v1"), Some("MOONSHOT_API_KEY"), Some("moonshot_ai")),
-    usual(Preset::OpenRouter, "openrouter", WireKind::Chat, Some("https://openrouter.ai/api/v1"), Some("OPENROUTER_API_KEY"), None),
+    usual(
+        Preset::DeepSeek,
+        "deepseek",
+        WireKind::Chat,
+        Some("https://api.deepseek.com/v1"),
+        Some("DEEPSEEK_API_KEY"),
+        Some("deepseek"),
+    ),
+    usual(
+        Preset::Qwen,
+        "qwen",
+        WireKind::Chat,
+        Some("https://dashscope.aliyuncs.com/compatible-mode/v1"),
+        Some("DASHSCOPE_API_KEY"),
+        None,
+    ),
+    usual(
+        Preset::Moonshot,
+        "moonshot",
+        WireKind::Chat,
+        Some("https://api.moonshot.ai/v1"),
+        Some("MOONSHOT_API_KEY"),
+        Some("moonshot_ai"),
+    ),
+    usual(
+        Preset::OpenRouter,
+        "openrouter",
+        WireKind::Chat,
+        Some("https://openrouter.ai/api/v1"),
+        Some("OPENROUTER_API_KEY"),
+        None,
+    ),
     usual(Preset::Vllm, "vllm", WireKind::Chat, Some("http://127.0.0.1:8000/v1"), None, None),
-    usual(Preset::LlamaCpp, "llamacpp", WireKind::Chat, Some("http://127.0.0.1:8080/v1"), None, None),
-    usual(Preset::LmStudio, "lmstudio", WireKind::Chat, Some("http://127.0.0.1:1234/v1"), None, None),
+    usual(
+        Preset::LlamaCpp,
+        "llamacpp",
+        WireKind::Chat,
+        Some("http://127.0.0.1:8080/v1"),
+        None,
+        None,
+    ),
+    usual(
+        Preset::LmStudio,
+        "lmstudio",
+        WireKind::Chat,
+        Some("http://127.0.0.1:1234/v1"),
+        None,
+        None,
+    ),
 ];
 
 const fn usual(
@@ -141,7 +197,9 @@ impl Preset {
         match self {
             Self::Anthropic => model.starts_with("claude-"),
             Self::Gemini => model.starts_with("gemini-"),
-            Self::OpenAi => ["gpt-", "text-embedding-3-", "omni-moderation-"].iter().any(|begin| model.starts_with(begin)),
+            Self::OpenAi => ["gpt-", "text-embedding-3-", "omni-moderation-"]
+                .iter()
+                .any(|begin| model.starts_with(begin)),
             Self::DeepSeek => model.starts_with("deepseek-"),
             Self::Compatible
             | Self::Azure

@@ -77,12 +77,14 @@ impl Routes {
 
     fn after(config: &Config, before: &[Arc<Listed>]) -> Result<Self, UpstreamConfigError> {
         let demo = config.demo.enabled.then(|| Arc::new(Demo::new(config.demo.tokens_per_second)));
-        let listed = |config: &UpstreamConfig| match before.iter().find(|listed| listed.config == *config) {
-            Some(same) => Ok(Arc::clone(same)),
-            None => Listed::new(config),
-        };
+        let listed =
+            |config: &UpstreamConfig| match before.iter().find(|listed| listed.config == *config) {
+                Some(same) => Ok(Arc::clone(same)),
+                None => Listed::new(config),
+            };
         let upstreams = config.upstreams.iter().map(listed).collect::<Result<Vec<_>, _>>()?;
-        let several = |route: &RouteConfig| Ok((route.model.clone(), Several::new(route, &upstreams)?));
+        let several =
+            |route: &RouteConfig| Ok((route.model.clone(), Several::new(route, &upstreams)?));
         let several = config.routes.iter().map(several).collect::<Result<_, _>>()?;
         let names = config.routes.iter().map(|route| route.model.clone()).collect();
         Ok(Self { demo, upstreams, several, names, retries: config.retries })
@@ -98,7 +100,8 @@ impl Routes {
     /// sent to another vendor only because the local server starts later; or the first, which rejects unknown models
     /// itself.
     fn serving(&self, model: &str) -> Option<&Arc<Listed>> {
-        let claims = |listed: &&Arc<Listed>| listed.config.models.iter().any(|claimed| claimed == model);
+        let claims =
+            |listed: &&Arc<Listed>| listed.config.models.iter().any(|claimed| claimed == model);
         let open = || self.upstreams.iter().filter(|listed| listed.config.models.is_empty());
         (self.upstreams.iter().find(claims))
             .or_else(|| open().find(|listed| listed.upstream.has_listed(model)))
@@ -110,13 +113,23 @@ impl Routes {
 
 impl Models for Routes {
     fn route(&self, model: &str) -> Option<Route> {
-        let route = |targets: Arc<[RouteTarget]>, on_leave, is_listed| Route { targets, retries: self.retries, on_leave, is_listed };
+        let route = |targets: Arc<[RouteTarget]>, on_leave, is_listed| Route {
+            targets,
+            retries: self.retries,
+            on_leave,
+            is_listed,
+        };
         if let Some(several) = self.several.get(model) {
             return Some(route(several.targets(model), several.on_leave, true));
         }
         if let Some(demo) = self.demo.as_ref().filter(|_| model == demo::MODEL) {
             let provider = Arc::clone(demo) as Arc<dyn Provider>;
-            let leg = RouteTarget { upstream: demo::MODEL.into(), provider, model: None, timeouts: Timeouts::default() };
+            let leg = RouteTarget {
+                upstream: demo::MODEL.into(),
+                provider,
+                model: None,
+                timeouts: Timeouts::default(),
+            };
             return Some(route(Arc::new([leg]), None, true));
         }
         let listed = self.serving(model)?;
@@ -127,12 +140,19 @@ impl Models for Routes {
 
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {
         async {
-            let ours = |id: &str| ModelListing { id: id.to_owned(), owned_by: "weir".to_owned(), created: 0 };
+            let ours = |id: &str| ModelListing {
+                id: id.to_owned(),
+                owned_by: "weir".to_owned(),
+                created: 0,
+            };
             let demo = self.demo.iter().map(|_| ours(demo::MODEL));
             let routes = self.names.iter().map(|name| ours(name));
             let upstreams = join_all(self.upstreams.iter().map(|listed| listed.list())).await;
             let mut seen = HashSet::new();
-            demo.chain(routes).chain(upstreams.into_iter().flatten()).filter(|listing| seen.insert(listing.id.clone())).collect()
+            demo.chain(routes)
+                .chain(upstreams.into_iter().flatten())
+                .filter(|listing| seen.insert(listing.id.clone()))
+                .collect()
         }
         .boxed()
     }
@@ -150,7 +170,12 @@ impl Listed {
 
     fn leg(&self, model: Option<Arc<str>>) -> RouteTarget {
         let provider = Arc::clone(&self.upstream) as Arc<dyn Provider>;
-        RouteTarget { upstream: Arc::clone(&self.name), provider, model, timeouts: self.config.timeouts }
+        RouteTarget {
+            upstream: Arc::clone(&self.name),
+            provider,
+            model,
+            timeouts: self.config.timeouts,
+        }
     }
 
     /// The configured names, or the upstream's own list.
@@ -158,18 +183,33 @@ impl Listed {
         if self.config.models.is_empty() {
             return self.upstream.list().await;
         }
-        let listing = |model: &String| ModelListing { id: model.clone(), owned_by: self.name.to_string(), created: 0 };
+        let listing = |model: &String| ModelListing {
+            id: model.clone(),
+            owned_by: self.name.to_string(),
+            created: 0,
+        };
         self.config.models.iter().map(listing).collect()
     }
 }
 
 impl Several {
     fn new(config: &RouteConfig, upstreams: &[Arc<Listed>]) -> Result<Self, UpstreamConfigError> {
-        let unknown = |upstream: &str| UpstreamConfigError::Route { model: config.model.clone(), upstream: upstream.to_owned() };
+        let unknown = |upstream: &str| UpstreamConfigError::Route {
+            model: config.model.clone(),
+            upstream: upstream.to_owned(),
+        };
         let targets = config.upstreams.iter().map(|target| {
-            let listed = upstreams.iter().find(|listed| *listed.name == *target.upstream).ok_or_else(|| unknown(&target.upstream))?;
+            let listed = upstreams
+                .iter()
+                .find(|listed| *listed.name == *target.upstream)
+                .ok_or_else(|| unknown(&target.upstream))?;
             let model = target.model.as_deref().map(Arc::from);
-            Ok(Target { listed: Arc::clone(listed), model, weight: target.weight, served: AtomicU64::new(0) })
+            Ok(Target {
+                listed: Arc::clone(listed),
+                model,
+                weight: target.weight,
+                served: AtomicU64::new(0),
+            })
         });
         let targets = targets.collect::<Result<Vec<_>, _>>()?;
         if targets.is_empty() {
@@ -180,16 +220,24 @@ impl Several {
 
     /// The target that the strategy picks, then the others in order. Targets that are unavailable come last.
     fn targets(&self, model: &str) -> Arc<[RouteTarget]> {
-        let is_ready = |target: &Target| target.listed.upstream.is_ready(target.model.as_deref().unwrap_or(model));
-        let (mut ready, mut rest): (Vec<usize>, Vec<usize>) = (0..self.targets.len()).partition(|index| is_ready(&self.targets[*index]));
-        let candidates: Vec<WeightedCandidate> = ready.iter().map(|index| self.targets[*index].candidate(*index)).collect();
+        let is_ready = |target: &Target| {
+            target.listed.upstream.is_ready(target.model.as_deref().unwrap_or(model))
+        };
+        let (mut ready, mut rest): (Vec<usize>, Vec<usize>) =
+            (0..self.targets.len()).partition(|index| is_ready(&self.targets[*index]));
+        let candidates: Vec<WeightedCandidate> =
+            ready.iter().map(|index| self.targets[*index].candidate(*index)).collect();
         if let Some(first) = choose(self.strategy, &candidates, fastrand::f64) {
             self.keep_pace(first, &rest);
             ready.retain(|index| *index != first);
             ready.insert(0, first);
         }
         ready.append(&mut rest);
-        ready.into_iter().map(|index| &self.targets[index]).map(|target| target.listed.leg(target.model.clone())).collect()
+        ready
+            .into_iter()
+            .map(|index| &self.targets[index])
+            .map(|target| target.listed.leg(target.model.clone()))
+            .collect()
     }
 }
 
@@ -208,7 +256,8 @@ impl Several {
 
 impl Target {
     fn candidate(&self, index: usize) -> WeightedCandidate {
-        let (running, served) = (self.listed.upstream.running(), self.served.load(Ordering::Relaxed));
+        let (running, served) =
+            (self.listed.upstream.running(), self.served.load(Ordering::Relaxed));
         WeightedCandidate { index, weight: self.weight, running, served }
     }
 }

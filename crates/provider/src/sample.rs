@@ -7,9 +7,13 @@ use engine::provider::request::ModelRequest;
 use protocol::dialect::chat_completions;
 use protocol::extra::Extra;
 use protocol::id::ItemId;
-use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Message, Part, Reasoning, Role};
+use protocol::item::{
+    FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Message, Part, Reasoning,
+    Role,
+};
 use protocol::request::{
-    AllowedTool, AllowedTools, AllowedToolsWord, Create, FunctionTool, InputItem, NamedKind, NamedTool, ToolChoice, ToolMode,
+    AllowedTool, AllowedTools, AllowedToolsWord, Create, FunctionTool, InputItem, NamedKind,
+    NamedTool, ToolChoice, ToolMode,
 };
 use serde_json::{Value, json};
 
@@ -19,7 +23,12 @@ pub(crate) fn create() -> Create {
 }
 
 pub(crate) fn request(create: Create, context: Vec<Item>) -> ModelRequest {
-    ModelRequest { create: Arc::new(create), model: None, context: context.into(), call: UpstreamCall::default() }
+    ModelRequest {
+        create: Arc::new(create),
+        model: None,
+        context: context.into(),
+        call: UpstreamCall::default(),
+    }
 }
 
 pub(crate) fn message(role: Role, content: Vec<Part>) -> Item {
@@ -63,15 +72,30 @@ pub(crate) fn image(url: &str, detail: &str) -> Part {
 }
 
 /// An input file.
-pub(crate) fn file(filename: Option<&str>, file_data: Option<&str>, file_url: Option<&str>) -> Part {
+pub(crate) fn file(
+    filename: Option<&str>,
+    file_data: Option<&str>,
+    file_url: Option<&str>,
+) -> Part {
     let owned = |text: Option<&str>| text.map(str::to_owned);
-    Part::InputFile { filename: owned(filename), file_data: owned(file_data), file_url: owned(file_url), extra: Extra::default() }
+    Part::InputFile {
+        filename: owned(filename),
+        file_data: owned(file_data),
+        file_url: owned(file_url),
+        extra: Extra::default(),
+    }
 }
 
 /// A function tool.
 pub(crate) fn tool(name: &str) -> FunctionTool {
     let (description, parameters) = (Some("does it".to_owned()), Some(json!({ "type": "object" })));
-    FunctionTool { name: name.into(), description, parameters, strict: Some(true), extra: Extra::default() }
+    FunctionTool {
+        name: name.into(),
+        description,
+        parameters,
+        strict: Some(true),
+        extra: Extra::default(),
+    }
 }
 
 /// A function tool as a tool choice names it.
@@ -96,13 +120,17 @@ pub(crate) fn asked(messages: &Value, more: &Value) -> ModelRequest {
     let mut body = json!({ "model": "any", "stream": true, "store": false, "messages": messages });
     body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
     let create = chat_completions::read_create(&body).unwrap().create;
-    let item = |input: &InputItem| if let InputItem::Item(item) = input { Some(item.clone()) } else { None };
+    let item = |input: &InputItem| {
+        if let InputItem::Item(item) = input { Some(item.clone()) } else { None }
+    };
     let context = create.input.iter().filter_map(item).collect();
     request(create, context)
 }
 
 /// A function call output with content parts.
 pub(crate) fn output_parts(call_id: &str, parts: Vec<Part>) -> Item {
-    let Item::FunctionCallOutput(output) = output(call_id, "") else { unreachable!("it is an output") };
+    let Item::FunctionCallOutput(output) = output(call_id, "") else {
+        unreachable!("it is an output")
+    };
     Item::FunctionCallOutput(FunctionCallOutput { output: FunctionOutput::Parts(parts), ..output })
 }

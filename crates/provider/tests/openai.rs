@@ -64,7 +64,12 @@ async fn refusal(script: Script) -> Fault {
 }
 
 fn text(words: &[Result<ModelEvent, ProviderFailure>]) -> String {
-    words.iter().filter_map(|word| if let Ok(ModelEvent::Text { text, .. }) = word { Some(text.as_str()) } else { None }).collect()
+    words
+        .iter()
+        .filter_map(|word| {
+            if let Ok(ModelEvent::Text { text, .. }) = word { Some(text.as_str()) } else { None }
+        })
+        .collect()
 }
 
 #[tokio::test]
@@ -75,7 +80,10 @@ async fn an_answer_comes_as_words_and_the_request_says_what_it_must() {
     assert!(words.contains(&Ok(ModelEvent::Finish(Finish::Stop))));
     assert!(words.iter().any(|word| matches!(word, Ok(ModelEvent::Usage(usage)) if usage.input_tokens == 9 && usage.output_tokens == 4)));
     let recorded = upstream.requests().remove(0);
-    assert_eq!((recorded.method.as_str(), recorded.path.as_str()), ("POST", "/v1/chat/completions"));
+    assert_eq!(
+        (recorded.method.as_str(), recorded.path.as_str()),
+        ("POST", "/v1/chat/completions")
+    );
     let header = |name: &str| recorded.headers.get(name).map(ToString::to_string);
     assert_eq!(header("authorization"), Some(format!("Bearer {KEY}")));
     assert_eq!(header("accept").as_deref(), Some("text/event-stream"));
@@ -109,7 +117,8 @@ async fn answers_share_a_connection() {
         let words: Vec<_> = provider.ask(request()).await.unwrap().collect().await;
         assert_eq!(text(&words), "Hello, world!");
     }
-    let connections: Vec<_> = upstream.requests().iter().map(|recorded| recorded.connection).collect();
+    let connections: Vec<_> =
+        upstream.requests().iter().map(|recorded| recorded.connection).collect();
     assert_eq!(connections, [0, 0, 0]);
 }
 
@@ -139,7 +148,9 @@ async fn dropping_the_question_closes_the_connection() {
 
 #[tokio::test]
 async fn a_cut_is_said() {
-    for script in [Script::new().content("a").fin(), Script::new().content("a").raw("data: {\"cho").rst()] {
+    for script in
+        [Script::new().content("a").fin(), Script::new().content("a").raw("data: {\"cho").rst()]
+    {
         let words = play(script).await;
         let fault = &words.last().unwrap().as_ref().unwrap_err().fault;
         assert_eq!((fault.status, fault.code.as_str()), (502, "upstream_cut"));
@@ -158,21 +169,43 @@ async fn an_end_without_a_reason_is_left_to_the_reader() {
 #[tokio::test]
 async fn an_answer_that_is_no_stream_is_read() {
     let body = json!({ "object": "chat.completion", "choices": [{ "message": { "content": "Hi" }, "finish_reason": "stop" }] });
-    let words = play(Script::status(200, &[("content-type", "application/json")], body.to_string())).await;
-    assert_eq!((text(&words).as_str(), words.last()), ("Hi", Some(&Ok(ModelEvent::Finish(Finish::Stop)))));
+    let words =
+        play(Script::status(200, &[("content-type", "application/json")], body.to_string())).await;
+    assert_eq!(
+        (text(&words).as_str(), words.last()),
+        ("Hi", Some(&Ok(ModelEvent::Finish(Finish::Stop))))
+    );
 }
 
 #[tokio::test]
 async fn refusals_keep_their_status_where_the_caller_can_act() {
     let error = |message: &str, code: &str| json!({ "error": { "message": message, "type": "x", "param": null, "code": code } });
     let fault = refusal(Script::error(400, &error("too long", "context_length_exceeded"))).await;
-    assert_eq!((fault.status, fault.kind, fault.code.as_str()), (400, FaultKind::InvalidRequest, "context_length_exceeded"));
-    let limited = Script::status(429, &[("retry-after", "12")], error("slow down", "rate_limit_exceeded").to_string());
+    assert_eq!(
+        (fault.status, fault.kind, fault.code.as_str()),
+        (400, FaultKind::InvalidRequest, "context_length_exceeded")
+    );
+    let limited = Script::status(
+        429,
+        &[("retry-after", "12")],
+        error("slow down", "rate_limit_exceeded").to_string(),
+    );
     let fault = refusal(limited).await;
-    assert_eq!((fault.status, fault.retry_after, fault.message.as_str()), (429, Some(12), "slow down (upstream 'north', status 429)"));
-    let fault = refusal(Script::error(401, &error(&format!("Incorrect API key: {KEY}"), "invalid_api_key"))).await;
+    assert_eq!(
+        (fault.status, fault.retry_after, fault.message.as_str()),
+        (429, Some(12), "slow down (upstream 'north', status 429)")
+    );
+    let fault = refusal(Script::error(
+        401,
+        &error(&format!("Incorrect API key: {KEY}"), "invalid_api_key"),
+    ))
+    .await;
     assert_eq!((fault.status, fault.code.as_str()), (502, "upstream_authentication_failed"));
-    assert!(!fault.message.contains("sk-") && fault.message.contains("'north'"), "{}", fault.message);
+    assert!(
+        !fault.message.contains("sk-") && fault.message.contains("'north'"),
+        "{}",
+        fault.message
+    );
     let fault = refusal(Script::status(307, &[("location", "http://127.0.0.1:1/")], "")).await;
     assert_eq!((fault.status, fault.code.as_str()), (502, "upstream_redirect"));
     let fault = refusal(Script::status(500, &[], vec![b'x'; 1 << 20])).await;
@@ -182,9 +215,18 @@ async fn refusals_keep_their_status_where_the_caller_can_act() {
 #[tokio::test]
 async fn who_cannot_be_reached_is_named_in_plain_words() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let fault = Asked::new(&config(&format!("http://user:secret@{free}/v1"))).unwrap().ask(request()).await.err().unwrap().fault;
+    let fault = Asked::new(&config(&format!("http://user:secret@{free}/v1")))
+        .unwrap()
+        .ask(request())
+        .await
+        .err()
+        .unwrap()
+        .fault;
     assert_eq!((fault.status, fault.code.as_str()), (502, "upstream_unreachable"));
-    assert_eq!(fault.message, "The upstream 'north' cannot be reached: nothing listens at its address.");
+    assert_eq!(
+        fault.message,
+        "The upstream 'north' cannot be reached: nothing listens at its address."
+    );
 
     // What a server without TLS says to a handshake.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -205,10 +247,15 @@ async fn who_cannot_be_reached_is_named_in_plain_words() {
 async fn the_list_of_models_is_asked_for_once() {
     let upstream = Upstream::start().await.unwrap();
     upstream.models(vec!["a".to_owned(), "demo".to_owned()]);
-    let routes = build(&Config { upstreams: vec![config(&upstream.base_url())], ..Config::default() }).unwrap();
+    let routes =
+        build(&Config { upstreams: vec![config(&upstream.base_url())], ..Config::default() })
+            .unwrap();
     let lists = future::join_all((0..5).map(|_| routes.list())).await;
     for list in lists {
-        let listed: Vec<_> = list.iter().map(|listing| (listing.id.as_str(), listing.owned_by.as_str(), listing.created)).collect();
+        let listed: Vec<_> = list
+            .iter()
+            .map(|listing| (listing.id.as_str(), listing.owned_by.as_str(), listing.created))
+            .collect();
         assert_eq!(listed, [("demo", "weir", 0), ("a", "lab", 1_700_000_000)]);
     }
     assert_eq!(upstream.model_requests(), 1);

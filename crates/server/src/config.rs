@@ -144,7 +144,8 @@ impl Config {
     /// The settings of the listener for operations: there is no proxy in front of it, and on a loopback address it requires no key.
     pub(crate) fn for_operations(&self) -> Self {
         let listen = self.admin_listen.unwrap_or(self.listen);
-        let metrics = if listen.ip().is_loopback() { MetricsAccess::Open } else { MetricsAccess::Admin };
+        let metrics =
+            if listen.ip().is_loopback() { MetricsAccess::Open } else { MetricsAccess::Admin };
         let (hosts, trusted_proxies, proxy_protocol) = (Vec::new(), Vec::new(), ProxyProtocol::Off);
         Self { listen, hosts, trusted_proxies, proxy_protocol, metrics, ..self.clone() }
     }

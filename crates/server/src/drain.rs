@@ -35,7 +35,9 @@ impl Drain {
     /// reconnect at once.
     pub fn leave(&self, spread: Duration) {
         self.unready();
-        self.0.spread.store(u64::try_from(spread.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+        self.0
+            .spread
+            .store(u64::try_from(spread.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
         self.0.leaving.cancel();
     }
 
@@ -89,7 +91,9 @@ impl Drain {
 /// The part of `spread` milliseconds after which connection `number` is closed.
 fn share(number: u64, spread: u64) -> Duration {
     let fraction = number.wrapping_mul(GOLDEN) >> 32;
-    Duration::from_millis(u64::try_from((u128::from(fraction) * u128::from(spread)) >> 32).unwrap_or(spread))
+    Duration::from_millis(
+        u64::try_from((u128::from(fraction) * u128::from(spread)) >> 32).unwrap_or(spread),
+    )
 }
 
 #[cfg(test)]
@@ -99,10 +103,15 @@ mod tests {
     #[test]
     fn however_many_clients_there_are_they_are_spread_evenly() {
         for count in [10_u64, 100, 1000] {
-            let mut moments: Vec<u128> = (1..=count).map(|number| share(number, 10_000).as_millis()).collect();
+            let mut moments: Vec<u128> =
+                (1..=count).map(|number| share(number, 10_000).as_millis()).collect();
             moments.sort_unstable();
             let gap = moments.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
-            assert!(gap <= 3 * 10_000 / u128::from(count) && moments.iter().all(|moment| *moment < 10_000), "{count}: {gap}");
+            assert!(
+                gap <= 3 * 10_000 / u128::from(count)
+                    && moments.iter().all(|moment| *moment < 10_000),
+                "{count}: {gap}"
+            );
         }
     }
 

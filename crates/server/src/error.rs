@@ -78,15 +78,20 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// take an empty response for success.
 pub(crate) fn left() -> Fault {
     let message = "The client closed its half of the connection before the answer: it was taken to have left (server.fin_leaves_json).";
-    Fault::new(FaultKind::InvalidRequest, "client_closed_request", message).with_status(CLIENT_CLOSED_REQUEST)
+    Fault::new(FaultKind::InvalidRequest, "client_closed_request", message)
+        .with_status(CLIENT_CLOSED_REQUEST)
 }
 
 /// A method is not possible here.
 pub(crate) fn not_possible(message: String) -> Response {
-    FaultResponse(Fault::new(FaultKind::InvalidRequest, "method_not_allowed", message).with_status(405)).into_response()
+    FaultResponse(
+        Fault::new(FaultKind::InvalidRequest, "method_not_allowed", message).with_status(405),
+    )
+    .into_response()
 }
 
 /// A handler panicked.
 pub(crate) fn panicked() -> FaultResponse {
-    Fault::new(FaultKind::Server, "server_error", "Weir failed on this request; its log says more").into()
+    Fault::new(FaultKind::Server, "server_error", "Weir failed on this request; its log says more")
+        .into()
 }

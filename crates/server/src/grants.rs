@@ -52,7 +52,9 @@ impl Grants {
         let ended: Vec<Arc<Flag>> = {
             let open = self.open();
             let is_good = |credential: &Credential| tickets.holder(credential, keys).is_some();
-            let ended = open.values().filter(|(credential, _)| !*known.entry(*credential).or_insert_with(|| is_good(credential)));
+            let ended = open.values().filter(|(credential, _)| {
+                !*known.entry(*credential).or_insert_with(|| is_good(credential))
+            });
             ended.map(|(_, flag)| Arc::clone(flag)).collect()
         };
         ended.iter().filter(|flag| !flag.end()).count()
@@ -134,7 +136,6 @@ impl Drop for Granted {
 
 /// The fault that ends what was open when its credential stopped being valid.
 pub(crate) fn revoked() -> Fault {
-    let message =
-        "The key or session that opened this is not known here any more: it was revoked or has ended, or this server wants a key now.";
+    let message = "The key or session that opened this is not known here any more: it was revoked or has ended, or this server wants a key now.";
     Fault::new(FaultKind::Authentication, "invalid_api_key", message)
 }

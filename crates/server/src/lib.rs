@@ -33,7 +33,9 @@ pub use crate::http::rates::Rates;
 pub use app::{App, AppParts};
 pub use capture::PortCapture;
 pub use classic::Classic;
-pub use config::{CaptureMode, ClassicConfig, Config, Keyless, LensConfig, MetricsAccess, ProxyProtocol};
+pub use config::{
+    CaptureMode, ClassicConfig, Config, Keyless, LensConfig, MetricsAccess, ProxyProtocol,
+};
 pub use drain::Drain;
 pub use grants::Grants;
 pub use listen::{ConnectionHandle, Connections, TlsError, TlsServer, bind};

@@ -133,6 +133,11 @@ impl ServiceFactory for LiveServer {
 /// running responses go on, as tasks.
 pub async fn serve(listener: TcpListener, live: LiveServer, tls: Option<Arc<TlsServer>>) {
     let app = &live.shared.app;
-    let listening = Listening { connections: Arc::clone(&app.connections), tasks: app.tasks.clone(), drain: app.drain.clone(), tls };
+    let listening = Listening {
+        connections: Arc::clone(&app.connections),
+        tasks: app.tasks.clone(),
+        drain: app.drain.clone(),
+        tls,
+    };
     listen::serve(listener, listening, live).await;
 }

@@ -43,10 +43,13 @@ impl FromStr for IpNetwork {
 
     fn from_str(text: &str) -> Result<Self, ParseNetworkError> {
         let invalid = || ParseNetworkError(text.to_owned());
-        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let (address, bits) =
+            text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let address: IpAddr = address.parse().map_err(|_error| invalid())?;
         let (length, before) = if address.is_ipv4() { (32, 96) } else { (128, 0) };
-        let bits = bits.map_or(Some(length), |bits| bits.parse().ok().filter(|bits| *bits <= length)).ok_or_else(invalid)?;
+        let bits = bits
+            .map_or(Some(length), |bits| bits.parse().ok().filter(|bits| *bits <= length))
+            .ok_or_else(invalid)?;
         let network = Self { address: number(address), bits: bits + before };
         // Bits after the mask are a typing error, and it is not known which of the two was meant.
         if network.address & !network.mask() == 0 { Ok(network) } else { Err(invalid()) }

@@ -25,13 +25,21 @@ use crate::http::origin;
 const MOST: u64 = 8 << 20;
 
 /// Serves a path that has no route: a file of the classic pages, or nothing.
-pub(crate) async fn serve(State(app): State<App>, Extension(forwarded): Extension<Forwarded>, parts: Parts) -> Response {
+pub(crate) async fn serve(
+    State(app): State<App>,
+    Extension(forwarded): Extension<Forwarded>,
+    parts: Parts,
+) -> Response {
     if matches!(parts.method, Method::GET | Method::HEAD)
         && let Some(file) = find(&app, forwarded, &parts).await
     {
         return file;
     }
-    fallback::no_such_path(&parts.method, &parts.uri, &origin::own_url(forwarded, &parts.uri, &parts.headers))
+    fallback::no_such_path(
+        &parts.method,
+        &parts.uri,
+        &origin::own_url(forwarded, &parts.uri, &parts.headers),
+    )
 }
 
 /// The file of the classic pages at the path of a request, if there is a copy and it has one. Where keys are configured, a browser that
@@ -43,16 +51,24 @@ pub(crate) async fn find(app: &App, forwarded: Forwarded, parts: &Parts) -> Opti
     let name = name(path)?;
     let kind = content_type(name)?;
     let candidates = candidates(name);
-    let bytes = app.tasks.blocking(move || candidates.iter().find_map(|candidate| read(&directory, candidate).ok())).await??;
+    let bytes = app
+        .tasks
+        .blocking(move || candidates.iter().find_map(|candidate| read(&directory, candidate).ok()))
+        .await??;
     if kind == HTML && sign_in::is_due(app, parts) {
         return Some(sign_in::redirect(&parts.uri));
     }
     let marked = if kind == HTML { policy::with_nonce(&bytes) } else { None };
     let policy = (kind == HTML).then(|| {
         let own = own_url.split_once("://").map_or(own_url.as_str(), |(_, own)| own);
-        policy::policy(&bytes, &format!("{own}{path}"), marked.as_ref().map(|(_, nonce)| nonce.as_str()))
+        policy::policy(
+            &bytes,
+            &format!("{own}{path}"),
+            marked.as_ref().map(|(_, nonce)| nonce.as_str()),
+        )
     });
-    let mut response = marked.map_or_else(|| bytes.into_response(), |(page, _)| page.into_response());
+    let mut response =
+        marked.map_or_else(|| bytes.into_response(), |(page, _)| page.into_response());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -73,14 +89,21 @@ fn name(path: &str) -> Option<&str> {
         path => path.strip_prefix('/')?,
     };
     let is_plain = |letter: u8| letter.is_ascii_alphanumeric() || b"._-".contains(&letter);
-    let is_step = |step: &str| !step.is_empty() && !step.starts_with('.') && step.bytes().all(is_plain);
+    let is_step =
+        |step: &str| !step.is_empty() && !step.starts_with('.') && step.bytes().all(is_plain);
     name.split('/').all(is_step).then_some(name)
 }
 
 /// Where a file of this name may be. `_.html` names its assets below `static`, as they stand in the demo's sources.
 fn candidates(name: &str) -> Vec<PathBuf> {
     let asset = name.strip_prefix("static/").unwrap_or(name);
-    [Path::new("").join(name), Path::new("templates").join(name), Path::new("static").join(asset), asset.into()].into()
+    [
+        Path::new("").join(name),
+        Path::new("templates").join(name),
+        Path::new("static").join(asset),
+        asset.into(),
+    ]
+    .into()
 }
 
 /// A file of the directory; not one outside to which a link points.
@@ -116,9 +139,17 @@ mod tests {
 
     #[test]
     fn no_path_leads_out_of_the_directory() {
-        for path in
-            ["/../key", "/..", "/css/../../key", "//etc/passwd", "/.git/config", "/css/.hidden.css", "/%2e%2e/key", "/a\\b", "/css/"]
-        {
+        for path in [
+            "/../key",
+            "/..",
+            "/css/../../key",
+            "//etc/passwd",
+            "/.git/config",
+            "/css/.hidden.css",
+            "/%2e%2e/key",
+            "/a\\b",
+            "/css/",
+        ] {
             assert_eq!(name(path), None, "{path}");
         }
         for (path, expected) in [

@@ -16,7 +16,8 @@ const SESSION_PERIOD: Duration = Duration::from_secs(30);
 /// Ends what was opened by credentials that are not valid any more, until the server stops: streams and sockets, sessions and tickets,
 /// and the responses that run for their owners.
 pub async fn watch(app: App) {
-    let (mut version, mut swept, mut was_unreadable) = (app.keys.version(), Instant::now(), app.keys.is_unreadable());
+    let (mut version, mut swept, mut was_unreadable) =
+        (app.keys.version(), Instant::now(), app.keys.is_unreadable());
     loop {
         tokio::select! {
             () = app.tasks.stopping() => return,
@@ -44,6 +45,9 @@ pub(crate) fn sweep(app: &App) {
     app.tickets.sweep(&*app.keys);
     let ended = app.grants.sweep(&*app.keys, &app.tickets);
     if ended > 0 {
-        tracing::info!(ended, "ended streams and sockets whose key or session is not good any more");
+        tracing::info!(
+            ended,
+            "ended streams and sockets whose key or session is not good any more"
+        );
     }
 }

@@ -5,7 +5,8 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
 use crate::api::{
-    chat_completions, classic, events, lens, metrics, models, operations, passthrough, responses, socket, tickets, upstreams,
+    chat_completions, classic, events, lens, metrics, models, operations, passthrough, responses,
+    socket, tickets, upstreams,
 };
 use crate::app::App;
 use crate::http::{auth, fallback, middleware};

@@ -26,9 +26,16 @@ use crate::drain::Drain;
 
 /// The parts under these settings.
 pub(crate) fn app(config: Config) -> App {
-    let (tasks, log, store) = (Tasks::new(), Arc::new(MemoryLog::new()), Arc::new(MemoryStore::new()));
+    let (tasks, log, store) =
+        (Tasks::new(), Arc::new(MemoryLog::new()), Arc::new(MemoryStore::new()));
     App::new(AppParts {
-        engine: Engine::new(engine::Config::default(), log, store, Arc::new(Scripted), tasks.clone()),
+        engine: Engine::new(
+            engine::Config::default(),
+            log,
+            store,
+            Arc::new(Scripted),
+            tasks.clone(),
+        ),
         keys: Arc::new(MemoryKeys::default()),
         config: Arc::new(config),
         connections: Arc::default(),
@@ -49,10 +56,19 @@ pub(crate) fn app(config: Config) -> App {
 struct Scripted;
 
 impl Provider for Scripted {
-    fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
+    fn ask(
+        &self,
+        _request: ModelRequest,
+    ) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
         let text = |text: &str| Ok(ModelEvent::Text { text: text.into(), logprobs: Vec::new() });
-        let end = [Ok(ModelEvent::Usage(Usage::new(UsageSource::Provider, 1, 2))), Ok(ModelEvent::Finish(Finish::Stop))];
-        std::future::ready(Ok(stream::iter([text("Hel"), text("lo")].into_iter().chain(end)).boxed())).boxed()
+        let end = [
+            Ok(ModelEvent::Usage(Usage::new(UsageSource::Provider, 1, 2))),
+            Ok(ModelEvent::Finish(Finish::Stop)),
+        ];
+        std::future::ready(Ok(
+            stream::iter([text("Hel"), text("lo")].into_iter().chain(end)).boxed()
+        ))
+        .boxed()
     }
 
     fn check(&self, _create: &Create) -> Result<Vec<String>, Fault> {
@@ -62,8 +78,18 @@ impl Provider for Scripted {
 
 impl Models for Scripted {
     fn route(&self, _model: &str) -> Option<Route> {
-        let leg = RouteTarget { upstream: "scripted".into(), provider: Arc::new(*self), model: None, timeouts: Timeouts::default() };
-        Some(Route { targets: Arc::new([leg]), retries: Retries::default(), on_leave: None, is_listed: true })
+        let leg = RouteTarget {
+            upstream: "scripted".into(),
+            provider: Arc::new(*self),
+            model: None,
+            timeouts: Timeouts::default(),
+        };
+        Some(Route {
+            targets: Arc::new([leg]),
+            retries: Retries::default(),
+            on_leave: None,
+            is_listed: true,
+        })
     }
 
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {

@@ -79,12 +79,31 @@ enum TicketState {
 
 impl Tickets {
     /// Makes a ticket for one stream.
-    pub(crate) fn ticket(&self, owner: &Owner, credential: Credential, purpose: Purpose) -> Option<String> {
+    pub(crate) fn ticket(
+        &self,
+        owner: &Owner,
+        credential: Credential,
+        purpose: Purpose,
+    ) -> Option<String> {
         let (text, hash) = random("tk_")?;
         let mut held = self.held();
         let Stored { tickets, shares, .. } = &mut *held;
-        make_room(tickets, &mut shares.entry(owner.clone()).or_default().tickets, TICKETS, hash, |ticket| ticket.expires);
-        tickets.insert(hash, Ticket { credential, purpose, state: TicketState::Unused, expires: Instant::now() + TICKET });
+        make_room(
+            tickets,
+            &mut shares.entry(owner.clone()).or_default().tickets,
+            TICKETS,
+            hash,
+            |ticket| ticket.expires,
+        );
+        tickets.insert(
+            hash,
+            Ticket {
+                credential,
+                purpose,
+                state: TicketState::Unused,
+                expires: Instant::now() + TICKET,
+            },
+        );
         Some(text)
     }
 
@@ -94,7 +113,13 @@ impl Tickets {
         let credential = Credential { session: Some(SessionId(hash)), ..credential };
         let mut held = self.held();
         let Stored { sessions, shares, .. } = &mut *held;
-        make_room(sessions, &mut shares.entry(owner.clone()).or_default().sessions, SESSIONS, hash, |session| session.expires);
+        make_room(
+            sessions,
+            &mut shares.entry(owner.clone()).or_default().sessions,
+            SESSIONS,
+            hash,
+            |session| session.expires,
+        );
         sessions.insert(hash, Session { credential, expires: Instant::now() + SESSION });
         Some(text)
     }
@@ -103,16 +128,27 @@ impl Tickets {
     pub(crate) fn spend(&self, ticket: &str, opening: &TicketTarget<'_>) -> Option<Credential> {
         let hash = hash(ticket);
         let mut held = self.held();
-        let found = held.tickets.get_mut(&hash).filter(|found| found.expires > Instant::now() && found.purpose.admits(opening))?;
+        let found = held
+            .tickets
+            .get_mut(&hash)
+            .filter(|found| found.expires > Instant::now() && found.purpose.admits(opening))?;
         let credential = found.credential;
         match (&found.state, opening) {
             (TicketState::Unused, TicketTarget::Events { path, .. }) => {
                 found.state = TicketState::Used((*path).to_owned());
                 found.expires = Instant::now() + RETURN;
             }
-            (TicketState::Unused, TicketTarget::Socket { .. } | TicketTarget::Stream { .. }) => drop(held.tickets.remove(&hash)),
-            (TicketState::Used(events), TicketTarget::Events { path, is_return: true }) if events == path => {}
-            (TicketState::Used(_), TicketTarget::Events { .. } | TicketTarget::Socket { .. } | TicketTarget::Stream { .. }) => return None,
+            (TicketState::Unused, TicketTarget::Socket { .. } | TicketTarget::Stream { .. }) => {
+                drop(held.tickets.remove(&hash))
+            }
+            (TicketState::Used(events), TicketTarget::Events { path, is_return: true })
+                if events == path => {}
+            (
+                TicketState::Used(_),
+                TicketTarget::Events { .. }
+                | TicketTarget::Socket { .. }
+                | TicketTarget::Stream { .. },
+            ) => return None,
         }
         Some(credential)
     }
@@ -120,7 +156,8 @@ impl Tickets {
     /// The credential that a session stands for.
     pub(crate) fn of_session(&self, session: &str) -> Option<Credential> {
         let held = self.held();
-        let found = held.sessions.get(&hash(session)).filter(|found| found.expires > Instant::now())?;
+        let found =
+            held.sessions.get(&hash(session)).filter(|found| found.expires > Instant::now())?;
         Some(found.credential)
     }
 
@@ -176,7 +213,13 @@ impl Tickets {
 }
 
 /// Puts `new` into a share of at most `most`: removed and expired ones make room first, then the oldest.
-fn make_room<Kind>(all: &mut HashMap<Hash, Kind>, share: &mut VecDeque<Hash>, most: usize, new: Hash, expires: impl Fn(&Kind) -> Instant) {
+fn make_room<Kind>(
+    all: &mut HashMap<Hash, Kind>,
+    share: &mut VecDeque<Hash>,
+    most: usize,
+    new: Hash,
+    expires: impl Fn(&Kind) -> Instant,
+) {
     if share.len() >= most {
         let now = Instant::now();
         share.retain(|hash| {

@@ -29,7 +29,11 @@ struct Assets;
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// `GET /`: the page, or the classic one where there is a copy of it.
-pub(crate) async fn page(State(app): State<App>, Extension(forwarded): Extension<Forwarded>, parts: Parts) -> Response {
+pub(crate) async fn page(
+    State(app): State<App>,
+    Extension(forwarded): Extension<Forwarded>,
+    parts: Parts,
+) -> Response {
     match pages::find(&app, forwarded, &parts).await {
         Some(classic) => classic,
         None => file("index.html", &parts.headers),
@@ -38,7 +42,11 @@ pub(crate) async fn page(State(app): State<App>, Extension(forwarded): Extension
 
 /// `GET /sign-in`: makes a session from a key, for pages that cannot send one. Without keys there is nothing to sign in to.
 pub(crate) async fn sign_in(State(app): State<App>, headers: HeaderMap) -> Response {
-    if app.keys.configured() { file("sign-in.html", &headers) } else { Redirect::to("./").into_response() }
+    if app.keys.configured() {
+        file("sign-in.html", &headers)
+    } else {
+        Redirect::to("./").into_response()
+    }
 }
 
 /// `GET /lab`: the transports side by side.
@@ -65,14 +73,18 @@ fn file(path: &str, headers: &HeaderMap) -> Response {
 }
 
 fn no_such_asset() -> Response {
-    FaultResponse(Fault::new(FaultKind::NotFound, "unknown_path", "There is no such asset.")).into_response()
+    FaultResponse(Fault::new(FaultKind::NotFound, "unknown_path", "There is no such asset."))
+        .into_response()
 }
 
 fn answer(file: &EmbeddedFile, kind: &'static str, headers: &HeaderMap) -> Response {
     let hash = file.metadata.sha256_hash();
     let packed = takes_gzip(headers).then(|| packed(hash, &file.data)).flatten();
     let suffix = if packed.is_some() { "-gzip" } else { "" };
-    let tag = format!("\"{:016x}{suffix}\"", u64::from_be_bytes(hash.first_chunk().copied().unwrap_or_default()));
+    let tag = format!(
+        "\"{:016x}{suffix}\"",
+        u64::from_be_bytes(hash.first_chunk().copied().unwrap_or_default())
+    );
     let is_packed = packed.is_some();
     let mut response = if is_known(headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
@@ -98,17 +110,27 @@ fn answer(file: &EmbeddedFile, kind: &'static str, headers: &HeaderMap) -> Respo
 /// Whether the client has this representation: a weak comparison with each tag of a list (RFC 9110 §13.1.2).
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     // Our tags have no commas, so that splitting at one never makes a match.
-    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(','));
-    known.map(str::trim).any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+    let known = headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','));
+    known
+        .map(str::trim)
+        .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
 /// Whether the client accepts gzip (RFC 9110 §12.5.3). Its weight for gzip outranks that for `*`.
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let (mut gzip, mut any) = (None, None);
-    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let values =
+        headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     for coding in values.flat_map(|value| value.split(',')) {
         let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
-        let weight = parameters.trim().strip_prefix("q=").map_or(1.0, |weight| weight.trim().parse::<f32>().unwrap_or(0.0));
+        let weight = parameters
+            .trim()
+            .strip_prefix("q=")
+            .map_or(1.0, |weight| weight.trim().parse::<f32>().unwrap_or(0.0));
         match name.trim().to_ascii_lowercase().as_str() {
             "gzip" | "x-gzip" => gzip = Some(weight),
             "*" => any = Some(weight),
@@ -123,7 +145,10 @@ fn packed(hash: [u8; 32], data: &[u8]) -> Option<Bytes> {
     // By content: a debug build reads its files again.
     static PACKED: Mutex<BTreeMap<[u8; 32], Option<Bytes>>> = Mutex::new(BTreeMap::new());
     let mut known = PACKED.lock().unwrap_or_else(PoisonError::into_inner);
-    known.entry(hash).or_insert_with(|| pack(data).filter(|packed| packed.len() < data.len())).clone()
+    known
+        .entry(hash)
+        .or_insert_with(|| pack(data).filter(|packed| packed.len() < data.len()))
+        .clone()
 }
 
 fn pack(data: &[u8]) -> Option<Bytes> {

@@ -37,7 +37,16 @@ struct Case {
 
 fn text(position: u64) -> Entry {
     let (item_id, delta) = (ItemId::new("msg_0123456789abcdef0123456789abcdef"), " token".into());
-    Entry::new(position, &Event::OutputTextDelta(TextDelta { item_id, output_index: 0, content_index: 0, delta, logprobs: Vec::new() }))
+    Entry::new(
+        position,
+        &Event::OutputTextDelta(TextDelta {
+            item_id,
+            output_index: 0,
+            content_index: 0,
+            delta,
+            logprobs: Vec::new(),
+        }),
+    )
 }
 
 /// Seconds of CPU that this process has used, in user mode and in the kernel.
@@ -54,11 +63,19 @@ fn cpu() -> f64 {
 async fn open(path: &Path, durability: Durability, tasks: &Tasks) -> Journal {
     let config = Config { durability, ..Config::default() };
     let directory = Arc::new(Directory::open(path).expect("a directory"));
-    Journal::open(directory, Arc::new(Shelf::new()), config, tasks.clone()).await.expect("a journal")
+    Journal::open(directory, Arc::new(Shelf::new()), config, tasks.clone())
+        .await
+        .expect("a journal")
 }
 
 /// One answer and its reader. `journal`: none, for what the measurement itself costs.
-async fn one(journal: Option<Arc<Journal>>, number: u64, case: Case, delays: Arc<Mutex<Vec<u64>>>, tasks: Tasks) {
+async fn one(
+    journal: Option<Arc<Journal>>,
+    number: u64,
+    case: Case,
+    delays: Arc<Mutex<Vec<u64>>>,
+    tasks: Tasks,
+) {
     let Some(journal) = journal else {
         let mut next = Instant::now();
         for position in 0..case.events {
@@ -81,11 +98,16 @@ async fn one(journal: Option<Arc<Journal>>, number: u64, case: Case, delays: Arc
                 let mine: Vec<u64> = {
                     let times = times.lock().expect("times");
                     let upto = usize::try_from(progress.committed).expect("a small number");
-                    times[read as usize..upto].iter().map(|then: &Instant| (now - *then).as_nanos() as u64).collect()
+                    times[read as usize..upto]
+                        .iter()
+                        .map(|then: &Instant| (now - *then).as_nanos() as u64)
+                        .collect()
                 };
                 read += mine.len() as u64;
                 delays.lock().expect("delays").extend(mine);
-                if progress.state == LogState::Ended || (read < case.events && seen.changed().await.is_err()) {
+                if progress.state == LogState::Ended
+                    || (read < case.events && seen.changed().await.is_err())
+                {
                     return;
                 }
             }
@@ -123,7 +145,10 @@ async fn run(journal: Option<Arc<Journal>>, case: Case) -> (f64, f64, Vec<u64>) 
     let tasks = Tasks::new();
     let (began, used) = (Instant::now(), cpu());
     for number in 0..case.answers {
-        tasks.spawn("answer", one(journal.clone(), number, case, Arc::clone(&delays), tasks.clone()));
+        tasks.spawn(
+            "answer",
+            one(journal.clone(), number, case, Arc::clone(&delays), tasks.clone()),
+        );
     }
     while tasks.running() > 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -145,7 +170,9 @@ async fn measure(root: &Path, case: Case) {
     let (seconds, used, delays) = run(Some(Arc::clone(&journal)), case).await;
     let events = (case.answers * case.events) as f64;
     let at = |share: f64| {
-        delays.get((delays.len() as f64 * share) as usize).map_or("-".to_owned(), |delay| format!("{:.0}", *delay as f64 / 1e3))
+        delays
+            .get((delays.len() as f64 * share) as usize)
+            .map_or("-".to_owned(), |delay| format!("{:.0}", *delay as f64 / 1e3))
     };
     println!(
         "{:<8} {:>6} {:>7} {:>10.0} {:>8.2} {:>8.2} {:>8} {:>8}",
@@ -168,8 +195,13 @@ async fn start(root: &Path, gib: u64) {
     let tasks = Tasks::new();
     let journal = open(&path, Durability::Process, &tasks).await;
     let events = (gib << 30) / 250;
-    let mut writers: Vec<_> =
-        (0..1_000).map(|number| journal.take(&ResponseId::new(format!("resp_{number:032x}")), LogLifetime::Kept).expect("a log")).collect();
+    let mut writers: Vec<_> = (0..1_000)
+        .map(|number| {
+            journal
+                .take(&ResponseId::new(format!("resp_{number:032x}")), LogLifetime::Kept)
+                .expect("a log")
+        })
+        .collect();
     for position in 0..events / 1_000 {
         for writer in &mut writers {
             writer.append(&[text(position)]).expect("it is taken");
@@ -179,19 +211,31 @@ async fn start(root: &Path, gib: u64) {
     drop((writers, journal));
     let began = Instant::now();
     let journal = open(&path, Durability::Process, &tasks).await;
-    println!("start with {gib} GiB, {} logs: {:.2} s", journal.left_behind().len(), began.elapsed().as_secs_f64());
+    println!(
+        "start with {gib} GiB, {} logs: {:.2} s",
+        journal.left_behind().len(),
+        began.elapsed().as_secs_f64()
+    );
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    let root = tempfile::tempdir_in(std::env::var("WEIR_BENCH_DIR").unwrap_or_else(|_| "/tmp".into())).expect("a directory");
-    println!("durability answers pace    events/s   µs CPU  of which  p50 µs   p99 µs  (CPU: all, and the journal's part)");
+    let root =
+        tempfile::tempdir_in(std::env::var("WEIR_BENCH_DIR").unwrap_or_else(|_| "/tmp".into()))
+            .expect("a directory");
+    println!(
+        "durability answers pace    events/s   µs CPU  of which  p50 µs   p99 µs  (CPU: all, and the journal's part)"
+    );
     for durability in [Durability::Memory, Durability::Process, Durability::Disk] {
         for (answers, events) in [(1, 50_000), (50, 5_000), (1_000, 300)] {
             measure(root.path(), Case { durability, answers, events, pace: None }).await;
         }
         for (answers, events) in [(1, 100), (50, 100), (1_000, 50)] {
-            measure(root.path(), Case { durability, answers, events, pace: Some(Duration::from_millis(20)) }).await;
+            measure(
+                root.path(),
+                Case { durability, answers, events, pace: Some(Duration::from_millis(20)) },
+            )
+            .await;
         }
     }
     if let Some(gib) = std::env::var("WEIR_BENCH_GIB").ok().and_then(|text| text.parse().ok()) {

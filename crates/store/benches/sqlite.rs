@@ -36,26 +36,41 @@ type Outcome = Result<(), Box<dyn Error>>;
 fn main() -> Outcome {
     let arguments: Vec<String> = std::env::args().collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
-    let given = arguments.iter().position(|argument| argument == "--directory").and_then(|at| arguments.get(at + 1));
+    let given = arguments
+        .iter()
+        .position(|argument| argument == "--directory")
+        .and_then(|at| arguments.get(at + 1));
     let temporary = tempfile::tempdir()?;
     let directory = given.map_or_else(|| temporary.path().to_path_buf(), PathBuf::from);
     let counts: &[u64] = if has("--million") { &[10, 10_000, 1_000_000] } else { &[10, 10_000] };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    println!("{EVENTS} events to an answer, {} bytes of data, {ROUNDS} rounds", log(0).iter().map(|entry| entry.data.len()).sum::<usize>());
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    println!(
+        "{EVENTS} events to an answer, {} bytes of data, {ROUNDS} rounds",
+        log(0).iter().map(|entry| entry.data.len()).sum::<usize>()
+    );
     for count in counts {
         let path = directory.join(format!("bench-{count}.db"));
         let started = Instant::now();
         runtime.block_on(prepare(&path, *count))?;
         println!("\n{count} answers stored, built in {:.1} s", started.elapsed().as_secs_f64());
         let length = fs::metadata(&path)?.len();
-        println!("  file                     {:>10.1} MiB, {} bytes an answer", mebibytes(length), length / count);
+        println!(
+            "  file                     {:>10.1} MiB, {} bytes an answer",
+            mebibytes(length),
+            length / count
+        );
         for durability in [Durability::Process, Durability::Disk] {
             runtime.block_on(measure(&path, durability, *count))?;
         }
         if has("--tools") {
             let started = Instant::now();
             let checked = tools::check(&path, |_| {})?;
-            println!("  check                    {:>10.1} s, {} problems", started.elapsed().as_secs_f64(), checked.problems.len());
+            println!(
+                "  check                    {:>10.1} s, {} problems",
+                started.elapsed().as_secs_f64(),
+                checked.problems.len()
+            );
         }
     }
     Ok(())
@@ -77,7 +92,8 @@ async fn measure(path: &Path, durability: Durability, count: u64) -> Outcome {
     let mut turns = [Vec::new(), Vec::new(), Vec::new()];
     for round in 0..ROUNDS {
         let number = 10_000_000 + count + round;
-        let (id, input, output, log) = (id(number), vec![message(number, "q")], vec![message(number, "a")], log(number));
+        let (id, input, output, log) =
+            (id(number), vec![message(number, "q")], vec![message(number, "a")], log(number));
         let record = ResponseRecord { input: vec![input[0].id().clone()], ..record(number) };
         let started = Instant::now();
         database.insert(record, input).await?;
@@ -134,7 +150,9 @@ async fn prepare(path: &Path, count: u64) -> Outcome {
     }
     fill(path, count.min(BASE)).await?;
     let connection = rusqlite::Connection::open(path)?;
-    connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA cache_size = -200000; PRAGMA journal_mode = DELETE;")?;
+    connection.execute_batch(
+        "PRAGMA synchronous = OFF; PRAGMA cache_size = -200000; PRAGMA journal_mode = DELETE;",
+    )?;
     for copy in 1..count.div_ceil(BASE) {
         connection.execute_batch(&format!(
             "BEGIN;
@@ -165,10 +183,13 @@ async fn fill(path: &Path, count: u64) -> Outcome {
                 let input = vec![message(number, "q")];
                 // Conversations of ten turns.
                 let parent = (number % 10 > 0).then(|| message(number - 1, "a").id().clone());
-                let record = ResponseRecord { parent, input: vec![input[0].id().clone()], ..record(number) };
+                let record =
+                    ResponseRecord { parent, input: vec![input[0].id().clone()], ..record(number) };
                 database.insert(record, input).await?;
                 database.put(&id(number), log(number)).await?;
-                database.finish(&id(number), vec![message(number, "a")], 1_000_000_000 + number / 3).await?;
+                database
+                    .finish(&id(number), vec![message(number, "a")], 1_000_000_000 + number / 3)
+                    .await?;
                 Ok::<(), Box<dyn Error>>(())
             }
         });
@@ -222,13 +243,14 @@ fn log(number: u64) -> Vec<Entry> {
 /// As many words as an answer has events; no two answers have the same.
 fn words(number: u64) -> String {
     const WORDS: [&str; 16] = [
-        "the ", "river ", "of ", "a ", "stream ", "and ", "holds ", "water ", "over ", "stones ", "which ", "it ", "slowly ", "carries ",
-        "on ", "down ",
+        "the ", "river ", "of ", "a ", "stream ", "and ", "holds ", "water ", "over ", "stones ",
+        "which ", "it ", "slowly ", "carries ", "on ", "down ",
     ];
     let mut state = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut text = String::new();
     for _ in 0..EVENTS {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let index = usize::try_from(state >> 60).unwrap_or_default();
         text.push_str(WORDS.get(index).copied().unwrap_or("weir "));
         if (state >> 56).is_multiple_of(8) {
@@ -240,7 +262,11 @@ fn words(number: u64) -> String {
 }
 
 fn message(number: u64, side: &str) -> Item {
-    let content = vec![Part::input_text(if side == "q" { "How does a weir work?".into() } else { words(number) })];
+    let content = vec![Part::input_text(if side == "q" {
+        "How does a weir work?".into()
+    } else {
+        words(number)
+    })];
     let id = ItemId::new(name(&format!("msg_{side}"), number));
     Item::Message(Message { id, ..Message::new(Role::User, content) })
 }
@@ -263,7 +289,9 @@ fn name(prefix: &str, number: u64) -> String {
 
 fn spread(times: &mut [Duration]) -> String {
     times.sort();
-    let at = |part: usize| times.get((times.len() * part / 100).min(times.len() - 1)).copied().unwrap_or_default();
+    let at = |part: usize| {
+        times.get((times.len() * part / 100).min(times.len() - 1)).copied().unwrap_or_default()
+    };
     format!("{:>10.1} us p50, {:>8.1} p99, {:>8.1} most", us(at(50)), us(at(99)), us(at(100)))
 }
 

@@ -24,7 +24,12 @@ pub trait Archive: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`LogError::Missing`], [`LogError::Unavailable`].
-    fn read(&self, id: &ResponseId, position: u64, budget: usize) -> BoxFuture<'_, Result<Vec<Entry>, LogError>>;
+    fn read(
+        &self,
+        id: &ResponseId,
+        position: u64,
+        budget: usize,
+    ) -> BoxFuture<'_, Result<Vec<Entry>, LogError>>;
 
     /// Forgets a log. Nothing happens where there is none.
     ///

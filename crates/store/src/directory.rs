@@ -65,7 +65,9 @@ pub fn prepare(path: &Path) -> Result<(), DirectoryError> {
 
 /// The first thing on the way to `path` that exists and is not a directory.
 fn blocking_file(path: &Path) -> Option<PathBuf> {
-    path.ancestors().find(|ancestor| fs::metadata(ancestor).is_ok_and(|metadata| !metadata.is_dir())).map(Path::to_path_buf)
+    path.ancestors()
+        .find(|ancestor| fs::metadata(ancestor).is_ok_and(|metadata| !metadata.is_dir()))
+        .map(Path::to_path_buf)
 }
 
 fn nearest_existing(path: &Path) -> PathBuf {
@@ -101,9 +103,14 @@ fn private(path: &Path) -> Result<(), DirectoryError> {
 
     let metadata = fs::metadata(path).map_err(|source| explain(path, path, source))?;
     let mode = metadata.mode() & 0o7777;
-    let is_handed_over = metadata.uid() != rustix::process::geteuid().as_raw() && metadata.gid() == rustix::process::getegid().as_raw();
+    let is_handed_over = metadata.uid() != rustix::process::geteuid().as_raw()
+        && metadata.gid() == rustix::process::getegid().as_raw();
     let foreign = if is_handed_over { 0o002 } else { 0o022 };
-    if mode & foreign == 0 { Ok(()) } else { Err(DirectoryError::Shared { path: path.to_path_buf(), mode }) }
+    if mode & foreign == 0 {
+        Ok(())
+    } else {
+        Err(DirectoryError::Shared { path: path.to_path_buf(), mode })
+    }
 }
 
 #[cfg(not(unix))]
@@ -154,13 +161,22 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
 
         let root = tempfile::tempdir()?;
-        for (mode, expected) in
-            [(0o700, true), (0o755, true), (0o770, false), (0o775, false), (0o777, false), (0o1777, false), (0o702, false)]
-        {
+        for (mode, expected) in [
+            (0o700, true),
+            (0o755, true),
+            (0o770, false),
+            (0o775, false),
+            (0o777, false),
+            (0o1777, false),
+            (0o702, false),
+        ] {
             fs::set_permissions(root.path(), fs::Permissions::from_mode(mode))?;
             let refused = prepare(root.path()).err().map(|error| error.to_string());
             assert_eq!(refused.is_none(), expected, "{mode:o}: {refused:?}");
-            assert!(refused.is_none_or(|text| text.contains("chmod go-w") && text.contains("--data")), "{mode:o}");
+            assert!(
+                refused.is_none_or(|text| text.contains("chmod go-w") && text.contains("--data")),
+                "{mode:o}"
+            );
         }
         Ok(())
     }
@@ -172,23 +188,42 @@ mod tests {
         fs::write(&file, "")?;
         for path in [file.clone(), file.join("below/it")] {
             let error = prepare(&path).err().map(|error| error.to_string());
-            assert_eq!(error, Some(format!("{} is not a directory: move it away, or choose another place with --data", file.display())));
+            assert_eq!(
+                error,
+                Some(format!(
+                    "{} is not a directory: move it away, or choose another place with --data",
+                    file.display()
+                ))
+            );
         }
         Ok(())
     }
 
     #[test]
     fn errors_say_what_to_do() {
-        let forbidden = explain(Path::new("/data/weir"), Path::new("/data"), io::ErrorKind::PermissionDenied.into()).to_string();
+        let forbidden = explain(
+            Path::new("/data/weir"),
+            Path::new("/data"),
+            io::ErrorKind::PermissionDenied.into(),
+        )
+        .to_string();
         assert!(forbidden.contains("--data"), "{forbidden}");
-        let read_only = explain(Path::new("/data/weir"), Path::new("/data"), io::ErrorKind::ReadOnlyFilesystem.into()).to_string();
+        let read_only = explain(
+            Path::new("/data/weir"),
+            Path::new("/data"),
+            io::ErrorKind::ReadOnlyFilesystem.into(),
+        )
+        .to_string();
         assert!(read_only.contains("read-only"), "{read_only}");
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn where_nothing_can_be_made_the_place_is_named() {
-        let error = prepare(Path::new("/proc/weir")).err().map(|error| error.to_string()).unwrap_or_default();
+        let error = prepare(Path::new("/proc/weir"))
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
         assert!(error.starts_with("/proc"), "{error}");
     }
 }

@@ -48,7 +48,10 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(LockError::Held { path: directory.to_path_buf(), holder: holder(&mut file) });
+                return Err(LockError::Held {
+                    path: directory.to_path_buf(),
+                    holder: holder(&mut file),
+                });
             }
             Err(TryLockError::Error(source)) => return Err(unavailable(source)),
         }
@@ -87,8 +90,13 @@ mod tests {
     fn the_second_is_told_who_was_first() -> Result<(), Box<dyn std::error::Error>> {
         let directory = tempfile::tempdir()?;
         let first = Lock::take(directory.path())?;
-        let refused = Lock::take(directory.path()).err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(refused.contains(&format!("process {}", std::process::id())) && refused.contains("--data"), "{refused}");
+        let refused =
+            Lock::take(directory.path()).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(
+            refused.contains(&format!("process {}", std::process::id()))
+                && refused.contains("--data"),
+            "{refused}"
+        );
         drop(first);
         Lock::take(directory.path())?;
         Ok(())
@@ -96,7 +104,10 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_not_there_is_named() {
-        let error = Lock::take(Path::new("/nowhere/at/all")).err().map(|error| error.to_string()).unwrap_or_default();
+        let error = Lock::take(Path::new("/nowhere/at/all"))
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
         assert!(error.contains("/nowhere/at/all/weir.lock"), "{error}");
     }
 }

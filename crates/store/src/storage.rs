@@ -55,7 +55,11 @@ impl Storage {
     ///
     /// # Errors
     /// It cannot be made, read or written; another process has it; a file in it is damaged or of another version.
-    pub async fn open(directory: &Path, durability: Durability, tasks: &Tasks) -> Result<Self, StorageError> {
+    pub async fn open(
+        directory: &Path,
+        durability: Durability,
+        tasks: &Tasks,
+    ) -> Result<Self, StorageError> {
         directory::prepare(directory)?;
         let lock = Lock::take(directory)?;
         let path = directory.join(DATABASE);

@@ -21,7 +21,11 @@ type Tested = Result<(), Box<dyn std::error::Error>>;
 
 const DURABILITIES: [Durability; 3] = [Durability::Memory, Durability::Process, Durability::Disk];
 
-async fn open(disk: impl SegmentDisk, shelf: &Shelf, config: Config) -> Result<Journal, JournalError> {
+async fn open(
+    disk: impl SegmentDisk,
+    shelf: &Shelf,
+    config: Config,
+) -> Result<Journal, JournalError> {
     Journal::open(Arc::new(disk), Arc::new(shelf.clone()), config, Tasks::new()).await
 }
 
@@ -31,7 +35,8 @@ fn id(name: &str) -> ResponseId {
 
 fn text(position: u64, text: &str) -> Entry {
     let (item_id, delta) = (ItemId::new("msg_1"), text.into());
-    let delta = TextDelta { item_id, output_index: 0, content_index: 0, delta, logprobs: Vec::new() };
+    let delta =
+        TextDelta { item_id, output_index: 0, content_index: 0, delta, logprobs: Vec::new() };
     Entry::new(position, &Event::OutputTextDelta(delta))
 }
 
@@ -54,7 +59,8 @@ async fn the_laws_hold_in_a_directory() -> Tested {
         for (segment_bytes, tail_bytes) in [(16 << 20, 16 << 10), (1, 0), (3_000, 700)] {
             let fresh = async || {
                 let count = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                let directory = Directory::open(&root.path().join(count.to_string())).expect("a directory");
+                let directory =
+                    Directory::open(&root.path().join(count.to_string())).expect("a directory");
                 let config = Config { durability, segment_bytes, tail_bytes, ..Config::default() };
                 open(directory, &Shelf::new(), config).await.expect("a journal")
             };
@@ -70,7 +76,8 @@ async fn the_laws_hold_where_writes_are_short() {
         let fresh = async || {
             let disk = Simulated::new(1);
             disk.faults(|faults| faults.short = Some(7));
-            let config = Config { durability, segment_bytes: 2_000, tail_bytes: 300, ..Config::default() };
+            let config =
+                Config { durability, segment_bytes: 2_000, tail_bytes: 300, ..Config::default() };
             open(disk, &Shelf::new(), config).await.expect("a journal")
         };
         log_laws::all(fresh, |journal| journal.flush().map(|_| ()).boxed()).await;
@@ -78,7 +85,11 @@ async fn the_laws_hold_where_writes_are_short() {
 }
 
 /// Breaks the disk, sees that readers are told and nothing is kept, mends it, and sees that it goes on without a restart.
-async fn break_and_repair(durability: Durability, break_it: impl Fn(&Simulated), mend: impl Fn(&Simulated)) -> Tested {
+async fn break_and_repair(
+    durability: Durability,
+    break_it: impl Fn(&Simulated),
+    mend: impl Fn(&Simulated),
+) -> Tested {
     let (disk, shelf) = (Simulated::new(1), Shelf::new());
     let config = Config { durability, ..Config::default() };
     let journal = open(disk.clone(), &shelf, config).await?;
@@ -119,8 +130,12 @@ async fn break_and_repair(durability: Durability, break_it: impl Fn(&Simulated),
 async fn a_full_disk_is_told_and_forgotten_when_there_is_room() -> Tested {
     for durability in [Durability::Process, Durability::Disk] {
         for room in [0, 1, 30, 100] {
-            break_and_repair(durability, |disk| disk.faults(|now| now.room = Some(room)), |disk| disk.faults(|now| now.room = None))
-                .await?;
+            break_and_repair(
+                durability,
+                |disk| disk.faults(|now| now.room = Some(room)),
+                |disk| disk.faults(|now| now.room = None),
+            )
+            .await?;
         }
     }
     Ok(())
@@ -136,7 +151,8 @@ async fn an_error_of_the_device_is_told_and_forgotten_when_it_is_over() -> Teste
                     now.cut_fails = fails && cut_fails;
                 });
             };
-            break_and_repair(durability, |disk| change(disk, true), |disk| change(disk, false)).await?;
+            break_and_repair(durability, |disk| change(disk, true), |disk| change(disk, false))
+                .await?;
         }
     }
     Ok(())
@@ -208,7 +224,10 @@ async fn a_restart_finds_what_ran_and_moves_what_had_ended() -> Tested {
     ended.append(&[entries(0, 5), vec![terminal(5)]].concat())?;
     let mut fleeting = journal.take(&id("fleeting"), LogLifetime::Ephemeral)?;
     fleeting.append(&entries(0, 1))?;
-    assert!(matches!(open(Directory::open(root.path())?, &shelf, config).await, Err(JournalError::InUse { .. })));
+    assert!(matches!(
+        open(Directory::open(root.path())?, &shelf, config).await,
+        Err(JournalError::InUse { .. })
+    ));
     let bytes = journal.bytes();
     drop(journal);
     shelf.set_broken(false);
@@ -246,7 +265,8 @@ async fn a_copy_without_its_tail_gives_way_to_the_archive() -> Tested {
 #[tokio::test]
 async fn a_reader_does_not_notice_that_its_log_moves() -> Tested {
     let shelf = Shelf::new();
-    let journal = open(Simulated::new(1), &shelf, Config { tail_bytes: 100, ..Config::default() }).await?;
+    let journal =
+        open(Simulated::new(1), &shelf, Config { tail_bytes: 100, ..Config::default() }).await?;
     let mut writer = journal.take(&id("a"), LogLifetime::Kept)?;
     writer.append(&entries(0, 10))?;
     journal.flush().await?;
@@ -372,9 +392,16 @@ async fn a_thousand_logs_at_once() -> Tested {
     for durability in DURABILITIES {
         let root = tempfile::tempdir()?;
         let shelf = Shelf::new();
-        let config = Config { durability, segment_bytes: 100_000, tail_bytes: 1_000, ..Config::default() };
+        let config =
+            Config { durability, segment_bytes: 100_000, tail_bytes: 1_000, ..Config::default() };
         let tasks = Tasks::new();
-        let journal = Journal::open(Arc::new(Directory::open(root.path())?), Arc::new(shelf.clone()), config, tasks.clone()).await?;
+        let journal = Journal::open(
+            Arc::new(Directory::open(root.path())?),
+            Arc::new(shelf.clone()),
+            config,
+            tasks.clone(),
+        )
+        .await?;
         let journal = Arc::new(journal);
         let running = (0..1_000).map(|number| {
             let journal = Arc::clone(&journal);
@@ -410,7 +437,9 @@ async fn a_shutdown_does_not_wait_for_a_disk_that_is_full() -> Tested {
     let disk = Simulated::new(1);
     let tasks = Tasks::new();
     let config = Config::default();
-    let journal = Journal::open(Arc::new(disk.clone()), Arc::new(Shelf::new()), config, tasks.clone()).await?;
+    let journal =
+        Journal::open(Arc::new(disk.clone()), Arc::new(Shelf::new()), config, tasks.clone())
+            .await?;
     disk.faults(|now| now.room = Some(0));
     journal.take(&id("a"), LogLifetime::Kept)?.append(&entries(0, 1))?;
     assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);

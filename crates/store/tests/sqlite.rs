@@ -7,7 +7,10 @@ use std::path::Path;
 use bytes::Bytes;
 use engine::log::LogError;
 use engine::memory::store::MemoryStore;
-use engine::store::{Claimed, ConversationHead, IdempotencyClaim, Most, RecordLookup, Removal, ResponseRecord, Store, StoreError};
+use engine::store::{
+    Claimed, ConversationHead, IdempotencyClaim, Most, RecordLookup, Removal, ResponseRecord,
+    Store, StoreError,
+};
 use engine::tasks::Tasks;
 use protocol::event::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
@@ -24,7 +27,9 @@ async fn it_keeps_the_laws_of_a_store() {
         let directories = std::cell::RefCell::new(Vec::new());
         engine::testing::store_laws::all(async || {
             let directory = tempfile::tempdir().expect("a directory");
-            let database = Database::open(&directory.path().join("weir.db"), durability, Tasks::new()).expect("a database");
+            let database =
+                Database::open(&directory.path().join("weir.db"), durability, Tasks::new())
+                    .expect("a database");
             directories.borrow_mut().push(directory);
             database
         })
@@ -47,16 +52,28 @@ async fn it_does_what_the_store_in_memory_does() -> Outcome {
         for step in 0..80_u64 {
             match random.below(10) {
                 0..=3 => {
-                    let parent = (random.below(4) > 0).then(|| random.of(&heads)).flatten().and_then(|(_, head)| head);
-                    let input: Vec<Item> = (0..random.below(3)).map(|index| message(&format!("in{step}x{index}"), "question")).collect();
-                    let made = ResponseRecord { parent: parent.clone(), ..record(&format!("r{step}"), &input) };
+                    let parent = (random.below(4) > 0)
+                        .then(|| random.of(&heads))
+                        .flatten()
+                        .and_then(|(_, head)| head);
+                    let input: Vec<Item> = (0..random.below(3))
+                        .map(|index| message(&format!("in{step}x{index}"), "question"))
+                        .collect();
+                    let made = ResponseRecord {
+                        parent: parent.clone(),
+                        ..record(&format!("r{step}"), &input)
+                    };
                     let made = ResponseRecord { head: made.head.clone().or(parent), ..made };
                     items.extend(made.input.iter().cloned());
                     ids.push(made.id.clone());
-                    assert_eq!(database.insert(made.clone(), input.clone()).await, reference.insert(made.clone(), input).await);
+                    assert_eq!(
+                        database.insert(made.clone(), input.clone()).await,
+                        reference.insert(made.clone(), input).await
+                    );
                     if random.below(4) > 0 {
-                        let output: Vec<Item> =
-                            (0..random.below(3)).map(|index| message(&format!("out{step}x{index}"), "answer")).collect();
+                        let output: Vec<Item> = (0..random.below(3))
+                            .map(|index| message(&format!("out{step}x{index}"), "answer"))
+                            .collect();
                         items.extend(output.iter().map(|item| item.id().clone()));
                         let ended_at = 1_000 + random.below(5);
                         assert_eq!(
@@ -69,15 +86,30 @@ async fn it_does_what_the_store_in_memory_does() -> Outcome {
                     }
                 }
                 4..=5 => {
-                    let claim = IdempotencyClaim { owner: alice(), key: format!("key{}", random.below(3)), request: [random.byte(2); 32] };
+                    let claim = IdempotencyClaim {
+                        owner: alice(),
+                        key: format!("key{}", random.below(3)),
+                        request: [random.byte(2); 32],
+                    };
                     // An answer has one key.
-                    let Some(id) = random.of(&ids).filter(|id| keyed.insert(id.clone())) else { continue };
-                    assert_eq!(database.claim(claim.clone(), &id).await, reference.claim(claim, &id).await, "seed {seed}, step {step}");
+                    let Some(id) = random.of(&ids).filter(|id| keyed.insert(id.clone())) else {
+                        continue;
+                    };
+                    assert_eq!(
+                        database.claim(claim.clone(), &id).await,
+                        reference.claim(claim, &id).await,
+                        "seed {seed}, step {step}"
+                    );
                 }
                 _ => {
                     let Some(id) = random.of(&ids) else { continue };
-                    let removal = [Removal::Deleted, Removal::Expired, Removal::Expired, Removal::Forgotten][usize::from(random.byte(4))];
-                    assert_eq!(Store::remove(&database, &id, removal).await, reference.remove(&id, removal).await);
+                    let removal =
+                        [Removal::Deleted, Removal::Expired, Removal::Expired, Removal::Forgotten]
+                            [usize::from(random.byte(4))];
+                    assert_eq!(
+                        Store::remove(&database, &id, removal).await,
+                        reference.remove(&id, removal).await
+                    );
                     heads.retain(|(known, _)| *known != id);
                 }
             }
@@ -89,16 +121,36 @@ async fn it_does_what_the_store_in_memory_does() -> Outcome {
             assert_eq!(Store::find(&database, id).await, reference.find(id).await, "{what}");
         }
         for id in &items {
-            assert_eq!(database.item(&alice(), id).await, reference.item(&alice(), id).await, "{what}");
-            assert_eq!(database.path(id, Most::ALL).await, reference.path(id, Most::ALL).await, "{what}");
+            assert_eq!(
+                database.item(&alice(), id).await,
+                reference.item(&alice(), id).await,
+                "{what}"
+            );
+            assert_eq!(
+                database.path(id, Most::ALL).await,
+                reference.path(id, Most::ALL).await,
+                "{what}"
+            );
         }
-        assert_eq!(database.oldest_ended(None, 1_000).await, reference.oldest_ended(None, 1_000).await, "{what}");
+        assert_eq!(
+            database.oldest_ended(None, 1_000).await,
+            reference.oldest_ended(None, 1_000).await,
+            "{what}"
+        );
         let sorted = |mut records: Vec<ResponseRecord>| {
             records.sort_by(|one, other| one.id.cmp(&other.id));
             records
         };
-        assert_eq!(sorted(database.unfinished().await?), sorted(reference.unfinished().await?), "{what}");
-        assert_eq!(tools::check(&directory.path().join("weir.db"), |_| {})?.problems, Vec::<String>::new(), "{what}");
+        assert_eq!(
+            sorted(database.unfinished().await?),
+            sorted(reference.unfinished().await?),
+            "{what}"
+        );
+        assert_eq!(
+            tools::check(&directory.path().join("weir.db"), |_| {})?.problems,
+            Vec::<String>::new(),
+            "{what}"
+        );
         for id in &ids {
             Store::remove(&database, id, Removal::Deleted).await?;
         }
@@ -125,13 +177,27 @@ async fn a_log_comes_back_byte_by_byte() -> Outcome {
         for budget in [0, 1, 500, 5_000, 200_000] {
             let from = usize::try_from(position)?;
             let read = Archive::read(&database, &id, position, budget).await?;
-            assert_eq!(read, fitting(&entries[from..], budget), "from {position} with {budget} bytes");
+            assert_eq!(
+                read,
+                fitting(&entries[from..], budget),
+                "from {position} with {budget} bytes"
+            );
         }
     }
-    assert_eq!(Archive::read(&database, &id, 3_000, 100).await, Ok(Vec::new()), "there is nothing after the end");
-    assert_eq!(Archive::read(&database, &ResponseId::new("resp_no"), 0, 100).await, Err(LogError::Missing));
+    assert_eq!(
+        Archive::read(&database, &id, 3_000, 100).await,
+        Ok(Vec::new()),
+        "there is nothing after the end"
+    );
+    assert_eq!(
+        Archive::read(&database, &ResponseId::new("resp_no"), 0, 100).await,
+        Err(LogError::Missing)
+    );
     assert_eq!(Archive::find(&database, &ResponseId::new("resp_no")).await, Ok(None));
-    assert_eq!(database.put(&ResponseId::new("resp_gap"), entries[1..].to_vec()).await, Err(LogError::Unavailable));
+    assert_eq!(
+        database.put(&ResponseId::new("resp_gap"), entries[1..].to_vec()).await,
+        Err(LogError::Unavailable)
+    );
     Archive::remove(&database, &id).await?;
     Archive::remove(&database, &id).await?;
     assert_eq!((Archive::find(&database, &id).await, Archive::bytes(&database)), (Ok(None), 0));
@@ -145,7 +211,10 @@ async fn large_and_strange_entries_are_kept_as_they_are() -> Outcome {
     let mut random = Random(9);
     let noise: String = (0..3_000_000).map(|_| char::from(b'0' + random.byte(64) % 10)).collect();
     let texts = ["你好, 世界 \u{1F30A}", "\\u0000 \\n \\\"", &noise, "", &"a".repeat(500_000)];
-    let mut entries: Vec<Entry> = (0..).zip(texts).map(|(position, text)| entry(position, "response.output_text.delta", text)).collect();
+    let mut entries: Vec<Entry> = (0..)
+        .zip(texts)
+        .map(|(position, text)| entry(position, "response.output_text.delta", text))
+        .collect();
     entries.push(entry(5, "response.completed", ""));
     let id = ResponseId::new("resp_strange");
     database.put(&id, entries.clone()).await?;
@@ -164,7 +233,11 @@ async fn everything_is_there_after_a_start() -> Outcome {
     database.insert(record("running", &[]), Vec::new()).await?;
     let fleeting = ResponseRecord { store: false, readable: false, ..record("fleeting", &[]) };
     database.insert(fleeting, Vec::new()).await?;
-    let before = (database.figures().item_bytes, database.figures().log_bytes, database.oldest_ended(None, 9).await?);
+    let before = (
+        database.figures().item_bytes,
+        database.figures().log_bytes,
+        database.oldest_ended(None, 9).await?,
+    );
 
     // What a process leaves that is killed: nothing was closed.
     let other = tempfile::tempdir()?;
@@ -173,15 +246,30 @@ async fn everything_is_there_after_a_start() -> Outcome {
     }
     database.close().await;
     assert!(!path.with_extension("db-wal").exists(), "a closed database is one file");
-    assert_eq!(Store::find(&database, &id("0")).await, Err(StoreError::Unavailable), "a closed one says so");
-    assert_eq!(database.insert(record("late", &[]), Vec::new()).await, Err(StoreError::Unavailable), "a closed one says so");
+    assert_eq!(
+        Store::find(&database, &id("0")).await,
+        Err(StoreError::Unavailable),
+        "a closed one says so"
+    );
+    assert_eq!(
+        database.insert(record("late", &[]), Vec::new()).await,
+        Err(StoreError::Unavailable),
+        "a closed one says so"
+    );
 
     for directory in [directory.path(), other.path()] {
         let database = open(directory)?;
-        let after = (database.figures().item_bytes, database.figures().log_bytes, database.oldest_ended(None, 9).await?);
+        let after = (
+            database.figures().item_bytes,
+            database.figures().log_bytes,
+            database.oldest_ended(None, 9).await?,
+        );
         assert_eq!(after, before);
         let unfinished = database.unfinished().await?;
-        assert_eq!(unfinished.iter().map(|record| record.id.as_str()).collect::<Vec<_>>(), ["resp_running"]);
+        assert_eq!(
+            unfinished.iter().map(|record| record.id.as_str()).collect::<Vec<_>>(),
+            ["resp_running"]
+        );
         assert_eq!(
             Store::find(&database, &id("fleeting")).await,
             Ok(RecordLookup::Missing),
@@ -189,7 +277,10 @@ async fn everything_is_there_after_a_start() -> Outcome {
         );
         let claim = IdempotencyClaim { owner: alice(), key: "key 3".into(), request: [3; 32] };
         assert_eq!(database.claimed(&claim).await, Ok(Claimed::Same(id("3"))));
-        assert_eq!(database.head(&alice(), "uid 4").await, Ok(Some(ConversationHead { response: id("4"), used_at: 4 })));
+        assert_eq!(
+            database.head(&alice(), "uid 4").await,
+            Ok(Some(ConversationHead { response: id("4"), used_at: 4 }))
+        );
         assert_eq!(Archive::read(&database, &id("4"), 0, usize::MAX).await, Ok(log(40)));
     }
     Ok(())
@@ -206,11 +297,16 @@ async fn deleted_text_leaves_the_files() -> Outcome {
         let input = vec![message("said", marker)];
         database.insert(record("secret", &input), input).await?;
         database.finish(&id("secret"), vec![message("made", &marker.repeat(2_000))], 99).await?;
-        let mut entries: Vec<Entry> = (0..50).map(|position| entry(position, "response.output_text.delta", marker)).collect();
+        let mut entries: Vec<Entry> =
+            (0..50).map(|position| entry(position, "response.output_text.delta", marker)).collect();
         entries.push(entry(50, "response.completed", marker));
         database.put(&id("secret"), entries).await?;
         // Another goes on from it, so that its items keep their places.
-        let next = ResponseRecord { parent: Some(ItemId::new("msg_made")), head: Some(ItemId::new("msg_made")), ..record("next", &[]) };
+        let next = ResponseRecord {
+            parent: Some(ItemId::new("msg_made")),
+            head: Some(ItemId::new("msg_made")),
+            ..record("next", &[])
+        };
         database.insert(next, Vec::new()).await?;
         assert!(in_files(directory.path(), marker)?, "the marker can be found at all");
 
@@ -234,7 +330,11 @@ async fn files_are_for_their_user_alone() -> Outcome {
     for name in ["weir.db", "weir.db-wal", "weir.db-shm", "copy.db"] {
         use std::os::unix::fs::PermissionsExt;
 
-        assert_eq!(fs::metadata(directory.path().join(name))?.permissions().mode() & 0o777, 0o600, "{name}");
+        assert_eq!(
+            fs::metadata(directory.path().join(name))?.permissions().mode() & 0o777,
+            0o600,
+            "{name}"
+        );
     }
     Ok(())
 }
@@ -252,7 +352,9 @@ async fn what_cannot_be_opened_is_told() -> Outcome {
     };
     fs::write(at("text.db"), "these are not the pages you are looking for, nor any others")?;
     assert!(matches!(refused(&at("text.db")), DatabaseError::NotADatabase { .. }));
-    assert!(matches!(refused(&at("text.db/weir.db")), DatabaseError::InTheWay { path } if path == at("text.db")));
+    assert!(
+        matches!(refused(&at("text.db/weir.db")), DatabaseError::InTheWay { path } if path == at("text.db"))
+    );
     fs::create_dir(at("directory.db"))?;
     assert!(matches!(refused(&at("directory.db")), DatabaseError::InTheWay { .. }));
     assert!(matches!(refused(&at("gone/weir.db")), DatabaseError::Vanished { .. }));
@@ -271,7 +373,10 @@ async fn what_cannot_be_opened_is_told() -> Outcome {
     let mut bytes = fs::read(at("weir.db"))?;
     bytes[100..4_096].fill(0xA5);
     fs::write(at("broken.db"), &bytes)?;
-    assert!(matches!(refused(&at("broken.db")), DatabaseError::Corrupt { .. } | DatabaseError::NotADatabase { .. }));
+    assert!(matches!(
+        refused(&at("broken.db")),
+        DatabaseError::Corrupt { .. } | DatabaseError::NotADatabase { .. }
+    ));
     Ok(())
 }
 
@@ -295,12 +400,23 @@ async fn a_damaged_log_is_refused_and_found() -> Outcome {
     connection.execute("UPDATE items SET json = '{' WHERE id = 'msg_q0'", [])?;
     connection.execute("UPDATE totals SET log_bytes = 1", [])?;
     for damaged in ["1", "2"] {
-        assert_eq!(Archive::read(&database, &id(damaged), 0, 100).await, Err(LogError::Unavailable));
+        assert_eq!(
+            Archive::read(&database, &id(damaged), 0, 100).await,
+            Err(LogError::Unavailable)
+        );
     }
     assert!(!database.figures().reads, "it is known that something cannot be read");
-    assert_eq!(Archive::read(&database, &id("0"), 0, usize::MAX).await, Ok(log(40)), "the others are read as before");
+    assert_eq!(
+        Archive::read(&database, &id("0"), 0, usize::MAX).await,
+        Ok(log(40)),
+        "the others are read as before"
+    );
     assert!(database.figures().reads);
-    assert_eq!(database.path(&ItemId::new("msg_a0"), Most::ALL).await, Err(StoreError::Unavailable), "no conversation with a hole in it");
+    assert_eq!(
+        database.path(&ItemId::new("msg_a0"), Most::ALL).await,
+        Err(StoreError::Unavailable),
+        "no conversation with a hole in it"
+    );
     let problems = tools::check(&path, |_| {})?.problems;
     for wrong in ["log resp_1", "log resp_2", "item msg_q0", "totals"] {
         assert!(problems.iter().any(|problem| problem.contains(wrong)), "{wrong}: {problems:?}");
@@ -316,7 +432,10 @@ async fn a_vanished_file_is_no_false_success() -> Outcome {
     let database = open(directory.path())?;
     fill(&database, 1).await?;
     fs::rename(&path, &away)?;
-    assert_eq!(database.insert(record("lost", &[]), Vec::new()).await, Err(StoreError::Unavailable));
+    assert_eq!(
+        database.insert(record("lost", &[]), Vec::new()).await,
+        Err(StoreError::Unavailable)
+    );
     assert!(!database.figures().writes, "it is known that nothing can be written");
     fs::rename(&away, &path)?;
     assert_eq!(database.insert(record("found", &[]), Vec::new()).await, Ok(()));
@@ -328,7 +447,8 @@ async fn a_vanished_file_is_no_false_success() -> Outcome {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_at_once_share_commits() -> Outcome {
     let directory = tempfile::tempdir()?;
-    let database = Database::open(&directory.path().join("weir.db"), Durability::Disk, Tasks::new())?;
+    let database =
+        Database::open(&directory.path().join("weir.db"), Durability::Disk, Tasks::new())?;
     let turns = (0..400).map(|number| {
         let database = database.clone();
         async move {
@@ -336,9 +456,15 @@ async fn many_at_once_share_commits() -> Outcome {
             let input = vec![message(&format!("q{name}"), "question")];
             database.insert(record(&name, &input), input).await?;
             let found = Store::find(&database, &id(&name)).await?;
-            assert!(matches!(found, RecordLookup::Record(record) if record.ended_at.is_none()), "what is inserted is found");
+            assert!(
+                matches!(found, RecordLookup::Record(record) if record.ended_at.is_none()),
+                "what is inserted is found"
+            );
             database.finish(&id(&name), vec![message(&format!("a{name}"), "answer")], 7).await?;
-            assert_eq!(database.path(&ItemId::new(format!("msg_a{name}")), Most::ALL).await?.len(), 2);
+            assert_eq!(
+                database.path(&ItemId::new(format!("msg_a{name}")), Most::ALL).await?.len(),
+                2
+            );
             Ok::<(), StoreError>(())
         }
     });
@@ -376,7 +502,12 @@ async fn what_is_exported_can_be_imported() -> Outcome {
     let database = open(directory.path())?;
     fill(&database, 150).await?;
     database.insert(record("running", &[]), Vec::new()).await?;
-    for (name, removal) in [("3", Removal::Deleted), ("4", Removal::Expired), ("149", Removal::Expired), ("148", Removal::Deleted)] {
+    for (name, removal) in [
+        ("3", Removal::Deleted),
+        ("4", Removal::Expired),
+        ("149", Removal::Expired),
+        ("148", Removal::Deleted),
+    ] {
         Archive::remove(&database, &id(name)).await?;
         Store::remove(&database, &id(name), removal).await?;
     }
@@ -384,7 +515,11 @@ async fn what_is_exported_can_be_imported() -> Outcome {
     let mut first = Vec::new();
     let count = tools::export(&path, &mut first, |progress| seen.push(progress))?;
     assert_eq!(count, 149, "all but what runs and what left nothing behind");
-    assert!(seen.len() > 1 && seen.last().is_some_and(|last| last.done <= last.total.unwrap_or_default()), "{seen:?}");
+    assert!(
+        seen.len() > 1
+            && seen.last().is_some_and(|last| last.done <= last.total.unwrap_or_default()),
+        "{seen:?}"
+    );
 
     let imported = tools::import(&copy, &first[..], |_| {})?;
     assert_eq!((imported.answers, imported.skipped), (149, 0));
@@ -399,7 +534,10 @@ async fn what_is_exported_can_be_imported() -> Outcome {
     for number in 0..150 {
         let id = id(&number.to_string());
         assert_eq!(Store::find(&imported, &id).await, Store::find(&database, &id).await);
-        assert_eq!(Archive::read(&imported, &id, 0, usize::MAX).await, Archive::read(&database, &id, 0, usize::MAX).await);
+        assert_eq!(
+            Archive::read(&imported, &id, 0, usize::MAX).await,
+            Archive::read(&database, &id, 0, usize::MAX).await
+        );
     }
     let last = ItemId::new("msg_a147");
     assert_eq!(imported.path(&last, Most::ALL).await, database.path(&last, Most::ALL).await);
@@ -418,17 +556,29 @@ async fn a_broken_import_says_where() -> Outcome {
     let lines = String::from_utf8(lines)?;
     let copy = directory.path().join("copy.db");
     let wrong = lines.replace(r#"sequence_number\":39"#, r#"sequence_number\":38"#);
-    let error = tools::import(&copy, wrong.as_bytes(), |_| {}).err().map(|error| error.to_string()).unwrap_or_default();
+    let error = tools::import(&copy, wrong.as_bytes(), |_| {})
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default();
     assert!(error.starts_with("line 2:"), "{error}");
     let cut = &lines[..lines.len() / 2];
-    let error = tools::import(&copy, cut.as_bytes(), |_| {}).err().map(|error| error.to_string()).unwrap_or_default();
+    let error = tools::import(&copy, cut.as_bytes(), |_| {})
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default();
     assert!(error.starts_with("line 4:"), "{error}");
     let imported = tools::import(&copy, lines.as_bytes(), |_| {})?;
     assert_eq!((imported.answers, imported.skipped), (3, 2), "it goes on where it was cut");
-    let orphan: Vec<&str> = lines.lines().enumerate().filter(|(index, _)| *index != 1).map(|(_, line)| line).collect();
-    let error = tools::import(&directory.path().join("other.db"), orphan.join("\n").as_bytes(), |_| {}).err();
+    let orphan: Vec<&str> =
+        lines.lines().enumerate().filter(|(index, _)| *index != 1).map(|(_, line)| line).collect();
+    let error =
+        tools::import(&directory.path().join("other.db"), orphan.join("\n").as_bytes(), |_| {})
+            .err();
     assert!(error.is_some(), "an answer that continues nothing there is");
-    assert!(tools::import(&copy, &b"{}"[..], |_| {}).is_err() && tools::import(&copy, &b""[..], |_| {}).is_err());
+    assert!(
+        tools::import(&copy, &b"{}"[..], |_| {}).is_err()
+            && tools::import(&copy, &b""[..], |_| {}).is_err()
+    );
     Ok(())
 }
 
@@ -463,8 +613,13 @@ async fn a_backup_is_a_file_of_its_own_whatever_was_put_in_its_way() -> Outcome 
     // A link that leads nowhere is something that is there, too.
     let dangling = shared.path().join("other.db");
     symlink(shared.path().join("nowhere"), &dangling)?;
-    assert!(matches!(database.backup(&dangling).await, Err(tools::error::ToolError::Exists { .. })));
-    let mut names: Vec<_> = fs::read_dir(shared.path())?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>()?;
+    assert!(matches!(
+        database.backup(&dangling).await,
+        Err(tools::error::ToolError::Exists { .. })
+    ));
+    let mut names: Vec<_> = fs::read_dir(shared.path())?
+        .map(|entry| Ok(entry?.file_name()))
+        .collect::<std::io::Result<_>>()?;
     names.sort();
     assert_eq!(names, ["copy.db", "copy.db.part", "other.db", "precious"], "nothing is left");
     Ok(())
@@ -476,10 +631,14 @@ async fn a_backup_is_made_while_it_is_used() -> Outcome {
     let database = open(directory.path())?;
     fill(&database, 50).await?;
     let copy = directory.path().join("copy.db");
-    let (copied, more) = futures_util::future::join(database.backup(&copy), fill_from(&database, 50, 60)).await;
+    let (copied, more) =
+        futures_util::future::join(database.backup(&copy), fill_from(&database, 50, 60)).await;
     more?;
     assert_eq!(copied?, fs::metadata(&copy)?.len());
-    assert!(matches!(database.backup(&copy).await, Err(tools::error::ToolError::Exists { .. })), "a backup replaces nothing");
+    assert!(
+        matches!(database.backup(&copy).await, Err(tools::error::ToolError::Exists { .. })),
+        "a backup replaces nothing"
+    );
     let checked = tools::check(&copy, |_| {})?;
     assert_eq!(checked.problems, Vec::<String>::new());
     assert!(checked.answers >= 50, "{checked:?}");
@@ -494,7 +653,10 @@ async fn compaction_gives_room_back() -> Outcome {
     let path = directory.path().join("weir.db");
     let database = open(directory.path())?;
     fill(&database, 200).await?;
-    assert!(matches!(tools::compact(&path, |_| {}), Err(tools::error::ToolError::InUse { .. })), "not while it is used");
+    assert!(
+        matches!(tools::compact(&path, |_| {}), Err(tools::error::ToolError::InUse { .. })),
+        "not while it is used"
+    );
     for number in 0..190 {
         Archive::remove(&database, &id(&number.to_string())).await?;
     }
@@ -523,7 +685,8 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
 
@@ -556,11 +719,27 @@ async fn fill_from(database: &Database, from: u64, to: u64) -> Outcome {
         let record = ResponseRecord { parent, ..record(&number.to_string(), &input) };
         let id = record.id.clone();
         database.insert(record, input).await?;
-        let claim = IdempotencyClaim { owner: alice(), key: format!("key {number}"), request: [u8::try_from(number % 256)?; 32] };
+        let claim = IdempotencyClaim {
+            owner: alice(),
+            key: format!("key {number}"),
+            request: [u8::try_from(number % 256)?; 32],
+        };
         database.claim(claim, &id).await?;
         database.put(&id, log(40)).await?;
-        database.finish(&id, vec![message(&format!("a{number}"), &format!("answer {number}"))], number / 10).await?;
-        database.set_head(&alice(), &format!("uid {number}"), Some(ConversationHead { response: id, used_at: number })).await?;
+        database
+            .finish(
+                &id,
+                vec![message(&format!("a{number}"), &format!("answer {number}"))],
+                number / 10,
+            )
+            .await?;
+        database
+            .set_head(
+                &alice(),
+                &format!("uid {number}"),
+                Some(ConversationHead { response: id, used_at: number }),
+            )
+            .await?;
     }
     Ok(())
 }
@@ -572,7 +751,9 @@ fn log(count: u64) -> Vec<Entry> {
         last if last + 1 == count => "response.completed",
         _ => "response.output_text.delta",
     };
-    (0..count).map(|position| entry(position, kind(position), &format!("word {position} 水"))).collect()
+    (0..count)
+        .map(|position| entry(position, kind(position), &format!("word {position} 水")))
+        .collect()
 }
 
 #[expect(clippy::expect_used, reason = "a test that makes no events tests nothing")]
@@ -621,7 +802,10 @@ fn record(name: &str, input: &[Item]) -> ResponseRecord {
 
 fn message(name: &str, text: &str) -> Item {
     let content = vec![Part::input_text(text)];
-    Item::Message(Message { id: ItemId::new(format!("msg_{name}")), ..Message::new(Role::User, content) })
+    Item::Message(Message {
+        id: ItemId::new(format!("msg_{name}")),
+        ..Message::new(Role::User, content)
+    })
 }
 
 fn alice() -> Owner {

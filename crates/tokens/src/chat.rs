@@ -41,7 +41,10 @@ pub fn chat_overhead(model: &str) -> ChatOverhead {
 }
 
 /// The tokens of a whole prompt for `model`: each message with its role, name and texts, and the priming of the response.
-pub fn count_messages<'a, Texts>(model: &str, messages: impl IntoIterator<Item = Message<'a, Texts>>) -> u64
+pub fn count_messages<'a, Texts>(
+    model: &str,
+    messages: impl IntoIterator<Item = Message<'a, Texts>>,
+) -> u64
 where
     Texts: IntoIterator<Item = &'a str>,
 {
@@ -49,7 +52,9 @@ where
     let overhead = chat_overhead(model);
     messages.into_iter().fold(overhead.priming, |total, message| {
         let texts: u64 = message.texts.into_iter().map(|text| encoding.count(text)).sum();
-        let name = message.name.map_or(0, |name| encoding.count(name).saturating_add_signed(overhead.per_name));
+        let name = message
+            .name
+            .map_or(0, |name| encoding.count(name).saturating_add_signed(overhead.per_name));
         total + overhead.per_message + encoding.count(message.role) + name + texts
     })
 }
@@ -59,7 +64,11 @@ mod tests {
     use super::*;
 
     fn check(model: &str, messages: &[(&str, Option<&str>, &[&str])], expected: u64) {
-        let messages = messages.iter().map(|(role, name, texts)| Message { role, name: *name, texts: texts.iter().copied() });
+        let messages = messages.iter().map(|(role, name, texts)| Message {
+            role,
+            name: *name,
+            texts: texts.iter().copied(),
+        });
         assert_eq!(count_messages(model, messages), expected, "{model}");
     }
 
@@ -73,16 +82,38 @@ mod tests {
     fn the_cookbook_conversation_has_its_published_counts() {
         // The example of the cookbook; the API itself answered with these `prompt_tokens`.
         let messages: &[(&str, Option<&str>, &[&str])] = &[
-            ("system", None, &["You are a helpful, pattern-following assistant that translates corporate jargon into plain English."]),
+            (
+                "system",
+                None,
+                &[
+                    "You are a helpful, pattern-following assistant that translates corporate jargon into plain English.",
+                ],
+            ),
             ("system", Some("example_user"), &["New synergies will help drive top-line growth."]),
-            ("system", Some("example_assistant"), &["Things working well together will increase revenue."]),
+            (
+                "system",
+                Some("example_assistant"),
+                &["Things working well together will increase revenue."],
+            ),
             (
                 "system",
                 Some("example_user"),
-                &["Let's circle back when we have more bandwidth to touch base on opportunities for increased leverage."],
+                &[
+                    "Let's circle back when we have more bandwidth to touch base on opportunities for increased leverage.",
+                ],
             ),
-            ("system", Some("example_assistant"), &["Let's talk later when we're less busy about how to do better."]),
-            ("user", None, &["This late pivot means we don't have time to boil the ocean for the client deliverable."]),
+            (
+                "system",
+                Some("example_assistant"),
+                &["Let's talk later when we're less busy about how to do better."],
+            ),
+            (
+                "user",
+                None,
+                &[
+                    "This late pivot means we don't have time to boil the ocean for the client deliverable.",
+                ],
+            ),
         ];
         check("gpt-3.5-turbo-0301", messages, 127);
         check("gpt-3.5-turbo-0613", messages, 129);

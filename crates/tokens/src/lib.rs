@@ -26,7 +26,17 @@ mod tests {
         for model in cl100k {
             assert_eq!(Encoding::for_model(model), Encoding::Cl100k, "{model}");
         }
-        let o200k = ["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.5-preview", "gpt-5", "o3", "deepseek-chat", "openai/gpt-4o", ""];
+        let o200k = [
+            "gpt-4o",
+            "gpt-4o-mini",
+            "gpt-4.1",
+            "gpt-4.5-preview",
+            "gpt-5",
+            "o3",
+            "deepseek-chat",
+            "openai/gpt-4o",
+            "",
+        ];
         for model in o200k {
             assert_eq!(Encoding::for_model(model), Encoding::O200k, "{model}");
         }
@@ -47,7 +57,11 @@ mod tests {
             ("你好,世界", 6, 3), // no published vector: as counted by tiktoken 4.1.2,
         ];
         for (text, cl100k, o200k) in known {
-            assert_eq!((Encoding::Cl100k.count(text), Encoding::O200k.count(text)), (cl100k, o200k), "{text}");
+            assert_eq!(
+                (Encoding::Cl100k.count(text), Encoding::O200k.count(text)),
+                (cl100k, o200k),
+                "{text}"
+            );
         }
     }
 

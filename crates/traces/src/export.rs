@@ -54,8 +54,11 @@ impl Export {
     pub fn new(config: Config) -> Result<(Arc<SpanQueue>, Self), TraceConfigError> {
         let mut headers = HeaderMap::new();
         for (name, value) in config.headers {
-            let header = HeaderName::try_from(&name).ok().zip(HeaderValue::try_from(value.reveal()).ok());
-            let Some((name, mut value)) = header else { return Err(TraceConfigError::Header { name }) };
+            let header =
+                HeaderName::try_from(&name).ok().zip(HeaderValue::try_from(value.reveal()).ok());
+            let Some((name, mut value)) = header else {
+                return Err(TraceConfigError::Header { name });
+            };
             value.set_sensitive(true);
             headers.insert(name, value);
         }
@@ -69,8 +72,14 @@ impl Export {
             .build()
             .map_err(|error| TraceConfigError::Client(error.without_url()))?;
         let (queue, waiting) = SpanQueue::new();
-        let export =
-            Self { client, endpoint: config.endpoint, service: config.service, queue: Arc::clone(&queue), waiting, is_failing: false };
+        let export = Self {
+            client,
+            endpoint: config.endpoint,
+            service: config.service,
+            queue: Arc::clone(&queue),
+            waiting,
+            is_failing: false,
+        };
         Ok((queue, export))
     }
 

@@ -17,7 +17,8 @@ const ERROR: u32 = 2;
 /// The document of these spans.
 pub(crate) fn document(service: &str, spans: &[Span]) -> Json {
     let version = env!("CARGO_PKG_VERSION");
-    let resource = [attribute("service.name", &service.into()), attribute("service.version", &version.into())];
+    let resource =
+        [attribute("service.name", &service.into()), attribute("service.version", &version.into())];
     let spans: Vec<Json> = spans.iter().map(span).collect();
     json!({ "resourceSpans": [{
         "resource": { "attributes": resource },
@@ -32,8 +33,10 @@ fn span(span: &Span) -> Json {
         SpanKind::Client => 3,
     };
     let is_remote = span.parent.is_some() && span.kind == SpanKind::Server;
-    let flags = u32::from(span.context.flags) | KNOWS_REMOTE | if is_remote { IS_REMOTE } else { 0 };
-    let attributes: Vec<Json> = span.attributes.iter().map(|(key, value)| attribute(key, value)).collect();
+    let flags =
+        u32::from(span.context.flags) | KNOWS_REMOTE | if is_remote { IS_REMOTE } else { 0 };
+    let attributes: Vec<Json> =
+        span.attributes.iter().map(|(key, value)| attribute(key, value)).collect();
     let mut written = json!({
         "traceId": span.context.trace_id.to_string(),
         "spanId": span.context.span_id.to_string(),
@@ -49,7 +52,8 @@ fn span(span: &Span) -> Json {
         ("traceState", span.context.state.as_deref().map(Json::from)),
         ("status", span.error.map(|error| json!({ "code": ERROR, "message": error }))),
     ];
-    let more: Map<String, Json> = more.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
+    let more: Map<String, Json> =
+        more.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
     if let Json::Object(written) = &mut written {
         written.extend(more);
     }
@@ -67,7 +71,8 @@ fn any(value: &AttributeValue) -> Json {
         AttributeValue::Fraction(number) => json!({ "doubleValue": number }),
         AttributeValue::Boolean(is_so) => json!({ "boolValue": is_so }),
         AttributeValue::Texts(texts) => {
-            let values: Vec<Json> = texts.iter().map(|text| json!({ "stringValue": &**text })).collect();
+            let values: Vec<Json> =
+                texts.iter().map(|text| json!({ "stringValue": &**text })).collect();
             json!({ "arrayValue": { "values": values } })
         }
     }

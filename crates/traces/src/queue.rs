@@ -20,7 +20,10 @@ pub struct SpanQueue {
 impl SpanQueue {
     pub(crate) fn new() -> (Arc<Self>, mpsc::Receiver<Span>) {
         let (spans, waiting) = mpsc::channel(BOUND);
-        (Arc::new(Self { spans, exported: Counter::default(), dropped: Counter::default() }), waiting)
+        (
+            Arc::new(Self { spans, exported: Counter::default(), dropped: Counter::default() }),
+            waiting,
+        )
     }
 }
 

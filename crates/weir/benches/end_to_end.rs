@@ -43,14 +43,18 @@ fn main() -> Result<()> {
 /// What it costs that the lens counts every byte by kind: a server with it and one without, which stream at the same time, so
 /// that what slows the machine down slows both.
 async fn measure_lens() -> Result<()> {
-    say(&format!("{STREAMS} streams, {TOKENS} tokens each, with the lens, and as many at the same time without; {LENS_ROUNDS} times"))?;
+    say(&format!(
+        "{STREAMS} streams, {TOKENS} tokens each, with the lens, and as many at the same time without; {LENS_ROUNDS} times"
+    ))?;
     let sampling = |share| Server::start(weir().env("WEIR_LENS_SAMPLING", share));
     let (with, without) = (sampling("1")?, sampling("0")?);
     let request = Request::post("/v1/responses", &demo()).header("accept", "text/event-stream");
     let (mut sum_with, mut sum_without) = (0.0, 0.0);
     for _ in 0..LENS_ROUNDS {
         let (with, without) = tokio::try_join!(with.spent(&request), without.spent(&request))?;
-        say(&format!("{with:6.1} µs of processor time per token with the lens, {without:.1} without"))?;
+        say(&format!(
+            "{with:6.1} µs of processor time per token with the lens, {without:.1} without"
+        ))?;
         sum_with += with;
         sum_without += without;
     }
@@ -77,9 +81,13 @@ async fn measure() -> Result<()> {
     let pace = 1000 / PAUSE.as_millis();
     say(&format!("{STREAMS} streams, {TOKENS} tokens each, {pace} tokens a second each"))?;
 
-    let relay = Server::start(Command::new(env::current_exe()?).args(["relay", &upstream.address().to_string()]))?;
+    let relay = Server::start(
+        Command::new(env::current_exe()?).args(["relay", &upstream.address().to_string()]),
+    )?;
     let chat = json!({ "model": "scripted", "stream": true, "messages": [{ "role": "user", "content": "hello" }] });
-    let baseline = relay.cost("relay, chat completions over SSE", &Request::post("/v1/chat/completions", &chat)).await?;
+    let baseline = relay
+        .cost("relay, chat completions over SSE", &Request::post("/v1/chat/completions", &chat))
+        .await?;
     drop(relay);
 
     let mut weir = weir();
@@ -89,10 +97,20 @@ async fn measure() -> Result<()> {
     let demo = demo();
     for (name, path, body, accept) in [
         ("weir, chat completions over SSE", "/v1/chat/completions", &chat, "text/event-stream"),
-        ("weir, chat completions over NDJSON", "/v1/chat/completions", &chat, "application/x-ndjson"),
+        (
+            "weir, chat completions over NDJSON",
+            "/v1/chat/completions",
+            &chat,
+            "application/x-ndjson",
+        ),
         ("weir, responses over SSE", "/v1/responses", &responses, "text/event-stream"),
         ("weir, responses over NDJSON", "/v1/responses", &responses, "application/x-ndjson"),
-        ("weir, demo without upstream, responses over SSE", "/v1/responses", &demo, "text/event-stream"),
+        (
+            "weir, demo without upstream, responses over SSE",
+            "/v1/responses",
+            &demo,
+            "text/event-stream",
+        ),
     ] {
         let cost = weir.cost(name, &Request::post(path, body).header("accept", accept)).await?;
         say(&format!("    {:.1} times the relay", cost / baseline))?;
@@ -112,7 +130,10 @@ impl Server {
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut line)?;
-        let address = line.split_whitespace().find_map(|word| word.strip_prefix("http://")).context("it does not say where it listens")?;
+        let address = line
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix("http://"))
+            .context("it does not say where it listens")?;
         Ok(Self { child, address: address.parse()? })
     }
 
@@ -137,7 +158,8 @@ impl Server {
     fn ticks(&self) -> Result<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let (_, fields) = stat.rsplit_once(") ").context("not what proc(5) says")?;
-        let times: Vec<u32> = fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+        let times: Vec<u32> =
+            fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
         Ok(times.into_iter().map(f64::from).sum())
     }
 }
@@ -161,7 +183,10 @@ async fn tokens(address: SocketAddr, request: &Request) -> Result<usize> {
 }
 
 fn is_token(data: &Value) -> bool {
-    let chat = data.pointer("/choices/0/delta/content").and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+    let chat = data
+        .pointer("/choices/0/delta/content")
+        .and_then(Value::as_str)
+        .is_some_and(|text| !text.is_empty());
     chat || data.get("type").is_some_and(|kind| kind == "response.output_text.delta")
 }
 

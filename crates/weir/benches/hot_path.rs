@@ -52,7 +52,10 @@ const WRITE: usize = 64 << 10;
 
 fn main() {
     // Short: the figures are for orders of magnitude, and for regressions that one can see.
-    let criterion = Criterion::default().sample_size(30).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(2));
+    let criterion = Criterion::default()
+        .sample_size(30)
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(2));
     let mut criterion = criterion.configure_from_args();
     for measure in [parse, serialise, log, turn, encode] {
         measure(&mut criterion);
@@ -68,14 +71,22 @@ fn parse(criterion: &mut Criterion) {
     });
     let piece = format!("data: {chunk}\n\n");
     per_token(criterion, "upstream bytes to word", |bencher| {
-        bencher.iter(|| provider::read_pieces(WireKind::Chat, std::iter::repeat_n(piece.as_bytes(), TOKENS), |word| drop(black_box(word))));
+        bencher.iter(|| {
+            provider::read_pieces(
+                WireKind::Chat,
+                std::iter::repeat_n(piece.as_bytes(), TOKENS),
+                |word| drop(black_box(word)),
+            )
+        });
     });
 }
 
 fn serialise(criterion: &mut Criterion) {
     let event = text_delta();
     per_token(criterion, "event to entry", |bencher| {
-        bencher.iter(|| (0..TOKENS as u64).for_each(|position| drop(black_box(Entry::new(position, &event)))));
+        bencher.iter(|| {
+            (0..TOKENS as u64).for_each(|position| drop(black_box(Entry::new(position, &event))))
+        });
     });
 }
 
@@ -111,7 +122,9 @@ fn log(criterion: &mut Criterion) {
 /// Words are there at once, as from a fast upstream, or one by one, so that each is an append and a wake-up of its own.
 fn turn(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    for (name, pace) in [("word to feed, all ready", Pace::AtOnce), ("word to feed, one by one", Pace::OneByOne)] {
+    for (name, pace) in
+        [("word to feed, all ready", Pace::AtOnce), ("word to feed, one by one", Pace::OneByOne)]
+    {
         let engine = runtime.block_on(async { engine(pace) });
         per_token(criterion, name, |bencher| bencher.iter(|| answer(&runtime, &engine)));
     }
@@ -132,7 +145,9 @@ fn encode(criterion: &mut Criterion) {
         ("entry to bytes, chat completions over NDJSON", chat(), &Ndjson),
     ] {
         let mut dialect = dialect;
-        per_token(criterion, name, |bencher| bencher.iter(|| deliver(&mut *dialect, frame, &entries)));
+        per_token(criterion, name, |bencher| {
+            bencher.iter(|| deliver(&mut *dialect, frame, &entries))
+        });
     }
 }
 
@@ -150,7 +165,11 @@ fn deliver(dialect: &mut dyn Dialect, frame: &dyn Frame, entries: &[Entry]) {
     }
 }
 
-fn per_token(criterion: &mut Criterion, name: &str, measure: impl FnMut(&mut criterion::Bencher<'_>)) {
+fn per_token(
+    criterion: &mut Criterion,
+    name: &str,
+    measure: impl FnMut(&mut criterion::Bencher<'_>),
+) {
     let mut group = criterion.benchmark_group("token");
     group.throughput(Throughput::Elements(TOKENS as u64));
     group.bench_function(name, measure);
@@ -179,7 +198,8 @@ fn begin() -> Entry {
 }
 
 fn create() -> Create {
-    responses::read_create(&json!({ "model": "measured", "input": "hello", "store": false })).unwrap()
+    responses::read_create(&json!({ "model": "measured", "input": "hello", "store": false }))
+        .unwrap()
 }
 
 fn engine(pace: Pace) -> Engine {
@@ -189,7 +209,8 @@ fn engine(pace: Pace) -> Engine {
 
 fn answer(runtime: &Runtime, engine: &Engine) {
     runtime.block_on(async {
-        let mut feed: Feed = engine.start(&Owner::local(), create(), StartOptions::default()).await.unwrap().feed;
+        let mut feed: Feed =
+            engine.start(&Owner::local(), create(), StartOptions::default()).await.unwrap().feed;
         while let Some(entries) = feed.next(WRITE).await.unwrap() {
             black_box(entries);
         }
@@ -208,10 +229,16 @@ enum Pace {
 struct Measured(Pace);
 
 impl Provider for Measured {
-    fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
+    fn ask(
+        &self,
+        _request: ModelRequest,
+    ) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
         let text = || Ok(ModelEvent::Text { text: TOKEN.into(), logprobs: Vec::new() });
         let words = stream::repeat_with(text).take(TOKENS);
-        let end = [Ok(ModelEvent::Usage(Usage::new(UsageSource::Provider, 1, TOKENS as u64))), Ok(ModelEvent::Finish(Finish::Stop))];
+        let end = [
+            Ok(ModelEvent::Usage(Usage::new(UsageSource::Provider, 1, TOKENS as u64))),
+            Ok(ModelEvent::Finish(Finish::Stop)),
+        ];
         let words = words.chain(stream::iter(end));
         let words = match self.0 {
             Pace::AtOnce => words.boxed(),
@@ -227,8 +254,18 @@ impl Provider for Measured {
 
 impl Models for Measured {
     fn route(&self, _model: &str) -> Option<Route> {
-        let leg = RouteTarget { upstream: "measured".into(), provider: Arc::new(*self), model: None, timeouts: Timeouts::default() };
-        Some(Route { targets: Arc::new([leg]), retries: Retries::default(), on_leave: None, is_listed: true })
+        let leg = RouteTarget {
+            upstream: "measured".into(),
+            provider: Arc::new(*self),
+            model: None,
+            timeouts: Timeouts::default(),
+        };
+        Some(Route {
+            targets: Arc::new([leg]),
+            retries: Retries::default(),
+            on_leave: None,
+            is_listed: true,
+        })
     }
 
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {

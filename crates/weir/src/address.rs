@@ -17,7 +17,8 @@ pub(crate) struct Address {
 impl Address {
     /// Reads an `http:` or `https:` address, which may lead to `/v1`.
     pub(crate) fn read(url: &str) -> Result<Self> {
-        let uri: Uri = url.parse().with_context(|| format!("--server {url}: this is no address"))?;
+        let uri: Uri =
+            url.parse().with_context(|| format!("--server {url}: this is no address"))?;
         let is_encrypted = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
@@ -32,7 +33,8 @@ impl Address {
 
     /// The host, and the port where it is not the usual one.
     pub(crate) fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let host =
+            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         let usual = if self.is_encrypted { 443 } else { 80 };
         if self.port == usual { host } else { format!("{host}:{}", self.port) }
     }
@@ -51,7 +53,11 @@ mod tests {
     use super::*;
 
     fn check(url: &str, expected: Option<&str>) {
-        assert_eq!(Address::read(url).ok().map(|address| address.to_string()).as_deref(), expected, "{url}");
+        assert_eq!(
+            Address::read(url).ok().map(|address| address.to_string()).as_deref(),
+            expected,
+            "{url}"
+        );
     }
 
     #[test]

@@ -48,10 +48,28 @@ pub struct Blueprint {
 
 impl Blueprint {
     /// Everything in memory, with the given keys.
-    pub fn in_memory(server: server::Config, engine: engine::Config, provider: provider::Config, keys: Arc<dyn KeyStore>) -> Self {
+    pub fn in_memory(
+        server: server::Config,
+        engine: engine::Config,
+        provider: provider::Config,
+        keys: Arc<dyn KeyStore>,
+    ) -> Self {
         let (log, store) = (Arc::new(MemoryLog::new()), Arc::new(MemoryStore::new()));
-        let (tls, traces, shutdown, tasks) = (None, None, shutdown::Config::default(), Tasks::new());
-        Self { server, engine, provider, keys, log, store, tls, traces, shutdown, tasks, listener: None }
+        let (tls, traces, shutdown, tasks) =
+            (None, None, shutdown::Config::default(), Tasks::new());
+        Self {
+            server,
+            engine,
+            provider,
+            keys,
+            log,
+            store,
+            tls,
+            traces,
+            shutdown,
+            tasks,
+            listener: None,
+        }
     }
 }
 
@@ -85,7 +103,19 @@ impl Weir {
         blueprint: Blueprint,
         wrap: impl FnOnce(Arc<dyn Models>) -> Arc<dyn Models> + Send,
     ) -> anyhow::Result<Self> {
-        let Blueprint { mut server, engine, provider, keys, log, store, tls, traces, shutdown, tasks, listener } = blueprint;
+        let Blueprint {
+            mut server,
+            engine,
+            provider,
+            keys,
+            log,
+            store,
+            tls,
+            traces,
+            shutdown,
+            tasks,
+            listener,
+        } = blueprint;
         if listener.is_none() && !server.listen.ip().is_loopback() && !keys.configured() {
             bail!(
                 "refusing to listen on {}: it can be reached from other machines, and no key is configured.\n\
@@ -96,7 +126,9 @@ impl Weir {
         if server.keyless == Keyless::ThisMachine {
             require_key(&server, &*keys)?;
         }
-        if let Some(address) = server.admin_listen.filter(|address| !address.ip().is_loopback() && !keys.configured()) {
+        if let Some(address) =
+            server.admin_listen.filter(|address| !address.ip().is_loopback() && !keys.configured())
+        {
             bail!(
                 "refusing to listen on {address} (server.admin_listen): it can be reached from other machines, and no key is configured.\n\
                  Make one with `weir key create --admin`, or listen on 127.0.0.1."
@@ -104,12 +136,19 @@ impl Weir {
         }
         settle(&mut server, &provider)?;
         let routes = Arc::new(LiveRoutes::new(provider::build(&provider)?));
-        let engine = Engine::new(engine, log, store, wrap(Arc::<LiveRoutes>::clone(&routes)), tasks.clone());
+        let engine =
+            Engine::new(engine, log, store, wrap(Arc::<LiveRoutes>::clone(&routes)), tasks.clone());
         // Before anybody can ask: what the last process left without an end has one.
-        let recovered = engine.recover().await.context("what the last process left behind cannot be ended")?;
+        let recovered =
+            engine.recover().await.context("what the last process left behind cannot be ended")?;
         if recovered != RecoveryCounts::default() {
             let RecoveryCounts { ended, recorded, forgotten } = recovered;
-            tracing::info!(ended, recorded, forgotten, "recovered from a process that did not end in order");
+            tracing::info!(
+                ended,
+                recorded,
+                forgotten,
+                "recovered from a process that did not end in order"
+            );
         }
         let last = Tasks::new();
         if let Some(traces) = traces {
@@ -119,13 +158,16 @@ impl Weir {
         }
         let listener = match listener {
             Some(listener) => listener,
-            None => server::bind(server.listen).with_context(|| format!("cannot listen on {}", server.listen))?,
+            None => server::bind(server.listen)
+                .with_context(|| format!("cannot listen on {}", server.listen))?,
         };
         server.listen = listener.local_addr().context("the address that was taken is not known")?;
         let admin_listener = match server.admin_listen {
             Some(address) => {
-                let bound = server::bind(address).with_context(|| format!("cannot listen on {address} (server.admin_listen)"))?;
-                let address = bound.local_addr().context("the address that was taken is not known")?;
+                let bound = server::bind(address)
+                    .with_context(|| format!("cannot listen on {address} (server.admin_listen)"))?;
+                let address =
+                    bound.local_addr().context("the address that was taken is not known")?;
                 tracing::info!(%address, "listening for operations");
                 server.admin_listen = Some(address);
                 Some(bound)
@@ -147,8 +189,20 @@ impl Weir {
             drain: Drain::default(),
             rates: Arc::default(),
         });
-        let (engine, live, tasks, keys) = (app.engine.clone(), LiveServer::new(app.clone()), app.tasks.clone(), Arc::clone(&app.keys));
-        let controls = Controls { engine, keys, routes, live, tasks, shutdown: Arc::new(RwLock::new(shutdown)) };
+        let (engine, live, tasks, keys) = (
+            app.engine.clone(),
+            LiveServer::new(app.clone()),
+            app.tasks.clone(),
+            Arc::clone(&app.keys),
+        );
+        let controls = Controls {
+            engine,
+            keys,
+            routes,
+            live,
+            tasks,
+            shutdown: Arc::new(RwLock::new(shutdown)),
+        };
         Ok(Self { listener, admin_listener, app, controls, tls, last })
     }
 
@@ -207,7 +261,12 @@ impl Weir {
                 server::serve(listener, controls.live.for_operations(), None).await;
             }
         };
-        let ((), (), (), report) = tokio::join!(server::serve(listener, controls.live.clone(), tls), operations, watching, stopping);
+        let ((), (), (), report) = tokio::join!(
+            server::serve(listener, controls.live.clone(), tls),
+            operations,
+            watching,
+            stopping
+        );
         report
     }
 }
@@ -269,7 +328,9 @@ fn list_models(engine: &Engine, tasks: &Tasks) {
 
 /// Without keys a server serves this machine alone. What leads others to it wants a key first.
 fn require_key(server: &server::Config, keys: &dyn KeyStore) -> anyhow::Result<()> {
-    let Some(setting) = server.reaches_beyond().filter(|_| !keys.configured()) else { return Ok(()) };
+    let Some(setting) = server.reaches_beyond().filter(|_| !keys.configured()) else {
+        return Ok(());
+    };
     bail!(
         "{setting} is set, so that others reach this server through a proxy or by name, and no key is configured: \
          without keys every caller would be its admin.\n\

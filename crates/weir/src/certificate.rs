@@ -15,10 +15,16 @@ const CERTIFICATE: &str = "self-signed.pem";
 const KEY: &str = "self-signed.key";
 
 /// What the settings say.
-pub(crate) fn tls(tls: &TlsConfig, data: &DataLocation, server: &server::Config) -> anyhow::Result<Option<server::TlsServer>> {
+pub(crate) fn tls(
+    tls: &TlsConfig,
+    data: &DataLocation,
+    server: &server::Config,
+) -> anyhow::Result<Option<server::TlsServer>> {
     match tls {
         TlsConfig::Off => Ok(None),
-        TlsConfig::Files { certificate, key } => Ok(Some(server::TlsServer::from_files(certificate, key)?)),
+        TlsConfig::Files { certificate, key } => {
+            Ok(Some(server::TlsServer::from_files(certificate, key)?))
+        }
         TlsConfig::SelfSigned => self_signed(data.directory(), &names(server)).map(Some),
     }
 }
@@ -43,7 +49,8 @@ fn self_signed(directory: Option<&Path>, names: &[String]) -> anyhow::Result<ser
     store::directory::prepare(directory)?;
     let made = make(names)?;
     write(&key, &made.key).with_context(|| format!("cannot write {}", key.display()))?;
-    write(&certificate, &(comment + &made.certificate)).with_context(|| format!("cannot write {}", certificate.display()))?;
+    write(&certificate, &(comment + &made.certificate))
+        .with_context(|| format!("cannot write {}", certificate.display()))?;
     Ok(server::TlsServer::from_files(&certificate, &key)?)
 }
 
@@ -73,7 +80,9 @@ fn names(server: &server::Config) -> Vec<String> {
     if !address.is_unspecified() {
         names.push(address.to_string());
     }
-    let without_port = |host: &String| Some(host.parse::<http::uri::Authority>().ok()?.host().trim_matches(['[', ']']).to_owned());
+    let without_port = |host: &String| {
+        Some(host.parse::<http::uri::Authority>().ok()?.host().trim_matches(['[', ']']).to_owned())
+    };
     names.extend(server.hosts.iter().filter_map(without_port));
     let mut known: Vec<String> = Vec::new();
     names.retain(|name| !known.contains(name) && (known.push(name.clone()), true).1);
@@ -103,15 +112,24 @@ mod tests {
     fn it_is_made_once_and_again_for_other_names() -> anyhow::Result<()> {
         let root = tempfile::tempdir()?;
         let directory = root.path().join("data");
-        let names =
-            |hosts: &[&str]| names(&server::Config { hosts: hosts.iter().map(|&host| host.into()).collect(), ..Default::default() });
-        let fingerprint = |hosts: &[&str]| Ok::<_, anyhow::Error>(self_signed(Some(&directory), &names(hosts))?.fingerprint());
+        let names = |hosts: &[&str]| {
+            names(&server::Config {
+                hosts: hosts.iter().map(|&host| host.into()).collect(),
+                ..Default::default()
+            })
+        };
+        let fingerprint = |hosts: &[&str]| {
+            Ok::<_, anyhow::Error>(self_signed(Some(&directory), &names(hosts))?.fingerprint())
+        };
         let first = fingerprint(&[])?;
         assert_eq!(first.len(), 32 * 3 - 1);
         assert_eq!(fingerprint(&[])?, first);
         let second = fingerprint(&["chat.example:8443", "[2001:db8::1]"])?;
         assert_ne!(second, first);
-        assert_eq!(names(&["chat.example:8443", "localhost"]), ["localhost", "127.0.0.1", "::1", "chat.example"]);
+        assert_eq!(
+            names(&["chat.example:8443", "localhost"]),
+            ["localhost", "127.0.0.1", "::1", "chat.example"]
+        );
         // Half of a pair is no pair: a crash between the two writes heals.
         fs::remove_file(directory.join(KEY))?;
         assert_ne!(fingerprint(&["chat.example:8443", "[2001:db8::1]"])?, second);
@@ -126,7 +144,10 @@ mod tests {
 
     #[test]
     fn without_a_place_for_data_it_lives_in_memory() -> anyhow::Result<()> {
-        assert_ne!(self_signed(None, &["localhost".into()])?.fingerprint(), self_signed(None, &["localhost".into()])?.fingerprint());
+        assert_ne!(
+            self_signed(None, &["localhost".into()])?.fingerprint(),
+            self_signed(None, &["localhost".into()])?.fingerprint()
+        );
         Ok(())
     }
 }

@@ -28,7 +28,9 @@ fn raise() -> Option<usize> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     let before = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum }) {
+    if let Err(error) =
+        setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum })
+    {
         // macOS says "unlimited" and takes less.
         tracing::debug!(%error, "the limit of open files could not be raised");
     }

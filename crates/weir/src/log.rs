@@ -15,13 +15,17 @@ pub(crate) fn start(config: &LogConfig) -> anyhow::Result<SetLevel> {
     let lines = fmt().with_writer(io::stderr);
     match config.format {
         LogFormat::Text => {
-            let log = lines.with_ansi(io::stderr().is_terminal()).with_env_filter(filter).with_filter_reloading();
+            let log = lines
+                .with_ansi(io::stderr().is_terminal())
+                .with_env_filter(filter)
+                .with_filter_reloading();
             let handle = log.reload_handle();
             log.init();
             Ok(Box::new(move |level| Ok(handle.reload(EnvFilter::try_new(level)?)?)))
         }
         LogFormat::Json => {
-            let log = lines.json().flatten_event(true).with_env_filter(filter).with_filter_reloading();
+            let log =
+                lines.json().flatten_event(true).with_env_filter(filter).with_filter_reloading();
             let handle = log.reload_handle();
             log.init();
             Ok(Box::new(move |level| Ok(handle.reload(EnvFilter::try_new(level)?)?)))

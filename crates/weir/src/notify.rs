@@ -17,11 +17,17 @@ impl Notifier {
     /// What the environment says. A line that cannot be had is said once, and is no reason not to serve.
     #[cfg(unix)]
     pub(crate) fn of_environment() -> Self {
-        let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else { return Self::default() };
+        let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
+            return Self::default();
+        };
         let text = |name: &str| std::env::var(name).ok();
         let is_ours = text("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
-        let interval = text("WATCHDOG_USEC").and_then(|text| text.parse().ok()).map(Duration::from_micros);
-        Self { line: line(&name), watchdog: interval.filter(|interval| is_ours && !interval.is_zero()) }
+        let interval =
+            text("WATCHDOG_USEC").and_then(|text| text.parse().ok()).map(Duration::from_micros);
+        Self {
+            line: line(&name),
+            watchdog: interval.filter(|interval| is_ours && !interval.is_zero()),
+        }
     }
 
     /// There is no systemd here.
@@ -42,7 +48,10 @@ impl Notifier {
 
     /// It stops, which may take as long as `longest`.
     pub(crate) fn stopping(&self, longest: Duration) {
-        self.say(&format!("STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC={}\n", longest.as_micros()));
+        self.say(&format!(
+            "STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC={}\n",
+            longest.as_micros()
+        ));
     }
 
     /// It lives.
@@ -107,7 +116,8 @@ mod tests {
     use super::*;
 
     fn check(name: &str, receiver: &UnixDatagram) -> std::io::Result<()> {
-        let notifier = Notifier { line: line(OsStr::new(name)), watchdog: Some(Duration::from_secs(10)) };
+        let notifier =
+            Notifier { line: line(OsStr::new(name)), watchdog: Some(Duration::from_secs(10)) };
         notifier.ready();
         notifier.reloading();
         notifier.stopping(Duration::from_secs(29));
@@ -119,8 +129,15 @@ mod tests {
             words.push(String::from_utf8_lossy(&buffer[..count]).into_owned());
         }
         assert!(words[0].starts_with("READY=1\n"), "{words:?}");
-        assert!(words[1].starts_with("RELOADING=1\nMONOTONIC_USEC=") && !words[1].contains("=0\n"), "{words:?}");
-        assert!(words[2].starts_with("STOPPING=1\n") && words[2].contains("EXTEND_TIMEOUT_USEC=29000000\n"), "{words:?}");
+        assert!(
+            words[1].starts_with("RELOADING=1\nMONOTONIC_USEC=") && !words[1].contains("=0\n"),
+            "{words:?}"
+        );
+        assert!(
+            words[2].starts_with("STOPPING=1\n")
+                && words[2].contains("EXTEND_TIMEOUT_USEC=29000000\n"),
+            "{words:?}"
+        );
         assert_eq!(words[3], "WATCHDOG=1\n");
         assert_eq!(notifier.pulse(), Some(Duration::from_secs(5)));
         Ok(())
@@ -132,7 +149,9 @@ mod tests {
         let path = directory.path().join("notify");
         check(&path.to_string_lossy(), &UnixDatagram::bind(&path)?)?;
         let name = format!("weir-test-{}", std::process::id());
-        let address = <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name.as_bytes())?;
+        let address = <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(
+            name.as_bytes(),
+        )?;
         check(&format!("@{name}"), &UnixDatagram::bind_addr(&address)?)
     }
 

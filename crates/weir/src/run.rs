@@ -34,7 +34,9 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.chosen() {
         // What only describes the command line needs no settings, and works with wrong ones.
-        CliCommand::Completions(arguments) => cli::manual::completions(&arguments).map(Done::Printed),
+        CliCommand::Completions(arguments) => {
+            cli::manual::completions(&arguments).map(Done::Printed)
+        }
         CliCommand::Man(arguments) => cli::manual::manual(&arguments).map(Done::Printed),
         command => {
             let Loaded { settings, sources } = config::load(&cli.flags());
@@ -65,26 +67,40 @@ enum Done {
     Ended(ExitCode),
 }
 
-fn run_command(command: CliCommand, settings: Settings, flags: FlagValues, sources: Vec<FileVersion>) -> anyhow::Result<Done> {
+fn run_command(
+    command: CliCommand,
+    settings: Settings,
+    flags: FlagValues,
+    sources: Vec<FileVersion>,
+) -> anyhow::Result<Done> {
     match command {
         CliCommand::Serve => serve(settings, flags, sources).map(Done::Ended),
         CliCommand::Chat(arguments) => chat::run(settings, &arguments).map(Done::Ended),
         CliCommand::Compare(arguments) => compare::run(&settings, &arguments).map(Done::Ended),
         CliCommand::Config(arguments) => Ok(Done::Printed(cli::config::run(&settings, &arguments))),
         CliCommand::Health(arguments) => cli::health::run(&settings, &arguments).map(Done::Printed),
-        CliCommand::Key(command) => cli::key::run(&settings, &command, clock::now()).map(Done::Printed),
+        CliCommand::Key(command) => {
+            cli::key::run(&settings, &command, clock::now()).map(Done::Printed)
+        }
         CliCommand::Store(command) => cli::store::run(&settings, &command).map(Done::Printed),
         CliCommand::Upstream(command) => {
-            let cli::upstream::CheckOutcome { printed, is_well } = cli::upstream::run(&settings, &command)?;
+            let cli::upstream::CheckOutcome { printed, is_well } =
+                cli::upstream::run(&settings, &command)?;
             output::print(&printed)?;
             Ok(Done::Ended(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
         }
-        CliCommand::Completions(arguments) => cli::manual::completions(&arguments).map(Done::Printed),
+        CliCommand::Completions(arguments) => {
+            cli::manual::completions(&arguments).map(Done::Printed)
+        }
         CliCommand::Man(arguments) => cli::manual::manual(&arguments).map(Done::Printed),
     }
 }
 
-fn serve(mut settings: Settings, flags: FlagValues, sources: Vec<FileVersion>) -> anyhow::Result<ExitCode> {
+fn serve(
+    mut settings: Settings,
+    flags: FlagValues,
+    sources: Vec<FileVersion>,
+) -> anyhow::Result<ExitCode> {
     let set_level = log::start(&settings.log)?;
     let as_typed = settings.clone();
     settings.server.connections = descriptors::fit(settings.server.connections);
@@ -105,16 +121,20 @@ fn serve(mut settings: Settings, flags: FlagValues, sources: Vec<FileVersion>) -
             tracing::warn!("{note}");
         }
         let tls = certificate::tls(&settings.tls, &settings.data, &settings.server)?.map(Arc::new);
-        let (is_encrypted, is_ours) = (tls.is_some(), settings.tls == config::TlsConfig::SelfSigned);
+        let (is_encrypted, is_ours) =
+            (tls.is_some(), settings.tls == config::TlsConfig::SelfSigned);
         let fingerprint = tls.as_ref().filter(|_| is_ours).map(|tls| tls.fingerprint());
         let model = first_model(&settings.provider);
-        let mut blueprint = Blueprint::in_memory(settings.server, settings.engine, settings.provider, keys);
+        let mut blueprint =
+            Blueprint::in_memory(settings.server, settings.engine, settings.provider, keys);
         blueprint.tls = tls;
         blueprint.traces = settings.traces;
         blueprint.shutdown = settings.shutdown;
         // It has the directory until the last task has ended.
         let storage = match settings.data.directory() {
-            Some(directory) => Some(Storage::open(directory, settings.durability, &blueprint.tasks).await?),
+            Some(directory) => {
+                Some(Storage::open(directory, settings.durability, &blueprint.tasks).await?)
+            }
             None => None,
         };
         if let Some(storage) = &storage {
@@ -122,14 +142,26 @@ fn serve(mut settings: Settings, flags: FlagValues, sources: Vec<FileVersion>) -
         }
         let weir = Weir::assemble(blueprint).await?;
         let (stops, reloads) = (Mutex::new(Stops::new()?), Reloads::new()?);
-        let (controls, tasks, notifier) = (weir.controls(), weir.tasks(), Arc::new(Notifier::of_environment()));
+        let (controls, tasks, notifier) =
+            (weir.controls(), weir.tasks(), Arc::new(Notifier::of_environment()));
         let (settings, told) = (as_typed, Arc::clone(&notifier));
-        let reloader = Reloader { flags, settings, sources, set_level, controls, notifier: told, tasks: tasks.clone() };
+        let reloader = Reloader {
+            flags,
+            settings,
+            sources,
+            set_level,
+            controls,
+            notifier: told,
+            tasks: tasks.clone(),
+        };
         tasks.spawn("reload", reloader.run(reloads));
         if let Some(pulse) = notifier.pulse() {
             tasks.spawn("pulse", ping_watchdog(Arc::clone(&notifier), pulse, tasks.clone()));
         }
-        output::print(&Printed { out: greeting(weir.address(), &model, fingerprint.as_deref(), is_encrypted), hints: String::new() })?;
+        output::print(&Printed {
+            out: greeting(weir.address(), &model, fingerprint.as_deref(), is_encrypted),
+            hints: String::new(),
+        })?;
         notifier.ready();
 
         let controls = weir.controls();
@@ -164,16 +196,29 @@ async fn ping_watchdog(notifier: Arc<Notifier>, pulse: Duration, tasks: Tasks) {
 /// A model to try: the demo, or the first that is named, or a word for one.
 fn first_model(provider: &provider::Config) -> String {
     let is_demo = provider.demo.enabled.then(|| provider::demo::MODEL.to_owned());
-    let named =
-        || provider.routes.iter().map(|route| &route.model).chain(provider.upstreams.iter().flat_map(|upstream| &upstream.models)).next();
+    let named = || {
+        provider
+            .routes
+            .iter()
+            .map(|route| &route.model)
+            .chain(provider.upstreams.iter().flat_map(|upstream| &upstream.models))
+            .next()
+    };
     is_demo.or_else(|| named().cloned()).unwrap_or_else(|| "MODEL".to_owned())
 }
 
 /// One line: where it is, and what to try next. Another, where only a fingerprint tells who it is.
-fn greeting(address: SocketAddr, model: &str, fingerprint: Option<&str>, is_encrypted: bool) -> String {
+fn greeting(
+    address: SocketAddr,
+    model: &str,
+    fingerprint: Option<&str>,
+    is_encrypted: bool,
+) -> String {
     let scheme = if is_encrypted { "https" } else { "http" };
     let flags = if fingerprint.is_some() { "-kN" } else { "-N" };
-    let certificate = fingerprint.map(|text| format!("its certificate is self-signed; SHA-256 {text}\n")).unwrap_or_default();
+    let certificate = fingerprint
+        .map(|text| format!("its certificate is self-signed; SHA-256 {text}\n"))
+        .unwrap_or_default();
     format!(
         "weir listens on {scheme}://{address} - open it in a browser, or: curl {flags} --json '{{\"model\":\"{model}\",\"input\":\"hi\",\"stream\":true}}' {scheme}://{address}/v1/responses\n{certificate}"
     )

@@ -48,7 +48,11 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         // Together less than the 30 s after which Kubernetes kills.
-        Self { delay: Duration::ZERO, spread: Duration::from_secs(1), grace: Duration::from_secs(25) }
+        Self {
+            delay: Duration::ZERO,
+            spread: Duration::from_secs(1),
+            grace: Duration::from_secs(25),
+        }
     }
 }
 
@@ -85,7 +89,11 @@ pub(crate) struct ShutdownParts<'a> {
 }
 
 /// Stops everything in its order. `again` resolves when there is a hurry.
-pub(crate) async fn run(stopping: ShutdownParts<'_>, config: Config, again: impl Future<Output = ()> + Send) -> ShutdownReport {
+pub(crate) async fn run(
+    stopping: ShutdownParts<'_>,
+    config: Config,
+    again: impl Future<Output = ()> + Send,
+) -> ShutdownReport {
     let ShutdownParts { engine, connections, drain, tasks, last } = stopping;
     let begun = Instant::now();
     let took = || milliseconds(begun.elapsed());
@@ -93,7 +101,12 @@ pub(crate) async fn run(stopping: ShutdownParts<'_>, config: Config, again: impl
     let is_quiet = || engine.census().running == 0 && connections.open() == 0;
 
     drain.unready();
-    tracing::info!(step = 1, took_ms = took(), delay_ms = milliseconds(config.delay), "stopping: not ready any more");
+    tracing::info!(
+        step = 1,
+        took_ms = took(),
+        delay_ms = milliseconds(config.delay),
+        "stopping: not ready any more"
+    );
     patience.wait(config.delay, || false).await;
 
     let (running, open) = (engine.census().running, connections.open());
@@ -118,19 +131,35 @@ pub(crate) async fn run(stopping: ShutdownParts<'_>, config: Config, again: impl
 
     let cut = engine.shut_down();
     if cut > 0 {
-        tracing::warn!(step = 6, took_ms = took(), answers = cut, "stopping: answers that did not end in time are ended");
+        tracing::warn!(
+            step = 6,
+            took_ms = took(),
+            answers = cut,
+            "stopping: answers that did not end in time are ended"
+        );
     }
     let words = if patience.is_over() { LAST_WORD } else { LAST_WORDS };
     patience.wait_at_least(words, is_quiet).await;
 
     let broken = connections.open();
     if broken > 0 {
-        tracing::warn!(step = 7, took_ms = took(), connections = broken, "stopping: what is still open is broken off");
+        tracing::warn!(
+            step = 7,
+            took_ms = took(),
+            connections = broken,
+            "stopping: what is still open is broken off"
+        );
     }
     drain.break_off();
     // Answers have ended by now, and with them their traces: these go out meanwhile.
     let (left, late) = tokio::join!(tasks.shutdown(words), last.shutdown(words));
-    let report = ShutdownReport { ended: running.saturating_sub(cut), cut, broken, left: left + late, hurried: patience.is_over() };
+    let report = ShutdownReport {
+        ended: running.saturating_sub(cut),
+        cut,
+        broken,
+        left: left + late,
+        hurried: patience.is_over(),
+    };
     report.say(took());
     report
 }
@@ -145,7 +174,16 @@ impl ShutdownReport {
         if cut == 0 && broken == 0 && left == 0 {
             tracing::info!(step = 9, took_ms, ended, hurried, "stopped; nothing was cut");
         } else {
-            tracing::warn!(step = 9, took_ms, ended, cut, broken, left, hurried, "stopped; something was cut");
+            tracing::warn!(
+                step = 9,
+                took_ms,
+                ended,
+                cut,
+                broken,
+                left,
+                hurried,
+                "stopped; something was cut"
+            );
         }
     }
 }

@@ -18,7 +18,11 @@ pub(crate) struct Stops {
 impl Stops {
     pub(crate) fn new() -> io::Result<Self> {
         let hangup = if is_interactive() { Some(signal(SignalKind::hangup())?) } else { None };
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup,
+        })
     }
 
     /// Resolves when the process is told to stop. Gives the exit status of a program that such a signal ends.

@@ -8,16 +8,25 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 /// The documents outside of `docs` whose links are followed.
-const FRONT: &[&str] = &["README.md", "README.zh.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md", "samples/README.md"];
+const FRONT: &[&str] = &[
+    "README.md",
+    "README.zh.md",
+    "ARCHITECTURE.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "samples/README.md",
+];
 
 /// What a newcomer reads first must be short.
-const LONGEST: &[(&str, usize)] = &[("README.md", 150), ("README.zh.md", 150), ("ARCHITECTURE.md", 250)];
+const LONGEST: &[(&str, usize)] =
+    &[("README.md", 150), ("README.zh.md", 150), ("ARCHITECTURE.md", 250)];
 
 /// The documents that name the tests of what they promise.
 const REGISTERS: &[&str] = &["docs/reference/guarantee-tests.md", "docs/reference/security.md"];
 
 /// The directories at the root in which a path of a document may start.
-const ROOTS: &[&str] = &["crates/", "docs/", "tests/", "deploy/", "web/", "samples/", "scripts/", "fuzz/"];
+const ROOTS: &[&str] =
+    &["crates/", "docs/", "tests/", "deploy/", "web/", "samples/", "scripts/", "fuzz/"];
 
 #[test]
 fn every_link_leads_somewhere() -> Result<()> {
@@ -33,7 +42,8 @@ fn every_link_leads_somewhere() -> Result<()> {
             let target = if path.is_empty() { document.path.clone() } else { directory.join(path) };
             if !target.exists() {
                 wrong.push(format!("{}: {link}: no such file", document.name));
-            } else if !anchor.is_empty() && !anchors(&fs::read_to_string(&target)?).contains(anchor) {
+            } else if !anchor.is_empty() && !anchors(&fs::read_to_string(&target)?).contains(anchor)
+            {
                 wrong.push(format!("{}: {link}: no such heading", document.name));
             }
         }
@@ -45,10 +55,15 @@ fn every_link_leads_somewhere() -> Result<()> {
 #[test]
 fn the_index_names_every_document() -> Result<()> {
     let index = root().join("docs/README.md");
-    let named: BTreeSet<PathBuf> =
-        links(&fs::read_to_string(&index)?).iter().filter_map(|link| root().join("docs").join(link).canonicalize().ok()).collect();
+    let named: BTreeSet<PathBuf> = links(&fs::read_to_string(&index)?)
+        .iter()
+        .filter_map(|link| root().join("docs").join(link).canonicalize().ok())
+        .collect();
     let mut wrong = Vec::new();
-    for document in documents()?.iter().filter(|document| document.name.starts_with("docs/") && document.name != "docs/README.md") {
+    for document in documents()?
+        .iter()
+        .filter(|document| document.name.starts_with("docs/") && document.name != "docs/README.md")
+    {
         if !named.contains(&document.path.canonicalize()?) {
             wrong.push(document.name.clone());
         }
@@ -63,10 +78,17 @@ fn a_translation_has_the_headings_of_its_original() -> Result<()> {
     for document in documents()? {
         let Some(stem) = document.name.strip_suffix(".zh.md") else { continue };
         translations += 1;
-        let original = fs::read_to_string(root().join(format!("{stem}.md"))).with_context(|| format!("{stem}.md"))?;
-        let levels = |text: &str| headings(text).into_iter().map(|(level, _)| level).collect::<Vec<_>>();
+        let original = fs::read_to_string(root().join(format!("{stem}.md")))
+            .with_context(|| format!("{stem}.md"))?;
+        let levels =
+            |text: &str| headings(text).into_iter().map(|(level, _)| level).collect::<Vec<_>>();
         if levels(&original) != levels(&document.text) {
-            wrong.push(format!("{}: {:?}, and {:?} in English", document.name, levels(&document.text), levels(&original)));
+            wrong.push(format!(
+                "{}: {:?}, and {:?} in English",
+                document.name,
+                levels(&document.text),
+                levels(&original)
+            ));
         }
     }
     ensure!(translations > 3, "only {translations} translations were found");
@@ -90,26 +112,45 @@ fn the_readmes_name_the_command_that_ci_runs() -> Result<()> {
     let command = "\nscripts/test ";
     for name in ["README.md", "README.zh.md"] {
         let text = fs::read_to_string(root().join(name))?;
-        ensure!(text.contains(command) && root().join("scripts/test").exists(), "{name} does not name scripts/test");
+        ensure!(
+            text.contains(command) && root().join("scripts/test").exists(),
+            "{name} does not name scripts/test"
+        );
     }
     Ok(())
 }
 
 #[test]
 fn the_api_reference_has_every_path_and_no_other() -> Result<()> {
-    let description: Value = serde_json::from_str(&fs::read_to_string(root().join("crates/server/src/openapi.json"))?)?;
+    let description: Value =
+        serde_json::from_str(&fs::read_to_string(root().join("crates/server/src/openapi.json"))?)?;
     let mut described = BTreeSet::new();
     for (path, operations) in description["paths"].as_object().context("no paths")? {
-        let methods = operations.as_object().context("no operations")?.keys().filter(|key| is_method(&key.to_uppercase()));
+        let methods = operations
+            .as_object()
+            .context("no operations")?
+            .keys()
+            .filter(|key| is_method(&key.to_uppercase()));
         described.extend(methods.map(|method| format!("{} {path}", method.to_uppercase())));
     }
     let text = fs::read_to_string(root().join("docs/reference/api.md"))?;
     let rows = text.lines().filter(|line| line.starts_with("| `"));
-    let documented: BTreeSet<String> =
-        rows.filter_map(|row| row.split('`').nth(1)).filter(|name| is_operation(name)).map(str::to_owned).collect();
-    let difference = |from: &BTreeSet<String>, to: &BTreeSet<String>| from.difference(to).cloned().collect::<Vec<_>>();
-    check_none("operations that docs/reference/api.md lacks", &difference(&described, &documented))?;
-    check_none("operations of docs/reference/api.md that openapi.json lacks", &difference(&documented, &described))
+    let documented: BTreeSet<String> = rows
+        .filter_map(|row| row.split('`').nth(1))
+        .filter(|name| is_operation(name))
+        .map(str::to_owned)
+        .collect();
+    let difference = |from: &BTreeSet<String>, to: &BTreeSet<String>| {
+        from.difference(to).cloned().collect::<Vec<_>>()
+    };
+    check_none(
+        "operations that docs/reference/api.md lacks",
+        &difference(&described, &documented),
+    )?;
+    check_none(
+        "operations of docs/reference/api.md that openapi.json lacks",
+        &difference(&documented, &described),
+    )
 }
 
 #[test]
@@ -125,38 +166,56 @@ fn the_log_reference_lists_no_message_that_is_gone() -> Result<()> {
         }
     }
     let text = fs::read_to_string(root().join("docs/reference/log.md"))?;
-    let cells = text.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split(" | ").next());
+    let cells = text
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .filter_map(|line| line.split(" | ").next());
     let messages: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
     ensure!(messages.len() > 50, "only {} messages were found", messages.len());
     // What follows an ellipsis, or stands for a `{}`, is put in at run time.
     let is_there = |message: &str| {
-        let mut before_a_value = message.match_indices(' ').map(|(space, _)| format!("{} {{", &message[..space]));
-        sources.contains(message.trim_end_matches(['…', ' ', ',', ':'])) || before_a_value.any(|start| sources.contains(&start))
+        let mut before_a_value =
+            message.match_indices(' ').map(|(space, _)| format!("{} {{", &message[..space]));
+        sources.contains(message.trim_end_matches(['…', ' ', ',', ':']))
+            || before_a_value.any(|start| sources.contains(&start))
     };
     let gone = messages.iter().filter(|message| !is_there(message));
-    check_none("messages of docs/reference/log.md that no source has", &gone.map(|message| (*message).to_owned()).collect::<Vec<_>>())
+    check_none(
+        "messages of docs/reference/log.md that no source has",
+        &gone.map(|message| (*message).to_owned()).collect::<Vec<_>>(),
+    )
 }
 
 #[test]
 fn the_guides_to_adding_something_list_files_that_exist() -> Result<()> {
-    let guides: Vec<Document> = documents()?.into_iter().filter(|document| document.name.starts_with("docs/adding/")).collect();
+    let guides: Vec<Document> = documents()?
+        .into_iter()
+        .filter(|document| document.name.starts_with("docs/adding/"))
+        .collect();
     ensure!(guides.len() >= 3, "only {} guides were found", guides.len());
     check_none("files that do not exist", &missing_paths(&guides))
 }
 
 #[test]
 fn the_guarantees_name_tests_that_exist() -> Result<()> {
-    let registers: Vec<Document> = documents()?.into_iter().filter(|document| REGISTERS.contains(&document.name.as_str())).collect();
+    let registers: Vec<Document> = documents()?
+        .into_iter()
+        .filter(|document| REGISTERS.contains(&document.name.as_str()))
+        .collect();
     ensure!(registers.len() == REGISTERS.len(), "one of {REGISTERS:?} is missing");
     let mut functions = BTreeSet::new();
     collect(&root().join("crates"), "rs", &mut |_, text| {
-        let names = text.split("fn ").skip(1).filter_map(|rest| rest.split(|next: char| !(next.is_alphanumeric() || next == '_')).next());
+        let names = text.split("fn ").skip(1).filter_map(|rest| {
+            rest.split(|next: char| !(next.is_alphanumeric() || next == '_')).next()
+        });
         functions.extend(names.map(str::to_owned));
         Ok(())
     })?;
     let mut wrong = missing_paths(&registers);
     for register in &registers {
-        let named = inline_code(&register.text).into_iter().filter(|name| is_test_name(name) && !functions.contains(name));
+        let named = inline_code(&register.text)
+            .into_iter()
+            .filter(|name| is_test_name(name) && !functions.contains(name));
         wrong.extend(named.map(|name| format!("{}: {name}", register.name)));
     }
     check_none("tests and files that do not exist", &wrong)
@@ -190,7 +249,11 @@ fn documents() -> Result<Vec<Document>> {
 }
 
 /// Gives every file below `directory` with this extension to `each`.
-fn collect(directory: &Path, extension: &str, each: &mut dyn FnMut(&Path, &str) -> Result<()>) -> Result<()> {
+fn collect(
+    directory: &Path,
+    extension: &str,
+    each: &mut dyn FnMut(&Path, &str) -> Result<()>,
+) -> Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if path.is_dir() {
@@ -226,17 +289,22 @@ fn inline_code(text: &str) -> Vec<String> {
 /// The headings with their levels.
 fn headings(text: &str) -> Vec<(usize, &str)> {
     let level = |line: &str| line.chars().take_while(|next| *next == '#').count();
-    prose(text).filter_map(|line| Some((level(line), line[level(line)..].strip_prefix(' ')?))).filter(|(level, _)| *level > 0).collect()
+    prose(text)
+        .filter_map(|line| Some((level(line), line[level(line)..].strip_prefix(' ')?)))
+        .filter(|(level, _)| *level > 0)
+        .collect()
 }
 
 /// The anchors that GitHub gives to the headings.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut anchors = BTreeSet::new();
     for (_, heading) in headings(text) {
-        let kept = heading.trim().chars().filter(|next| next.is_alphanumeric() || " -_".contains(*next));
+        let kept =
+            heading.trim().chars().filter(|next| next.is_alphanumeric() || " -_".contains(*next));
         let slug = kept.collect::<String>().to_lowercase().replace(' ', "-");
         let repeated = (1..).map(|number| format!("{slug}-{number}"));
-        let free = std::iter::once(slug.clone()).chain(repeated).find(|name| !anchors.contains(name));
+        let free =
+            std::iter::once(slug.clone()).chain(repeated).find(|name| !anchors.contains(name));
         anchors.extend(free);
     }
     anchors
@@ -246,9 +314,15 @@ fn anchors(text: &str) -> BTreeSet<String> {
 fn missing_paths(documents: &[Document]) -> Vec<String> {
     let mut wrong = Vec::new();
     for document in documents {
-        let paths = inline_code(&document.text).into_iter().filter(|code| ROOTS.iter().any(|start| code.starts_with(start)));
+        let paths = inline_code(&document.text)
+            .into_iter()
+            .filter(|code| ROOTS.iter().any(|start| code.starts_with(start)));
         let concrete = paths.filter(|path| !path.contains(['<', ' ', '*']));
-        wrong.extend(concrete.filter(|path| !root().join(path).exists()).map(|path| format!("{}: {path}", document.name)));
+        wrong.extend(
+            concrete
+                .filter(|path| !root().join(path).exists())
+                .map(|path| format!("{}: {path}", document.name)),
+        );
     }
     wrong
 }
@@ -264,7 +338,10 @@ fn is_operation(text: &str) -> bool {
 
 /// A sentence in words joined by underscores, as our tests are called. Codes of errors are shorter.
 fn is_test_name(text: &str) -> bool {
-    text.matches('_').count() >= 4 && text.chars().all(|next| next.is_ascii_lowercase() || next.is_ascii_digit() || next == '_')
+    text.matches('_').count() >= 4
+        && text
+            .chars()
+            .all(|next| next.is_ascii_lowercase() || next.is_ascii_digit() || next == '_')
 }
 
 fn check_none(what: &str, wrong: &[String]) -> Result<()> {

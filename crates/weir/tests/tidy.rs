@@ -66,8 +66,11 @@ fn arrows_point_upward_only() -> Result<()> {
             continue;
         }
         let allowed = ARROWS.iter().find(|(from, _)| *from == name).map(|(_, to)| *to);
-        let allowed = allowed.with_context(|| format!("crates/{name} has no arrows here: say what it may depend on"))?;
-        let used = dependencies(&manifest).into_iter().filter(|used| !allowed.contains(&used.as_str()));
+        let allowed = allowed.with_context(|| {
+            format!("crates/{name} has no arrows here: say what it may depend on")
+        })?;
+        let used =
+            dependencies(&manifest).into_iter().filter(|used| !allowed.contains(&used.as_str()));
         wrong.extend(used.map(|used| format!("{name} -> {used}")));
     }
     check_none("a dependency that design.md §5 does not draw", &wrong)
@@ -76,15 +79,28 @@ fn arrows_point_upward_only() -> Result<()> {
 #[test]
 fn test_doubles_are_not_in_the_product() -> Result<()> {
     let manifests = manifests()?;
-    ensure!(manifests.iter().any(|(name, _)| name == TEST_DOUBLES), "crates/{TEST_DOUBLES} was not found");
-    let depends = |(_, manifest): &&(String, Table)| dependencies(manifest).iter().any(|used| used == TEST_DOUBLES);
-    let mut wrong: Vec<String> = manifests.iter().filter(depends).map(|(name, _)| format!("crates/{name}/Cargo.toml")).collect();
+    ensure!(
+        manifests.iter().any(|(name, _)| name == TEST_DOUBLES),
+        "crates/{TEST_DOUBLES} was not found"
+    );
+    let depends = |(_, manifest): &&(String, Table)| {
+        dependencies(manifest).iter().any(|used| used == TEST_DOUBLES)
+    };
+    let mut wrong: Vec<String> = manifests
+        .iter()
+        .filter(depends)
+        .map(|(name, _)| format!("crates/{name}/Cargo.toml"))
+        .collect();
     let path = format!("{TEST_DOUBLES}::");
     let names = |line: &str| {
         let starts = line.match_indices(&path).map(|(index, _)| &line[..index]);
-        starts.into_iter().any(|before| !before.ends_with(|character: char| character.is_alphanumeric() || character == '_'))
+        starts.into_iter().any(|before| {
+            !before.ends_with(|character: char| character.is_alphanumeric() || character == '_')
+        })
     };
-    let others = rust_files()?.into_iter().filter(|file| file.is_production() && !file.name.starts_with("crates/fakes/"));
+    let others = rust_files()?
+        .into_iter()
+        .filter(|file| file.is_production() && !file.name.starts_with("crates/fakes/"));
     wrong.extend(others.flat_map(|file| file.lines_with(names)));
     check_none("test doubles outside tests and benchmarks", &wrong)
 }
@@ -95,18 +111,28 @@ fn files_import_each_other_in_no_new_circles() -> Result<()> {
     let mut found = BTreeSet::new();
     for (name, _) in manifests()? {
         let read = Crate::read(&root().join("crates").join(&name).join("src"))?;
-        let tolerated: BTreeSet<&str> =
-            tolerated::CIRCLES.iter().filter(|(owner, _)| *owner == name).flat_map(|(_, files)| files.iter().copied()).collect();
+        let tolerated: BTreeSet<&str> = tolerated::CIRCLES
+            .iter()
+            .filter(|(owner, _)| *owner == name)
+            .flat_map(|(_, files)| files.iter().copied())
+            .collect();
         for circle in circles(&read.files()) {
             if !circle.is_subset(&tolerated) {
-                wrong.push(format!("{name}: a circle that is not in tolerated::CIRCLES: {circle:?}"));
+                wrong.push(format!(
+                    "{name}: a circle that is not in tolerated::CIRCLES: {circle:?}"
+                ));
             }
             found.extend(circle.into_iter().map(|file| (name.clone(), file.to_owned())));
         }
     }
-    for (name, file) in tolerated::CIRCLES.iter().flat_map(|(name, files)| files.iter().map(move |file| (*name, *file))) {
+    for (name, file) in tolerated::CIRCLES
+        .iter()
+        .flat_map(|(name, files)| files.iter().map(move |file| (*name, *file)))
+    {
         if !found.contains(&(name.to_owned(), file.to_owned())) {
-            wrong.push(format!("{name}: {file} is in no circle any more; remove it from tolerated::CIRCLES"));
+            wrong.push(format!(
+                "{name}: {file} is in no circle any more; remove it from tolerated::CIRCLES"
+            ));
         }
     }
     check_none("import circles; move what both need to a file of its own", &wrong)
@@ -123,13 +149,21 @@ fn modules_of_the_server_import_no_higher_layer() -> Result<()> {
             wrong.push(format!("{module} has no place in tolerated::LAYERS"));
             continue;
         };
-        let higher = imported.into_iter().filter(|other| place(other).is_some_and(|other| other > own));
+        let higher =
+            imported.into_iter().filter(|other| place(other).is_some_and(|other| other > own));
         upward.extend(higher.map(|other| (module.to_owned(), other)));
     }
-    let tolerated: BTreeSet<_> = tolerated::UPWARD.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect();
-    wrong.extend(upward.difference(&tolerated).map(|(from, to)| format!("{from} imports {to}, which is a higher layer")));
+    let tolerated: BTreeSet<_> =
+        tolerated::UPWARD.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect();
+    wrong.extend(
+        upward
+            .difference(&tolerated)
+            .map(|(from, to)| format!("{from} imports {to}, which is a higher layer")),
+    );
     let gone = tolerated.difference(&upward);
-    wrong.extend(gone.map(|(from, to)| format!("{from} does not import {to} any more; remove the pair from tolerated::UPWARD")));
+    wrong.extend(gone.map(|(from, to)| {
+        format!("{from} does not import {to} any more; remove the pair from tolerated::UPWARD")
+    }));
     check_none("layers of the server", &wrong)
 }
 
@@ -137,10 +171,18 @@ fn modules_of_the_server_import_no_higher_layer() -> Result<()> {
 fn names_that_were_replaced_stay_away() -> Result<()> {
     let mut wrong = Vec::new();
     for file in rust_files()?.iter().filter(|file| file.is_production()) {
-        for Forbidden { name, instead, .. } in FORBIDDEN.iter().filter(|forbidden| file.name.starts_with(forbidden.within)) {
-            let words =
-                |line: &str| line.split(|character: char| !(character.is_alphanumeric() || character == '_')).any(|word| word == *name);
-            wrong.extend(file.lines_with(words).into_iter().map(|line| format!("{line} (`{name}` is now `{instead}`)")));
+        for Forbidden { name, instead, .. } in
+            FORBIDDEN.iter().filter(|forbidden| file.name.starts_with(forbidden.within))
+        {
+            let words = |line: &str| {
+                line.split(|character: char| !(character.is_alphanumeric() || character == '_'))
+                    .any(|word| word == *name)
+            };
+            wrong.extend(
+                file.lines_with(words)
+                    .into_iter()
+                    .map(|line| format!("{line} (`{name}` is now `{instead}`)")),
+            );
         }
     }
     check_none("a name that was replaced", &wrong)
@@ -152,7 +194,8 @@ fn every_crate_obeys_the_lints_of_the_workspace() -> Result<()> {
     let unsafe_code = at(&root, &["workspace", "lints", "rust", "unsafe_code"]);
     ensure!(unsafe_code.and_then(Value::as_str) == Some("forbid"), "unsafe code is not forbidden");
     // What is inherited cannot be loosened, so this crate has a copy of the lints, in which two differ.
-    let mut copy = at(&root, &["workspace", "lints"]).and_then(Value::as_table).context("no lints")?.clone();
+    let mut copy =
+        at(&root, &["workspace", "lints"]).and_then(Value::as_table).context("no lints")?.clone();
     insert(&mut copy, "rust", "unsafe_code")?;
     insert(&mut copy, "clippy", "undocumented_unsafe_blocks")?;
     let inherits = |name: &str, manifest: &Table| {
@@ -161,30 +204,47 @@ fn every_crate_obeys_the_lints_of_the_workspace() -> Result<()> {
         }
         at(manifest, &["lints", "workspace"]).and_then(Value::as_bool) == Some(true)
     };
-    let wrong: Vec<String> = manifests()?.into_iter().filter(|(name, manifest)| !inherits(name, manifest)).map(|(name, _)| name).collect();
+    let wrong: Vec<String> = manifests()?
+        .into_iter()
+        .filter(|(name, manifest)| !inherits(name, manifest))
+        .map(|(name, _)| name)
+        .collect();
     check_none("no `[lints] workspace = true`", &wrong)
 }
 
 #[test]
 fn every_file_says_what_it_is_for() -> Result<()> {
-    let wrong: Vec<String> = rust_files()?.into_iter().filter(|file| !file.text.starts_with("//! ")).map(|file| file.name).collect();
+    let wrong: Vec<String> = rust_files()?
+        .into_iter()
+        .filter(|file| !file.text.starts_with("//! "))
+        .map(|file| file.name)
+        .collect();
     check_none("the first line is no `//!` sentence", &wrong)
 }
 
 #[test]
 fn production_files_can_be_read() -> Result<()> {
-    let long = rust_files()?.into_iter().filter(|file| file.is_production() && file.text.lines().count() > MAX_LINES);
-    let wrong: Vec<String> = long.map(|file| format!("{}: {} lines", file.name, file.text.lines().count())).collect();
+    let long = rust_files()?
+        .into_iter()
+        .filter(|file| file.is_production() && file.text.lines().count() > MAX_LINES);
+    let wrong: Vec<String> =
+        long.map(|file| format!("{}: {} lines", file.name, file.text.lines().count())).collect();
     check_none("longer than 500 lines", &wrong)
 }
 
 #[test]
 fn tasks_are_started_in_one_place() -> Result<()> {
-    let spawns =
-        |line: &str| ["tokio::spawn", "task::spawn", "spawn_local", "spawn_blocking", "JoinSet"].iter().any(|word| line.contains(word));
+    let spawns = |line: &str| {
+        ["tokio::spawn", "task::spawn", "spawn_local", "spawn_blocking", "JoinSet"]
+            .iter()
+            .any(|word| line.contains(word))
+    };
     let may = |file: &File| MAY_SPAWN.iter().any(|place| file.name.starts_with(place));
-    let wrong: Vec<String> =
-        rust_files()?.into_iter().filter(|file| file.is_production() && !may(file)).flat_map(|file| file.lines_with(spawns)).collect();
+    let wrong: Vec<String> = rust_files()?
+        .into_iter()
+        .filter(|file| file.is_production() && !may(file))
+        .flat_map(|file| file.lines_with(spawns))
+        .collect();
     check_none("a task that nobody counts: use engine::tasks", &wrong)
 }
 
@@ -193,11 +253,15 @@ fn nothing_is_unsafe() -> Result<()> {
     let is_unsafe = |line: &str| {
         let code = line.split("//").next().unwrap_or_default();
         // A word of Content-Security-Policy, `unsafe-inline`, is none of Rust's.
-        code.split(|character: char| !(character.is_alphanumeric() || "_-".contains(character))).any(|word| word == "unsafe")
+        code.split(|character: char| !(character.is_alphanumeric() || "_-".contains(character)))
+            .any(|word| word == "unsafe")
     };
     let may = |file: &File| file.name.starts_with(MAY_BE_UNSAFE.1);
-    let wrong: Vec<String> =
-        rust_files()?.into_iter().filter(|file| file.is_production() && !may(file)).flat_map(|file| file.lines_with(is_unsafe)).collect();
+    let wrong: Vec<String> = rust_files()?
+        .into_iter()
+        .filter(|file| file.is_production() && !may(file))
+        .flat_map(|file| file.lines_with(is_unsafe))
+        .collect();
     check_none("unsafe", &wrong)
 }
 
@@ -207,8 +271,12 @@ fn both_readmes_have_the_same_headings() -> Result<()> {
     if !english.exists() && !chinese.exists() {
         return Ok(());
     }
-    let (english, chinese) = (headings(&fs::read_to_string(english)?), headings(&fs::read_to_string(chinese)?));
-    ensure!(english == chinese, "levels of headings differ: {english:?} in English, {chinese:?} in Chinese");
+    let (english, chinese) =
+        (headings(&fs::read_to_string(english)?), headings(&fs::read_to_string(chinese)?));
+    ensure!(
+        english == chinese,
+        "levels of headings differ: {english:?} in English, {chinese:?} in Chinese"
+    );
     Ok(())
 }
 
@@ -229,14 +297,18 @@ struct File {
 impl File {
     /// Whether it is part of what is shipped, rather than a test or a benchmark.
     fn is_production(&self) -> bool {
-        self.name.contains("/src/") && !self.name.ends_with("tests.rs") && !self.name.contains("/tests/")
+        self.name.contains("/src/")
+            && !self.name.ends_with("tests.rs")
+            && !self.name.contains("/tests/")
     }
 
     /// The lines of code, comments left out, that `is_wanted`, with their places.
     fn lines_with(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let lines = self.text.lines().enumerate();
         let code = lines.filter(|(_, line)| !line.trim_start().starts_with("//"));
-        code.filter(|(_, line)| is_wanted(line)).map(|(index, line)| format!("{}:{}: {}", self.name, index + 1, line.trim())).collect()
+        code.filter(|(_, line)| is_wanted(line))
+            .map(|(index, line)| format!("{}:{}: {}", self.name, index + 1, line.trim()))
+            .collect()
     }
 }
 
@@ -251,7 +323,8 @@ fn manifests() -> Result<Vec<(String, Table)>> {
         let entry = entry?;
         let path = entry.path().join("Cargo.toml");
         if path.exists() {
-            let manifest = fs::read_to_string(&path)?.parse().with_context(|| path.display().to_string())?;
+            let manifest =
+                fs::read_to_string(&path)?.parse().with_context(|| path.display().to_string())?;
             manifests.push((entry.file_name().to_string_lossy().into_owned(), manifest));
         }
     }
@@ -261,8 +334,15 @@ fn manifests() -> Result<Vec<(String, Table)>> {
 
 /// Which of our crates a manifest names, tests excepted.
 fn dependencies(manifest: &Table) -> Vec<String> {
-    let targets = manifest.get("target").and_then(Value::as_table).into_iter().flat_map(Table::values).filter_map(Value::as_table);
-    let tables = std::iter::once(manifest).chain(targets).flat_map(|table| [table.get("dependencies"), table.get("build-dependencies")]);
+    let targets = manifest
+        .get("target")
+        .and_then(Value::as_table)
+        .into_iter()
+        .flat_map(Table::values)
+        .filter_map(Value::as_table);
+    let tables = std::iter::once(manifest)
+        .chain(targets)
+        .flat_map(|table| [table.get("dependencies"), table.get("build-dependencies")]);
     let named = tables.flatten().filter_map(Value::as_table).flatten().map(|(name, value)| {
         let package = value.get("package").and_then(Value::as_str).unwrap_or(name);
         package.strip_prefix("weir-").unwrap_or(package).to_owned()

@@ -38,7 +38,12 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: TcpStream, response: &str, frames: &[u8], ending: Ending) -> Result<Vec<IncomingMessage>> {
+async fn serve(
+    mut stream: TcpStream,
+    response: &str,
+    frames: &[u8],
+    ending: Ending,
+) -> Result<Vec<IncomingMessage>> {
     let mut buffer = BytesMut::new();
     let head = loop {
         ensure!(stream.read_buf(&mut buffer).await? > 0, "no head");
@@ -48,7 +53,11 @@ async fn serve(mut stream: TcpStream, response: &str, frames: &[u8], ending: End
     };
     let key = head.headers.get("sec-websocket-key").context("a key")?;
     ensure!(head.start_line == "GET /socket?a=1 HTTP/1.1" && handshake::check_key(key), "{head:?}");
-    ensure!(head.headers.get("sec-websocket-version") == Some("13") && head.headers.get("x-which") == Some("first"), "{head:?}");
+    ensure!(
+        head.headers.get("sec-websocket-version") == Some("13")
+            && head.headers.get("x-which") == Some("first"),
+        "{head:?}"
+    );
     let accept = handshake::accept_key(key);
     let response = response.replace("{accept}", &accept);
     // A server may send the first message together with the head.
@@ -76,8 +85,7 @@ async fn serve(mut stream: TcpStream, response: &str, frames: &[u8], ending: End
     }
 }
 
-const ACCEPTED: &str =
-    "HTTP/1.1 101 Switching Protocols\r\nConnection: x, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n";
+const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: x, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n";
 
 const DEFLATED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n\r\n";
@@ -93,7 +101,8 @@ async fn messages_arrive_on_both_sides() -> Result<()> {
         encode::ping(b"1"),
         encode::server_frame(WebSocketFrameHead::whole(Opcode::Binary), b"\0"),
     ];
-    let frames = [frames.concat(), encode::close(CloseCode::RESTART, "back soon").to_vec()].concat();
+    let frames =
+        [frames.concat(), encode::close(CloseCode::RESTART, "back soon").to_vec()].concat();
     let server = Server::start(ACCEPTED, frames, Ending::Wait).await?;
     let Connected { mut socket, status, headers } = open(&server).await?;
     assert_eq!((status, headers.get("upgrade")), (101, Some("WebSocket")));
@@ -106,7 +115,10 @@ async fn messages_arrive_on_both_sides() -> Result<()> {
     assert_eq!(socket.end(), None);
     assert_eq!(soon(socket.next()).await??, None);
     assert_eq!(socket.end(), Some(&End::Closed { code: Some(1012), reason: "back soon".into() }));
-    assert!(soon(socket.connection().read_raw()).await??.is_empty(), "the server closes the connection");
+    assert!(
+        soon(socket.connection().read_raw()).await??.is_empty(),
+        "the server closes the connection"
+    );
     let expected = [
         IncomingMessage::Text("Hello".into()),
         IncomingMessage::Text("€".into()),
@@ -120,14 +132,19 @@ async fn messages_arrive_on_both_sides() -> Result<()> {
 
 #[tokio::test]
 async fn replies_can_be_turned_off() -> Result<()> {
-    let server = Server::start(ACCEPTED, [encode::ping(b"1"), encode::ping(b"2")].concat(), Ending::Wait).await?;
+    let server =
+        Server::start(ACCEPTED, [encode::ping(b"1"), encode::ping(b"2")].concat(), Ending::Wait)
+            .await?;
     let Connected { mut socket, .. } = open(&server).await?;
     socket.set_replies(ControlReplies::None);
     assert_eq!(soon(socket.next()).await??, Some(Message::Ping("1".into())));
     socket.close(3000, "enough").await?;
     let (texts, end) = soon(socket.collect()).await??;
     assert_eq!((texts.len(), end), (0, End::Cut(None)), "this server sends no close frame");
-    assert_eq!(soon(server.received).await??, [IncomingMessage::Close(CloseCode::new(3000), "enough".into())]);
+    assert_eq!(
+        soon(server.received).await??,
+        [IncomingMessage::Close(CloseCode::new(3000), "enough".into())]
+    );
     assert!(socket.close(1005, "").await.is_err());
     Ok(())
 }
@@ -165,7 +182,10 @@ async fn the_server_sees_how_the_client_leaves() -> Result<()> {
 async fn compressed_messages_are_read() -> Result<()> {
     let text = "Hello ".repeat(100);
     let payload = Compressor::new(0).compress(text.as_bytes()).context("the text shrinks")?;
-    let frame = encode::server_frame(WebSocketFrameHead { rsv1: true, ..WebSocketFrameHead::whole(Opcode::Text) }, &payload);
+    let frame = encode::server_frame(
+        WebSocketFrameHead { rsv1: true, ..WebSocketFrameHead::whole(Opcode::Text) },
+        &payload,
+    );
     let server = Server::start(DEFLATED, frame.to_vec(), Ending::Fin).await?;
     let offer = [("x-which", "first"), ("sec-websocket-extensions", "permessage-deflate")];
     let mut socket = soon(connect(server.address, "/socket?a=1", &offer)).await??.socket;

@@ -65,7 +65,12 @@ fn the_examples_of_the_standard() {
     check("data: YHOO\ndata: +2\ndata: 10\n\n", &[data("YHOO\n+2\n10")]);
     check(
         ": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n",
-        &[Ok(SseFrame::Comment), event(None, "first event", Some("1")), event(None, "second event", Some("")), data(" third event")],
+        &[
+            Ok(SseFrame::Comment),
+            event(None, "first event", Some("1")),
+            event(None, "second event", Some("")),
+            data(" third event"),
+        ],
     );
     check("data\n\ndata\ndata\n\n", &[data(""), data("\n")]);
     check("data:test\n\ndata: test\n\n", &[data("test"), data("test")]);
@@ -90,8 +95,13 @@ fn fields_follow_their_rules() {
     check("event:\ndata: x\n\n", &[data("x")]);
     check("id: 1\nid: a\0b\ndata: x\n\n", &[event(None, "x", Some("1"))]);
     check("Data: x\ndata : x\nunknown: x\n\n", &[]);
-    let with_retry =
-        |milliseconds| Ok(SseFrame::Event(SseEvent { data: Bytes::from_static(b"x"), retry: milliseconds, ..SseEvent::default() }));
+    let with_retry = |milliseconds| {
+        Ok(SseFrame::Event(SseEvent {
+            data: Bytes::from_static(b"x"),
+            retry: milliseconds,
+            ..SseEvent::default()
+        }))
+    };
     check("retry: 20\ndata: x\n\n", &[with_retry(Some(20))]);
     check("retry: +20\nretry: -1\nretry: 1.5\nretry\ndata: x\n\n", &[with_retry(None)]);
 }
@@ -99,7 +109,12 @@ fn fields_follow_their_rules() {
 #[test]
 fn an_event_without_data_is_none_but_its_id_and_retry_stay() {
     check("event: lost\nid: 7\nretry: 5\n\n", &[]);
-    let expected = SseEvent { name: None, data: Bytes::from_static(b"x"), id: Some(Bytes::from_static(b"7")), retry: Some(5) };
+    let expected = SseEvent {
+        name: None,
+        data: Bytes::from_static(b"x"),
+        id: Some(Bytes::from_static(b"7")),
+        retry: Some(5),
+    };
     check("event: lost\nid: 7\nretry: 5\n\ndata: x\n\n", &[Ok(SseFrame::Event(expected))]);
 }
 
@@ -116,15 +131,27 @@ fn the_end_gives_what_has_data() {
 #[test]
 fn an_invalid_name_is_replaced_and_invalid_data_is_kept() {
     let found = decode(&[b"event: \xff\ndata: \xff\n\n"], usize::MAX);
-    let expected = SseEvent { name: Some("\u{fffd}".into()), data: Bytes::from_static(b"\xff"), id: None, retry: None };
+    let expected = SseEvent {
+        name: Some("\u{fffd}".into()),
+        data: Bytes::from_static(b"\xff"),
+        id: None,
+        retry: None,
+    };
     assert_eq!(found, [Ok(SseFrame::Event(expected))]);
 }
 
 #[test]
 fn an_event_over_the_limit_is_an_error_and_the_end() {
     assert_eq!(decode(&[b"data: abcd\n\n"], 10), [data("abcd")]);
-    assert_eq!(decode(&[b"data:a\ndata:b\n\n: 3456789\n\n"], 12), [data("a\nb"), Ok(SseFrame::Comment)]);
-    for pieces in [[b"data: abcde\n\n".as_slice(), b"data: x\n\n"], [b"data: ab", b"cde"], [b"data:\ndata:", b"\ndata:\n"]] {
+    assert_eq!(
+        decode(&[b"data:a\ndata:b\n\n: 3456789\n\n"], 12),
+        [data("a\nb"), Ok(SseFrame::Comment)]
+    );
+    for pieces in [
+        [b"data: abcde\n\n".as_slice(), b"data: x\n\n"],
+        [b"data: ab", b"cde"],
+        [b"data:\ndata:", b"\ndata:\n"],
+    ] {
         assert_eq!(decode(&pieces, 10), [Err(EventTooLarge { limit: 10 })]);
     }
 }
@@ -178,7 +205,9 @@ fn a_long_line_in_small_pieces_is_searched_once() {
         assert_eq!(decoder.next_event(), None);
     }
     decoder.push(b"\n\n");
-    let Some(Ok(SseFrame::Event(event))) = decoder.next_event() else { unreachable!("the event has ended") };
+    let Some(Ok(SseFrame::Event(event))) = decoder.next_event() else {
+        unreachable!("the event has ended")
+    };
     assert_eq!(event.data.len(), 4 << 20);
     assert_eq!(decoder.next_event(), None);
     assert!(decoder.buffer.capacity() <= KEPT_CAPACITY, "the large buffer is given back");
@@ -240,15 +269,22 @@ fn documents_without_blank_lines_between_them_are_events_of_their_own() {
             decoder.push(byte);
             take(&mut decoder);
         }
-        events.extend(decoder.finish().map(|event| String::from_utf8(event.data.to_vec()).unwrap()));
+        events
+            .extend(decoder.finish().map(|event| String::from_utf8(event.data.to_vec()).unwrap()));
         events
     };
     assert_eq!(
         events("data: {\"a\":1}\ndata: {\"a\":2}\ndata: {\"a\":3}\ndata: [DONE]\n\n"),
         ["{\"a\":1}", "{\"a\":2}", "{\"a\":3}", "[DONE]"]
     );
-    assert_eq!(events("data: {\"a\":\ndata: 1}\n\ndata: {\"a\":2}\n\n"), ["{\"a\":\n1}", "{\"a\":2}"]);
-    assert_eq!(events("event: x\ndata: {\"a\":1}\nevent: y\ndata: {\"a\":2}\n\n"), ["{\"a\":1}", "{\"a\":2}"]);
+    assert_eq!(
+        events("data: {\"a\":\ndata: 1}\n\ndata: {\"a\":2}\n\n"),
+        ["{\"a\":\n1}", "{\"a\":2}"]
+    );
+    assert_eq!(
+        events("event: x\ndata: {\"a\":1}\nevent: y\ndata: {\"a\":2}\n\n"),
+        ["{\"a\":1}", "{\"a\":2}"]
+    );
 }
 
 #[test]
@@ -276,14 +312,29 @@ fn lines_that_are_no_fields_may_be_documents_and_errors() {
         found
     };
     let event = |name: Option<&str>, data: &str| {
-        SseFrame::Event(SseEvent { name: name.map(str::to_owned), data: Bytes::copy_from_slice(data.as_bytes()), ..SseEvent::default() })
+        SseFrame::Event(SseEvent {
+            name: name.map(str::to_owned),
+            data: Bytes::copy_from_slice(data.as_bytes()),
+            ..SseEvent::default()
+        })
     };
     for pieces in [1, 1000] {
-        let found = decode(b"data: {\"a\":1}\n\n{\"error\":1}\n\nerror: engine died\n\n[ERROR] gone\n\n", pieces);
+        let found = decode(
+            b"data: {\"a\":1}\n\n{\"error\":1}\n\nerror: engine died\n\n[ERROR] gone\n\n",
+            pieces,
+        );
         assert_eq!(
             found,
-            [event(None, "{\"a\":1}"), event(None, "{\"error\":1}"), event(Some("error"), "engine died"), event(None, "[ERROR] gone")]
+            [
+                event(None, "{\"a\":1}"),
+                event(None, "{\"error\":1}"),
+                event(Some("error"), "engine died"),
+                event(None, "[ERROR] gone")
+            ]
         );
-        assert_eq!(decode(b"data: {\"a\":1}\n{\"error\":1}\n", pieces), [event(None, "{\"a\":1}"), event(None, "{\"error\":1}")]);
+        assert_eq!(
+            decode(b"data: {\"a\":1}\n{\"error\":1}\n", pieces),
+            [event(None, "{\"a\":1}"), event(None, "{\"error\":1}")]
+        );
     }
 }

@@ -72,7 +72,15 @@ struct Frame {
 impl WebSocketDecoder {
     /// A decoder of what the peer of a `role` sends, without extensions.
     pub fn new(role: WebSocketRole, limits: WebSocketLimits) -> Self {
-        Self { role, limits, inflate: None, buffer: BytesMut::new(), frame: None, message: None, is_over: false }
+        Self {
+            role,
+            limits,
+            inflate: None,
+            buffer: BytesMut::new(),
+            frame: None,
+            message: None,
+            is_over: false,
+        }
     }
 
     /// Reads compressed messages, too: permessage-deflate was agreed upon.
@@ -110,7 +118,10 @@ impl WebSocketDecoder {
 
     /// The bytes of the message that has started and not ended, with those that its frame announces.
     pub fn coming(&self) -> usize {
-        let announced = self.frame.filter(|frame| !frame.opcode.is_control()).map_or(0, |frame| frame.length - frame.read);
+        let announced = self
+            .frame
+            .filter(|frame| !frame.opcode.is_control())
+            .map_or(0, |frame| frame.length - frame.read);
         self.message.as_ref().map_or(0, Message::len) + announced
     }
 
@@ -140,7 +151,9 @@ impl WebSocketDecoder {
                 if message.is_compressed
                     && let Some(inflate) = &mut self.inflate
                 {
-                    inflate.finish(|bytes| message.append_inflated(bytes, self.limits.message_bytes))?;
+                    inflate.finish(|bytes| {
+                        message.append_inflated(bytes, self.limits.message_bytes)
+                    })?;
                 }
                 return message.finish().map(Some);
             }
@@ -150,10 +163,12 @@ impl WebSocketDecoder {
     /// Takes a frame's head from the buffer, once it is whole there. Its first two bytes are judged as soon as they come.
     fn head(&mut self) -> Result<Option<Frame>, Violation> {
         let [first, second, ..] = self.buffer[..] else { return Ok(None) };
-        let opcode = Opcode::from_bits(first & 0x0F).ok_or(Violation::ReservedOpcode(first & 0x0F))?;
+        let opcode =
+            Opcode::from_bits(first & 0x0F).ok_or(Violation::ReservedOpcode(first & 0x0F))?;
         let (fin, rsv1, rsv23) = (first & 0x80 != 0, first & 0x40 != 0, first & 0x30 != 0);
         // RFC 7692, section 6: RSV1 stands in the first frame of a message.
-        let may_be_compressed = self.inflate.is_some() && matches!(opcode, Opcode::Text | Opcode::Binary);
+        let may_be_compressed =
+            self.inflate.is_some() && matches!(opcode, Opcode::Text | Opcode::Binary);
         if rsv23 || (rsv1 && !may_be_compressed) {
             return Err(Violation::ReservedBit);
         }
@@ -172,7 +187,9 @@ impl WebSocketDecoder {
         }
         let mut rest = &self.buffer[2..];
         let Some(length) = take_length(short_length, &mut rest)? else { return Ok(None) };
-        let Some(length) = usize::try_from(length).ok().filter(|length| *length <= self.limits.frame_bytes) else {
+        let Some(length) =
+            usize::try_from(length).ok().filter(|length| *length <= self.limits.frame_bytes)
+        else {
             return Err(Violation::FrameTooLarge { limit: self.limits.frame_bytes });
         };
         let mask = match rest.split_first_chunk() {
@@ -195,8 +212,12 @@ impl WebSocketDecoder {
             (Opcode::Continuation, None) => return Err(Violation::UnexpectedContinuation),
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Violation::UnfinishedMessage),
             (Opcode::Continuation, Some(message)) => message,
-            (Opcode::Text, None) => self.message.insert(Message::new(Data::Text(Utf8Text::default()), frame.rsv1)),
-            (Opcode::Binary, None) => self.message.insert(Message::new(Data::Binary(BytesMut::new()), frame.rsv1)),
+            (Opcode::Text, None) => {
+                self.message.insert(Message::new(Data::Text(Utf8Text::default()), frame.rsv1))
+            }
+            (Opcode::Binary, None) => {
+                self.message.insert(Message::new(Data::Binary(BytesMut::new()), frame.rsv1))
+            }
         };
         message.fragments += 1;
         message.announced = message.announced.saturating_add(frame.length);
@@ -247,7 +268,9 @@ impl WebSocketDecoder {
         match frame.opcode {
             Opcode::Ping => Ok(Some(IncomingMessage::Ping(payload))),
             Opcode::Pong => Ok(Some(IncomingMessage::Pong(payload))),
-            Opcode::Close | Opcode::Continuation | Opcode::Text | Opcode::Binary => close(&payload).map(Some),
+            Opcode::Close | Opcode::Continuation | Opcode::Text | Opcode::Binary => {
+                close(&payload).map(Some)
+            }
         }
     }
 }

@@ -65,11 +65,21 @@ impl DeflateOffer {
                 None => (part, None),
             };
             let is_new = match (name.to_ascii_lowercase().as_str(), value) {
-                ("server_no_context_takeover", None) => !std::mem::replace(&mut offer.server_no_context_takeover, true),
-                ("client_no_context_takeover", None) => !std::mem::replace(&mut offer.client_no_context_takeover, true),
-                ("server_max_window_bits", Some(value)) => offer.server_max_window_bits.replace(window_bits(value)?).is_none(),
-                ("client_max_window_bits", None) => offer.client_max_window_bits.replace(None).is_none(),
-                ("client_max_window_bits", Some(value)) => offer.client_max_window_bits.replace(Some(window_bits(value)?)).is_none(),
+                ("server_no_context_takeover", None) => {
+                    !std::mem::replace(&mut offer.server_no_context_takeover, true)
+                }
+                ("client_no_context_takeover", None) => {
+                    !std::mem::replace(&mut offer.client_no_context_takeover, true)
+                }
+                ("server_max_window_bits", Some(value)) => {
+                    offer.server_max_window_bits.replace(window_bits(value)?).is_none()
+                }
+                ("client_max_window_bits", None) => {
+                    offer.client_max_window_bits.replace(None).is_none()
+                }
+                ("client_max_window_bits", Some(value)) => {
+                    offer.client_max_window_bits.replace(Some(window_bits(value)?)).is_none()
+                }
                 _ => return None,
             };
             if !is_new {
@@ -89,7 +99,8 @@ pub struct Agreement {
 impl Agreement {
     /// As a server: takes the first offer that can be honoured. `None` for a connection without compression.
     pub fn choose(header: &str) -> Option<Self> {
-        let offer = DeflateOffer::all(header).find(|offer| offer.server_max_window_bits.is_none_or(|bits| bits == WINDOW_BITS))?;
+        let offer = DeflateOffer::all(header)
+            .find(|offer| offer.server_max_window_bits.is_none_or(|bits| bits == WINDOW_BITS))?;
         // Sections 7.1.1.1 and 7.1.1.2 let a server demand both unasked. A client's window of any size can be read, so what
         // it said of it needs no answer.
         let server_max_window_bits = offer.server_max_window_bits;
@@ -137,12 +148,20 @@ impl Agreement {
 
     /// What the server needs to read its client.
     pub fn server_inflate(&self) -> Inflate {
-        Inflate::new(if self.offer.client_no_context_takeover { Context::Fresh } else { Context::Kept })
+        Inflate::new(if self.offer.client_no_context_takeover {
+            Context::Fresh
+        } else {
+            Context::Kept
+        })
     }
 
     /// What the client needs to read its server.
     pub fn client_inflate(&self) -> Inflate {
-        Inflate::new(if self.offer.server_no_context_takeover { Context::Fresh } else { Context::Kept })
+        Inflate::new(if self.offer.server_no_context_takeover {
+            Context::Fresh
+        } else {
+            Context::Kept
+        })
     }
 }
 
@@ -198,7 +217,9 @@ impl Compressor {
         // What is no smaller than the payload is of no use, so there need not be room for it; the tail does not count.
         let mut out = Vec::with_capacity(payload.len() + TAIL.len());
         self.deflate.compress_vec(payload, &mut out, FlushCompress::Sync).ok()?;
-        let is_whole = self.deflate.total_in() == payload.len() as u64 && out.len() < out.capacity() && out.ends_with(&TAIL);
+        let is_whole = self.deflate.total_in() == payload.len() as u64
+            && out.len() < out.capacity()
+            && out.ends_with(&TAIL);
         out.truncate(out.len().saturating_sub(TAIL.len()));
         (is_whole && out.len() < payload.len()).then_some(out)
     }
@@ -228,13 +249,21 @@ impl Inflate {
 
     /// Takes bytes of a message. `sink` is given what they hold, in small steps; what it returns ends the reading, so a few
     /// bytes that would become gigabytes cost no more than its limit.
-    pub(super) fn push(&mut self, input: &[u8], sink: impl FnMut(&[u8]) -> Result<(), Violation>) -> Result<(), Violation> {
-        let fresh = || Stream { inflate: Decompress::new(false), step: vec![0; STEP_BYTES], ended: 0 };
+    pub(super) fn push(
+        &mut self,
+        input: &[u8],
+        sink: impl FnMut(&[u8]) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
+        let fresh =
+            || Stream { inflate: Decompress::new(false), step: vec![0; STEP_BYTES], ended: 0 };
         self.stream.get_or_insert_with(fresh).push(input, sink)
     }
 
     /// Ends the message.
-    pub(super) fn finish(&mut self, sink: impl FnMut(&[u8]) -> Result<(), Violation>) -> Result<(), Violation> {
+    pub(super) fn finish(
+        &mut self,
+        sink: impl FnMut(&[u8]) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
         self.push(&TAIL, sink)?;
         match (self.context, &mut self.stream) {
             (Context::Kept, Some(stream)) => stream.ended = 0,
@@ -245,7 +274,11 @@ impl Inflate {
 }
 
 impl Stream {
-    fn push(&mut self, mut input: &[u8], mut sink: impl FnMut(&[u8]) -> Result<(), Violation>) -> Result<(), Violation> {
+    fn push(
+        &mut self,
+        mut input: &[u8],
+        mut sink: impl FnMut(&[u8]) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
         loop {
             let (read, written) = (self.inflate.total_in(), self.inflate.total_out());
             let status = self.inflate.decompress(input, &mut self.step, FlushDecompress::Sync);
@@ -269,7 +302,9 @@ impl Stream {
                 // A step that was filled may have more behind it.
                 Ok(Status::Ok | Status::BufError) if written == self.step.len() => {}
                 Ok(Status::Ok | Status::BufError) if input.is_empty() => return Ok(()),
-                Ok(Status::Ok | Status::BufError) if read + written == 0 => return Err(Violation::InvalidDeflate),
+                Ok(Status::Ok | Status::BufError) if read + written == 0 => {
+                    return Err(Violation::InvalidDeflate);
+                }
                 Ok(Status::Ok | Status::BufError) => {}
             }
         }

@@ -20,7 +20,8 @@ pub fn key(nonce: [u8; NONCE_BYTES]) -> String {
 
 /// Whether a `Sec-WebSocket-Key` is one: 16 bytes in base64 (section 4.2.1).
 pub fn check_key(key: &str) -> bool {
-    key.len() == NONCE_BYTES.div_ceil(3) * 4 && STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == NONCE_BYTES)
+    key.len() == NONCE_BYTES.div_ceil(3) * 4
+        && STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == NONCE_BYTES)
 }
 
 /// The `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key` (section 4.2.2).
@@ -33,7 +34,9 @@ const KEY_PREFIX: &str = "openai-insecure-api-key.";
 
 /// The key among the subprotocols that a client offers, if it sends one that way. `offers` is the value of the header.
 pub fn offered_key(offers: &str) -> Option<&str> {
-    subprotocols(offers).find_map(|name| name.strip_prefix(KEY_PREFIX)).filter(|key| !key.is_empty())
+    subprotocols(offers)
+        .find_map(|name| name.strip_prefix(KEY_PREFIX))
+        .filter(|key| !key.is_empty())
 }
 
 /// The subprotocol for an offer: the first that cannot be a secret. A browser fails a connection whose offer is not answered,
@@ -45,16 +48,22 @@ pub fn choose_subprotocol(offers: &str) -> Option<&str> {
 /// The names of an offer (RFC 6455, section 4.1); what is not a token of HTTP is none.
 fn subprotocols(offers: &str) -> impl Iterator<Item = &str> {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    offers.split(',').map(str::trim).filter(move |name| !name.is_empty() && name.bytes().all(is_letter))
+    offers
+        .split(',')
+        .map(str::trim)
+        .filter(move |name| !name.is_empty() && name.bytes().all(is_letter))
 }
 
 /// Names of protocols are short; credentials are long, or contain the name of their kind.
 fn may_be_secret(name: &str) -> bool {
     const LONGEST: usize = 40;
     const WORDS: [&str; 7] = ["key", "token", "bearer", "auth", "secret", "jwt", "ticket"];
-    const PREFIXES: [&str; 6] = ["sk-", "wk_", "tk_", "ek_", "openai-organization.", "openai-project."];
+    const PREFIXES: [&str; 6] =
+        ["sk-", "wk_", "tk_", "ek_", "openai-organization.", "openai-project."];
     let lower = name.to_ascii_lowercase();
-    name.len() > LONGEST || WORDS.iter().any(|word| lower.contains(word)) || PREFIXES.iter().any(|prefix| lower.starts_with(prefix))
+    name.len() > LONGEST
+        || WORDS.iter().any(|word| lower.contains(word))
+        || PREFIXES.iter().any(|prefix| lower.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -72,7 +81,11 @@ mod tests {
         for (offers, chosen, key) in [
             ("", None, None),
             ("realtime", Some("realtime"), None),
-            ("realtime, openai-insecure-api-key.wk_alice, openai-beta.realtime-v1", Some("realtime"), Some("wk_alice")),
+            (
+                "realtime, openai-insecure-api-key.wk_alice, openai-beta.realtime-v1",
+                Some("realtime"),
+                Some("wk_alice"),
+            ),
             ("openai-insecure-api-key.wk_alice,chat", Some("chat"), Some("wk_alice")),
             ("openai-insecure-api-key.wk_alice", None, Some("wk_alice")),
             ("openai-insecure-api-key.", None, None),
@@ -81,14 +94,24 @@ mod tests {
             ("0123456789abcdef0123456789abcdef0123456789abcdef, v1", Some("v1"), None),
             ("two words, a/b, ok", Some("ok"), None),
         ] {
-            assert_eq!((choose_subprotocol(offers), offered_key(offers)), (chosen, key), "{offers}");
+            assert_eq!(
+                (choose_subprotocol(offers), offered_key(offers)),
+                (chosen, key),
+                "{offers}"
+            );
         }
     }
 
     #[test]
     fn a_key_is_sixteen_bytes() {
         assert!(check_key("dGhlIHNhbXBsZSBub25jZQ=="));
-        for wrong in ["", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQA=", "dGhlIHNhbXBsZSBub25jZTEy", "dGhl IHNhbXBsZSBub25jZ=="] {
+        for wrong in [
+            "",
+            "dGhlIHNhbXBsZSBub25jZQ",
+            "dGhlIHNhbXBsZSBub25jZQA=",
+            "dGhlIHNhbXBsZSBub25jZTEy",
+            "dGhl IHNhbXBsZSBub25jZ==",
+        ] {
             assert!(!check_key(wrong), "{wrong:?}");
         }
     }

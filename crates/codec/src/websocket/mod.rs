@@ -182,7 +182,9 @@ impl Violation {
             | Self::HalfCloseCode
             | Self::InvalidCloseCode(_) => CloseCode::PROTOCOL,
             Self::InvalidUtf8 | Self::InvalidDeflate => CloseCode::INVALID_DATA,
-            Self::FrameTooLarge { .. } | Self::MessageTooLarge { .. } | Self::Inflated { .. } => CloseCode::TOO_LARGE,
+            Self::FrameTooLarge { .. } | Self::MessageTooLarge { .. } | Self::Inflated { .. } => {
+                CloseCode::TOO_LARGE
+            }
             Self::TooManyFragments { .. } => CloseCode::POLICY,
         }
     }

@@ -21,15 +21,27 @@ fn decode(mut decoder: WebSocketDecoder, pieces: &[&[u8]]) -> Found {
         decoder.push(piece);
         found.extend(std::iter::from_fn(|| decoder.next_message()));
     }
-    assert_eq!(decoder.is_over(), matches!(found.last(), Some(Err(_) | Ok(IncomingMessage::Close(..)))));
+    assert_eq!(
+        decoder.is_over(),
+        matches!(found.last(), Some(Err(_) | Ok(IncomingMessage::Close(..))))
+    );
     found
 }
 
 /// The bytes give what is expected, whole and in pieces of one byte.
-fn check(role: WebSocketRole, limits: WebSocketLimits, bytes: &[u8], expected: &[Result<IncomingMessage, Violation>]) {
+fn check(
+    role: WebSocketRole,
+    limits: WebSocketLimits,
+    bytes: &[u8],
+    expected: &[Result<IncomingMessage, Violation>],
+) {
     assert_eq!(decode(WebSocketDecoder::new(role, limits), &[bytes]), expected, "{bytes:02x?}");
     let pieces: Vec<&[u8]> = bytes.chunks(1).collect();
-    assert_eq!(decode(WebSocketDecoder::new(role, limits), &pieces), expected, "{bytes:02x?}, byte by byte");
+    assert_eq!(
+        decode(WebSocketDecoder::new(role, limits), &pieces),
+        expected,
+        "{bytes:02x?}, byte by byte"
+    );
 }
 
 /// What a client says in these frames.
@@ -53,13 +65,36 @@ fn text(text: &str) -> Result<IncomingMessage, Violation> {
 #[test]
 fn the_examples_of_section_5_7() {
     check(WebSocketRole::Client, WIDE, b"\x81\x05Hello", &[text("Hello")]);
-    check(WebSocketRole::Server, WIDE, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", &[text("Hello")]);
+    check(
+        WebSocketRole::Server,
+        WIDE,
+        b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58",
+        &[text("Hello")],
+    );
     check(WebSocketRole::Client, WIDE, b"\x01\x03Hel\x80\x02lo", &[text("Hello")]);
-    check(WebSocketRole::Client, WIDE, b"\x89\x05Hello", &[Ok(IncomingMessage::Ping("Hello".into()))]);
-    check(WebSocketRole::Server, WIDE, b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", &[Ok(IncomingMessage::Pong("Hello".into()))]);
-    for (head, length) in [(b"\x82\x7e\x01\x00".as_slice(), 256), (b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00", 65536)] {
+    check(
+        WebSocketRole::Client,
+        WIDE,
+        b"\x89\x05Hello",
+        &[Ok(IncomingMessage::Ping("Hello".into()))],
+    );
+    check(
+        WebSocketRole::Server,
+        WIDE,
+        b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58",
+        &[Ok(IncomingMessage::Pong("Hello".into()))],
+    );
+    for (head, length) in [
+        (b"\x82\x7e\x01\x00".as_slice(), 256),
+        (b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00", 65536),
+    ] {
         let payload = vec![7; length];
-        check(WebSocketRole::Client, WIDE, &[head, &payload].concat(), &[Ok(IncomingMessage::Binary(payload.into()))]);
+        check(
+            WebSocketRole::Client,
+            WIDE,
+            &[head, &payload].concat(),
+            &[Ok(IncomingMessage::Binary(payload.into()))],
+        );
     }
 }
 
@@ -70,7 +105,10 @@ fn encoded_bytes_are_those_of_the_standard() {
     assert_eq!(encode::ping(b""), HEARTBEAT);
     assert_eq!(encode::pong(&[0; 200]).len(), 2 + LONGEST_CONTROL);
     assert_eq!(encode::close(CloseCode::GOING_AWAY, "bye"), b"\x88\x05\x03\xe9bye".as_slice());
-    assert_eq!(masked(&[(WebSocketFrameHead::whole(Opcode::Text), b"Hello")]), b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58".as_slice());
+    assert_eq!(
+        masked(&[(WebSocketFrameHead::whole(Opcode::Text), b"Hello")]),
+        b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58".as_slice()
+    );
     let lengths: [(usize, &[u8]); 6] = [
         (0, b"\x82\x00"),
         (125, b"\x82\x7d"),
@@ -90,7 +128,12 @@ fn encoded_bytes_are_those_of_the_standard() {
 fn a_reason_is_cut_between_characters() {
     let frame = encode::close(CloseCode::NORMAL, &format!("{}é", "x".repeat(122)));
     assert_eq!(frame.len(), 2 + 2 + 122);
-    check(WebSocketRole::Client, WIDE, &frame, &[Ok(IncomingMessage::Close(Some(CloseCode::NORMAL), "x".repeat(122)))]);
+    check(
+        WebSocketRole::Client,
+        WIDE,
+        &frame,
+        &[Ok(IncomingMessage::Close(Some(CloseCode::NORMAL), "x".repeat(122)))],
+    );
 }
 
 /// What a server must refuse, and the code it refuses it with. `M` stands for the mask of four zeroes.
@@ -155,7 +198,9 @@ fn codes_are_those_that_may_be_on_the_wire() {
         let found = decode(WebSocketDecoder::new(WebSocketRole::Server, WIDE), &[&frame]);
         assert_eq!(found[0].is_ok(), expected, "{number}");
     }
-    for (code, number) in [(CloseCode::UNSUPPORTED, 1003), (CloseCode::POLICY, 1008), (CloseCode::INTERNAL, 1011)] {
+    for (code, number) in
+        [(CloseCode::UNSUPPORTED, 1003), (CloseCode::POLICY, 1008), (CloseCode::INTERNAL, 1011)]
+    {
         assert_eq!(CloseCode::new(number), Some(code));
     }
     for (code, number) in [(CloseCode::RESTART, 1012), (CloseCode::TRY_AGAIN, 1013)] {
@@ -165,9 +210,24 @@ fn codes_are_those_that_may_be_on_the_wire() {
 
 #[test]
 fn nothing_is_said_after_a_close() {
-    check(WebSocketRole::Client, WIDE, b"\x88\x00\x81\x01a", &[Ok(IncomingMessage::Close(None, String::new()))]);
-    check(WebSocketRole::Client, WIDE, b"\x88\x05\x0b\xb8bye\xff", &[Ok(IncomingMessage::Close(CloseCode::new(3000), "bye".into()))]);
-    check(WebSocketRole::Client, WIDE, b"\x01\x01a\x88\x00\x80\x01b", &[Ok(IncomingMessage::Close(None, String::new()))]);
+    check(
+        WebSocketRole::Client,
+        WIDE,
+        b"\x88\x00\x81\x01a",
+        &[Ok(IncomingMessage::Close(None, String::new()))],
+    );
+    check(
+        WebSocketRole::Client,
+        WIDE,
+        b"\x88\x05\x0b\xb8bye\xff",
+        &[Ok(IncomingMessage::Close(CloseCode::new(3000), "bye".into()))],
+    );
+    check(
+        WebSocketRole::Client,
+        WIDE,
+        b"\x01\x01a\x88\x00\x80\x01b",
+        &[Ok(IncomingMessage::Close(None, String::new()))],
+    );
     let mut decoder = WebSocketDecoder::new(WebSocketRole::Client, WIDE);
     decoder.push(b"\x83\x00");
     assert_eq!(decoder.next_message(), Some(Err(Violation::ReservedOpcode(3))));
@@ -177,17 +237,39 @@ fn nothing_is_said_after_a_close() {
 
 #[test]
 fn control_frames_may_stand_between_fragments() {
-    let (ping, pong) = (WebSocketFrameHead::whole(Opcode::Ping), WebSocketFrameHead::whole(Opcode::Pong));
-    let (more, last) = (first(Opcode::Continuation), WebSocketFrameHead::whole(Opcode::Continuation));
-    let bytes = masked(&[(first(Opcode::Text), b"\xe2"), (ping, b"1"), (more, b""), (more, b"\x82"), (pong, b""), (last, b"\xac")]);
+    let (ping, pong) =
+        (WebSocketFrameHead::whole(Opcode::Ping), WebSocketFrameHead::whole(Opcode::Pong));
+    let (more, last) =
+        (first(Opcode::Continuation), WebSocketFrameHead::whole(Opcode::Continuation));
+    let bytes = masked(&[
+        (first(Opcode::Text), b"\xe2"),
+        (ping, b"1"),
+        (more, b""),
+        (more, b"\x82"),
+        (pong, b""),
+        (last, b"\xac"),
+    ]);
     check(
         WebSocketRole::Server,
         WIDE,
         &bytes,
-        &[Ok(IncomingMessage::Ping("1".into())), Ok(IncomingMessage::Pong(Bytes::new())), text("€")],
+        &[
+            Ok(IncomingMessage::Ping("1".into())),
+            Ok(IncomingMessage::Pong(Bytes::new())),
+            text("€"),
+        ],
     );
-    let empty = masked(&[(first(Opcode::Binary), b""), (last, b""), (WebSocketFrameHead::whole(Opcode::Text), b"")]);
-    check(WebSocketRole::Server, WIDE, &empty, &[Ok(IncomingMessage::Binary(Bytes::new())), text("")]);
+    let empty = masked(&[
+        (first(Opcode::Binary), b""),
+        (last, b""),
+        (WebSocketFrameHead::whole(Opcode::Text), b""),
+    ]);
+    check(
+        WebSocketRole::Server,
+        WIDE,
+        &empty,
+        &[Ok(IncomingMessage::Binary(Bytes::new())), text("")],
+    );
 }
 
 /// The cases of Autobahn's section 6: text that goes wrong is refused at its first wrong byte, in the middle of a frame
@@ -222,7 +304,12 @@ fn wrong_utf8_is_refused_at_the_first_wrong_byte() {
     for (payload, wrong) in table {
         let mut frame = BytesMut::new();
         // More is announced than will come.
-        encode::client_frame(&mut frame, first(Opcode::Text), MASK, &[payload, &[b'x'; 60][..]].concat());
+        encode::client_frame(
+            &mut frame,
+            first(Opcode::Text),
+            MASK,
+            &[payload, &[b'x'; 60][..]].concat(),
+        );
         let body = frame.len() - payload.len() - 60;
         for start in [0, body] {
             let mut decoder = WebSocketDecoder::new(WebSocketRole::Server, WIDE);
@@ -243,7 +330,8 @@ fn wrong_utf8_is_refused_at_the_first_wrong_byte() {
 #[test]
 fn characters_may_be_cut_by_frames() {
     let all = "a\u{7f}\u{80}߿\u{800}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{10ffff}\u{feff}\u{fffd}";
-    let (more, last) = (first(Opcode::Continuation), WebSocketFrameHead::whole(Opcode::Continuation));
+    let (more, last) =
+        (first(Opcode::Continuation), WebSocketFrameHead::whole(Opcode::Continuation));
     let mut frames = vec![(first(Opcode::Text), b"".as_slice())];
     frames.extend(all.as_bytes().chunks(1).map(|byte| (more, byte)));
     frames.push((last, b""));
@@ -252,7 +340,8 @@ fn characters_may_be_cut_by_frames() {
 
 #[test]
 fn a_message_has_a_limit_on_its_fragments() {
-    let (more, last) = (first(Opcode::Continuation), WebSocketFrameHead::whole(Opcode::Continuation));
+    let (more, last) =
+        (first(Opcode::Continuation), WebSocketFrameHead::whole(Opcode::Continuation));
     let message = |empty: usize, full: usize| {
         let piece = [b'x'; 64];
         let mut frames = vec![(first(Opcode::Text), piece.as_slice())];
@@ -262,7 +351,10 @@ fn a_message_has_a_limit_on_its_fragments() {
         masked(&frames)
     };
     let decode = |bytes: &[u8]| {
-        let mut decoder = WebSocketDecoder::new(WebSocketRole::Server, WebSocketLimits { frame_bytes: 1 << 20, message_bytes: 8 << 20 });
+        let mut decoder = WebSocketDecoder::new(
+            WebSocketRole::Server,
+            WebSocketLimits { frame_bytes: 1 << 20, message_bytes: 8 << 20 },
+        );
         decoder.push(bytes);
         decoder.next_message()
     };
@@ -270,18 +362,28 @@ fn a_message_has_a_limit_on_its_fragments() {
     assert_eq!(refused.close_code(), CloseCode::POLICY);
     assert_eq!(decode(&message(MOST_FRAGMENTS - 1, 0)), Some(text(&"x".repeat(64))));
     assert_eq!(decode(&message(MOST_FRAGMENTS + 1, 0)), Some(Err(refused)));
-    assert_eq!(decode(&message(0, 2 * MOST_FRAGMENTS)).map(|found| found.is_ok()), Some(true), "fragments that hold something");
+    assert_eq!(
+        decode(&message(0, 2 * MOST_FRAGMENTS)).map(|found| found.is_ok()),
+        Some(true),
+        "fragments that hold something"
+    );
 }
 
 #[test]
 fn limits_are_held_before_the_bytes_come() {
     let limits = WebSocketLimits { frame_bytes: 4, message_bytes: 6 };
-    let (more, last) = (first(Opcode::Continuation), WebSocketFrameHead::whole(Opcode::Continuation));
+    let (more, last) =
+        (first(Opcode::Continuation), WebSocketFrameHead::whole(Opcode::Continuation));
     let frame = Err(Violation::FrameTooLarge { limit: 4 });
     let message = Err(Violation::MessageTooLarge { limit: 6 });
     assert_eq!((Violation::FrameTooLarge { limit: 4 }).close_code(), CloseCode::TOO_LARGE);
     assert_eq!((Violation::MessageTooLarge { limit: 6 }).close_code(), CloseCode::TOO_LARGE);
-    check(WebSocketRole::Server, limits, &masked(&[(first(Opcode::Text), b"1234"), (last, b"56")]), &[text("123456")]);
+    check(
+        WebSocketRole::Server,
+        limits,
+        &masked(&[(first(Opcode::Text), b"1234"), (last, b"56")]),
+        &[text("123456")],
+    );
     check(WebSocketRole::Client, limits, b"\x81\x05", std::slice::from_ref(&frame));
     check(WebSocketRole::Client, limits, b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff", &[frame]);
     let too_long = masked(&[(first(Opcode::Text), b"1234"), (more, b"5"), (more, b"67")]);
@@ -297,7 +399,11 @@ fn a_mask_is_applied_wherever_the_payload_is_cut() {
             apply_mask(MASK, start, &mut cut_up[start..cut]);
             apply_mask(MASK, cut, &mut cut_up[cut..]);
             for index in start..100 {
-                assert_eq!(cut_up[index], plain[index] ^ MASK[index % 4], "{index} of {start}, cut at {cut}");
+                assert_eq!(
+                    cut_up[index],
+                    plain[index] ^ MASK[index % 4],
+                    "{index} of {start}, cut at {cut}"
+                );
             }
         }
     }
@@ -319,11 +425,18 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
         Just(vec![3, 0xE8, b'x']),
         Just(vec![b'y'; 300])
     ];
-    let frame = (any::<bool>(), opcode, any::<[u8; 4]>(), payload).prop_map(|(fin, opcode, mask, payload)| {
-        let mut out = BytesMut::new();
-        encode::client_frame(&mut out, WebSocketFrameHead { fin: fin || opcode.is_control(), rsv1: false, opcode }, mask, &payload);
-        out.to_vec()
-    });
+    let frame = (any::<bool>(), opcode, any::<[u8; 4]>(), payload).prop_map(
+        |(fin, opcode, mask, payload)| {
+            let mut out = BytesMut::new();
+            encode::client_frame(
+                &mut out,
+                WebSocketFrameHead { fin: fin || opcode.is_control(), rsv1: false, opcode },
+                mask,
+                &payload,
+            );
+            out.to_vec()
+        },
+    );
     prop::collection::vec(frame, 0..8).prop_map(|frames| frames.concat())
 }
 

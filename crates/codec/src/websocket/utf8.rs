@@ -35,7 +35,9 @@ impl Utf8Text {
                 Err(_) => return Err(Violation::InvalidUtf8),
             }
         }
-        let Err(error) = from_utf8(bytes).map(|text| self.whole.push_str(text)) else { return Ok(()) };
+        let Err(error) = from_utf8(bytes).map(|text| self.whole.push_str(text)) else {
+            return Ok(());
+        };
         if error.error_len().is_some() {
             return Err(Violation::InvalidUtf8);
         }

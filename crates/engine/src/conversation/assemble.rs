@@ -31,7 +31,9 @@ impl StoredInput {
     /// Copies the items.
     pub(crate) fn of(self, context: &[Item]) -> Vec<Item> {
         match self {
-            Self::Last(new) => context.get(context.len().saturating_sub(new)..).unwrap_or_default().to_vec(),
+            Self::Last(new) => {
+                context.get(context.len().saturating_sub(new)..).unwrap_or_default().to_vec()
+            }
             Self::Copies => context.iter().cloned().map(renamed).collect(),
         }
     }
@@ -69,10 +71,26 @@ pub(crate) struct Assembly<'a> {
 
 impl<'a> Assembly<'a> {
     /// Continues the items `before` with the request's input.
-    pub(crate) fn new(store: &'a dyn Store, owner: &'a Owner, before: Vec<Item>, new: Vec<InputItem>, most: Most) -> Self {
+    pub(crate) fn new(
+        store: &'a dyn Store,
+        owner: &'a Owner,
+        before: Vec<Item>,
+        new: Vec<InputItem>,
+        most: Most,
+    ) -> Self {
         let calls = before.iter().filter_map(called).map(str::to_owned).collect();
         let (count, new) = (before.len(), new.into_iter());
-        Self { store, owner, context: before, before: count, calls, most, index: 0, new, unresolved: None }
+        Self {
+            store,
+            owner,
+            context: before,
+            before: count,
+            calls,
+            most,
+            index: 0,
+            new,
+            unresolved: None,
+        }
     }
 
     /// Takes in the rest of the input.
@@ -102,7 +120,8 @@ impl<'a> Assembly<'a> {
             return self.take(item);
         }
         let message = format!("Item '{id}' not found.");
-        let fault = Fault::invalid("item_not_found", format!("input[{}].id", self.index), message).with_status(404);
+        let fault = Fault::invalid("item_not_found", format!("input[{}].id", self.index), message)
+            .with_status(404);
         self.unresolved = Some(id);
         Err(ConversationError::NoSuchItem(fault))
     }
@@ -132,7 +151,12 @@ fn check_call(calls: &HashSet<String>, item: &Item, index: usize) -> Result<(), 
     let (call_id, what) = match item {
         Item::FunctionCallOutput(output) => (&output.call_id, "function call output"),
         Item::CustomToolCallOutput(output) => (&output.call_id, "custom tool call output"),
-        Item::Message(_) | Item::FunctionCall(_) | Item::CustomToolCall(_) | Item::Reasoning(_) | Item::Compaction(_) | Item::Opaque(_) => {
+        Item::Message(_)
+        | Item::FunctionCall(_)
+        | Item::CustomToolCall(_)
+        | Item::Reasoning(_)
+        | Item::Compaction(_)
+        | Item::Opaque(_) => {
             return Ok(());
         }
     };

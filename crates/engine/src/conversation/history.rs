@@ -36,7 +36,13 @@ impl SocketHistory {
     }
 
     /// Remembers that the turn `id` of `lane` has ended without a failure.
-    pub(crate) fn put(&self, lane: StreamId, id: ResponseId, context: Arc<[Item]>, bytes: Reservation) {
+    pub(crate) fn put(
+        &self,
+        lane: StreamId,
+        id: ResponseId,
+        context: Arc<[Item]>,
+        bytes: Reservation,
+    ) {
         self.turns().insert(lane, LaneTurn { id, context, _bytes: bytes });
     }
 

@@ -37,7 +37,8 @@ impl ContextWindow {
     /// question; if it is too long, the upstream reports it. Counts tokens: not for an async task.
     pub(crate) fn cut(self, prompt: &Prompt<'_>, context: Vec<Item>) -> Vec<Item> {
         let is_message = |item: &Item| matches!(item, Item::Message(_));
-        let is_question = |item: &Item| matches!(item, Item::Message(message) if message.role == Role::User);
+        let is_question =
+            |item: &Item| matches!(item, Item::Message(message) if message.role == Role::User);
         let (mut from, mut messages, mut tokens) = (None, 0, count::beside(prompt));
         for (index, item) in context.iter().enumerate().rev() {
             messages += usize::from(is_message(item));
@@ -63,10 +64,18 @@ impl ContextWindow {
 
 impl EngineState {
     /// The response that the next turn continues. Counts as use of the conversation.
-    pub(crate) async fn head(&self, owner: &Owner, conversation: &Conversation) -> Result<Option<ResponseId>, Fault> {
-        let Some(head) = self.store.head(owner, &conversation.name).await.map_err(store_fault)? else { return Ok(None) };
+    pub(crate) async fn head(
+        &self,
+        owner: &Owner,
+        conversation: &Conversation,
+    ) -> Result<Option<ResponseId>, Fault> {
+        let Some(head) = self.store.head(owner, &conversation.name).await.map_err(store_fault)?
+        else {
+            return Ok(None);
+        };
         let now = clock::unix_seconds();
-        let head = (!conversation.window.is_over(&head, now)).then_some(ConversationHead { used_at: now, ..head });
+        let head = (!conversation.window.is_over(&head, now))
+            .then_some(ConversationHead { used_at: now, ..head });
         self.store.set_head(owner, &conversation.name, head.clone()).await.map_err(store_fault)?;
         Ok(head.map(|head| head.response))
     }
@@ -99,12 +108,17 @@ mod tests {
 
     fn message(role: Role, index: usize) -> Item {
         let content = vec![Part::output_text(format!("{index}"))];
-        Item::Message(Message { id: ItemId::new(format!("msg_{index}")), ..Message::new(role, content) })
+        Item::Message(Message {
+            id: ItemId::new(format!("msg_{index}")),
+            ..Message::new(role, content)
+        })
     }
 
     /// Questions and answers in turn, a question last.
     fn conversation(questions: usize) -> Vec<Item> {
-        (0..2 * questions - 1).map(|index| message(if index % 2 == 0 { Role::User } else { Role::Assistant }, index)).collect()
+        (0..2 * questions - 1)
+            .map(|index| message(if index % 2 == 0 { Role::User } else { Role::Assistant }, index))
+            .collect()
     }
 
     fn check(messages: usize, questions: usize, expected: usize) {
@@ -147,7 +161,11 @@ mod tests {
             let (summary, content, extra) = (Vec::new(), Vec::new(), Extra::default());
             Item::Reasoning(Reasoning { id, summary, content, encrypted_content: None, extra })
         };
-        let whole: Vec<Item> = conversation(3).into_iter().enumerate().flat_map(|(index, item)| [thought(index), item]).collect();
+        let whole: Vec<Item> = conversation(3)
+            .into_iter()
+            .enumerate()
+            .flat_map(|(index, item)| [thought(index), item])
+            .collect();
         let cut = cut(window(3), whole.clone());
         assert_eq!(cut, whole[5..], "from the second question on, without the thought before it");
     }

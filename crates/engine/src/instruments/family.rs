@@ -31,7 +31,8 @@ impl<T> MetricFamily<T> {
             return Arc::clone(known);
         }
         let mut series = self.series.write().unwrap_or_else(PoisonError::into_inner);
-        let key = if series.len() < MAX_SERIES { key } else { vec![Box::from(OTHER); values.len()] };
+        let key =
+            if series.len() < MAX_SERIES { key } else { vec![Box::from(OTHER); values.len()] };
         Arc::clone(series.entry(key).or_insert_with(|| Arc::new((self.make)())))
     }
 

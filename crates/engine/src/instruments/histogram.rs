@@ -15,7 +15,11 @@ pub struct Histogram {
 impl Histogram {
     /// No values. The bounds increase.
     pub fn new(bounds: &'static [f64]) -> Self {
-        Self { bounds, buckets: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(), sum: AtomicU64::new(0) }
+        Self {
+            bounds,
+            buckets: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),
+            sum: AtomicU64::new(0),
+        }
     }
 
     /// Adds one value.
@@ -37,7 +41,11 @@ impl Histogram {
     /// Its values.
     pub fn get(&self) -> LocalHistogram {
         let buckets = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect();
-        LocalHistogram { bounds: self.bounds, buckets, sum: f64::from_bits(self.sum.load(Ordering::Relaxed)) }
+        LocalHistogram {
+            bounds: self.bounds,
+            buckets,
+            sum: f64::from_bits(self.sum.load(Ordering::Relaxed)),
+        }
     }
 
     fn add(&self, value: f64) {
@@ -105,18 +113,25 @@ mod tests {
             histogram.observe(value);
         }
         let tally = histogram.get();
-        assert_eq!(tally.cumulative().collect::<Vec<_>>(), [(1.0, 2), (2.0, 4), (f64::INFINITY, 5)]);
+        assert_eq!(
+            tally.cumulative().collect::<Vec<_>>(),
+            [(1.0, 2), (2.0, 4), (f64::INFINITY, 5)]
+        );
         assert!((tally.sum() - 12.0).abs() < 1e-9);
     }
 
     #[test]
     fn merging_a_tally_equals_observing_its_values() {
-        let (histogram, mut tally) = (Histogram::new(&[1.0, 2.0]), LocalHistogram::new(&[1.0, 2.0]));
+        let (histogram, mut tally) =
+            (Histogram::new(&[1.0, 2.0]), LocalHistogram::new(&[1.0, 2.0]));
         tally.observe(1.5, 3);
         tally.observe(9.0, 1);
         histogram.merge(&tally);
         histogram.observe(0.0);
-        assert_eq!(histogram.get().cumulative().collect::<Vec<_>>(), [(1.0, 1), (2.0, 4), (f64::INFINITY, 5)]);
+        assert_eq!(
+            histogram.get().cumulative().collect::<Vec<_>>(),
+            [(1.0, 1), (2.0, 4), (f64::INFINITY, 5)]
+        );
         assert_eq!(histogram.get().count(), 5);
     }
 }

@@ -57,7 +57,11 @@ impl KeyStore for MemoryKeys {
 
     fn admits(&self, owner: &Owner) -> bool {
         let held = self.held();
-        if held.is_configured { held.keys.iter().any(|(_, caller)| caller.owner == *owner) } else { *owner == Owner::local() }
+        if held.is_configured {
+            held.keys.iter().any(|(_, caller)| caller.owner == *owner)
+        } else {
+            *owner == Owner::local()
+        }
     }
 
     fn version(&self) -> u64 {

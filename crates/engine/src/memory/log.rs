@@ -57,7 +57,11 @@ impl Log for MemoryLog {
     fn take(&self, id: &ResponseId, _life: LogLifetime) -> Result<Box<dyn LogWriter>, LogError> {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         let log = logs.entry(id.clone()).or_insert_with(|| {
-            Arc::new(One { held: Mutex::default(), progress: watch::Sender::default(), bytes: Arc::clone(&self.bytes) })
+            Arc::new(One {
+                held: Mutex::default(),
+                progress: watch::Sender::default(),
+                bytes: Arc::clone(&self.bytes),
+            })
         });
         let mut held = log.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.epoch += 1;
@@ -66,7 +70,9 @@ impl Log for MemoryLog {
 
     fn open(&self, id: &ResponseId) -> BoxFuture<'_, Result<Box<dyn LogReader>, LogError>> {
         let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        let reader = logs.get(id).map(|log| Box::new(Reader { log: Arc::downgrade(log), progress: log.progress.subscribe() }));
+        let reader = logs.get(id).map(|log| {
+            Box::new(Reader { log: Arc::downgrade(log), progress: log.progress.subscribe() })
+        });
         ready(reader.map(|reader| reader as Box<dyn LogReader>).ok_or(LogError::Missing)).boxed()
     }
 
@@ -105,7 +111,11 @@ impl LogWriter for Writer {
         if before.state == LogState::Ended {
             return Err(LogError::Ended);
         }
-        if !entries.iter().map(|entry| entry.position).eq(before.committed..before.committed + entries.len() as u64) {
+        if !entries
+            .iter()
+            .map(|entry| entry.position)
+            .eq(before.committed..before.committed + entries.len() as u64)
+        {
             return Err(LogError::Gap);
         }
         let bytes: u64 = entries.iter().map(|entry| entry.data.len() as u64 + ENTRY_OVERHEAD).sum();

@@ -7,7 +7,10 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
 
-use crate::store::{Claimed, ConversationHead, Expired, IdempotencyClaim, Most, RecordLookup, Removal, ResponseRecord, Store, StoreError};
+use crate::store::{
+    Claimed, ConversationHead, Expired, IdempotencyClaim, Most, RecordLookup, Removal,
+    ResponseRecord, Store, StoreError,
+};
 
 /// How many expired ids are remembered, so that their owners get a 410 and not a 404.
 const TOMBSTONES: usize = 100_000;
@@ -62,11 +65,20 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn insert(&self, record: ResponseRecord, input: Vec<Item>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn insert(
+        &self,
+        record: ResponseRecord,
+        input: Vec<Item>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
         ready(self.held().insert(record, input)).boxed()
     }
 
-    fn finish(&self, id: &ResponseId, output: Vec<Item>, ended_at: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn finish(
+        &self,
+        id: &ResponseId,
+        output: Vec<Item>,
+        ended_at: u64,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
         ready(self.held().finish(id, output, ended_at)).boxed()
     }
 
@@ -106,7 +118,11 @@ impl Store for MemoryStore {
 
     fn item(&self, owner: &Owner, id: &ItemId) -> BoxFuture<'_, Result<Option<Item>, StoreError>> {
         let held = self.held();
-        let item = held.nodes.get(id).filter(|node| node.owner == *owner).and_then(|node| node.item.clone());
+        let item = held
+            .nodes
+            .get(id)
+            .filter(|node| node.owner == *owner)
+            .and_then(|node| node.item.clone());
         ready(Ok(item)).boxed()
     }
 
@@ -114,7 +130,11 @@ impl Store for MemoryStore {
         ready(Ok(self.held().claimed(claim))).boxed()
     }
 
-    fn claim(&self, claim: IdempotencyClaim, id: &ResponseId) -> BoxFuture<'_, Result<Claimed, StoreError>> {
+    fn claim(
+        &self,
+        claim: IdempotencyClaim,
+        id: &ResponseId,
+    ) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         let mut held = self.held();
         let claimed = held.claimed(&claim);
         if claimed == Claimed::New {
@@ -130,18 +150,31 @@ impl Store for MemoryStore {
         ready(Ok(())).boxed()
     }
 
-    fn head(&self, owner: &Owner, name: &str) -> BoxFuture<'_, Result<Option<ConversationHead>, StoreError>> {
+    fn head(
+        &self,
+        owner: &Owner,
+        name: &str,
+    ) -> BoxFuture<'_, Result<Option<ConversationHead>, StoreError>> {
         ready(Ok(self.held().heads.get(&(owner.clone(), name.to_owned())).cloned())).boxed()
     }
 
-    fn set_head(&self, owner: &Owner, name: &str, head: Option<ConversationHead>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn set_head(
+        &self,
+        owner: &Owner,
+        name: &str,
+        head: Option<ConversationHead>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
         let (mut held, name) = (self.held(), (owner.clone(), name.to_owned()));
         match head {
             Some(head) => drop(held.heads.insert(name, head)),
             None => drop(held.heads.remove(&name)),
         }
         if held.heads.len() > HEADS {
-            let oldest = held.heads.iter().min_by_key(|(_name, head)| head.used_at).map(|(name, _head)| name.clone());
+            let oldest = held
+                .heads
+                .iter()
+                .min_by_key(|(_name, head)| head.used_at)
+                .map(|(name, _head)| name.clone());
             drop(oldest.and_then(|name| held.heads.remove(&name)));
         }
         ready(Ok(())).boxed()
@@ -153,17 +186,28 @@ impl Store for MemoryStore {
     }
 
     fn unfinished(&self) -> BoxFuture<'_, Result<Vec<ResponseRecord>, StoreError>> {
-        let unfinished = self.held().records.values().filter(|record| record.ended_at.is_none()).cloned().collect();
+        let unfinished = self
+            .held()
+            .records
+            .values()
+            .filter(|record| record.ended_at.is_none())
+            .cloned()
+            .collect();
         ready(Ok(unfinished)).boxed()
     }
 
     fn stored_by_caller(&self) -> BoxFuture<'_, Result<Vec<(Owner, u64)>, StoreError>> {
-        let mut stored: Vec<(Owner, u64)> = self.held().stored.iter().map(|(owner, bytes)| (owner.clone(), *bytes)).collect();
+        let mut stored: Vec<(Owner, u64)> =
+            self.held().stored.iter().map(|(owner, bytes)| (owner.clone(), *bytes)).collect();
         stored.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
         ready(Ok(stored)).boxed()
     }
 
-    fn oldest_ended(&self, owner: Option<&Owner>, limit: usize) -> BoxFuture<'_, Result<Vec<ResponseRecord>, StoreError>> {
+    fn oldest_ended(
+        &self,
+        owner: Option<&Owner>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<ResponseRecord>, StoreError>> {
         let held = self.held();
         let is_wanted = |record: &&ResponseRecord| owner.is_none_or(|owner| record.owner == *owner);
         let ended = held.ended.values().filter_map(|id| held.records.get(id));
@@ -189,7 +233,12 @@ impl Held {
         Ok(())
     }
 
-    fn finish(&mut self, id: &ResponseId, output: Vec<Item>, ended_at: u64) -> Result<(), StoreError> {
+    fn finish(
+        &mut self,
+        id: &ResponseId,
+        output: Vec<Item>,
+        ended_at: u64,
+    ) -> Result<(), StoreError> {
         let record = self.records.get_mut(id).ok_or(StoreError::Missing)?;
         let parent = record.head.clone();
         record.output = output.iter().map(|item| item.id().clone()).collect();
@@ -214,7 +263,10 @@ impl Held {
             let bytes = size(&item);
             self.bytes += bytes;
             *self.stored.entry(owner.clone()).or_default() += bytes;
-            self.nodes.insert(id.clone(), Node { owner: owner.clone(), parent, item: Some(item), children: 0, holds: 1 });
+            self.nodes.insert(
+                id.clone(),
+                Node { owner: owner.clone(), parent, item: Some(item), children: 0, holds: 1 },
+            );
             parent = Some(id);
         }
     }
@@ -233,7 +285,8 @@ impl Held {
             let Some(node) = self.nodes.get_mut(item_id) else { continue };
             node.holds -= 1;
             if removal == Removal::Deleted {
-                let (owner, bytes) = (node.owner.clone(), node.item.take().as_ref().map_or(0, size));
+                let (owner, bytes) =
+                    (node.owner.clone(), node.item.take().as_ref().map_or(0, size));
                 self.give_back(&owner, bytes);
             }
         }

@@ -17,7 +17,9 @@ use super::usage::{self, StreamUsage};
 use crate::instruments::counter::GaugeGuard;
 use crate::provider::call::UpstreamCall;
 use crate::provider::failure::{ProviderFailure, UPSTREAM_CUT};
-use crate::provider::passthrough::{PassthroughPart, PassthroughParts, PassthroughRequest, UnreadDocument};
+use crate::provider::passthrough::{
+    PassthroughPart, PassthroughParts, PassthroughRequest, UnreadDocument,
+};
 use crate::provider::route::{Route, RouteTarget, Timeouts};
 use crate::response::meter::{PassthroughEnd, Tokens};
 use crate::response::retry::{Attempts, NextStep, RetryReason};
@@ -87,7 +89,14 @@ struct Timers {
 impl Timers {
     fn of(leg: &RouteTarget, total: Option<Instant>) -> Self {
         let now = Instant::now();
-        let timers = Self { timeouts: leg.timeouts, total, deadline: now, last: now, is_begun: false, has_keep_alives: false };
+        let timers = Self {
+            timeouts: leg.timeouts,
+            total,
+            deadline: now,
+            last: now,
+            is_begun: false,
+            has_keep_alives: false,
+        };
         timers.until(now + leg.timeouts.first_token)
     }
 
@@ -98,7 +107,12 @@ impl Timers {
     /// A part of the response has come.
     fn received(self) -> Self {
         let now = Instant::now();
-        Self { last: now, is_begun: true, has_keep_alives: false, ..self.until(now + self.timeouts.idle) }
+        Self {
+            last: now,
+            is_begun: true,
+            has_keep_alives: false,
+            ..self.until(now + self.timeouts.idle)
+        }
     }
 
     /// The last finish reason has come: only the usage and the end are missing.
@@ -110,7 +124,11 @@ impl Timers {
     fn kept_alive(self) -> Self {
         let timers = Self { has_keep_alives: true, ..self };
         let longest = self.last + self.timeouts.keep_alive;
-        if self.is_begun { timers.until((Instant::now() + self.timeouts.idle).min(longest)) } else { timers }
+        if self.is_begun {
+            timers.until((Instant::now() + self.timeouts.idle).min(longest))
+        } else {
+            timers
+        }
     }
 
     /// The fault of the timer that has expired.
@@ -119,7 +137,9 @@ impl Timers {
         let is_kept_alive = self.has_keep_alives && self.last + keep_alive <= Instant::now();
         match (self.is_total(), self.is_begun) {
             (true, _) => silent(upstream, "total", total),
-            (false, false) if self.has_keep_alives => only_keep_alives(upstream, "first_token", first_token),
+            (false, false) if self.has_keep_alives => {
+                only_keep_alives(upstream, "first_token", first_token)
+            }
             (false, false) => silent(upstream, "first_token", first_token),
             (false, true) if is_kept_alive => only_keep_alives(upstream, "keep_alive", keep_alive),
             (false, true) => silent(upstream, "idle", idle),
@@ -139,7 +159,11 @@ impl PassthroughCall {
         record: Record,
         running: (GaugeGuard, RunningSlot, Reservation),
     ) -> Self {
-        let request = PassthroughRequest { request: Arc::new(request), model: None, call: UpstreamCall::default() };
+        let request = PassthroughRequest {
+            request: Arc::new(request),
+            model: None,
+            call: UpstreamCall::default(),
+        };
         Self { shared, route, request, record, began: Instant::now(), _running: running }
     }
 
@@ -155,7 +179,11 @@ impl PassthroughCall {
                 Ok(bytes)
             }
             // Providers stream only if that was requested.
-            Ok(Opened::Stream { .. }) => Err(self.fail(Fault::new(FaultKind::Server, "server_error", "the response came as a stream"))),
+            Ok(Opened::Stream { .. }) => Err(self.fail(Fault::new(
+                FaultKind::Server,
+                "server_error",
+                "the response came as a stream",
+            ))),
             Err(fault) => Err(self.fail(fault)),
         }
     }
@@ -168,7 +196,9 @@ impl PassthroughCall {
     /// The response as a stream.
     pub fn events(self) -> PassthroughEvents {
         let stage = Stage::Waiting(Box::new(self));
-        unfold(stage, |mut stage| async move { stage.next().await.map(|event| (event, stage)) }).fuse().boxed()
+        unfold(stage, |mut stage| async move { stage.next().await.map(|event| (event, stage)) })
+            .fuse()
+            .boxed()
     }
 
     /// Calls the targets until one responds, or none is left.
@@ -177,14 +207,23 @@ impl PassthroughCall {
         let mut attempts = Attempts::new(&route);
         loop {
             let Some(leg) = attempts.leg(&route) else {
-                return Err(Fault::new(FaultKind::Server, "server_error", "there is nobody to ask"));
+                return Err(Fault::new(
+                    FaultKind::Server,
+                    "server_error",
+                    "there is nobody to ask",
+                ));
             };
             let failure = match self.call(leg).await {
                 Ok(opened) => return Ok(opened),
                 Err(Unopened::Stopped(fault)) => return Err(fault),
                 Err(Unopened::Failed(failure)) => failure,
             };
-            let reason = match attempts.failed(&route, self.request.model(), failure.clone(), fastrand::f64()) {
+            let reason = match attempts.failed(
+                &route,
+                self.request.model(),
+                failure.clone(),
+                fastrand::f64(),
+            ) {
                 NextStep::Fail(fault) => return Err(fault),
                 NextStep::Ask(reason) => reason,
                 NextStep::Wait(pause) => {
@@ -204,7 +243,9 @@ impl PassthroughCall {
     async fn call(&mut self, leg: &RouteTarget) -> Result<Opened, Unopened> {
         self.request.call = self.record.asked(leg);
         self.request.model.clone_from(&leg.model);
-        let total = Some(leg.timeouts.total).filter(|total| !total.is_zero()).map(|total| self.began + total);
+        let total = Some(leg.timeouts.total)
+            .filter(|total| !total.is_zero())
+            .map(|total| self.began + total);
         // The head of a document comes with its end. The provider applies the timeout for the head of a stream.
         let whole = (!self.request.request.stream).then(|| Timers::of(leg, total));
         // It outlives the timers: giving up must be recorded before it is dropped.
@@ -228,7 +269,11 @@ impl PassthroughCall {
                 Some(Ok(PassthroughPart::KeepAlive)) => timers = timers.kept_alive(),
                 Some(Ok(PassthroughPart::Progress)) => timers = timers.received(),
                 Some(Ok(PassthroughPart::Event(event))) => {
-                    return Ok(Opened::Stream { first: Box::new(event), parts, timers: timers.received() });
+                    return Ok(Opened::Stream {
+                        first: Box::new(event),
+                        parts,
+                        timers: timers.received(),
+                    });
                 }
                 Some(Ok(PassthroughPart::Document(document))) => {
                     self.record.received();
@@ -259,8 +304,15 @@ impl PassthroughCall {
             rename(&request, &mut fields);
             Ok((fields.to_bytes().into(), tokens))
         };
-        let panicked = || Unopened::Stopped(Fault::new(FaultKind::Server, "server_error", "the response could not be read"));
-        let (bytes, tokens) = self.shared.workers.run(self.record.owner(), work).await.ok_or_else(panicked)??;
+        let panicked = || {
+            Unopened::Stopped(Fault::new(
+                FaultKind::Server,
+                "server_error",
+                "the response could not be read",
+            ))
+        };
+        let (bytes, tokens) =
+            self.shared.workers.run(self.record.owner(), work).await.ok_or_else(panicked)??;
         self.record.cost(tokens);
         Ok(bytes)
     }
@@ -306,7 +358,11 @@ impl Stage {
                     }
                     // Providers send only events if a stream was requested.
                     Ok(Opened::Document(_)) => {
-                        return Some(Err(call.fail(Fault::new(FaultKind::Server, "server_error", "the response is no stream"))));
+                        return Some(Err(call.fail(Fault::new(
+                            FaultKind::Server,
+                            "server_error",
+                            "the response is no stream",
+                        ))));
                     }
                     Err(fault) => return Some(Err(call.fail(fault))),
                 },
@@ -314,7 +370,9 @@ impl Stage {
                     let event = streaming.next().await;
                     match &event {
                         Some(Ok(_)) => *self = Self::Streaming(streaming),
-                        Some(Err(fault)) => streaming.call.record.end(PassthroughEnd::Failed(fault)),
+                        Some(Err(fault)) => {
+                            streaming.call.record.end(PassthroughEnd::Failed(fault))
+                        }
                         None => streaming.call.record.end(PassthroughEnd::Completed),
                     }
                     return event;
@@ -357,14 +415,21 @@ impl Streaming {
     async fn count(&mut self) -> Option<Bytes> {
         let usage = self.usage.take()?;
         let request = Arc::clone(&self.call.request.request);
-        let (event, tokens) = self.call.shared.workers.run(self.call.record.owner(), move || usage.event(&request)).await.flatten()?;
+        let (event, tokens) = self
+            .call
+            .shared
+            .workers
+            .run(self.call.record.owner(), move || usage.event(&request))
+            .await
+            .flatten()?;
         self.call.record.cost(tokens);
         Some(event.to_bytes().into())
     }
 
     /// The next event as the upstream sent it.
     async fn event(&mut self) -> Option<Result<JsonFields, Fault>> {
-        self.timers = if self.evidence.is_whole() { self.timers.finished() } else { self.timers.received() };
+        self.timers =
+            if self.evidence.is_whole() { self.timers.finished() } else { self.timers.received() };
         loop {
             let part = tokio::select! {
                 biased;
@@ -381,10 +446,16 @@ impl Streaming {
                 }
                 Some(Ok(PassthroughPart::Event(event))) => Some(Ok(event)),
                 // A connection that breaks after the last finish reason loses nothing.
-                Some(Err(failure)) if failure.fault.code == UPSTREAM_CUT && self.evidence.is_whole() => None,
+                Some(Err(failure))
+                    if failure.fault.code == UPSTREAM_CUT && self.evidence.is_whole() =>
+                {
+                    None
+                }
                 Some(Err(failure)) => Some(Err(failure.fault)),
                 None if self.evidence.is_whole() => None,
-                Some(Ok(PassthroughPart::Document(_))) | None => Some(Err(truncated(self.call.record.upstream()))),
+                Some(Ok(PassthroughPart::Document(_))) | None => {
+                    Some(Err(truncated(self.call.record.upstream())))
+                }
             };
         }
     }
@@ -408,10 +479,17 @@ fn rename(request: &Passthrough, fields: &mut JsonFields) {
 }
 
 fn truncated(upstream: &str) -> Fault {
-    let message = format!("The upstream '{upstream}' ended its response before it was whole: without a finish reason for each choice.");
+    let message = format!(
+        "The upstream '{upstream}' ended its response before it was whole: without a finish reason for each choice."
+    );
     Fault::new(FaultKind::Upstream, "upstream_truncated", message)
 }
 
 fn shut_down() -> Fault {
-    Fault::new(FaultKind::Server, "server_shutdown", "the server shut down before the response was whole").with_status(503)
+    Fault::new(
+        FaultKind::Server,
+        "server_shutdown",
+        "the server shut down before the response was whole",
+    )
+    .with_status(503)
 }

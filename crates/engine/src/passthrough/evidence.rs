@@ -25,9 +25,14 @@ impl Evidence {
     /// Takes the next event. Events in another form are not evidence.
     pub(super) fn add(&mut self, event: &JsonFields) {
         let choices: Vec<&RawValue> = event.read("choices").unwrap_or_default();
-        for choice in choices.into_iter().filter_map(|choice| serde_json::from_str::<Choice<'_>>(choice.get()).ok()) {
+        for choice in choices
+            .into_iter()
+            .filter_map(|choice| serde_json::from_str::<Choice<'_>>(choice.get()).ok())
+        {
             // A reason is a non-empty string; some servers send `false` or an empty one with every event.
-            let is_reason = choice.finish_reason.is_some_and(|reason| reason.get().starts_with('"') && reason.get() != "\"\"");
+            let is_reason = choice
+                .finish_reason
+                .is_some_and(|reason| reason.get().starts_with('"') && reason.get() != "\"\"");
             *self.is_finished.entry(choice.index).or_default() |= is_reason;
         }
     }
@@ -52,19 +57,30 @@ mod tests {
 
     #[test]
     fn every_choice_needs_a_reason() {
-        let (a, b) = (r#"{"choices":[{"index":0,"text":"a","finish_reason":null}]}"#, r#"{"choices":[{"index":1,"text":"b"}]}"#);
-        let (a_ends, b_ends) =
-            (r#"{"choices":[{"index":0,"text":"","finish_reason":"stop"}]}"#, r#"{"choices":[{"index":1,"finish_reason":"length"}]}"#);
+        let (a, b) = (
+            r#"{"choices":[{"index":0,"text":"a","finish_reason":null}]}"#,
+            r#"{"choices":[{"index":1,"text":"b"}]}"#,
+        );
+        let (a_ends, b_ends) = (
+            r#"{"choices":[{"index":0,"text":"","finish_reason":"stop"}]}"#,
+            r#"{"choices":[{"index":1,"finish_reason":"length"}]}"#,
+        );
         assert!(!is_whole(&[]) && !is_whole(&[a]) && is_whole(&[a, a_ends]));
-        assert!(!is_whole(&[a, b, a_ends]) && is_whole(&[a, b, a_ends, b_ends, r#"{"choices":[],"usage":{}}"#]));
+        assert!(
+            !is_whole(&[a, b, a_ends])
+                && is_whole(&[a, b, a_ends, b_ends, r#"{"choices":[],"usage":{}}"#])
+        );
     }
 
     #[test]
     fn odd_reasons_are_not_evidence_and_a_missing_index_is_zero() {
         assert!(is_whole(&[r#"{"choices":[{"text":"a","finish_reason":"eos"}]}"#]));
-        for odd in
-            [r#"{"choices":[{"index":0,"finish_reason":""}]}"#, r#"{"choices":[{"finish_reason":false}]}"#, r#"{"choices":{}}"#, "{}"]
-        {
+        for odd in [
+            r#"{"choices":[{"index":0,"finish_reason":""}]}"#,
+            r#"{"choices":[{"finish_reason":false}]}"#,
+            r#"{"choices":{}}"#,
+            "{}",
+        ] {
             assert!(!is_whole(&[odd]), "{odd}");
         }
     }

@@ -31,11 +31,18 @@ impl Engine {
         trace: Option<TraceContext>,
         bytes: Reservation,
     ) -> Result<PassthroughCall, Fault> {
-        let route = self.shared.models.route(&request.model).ok_or_else(|| no_such_model(&request))?;
+        let route =
+            self.shared.models.route(&request.model).ok_or_else(|| no_such_model(&request))?;
         let route = able(route, &request)?;
         let (running, place) = self.admit_passthrough(owner)?;
         let record = Record::new(&self.shared, owner, &route, &request, trace);
-        Ok(PassthroughCall::new(Arc::clone(&self.shared), route, request, record, (running, place, bytes)))
+        Ok(PassthroughCall::new(
+            Arc::clone(&self.shared),
+            route,
+            request,
+            record,
+            (running, place, bytes),
+        ))
     }
 }
 
@@ -64,7 +71,9 @@ fn no_such_model(request: &Passthrough) -> Fault {
     let model = &request.model;
     let message = match (request.body.get("model"), request.operation) {
         (None, Operation::Moderations) => {
-            format!("No upstream serves '{model}', which a moderation without a 'model' asks for: add an upstream of OpenAI, or a route.")
+            format!(
+                "No upstream serves '{model}', which a moderation without a 'model' asks for: add an upstream of OpenAI, or a route."
+            )
         }
         (None, Operation::Embeddings | Operation::Completions) | (Some(_), _) => {
             format!("The model '{model}' does not exist. GET /v1/models lists those that do.")

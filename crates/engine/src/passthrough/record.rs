@@ -35,12 +35,23 @@ pub(super) struct Record {
 
 impl Record {
     /// For a call that was accepted just now.
-    pub(super) fn new(shared: &EngineState, owner: &Owner, route: &Route, request: &Passthrough, client: Option<TraceContext>) -> Self {
+    pub(super) fn new(
+        shared: &EngineState,
+        owner: &Owner,
+        route: &Route,
+        request: &Passthrough,
+        client: Option<TraceContext>,
+    ) -> Self {
         Self {
             operation: request.operation,
             model: request.model.clone(),
             stream: request.stream,
-            meter: Meter::of(request.operation.name(), Arc::clone(&shared.metrics), route, &request.model),
+            meter: Meter::of(
+                request.operation.name(),
+                Arc::clone(&shared.metrics),
+                route,
+                &request.model,
+            ),
             trace: Trace::start(shared.traces.get().cloned(), client),
             owner: owner.clone(),
             upstream: "".into(),
@@ -121,8 +132,10 @@ impl Record {
         self.call_ended(failure.filter(|fault| fault.kind != FaultKind::Server));
         let mut attributes = self.attributes();
         attributes.push(("gen_ai.request.stream", AttributeValue::Boolean(self.stream)));
-        attributes.extend(self.tokens.input.map(|input| ("gen_ai.usage.input_tokens", input.into())));
-        attributes.extend(self.tokens.output.map(|output| ("gen_ai.usage.output_tokens", output.into())));
+        attributes
+            .extend(self.tokens.input.map(|input| ("gen_ai.usage.input_tokens", input.into())));
+        attributes
+            .extend(self.tokens.output.map(|output| ("gen_ai.usage.output_tokens", output.into())));
         let error = failure.map(labels::of_fault);
         attributes.extend(error.map(|error| ("error.type", error.into())));
         self.trace.give(self.name(), self.meter.elapsed(), attributes, error);
@@ -136,7 +149,11 @@ impl Record {
             attributes.push(("server.address", (&**address).into()));
             attributes.push(("server.port", u64::from(*port).into()));
         }
-        attributes.extend(self.call.status().map(|status| ("http.response.status_code", u64::from(status).into())));
+        attributes.extend(
+            self.call
+                .status()
+                .map(|status| ("http.response.status_code", u64::from(status).into())),
+        );
         let error = failure.map(labels::of_fault);
         attributes.extend(error.map(|error| ("error.type", error.into())));
         self.trace.give_call(self.name(), peer, times, attributes, error);
@@ -147,9 +164,13 @@ impl Record {
     }
 
     fn attributes(&self) -> Attributes {
-        let mut attributes: Attributes =
-            vec![("gen_ai.operation.name", self.operation.name().into()), ("gen_ai.request.model", bounded(&self.model).into())];
-        attributes.extend(self.peer.as_ref().map(|peer| ("gen_ai.provider.name", (&*peer.system).into())));
+        let mut attributes: Attributes = vec![
+            ("gen_ai.operation.name", self.operation.name().into()),
+            ("gen_ai.request.model", bounded(&self.model).into()),
+        ];
+        attributes.extend(
+            self.peer.as_ref().map(|peer| ("gen_ai.provider.name", (&*peer.system).into())),
+        );
         attributes
     }
 }

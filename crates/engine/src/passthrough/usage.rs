@@ -36,11 +36,16 @@ pub(super) fn of_document(request: &Passthrough, document: &mut JsonFields) -> T
     match request.operation {
         Operation::Moderations => return said,
         // Zero tokens are implausible. Input that cannot be parsed cannot be counted either.
-        Operation::Embeddings | Operation::Completions if said.input.is_some_and(|input| input > 0) => return said,
+        Operation::Embeddings | Operation::Completions
+            if said.input.is_some_and(|input| input > 0) =>
+        {
+            return said;
+        }
         Operation::Embeddings | Operation::Completions => {}
     }
     let Some(input) = input(request) else { return said };
-    let output = (request.operation == Operation::Completions).then(|| texts(document).map(|text| count(request, &text)).sum::<u64>());
+    let output = (request.operation == Operation::Completions)
+        .then(|| texts(document).map(|text| count(request, &text)).sum::<u64>());
     if (input, output.unwrap_or_default()) == (0, 0) {
         return said;
     }
@@ -61,7 +66,10 @@ impl StreamUsage {
     /// For a request; `None` if it does not ask for usage.
     pub(super) fn of(request: &Passthrough) -> Option<Self> {
         let options: JsonFields = request.body.read("stream_options")?;
-        options.read::<bool>("include_usage").filter(|is_wanted| *is_wanted).map(|_| Self::default())
+        options
+            .read::<bool>("include_usage")
+            .filter(|is_wanted| *is_wanted)
+            .map(|_| Self::default())
     }
 
     /// Adds an event. `false`: the limit of what is counted is reached.
@@ -74,7 +82,8 @@ impl StreamUsage {
     /// The event with the usage, which comes last. Blocks while it counts.
     pub(super) fn event(self, request: &Passthrough) -> Option<(JsonFields, Tokens)> {
         let mut event = self.last?;
-        let tokens = Tokens { input: Some(input(request)?), output: Some(count(request, &self.text)) };
+        let tokens =
+            Tokens { input: Some(input(request)?), output: Some(count(request, &self.text)) };
         event.set("choices", &[(); 0]);
         set(&mut event, tokens);
         Some((event, tokens))
@@ -84,7 +93,10 @@ impl StreamUsage {
 /// The texts of all choices.
 fn texts(fields: &JsonFields) -> impl Iterator<Item = String> {
     let choices: Vec<&RawValue> = fields.read("choices").unwrap_or_default();
-    choices.into_iter().filter_map(|choice| serde_json::from_str::<Choice>(choice.get()).ok()).map(|choice| choice.text)
+    choices
+        .into_iter()
+        .filter_map(|choice| serde_json::from_str::<Choice>(choice.get()).ok())
+        .map(|choice| choice.text)
 }
 
 /// Input tokens; `None` if the input cannot be parsed.
@@ -105,7 +117,9 @@ fn set(fields: &mut JsonFields, tokens: Tokens) {
         Some(output) => {
             json!({ "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output, "source": UsageSource::Counted })
         }
-        None => json!({ "prompt_tokens": input, "total_tokens": input, "source": UsageSource::Counted }),
+        None => {
+            json!({ "prompt_tokens": input, "total_tokens": input, "source": UsageSource::Counted })
+        }
     };
     fields.set("usage", &usage);
 }
@@ -123,24 +137,45 @@ mod tests {
 
     #[test]
     fn a_reported_usage_is_kept_and_gets_its_source() {
-        let document = r#"{"data":[],"usage":{"prompt_tokens":7,"total_tokens":7,"odd":{"x":1.0}}}"#;
-        let expected = r#"{"prompt_tokens":7,"total_tokens":7,"odd":{"x":1.0},"source":"provider"}"#;
+        let document =
+            r#"{"data":[],"usage":{"prompt_tokens":7,"total_tokens":7,"odd":{"x":1.0}}}"#;
+        let expected =
+            r#"{"prompt_tokens":7,"total_tokens":7,"odd":{"x":1.0},"source":"provider"}"#;
         let tokens = Tokens { input: Some(7), output: None };
-        assert_eq!(usage(Operation::Embeddings, r#"{"model":"m","input":"a"}"#, document), (expected.to_owned(), tokens));
+        assert_eq!(
+            usage(Operation::Embeddings, r#"{"model":"m","input":"a"}"#, document),
+            (expected.to_owned(), tokens)
+        );
     }
 
     #[test]
     fn a_missing_or_implausible_usage_is_counted() {
         let counted = r#"{"prompt_tokens":3,"total_tokens":3,"source":"counted"}"#;
-        for document in [r#"{"data":[]}"#, r#"{"usage":null}"#, r#"{"usage":{"prompt_tokens":0,"total_tokens":0}}"#, r#"{"usage":"odd"}"#] {
-            let (usage, tokens) = usage(Operation::Embeddings, r#"{"model":"m","input":["hello","hello world"]}"#, document);
+        for document in [
+            r#"{"data":[]}"#,
+            r#"{"usage":null}"#,
+            r#"{"usage":{"prompt_tokens":0,"total_tokens":0}}"#,
+            r#"{"usage":"odd"}"#,
+        ] {
+            let (usage, tokens) = usage(
+                Operation::Embeddings,
+                r#"{"model":"m","input":["hello","hello world"]}"#,
+                document,
+            );
             assert_eq!((usage.as_str(), tokens.input), (counted, Some(3)), "{document}");
         }
-        let (tokens, _) = usage(Operation::Embeddings, r#"{"model":"m","input":[[1,2],[3]]}"#, "{}");
+        let (tokens, _) =
+            usage(Operation::Embeddings, r#"{"model":"m","input":[[1,2],[3]]}"#, "{}");
         assert_eq!(tokens, counted);
-        let (text, tokens) =
-            usage(Operation::Completions, r#"{"model":"m","prompt":"hello"}"#, r#"{"choices":[{"text":" world"},{"text":" world"}]}"#);
-        assert_eq!(text, r#"{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,"source":"counted"}"#);
+        let (text, tokens) = usage(
+            Operation::Completions,
+            r#"{"model":"m","prompt":"hello"}"#,
+            r#"{"choices":[{"text":" world"},{"text":" world"}]}"#,
+        );
+        assert_eq!(
+            text,
+            r#"{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,"source":"counted"}"#
+        );
         assert_eq!(tokens, Tokens { input: Some(1), output: Some(2) });
     }
 
@@ -151,11 +186,20 @@ mod tests {
             Passthrough::read(Operation::Completions, body.as_bytes()).unwrap()
         };
         assert!(StreamUsage::of(&request("")).is_none());
-        assert!(StreamUsage::of(&request(r#","stream_options":{"include_usage":false}"#)).is_none());
+        assert!(
+            StreamUsage::of(&request(r#","stream_options":{"include_usage":false}"#)).is_none()
+        );
         let asked = request(r#","stream_options":{"include_usage":true}"#);
         let mut usage = StreamUsage::of(&asked).unwrap();
         for text in [" wor", "ld"] {
-            assert!(usage.add(&JsonFields::parse(format!(r#"{{"id":"a","choices":[{{"text":"{text}"}}]}}"#).as_bytes()).unwrap()));
+            assert!(
+                usage.add(
+                    &JsonFields::parse(
+                        format!(r#"{{"id":"a","choices":[{{"text":"{text}"}}]}}"#).as_bytes()
+                    )
+                    .unwrap()
+                )
+            );
         }
         let (event, tokens) = usage.event(&asked).unwrap();
         let expected = r#"{"id":"a","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2,"source":"counted"}}"#;
@@ -169,7 +213,12 @@ mod tests {
         assert_eq!(usage(Operation::Embeddings, r#"{"model":"m","messages":[]}"#, "{}").0, "");
         let zero = r#"{"prompt_tokens":0,"total_tokens":0,"source":"provider"}"#;
         assert_eq!(
-            usage(Operation::Embeddings, r#"{"model":"m","input":""}"#, r#"{"usage":{"prompt_tokens":0,"total_tokens":0}}"#).0,
+            usage(
+                Operation::Embeddings,
+                r#"{"model":"m","input":""}"#,
+                r#"{"usage":{"prompt_tokens":0,"total_tokens":0}}"#
+            )
+            .0,
             zero
         );
     }

@@ -34,7 +34,10 @@ impl UpstreamCall {
     }
 
     /// Works on the request: off the runtime's threads and in its caller's turn if it is large. `None` if that panicked.
-    pub async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
         match (&self.workers, &self.owner) {
             (Some((workers, bytes)), Some(owner)) => workers.run_sized(owner, *bytes, work).await,
             _ => Some(work()),

@@ -27,7 +27,10 @@ pub trait Provider: Send + Sync + 'static {
     ///
     /// # Errors
     /// The upstream refused, could not be reached, or did not send a head in time.
-    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>>;
+    fn ask(
+        &self,
+        request: ModelRequest,
+    ) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>>;
 
     /// Checks before the call that the provider supports the request. Returns the fields, by path, that it ignores because they
     /// have no effect.
@@ -49,8 +52,15 @@ pub trait Provider: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`Self::serves`] and [`Self::ask`].
-    fn pass(&self, request: PassthroughRequest) -> BoxFuture<'static, Result<PassthroughParts, ProviderFailure>> {
-        ready(Err(ProviderFailure::new(passthrough::unsupported(&request.request), FailureScope::Unsupported))).boxed()
+    fn pass(
+        &self,
+        request: PassthroughRequest,
+    ) -> BoxFuture<'static, Result<PassthroughParts, ProviderFailure>> {
+        ready(Err(ProviderFailure::new(
+            passthrough::unsupported(&request.request),
+            FailureScope::Unsupported,
+        )))
+        .boxed()
     }
 
     /// Whether the call can be repeated at once in another way, such as with another key, after a call for `model` failed.

@@ -24,13 +24,22 @@ impl Engine {
     ///
     /// # Errors
     /// The caller has no such response; the response has no such position.
-    pub async fn feed(&self, owner: &Owner, id: &ResponseId, after: Option<u64>) -> Result<Feed, Fault> {
+    pub async fn feed(
+        &self,
+        owner: &Owner,
+        id: &ResponseId,
+        after: Option<u64>,
+    ) -> Result<Feed, Fault> {
         self.record(owner, id).await?;
         let reader = self.open(owner, id).await?;
         let committed = reader.progress().borrow().committed;
         let position = after.map_or(0, |after| after.saturating_add(1));
         if position > committed {
-            let message = format!("the answer has no event {}; its last is {}", position - 1, committed.saturating_sub(1));
+            let message = format!(
+                "the answer has no event {}; its last is {}",
+                position - 1,
+                committed.saturating_sub(1)
+            );
             return Err(Fault::invalid("position_out_of_range", "starting_after", message));
         }
         let guard = self.shared.running(id).map(|handle| handle.attach());
@@ -87,7 +96,8 @@ impl Engine {
     pub async fn delete(&self, owner: &Owner, id: &ResponseId) -> Result<(), Fault> {
         self.record(owner, id).await?;
         self.stop(id, Cause::Deleted).await?;
-        let (shared, id, (done, deleted)) = (Arc::clone(&self.shared), id.clone(), oneshot::channel());
+        let (shared, id, (done, deleted)) =
+            (Arc::clone(&self.shared), id.clone(), oneshot::channel());
         // A deletion that has started is completed, whether or not its caller waits for it.
         self.shared.tasks.spawn("delete", async move {
             let _caller_has_left = done.send(erase(&shared, &id).await);
@@ -101,12 +111,19 @@ impl Engine {
     /// The caller has no such response.
     pub async fn input_items(&self, owner: &Owner, id: &ResponseId) -> Result<Vec<Item>, Fault> {
         let record = self.record(owner, id).await?;
-        let Some(last) = record.input.last().or(record.head.as_ref()) else { return Ok(Vec::new()) };
+        let Some(last) = record.input.last().or(record.head.as_ref()) else {
+            return Ok(Vec::new());
+        };
         self.shared.store.path(last, self.shared.most()).await.map_err(store_fault)
     }
 
     /// A cursor on a log. It counts as a reader of the response while it lives, if there is a guard.
-    pub(super) fn cursor(&self, reader: Box<dyn LogReader>, position: u64, guard: Option<ReaderGuard>) -> Feed {
+    pub(super) fn cursor(
+        &self,
+        reader: Box<dyn LogReader>,
+        position: u64,
+        guard: Option<ReaderGuard>,
+    ) -> Feed {
         Feed::new(reader, position, guard, self.shared.metrics.readers.hold())
     }
 
@@ -114,13 +131,24 @@ impl Engine {
     async fn read(&self, owner: &Owner, reader: &dyn LogReader) -> Result<Response, LogError> {
         let mut progress = reader.progress();
         // The first entries were appended before the id was returned to anyone, but a log may commit them late.
-        drop(progress.wait_for(|progress| progress.committed > 0 || progress.state != LogState::Open).await);
+        drop(
+            progress
+                .wait_for(|progress| progress.committed > 0 || progress.state != LogState::Open)
+                .await,
+        );
         let progress = *progress.borrow();
         // The terminal event holds the whole response; a running response is folded from its start.
-        let from = if progress.state == LogState::Ended { progress.committed.saturating_sub(1) } else { 0 };
+        let from = if progress.state == LogState::Ended {
+            progress.committed.saturating_sub(1)
+        } else {
+            0
+        };
         let entries = entries(reader, from, progress.committed).await?;
         let bytes = entries.iter().map(|entry| entry.data.len() as u64).sum();
-        self.work_sized(owner, bytes, move || snapshot::response(&entries)).await.flatten().ok_or(LogError::Unavailable)
+        self.work_sized(owner, bytes, move || snapshot::response(&entries))
+            .await
+            .flatten()
+            .ok_or(LogError::Unavailable)
     }
 
     /// Opens the log of a response whose record exists.
@@ -135,24 +163,37 @@ impl Engine {
     async fn why(&self, owner: &Owner, id: &ResponseId, error: LogError) -> Fault {
         match error {
             // It was removed meanwhile: the record says whether it has expired or was deleted.
-            LogError::Missing => self.record(owner, id).await.err().unwrap_or_else(|| not_found(id)),
-            LogError::Fenced | LogError::Ended | LogError::Gap | LogError::Unavailable => log_fault(error),
+            LogError::Missing => {
+                self.record(owner, id).await.err().unwrap_or_else(|| not_found(id))
+            }
+            LogError::Fenced | LogError::Ended | LogError::Gap | LogError::Unavailable => {
+                log_fault(error)
+            }
         }
     }
 
     /// The caller's record. Another caller's is reported as not found (promise 9).
     async fn record(&self, owner: &Owner, id: &ResponseId) -> Result<ResponseRecord, Fault> {
         match self.shared.store.find(id).await.map_err(store_fault)? {
-            RecordLookup::Record(record) if record.owner == *owner && (record.readable || record.ended_at.is_none()) => Ok(record),
+            RecordLookup::Record(record)
+                if record.owner == *owner && (record.readable || record.ended_at.is_none()) =>
+            {
+                Ok(record)
+            }
             RecordLookup::Expired(Expired { owner: expired, items_left }) if expired == *owner => {
                 let left = match items_left {
                     0 => "Nothing of it is left.".to_owned(),
-                    _ => format!("{items_left} of its items are left, as a part of the responses that continue it."),
+                    _ => format!(
+                        "{items_left} of its items are left, as a part of the responses that continue it."
+                    ),
                 };
-                let message = format!("Response with id '{id}' has expired and is no longer kept. {left}");
+                let message =
+                    format!("Response with id '{id}' has expired and is no longer kept. {left}");
                 Err(Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410))
             }
-            RecordLookup::Record(_) | RecordLookup::Expired(_) | RecordLookup::Missing => Err(not_found(id)),
+            RecordLookup::Record(_) | RecordLookup::Expired(_) | RecordLookup::Missing => {
+                Err(not_found(id))
+            }
         }
     }
 
@@ -163,7 +204,10 @@ impl Engine {
         // An ephemeral response may have ended and gone meanwhile.
         let Ok(reader) = self.shared.log.open(id).await else { return Ok(()) };
         let mut progress = reader.progress();
-        let seen = progress.wait_for(|progress| progress.state != LogState::Open).await.map(|progress| progress.state);
+        let seen = progress
+            .wait_for(|progress| progress.state != LogState::Open)
+            .await
+            .map(|progress| progress.state);
         match seen {
             Ok(LogState::Ended) => {
                 // A store that cannot take the end now gets it later; the response has ended all the same.
@@ -183,7 +227,11 @@ async fn erase(shared: &EngineState, id: &ResponseId) -> Result<(), Fault> {
 }
 
 /// The entries of a log from one position up to another, which is committed.
-pub(super) async fn entries(reader: &dyn LogReader, from: u64, to: u64) -> Result<Vec<Entry>, LogError> {
+pub(super) async fn entries(
+    reader: &dyn LogReader,
+    from: u64,
+    to: u64,
+) -> Result<Vec<Entry>, LogError> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut position = from;
     while position < to {

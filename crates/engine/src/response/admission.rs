@@ -60,7 +60,10 @@ impl Engine {
     ///
     /// # Errors
     /// A limit is reached, or the server drains.
-    pub(crate) fn admit_passthrough(&self, owner: &Owner) -> Result<(GaugeGuard, RunningSlot), Fault> {
+    pub(crate) fn admit_passthrough(
+        &self,
+        owner: &Owner,
+    ) -> Result<(GaugeGuard, RunningSlot), Fault> {
         let running = self.shared.responses();
         self.room(running.len())?;
         let slot = self.shared.ledger.run(owner)?;
@@ -74,7 +77,11 @@ impl Engine {
             return Err(fault);
         }
         if running + self.shared.passing() >= self.shared.config().running {
-            let fault = Fault::new(FaultKind::RateLimit, "too_many_answers", "This server runs as many answers as it may; try again soon.");
+            let fault = Fault::new(
+                FaultKind::RateLimit,
+                "too_many_answers",
+                "This server runs as many answers as it may; try again soon.",
+            );
             return Err(Fault { retry_after: Some(1), ..fault });
         }
         Ok(())

@@ -35,7 +35,9 @@ impl Cause {
     /// The status of the response: a request of the caller is a cancel, everything else an early end.
     pub(crate) fn status(self) -> ResponseStatus {
         match self {
-            Self::Cancelled | Self::ClientLeft | Self::Deleted | Self::KeyRevoked => ResponseStatus::Cancelled,
+            Self::Cancelled | Self::ClientLeft | Self::Deleted | Self::KeyRevoked => {
+                ResponseStatus::Cancelled
+            }
             Self::ServerShutdown => ResponseStatus::Failed,
             Self::ServerRestarted => ResponseStatus::Incomplete,
         }
@@ -44,10 +46,19 @@ impl Cause {
     /// The fault, if the cause is a failure: only a shutdown is (promise 3).
     pub(crate) fn fault(self) -> Option<Fault> {
         match self {
-            Self::ServerShutdown => {
-                Some(Fault::new(FaultKind::Server, "server_shutdown", "the server shut down before the answer was whole").with_status(503))
-            }
-            Self::Cancelled | Self::ClientLeft | Self::Deleted | Self::KeyRevoked | Self::ServerRestarted => None,
+            Self::ServerShutdown => Some(
+                Fault::new(
+                    FaultKind::Server,
+                    "server_shutdown",
+                    "the server shut down before the answer was whole",
+                )
+                .with_status(503),
+            ),
+            Self::Cancelled
+            | Self::ClientLeft
+            | Self::Deleted
+            | Self::KeyRevoked
+            | Self::ServerRestarted => None,
         }
     }
 }

@@ -51,13 +51,18 @@ impl Engine {
     ) -> Result<Compacting, Fault> {
         let (route, _) = self.route(&create)?;
         let previous = create.previous_response_id.clone().map(Previous::named);
-        let TurnInput { mut context, .. } = self.turn_input(owner, &mut create, previous, None, &mut bytes).await?;
+        let TurnInput { mut context, .. } =
+            self.turn_input(owner, &mut create, previous, None, &mut bytes).await?;
         let kept = KeptItems::take(&mut context);
-        context.push(Item::Message(Message { id: id::item("msg"), ..Message::new(Role::User, vec![Part::input_text(SUMMARISE)]) }));
+        context.push(Item::Message(Message {
+            id: id::item("msg"),
+            ..Message::new(Role::User, vec![Part::input_text(SUMMARISE)])
+        }));
         let input = TurnInput { context, stored: StoredInput::Copies, head: None };
         let create = Create { store: false, ..create };
         let on_leave = self.on_leave(&route, &create, false);
-        let context = StartContext { claim: None, socket: None, conversation: None, on_leave, trace, bytes };
+        let context =
+            StartContext { claim: None, socket: None, conversation: None, on_leave, trace, bytes };
         let Started { id, feed, .. } = self.run(owner, create, route, input, context).await?;
         Ok(Compacting { id, feed, kept })
     }
@@ -66,10 +71,16 @@ impl Engine {
 impl KeptItems {
     /// Copies the message, and moves the calls out: no upstream accepts a message after a call without its output.
     fn take(context: &mut Vec<Item>) -> Self {
-        let message = context.iter().rfind(|item| matches!(item, Item::Message(message) if message.role == Role::User)).cloned();
-        let answered: HashSet<String> = context.iter().filter_map(Item::answered_call_id).map(str::to_owned).collect();
-        let is_open = |item: &Item| item.call_id().is_some_and(|call_id| !answered.contains(call_id));
-        let (open, kept): (Vec<Item>, Vec<Item>) = std::mem::take(context).into_iter().partition(is_open);
+        let message = context
+            .iter()
+            .rfind(|item| matches!(item, Item::Message(message) if message.role == Role::User))
+            .cloned();
+        let answered: HashSet<String> =
+            context.iter().filter_map(Item::answered_call_id).map(str::to_owned).collect();
+        let is_open =
+            |item: &Item| item.call_id().is_some_and(|call_id| !answered.contains(call_id));
+        let (open, kept): (Vec<Item>, Vec<Item>) =
+            std::mem::take(context).into_iter().partition(is_open);
         *context = kept;
         // A call that was cut while the model wrote it is never answered.
         let is_whole = |item: &Item| match item {
@@ -105,15 +116,27 @@ fn summary(response: &Response) -> Result<String, Fault> {
             let message = "The compaction was cancelled before it was whole.";
             return Err(Fault::new(FaultKind::Conflict, "response_cancelled", message));
         }
-        ResponseStatus::Queued | ResponseStatus::InProgress | ResponseStatus::Failed | ResponseStatus::Incomplete => {
-            let reason = response.incomplete_details.as_ref().map_or("unknown", |details| details.reason.as_str());
-            let message = format!("The model's summary ended early ({reason}): it is not whole, and nothing was compacted.");
+        ResponseStatus::Queued
+        | ResponseStatus::InProgress
+        | ResponseStatus::Failed
+        | ResponseStatus::Incomplete => {
+            let reason = response
+                .incomplete_details
+                .as_ref()
+                .map_or("unknown", |details| details.reason.as_str());
+            let message = format!(
+                "The model's summary ended early ({reason}): it is not whole, and nothing was compacted."
+            );
             return Err(Fault::new(FaultKind::Upstream, "summary_incomplete", message));
         }
     }
     let text: String = response.output.iter().flat_map(written).collect();
     if text.trim().is_empty() {
-        return Err(Fault::new(FaultKind::Upstream, "summary_missing", "The model wrote no summary, and nothing was compacted."));
+        return Err(Fault::new(
+            FaultKind::Upstream,
+            "summary_missing",
+            "The model wrote no summary, and nothing was compacted.",
+        ));
     }
     Ok(text.trim().to_owned())
 }

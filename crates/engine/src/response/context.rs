@@ -56,18 +56,28 @@ impl Engine {
         self.route(&create)?;
         let mut bytes = self.take_bytes(owner, 0)?;
         let previous = create.previous_response_id.clone().map(Previous::named);
-        let context = self.turn_input(owner, &mut create, previous, None, &mut bytes).await?.context;
+        let context =
+            self.turn_input(owner, &mut create, previous, None, &mut bytes).await?.context;
         let counted = self.work(owner, move || count::input(&Prompt::from(&create), &context));
-        counted.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the input could not be counted"))
+        counted.await.ok_or_else(|| {
+            Fault::new(FaultKind::Server, "server_error", "the input could not be counted")
+        })
     }
 
     /// Counts a text as the only message of a question, with the vocabulary of `model`.
     ///
     /// # Errors
     /// Counting failed.
-    pub async fn count_question(&self, owner: &Owner, model: String, text: String) -> Result<u64, Fault> {
+    pub async fn count_question(
+        &self,
+        owner: &Owner,
+        model: String,
+        text: String,
+    ) -> Result<u64, Fault> {
         let counted = self.work(owner, move || count::question(&model, &text));
-        counted.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the question could not be counted"))
+        counted.await.ok_or_else(|| {
+            Fault::new(FaultKind::Server, "server_error", "the question could not be counted")
+        })
     }
 
     /// The conversation that the new turn continues. The request's input moves into it.
@@ -84,7 +94,9 @@ impl Engine {
             None => None,
         };
         let remembered = match (&previous, socket) {
-            (Some((previous, found)), Some(socket)) if !is_stored(found) => socket.history.context(previous),
+            (Some((previous, found)), Some(socket)) if !is_stored(found) => {
+                socket.history.context(previous)
+            }
             _ => None,
         };
         let is_remembered = remembered.is_some();
@@ -94,13 +106,23 @@ impl Engine {
             (None, None) => (Vec::new(), None),
         };
         let most = self.shared.most();
-        let most = before.iter().try_fold(most, |most, item| most.without(item.weight())).map_err(store_fault)?;
-        let mut assembly = Assembly::new(&*self.shared.store, owner, before, std::mem::take(&mut create.input), most);
+        let most = before
+            .iter()
+            .try_fold(most, |most, item| most.without(item.weight()))
+            .map_err(store_fault)?;
+        let mut assembly = Assembly::new(
+            &*self.shared.store,
+            owner,
+            before,
+            std::mem::take(&mut create.input),
+            most,
+        );
         self.assemble(owner, &mut assembly).await?;
         let conversation = assembly.finish();
         bytes.grow(conversation.context.iter().map(|item| item.weight() as u64).sum())?;
         // What only a socket remembers is in no tree: a stored turn that continues it stores all of it.
-        let stored = if is_remembered { StoredInput::Copies } else { StoredInput::Last(conversation.new) };
+        let stored =
+            if is_remembered { StoredInput::Copies } else { StoredInput::Last(conversation.new) };
         Ok(TurnInput { context: conversation.context, stored, head })
     }
 
@@ -110,7 +132,8 @@ impl Engine {
         match assembly.run().await {
             Err(ConversationError::NoSuchItem(_)) => {
                 let is_owned = |handle: &&Arc<RunningResponse>| handle.owner == *owner;
-                let running: Vec<Arc<RunningResponse>> = self.shared.responses().values().filter(is_owned).cloned().collect();
+                let running: Vec<Arc<RunningResponse>> =
+                    self.shared.responses().values().filter(is_owned).cloned().collect();
                 for handle in running {
                     self.settled(Some(handle)).await?;
                 }
@@ -136,38 +159,73 @@ impl Engine {
     }
 
     /// The path in the tree that the new turn continues, and its head.
-    async fn before(&self, owner: &Owner, previous: &ResponseId, found: RecordLookup) -> Result<(Vec<Item>, Option<ItemId>), Fault> {
+    async fn before(
+        &self,
+        owner: &Owner,
+        previous: &ResponseId,
+        found: RecordLookup,
+    ) -> Result<(Vec<Item>, Option<ItemId>), Fault> {
         let head = match found {
             RecordLookup::Record(record) if record.owner == *owner && record.readable => {
                 if record.ended_at.is_none() {
-                    let message = format!("Previous response '{previous}' still runs: wait for its end, or cancel it.");
-                    return Err(Fault { status: 409, ..Fault::invalid("previous_response_in_progress", "previous_response_id", message) });
+                    let message = format!(
+                        "Previous response '{previous}' still runs: wait for its end, or cancel it."
+                    );
+                    return Err(Fault {
+                        status: 409,
+                        ..Fault::invalid(
+                            "previous_response_in_progress",
+                            "previous_response_id",
+                            message,
+                        )
+                    });
                 }
                 record.head
             }
             RecordLookup::Record(_) | RecordLookup::Expired(_) | RecordLookup::Missing => {
                 let message = format!("Previous response with id '{previous}' not found.");
-                return Err(Fault::invalid("previous_response_not_found", "previous_response_id", message));
+                return Err(Fault::invalid(
+                    "previous_response_not_found",
+                    "previous_response_id",
+                    message,
+                ));
             }
         };
         match head {
-            Some(head) => Ok((self.shared.store.path(&head, self.shared.most()).await.map_err(store_fault)?, Some(head))),
+            Some(head) => Ok((
+                self.shared.store.path(&head, self.shared.most()).await.map_err(store_fault)?,
+                Some(head),
+            )),
             None => Ok((Vec::new(), None)),
         }
     }
 
     /// The part of a conversation that the model reads.
-    pub(super) async fn cut(&self, owner: &Owner, window: ContextWindow, create: &Create, context: Vec<Item>) -> Result<Vec<Item>, Fault> {
+    pub(super) async fn cut(
+        &self,
+        owner: &Owner,
+        window: ContextWindow,
+        create: &Create,
+        context: Vec<Item>,
+    ) -> Result<Vec<Item>, Fault> {
         let create = create.clone();
         let cut = self.work(owner, move || window.cut(&Prompt::from(&create), context));
-        cut.await.ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "the conversation could not be counted"))
+        cut.await.ok_or_else(|| {
+            Fault::new(FaultKind::Server, "server_error", "the conversation could not be counted")
+        })
     }
 
     /// The response that the next turn of a named conversation continues; `None` where a new one starts.
-    pub(super) async fn last_of(&self, owner: &Owner, conversation: &Conversation) -> Result<Option<Previous>, Fault> {
-        let is_turn_of =
-            |handle: &&Arc<RunningResponse>| handle.owner == *owner && handle.conversation.as_ref() == Some(&conversation.name);
-        let running: Vec<Arc<RunningResponse>> = self.shared.responses().values().filter(is_turn_of).cloned().collect();
+    pub(super) async fn last_of(
+        &self,
+        owner: &Owner,
+        conversation: &Conversation,
+    ) -> Result<Option<Previous>, Fault> {
+        let is_turn_of = |handle: &&Arc<RunningResponse>| {
+            handle.owner == *owner && handle.conversation.as_ref() == Some(&conversation.name)
+        };
+        let running: Vec<Arc<RunningResponse>> =
+            self.shared.responses().values().filter(is_turn_of).cloned().collect();
         for handle in running {
             self.settled(Some(handle)).await?;
         }

@@ -68,13 +68,20 @@ pub(super) enum Commit {
 }
 
 /// Runs a turn, stores its end, and deletes the response if it is ephemeral.
-pub(super) async fn run_to_end(shared: Arc<EngineState>, handle: Arc<RunningResponse>, turn: Turn, remembering: Option<Remembering>) {
+pub(super) async fn run_to_end(
+    shared: Arc<EngineState>,
+    handle: Arc<RunningResponse>,
+    turn: Turn,
+    remembering: Option<Remembering>,
+) {
     let ended = match AssertUnwindSafe(turn.run()).catch_unwind().await {
         Ok(ended) => ended,
         Err(_panic) => after_panic(&shared, &handle).await,
     };
     match ended {
-        Some(response) if is_committed(&shared, &handle.id).await => put_away(&shared, &handle, response, remembering).await,
+        Some(response) if is_committed(&shared, &handle.id).await => {
+            put_away(&shared, &handle, response, remembering).await
+        }
         // Another writer has the log, or it was removed, or the process stops before the end could be written: then the next
         // process finds the response without its end.
         Some(_) | None => handle.record(),
@@ -84,7 +91,12 @@ pub(super) async fn run_to_end(shared: Arc<EngineState>, handle: Arc<RunningResp
 }
 
 /// Stores a response whose end is in its log, and deletes it if it is ephemeral.
-async fn put_away(shared: &EngineState, handle: &RunningResponse, response: Response, remembering: Option<Remembering>) {
+async fn put_away(
+    shared: &EngineState,
+    handle: &RunningResponse,
+    response: Response,
+    remembering: Option<Remembering>,
+) {
     log_end(&response, handle.started.elapsed());
     if let Some(remembering) = remembering {
         remembering.remember(&shared.workers, &handle.owner, &response).await;
@@ -133,7 +145,9 @@ pub(super) async fn commit(shared: &EngineState, id: &ResponseId) -> Commit {
     let reader = match shared.log.open(id).await {
         Ok(reader) => reader,
         Err(LogError::Missing) => return Commit::Missing,
-        Err(LogError::Fenced | LogError::Ended | LogError::Gap | LogError::Unavailable) => return Commit::Unreachable,
+        Err(LogError::Fenced | LogError::Ended | LogError::Gap | LogError::Unavailable) => {
+            return Commit::Unreachable;
+        }
     };
     let mut progress = reader.progress();
     tokio::select! {
@@ -168,7 +182,12 @@ async fn record(shared: &EngineState, handle: &RunningResponse, output: Vec<Item
 }
 
 /// Stores the end.
-pub(super) async fn finish(shared: &EngineState, id: &ResponseId, keeping: Keeping, output: Vec<Item>) -> Result<(), StoreError> {
+pub(super) async fn finish(
+    shared: &EngineState,
+    id: &ResponseId,
+    keeping: Keeping,
+    output: Vec<Item>,
+) -> Result<(), StoreError> {
     let output = if keeping.readable { output } else { Vec::new() };
     shared.store.finish(id, output, clock::unix_seconds()).await
 }
@@ -178,7 +197,10 @@ fn has_answered(response: &Response) -> bool {
     let has_output = response.output.iter().any(|item| !matches!(item, Item::Reasoning(_)));
     match response.status {
         ResponseStatus::Completed | ResponseStatus::Incomplete => has_output,
-        ResponseStatus::Failed | ResponseStatus::Cancelled | ResponseStatus::Queued | ResponseStatus::InProgress => false,
+        ResponseStatus::Failed
+        | ResponseStatus::Cancelled
+        | ResponseStatus::Queued
+        | ResponseStatus::InProgress => false,
     }
 }
 
@@ -186,7 +208,10 @@ fn has_answered(response: &Response) -> bool {
 fn log_end(response: &Response, duration: Duration) {
     let (model, status) = (response.model.as_str(), response.status.as_str());
     let reason = response.incomplete_details.as_ref().map(|details| details.reason.as_str());
-    let (tokens_in, tokens_out) = (response.usage.map(|usage| usage.input_tokens), response.usage.map(|usage| usage.output_tokens));
+    let (tokens_in, tokens_out) = (
+        response.usage.map(|usage| usage.input_tokens),
+        response.usage.map(|usage| usage.output_tokens),
+    );
     let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     tracing::info!(response = %response.id, model, status, reason, tokens_in, tokens_out, duration_ms, "response ended");
 }
@@ -194,7 +219,11 @@ fn log_end(response: &Response, duration: Duration) {
 /// A turn that panicked leaves a log without an end: it gets one, under a new epoch (promise 3).
 async fn after_panic(shared: &EngineState, handle: &RunningResponse) -> Option<Response> {
     tracing::error!(response = %handle.id, "the turn of a response panicked");
-    let fault = Fault::new(FaultKind::Server, "server_error", "Weir failed on this answer; its log says more");
+    let fault = Fault::new(
+        FaultKind::Server,
+        "server_error",
+        "Weir failed on this answer; its log says more",
+    );
     let end = End::Failed(fault.clone());
     loop {
         match take_over(shared, &handle.id, &end, &[]).await {
@@ -203,7 +232,9 @@ async fn after_panic(shared: &EngineState, handle: &RunningResponse) -> Option<R
                 return Some(response);
             }
             Err(LogError::Unavailable) => {}
-            Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => return None,
+            Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => {
+                return None;
+            }
         }
         tokio::select! {
             () = sleep(RETRY) => {}

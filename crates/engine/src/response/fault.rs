@@ -8,7 +8,11 @@ use crate::store::StoreError;
 
 /// The fault of an unknown id, or of another caller's.
 pub(crate) fn not_found(id: &ResponseId) -> Fault {
-    Fault::new(FaultKind::NotFound, "response_not_found", format!("Response with id '{id}' not found."))
+    Fault::new(
+        FaultKind::NotFound,
+        "response_not_found",
+        format!("Response with id '{id}' not found."),
+    )
 }
 
 /// The fault of a store that failed.

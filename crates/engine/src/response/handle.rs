@@ -50,7 +50,13 @@ enum Recorded {
 }
 
 impl RunningResponse {
-    pub(crate) fn new(id: ResponseId, owner: Owner, on_leave: OnLeave, conversation: Option<String>, keeping: Keeping) -> Arc<Self> {
+    pub(crate) fn new(
+        id: ResponseId,
+        owner: Owner,
+        on_leave: OnLeave,
+        conversation: Option<String>,
+        keeping: Keeping,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
             owner,
@@ -87,7 +93,9 @@ impl RunningResponse {
                     () = self.left_for(time) => Cause::ClientLeft,
                 }
             }
-            OnLeave::FinishWithin { time: None, .. } | OnLeave::Cancel | OnLeave::Finish => self.commanded().await,
+            OnLeave::FinishWithin { time: None, .. } | OnLeave::Cancel | OnLeave::Finish => {
+                self.commanded().await
+            }
         }
     }
 
@@ -97,7 +105,11 @@ impl RunningResponse {
         loop {
             // The sender lives in `self`: the channel cannot close meanwhile.
             drop(readers.wait_for(|readers| *readers == 0).await);
-            let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(Instant::now);
+            let left = self
+                .left
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .unwrap_or_else(Instant::now);
             tokio::select! {
                 () = sleep_until(left + time) => return,
                 back = readers.wait_for(|readers| *readers > 0) => drop(back),
@@ -160,7 +172,11 @@ impl RunningResponse {
     pub(crate) async fn recorded(&self) -> Result<(), StoreError> {
         let mut recorded = self.recorded.subscribe();
         // The sender lives in `self`: the channel cannot close meanwhile.
-        match recorded.wait_for(|recorded| *recorded != Recorded::NotYet).await.map(|recorded| *recorded) {
+        match recorded
+            .wait_for(|recorded| *recorded != Recorded::NotYet)
+            .await
+            .map(|recorded| *recorded)
+        {
             Ok(Recorded::Yes) => Ok(()),
             Ok(Recorded::NotYet | Recorded::Failing) | Err(_) => Err(StoreError::Unavailable),
         }

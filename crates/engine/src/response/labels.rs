@@ -82,8 +82,15 @@ pub(crate) fn of_status(status: ResponseStatus) -> &'static str {
 
 /// Why a response ended early.
 pub(crate) fn of_reason(reason: &str) -> &'static str {
-    const REASONS: &[&str] =
-        &["max_output_tokens", "content_filter", "unknown_finish_reason", "cancelled", "client_left", "key_revoked", "server_restarted"];
+    const REASONS: &[&str] = &[
+        "max_output_tokens",
+        "content_filter",
+        "unknown_finish_reason",
+        "cancelled",
+        "client_left",
+        "key_revoked",
+        "server_restarted",
+    ];
     REASONS.iter().find(|known| **known == reason).copied().unwrap_or(NAMELESS)
 }
 
@@ -95,7 +102,9 @@ mod tests {
 
     #[test]
     fn codes_of_upstreams_are_not_labels() {
-        let of = |code: &str, status| of_fault(&Fault::new(FaultKind::Upstream, code, "").with_status(status));
+        let of = |code: &str, status| {
+            of_fault(&Fault::new(FaultKind::Upstream, code, "").with_status(status))
+        };
         assert_eq!(of("upstream_cut", 502), "upstream_cut");
         assert_eq!(of("context_length_exceeded", 400), "upstream_invalid_request");
         assert_eq!(of("made_up_4711", 429), "rate_limit_exceeded");

@@ -72,10 +72,23 @@ impl Meter {
     }
 
     /// The same for a call of another operation.
-    pub(crate) fn of(operation: &'static str, metrics: Arc<EngineMetrics>, route: &Route, model: &str) -> Self {
+    pub(crate) fn of(
+        operation: &'static str,
+        metrics: Arc<EngineMetrics>,
+        route: &Route,
+        model: &str,
+    ) -> Self {
         let model: Arc<str> = if route.is_listed { model.into() } else { OTHER.into() };
         // Until the first call it is the first target: a response may end while it is queued.
-        let mut meter = Self { metrics, operation, model, upstream: "".into(), subject: None, accepted: Instant::now(), call: None };
+        let mut meter = Self {
+            metrics,
+            operation,
+            model,
+            upstream: "".into(),
+            subject: None,
+            accepted: Instant::now(),
+            call: None,
+        };
         if let Some(leg) = route.targets.first() {
             meter.meet(leg);
         }
@@ -86,13 +99,22 @@ impl Meter {
     pub(crate) fn asked(&mut self, leg: &RouteTarget) {
         self.meet(leg);
         let now = Instant::now();
-        self.call = Some(Call { asked: now, first: None, last: now, closed: None, gaps: LocalHistogram::new(DURATION) });
+        self.call = Some(Call {
+            asked: now,
+            first: None,
+            last: now,
+            closed: None,
+            gaps: LocalHistogram::new(DURATION),
+        });
     }
 
     fn meet(&mut self, leg: &RouteTarget) {
         self.upstream = Arc::clone(&leg.upstream);
         let model = &self.model;
-        self.subject = leg.provider.peer().map(|peer| Subject { provider: peer.system, model: Arc::clone(model) });
+        self.subject = leg
+            .provider
+            .peer()
+            .map(|peer| Subject { provider: peer.system, model: Arc::clone(model) });
     }
 
     /// The call has failed and is repeated, for `reason`.
@@ -127,7 +149,11 @@ impl Meter {
     pub(crate) fn call(&self) -> Option<Times> {
         let call = self.call.as_ref()?;
         let end = call.closed.unwrap_or_else(Instant::now) - self.accepted;
-        Some(Times { start: call.asked - self.accepted, end, first_chunk: call.first.map(|first| first - call.asked) })
+        Some(Times {
+            start: call.asked - self.accepted,
+            end,
+            first_chunk: call.first.map(|first| first - call.asked),
+        })
     }
 
     /// The time since the acceptance.
@@ -136,7 +162,13 @@ impl Meter {
     }
 
     /// The response has ended: its measurements are added to the metrics. Called before readers can see the end.
-    pub(crate) fn ended(&self, response: &Response, cause: Option<Cause>, failure: Option<&Fault>, peak_readers: usize) {
+    pub(crate) fn ended(
+        &self,
+        response: &Response,
+        cause: Option<Cause>,
+        failure: Option<&Fault>,
+        peak_readers: usize,
+    ) {
         self.metrics.ended(response, failure);
         if let Some(cause) = cause {
             self.metrics.cancel(labels::of_cause(cause));
@@ -154,9 +186,17 @@ impl Meter {
         self.client(subject, of_upstream);
         let is_success = match response.status {
             ResponseStatus::Completed | ResponseStatus::Incomplete => true,
-            ResponseStatus::Queued | ResponseStatus::InProgress | ResponseStatus::Failed | ResponseStatus::Cancelled => false,
+            ResponseStatus::Queued
+            | ResponseStatus::InProgress
+            | ResponseStatus::Failed
+            | ResponseStatus::Cancelled => false,
         };
-        self.server(subject, response.usage.map(|usage| usage.output_tokens).filter(|_| is_success), is_success, failure);
+        self.server(
+            subject,
+            response.usage.map(|usage| usage.output_tokens).filter(|_| is_success),
+            is_success,
+            failure,
+        );
     }
 
     /// A pass-through call has ended.
@@ -187,7 +227,12 @@ impl Meter {
         let (Some(call), Some(span)) = (&self.call, self.call()) else { return };
         let labels = [self.operation, &*subject.provider, &*subject.model];
         let error = failure.map_or("", labels::of_fault);
-        let duration = self.metrics.client_duration.of(&[self.operation, &subject.provider, &subject.model, error]);
+        let duration = self.metrics.client_duration.of(&[
+            self.operation,
+            &subject.provider,
+            &subject.model,
+            error,
+        ]);
         duration.observe(span.end.saturating_sub(span.start).as_secs_f64());
         if let Some(first) = span.first_chunk {
             self.metrics.client_first_chunk.of(&labels).observe(first.as_secs_f64());
@@ -196,16 +241,37 @@ impl Meter {
     }
 
     /// Weir as the server of its callers.
-    fn server(&self, subject: &Subject, output_tokens: Option<u64>, is_success: bool, failure: Option<&Fault>) {
+    fn server(
+        &self,
+        subject: &Subject,
+        output_tokens: Option<u64>,
+        is_success: bool,
+        failure: Option<&Fault>,
+    ) {
         let labels = [self.operation, &*subject.provider, &*subject.model];
         let error = failure.map_or("", labels::of_fault);
-        let duration = self.metrics.server_duration.of(&[self.operation, &subject.provider, &subject.model, error]);
+        let duration = self.metrics.server_duration.of(&[
+            self.operation,
+            &subject.provider,
+            &subject.model,
+            error,
+        ]);
         duration.observe(self.elapsed().as_secs_f64());
-        let Some((first, last)) = self.call.as_ref().and_then(|call| Some((call.first?, call.last))).filter(|_| is_success) else { return };
+        let Some((first, last)) = self
+            .call
+            .as_ref()
+            .and_then(|call| Some((call.first?, call.last)))
+            .filter(|_| is_success)
+        else {
+            return;
+        };
         self.metrics.server_first_token.of(&labels).observe((first - self.accepted).as_secs_f64());
         let following = output_tokens.map_or(0, |tokens| tokens.saturating_sub(1));
         if let Some(following) = u32::try_from(following).ok().filter(|following| *following > 0) {
-            self.metrics.server_per_token.of(&labels).observe((last - first).as_secs_f64() / f64::from(following));
+            self.metrics
+                .server_per_token
+                .of(&labels)
+                .observe((last - first).as_secs_f64() / f64::from(following));
         }
     }
 }

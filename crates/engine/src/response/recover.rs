@@ -52,7 +52,8 @@ impl Engine {
             tracing::info!(answers = unfinished.len(), "ending the responses of the last process");
         }
         let mut recovered = RecoveryCounts::default();
-        let mut outcomes = stream::iter(unfinished).map(|record| settle(shared, record)).buffer_unordered(AT_ONCE);
+        let mut outcomes =
+            stream::iter(unfinished).map(|record| settle(shared, record)).buffer_unordered(AT_ONCE);
         while let Some(outcome) = outcomes.next().await {
             match outcome? {
                 Outcome::Ended => recovered.ended += 1,
@@ -60,7 +61,8 @@ impl Engine {
                 Outcome::Forgotten => recovered.forgotten += 1,
             }
         }
-        let mut strays = stream::iter(left_behind).map(|id| forget_stray(shared, id)).buffer_unordered(AT_ONCE);
+        let mut strays =
+            stream::iter(left_behind).map(|id| forget_stray(shared, id)).buffer_unordered(AT_ONCE);
         while let Some(was_stray) = strays.next().await {
             recovered.forgotten += usize::from(was_stray?);
         }
@@ -76,8 +78,12 @@ async fn settle(shared: &EngineState, record: ResponseRecord) -> Result<Outcome,
     };
     let (response, outcome) = match progress {
         Err(LogError::Missing) => (None, Outcome::Forgotten),
-        Err(LogError::Fenced | LogError::Ended | LogError::Gap | LogError::Unavailable) => return Err(StoreError::Unavailable),
-        Ok(progress) if progress.state == LogState::Ended => (read_ended(shared, &record.id).await, Outcome::Recorded),
+        Err(LogError::Fenced | LogError::Ended | LogError::Gap | LogError::Unavailable) => {
+            return Err(StoreError::Unavailable);
+        }
+        Ok(progress) if progress.state == LogState::Ended => {
+            (read_ended(shared, &record.id).await, Outcome::Recorded)
+        }
         Ok(_) => {
             let context = context(shared, &record).await?;
             let end = End::Stopped(Cause::ServerRestarted);
@@ -91,7 +97,9 @@ async fn settle(shared: &EngineState, record: ResponseRecord) -> Result<Outcome,
                     tracing::error!(response = %record.id, "log is corrupt at its start; discarding it");
                     (None, Outcome::Forgotten)
                 }
-                Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Unavailable) => return Err(StoreError::Unavailable),
+                Err(
+                    LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Unavailable,
+                ) => return Err(StoreError::Unavailable),
             }
         }
     };
@@ -108,7 +116,13 @@ async fn settle(shared: &EngineState, record: ResponseRecord) -> Result<Outcome,
         // Nothing was generated: a retry with the same key gets a new attempt.
         shared.store.release(&record.id).await?;
     }
-    finish(shared, &record.id, Keeping { store: record.store, readable: record.readable }, response.output).await?;
+    finish(
+        shared,
+        &record.id,
+        Keeping { store: record.store, readable: record.readable },
+        response.output,
+    )
+    .await?;
     Ok(outcome)
 }
 
@@ -139,7 +153,9 @@ async fn repair(shared: &EngineState, record: &ResponseRecord) -> Result<(), Sto
     let context = context(shared, record).await?;
     match take_over(shared, &record.id, &End::Stopped(Cause::ServerRestarted), &context).await {
         Ok(_) | Err(LogError::Gap) => Ok(()),
-        Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Unavailable) => Err(StoreError::Unavailable),
+        Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Unavailable) => {
+            Err(StoreError::Unavailable)
+        }
     }
 }
 

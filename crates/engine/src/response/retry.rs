@@ -61,7 +61,13 @@ impl RetryReason {
 impl Attempts {
     /// At the start of `route`.
     pub(crate) fn new(route: &Route) -> Self {
-        Self { leg: 0, calls: 0, round: 0, deadline: Instant::now() + route.retries.deadline, reported: None }
+        Self {
+            leg: 0,
+            calls: 0,
+            round: 0,
+            deadline: Instant::now() + route.retries.deadline,
+            reported: None,
+        }
     }
 
     /// The target to call now.
@@ -70,7 +76,13 @@ impl Attempts {
     }
 
     /// A call has failed. `dice` is uniformly distributed from 0 to 1: it spreads retries of calls that failed together.
-    pub(crate) fn failed(&mut self, route: &Route, model: &str, failure: ProviderFailure, dice: f64) -> NextStep {
+    pub(crate) fn failed(
+        &mut self,
+        route: &Route,
+        model: &str,
+        failure: ProviderFailure,
+        dice: f64,
+    ) -> NextStep {
         let scope = failure.scope;
         let is_final = scope == FailureScope::Request;
         self.report(failure);
@@ -78,8 +90,14 @@ impl Attempts {
             return self.fail();
         }
         self.calls += 1;
-        let is_of_key = matches!(scope, FailureScope::Credential | FailureScope::Quota | FailureScope::RateLimited(_));
-        if is_of_key && self.calls < CALLS && self.leg(route).is_some_and(|leg| leg.provider.has_another_way(model)) {
+        let is_of_key = matches!(
+            scope,
+            FailureScope::Credential | FailureScope::Quota | FailureScope::RateLimited(_)
+        );
+        if is_of_key
+            && self.calls < CALLS
+            && self.leg(route).is_some_and(|leg| leg.provider.has_another_way(model))
+        {
             return NextStep::Ask(RetryReason::OtherKey);
         }
         self.calls = 0;
@@ -95,7 +113,13 @@ impl Attempts {
         let wish = match self.reported.as_ref().map(|failure| failure.scope) {
             Some(FailureScope::RateLimited(wish) | FailureScope::Upstream(wish)) => wish,
             // Waiting does not change a key or a model name.
-            Some(FailureScope::Request | FailureScope::Unsupported | FailureScope::Credential | FailureScope::Quota) | None => {
+            Some(
+                FailureScope::Request
+                | FailureScope::Unsupported
+                | FailureScope::Credential
+                | FailureScope::Quota,
+            )
+            | None => {
                 return self.fail();
             }
         };
@@ -104,7 +128,8 @@ impl Attempts {
         }
         let doubled = (FIRST_PAUSE * 2_u32.saturating_pow(self.round.min(16))).min(LONGEST_PAUSE);
         // Never before the requested time, and never all at once.
-        let pause = wish.map_or(doubled.mul_f64(0.75 + dice / 2.0), |wish| wish + doubled.mul_f64(dice / 2.0));
+        let pause = wish
+            .map_or(doubled.mul_f64(0.75 + dice / 2.0), |wish| wish + doubled.mul_f64(dice / 2.0));
         if Instant::now() + pause > self.deadline {
             return self.fail();
         }
@@ -126,7 +151,9 @@ impl Attempts {
     }
 
     fn fail(&mut self) -> NextStep {
-        let nobody = || Fault::new(protocol::fault::FaultKind::Server, "server_error", "there is nobody to ask");
+        let nobody = || {
+            Fault::new(protocol::fault::FaultKind::Server, "server_error", "there is nobody to ask")
+        };
         NextStep::Fail(self.reported.take().map_or_else(nobody, |failure| failure.fault))
     }
 }
@@ -151,7 +178,10 @@ mod tests {
     struct Keys(AtomicUsize);
 
     impl Provider for Keys {
-        fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
+        fn ask(
+            &self,
+            _request: ModelRequest,
+        ) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
             pending().boxed()
         }
 
@@ -160,7 +190,9 @@ mod tests {
         }
 
         fn has_another_way(&self, _model: &str) -> bool {
-            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+            self.0
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                .is_ok()
         }
     }
 
@@ -182,10 +214,12 @@ mod tests {
     fn course(route: &Route, blames: &[FailureScope]) -> Vec<String> {
         let mut attempts = Attempts::new(route);
         let numbered = blames.iter().enumerate();
-        let next = numbered.map(|(number, scope)| match attempts.failed(route, "m", failure(&number.to_string(), *scope), 0.5) {
-            NextStep::Ask(reason) => reason.as_str().to_owned(),
-            NextStep::Wait(pause) => format!("{pause:?}"),
-            NextStep::Fail(fault) => format!("fail {}", fault.code),
+        let next = numbered.map(|(number, scope)| {
+            match attempts.failed(route, "m", failure(&number.to_string(), *scope), 0.5) {
+                NextStep::Ask(reason) => reason.as_str().to_owned(),
+                NextStep::Wait(pause) => format!("{pause:?}"),
+                NextStep::Fail(fault) => format!("fail {}", fault.code),
+            }
         });
         next.collect()
     }
@@ -194,21 +228,32 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_invalid_request_fails_at_once() {
-        assert_eq!(course(&route(&[0, 0], Retries::default()), &[FailureScope::Request]), ["fail 0"]);
+        assert_eq!(
+            course(&route(&[0, 0], Retries::default()), &[FailureScope::Request]),
+            ["fail 0"]
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_key_that_fails_gives_way_to_the_next_and_then_to_another_upstream() {
         let course = course(
             &route(&[2, 0], Retries::default()),
-            &[FailureScope::Credential, FailureScope::Quota, FailureScope::Credential, FailureScope::Credential],
+            &[
+                FailureScope::Credential,
+                FailureScope::Quota,
+                FailureScope::Credential,
+                FailureScope::Credential,
+            ],
         );
         assert_eq!(course, ["other_key", "other_key", "other_upstream", "fail 3"]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn temporary_failures_are_retried_with_longer_pauses() {
-        assert_eq!(course(&route(&[0], Retries::default()), &[BROKEN; 3]), ["500ms", "1s", "fail 2"]);
+        assert_eq!(
+            course(&route(&[0], Retries::default()), &[BROKEN; 3]),
+            ["500ms", "1s", "fail 2"]
+        );
         let none = Retries { count: 0, ..Retries::default() };
         assert_eq!(course(&route(&[0, 0], none), &[BROKEN; 2]), ["other_upstream", "fail 1"]);
     }

@@ -116,7 +116,11 @@ impl Turn {
             Stop::End(end) => end,
             Stop::Log(unwritten) => {
                 self.recover(&unwritten).await?;
-                End::Failed(Fault::new(FaultKind::Server, "log_failed", "the answer could not be written down and was ended"))
+                End::Failed(Fault::new(
+                    FaultKind::Server,
+                    "log_failed",
+                    "the answer could not be written down and was ended",
+                ))
             }
             Stop::Lost => return None,
         };
@@ -129,7 +133,9 @@ impl Turn {
         }
         let usage = match &end {
             // Its readers are about to be cut: the end must not wait for a vocabulary that is not loaded yet.
-            End::Stopped(Cause::ServerShutdown) => timeout(LAST_COUNT, self.usage()).await.ok().flatten(),
+            End::Stopped(Cause::ServerShutdown) => {
+                timeout(LAST_COUNT, self.usage()).await.ok().flatten()
+            }
             End::Stopped(_) | End::Failed(_) | End::Over => self.usage().await,
         };
         let upstream = self.upstream_name().to_owned();
@@ -178,7 +184,12 @@ impl Turn {
         let began = Instant::now();
         loop {
             let Some(leg) = attempts.leg(&route) else {
-                return End::Failed(Fault::new(FaultKind::Server, "server_error", "there is nobody to ask")).into();
+                return End::Failed(Fault::new(
+                    FaultKind::Server,
+                    "server_error",
+                    "there is nobody to ask",
+                ))
+                .into();
             };
             let failure = match self.call(leg, began).await {
                 Outcome::Stop(stop) => return stop,
@@ -191,7 +202,12 @@ impl Turn {
                 self.trace.call_ended(&self.span_source(Some(&failure.fault)));
                 continue;
             }
-            let reason = match attempts.failed(&route, self.request.model(), failure.clone(), fastrand::f64()) {
+            let reason = match attempts.failed(
+                &route,
+                self.request.model(),
+                failure.clone(),
+                fastrand::f64(),
+            ) {
                 NextStep::Fail(fault) => return End::Failed(fault).into(),
                 NextStep::Ask(reason) => reason,
                 NextStep::Wait(pause) => {
@@ -218,7 +234,8 @@ impl Turn {
         self.meter.asked(leg);
         let handle = Arc::clone(&self.handle);
         let mut stopped = std::pin::pin!(handle.stopped());
-        let total = Some(leg.timeouts.total).filter(|total| !total.is_zero()).map(|total| began + total);
+        let total =
+            Some(leg.timeouts.total).filter(|total| !total.is_zero()).map(|total| began + total);
         let mut words = tokio::select! {
             biased;
             cause = &mut stopped => return Outcome::Stop(End::Stopped(cause).into()),
@@ -229,10 +246,12 @@ impl Turn {
             },
         };
         let mut written: u64 = 0;
-        let mut silence = Silence { spoken: false, has_keep_alives: false, last_word: Instant::now() };
+        let mut silence =
+            Silence { spoken: false, has_keep_alives: false, last_word: Instant::now() };
         let mut unread = 0;
         let first = Instant::now() + leg.timeouts.first_token;
-        let mut deadline = std::pin::pin!(sleep_until(total.map_or(first, |total| total.min(first))));
+        let mut deadline =
+            std::pin::pin!(sleep_until(total.map_or(first, |total| total.min(first))));
         loop {
             let word = tokio::select! {
                 biased;
@@ -250,13 +269,19 @@ impl Turn {
             match self.append(&entries) {
                 Ok(()) => {}
                 Err(LogError::Unavailable) => return Outcome::Stop(Stop::Log(entries)),
-                Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => return Outcome::Stop(Stop::Lost),
+                Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => {
+                    return Outcome::Stop(Stop::Lost);
+                }
             }
             match end {
                 None => {}
                 // No output is in the log yet.
-                Some(StreamEnd::Failed(failure)) if written == 0 => return Outcome::Failed(failure),
-                Some(StreamEnd::Failed(failure)) => return Outcome::Stop(End::Failed(failure.fault).into()),
+                Some(StreamEnd::Failed(failure)) if written == 0 => {
+                    return Outcome::Failed(failure);
+                }
+                Some(StreamEnd::Failed(failure)) => {
+                    return Outcome::Stop(End::Failed(failure.fault).into());
+                }
                 Some(StreamEnd::Over) if !self.builder.is_finished() => {
                     let fault = truncated(&leg.upstream);
                     return if written == 0 {
@@ -276,13 +301,21 @@ impl Turn {
                 }
             }
             if written + self.builder.extra_bytes() > self.limit {
-                let message = format!("the answer is longer than this server keeps ({} bytes of events)", self.limit);
-                return Outcome::Stop(End::Failed(Fault::new(FaultKind::Server, "answer_too_large", message)).into());
+                let message = format!(
+                    "the answer is longer than this server keeps ({} bytes of events)",
+                    self.limit
+                );
+                return Outcome::Stop(
+                    End::Failed(Fault::new(FaultKind::Server, "answer_too_large", message)).into(),
+                );
             }
             // Events since the last reader left; the count restarts when one comes back.
-            unread = if self.handle.allowance().is_some() { unread + u64::from(received) } else { 0 };
+            unread =
+                if self.handle.allowance().is_some() { unread + u64::from(received) } else { 0 };
             // After the finish reason nothing is left to save.
-            if !self.builder.is_finished() && self.handle.allowance().is_some_and(|allowance| unread > allowance) {
+            if !self.builder.is_finished()
+                && self.handle.allowance().is_some_and(|allowance| unread > allowance)
+            {
                 return Outcome::Stop(End::Stopped(Cause::ClientLeft).into());
             }
             if received > 0 {
@@ -319,7 +352,9 @@ impl Turn {
         }
         let now = Instant::now();
         if total.is_some_and(|total| total <= now) {
-            return Outcome::Stop(End::Failed(silent(self.upstream_name(), "total", timeouts.total)).into());
+            return Outcome::Stop(
+                End::Failed(silent(self.upstream_name(), "total", timeouts.total)).into(),
+            );
         }
         self.request.call.give_up();
         let upstream = self.upstream_name();
@@ -329,13 +364,20 @@ impl Turn {
             return Outcome::Failed(ProviderFailure::upstream(fault));
         }
         let is_alive = silence.last_word + timeouts.keep_alive <= now && silence.has_keep_alives;
-        let fault =
-            if is_alive { only_keep_alives(upstream, "keep_alive", timeouts.keep_alive) } else { silent(upstream, "idle", timeouts.idle) };
+        let fault = if is_alive {
+            only_keep_alives(upstream, "keep_alive", timeouts.keep_alive)
+        } else {
+            silent(upstream, "idle", timeouts.idle)
+        };
         Outcome::Stop(End::Failed(fault).into())
     }
 
     /// Takes an event and those that are ready after it. Returns whether that was the end, and how many were output of the model.
-    fn take_in(&mut self, first: Option<Result<ModelEvent, ProviderFailure>>, words: &mut ModelStream) -> (Option<StreamEnd>, u32) {
+    fn take_in(
+        &mut self,
+        first: Option<Result<ModelEvent, ProviderFailure>>,
+        words: &mut ModelStream,
+    ) -> (Option<StreamEnd>, u32) {
         let mut received = 0;
         let mut next = Some(first);
         let mut left = BATCH;
@@ -343,7 +385,9 @@ impl Turn {
             let word = match word {
                 None => return (Some(StreamEnd::Over), received),
                 // A connection that breaks after the finish reason loses nothing of the response.
-                Some(Err(failure)) if failure.fault.code == UPSTREAM_CUT && self.builder.is_finished() => {
+                Some(Err(failure))
+                    if failure.fault.code == UPSTREAM_CUT && self.builder.is_finished() =>
+                {
                     return (Some(StreamEnd::Over), received);
                 }
                 Some(Err(failure)) => return (Some(StreamEnd::Failed(failure)), received),
@@ -353,7 +397,10 @@ impl Turn {
             let upstream = self.leg.as_ref().map_or("", |leg| &*leg.upstream);
             if let Err(fault) = self.builder.word(word, upstream) {
                 // A retry would fail in the same way.
-                return (Some(StreamEnd::Failed(ProviderFailure::new(fault, FailureScope::Request))), received);
+                return (
+                    Some(StreamEnd::Failed(ProviderFailure::new(fault, FailureScope::Request))),
+                    received,
+                );
             }
             left -= 1;
             next = if left == 0 { None } else { words.next().now_or_never() };
@@ -376,7 +423,9 @@ impl Turn {
             match self.append(entries) {
                 Ok(()) => return Some(()),
                 Err(LogError::Unavailable) => {}
-                Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => return None,
+                Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => {
+                    return None;
+                }
             }
         }
     }
@@ -392,7 +441,11 @@ impl Turn {
         let create = Arc::clone(&self.request.create);
         let context = Arc::clone(&self.request.context);
         let output: Vec<Item> = self.builder.response().output.clone();
-        self.workers.run(&self.handle.owner, move || count::usage(&Prompt::from(&*create), &context, &output)).await
+        self.workers
+            .run(&self.handle.owner, move || {
+                count::usage(&Prompt::from(&*create), &context, &output)
+            })
+            .await
     }
 }
 

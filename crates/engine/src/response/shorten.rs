@@ -6,8 +6,10 @@ use protocol::item::{Item, Role};
 /// messages, summaries and the newest question stay, and no call is separated from its output. `None` if nothing can be left
 /// out.
 pub(super) fn shorter(context: &[Item]) -> Option<Vec<Item>> {
-    let is_question = |item: &Item| matches!(item, Item::Message(message) if message.role == Role::User);
-    let questions: Vec<usize> = (0..context.len()).filter(|index| is_question(&context[*index])).collect();
+    let is_question =
+        |item: &Item| matches!(item, Item::Message(message) if message.role == Role::User);
+    let questions: Vec<usize> =
+        (0..context.len()).filter(|index| is_question(&context[*index])).collect();
     let (from, to) = match questions[..] {
         [] => (0, steps(context, 0).get(1..)?.first().copied()?),
         [question] => {
@@ -17,7 +19,12 @@ pub(super) fn shorter(context: &[Item]) -> Option<Vec<Item>> {
         [..] => (0, questions[questions.len() / 2]),
     };
     let stays = |index: usize, item: &Item| index < from || index >= to || is_standing(item);
-    let shorter: Vec<Item> = context.iter().enumerate().filter(|(index, item)| stays(*index, item)).map(|(_, item)| item.clone()).collect();
+    let shorter: Vec<Item> = context
+        .iter()
+        .enumerate()
+        .filter(|(index, item)| stays(*index, item))
+        .map(|(_, item)| item.clone())
+        .collect();
     (shorter.len() < context.len()).then_some(shorter)
 }
 
@@ -37,27 +44,45 @@ fn is_standing(item: &Item) -> bool {
 
 /// The starts of the steps of an agent, from an index on: a new step starts after the outputs of tools.
 fn steps(context: &[Item], from: usize) -> Vec<usize> {
-    let is_output = |index: usize| matches!(context[index], Item::FunctionCallOutput(_) | Item::CustomToolCallOutput(_));
-    (from..context.len()).filter(|index| *index == from || (is_output(index - 1) && !is_output(*index))).collect()
+    let is_output = |index: usize| {
+        matches!(context[index], Item::FunctionCallOutput(_) | Item::CustomToolCallOutput(_))
+    };
+    (from..context.len())
+        .filter(|index| *index == from || (is_output(index - 1) && !is_output(*index)))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use protocol::extra::Extra;
     use protocol::id::ItemId;
-    use protocol::item::{FunctionCall, FunctionCallOutput, FunctionOutput, ItemStatus, Message, Part};
+    use protocol::item::{
+        FunctionCall, FunctionCallOutput, FunctionOutput, ItemStatus, Message, Part,
+    };
 
     use super::*;
 
     fn item(word: &str) -> Item {
         let (kind, name) = word.split_at(1);
         let (id, status, extra) = (ItemId::new(word), ItemStatus::Completed, Extra::default());
-        let message = |role| Item::Message(Message { id: id.clone(), ..Message::new(role, vec![Part::input_text(name)]) });
+        let message = |role| {
+            Item::Message(Message {
+                id: id.clone(),
+                ..Message::new(role, vec![Part::input_text(name)])
+            })
+        };
         match kind {
             "s" => message(Role::System),
             "u" => message(Role::User),
             "a" => message(Role::Assistant),
-            "c" => Item::FunctionCall(FunctionCall { id, call_id: name.into(), name: "f".into(), arguments: "{}".into(), status, extra }),
+            "c" => Item::FunctionCall(FunctionCall {
+                id,
+                call_id: name.into(),
+                name: "f".into(),
+                arguments: "{}".into(),
+                status,
+                extra,
+            }),
             _ => Item::FunctionCallOutput(FunctionCallOutput {
                 id,
                 call_id: name.into(),
@@ -70,7 +95,9 @@ mod tests {
 
     fn check(context: &str, expected: Option<&str>) {
         let context: Vec<Item> = context.split(' ').map(item).collect();
-        let shorter = shorter(&context).map(|items| items.iter().map(|item| item.id().to_string()).collect::<Vec<_>>().join(" "));
+        let shorter = shorter(&context).map(|items| {
+            items.iter().map(|item| item.id().to_string()).collect::<Vec<_>>().join(" ")
+        });
         assert_eq!(shorter.as_deref(), expected);
     }
 

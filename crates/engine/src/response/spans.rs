@@ -75,12 +75,20 @@ impl Trace {
     /// Exports the span of a call that has ended.
     pub(crate) fn call_ended(&self, source: &SpanSource<'_>) {
         let (Some(peer), Some(times)) = (&source.peer, source.meter.call()) else { return };
-        let (attributes, error) = source.of_call(peer, times.first_chunk.map(|first| first.as_secs_f64()));
+        let (attributes, error) =
+            source.of_call(peer, times.first_chunk.map(|first| first.as_secs_f64()));
         self.give_call(source.name(), peer, times, attributes, error);
     }
 
     /// Exports the span of the last call.
-    pub(crate) fn give_call(&self, name: String, peer: &Peer, times: Times, attributes: Attributes, error: Option<&'static str>) {
+    pub(crate) fn give_call(
+        &self,
+        name: String,
+        peer: &Peer,
+        times: Times,
+        attributes: Attributes,
+        error: Option<&'static str>,
+    ) {
         let Some(Recording { sink, answer, call: Some(call) }) = &self.answer else { return };
         sink.take(Span {
             context: call.clone(),
@@ -102,7 +110,13 @@ impl Trace {
     }
 
     /// Exports the span of the response.
-    pub(crate) fn give(&self, name: String, elapsed: Duration, attributes: Attributes, error: Option<&'static str>) {
+    pub(crate) fn give(
+        &self,
+        name: String,
+        elapsed: Duration,
+        attributes: Attributes,
+        error: Option<&'static str>,
+    ) {
         let Some(Recording { sink, answer, .. }) = &self.answer else { return };
         sink.take(Span {
             context: answer.clone(),
@@ -127,8 +141,14 @@ impl SpanSource<'_> {
     }
 
     fn of_both(&self) -> Vec<(&'static str, AttributeValue)> {
-        let provider = self.peer.as_ref().map(|peer| ("gen_ai.provider.name", AttributeValue::Text(Arc::clone(&peer.system))));
-        let both = [("gen_ai.operation.name", OPERATION.into()), ("gen_ai.request.model", self.model().into())];
+        let provider = self
+            .peer
+            .as_ref()
+            .map(|peer| ("gen_ai.provider.name", AttributeValue::Text(Arc::clone(&peer.system))));
+        let both = [
+            ("gen_ai.operation.name", OPERATION.into()),
+            ("gen_ai.request.model", self.model().into()),
+        ];
         both.into_iter().chain(provider).collect()
     }
 
@@ -149,17 +169,32 @@ impl SpanSource<'_> {
         (attributes, error)
     }
 
-    fn of_call(&self, peer: &Peer, first_chunk: Option<f64>) -> (Vec<(&'static str, AttributeValue)>, Option<&'static str>) {
+    fn of_call(
+        &self,
+        peer: &Peer,
+        first_chunk: Option<f64>,
+    ) -> (Vec<(&'static str, AttributeValue)>, Option<&'static str>) {
         let mut attributes = self.of_both();
         attributes.push(("weir.upstream", self.upstream.into()));
         if let Some((address, port)) = &peer.address {
             attributes.push(("server.address", AttributeValue::Text(Arc::clone(address))));
             attributes.push(("server.port", u64::from(*port).into()));
         }
-        attributes.extend(self.call.status().map(|status| ("http.response.status_code", u64::from(status).into())));
-        attributes.extend(first_chunk.map(|first| ("gen_ai.response.time_to_first_chunk", AttributeValue::Fraction(first))));
-        attributes.extend(self.finish.map(|finish| ("gen_ai.response.finish_reasons", AttributeValue::Texts(vec![word(finish).into()]))));
-        let error = self.failure.filter(|fault| fault.kind != FaultKind::Server).map(labels::of_fault);
+        attributes.extend(
+            self.call
+                .status()
+                .map(|status| ("http.response.status_code", u64::from(status).into())),
+        );
+        attributes.extend(
+            first_chunk.map(|first| {
+                ("gen_ai.response.time_to_first_chunk", AttributeValue::Fraction(first))
+            }),
+        );
+        attributes.extend(self.finish.map(|finish| {
+            ("gen_ai.response.finish_reasons", AttributeValue::Texts(vec![word(finish).into()]))
+        }));
+        let error =
+            self.failure.filter(|fault| fault.kind != FaultKind::Server).map(labels::of_fault);
         attributes.extend(error.map(|error| ("error.type", error.into())));
         (attributes, error)
     }

@@ -66,10 +66,20 @@ impl Engine {
     ///
     /// # Errors
     /// What is wrong with the request, by its field; too many responses; a log or store that cannot write.
-    pub async fn start(&self, owner: &Owner, mut create: Create, terms: StartOptions) -> Result<Started, Fault> {
-        let StartOptions { idempotency, socket, warm_up, conversation, on_leave, trace, bytes } = terms;
+    pub async fn start(
+        &self,
+        owner: &Owner,
+        mut create: Create,
+        terms: StartOptions,
+    ) -> Result<Started, Fault> {
+        let StartOptions { idempotency, socket, warm_up, conversation, on_leave, trace, bytes } =
+            terms;
         let mut bytes = bytes.map_or_else(|| self.take_bytes(owner, 0), Ok)?;
-        let claim = idempotency.map(|asked| IdempotencyClaim { owner: owner.clone(), key: asked.key, request: asked.request });
+        let claim = idempotency.map(|asked| IdempotencyClaim {
+            owner: owner.clone(),
+            key: asked.key,
+            request: asked.request,
+        });
         if let Some(claim) = &claim
             && let Some(first) = self.claimed(claim).await?
         {
@@ -86,11 +96,14 @@ impl Engine {
             }
             None => create.previous_response_id.clone().map(Previous::named),
         };
-        let mut input = self.turn_input(owner, &mut create, previous, socket.as_ref(), &mut bytes).await?;
+        let mut input =
+            self.turn_input(owner, &mut create, previous, socket.as_ref(), &mut bytes).await?;
         if let Some(conversation) = &conversation {
             input.context = self.cut(owner, conversation.window, &create, input.context).await?;
         }
-        let on_leave = on_leave.or(create.on_leave).unwrap_or_else(|| self.on_leave(&route, &create, claim.is_some()));
+        let on_leave = on_leave
+            .or(create.on_leave)
+            .unwrap_or_else(|| self.on_leave(&route, &create, claim.is_some()));
         let context = StartContext { claim, socket, conversation, on_leave, trace, bytes };
         let started = self.run(owner, create, route, input, context).await?;
         Ok(Started { ignored, ..started })
@@ -110,7 +123,13 @@ impl Engine {
         let trace = Trace::start(self.shared.traces.get().cloned(), trace);
         let id = id::response();
         let keeping = Keeping { store: create.store || claim.is_some(), readable: create.store };
-        let handle = RunningResponse::new(id.clone(), owner.clone(), on_leave, conversation.map(|named| named.name), keeping);
+        let handle = RunningResponse::new(
+            id.clone(),
+            owner.clone(),
+            on_leave,
+            conversation.map(|named| named.name),
+            keeping,
+        );
         let slot = self.admit(&handle)?;
         let admission = Admission::new(&self.shared, &id);
         let life = if keeping.store { LogLifetime::Kept } else { LogLifetime::Ephemeral };
@@ -142,9 +161,18 @@ impl Engine {
         admission.keep();
 
         let feed = self.cursor(reader, 0, Some(handle.attach()));
-        let request = ModelRequest { create: Arc::new(create), model: None, context: context.into(), call: UpstreamCall::default() };
+        let request = ModelRequest {
+            create: Arc::new(create),
+            model: None,
+            context: context.into(),
+            call: UpstreamCall::default(),
+        };
         let remembering = match socket {
-            Some(socket) => Some(Remembering { socket, before: Arc::clone(&request.context), bytes: self.take_bytes(owner, 0)? }),
+            Some(socket) => Some(Remembering {
+                socket,
+                before: Arc::clone(&request.context),
+                bytes: self.take_bytes(owner, 0)?,
+            }),
             None => None,
         };
         let limit = self.shared.config().answer_bytes;
@@ -164,13 +192,21 @@ impl Engine {
             bytes,
             _slot: slot,
         };
-        self.shared.tasks.spawn("turn", run_to_end(Arc::clone(&self.shared), handle, turn, remembering));
+        self.shared
+            .tasks
+            .spawn("turn", run_to_end(Arc::clone(&self.shared), handle, turn, remembering));
         Ok(Started { id, feed, ignored: Vec::new() })
     }
 
     /// Puts the record and the new items into the store, one large request of each caller at a time.
-    async fn insert(&self, record: ResponseRecord, input: Vec<Item>, bytes: u64) -> Result<(), Fault> {
-        let _turn = if bytes > QUICK { self.shared.workers.turn(&record.owner).await } else { None };
+    async fn insert(
+        &self,
+        record: ResponseRecord,
+        input: Vec<Item>,
+        bytes: u64,
+    ) -> Result<(), Fault> {
+        let _turn =
+            if bytes > QUICK { self.shared.workers.turn(&record.owner).await } else { None };
         self.shared.store.insert(record, input).await.map_err(store_fault)
     }
 
@@ -205,10 +241,13 @@ impl Engine {
     async fn again(&self, id: ResponseId) -> Result<Started, Fault> {
         let reader = self.shared.log.open(&id).await.map_err(|error| match error {
             LogError::Missing => {
-                let message = format!("The answer to this Idempotency-Key, {id}, is no longer kept.");
+                let message =
+                    format!("The answer to this Idempotency-Key, {id}, is no longer kept.");
                 Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410)
             }
-            LogError::Fenced | LogError::Ended | LogError::Gap | LogError::Unavailable => log_fault(error),
+            LogError::Fenced | LogError::Ended | LogError::Gap | LogError::Unavailable => {
+                log_fault(error)
+            }
         })?;
         started(&*reader).await.map_err(log_fault)?;
         let guard = self.shared.running(&id).map(|handle| handle.attach());
@@ -218,7 +257,10 @@ impl Engine {
     /// The route of the request's model, and the fields of the request that have no effect there.
     pub(super) fn route(&self, create: &Create) -> Result<(Route, Vec<String>), Fault> {
         let route = self.shared.models.route(&create.model).ok_or_else(|| {
-            let message = format!("The model '{}' does not exist. GET /v1/models lists those that do.", create.model);
+            let message = format!(
+                "The model '{}' does not exist. GET /v1/models lists those that do.",
+                create.model
+            );
             Fault::invalid("model_not_found", "model", message).with_status(404)
         })?;
         able(route, create)
@@ -228,7 +270,9 @@ impl Engine {
 /// Waits until the first entries are durable, so that a returned id can always be found.
 async fn started(reader: &dyn LogReader) -> Result<(), LogError> {
     let mut progress = reader.progress();
-    let started = progress.wait_for(|progress| progress.committed > 0 || progress.state == LogState::Failed).await;
+    let started = progress
+        .wait_for(|progress| progress.committed > 0 || progress.state == LogState::Failed)
+        .await;
     match started.map(|progress| progress.state) {
         Ok(LogState::Open | LogState::Ended) => Ok(()),
         Ok(LogState::Failed) => Err(LogError::Unavailable),
@@ -237,7 +281,13 @@ async fn started(reader: &dyn LogReader) -> Result<(), LogError> {
 }
 
 /// The record of a new response, with the items that go into the tree with it.
-fn record(id: &ResponseId, owner: &Owner, keeping: Keeping, head: Option<ItemId>, input: &[Item]) -> ResponseRecord {
+fn record(
+    id: &ResponseId,
+    owner: &Owner,
+    keeping: Keeping,
+    head: Option<ItemId>,
+    input: &[Item],
+) -> ResponseRecord {
     let Keeping { store, readable } = keeping;
     let parent = head.filter(|_| readable);
     ResponseRecord {

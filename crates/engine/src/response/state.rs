@@ -43,7 +43,13 @@ pub(crate) struct EngineState {
 }
 
 impl EngineState {
-    pub(crate) fn new(config: Config, log: Arc<dyn Log>, store: Arc<dyn Store>, models: Arc<dyn Models>, tasks: Tasks) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        log: Arc<dyn Log>,
+        store: Arc<dyn Store>,
+        models: Arc<dyn Models>,
+        tasks: Tasks,
+    ) -> Self {
         let ledger = Arc::new(Ledger::default());
         ledger.configure(config.memory_bytes, config.shares.clone());
         Self {

@@ -15,23 +15,36 @@ use crate::log::{LogError, LogLifetime, LogState};
 ///
 /// # Errors
 /// The log is missing, is not that of a response, or cannot be read or written.
-pub(super) async fn take_over(shared: &EngineState, id: &ResponseId, end: &End, context: &[Item]) -> Result<Response, LogError> {
+pub(super) async fn take_over(
+    shared: &EngineState,
+    id: &ResponseId,
+    end: &End,
+    context: &[Item],
+) -> Result<Response, LogError> {
     let reader = shared.log.open(id).await?;
     let mut writer = shared.log.take(id, LogLifetime::Kept)?;
     // What is appended and not yet committed is part of the log as well: it will be committed, or nothing after it will.
     let mut progress = reader.progress();
     let next = writer.next_position();
-    drop(progress.wait_for(|progress| progress.committed >= next || progress.state == LogState::Failed).await);
+    drop(
+        progress
+            .wait_for(|progress| progress.committed >= next || progress.state == LogState::Failed)
+            .await,
+    );
     if progress.borrow().committed < next {
         return Err(LogError::Unavailable);
     }
-    let mut builder = ResponseBuilder::resume(&entries(&*reader, 0, next).await?).ok_or(LogError::Gap)?;
+    let mut builder =
+        ResponseBuilder::resume(&entries(&*reader, 0, next).await?).ok_or(LogError::Gap)?;
     if builder.response().status.is_terminal() {
         return Ok(builder.response().clone());
     }
     let usage = if builder.has_output() && !context.is_empty() {
         let (response, context) = (builder.response().clone(), context.to_vec());
-        shared.tasks.blocking(move || count::usage(&Prompt::from(&response), &context, &response.output)).await
+        shared
+            .tasks
+            .blocking(move || count::usage(&Prompt::from(&response), &context, &response.output))
+            .await
     } else {
         None
     };

@@ -15,14 +15,21 @@ use crate::provider::route::{Route, RouteTarget};
 
 /// The route of a warm-up: its first target, with a model that writes nothing.
 pub(super) fn route(route: &Route) -> Route {
-    let targets = route.targets.iter().take(1).map(|leg| RouteTarget { provider: Arc::new(WarmUp), ..leg.clone() });
+    let targets = route
+        .targets
+        .iter()
+        .take(1)
+        .map(|leg| RouteTarget { provider: Arc::new(WarmUp), ..leg.clone() });
     Route { targets: targets.collect(), ..route.clone() }
 }
 
 struct WarmUp;
 
 impl Provider for WarmUp {
-    fn ask(&self, _request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
+    fn ask(
+        &self,
+        _request: ModelRequest,
+    ) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
         let nothing = ModelEvent::Finish(Finish::Stop);
         ready(Ok(once(ready(Ok(nothing))).boxed())).boxed()
     }

@@ -80,7 +80,11 @@ impl Log for FailingLog {
             return Err(LogError::Unavailable);
         }
         state.progress.entry(id.clone()).or_default();
-        Ok(Box::new(Writer { id: id.clone(), inner: self.inner.take(id, life)?, state: Arc::clone(&self.state) }))
+        Ok(Box::new(Writer {
+            id: id.clone(),
+            inner: self.inner.take(id, life)?,
+            state: Arc::clone(&self.state),
+        }))
     }
 
     fn open(&self, id: &ResponseId) -> BoxFuture<'_, Result<Box<dyn LogReader>, LogError>> {
@@ -140,6 +144,10 @@ impl LogReader for Reader {
     }
 
     fn read(&self, position: u64, budget: usize) -> BoxFuture<'_, Result<Vec<Entry>, LogError>> {
-        if position < self.progress.borrow().committed { self.inner.read(position, budget) } else { ready(Ok(Vec::new())).boxed() }
+        if position < self.progress.borrow().committed {
+            self.inner.read(position, budget)
+        } else {
+            ready(Ok(Vec::new())).boxed()
+        }
     }
 }

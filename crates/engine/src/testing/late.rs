@@ -92,7 +92,8 @@ impl Log for LateLog {
         let before = gate.waiting.remove(id);
         let epoch = before.as_ref().map_or(1, |waiting| waiting.epoch + 1);
         let ended = before.is_some_and(|waiting| waiting.ended && waiting.entries.is_empty());
-        gate.waiting.insert(id.clone(), Waiting { epoch, writer, entries: Vec::new(), next, ended });
+        gate.waiting
+            .insert(id.clone(), Waiting { epoch, writer, entries: Vec::new(), next, ended });
         Ok(Box::new(Writer { id: id.clone(), epoch, gate: Arc::clone(&self.gate) }))
     }
 
@@ -119,11 +120,19 @@ impl LogWriter for Writer {
     fn append(&mut self, entries: &[Entry]) -> Result<(), LogError> {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         let (open, commits_first) = (gate.open, gate.commits_first);
-        let waiting = gate.waiting.get_mut(&self.id).filter(|waiting| waiting.epoch == self.epoch).ok_or(LogError::Fenced)?;
+        let waiting = gate
+            .waiting
+            .get_mut(&self.id)
+            .filter(|waiting| waiting.epoch == self.epoch)
+            .ok_or(LogError::Fenced)?;
         if waiting.ended {
             return Err(LogError::Ended);
         }
-        if !entries.iter().map(|entry| entry.position).eq(waiting.next..waiting.next + entries.len() as u64) {
+        if !entries
+            .iter()
+            .map(|entry| entry.position)
+            .eq(waiting.next..waiting.next + entries.len() as u64)
+        {
             return Err(LogError::Gap);
         }
         waiting.entries.extend_from_slice(entries);

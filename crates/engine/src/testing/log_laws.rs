@@ -1,7 +1,11 @@
 //! The laws of a log. Each takes a new one; `settle` makes it commit what was appended.
 //!
 //! A broken law panics with its description.
-#![expect(clippy::panic, clippy::unused_async, reason = "a broken law has to end the test that runs it; all laws are called alike")]
+#![expect(
+    clippy::panic,
+    clippy::unused_async,
+    reason = "a broken law has to end the test that runs it; all laws are called alike"
+)]
 
 use futures_util::future::BoxFuture;
 use protocol::event::{Entry, Event, Snapshot};
@@ -64,11 +68,17 @@ async fn nothing_follows_the_end(subject: LogUnderTest<'_>) {
     let mut writer = take(&subject, &id);
     append(&mut *writer, &entries(0, 1));
     append(&mut *writer, &[terminal(1)]);
-    require(writer.append(&entries(2, 3)) == Err(LogError::Ended), "nothing follows the terminal event");
+    require(
+        writer.append(&entries(2, 3)) == Err(LogError::Ended),
+        "nothing follows the terminal event",
+    );
     (subject.settle)().await;
     let Ok(reader) = subject.log.open(&id).await else { panic!("a finished log can be opened") };
     let progress = *reader.progress().borrow();
-    require((progress.committed, progress.state) == (2, LogState::Ended), "a committed terminal event ends the log");
+    require(
+        (progress.committed, progress.state) == (2, LogState::Ended),
+        "a committed terminal event ends the log",
+    );
 }
 
 async fn a_later_writer_fences_the_earlier(subject: LogUnderTest<'_>) {
@@ -97,7 +107,10 @@ async fn a_budget_bounds_a_read_but_never_to_nothing(subject: LogUnderTest<'_>) 
 }
 
 async fn an_unknown_log_is_missing(subject: LogUnderTest<'_>) {
-    require(subject.log.open(&id("unknown")).await.err() == Some(LogError::Missing), "an unknown log is missing");
+    require(
+        subject.log.open(&id("unknown")).await.err() == Some(LogError::Missing),
+        "an unknown log is missing",
+    );
 }
 
 async fn a_removed_log_is_gone(subject: LogUnderTest<'_>) {
@@ -109,7 +122,10 @@ async fn a_removed_log_is_gone(subject: LogUnderTest<'_>) {
     let mut progress = reader.progress();
     drop(writer);
     require(subject.log.remove(&id).await == Ok(()), "a log is removed");
-    require(subject.log.open(&id).await.err() == Some(LogError::Missing), "a removed log cannot be opened");
+    require(
+        subject.log.open(&id).await.err() == Some(LogError::Missing),
+        "a removed log cannot be opened",
+    );
     progress.borrow_and_update();
     require(progress.changed().await.is_err(), "readers of a removed log learn of it");
 }
@@ -120,7 +136,10 @@ async fn logs_do_not_mix(subject: LogUnderTest<'_>) {
     append(&mut *first, &entries(0, 3));
     append(&mut *second, &entries(0, 1));
     (subject.settle)().await;
-    require(read(&subject, &one, 0).await.len() == 3 && read(&subject, &two, 0).await.len() == 1, "logs do not mix");
+    require(
+        read(&subject, &one, 0).await.len() == 3 && read(&subject, &two, 0).await.len() == 1,
+        "logs do not mix",
+    );
 }
 
 async fn a_long_log_is_read_from_anywhere(subject: LogUnderTest<'_>) {
@@ -132,17 +151,25 @@ async fn a_long_log_is_read_from_anywhere(subject: LogUnderTest<'_>) {
     }
     (subject.settle)().await;
     for from in [0_usize, 1, 2, 199, 398, 399] {
-        require(read_on(&subject, &id, from as u64, 3000).await == entries[from..], "a long log is read from anywhere");
+        require(
+            read_on(&subject, &id, from as u64, 3000).await == entries[from..],
+            "a long log is read from anywhere",
+        );
     }
     append(&mut *writer, &[terminal(400)]);
     (subject.settle)().await;
     let all = read_on(&subject, &id, 0, 3000).await;
-    require(all.len() == 401 && all[..400] == entries[..] && all[400] == terminal(400), "also when it has ended");
+    require(
+        all.len() == 401 && all[..400] == entries[..] && all[400] == terminal(400),
+        "also when it has ended",
+    );
 }
 
 async fn an_ephemeral_log_is_a_log(subject: LogUnderTest<'_>) {
     let id = id("a");
-    let Ok(mut writer) = subject.log.take(&id, LogLifetime::Ephemeral) else { panic!("a log can be taken") };
+    let Ok(mut writer) = subject.log.take(&id, LogLifetime::Ephemeral) else {
+        panic!("a log can be taken")
+    };
     append(&mut *writer, &entries(0, 3));
     append(&mut *writer, &[terminal(3)]);
     (subject.settle)().await;
@@ -180,7 +207,12 @@ async fn read(subject: &LogUnderTest<'_>, id: &ResponseId, from: u64) -> Vec<Ent
 }
 
 /// Reads to the watermark, `budget` bytes at a time.
-async fn read_on(subject: &LogUnderTest<'_>, id: &ResponseId, from: u64, budget: usize) -> Vec<Entry> {
+async fn read_on(
+    subject: &LogUnderTest<'_>,
+    id: &ResponseId,
+    from: u64,
+    budget: usize,
+) -> Vec<Entry> {
     let Ok(reader) = subject.log.open(id).await else { panic!("a log can be opened") };
     let committed = reader.progress().borrow().committed;
     let mut all = Vec::new();
@@ -211,8 +243,13 @@ pub fn terminal(position: u64) -> Entry {
 }
 
 fn entry(position: u64, status: ResponseStatus) -> Entry {
-    let response = Box::new(Response { status, ..Response::accepted(id("x"), 0, &request("demo")) });
-    let event = if status.is_terminal() { Event::terminal(*response) } else { Event::InProgress(Snapshot { response }) };
+    let response =
+        Box::new(Response { status, ..Response::accepted(id("x"), 0, &request("demo")) });
+    let event = if status.is_terminal() {
+        Event::terminal(*response)
+    } else {
+        Event::InProgress(Snapshot { response })
+    };
     Entry::new(position, &event)
 }
 

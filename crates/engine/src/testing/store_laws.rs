@@ -4,7 +4,10 @@
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::{Item, Message, Part, Role};
 
-use crate::store::{Claimed, ConversationHead, Expired, IdempotencyClaim, Most, RecordLookup, Removal, ResponseRecord, Store, StoreError};
+use crate::store::{
+    Claimed, ConversationHead, Expired, IdempotencyClaim, Most, RecordLookup, Removal,
+    ResponseRecord, Store, StoreError,
+};
 
 /// Runs every law on stores that `fresh` makes.
 pub async fn all<S: Store>(fresh: impl AsyncFn() -> S) {
@@ -30,7 +33,10 @@ pub async fn all<S: Store>(fresh: impl AsyncFn() -> S) {
 
 async fn a_record_is_found_by_its_id(store: &dyn Store) {
     turn(store, "one", None, &["a"], &["b"]).await;
-    require(matches!(find(store, "one").await, RecordLookup::Record(record) if record.owner == alice()), "a record is found by its id");
+    require(
+        matches!(find(store, "one").await, RecordLookup::Record(record) if record.owner == alice()),
+        "a record is found by its id",
+    );
     require(find(store, "other").await == RecordLookup::Missing, "an unknown id is missing");
     let again = store.insert(record("one", &[]), Vec::new()).await;
     require(again == Err(StoreError::Taken), "an id is taken once");
@@ -39,7 +45,10 @@ async fn a_record_is_found_by_its_id(store: &dyn Store) {
 async fn a_path_goes_from_the_root_to_the_head(store: &dyn Store) {
     let head = turn(store, "one", None, &["a", "b"], &["c"]).await;
     let head = turn(store, "two", Some(head), &["d"], &["e", "f"]).await;
-    require(path(store, &head).await == ["a", "b", "c", "d", "e", "f"], "a path goes from the root to the head");
+    require(
+        path(store, &head).await == ["a", "b", "c", "d", "e", "f"],
+        "a path goes from the root to the head",
+    );
 }
 
 async fn two_turns_may_continue_one(store: &dyn Store) {
@@ -52,26 +61,50 @@ async fn two_turns_may_continue_one(store: &dyn Store) {
 
 async fn an_item_belongs_to_its_owner(store: &dyn Store) {
     turn(store, "one", None, &["a"], &["b"]).await;
-    let of = |owner: Owner| async move { store.item(&owner, &ItemId::new("msg_a")).await.ok().flatten() };
+    let of = |owner: Owner| async move {
+        store.item(&owner, &ItemId::new("msg_a")).await.ok().flatten()
+    };
     require(of(alice()).await.is_some(), "an owner has its items");
     require(of(Owner::new("bob")).await.is_none(), "other callers do not have them");
 }
 
 async fn a_key_is_claimed_once(store: &dyn Store) {
-    let claim = |request: u8| IdempotencyClaim { owner: alice(), key: "key".into(), request: [request; 32] };
+    let claim = |request: u8| IdempotencyClaim {
+        owner: alice(),
+        key: "key".into(),
+        request: [request; 32],
+    };
     require(store.claimed(&claim(1)).await == Ok(Claimed::New), "an unclaimed key is new");
     require(store.claim(claim(1), &id("one")).await == Ok(Claimed::New), "a new key is new");
-    require(store.claimed(&claim(1)).await == Ok(Claimed::Same(id("one"))), "looking does not claim");
-    require(store.claim(claim(1), &id("two")).await == Ok(Claimed::Same(id("one"))), "the same request finds the first");
-    require(store.claim(claim(2), &id("three")).await == Ok(Claimed::Other), "another request conflicts");
+    require(
+        store.claimed(&claim(1)).await == Ok(Claimed::Same(id("one"))),
+        "looking does not claim",
+    );
+    require(
+        store.claim(claim(1), &id("two")).await == Ok(Claimed::Same(id("one"))),
+        "the same request finds the first",
+    );
+    require(
+        store.claim(claim(2), &id("three")).await == Ok(Claimed::Other),
+        "another request conflicts",
+    );
     remove(store, "one", Removal::Forgotten).await;
-    require(store.claim(claim(2), &id("four")).await == Ok(Claimed::New), "a key goes with its answer");
+    require(
+        store.claim(claim(2), &id("four")).await == Ok(Claimed::New),
+        "a key goes with its answer",
+    );
 }
 
 async fn two_owners_may_use_one_key(store: &dyn Store) {
     let claim = |owner: Owner| IdempotencyClaim { owner, key: "key".into(), request: [0; 32] };
-    require(store.claim(claim(alice()), &id("one")).await == Ok(Claimed::New), "a key of one owner");
-    require(store.claim(claim(Owner::new("bob")), &id("two")).await == Ok(Claimed::New), "is not a key of another");
+    require(
+        store.claim(claim(alice()), &id("one")).await == Ok(Claimed::New),
+        "a key of one owner",
+    );
+    require(
+        store.claim(claim(Owner::new("bob")), &id("two")).await == Ok(Claimed::New),
+        "is not a key of another",
+    );
 }
 
 async fn expiry_keeps_what_others_build_on(store: &dyn Store) {
@@ -79,7 +112,10 @@ async fn expiry_keeps_what_others_build_on(store: &dyn Store) {
     let head = turn(store, "two", Some(head), &["c"], &["d"]).await;
     remove(store, "one", Removal::Expired).await;
     let expired = |items_left| RecordLookup::Expired(Expired { owner: alice(), items_left });
-    require(find(store, "one").await == expired(2), "an expired id is remembered with its owner and what is left of it");
+    require(
+        find(store, "one").await == expired(2),
+        "an expired id is remembered with its owner and what is left of it",
+    );
     require(path(store, &head).await == ["a", "b", "c", "d"], "what later turns build on stays");
     remove(store, "two", Removal::Deleted).await;
     require(find(store, "one").await == expired(0), "until they go");
@@ -90,18 +126,29 @@ async fn deletion_takes_the_text_everywhere(store: &dyn Store) {
     let head = turn(store, "two", Some(head), &["c"], &["d"]).await;
     remove(store, "one", Removal::Deleted).await;
     require(find(store, "one").await == RecordLookup::Missing, "a deleted id is missing");
-    require(path(store, &head).await == ["c", "d"], "deleted text is gone from longer conversations");
+    require(
+        path(store, &head).await == ["c", "d"],
+        "deleted text is gone from longer conversations",
+    );
 }
 
 async fn a_turn_without_items_of_its_own_takes_nobody_elses(store: &dyn Store) {
     let head = turn(store, "one", None, &["a"], &["b"]).await;
-    let empty = ResponseRecord { parent: Some(head.clone()), head: Some(head.clone()), ..record("two", &[]) };
+    let empty = ResponseRecord {
+        parent: Some(head.clone()),
+        head: Some(head.clone()),
+        ..record("two", &[])
+    };
     require(store.insert(empty, Vec::new()).await == Ok(()), "a turn may have no input");
     require(store.finish(&id("two"), Vec::new(), 2).await == Ok(()), "and no output");
     remove(store, "two", Removal::Deleted).await;
-    require(path(store, &head).await == ["a", "b"], "its deletion takes nothing of the turn before");
+    require(
+        path(store, &head).await == ["a", "b"],
+        "its deletion takes nothing of the turn before",
+    );
 
-    let several = ResponseRecord { parent: Some(head.clone()), head: Some(head), ..record("three", &[]) };
+    let several =
+        ResponseRecord { parent: Some(head.clone()), head: Some(head), ..record("three", &[]) };
     require(store.insert(several, Vec::new()).await == Ok(()), "a turn may have no input");
     let output = vec![message("c"), message("d")];
     require(store.finish(&id("three"), output, 3).await == Ok(()), "and several items of output");
@@ -113,11 +160,15 @@ async fn a_turn_without_items_of_its_own_takes_nobody_elses(store: &dyn Store) {
 async fn what_a_running_turn_continues_stays_for_it(store: &dyn Store) {
     let root = turn(store, "one", None, &["a"], &["b"]).await;
     let middle = turn(store, "two", Some(root), &["c"], &["d"]).await;
-    let running = ResponseRecord { parent: Some(middle.clone()), head: Some(middle), ..record("three", &[]) };
+    let running =
+        ResponseRecord { parent: Some(middle.clone()), head: Some(middle), ..record("three", &[]) };
     require(store.insert(running, Vec::new()).await == Ok(()), "a turn may have no input");
     remove(store, "two", Removal::Deleted).await;
     require(store.finish(&id("three"), vec![message("e")], 3).await == Ok(()), "it ends");
-    require(path(store, &ItemId::new("msg_e")).await == ["a", "b", "e"], "only what was deleted is missing from it");
+    require(
+        path(store, &ItemId::new("msg_e")).await == ["a", "b", "e"],
+        "only what was deleted is missing from it",
+    );
     remove(store, "three", Removal::Deleted).await;
     remove(store, "one", Removal::Deleted).await;
     require(store.bytes() == 0, "and nothing is left");
@@ -127,7 +178,10 @@ async fn a_released_key_is_new_again(store: &dyn Store) {
     let claim = || IdempotencyClaim { owner: alice(), key: "key".into(), request: [1; 32] };
     require(store.claim(claim(), &id("one")).await == Ok(Claimed::New), "a new key is new");
     require(store.release(&id("one")).await == Ok(()), "a key is released");
-    require(store.claim(claim(), &id("two")).await == Ok(Claimed::New), "a released key is new again");
+    require(
+        store.claim(claim(), &id("two")).await == Ok(Claimed::New),
+        "a released key is new again",
+    );
 }
 
 async fn everything_removed_weighs_nothing(store: &dyn Store) {
@@ -141,40 +195,82 @@ async fn everything_removed_weighs_nothing(store: &dyn Store) {
 
 async fn the_oldest_end_comes_first(store: &dyn Store) {
     for (name, ended_at) in [("late", 30), ("early", 10), ("middle", 20)] {
-        insert(store, name, None, &["x"].map(|text| format!("{name}{text}")).iter().map(String::as_str).collect::<Vec<_>>()).await;
+        insert(
+            store,
+            name,
+            None,
+            &["x"]
+                .map(|text| format!("{name}{text}"))
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>(),
+        )
+        .await;
         require(store.finish(&id(name), Vec::new(), ended_at).await == Ok(()), "a record ends");
     }
     insert(store, "running", None, &["y"]).await;
     let oldest = store.oldest_ended(None, 2).await.unwrap_or_default();
     let names: Vec<_> = oldest.iter().map(|record| record.id.clone()).collect();
-    require(names == [id("early"), id("middle")], "the oldest end comes first, and what runs not at all");
+    require(
+        names == [id("early"), id("middle")],
+        "the oldest end comes first, and what runs not at all",
+    );
 }
 
 async fn what_is_stored_is_known_by_whose_it_is(store: &dyn Store) {
     let bob = Owner::new("bob");
     turn(store, "one", None, &["a"], &["b"]).await;
     let item = message("a longer text of another caller");
-    let record = ResponseRecord { owner: bob.clone(), ..record("two", std::slice::from_ref(&item)) };
-    require(store.insert(record, vec![item]).await == Ok(()), "a record of another caller is taken");
-    require(store.finish(&id("two"), vec![message("and its answer, which is long as well")], 2).await == Ok(()), "it ends");
+    let record =
+        ResponseRecord { owner: bob.clone(), ..record("two", std::slice::from_ref(&item)) };
+    require(
+        store.insert(record, vec![item]).await == Ok(()),
+        "a record of another caller is taken",
+    );
+    require(
+        store.finish(&id("two"), vec![message("and its answer, which is long as well")], 2).await
+            == Ok(()),
+        "it ends",
+    );
     let stored = store.stored_by_caller().await.unwrap_or_default();
     let owners: Vec<_> = stored.iter().map(|(owner, _)| owner.clone()).collect();
     require(owners == [bob.clone(), alice()], "the caller that stores most comes first");
-    require(stored.iter().map(|(_, bytes)| bytes).sum::<u64>() == store.bytes(), "and all of it is counted");
+    require(
+        stored.iter().map(|(_, bytes)| bytes).sum::<u64>() == store.bytes(),
+        "and all of it is counted",
+    );
     let oldest = store.oldest_ended(Some(&bob), 9).await.unwrap_or_default();
-    require(oldest.len() == 1 && oldest[0].id == id("two"), "the oldest of one caller are that caller's");
+    require(
+        oldest.len() == 1 && oldest[0].id == id("two"),
+        "the oldest of one caller are that caller's",
+    );
     remove(store, "two", Removal::Expired).await;
     let stored = store.stored_by_caller().await.unwrap_or_default();
-    require(stored.len() == 1 && stored[0].0 == alice(), "a caller that stores nothing is left out");
+    require(
+        stored.len() == 1 && stored[0].0 == alice(),
+        "a caller that stores nothing is left out",
+    );
     remove(store, "one", Removal::Deleted).await;
-    require(store.stored_by_caller().await == Ok(Vec::new()), "and the list is empty when nothing is left");
+    require(
+        store.stored_by_caller().await == Ok(Vec::new()),
+        "and the list is empty when nothing is left",
+    );
 }
 
 async fn a_conversation_is_loaded_up_to_a_limit(store: &dyn Store) {
     let head = turn(store, "one", None, &["a", "b"], &["c"]).await;
-    require(store.path(&head, Most { items: 3, ..Most::ALL }).await.is_ok_and(|path| path.len() == 3), "as much as may be is loaded");
-    require(store.path(&head, Most { items: 2, ..Most::ALL }).await == Err(StoreError::TooLarge), "more items are not");
-    require(store.path(&head, Most { bytes: 10, ..Most::ALL }).await == Err(StoreError::TooLarge), "nor are more bytes");
+    require(
+        store.path(&head, Most { items: 3, ..Most::ALL }).await.is_ok_and(|path| path.len() == 3),
+        "as much as may be is loaded",
+    );
+    require(
+        store.path(&head, Most { items: 2, ..Most::ALL }).await == Err(StoreError::TooLarge),
+        "more items are not",
+    );
+    require(
+        store.path(&head, Most { bytes: 10, ..Most::ALL }).await == Err(StoreError::TooLarge),
+        "nor are more bytes",
+    );
 }
 
 async fn what_has_not_ended_is_unfinished(store: &dyn Store) {
@@ -192,20 +288,36 @@ async fn a_head_stands_where_it_was_put(store: &dyn Store) {
     require(store.set_head(&alice(), "uid", Some(head(2))).await == Ok(()), "and moved");
     require(store.head(&alice(), "uid").await == Ok(Some(head(2))), "it stands where it was put");
     require(store.head(&Owner::new("bob"), "uid").await == Ok(None), "for its owner only");
-    require(store.set_head(&alice(), "older", Some(head(1))).await == Ok(()), "there may be several");
+    require(
+        store.set_head(&alice(), "older", Some(head(1))).await == Ok(()),
+        "there may be several",
+    );
     require(store.forget_heads(2).await == Ok(()), "old ones are forgotten");
-    require(store.head(&alice(), "older").await == Ok(None) && store.head(&alice(), "uid").await == Ok(Some(head(2))), "and only those");
+    require(
+        store.head(&alice(), "older").await == Ok(None)
+            && store.head(&alice(), "uid").await == Ok(Some(head(2))),
+        "and only those",
+    );
     require(store.set_head(&alice(), "uid", None).await == Ok(()), "a head is taken away");
     require(store.head(&alice(), "uid").await == Ok(None), "and is gone");
 }
 
 async fn what_is_not_kept_is_a_record_too(store: &dyn Store) {
     let fleeting = ResponseRecord { store: false, readable: false, ..record("one", &[]) };
-    require(store.insert(fleeting.clone(), Vec::new()).await == Ok(()), "a record that is not kept is taken");
+    require(
+        store.insert(fleeting.clone(), Vec::new()).await == Ok(()),
+        "a record that is not kept is taken",
+    );
     require(find(store, "one").await == RecordLookup::Record(fleeting), "and found");
-    require(store.insert(record("one", &[]), Vec::new()).await == Err(StoreError::Taken), "its id is taken");
+    require(
+        store.insert(record("one", &[]), Vec::new()).await == Err(StoreError::Taken),
+        "its id is taken",
+    );
     require(store.finish(&id("one"), Vec::new(), 5).await == Ok(()), "it ends");
-    require(matches!(find(store, "one").await, RecordLookup::Record(record) if record.ended_at == Some(5)), "and is known to have ended");
+    require(
+        matches!(find(store, "one").await, RecordLookup::Record(record) if record.ended_at == Some(5)),
+        "and is known to have ended",
+    );
     let oldest = store.oldest_ended(None, 9).await.unwrap_or_default();
     require(oldest.len() == 1, "retention finds it");
     remove(store, "one", Removal::Forgotten).await;
@@ -213,19 +325,30 @@ async fn what_is_not_kept_is_a_record_too(store: &dyn Store) {
 }
 
 /// Stores a whole turn and gives its head.
-async fn turn(store: &dyn Store, name: &str, parent: Option<ItemId>, input: &[&str], output: &[&str]) -> ItemId {
+async fn turn(
+    store: &dyn Store,
+    name: &str,
+    parent: Option<ItemId>,
+    input: &[&str],
+    output: &[&str],
+) -> ItemId {
     insert(store, name, parent, input).await;
     let output: Vec<Item> = output.iter().map(|text| message(text)).collect();
     require(store.finish(&id(name), output, 1).await == Ok(()), "a record ends");
     match find(store, name).await {
         RecordLookup::Record(ResponseRecord { head: Some(head), .. }) => head,
-        RecordLookup::Record(_) | RecordLookup::Expired(_) | RecordLookup::Missing => panic!("broken law: a finished turn has a head"),
+        RecordLookup::Record(_) | RecordLookup::Expired(_) | RecordLookup::Missing => {
+            panic!("broken law: a finished turn has a head")
+        }
     }
 }
 
 async fn insert(store: &dyn Store, name: &str, parent: Option<ItemId>, input: &[&str]) {
     let items: Vec<Item> = input.iter().map(|text| message(text)).collect();
-    require(store.insert(ResponseRecord { parent, ..record(name, &items) }, items).await == Ok(()), "a record is taken");
+    require(
+        store.insert(ResponseRecord { parent, ..record(name, &items) }, items).await == Ok(()),
+        "a record is taken",
+    );
 }
 
 async fn find(store: &dyn Store, name: &str) -> RecordLookup {
@@ -257,7 +380,10 @@ fn record(name: &str, input: &[Item]) -> ResponseRecord {
 
 fn message(text: &str) -> Item {
     let content = vec![Part::input_text(text)];
-    Item::Message(Message { id: ItemId::new(format!("msg_{text}")), ..Message::new(Role::User, content) })
+    Item::Message(Message {
+        id: ItemId::new(format!("msg_{text}")),
+        ..Message::new(Role::User, content)
+    })
 }
 
 fn alice() -> Owner {

@@ -1,5 +1,9 @@
 //! Whole turns over a provider that a test plays by hand, on paused time: what is appended, what ends an answer, who is told.
-#![expect(clippy::unwrap_used, clippy::unnecessary_wraps, reason = "a test that cannot go on should say where")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::unnecessary_wraps,
+    reason = "a test that cannot go on should say where"
+)]
 
 mod odd;
 mod recover;
@@ -24,12 +28,19 @@ use weir_engine::response::options::{Idempotency, StartOptions};
 use weir_engine::testing::failing::FailingLog;
 use weir_engine::testing::late::LateLog;
 
-use crate::stage::{alice, asking, call, kinds, last_response, read, run, say, stage, stage_on, text, tool};
+use crate::stage::{
+    alice, asking, call, kinds, last_response, read, run, say, stage, stage_on, text, tool,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_text_answer_has_every_event_in_order() {
     let stage = stage();
-    let entries = run(&stage, asking("hi"), vec![text("Hel"), text("lo"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
+    let entries = run(
+        &stage,
+        asking("hi"),
+        vec![text("Hel"), text("lo"), Ok(ModelEvent::Finish(Finish::Stop))],
+    )
+    .await;
     let expected = [
         "created",
         "in_progress",
@@ -48,15 +59,24 @@ async fn a_text_answer_has_every_event_in_order() {
     assert_eq!(response.status, ResponseStatus::Completed);
     assert!(response.completed_at.is_some());
     let usage = response.usage.unwrap();
-    assert_eq!((usage.output_tokens, usage.source), (1, protocol::usage::UsageSource::Counted), "Hel|lo is one token, Hello");
-    assert_eq!(protocol::snapshot::response(&entries[entries.len() - 1..]), Some(response), "the terminal entry alone is the response");
+    assert_eq!(
+        (usage.output_tokens, usage.source),
+        (1, protocol::usage::UsageSource::Counted),
+        "Hel|lo is one token, Hello"
+    );
+    assert_eq!(
+        protocol::snapshot::response(&entries[entries.len() - 1..]),
+        Some(response),
+        "the terminal entry alone is the response"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_snapshot_of_a_part_is_what_was_said_so_far() {
     let stage = stage();
     let script = stage.script();
-    let started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let started =
+        stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     say(&script, [Ok(ModelEvent::Reasoning("hm".into())), text("Hel"), text("lo")]).await;
     let mut feed = stage.engine.feed(&alice(), &started.id, None).await.unwrap();
     feed.peek(9).await.unwrap();
@@ -124,8 +144,11 @@ async fn reasoning_refusal_and_interleaved_calls_have_their_events() {
         ]
     );
     let response = last_response(&entries);
-    let calls: Vec<_> =
-        response.output.iter().filter_map(|item| if let Item::FunctionCall(call) = item { Some(call) } else { None }).collect();
+    let calls: Vec<_> = response
+        .output
+        .iter()
+        .filter_map(|item| if let Item::FunctionCall(call) = item { Some(call) } else { None })
+        .collect();
     assert_eq!((calls[0].call_id.as_str(), calls[0].arguments.as_str()), ("call_1", "{}"));
     assert_eq!((calls[1].call_id.as_str(), calls[1].arguments.as_str()), ("call_2", "[1]"));
 }
@@ -142,15 +165,23 @@ async fn an_end_without_a_finish_reason_is_a_failure() {
 async fn a_cut_behind_the_finish_reason_takes_nothing() {
     let stage = stage();
     let cut = ProviderFailure::upstream(Fault::new(FaultKind::Upstream, "upstream_cut", "cut"));
-    let entries = run(&stage, asking("hi"), vec![text("Hel"), Ok(ModelEvent::Finish(Finish::Stop)), Err(cut)]).await;
+    let entries = run(
+        &stage,
+        asking("hi"),
+        vec![text("Hel"), Ok(ModelEvent::Finish(Finish::Stop)), Err(cut)],
+    )
+    .await;
     assert_eq!(last_response(&entries).status, ResponseStatus::Completed);
 }
 
 #[tokio::test(start_paused = true)]
 async fn early_ends_have_their_reasons() {
     let stage = stage();
-    for (finish, reason) in [(Finish::Length, "max_output_tokens"), (Finish::ContentFilter, "content_filter")] {
-        let entries = run(&stage, asking("hi"), vec![text("Hel"), Ok(ModelEvent::Finish(finish))]).await;
+    for (finish, reason) in
+        [(Finish::Length, "max_output_tokens"), (Finish::ContentFilter, "content_filter")]
+    {
+        let entries =
+            run(&stage, asking("hi"), vec![text("Hel"), Ok(ModelEvent::Finish(finish))]).await;
         let response = last_response(&entries);
         assert_eq!(response.status, ResponseStatus::Incomplete);
         assert_eq!(response.incomplete_details.unwrap().reason, reason);
@@ -161,13 +192,15 @@ async fn early_ends_have_their_reasons() {
 async fn each_timer_has_its_own_cause() {
     let stage = stage();
     let first = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let mut started =
+        stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     let entries = read(&mut started.feed).await.unwrap();
     assert_eq!(last_response(&entries).error.unwrap().code, "upstream_first_token_timeout");
     drop(first);
 
     let idle = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let mut started =
+        stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     say(&idle, [text("a")]).await;
     let entries = read(&mut started.feed).await;
     assert_eq!(last_response(&entries.unwrap()).error.unwrap().code, "upstream_idle_timeout");
@@ -178,7 +211,8 @@ async fn each_timer_has_its_own_cause() {
 async fn a_cancel_closes_upstream_and_keeps_the_text() {
     let stage = stage();
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let mut started =
+        stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     say(&script, [text("Hello")]).await;
     started.feed.peek(4).await.unwrap();
     let first = stage.engine.cancel(&alice(), &started.id).await.unwrap();
@@ -195,7 +229,8 @@ async fn a_cancel_closes_upstream_and_keeps_the_text() {
 #[tokio::test(start_paused = true)]
 async fn a_cancel_before_upstream_has_answered_counts() {
     let stage = stage();
-    let started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let started =
+        stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     let response = stage.engine.cancel(&alice(), &started.id).await.unwrap();
     assert_eq!((response.status, response.usage), (ResponseStatus::Cancelled, None));
     stage.closed().await;
@@ -205,13 +240,18 @@ async fn a_cancel_before_upstream_has_answered_counts() {
 async fn leaving_stops_a_stateless_answer_and_no_other() {
     let stage = stage();
     let _stateless = stage.script();
-    let started = stage.engine.start(&alice(), Create { store: false, ..asking("hi") }, StartOptions::default()).await.unwrap();
+    let started = stage
+        .engine
+        .start(&alice(), Create { store: false, ..asking("hi") }, StartOptions::default())
+        .await
+        .unwrap();
     let id = started.id.clone();
     drop(started);
     stage.closed().await;
 
     let stored = stage.script();
-    let started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let started =
+        stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     let second = started.id.clone();
     drop(started);
     say(&stored, [text("Hello"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
@@ -221,7 +261,11 @@ async fn leaving_stops_a_stateless_answer_and_no_other() {
     while stage.engine.census().running > 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(stage.engine.response(&alice(), &id).await.unwrap_err().status, 404, "a stateless answer is gone after its end");
+    assert_eq!(
+        stage.engine.response(&alice(), &id).await.unwrap_err().status,
+        404,
+        "a stateless answer is gone after its end"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -230,7 +274,8 @@ async fn nobody_sees_an_event_before_it_is_committed() {
     let stage = stage_on(log.clone(), Config::default());
     let script = stage.script();
     let owner = alice();
-    let mut start = std::pin::pin!(stage.engine.start(&owner, asking("hi"), StartOptions::default()));
+    let mut start =
+        std::pin::pin!(stage.engine.start(&owner, asking("hi"), StartOptions::default()));
     let early = tokio::time::timeout(Duration::from_secs(60), &mut start).await;
     assert!(early.is_err(), "an id was told that a crash would have forgotten");
     log.release();
@@ -251,7 +296,8 @@ async fn a_log_that_fails_ends_its_readers_and_gets_its_end_when_it_recovers() {
     let log = FailingLog::new();
     let stage = stage_on(log.clone(), Config::default());
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let mut started =
+        stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     started.feed.peek(1).await.unwrap();
     log.break_after(1);
     say(&script, [text("a")]).await;
@@ -278,7 +324,11 @@ async fn a_log_that_fails_ends_its_readers_and_gets_its_end_when_it_recovers() {
 #[tokio::test(start_paused = true)]
 async fn a_model_that_must_call_a_tool_and_does_not_has_failed() {
     let stage = stage();
-    let create = Create { tools: vec![tool("one")], tool_choice: ToolChoice::Mode(ToolMode::Required), ..asking("hi") };
+    let create = Create {
+        tools: vec![tool("one")],
+        tool_choice: ToolChoice::Mode(ToolMode::Required),
+        ..asking("hi")
+    };
     let entries = run(&stage, create, vec![text("no"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     assert_eq!(last_response(&entries).error.unwrap().code, "tool_choice_unmet");
 }
@@ -287,7 +337,8 @@ async fn a_model_that_must_call_a_tool_and_does_not_has_failed() {
 async fn a_turn_sees_what_came_before_it() {
     let stage = stage();
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("I am Ada"), StartOptions::default()).await.unwrap();
+    let mut started =
+        stage.engine.start(&alice(), asking("I am Ada"), StartOptions::default()).await.unwrap();
     say(&script, [text("Hi Ada"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     drop(script);
     read(&mut started.feed).await.unwrap();
@@ -295,14 +346,21 @@ async fn a_turn_sees_what_came_before_it() {
         tokio::task::yield_now().await;
     }
     let create = Create { previous_response_id: Some(started.id.clone()), ..asking("who am I?") };
-    let stranger = stage.engine.start(&Owner::new("bob"), create.clone(), StartOptions::default()).await.err().unwrap();
+    let stranger = stage
+        .engine
+        .start(&Owner::new("bob"), create.clone(), StartOptions::default())
+        .await
+        .err()
+        .unwrap();
     assert_eq!(stranger.code, "previous_response_not_found");
     run(&stage, create, vec![text("Ada"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     let asked = stage.puppet.asked.lock().unwrap();
     let texts: Vec<_> = asked[1]
         .context
         .iter()
-        .map(|item| if let Item::Message(message) = item { message.content[0].text().unwrap() } else { "" })
+        .map(|item| {
+            if let Item::Message(message) = item { message.content[0].text().unwrap() } else { "" }
+        })
         .collect();
     assert_eq!(texts, ["I am Ada", "Hi Ada", "who am I?"]);
 }
@@ -323,7 +381,10 @@ async fn one_idempotency_key_is_one_answer() {
     drop(script);
     read(&mut again.feed).await.unwrap();
     let mut later = stage.engine.start(&alice(), asking("hi"), key(1)).await.unwrap();
-    assert_eq!(last_response(&read(&mut later.feed).await.unwrap()).status, ResponseStatus::Completed);
+    assert_eq!(
+        last_response(&read(&mut later.feed).await.unwrap()).status,
+        ResponseStatus::Completed
+    );
     assert_eq!(stage.puppet.asked.lock().unwrap().len(), 1, "the model was asked once");
 }
 
@@ -331,11 +392,13 @@ async fn one_idempotency_key_is_one_answer() {
 async fn a_tool_call_without_a_name_is_never_swallowed() {
     let stage = stage();
     let nameless = |arguments: &str| call(0, Some("c"), None, arguments);
-    let entries = run(&stage, asking("hi"), vec![nameless("{}"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
+    let entries =
+        run(&stage, asking("hi"), vec![nameless("{}"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     assert_eq!(last_response(&entries).error.unwrap().code, "upstream_invalid_data");
 
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let mut started =
+        stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     // A model that goes on like this for ever is closed before it fills the memory.
     let mut sent = 0;
     while script.send(nameless(&"x".repeat(1000))).await.is_ok() {
@@ -354,7 +417,10 @@ async fn a_turn_that_panics_has_an_end_too() {
     let entries = read(&mut started.feed).await.unwrap();
     assert_eq!(kinds(&entries), ["created", "in_progress", "error", "failed"]);
     assert_eq!(last_response(&entries).error.unwrap().code, "server_error");
-    assert_eq!(stage.engine.cancel(&alice(), &started.id).await.unwrap().status, ResponseStatus::Failed);
+    assert_eq!(
+        stage.engine.cancel(&alice(), &started.id).await.unwrap().status,
+        ResponseStatus::Failed
+    );
     while stage.engine.census().running > 0 {
         tokio::task::yield_now().await;
     }
@@ -367,7 +433,11 @@ async fn a_retry_is_the_same_answer_whatever_has_become_of_what_it_continued() {
     for text_of in ["one", "two"] {
         let script = stage.script();
         let create = Create { previous_response_id: first.clone(), ..asking(text_of) };
-        let mut started = stage.engine.start(&alice(), create, key_of(1 + u8::from(first.is_some()))).await.unwrap();
+        let mut started = stage
+            .engine
+            .start(&alice(), create, key_of(1 + u8::from(first.is_some())))
+            .await
+            .unwrap();
         say(&script, [text("yes"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
         drop(script);
         read(&mut started.feed).await.unwrap();
@@ -382,19 +452,28 @@ async fn a_retry_is_the_same_answer_whatever_has_become_of_what_it_continued() {
 }
 
 fn key_of(number: u8) -> StartOptions {
-    StartOptions { idempotency: Some(Idempotency { key: number.to_string(), request: [number; 32] }), ..StartOptions::default() }
+    StartOptions {
+        idempotency: Some(Idempotency { key: number.to_string(), request: [number; 32] }),
+        ..StartOptions::default()
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_whose_answer_failed_before_any_output_may_be_tried_again() {
     let stage = stage();
-    let key = || StartOptions { idempotency: Some(Idempotency { key: "k".into(), request: [1; 32] }), ..StartOptions::default() };
+    let key = || StartOptions {
+        idempotency: Some(Idempotency { key: "k".into(), request: [1; 32] }),
+        ..StartOptions::default()
+    };
     for (words, is_released) in [(vec![], true), (vec![text("a")], false)] {
         let script = stage.script();
         let mut first = stage.engine.start(&alice(), asking("hi"), key()).await.unwrap();
         say(&script, words).await;
         drop(script);
-        assert_eq!(last_response(&read(&mut first.feed).await.unwrap()).status, ResponseStatus::Failed);
+        assert_eq!(
+            last_response(&read(&mut first.feed).await.unwrap()).status,
+            ResponseStatus::Failed
+        );
         while stage.engine.census().running > 0 {
             tokio::task::yield_now().await;
         }
@@ -416,7 +495,8 @@ async fn memory_is_bounded_by_bytes_and_by_age() {
     let mut ids = Vec::new();
     for _ in 0..20 {
         let script = stage.script();
-        let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+        let mut started =
+            stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
         say(&script, [text("Hello"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
         drop(script);
         read(&mut started.feed).await.unwrap();
@@ -435,7 +515,8 @@ async fn memory_is_bounded_by_bytes_and_by_age() {
 async fn an_answer_that_grows_too_large_is_ended() {
     let stage = stage_on(MemoryLog::new(), Config { answer_bytes: 5_000, ..Config::default() });
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let mut started =
+        stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     // The model goes on until its connection is closed.
     while script.send(text("0123456789")).await.is_ok() {}
     let entries = read(&mut started.feed).await.unwrap();
@@ -443,9 +524,11 @@ async fn an_answer_that_grows_too_large_is_ended() {
     stage.closed().await;
     // Fields beyond the vocabulary count as well, although they are in no entry before the end.
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let mut started =
+        stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     script.send(text("a")).await.unwrap();
-    let beside = || ModelEvent::Extra(serde_json::from_str(r#"{"citations":["0123456789"]}"#).unwrap());
+    let beside =
+        || ModelEvent::Extra(serde_json::from_str(r#"{"citations":["0123456789"]}"#).unwrap());
     while script.send(Ok(beside())).await.is_ok() {}
     let entries = read(&mut started.feed).await.unwrap();
     assert_eq!(last_response(&entries).error.unwrap().code, "answer_too_large");
@@ -456,7 +539,8 @@ async fn an_answer_that_grows_too_large_is_ended() {
 async fn a_deleted_answer_is_gone_and_its_upstream_closed() {
     let stage = stage();
     let _script = stage.script();
-    let started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let started =
+        stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     assert_eq!(stage.engine.delete(&Owner::new("bob"), &started.id).await.unwrap_err().status, 404);
     stage.engine.delete(&alice(), &started.id).await.unwrap();
     stage.closed().await;
@@ -474,7 +558,8 @@ async fn a_deleted_answer_is_gone_and_its_upstream_closed() {
 async fn a_shutdown_is_a_failure_and_leaves_no_task() {
     let stage = stage();
     let _script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let mut started =
+        stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     stage.engine.shut_down();
     let entries = read(&mut started.feed).await.unwrap();
     assert_eq!(last_response(&entries).error.unwrap().code, "server_shutdown");
@@ -485,7 +570,9 @@ async fn a_shutdown_is_a_failure_and_leaves_no_task() {
 #[tokio::test(start_paused = true)]
 async fn unknown_models_parameters_and_calls_are_named() {
     let stage = stage();
-    let start = |create| async { stage.engine.start(&alice(), create, StartOptions::default()).await.err().unwrap() };
+    let start = |create| async {
+        stage.engine.start(&alice(), create, StartOptions::default()).await.err().unwrap()
+    };
     let model = start(Create { model: "nope".into(), ..asking("hi") }).await;
     assert_eq!((model.status, model.param.as_deref()), (404, Some("model")));
     let mut create = asking("hi");
@@ -501,7 +588,14 @@ async fn unknown_models_parameters_and_calls_are_named() {
         extra: Extra::default(),
     })));
     let call = start(create).await;
-    assert_eq!((call.code.as_str(), call.param.as_deref()), ("unknown_call_id", Some("input[1].call_id")));
+    assert_eq!(
+        (call.code.as_str(), call.param.as_deref()),
+        ("unknown_call_id", Some("input[1].call_id"))
+    );
     let census = stage.engine.census();
-    assert_eq!((census.running, census.log_bytes, census.item_bytes), (0, 0, 0), "a refused request leaves nothing behind");
+    assert_eq!(
+        (census.running, census.log_bytes, census.item_bytes),
+        (0, 0, 0),
+        "a refused request leaves nothing behind"
+    );
 }

@@ -23,7 +23,9 @@ use weir_engine::testing::late::LateLog;
 use weir_engine::testing::log_laws::entries;
 
 use crate::stage;
-use crate::stage::{ScriptedEvent, Stage, alice, asking, kinds, last_response, read, run, say, stage_over, text};
+use crate::stage::{
+    ScriptedEvent, Stage, alice, asking, kinds, last_response, read, run, say, stage_over, text,
+};
 
 /// Storage that outlives the engines over it.
 struct Storage {
@@ -37,12 +39,19 @@ impl Storage {
     }
 
     fn stage(&self) -> Stage {
-        stage_over(Arc::new(self.log.clone()), Arc::clone(&self.store) as Arc<dyn Store>, Config::default())
+        stage_over(
+            Arc::new(self.log.clone()),
+            Arc::clone(&self.store) as Arc<dyn Store>,
+            Config::default(),
+        )
     }
 }
 
 /// Runs a turn until it has taken in `words`, leaves it there as a process that dies would, and lets the next one recover.
-async fn restarted(create: Create, words: Vec<ScriptedEvent>) -> (Storage, Stage, Vec<Entry>, Vec<Entry>) {
+async fn restarted(
+    create: Create,
+    words: Vec<ScriptedEvent>,
+) -> (Storage, Stage, Vec<Entry>, Vec<Entry>) {
     let storage = Storage::new();
     let first = storage.stage();
     let script = first.script();
@@ -55,8 +64,15 @@ async fn restarted(create: Create, words: Vec<ScriptedEvent>) -> (Storage, Stage
         before.extend(started.feed.next(usize::MAX).await.unwrap().unwrap());
     }
     let second = storage.stage();
-    assert_eq!(second.engine.recover().await, Ok(RecoveryCounts { ended: 1, ..RecoveryCounts::default() }));
-    assert_eq!(second.engine.recover().await, Ok(RecoveryCounts::default()), "there is nothing left to do");
+    assert_eq!(
+        second.engine.recover().await,
+        Ok(RecoveryCounts { ended: 1, ..RecoveryCounts::default() })
+    );
+    assert_eq!(
+        second.engine.recover().await,
+        Ok(RecoveryCounts::default()),
+        "there is nothing left to do"
+    );
     let mut feed = second.engine.feed(&alice(), &started.id, None).await.unwrap();
     let all = read(&mut feed).await.unwrap();
     assert_eq!(all[..before.len()], before, "what was there stays as it was");
@@ -83,7 +99,10 @@ async fn an_answer_cut_by_a_restart_keeps_its_text_and_is_counted() {
     let response = last_response(&all);
     check_end(&response);
     let Item::Message(message) = &response.output[0] else { panic!("{response:?}") };
-    assert_eq!((message.content[0].text(), message.status), (Some("Once upon"), ItemStatus::Incomplete));
+    assert_eq!(
+        (message.content[0].text(), message.status),
+        (Some("Once upon"), ItemStatus::Incomplete)
+    );
     let usage = response.usage.unwrap();
     assert_eq!((usage.source, usage.output_tokens), (UsageSource::Counted, 2));
     assert!(usage.input_tokens > 0, "{usage:?}");
@@ -98,16 +117,30 @@ async fn an_answer_cut_by_a_restart_keeps_its_text_and_is_counted() {
 async fn whatever_is_open_is_closed() {
     let thought = || Ok(ModelEvent::Reasoning("hm".into()));
     let (_, _, before, all) = restarted(asking("hi"), vec![thought()]).await;
-    assert_eq!(kinds(&all[before.len()..]), ["reasoning_text.done", "content_part.done", "output_item.done", "incomplete"]);
+    assert_eq!(
+        kinds(&all[before.len()..]),
+        ["reasoning_text.done", "content_part.done", "output_item.done", "incomplete"]
+    );
 
     let refusal = || Ok(ModelEvent::Refusal("no".into()));
-    let (_, _, before, all) = restarted(asking("hi"), vec![thought(), text("well"), refusal()]).await;
-    assert_eq!(kinds(&all[before.len()..]), ["refusal.done", "content_part.done", "output_item.done", "incomplete"]);
+    let (_, _, before, all) =
+        restarted(asking("hi"), vec![thought(), text("well"), refusal()]).await;
+    assert_eq!(
+        kinds(&all[before.len()..]),
+        ["refusal.done", "content_part.done", "output_item.done", "incomplete"]
+    );
 
-    let call = |index: u64, arguments: &str| stage::call(index, Some(&format!("call_{index}")), Some("look"), arguments);
+    let call = |index: u64, arguments: &str| {
+        stage::call(index, Some(&format!("call_{index}")), Some("look"), arguments)
+    };
     let create = Create { tools: vec![stage::tool("look")], ..asking("hi") };
-    let (_, _, before, all) = restarted(create, vec![text("I look"), call(0, "{\"a\""), call(1, "{")]).await;
-    assert_eq!(kinds(&all[before.len()..]), ["output_item.done", "output_item.done", "incomplete"], "cut arguments are never done");
+    let (_, _, before, all) =
+        restarted(create, vec![text("I look"), call(0, "{\"a\""), call(1, "{")]).await;
+    assert_eq!(
+        kinds(&all[before.len()..]),
+        ["output_item.done", "output_item.done", "incomplete"],
+        "cut arguments are never done"
+    );
     let response = last_response(&all);
     check_end(&response);
     let states: Vec<_> =
@@ -122,7 +155,9 @@ async fn an_answer_of_which_nothing_was_made_costs_nothing() {
     let response = last_response(&all);
     check_end(&response);
     assert_eq!(response.usage, None);
-    let Ok(RecordLookup::Record(record)) = storage.store.find(&response.id).await else { panic!("its record is there") };
+    let Ok(RecordLookup::Record(record)) = storage.store.find(&response.id).await else {
+        panic!("its record is there")
+    };
     assert!(record.ended_at.is_some(), "its end is in the store");
 }
 
@@ -160,10 +195,17 @@ impl Log for Left {
     }
 }
 
-fn stage_left_with(storage: &Storage, behind: Vec<ResponseId>, removals: usize) -> (Stage, Arc<Semaphore>) {
+fn stage_left_with(
+    storage: &Storage,
+    behind: Vec<ResponseId>,
+    removals: usize,
+) -> (Stage, Arc<Semaphore>) {
     let removals = Arc::new(Semaphore::new(removals));
     let log = Left { inner: storage.log.clone(), behind, removals: Arc::clone(&removals) };
-    (stage_over(Arc::new(log), Arc::clone(&storage.store) as Arc<dyn Store>, Config::default()), removals)
+    (
+        stage_over(Arc::new(log), Arc::clone(&storage.store) as Arc<dyn Store>, Config::default()),
+        removals,
+    )
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,7 +213,8 @@ async fn a_log_that_lost_its_tail_has_an_end_though_its_record_had_one() {
     let storage = Storage::new();
     let first = storage.stage();
     let script = first.script();
-    let started = first.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let started =
+        first.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     say(&script, [text("Once")]).await;
     let mut heard = first.engine.feed(&alice(), &started.id, None).await.unwrap();
     heard.peek(4).await.unwrap();
@@ -189,7 +232,10 @@ async fn a_log_that_belongs_to_nobody_is_forgotten() {
     let stray = ResponseId::new("resp_stray");
     storage.log.take(&stray, LogLifetime::Kept).unwrap().append(&entries(0, 2)).unwrap();
     let (stage, _) = stage_left_with(&storage, vec![stray.clone()], 1);
-    assert_eq!(stage.engine.recover().await, Ok(RecoveryCounts { forgotten: 1, ..RecoveryCounts::default() }));
+    assert_eq!(
+        stage.engine.recover().await,
+        Ok(RecoveryCounts { forgotten: 1, ..RecoveryCounts::default() })
+    );
     assert_eq!(storage.log.open(&stray).await.err(), Some(LogError::Missing));
 }
 
@@ -197,10 +243,15 @@ async fn a_log_that_belongs_to_nobody_is_forgotten() {
 async fn a_deletion_is_carried_through_when_its_caller_leaves() {
     let storage = Storage::new();
     let (stage, removals) = stage_left_with(&storage, Vec::new(), 0);
-    let response = last_response(&run(&stage, asking("hi"), vec![text("secret"), Ok(ModelEvent::Finish(Finish::Stop))]).await);
+    let response = last_response(
+        &run(&stage, asking("hi"), vec![text("secret"), Ok(ModelEvent::Finish(Finish::Stop))])
+            .await,
+    );
     // The caller is gone when the record is and the log is not.
     let second = std::time::Duration::from_secs(1);
-    assert!(tokio::time::timeout(second, stage.engine.delete(&alice(), &response.id)).await.is_err());
+    assert!(
+        tokio::time::timeout(second, stage.engine.delete(&alice(), &response.id)).await.is_err()
+    );
     assert_eq!(storage.store.find(&response.id).await, Ok(RecordLookup::Missing));
     removals.add_permits(1);
     let gone = async {
@@ -215,9 +266,11 @@ async fn a_deletion_is_carried_through_when_its_caller_leaves() {
 #[tokio::test(start_paused = true)]
 async fn an_end_is_not_stored_while_its_log_is_unreachable() {
     let (log, store) = (FailingLog::new(), Arc::new(MemoryStore::new()));
-    let stage = stage_over(Arc::new(log.clone()), Arc::clone(&store) as Arc<dyn Store>, Config::default());
+    let stage =
+        stage_over(Arc::new(log.clone()), Arc::clone(&store) as Arc<dyn Store>, Config::default());
     let script = stage.script();
-    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let mut started =
+        stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     log.make_unreachable();
     say(&script, [text("Hello"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     drop(script);
@@ -248,9 +301,11 @@ async fn an_end_is_not_stored_while_its_log_is_unreachable() {
 #[tokio::test(start_paused = true)]
 async fn an_end_whose_log_is_missing_is_not_waited_for() {
     let (log, store) = (LateLog::with_first_commits(), Arc::new(MemoryStore::new()));
-    let stage = stage_over(Arc::new(log.clone()), Arc::clone(&store) as Arc<dyn Store>, Config::default());
+    let stage =
+        stage_over(Arc::new(log.clone()), Arc::clone(&store) as Arc<dyn Store>, Config::default());
     let script = stage.script();
-    let started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let started =
+        stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     say(&script, [text("Hello"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     drop(script);
     stage.closed().await;
@@ -260,5 +315,7 @@ async fn an_end_whose_log_is_missing_is_not_waited_for() {
     log.remove(&started.id).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     assert_eq!(stage.engine.census().running, 0);
-    assert!(matches!(store.find(&started.id).await.unwrap(), RecordLookup::Record(record) if record.ended_at.is_some()));
+    assert!(
+        matches!(store.find(&started.id).await.unwrap(), RecordLookup::Record(record) if record.ended_at.is_some())
+    );
 }

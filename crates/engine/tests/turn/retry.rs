@@ -13,7 +13,10 @@ use weir_engine::provider::event::{Finish, ModelEvent};
 use weir_engine::provider::failure::{FailureScope, ProviderFailure};
 use weir_engine::response::options::StartOptions;
 
-use crate::stage::{ScriptedEvent, Stage, alice, asking, call, kinds, last_response, read, run, say, stage, stage_that_retries, text};
+use crate::stage::{
+    ScriptedEvent, Stage, alice, asking, call, kinds, last_response, read, run, say, stage,
+    stage_that_retries, text,
+};
 
 fn failure(scope: FailureScope) -> ScriptedEvent {
     Err(ProviderFailure::new(Fault::new(FaultKind::Upstream, "made_up", "said"), scope))
@@ -27,12 +30,16 @@ async fn play(stage: &Stage, scripts: Vec<Vec<ScriptedEvent>>) -> protocol::resp
         let script = stage.script();
         say(&script, words).await;
     }
-    let mut started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let mut started =
+        stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     last_response(&read(&mut started.feed).await.unwrap())
 }
 
 fn words(response: &protocol::response::Response) -> String {
-    let messages = response.output.iter().filter_map(|item| if let Item::Message(message) = item { Some(message) } else { None });
+    let messages = response
+        .output
+        .iter()
+        .filter_map(|item| if let Item::Message(message) = item { Some(message) } else { None });
     messages.flat_map(|message| &message.content).filter_map(Part::text).collect()
 }
 
@@ -40,8 +47,11 @@ fn words(response: &protocol::response::Response) -> String {
 async fn a_call_that_made_nothing_is_made_again_and_nothing_of_it_is_left() {
     let stage = stage_that_retries();
     let half_a_call = call(0, None, None, "{");
-    let scripts =
-        vec![vec![half_a_call, failure(FailureScope::Upstream(None))], vec![Ok(ModelEvent::KeepAlive)], vec![text("Hello"), STOP]];
+    let scripts = vec![
+        vec![half_a_call, failure(FailureScope::Upstream(None))],
+        vec![Ok(ModelEvent::KeepAlive)],
+        vec![text("Hello"), STOP],
+    ];
     let before = Instant::now();
     let response = play(&stage, scripts).await;
     assert_eq!((response.status, words(&response).as_str()), (ResponseStatus::Completed, "Hello"));
@@ -53,7 +63,11 @@ async fn a_call_that_made_nothing_is_made_again_and_nothing_of_it_is_left() {
 #[tokio::test(start_paused = true)]
 async fn what_was_said_is_never_said_twice() {
     let stage = stage_that_retries();
-    let response = play(&stage, vec![vec![text("Hel"), failure(FailureScope::Upstream(None))], vec![text("Hello"), STOP]]).await;
+    let response = play(
+        &stage,
+        vec![vec![text("Hel"), failure(FailureScope::Upstream(None))], vec![text("Hello"), STOP]],
+    )
+    .await;
     assert_eq!((response.status, words(&response).as_str()), (ResponseStatus::Failed, "Hel"));
     assert_eq!(stage.puppet.asked.lock().unwrap().len(), 1);
 }
@@ -82,7 +96,8 @@ async fn a_stop_between_two_calls_is_obeyed() {
     let stage = stage_that_retries();
     let script = stage.script();
     say(&script, [failure(FailureScope::RateLimited(Some(Duration::from_secs(50))))]).await;
-    let started = stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let started =
+        stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
     let response = stage.engine.cancel(&alice(), &started.id).await.unwrap();
     assert_eq!(response.status, ResponseStatus::Cancelled);
@@ -143,11 +158,22 @@ async fn thoughts_have_summaries_breaks_and_ends() {
     ];
     assert_eq!(kinds(&entries)[2..], expected);
     let response = last_response(&entries);
-    let thoughts: Vec<_> =
-        response.output.iter().filter_map(|item| if let Item::Reasoning(reasoning) = item { Some(reasoning) } else { None }).collect();
+    let thoughts: Vec<_> = response
+        .output
+        .iter()
+        .filter_map(
+            |item| if let Item::Reasoning(reasoning) = item { Some(reasoning) } else { None },
+        )
+        .collect();
     assert_eq!(thoughts.len(), 2);
-    assert_eq!(thoughts[0].summary.iter().filter_map(Part::text).collect::<Vec<_>>(), ["One", "Two"]);
-    assert_eq!(thoughts.iter().map(|one| one.encrypted_content.as_deref()).collect::<Vec<_>>(), [Some("made.up"), Some("made.later")]);
+    assert_eq!(
+        thoughts[0].summary.iter().filter_map(Part::text).collect::<Vec<_>>(),
+        ["One", "Two"]
+    );
+    assert_eq!(
+        thoughts.iter().map(|one| one.encrypted_content.as_deref()).collect::<Vec<_>>(),
+        [Some("made.up"), Some("made.later")]
+    );
     // The fold of every prefix is what the terminal event says of it: nothing needs the end to be understood.
     let folded = protocol::snapshot::response(&entries[..entries.len() - 1]).unwrap();
     assert_eq!(folded.output, response.output);
@@ -161,20 +187,33 @@ fn within(policy: &str) -> Create {
 async fn an_answer_that_nobody_reads_ends_after_its_time() {
     let stage = stage();
     let script = stage.script();
-    let started = stage.engine.start(&alice(), within("finish_within 30s"), StartOptions::default()).await.unwrap();
+    let started = stage
+        .engine
+        .start(&alice(), within("finish_within 30s"), StartOptions::default())
+        .await
+        .unwrap();
     say(&script, [text("Hello")]).await;
     drop(started.feed);
     tokio::time::sleep(Duration::from_secs(20)).await;
     // A reader that comes back stops the clock.
     let feed = stage.engine.feed(&alice(), &started.id, None).await.unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(stage.engine.response(&alice(), &started.id).await.unwrap().status, ResponseStatus::InProgress);
+    assert_eq!(
+        stage.engine.response(&alice(), &started.id).await.unwrap().status,
+        ResponseStatus::InProgress
+    );
     drop(feed);
     tokio::time::sleep(Duration::from_secs(29)).await;
-    assert_eq!(stage.engine.response(&alice(), &started.id).await.unwrap().status, ResponseStatus::InProgress);
+    assert_eq!(
+        stage.engine.response(&alice(), &started.id).await.unwrap().status,
+        ResponseStatus::InProgress
+    );
     tokio::time::sleep(Duration::from_secs(2)).await;
     let response = stage.engine.response(&alice(), &started.id).await.unwrap();
-    assert_eq!((response.status, response.incomplete_details.unwrap().reason.as_str()), (ResponseStatus::Cancelled, "client_left"));
+    assert_eq!(
+        (response.status, response.incomplete_details.unwrap().reason.as_str()),
+        (ResponseStatus::Cancelled, "client_left")
+    );
     stage.closed().await;
 }
 
@@ -182,7 +221,11 @@ async fn an_answer_that_nobody_reads_ends_after_its_time() {
 async fn an_answer_that_nobody_reads_ends_after_its_tokens() {
     let stage = stage();
     let script = stage.script();
-    let started = stage.engine.start(&alice(), within("finish_within 3 tokens"), StartOptions::default()).await.unwrap();
+    let started = stage
+        .engine
+        .start(&alice(), within("finish_within 3 tokens"), StartOptions::default())
+        .await
+        .unwrap();
     say(&script, [text("0")]).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     drop(started.feed);
@@ -190,7 +233,10 @@ async fn an_answer_that_nobody_reads_ends_after_its_tokens() {
         say(&script, [text(&number.to_string())]).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    assert_eq!(stage.engine.response(&alice(), &started.id).await.unwrap().status, ResponseStatus::InProgress);
+    assert_eq!(
+        stage.engine.response(&alice(), &started.id).await.unwrap().status,
+        ResponseStatus::InProgress
+    );
     say(&script, [text("4")]).await;
     stage.closed().await;
     let mut feed = stage.engine.feed(&alice(), &started.id, None).await.unwrap();

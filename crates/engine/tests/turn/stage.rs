@@ -47,8 +47,14 @@ impl Drop for Guard {
 }
 
 impl Provider for Puppet {
-    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
-        assert!(request.create.safety_identifier.as_deref() != Some("panic"), "a provider that panics, as asked");
+    fn ask(
+        &self,
+        request: ModelRequest,
+    ) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
+        assert!(
+            request.create.safety_identifier.as_deref() != Some("panic"),
+            "a provider that panics, as asked"
+        );
         self.asked.lock().unwrap().push(request);
         let script = self.scripts.lock().unwrap().pop();
         self.open.send_modify(|open| *open += 1);
@@ -58,8 +64,10 @@ impl Provider for Puppet {
                 let _open = guard;
                 return std::future::pending().await;
             };
-            Ok(unfold((script, guard), |(mut script, guard)| async move { script.recv().await.map(|said| (said, (script, guard))) })
-                .boxed())
+            Ok(unfold((script, guard), |(mut script, guard)| async move {
+                script.recv().await.map(|said| (said, (script, guard)))
+            })
+            .boxed())
         }
         .boxed()
     }
@@ -74,9 +82,18 @@ impl Provider for Puppet {
 
 impl Models for Puppet {
     fn route(&self, model: &str) -> Option<Route> {
-        let leg =
-            || RouteTarget { upstream: "puppet".into(), provider: Arc::new(self.clone()), model: None, timeouts: Timeouts::default() };
-        (model == "demo").then(|| Route { targets: Arc::new([leg()]), retries: self.retries, on_leave: None, is_listed: true })
+        let leg = || RouteTarget {
+            upstream: "puppet".into(),
+            provider: Arc::new(self.clone()),
+            model: None,
+            timeouts: Timeouts::default(),
+        };
+        (model == "demo").then(|| Route {
+            targets: Arc::new([leg()]),
+            retries: self.retries,
+            on_leave: None,
+            is_listed: true,
+        })
     }
 
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {
@@ -100,11 +117,21 @@ pub(crate) fn stage_over(log: Arc<dyn Log>, store: Arc<dyn Store>, config: Confi
 
 /// A stage on which calls are made again.
 pub(crate) fn stage_that_retries() -> Stage {
-    stage_with(Arc::new(MemoryLog::new()), Arc::new(MemoryStore::new()), Config::default(), Retries::default())
+    stage_with(
+        Arc::new(MemoryLog::new()),
+        Arc::new(MemoryStore::new()),
+        Config::default(),
+        Retries::default(),
+    )
 }
 
 fn stage_with(log: Arc<dyn Log>, store: Arc<dyn Store>, config: Config, retries: Retries) -> Stage {
-    let puppet = Puppet { scripts: Arc::default(), open: watch::Sender::new(0), asked: Arc::default(), retries };
+    let puppet = Puppet {
+        scripts: Arc::default(),
+        open: watch::Sender::new(0),
+        asked: Arc::default(),
+        retries,
+    };
     let tasks = Tasks::new();
     let engine = Engine::new(config, log, store, Arc::new(puppet.clone()), tasks.clone());
     Stage { engine, puppet, tasks }
@@ -140,7 +167,10 @@ pub(crate) fn text(text: &str) -> ScriptedEvent {
     Ok(ModelEvent::Text { text: text.into(), logprobs: Vec::new() })
 }
 
-pub(crate) async fn say(script: &mpsc::Sender<ScriptedEvent>, words: impl IntoIterator<Item = ScriptedEvent>) {
+pub(crate) async fn say(
+    script: &mpsc::Sender<ScriptedEvent>,
+    words: impl IntoIterator<Item = ScriptedEvent>,
+) {
     for word in words {
         script.send(word).await.unwrap();
     }
@@ -171,12 +201,29 @@ pub(crate) async fn run(stage: &Stage, create: Create, words: Vec<ScriptedEvent>
 }
 
 /// A piece of a tool call.
-pub(crate) fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Result<ModelEvent, ProviderFailure> {
+pub(crate) fn call(
+    index: u64,
+    id: Option<&str>,
+    name: Option<&str>,
+    arguments: &str,
+) -> Result<ModelEvent, ProviderFailure> {
     let (id, name) = (id.map(str::to_owned), name.map(str::to_owned));
-    Ok(ModelEvent::ToolCall(ToolCallDelta { index, id, name, arguments: arguments.into(), ..ToolCallDelta::default() }))
+    Ok(ModelEvent::ToolCall(ToolCallDelta {
+        index,
+        id,
+        name,
+        arguments: arguments.into(),
+        ..ToolCallDelta::default()
+    }))
 }
 
 /// A function without anything but a name.
 pub(crate) fn tool(name: &str) -> Tool {
-    Tool::Function(FunctionTool { name: name.into(), description: None, parameters: None, strict: None, extra: Extra::default() })
+    Tool::Function(FunctionTool {
+        name: name.into(),
+        description: None,
+        parameters: None,
+        strict: None,
+        extra: Extra::default(),
+    })
 }

@@ -58,7 +58,9 @@ async fn serve_streams(stream: TcpStream, open: &Arc<OpenConnection>) -> Closing
         builder.max_concurrent_streams(most);
     }
     // A peer that does not send HTTP/2 after all is disconnected.
-    let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else { return Closing::ByPeer };
+    let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else {
+        return Closing::ByPeer;
+    };
     let (sender, mut commands) = mpsc::channel(1);
     let mut tasks: Vec<Task> = Vec::new();
     loop {
@@ -99,8 +101,9 @@ async fn serve(
         let _ = body.flow_control().release_capacity(data.len());
         whole.extend_from_slice(&data);
     }
-    let fields =
-        head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    let fields = head.headers.iter().map(|(name, value)| {
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    });
     let incoming = IncomingRequest {
         method: head.method.to_string(),
         path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),

@@ -73,7 +73,9 @@ impl Http2Writer {
     /// Waits for room in the peer's window.
     fn poll_room(&self, wanted: usize, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut sending = self.lock();
-        let Sending::Body(body) = &mut *sending else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        let Sending::Body(body) = &mut *sending else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
         body.reserve_capacity(wanted);
         if body.capacity() > 0 {
             return Poll::Ready(Ok(body.capacity()));

@@ -22,10 +22,21 @@ pub(super) struct PlayOptions {
     pub(super) is_stream: bool,
 }
 
-pub(super) async fn play(writer: &mut ResponseWriter<'_>, script: Script, options: PlayOptions) -> io::Result<After> {
+pub(super) async fn play(
+    writer: &mut ResponseWriter<'_>,
+    script: Script,
+    options: PlayOptions,
+) -> io::Result<After> {
     let PlayOptions { vendor, mut encoder, is_stream } = options;
-    let mut response = PlayedResponse { usage: script.reported_usage(), ..PlayedResponse::default() };
-    let mut body = BodyWriter { writer, content_type: encoder.content_type(), is_stream, has_head: false, splits: false };
+    let mut response =
+        PlayedResponse { usage: script.reported_usage(), ..PlayedResponse::default() };
+    let mut body = BodyWriter {
+        writer,
+        content_type: encoder.content_type(),
+        is_stream,
+        has_head: false,
+        splits: false,
+    };
     for step in script.steps {
         match step {
             Step::Status(status, headers, content) => {
@@ -35,7 +46,13 @@ pub(super) async fn play(writer: &mut ResponseWriter<'_>, script: Script, option
             Step::Refuse(status, error, wait) => {
                 let status = status.unwrap_or(error.status(vendor));
                 let content = vendor_error::body(vendor, error, status, wait, None).to_string();
-                body.writer.complete(status, &vendor_error::fields(vendor, error, wait), content.as_bytes()).await?;
+                body.writer
+                    .complete(
+                        status,
+                        &vendor_error::fields(vendor, error, wait),
+                        content.as_bytes(),
+                    )
+                    .await?;
                 return Ok(After::KeepAlive);
             }
             Step::Head => body.head().await?,
@@ -79,13 +96,23 @@ async fn document(
     if let Some(error) = response.failure {
         let status = error.status(vendor);
         let content = vendor_error::body(vendor, error, status, None, None);
-        return writer.complete(status, &vendor_error::fields(vendor, error, None), content.to_string().as_bytes()).await;
+        return writer
+            .complete(
+                status,
+                &vendor_error::fields(vendor, error, None),
+                content.to_string().as_bytes(),
+            )
+            .await;
     }
     reply(writer, 200, &encoder.document(response)).await
 }
 
 /// Responds with a JSON document.
-pub(super) async fn reply(writer: &mut ResponseWriter<'_>, status: u16, body: &Value) -> io::Result<()> {
+pub(super) async fn reply(
+    writer: &mut ResponseWriter<'_>,
+    status: u16,
+    body: &Value,
+) -> io::Result<()> {
     let headers = [("content-type".to_owned(), "application/json".to_owned())];
     writer.complete(status, &headers, body.to_string().as_bytes()).await
 }

@@ -45,7 +45,10 @@ pub(crate) struct Call {
 impl Call {
     /// The arguments for formats that send an object; arguments that are not an object become an empty one.
     pub(crate) fn object(&self) -> Value {
-        serde_json::from_str(&self.arguments).ok().filter(Value::is_object).unwrap_or_else(|| Value::Object(Map::new()))
+        serde_json::from_str(&self.arguments)
+            .ok()
+            .filter(Value::is_object)
+            .unwrap_or_else(|| Value::Object(Map::new()))
     }
 }
 
@@ -53,13 +56,21 @@ impl PlayedResponse {
     /// Applies the next event.
     pub(crate) fn apply(&mut self, event: &ScriptEvent) {
         match event {
-            ScriptEvent::Start | ScriptEvent::KeepAlive | ScriptEvent::Done | ScriptEvent::Usage(_) => return,
+            ScriptEvent::Start
+            | ScriptEvent::KeepAlive
+            | ScriptEvent::Done
+            | ScriptEvent::Usage(_) => return,
             ScriptEvent::Reasoning(piece) => self.reasoning.push_str(piece),
             ScriptEvent::Text(piece) => self.text.push_str(piece),
             ScriptEvent::Refusal(piece) => self.refusal.push_str(piece),
             ScriptEvent::Signature(signature) => self.signature = Some(signature.clone()),
             ScriptEvent::Call { index, id, name } => {
-                self.calls.push(Call { index: *index, id: id.clone(), name: name.clone(), arguments: String::new() });
+                self.calls.push(Call {
+                    index: *index,
+                    id: id.clone(),
+                    name: name.clone(),
+                    arguments: String::new(),
+                });
             }
             ScriptEvent::Arguments { index, fragment } => {
                 if let Some(call) = self.calls.iter_mut().find(|call| call.index == *index) {
@@ -71,7 +82,10 @@ impl PlayedResponse {
         }
         self.pieces += u64::from(matches!(
             event,
-            ScriptEvent::Reasoning(_) | ScriptEvent::Text(_) | ScriptEvent::Refusal(_) | ScriptEvent::Arguments { .. }
+            ScriptEvent::Reasoning(_)
+                | ScriptEvent::Text(_)
+                | ScriptEvent::Refusal(_)
+                | ScriptEvent::Arguments { .. }
         ));
     }
 
@@ -87,6 +101,11 @@ impl PlayedResponse {
 
     /// The usage, for formats that require it.
     pub(crate) fn usage_or_default(&self) -> Usage {
-        self.usage.unwrap_or(Usage { input: PROMPT_TOKENS, cached: 0, output: self.pieces, reasoning: 0 })
+        self.usage.unwrap_or(Usage {
+            input: PROMPT_TOKENS,
+            cached: 0,
+            output: self.pieces,
+            reasoning: 0,
+        })
     }
 }

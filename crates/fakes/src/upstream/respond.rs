@@ -40,7 +40,10 @@ pub(super) async fn respond(
     let (bare_path, query) = path.split_once('?').unwrap_or((&path, ""));
     let route = Route::of(&method, bare_path, &headers).map(|route| connection.adapt_route(route));
     let key = route.as_ref().and_then(|route| key_of(route, &headers)).map(str::to_owned);
-    let misplaced = route.as_ref().map(|route| misplaced_keys(route, query, &headers, &bytes)).unwrap_or_default();
+    let misplaced = route
+        .as_ref()
+        .map(|route| misplaced_keys(route, query, &headers, &bytes))
+        .unwrap_or_default();
     if let Some(route) = route.as_ref().filter(|route| route.kind == RequestKind::Models) {
         connection.complain_all(route.vendor, bare_path, &misplaced);
         let names = connection.list_models();
@@ -80,8 +83,10 @@ pub(super) async fn respond(
     }
     let is_lenient = route.vendor == Vendor::OpenAi && !connection.is_strict();
     let checked = CheckedRequest { route: &route, query, headers: &headers, body: &body };
-    let complaints: Vec<Complaint> =
-        check::check(&checked).into_iter().filter(|complaint| !(is_lenient && complaint.only_strict)).collect();
+    let complaints: Vec<Complaint> = check::check(&checked)
+        .into_iter()
+        .filter(|complaint| !(is_lenient && complaint.only_strict))
+        .collect();
     for complaint in &complaints {
         connection.complain(route.vendor, bare_path, &complaint.message);
     }
@@ -96,14 +101,20 @@ pub(super) async fn respond(
 }
 
 /// The error for the key of a request, if any. An unknown key is no complaint: a test may send it on purpose.
-fn refused_key(connection: &OpenConnection, route: &Route, path: &str, key: Option<&str>) -> Option<Complaint> {
+fn refused_key(
+    connection: &OpenConnection,
+    route: &Route,
+    path: &str,
+    key: Option<&str>,
+) -> Option<Complaint> {
     let (error, message) = match connection.access(route.vendor, key) {
         Access::Granted => return None,
         Access::UnknownKey => (VendorError::InvalidKey, VendorError::InvalidKey.message()),
         // Gemini reports a missing key as a missing permission.
-        Access::NoKey if route.vendor == Vendor::Gemini => {
-            (VendorError::Permission, "Method doesn't allow unregistered callers (callers without established identity).")
-        }
+        Access::NoKey if route.vendor == Vendor::Gemini => (
+            VendorError::Permission,
+            "Method doesn't allow unregistered callers (callers without established identity).",
+        ),
         Access::NoKey => (VendorError::InvalidKey, "You didn't provide an API key."),
     };
     if connection.access(route.vendor, key) == Access::NoKey {
@@ -112,10 +123,15 @@ fn refused_key(connection: &OpenConnection, route: &Route, path: &str, key: Opti
     Some(Complaint { error, message: message.to_owned(), only_strict: false })
 }
 
-async fn refuse(writer: &mut ResponseWriter<'_>, vendor: Vendor, complaint: &Complaint) -> io::Result<After> {
+async fn refuse(
+    writer: &mut ResponseWriter<'_>,
+    vendor: Vendor,
+    complaint: &Complaint,
+) -> io::Result<After> {
     let error = complaint.error;
     let status = error.status(vendor);
-    let body = vendor_error::body(vendor, error, status, None, Some(&complaint.message)).to_string();
+    let body =
+        vendor_error::body(vendor, error, status, None, Some(&complaint.message)).to_string();
     writer.complete(status, &vendor_error::fields(vendor, error, None), body.as_bytes()).await?;
     Ok(After::KeepAlive)
 }

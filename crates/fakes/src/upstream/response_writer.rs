@@ -30,11 +30,18 @@ pub(super) enum ResponseWriter<'a> {
 
 impl ResponseWriter<'_> {
     /// Writes a complete response.
-    pub(super) async fn complete(&mut self, status: u16, headers: &[(String, String)], body: &[u8]) -> io::Result<()> {
+    pub(super) async fn complete(
+        &mut self,
+        status: u16,
+        headers: &[(String, String)],
+        body: &[u8],
+    ) -> io::Result<()> {
         match self {
             Self::Http1(writer) => {
                 // Clients ignore the reason phrase (RFC 9112, section 4).
-                let mut bytes = format!("HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\n", body.len()).into_bytes();
+                let mut bytes =
+                    format!("HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\n", body.len())
+                        .into_bytes();
                 for (name, value) in headers {
                     bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
                 }

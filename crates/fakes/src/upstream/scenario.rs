@@ -54,7 +54,9 @@ pub fn scenario(name: &str) -> Option<Script> {
             .done(),
         "refusal" => Script::refusal(&["I cannot ", "help with that."]),
         "blocked" => Script::blocked(),
-        "length" => Script::new().role().contents(&["Once ", "upon"]).finish("length").usage(9, 2, 0).done(),
+        "length" => {
+            Script::new().role().contents(&["Once ", "upon"]).finish("length").usage(9, 2, 0).done()
+        }
         "error-400" => Script::refused(400, VendorError::Invalid),
         "error-401" => Script::refused_as(VendorError::InvalidKey),
         "error-402" => Script::refused(402, VendorError::Quota),
@@ -66,7 +68,14 @@ pub fn scenario(name: &str) -> Option<Script> {
         "cut" => start().fin(),
         "reset" => start().rst(),
         "unfinished" => start().done(),
-        "keep-alive" => Script::new().comment().role().comment().content("Hello").finish("stop").usage(9, 1, 0).done(),
+        "keep-alive" => Script::new()
+            .comment()
+            .role()
+            .comment()
+            .content("Hello")
+            .finish("stop")
+            .usage(9, 1, 0)
+            .done(),
         "byte-by-byte" => Script::text(&["H\u{e9}llo", ", ", "\u{4e16}\u{754c}"]).byte_by_byte(),
         "slow" => Script::text(&["Hello", ", ", "world", "!"]).paced(SLOW),
         "stall" => start().stall(),

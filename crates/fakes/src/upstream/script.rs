@@ -87,7 +87,8 @@ impl Script {
 
     /// A well-formed text after reasoning.
     pub fn reasoning(reasoning: &[&str], pieces: &[&str]) -> Self {
-        let thinking = reasoning.iter().fold(Self::new().role(), |script, piece| script.reason(piece));
+        let thinking =
+            reasoning.iter().fold(Self::new().role(), |script, piece| script.reason(piece));
         thinking.contents(pieces).ending("stop", reasoning.len() + pieces.len(), reasoning.len())
     }
 
@@ -129,7 +130,8 @@ impl Script {
 
     /// Any complete response without streaming.
     pub fn status(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Self {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let headers =
+            headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Self::new().step(Step::Status(status, headers, body.into()))
     }
 
@@ -233,7 +235,9 @@ impl Script {
     #[must_use]
     pub fn call(self, index: usize, id: &str, name: &str, arguments: &[&str]) -> Self {
         let call = self.emit(ScriptEvent::Call { index, id: id.to_owned(), name: name.to_owned() });
-        arguments.iter().fold(call, |script, fragment| script.emit(ScriptEvent::Arguments { index, fragment: (*fragment).to_owned() }))
+        arguments.iter().fold(call, |script, fragment| {
+            script.emit(ScriptEvent::Arguments { index, fragment: (*fragment).to_owned() })
+        })
     }
 
     /// Appends the finish reason, as in chat completions.
@@ -245,7 +249,12 @@ impl Script {
     /// Appends the usage.
     #[must_use]
     pub fn usage(self, prompt_tokens: u64, completion_tokens: u64, reasoning_tokens: u64) -> Self {
-        self.usage_of(Usage { input: prompt_tokens, cached: 0, output: completion_tokens, reasoning: reasoning_tokens })
+        self.usage_of(Usage {
+            input: prompt_tokens,
+            cached: 0,
+            output: completion_tokens,
+            reasoning: reasoning_tokens,
+        })
     }
 
     /// Appends the usage, with all its counts.
@@ -330,7 +339,8 @@ impl Script {
     /// Adds a pause before each step that writes to the body.
     #[must_use]
     pub fn paced(self, pause: Duration) -> Self {
-        let paced = |step: Step| if step.is_body() { vec![Step::Sleep(pause), step] } else { vec![step] };
+        let paced =
+            |step: Step| if step.is_body() { vec![Step::Sleep(pause), step] } else { vec![step] };
         Self { steps: self.steps.into_iter().flat_map(paced).collect() }
     }
 
@@ -343,10 +353,15 @@ impl Script {
 
     /// The usage that the script reports last.
     pub(super) fn reported_usage(&self) -> Option<Usage> {
-        self.steps.iter().rev().find_map(|step| if let Step::Emit(ScriptEvent::Usage(usage)) = step { Some(*usage) } else { None })
+        self.steps.iter().rev().find_map(|step| {
+            if let Step::Emit(ScriptEvent::Usage(usage)) = step { Some(*usage) } else { None }
+        })
     }
 
     fn ending(self, reason: &str, completion_tokens: usize, reasoning_tokens: usize) -> Self {
-        self.finish(reason).usage(PROMPT_TOKENS, completion_tokens as u64, reasoning_tokens as u64).done().end()
+        self.finish(reason)
+            .usage(PROMPT_TOKENS, completion_tokens as u64, reasoning_tokens as u64)
+            .done()
+            .end()
     }
 }

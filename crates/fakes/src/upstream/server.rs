@@ -84,7 +84,9 @@ impl Upstream {
 
     /// Queues a script for the next request with this key; it comes before those of [`Self::script`].
     pub fn script_for_key(&self, key: &str, script: Script) {
-        self.shared.send_modify(|state| state.key_scripts.entry(key.to_owned()).or_default().push_back(script));
+        self.shared.send_modify(|state| {
+            state.key_scripts.entry(key.to_owned()).or_default().push_back(script)
+        });
     }
 
     /// Sets the script for requests with this key when the key's queue is empty.
@@ -111,7 +113,8 @@ impl Upstream {
 
     /// Refuses requests with other keys, as the vendor does.
     pub fn require_keys(&self, keys: &[&str]) {
-        self.shared.send_modify(|state| state.keys = keys.iter().map(|key| (*key).to_owned()).collect());
+        self.shared
+            .send_modify(|state| state.keys = keys.iter().map(|key| (*key).to_owned()).collect());
     }
 
     /// Limits the concurrent streams of each new HTTP/2 connection.
@@ -145,7 +148,8 @@ impl Upstream {
     /// The number of queued scripts, those for keys included.
     pub fn scripts_left(&self) -> usize {
         let state = self.shared.borrow();
-        state.scripts.len() + state.key_scripts.values().map(std::collections::VecDeque::len).sum::<usize>()
+        state.scripts.len()
+            + state.key_scripts.values().map(std::collections::VecDeque::len).sum::<usize>()
     }
 
     /// The number of connections so far.

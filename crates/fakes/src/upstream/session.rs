@@ -50,7 +50,11 @@ async fn is_http2(stream: &TcpStream) -> bool {
     // Clients send the preface in one piece, so a second is enough.
     for _ in 0..1000 {
         match stream.peek(&mut first).await {
-            Ok(count) if count > 0 && count < first.len() && PREFACE_START.starts_with(&first[..count]) => {
+            Ok(count)
+                if count > 0
+                    && count < first.len()
+                    && PREFACE_START.starts_with(&first[..count]) =>
+            {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             Ok(count) => return &first[..count] == PREFACE_START,
@@ -67,11 +71,21 @@ enum Closing {
 }
 
 /// Serves requests until the connection ends. Fails if a request cannot be read.
-async fn serve(incoming: &mut RequestReader, writer: &mut OwnedWriteHalf, open: &OpenConnection) -> Result<Closing> {
+async fn serve(
+    incoming: &mut RequestReader,
+    writer: &mut OwnedWriteHalf,
+    open: &OpenConnection,
+) -> Result<Closing> {
     while let Some((head, body)) = incoming.request().await? {
         let mut parts = head.start_line.split(' ');
         let (method, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let request = IncomingRequest { method: method.to_owned(), path: path.to_owned(), headers: head.headers, body, is_http2: false };
+        let request = IncomingRequest {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            headers: head.headers,
+            body,
+            is_http2: false,
+        };
         let mut writer = ResponseWriter::Http1(writer);
         let after = tokio::select! {
             biased;
@@ -110,7 +124,8 @@ impl RequestReader {
                 return Ok(None);
             }
         };
-        let mut framing = Body::announced(&head.headers, Body::Length(0)).context("the body's framing")?;
+        let mut framing =
+            Body::announced(&head.headers, Body::Length(0)).context("the body's framing")?;
         let mut body = Vec::new();
         loop {
             match framing.take(&mut self.buffer)? {

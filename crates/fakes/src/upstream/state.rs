@@ -145,8 +145,13 @@ impl OpenConnection {
 
     /// The route on this vendor's server: Ollama serves text completions at OpenAI's path.
     pub(super) fn adapt_route(&self, route: Route) -> Route {
-        let is_ollamas = self.shared.borrow().vendor == Vendor::Ollama && route.vendor == Vendor::OpenAi;
-        if is_ollamas && matches!(route.kind, RequestKind::Passthrough { .. }) { Route { vendor: Vendor::Ollama, ..route } } else { route }
+        let is_ollamas =
+            self.shared.borrow().vendor == Vendor::Ollama && route.vendor == Vendor::OpenAi;
+        if is_ollamas && matches!(route.kind, RequestKind::Passthrough { .. }) {
+            Route { vendor: Vendor::Ollama, ..route }
+        } else {
+            route
+        }
     }
 
     pub(super) fn max_streams(&self) -> Option<u32> {
@@ -186,7 +191,9 @@ impl OpenConnection {
         match key.filter(|key| !key.is_empty()) {
             None if state.keys.is_empty() && is_keyless => Access::Granted,
             None => Access::NoKey,
-            Some(key) if state.keys.is_empty() || state.keys.iter().any(|known| known == key) => Access::Granted,
+            Some(key) if state.keys.is_empty() || state.keys.iter().any(|known| known == key) => {
+                Access::Granted
+            }
             Some(_) => Access::UnknownKey,
         }
     }

@@ -17,19 +17,23 @@ fn request(vendor: Vendor, is_stream: bool) -> Request {
     let messages = json!([{"role": "user", "content": "hello"}]);
     let body = json!({"model": "lab-model", "stream": is_stream, "messages": messages});
     match vendor {
-        Vendor::OpenAi => Request::post("/v1/chat/completions", &body).header("authorization", &format!("Bearer {KEY}")),
+        Vendor::OpenAi => Request::post("/v1/chat/completions", &body)
+            .header("authorization", &format!("Bearer {KEY}")),
         Vendor::Responses => {
             let body = json!({"model": "lab-model", "stream": is_stream, "input": "hello"});
             Request::post("/v1/responses", &body).header("authorization", &format!("Bearer {KEY}"))
         }
         Vendor::Anthropic => {
             let body = json!({"model": "lab-model", "max_tokens": 99, "stream": is_stream, "messages": messages});
-            Request::post("/v1/messages", &body).header("x-api-key", KEY).header("anthropic-version", "2023-06-01")
+            Request::post("/v1/messages", &body)
+                .header("x-api-key", KEY)
+                .header("anthropic-version", "2023-06-01")
         }
         Vendor::Gemini => {
             let verb = if is_stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
             let body = json!({"contents": [{"role": "user", "parts": [{"text": "hello"}]}]});
-            Request::post(&format!("/v1beta/models/lab-model:{verb}"), &body).header("x-goog-api-key", KEY)
+            Request::post(&format!("/v1beta/models/lab-model:{verb}"), &body)
+                .header("x-goog-api-key", KEY)
         }
         Vendor::Ollama => Request::post("/api/chat", &body),
     }
@@ -60,16 +64,28 @@ async fn every_vendor_has_its_frames() -> Result<()> {
     let text = || Script::text(&["Hel", "lo"]);
     assert!(body(Vendor::OpenAi, text()).await?.ends_with("data: [DONE]\n\n"));
     let responses = body(Vendor::Responses, text()).await?;
-    assert!(responses.starts_with("event: response.created\ndata: {\"type\":\"response.created\""), "{responses}");
+    assert!(
+        responses.starts_with("event: response.created\ndata: {\"type\":\"response.created\""),
+        "{responses}"
+    );
     assert!(responses.contains("event: response.completed\n") && !responses.contains("[DONE]"));
     let anthropic = body(Vendor::Anthropic, text()).await?;
-    assert!(anthropic.starts_with("event: message_start\n") && anthropic.ends_with("data: {\"type\":\"message_stop\"}\n\n"));
+    assert!(
+        anthropic.starts_with("event: message_start\n")
+            && anthropic.ends_with("data: {\"type\":\"message_stop\"}\n\n")
+    );
     let gemini = body(Vendor::Gemini, text()).await?;
-    assert!(gemini.split("\r\n\r\n").all(|event| event.is_empty() || event.starts_with("data: {")), "{gemini}");
+    assert!(
+        gemini.split("\r\n\r\n").all(|event| event.is_empty() || event.starts_with("data: {")),
+        "{gemini}"
+    );
     assert!(gemini.contains("\"finishReason\":\"STOP\""));
     let ollama = body(Vendor::Ollama, text()).await?;
     let lines: Vec<Value> = ollama.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    assert_eq!(lines.iter().map(|line| line["done"] == true).collect::<Vec<_>>(), [false, false, true]);
+    assert_eq!(
+        lines.iter().map(|line| line["done"] == true).collect::<Vec<_>>(),
+        [false, false, true]
+    );
     Ok(())
 }
 
@@ -79,7 +95,11 @@ async fn every_vendor_fails_in_its_own_way() -> Result<()> {
     assert!(body(Vendor::OpenAi, failing()).await?.contains("data: {\"error\":{"));
     let responses = body(Vendor::Responses, failing()).await?;
     assert!(responses.contains("event: error\n") && responses.contains("event: response.failed\n"));
-    assert!(body(Vendor::Anthropic, failing()).await?.contains("event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded"));
+    assert!(
+        body(Vendor::Anthropic, failing())
+            .await?
+            .contains("event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded")
+    );
     assert!(body(Vendor::Gemini, failing()).await?.contains("\r\n\r\n{\n  \"error\": {\n"));
     assert!(body(Vendor::Ollama, failing()).await?.ends_with("\n{\"error\":\"Overloaded\"}\n"));
     Ok(())
@@ -119,7 +139,11 @@ async fn a_refusal_is_in_the_shape_of_the_vendor() -> Result<()> {
     for (vendor, pointer, expected, retry_after) in paths {
         upstream.script(Script::refused_for(429, VendorError::RateLimit, wait));
         let mut response = ask(&upstream, &request(vendor, true)).await?;
-        assert_eq!((response.status, response.headers.get("retry-after")), (429, retry_after), "{vendor:?}");
+        assert_eq!(
+            (response.status, response.headers.get("retry-after")),
+            (429, retry_after),
+            "{vendor:?}"
+        );
         let body = soon(json::value(&mut response)).await??;
         assert_eq!(body.pointer(pointer), Some(&expected), "{vendor:?}: {body}");
     }
@@ -131,7 +155,9 @@ async fn keys_are_known_and_scripted_one_by_one() -> Result<()> {
     let upstream = Upstream::start().await?;
     upstream.require_keys(&[KEY, "lab-key-of-another"]);
     upstream.script_for_key("lab-key-of-another", Script::refused_as(VendorError::Quota));
-    let with = |key: &str| Request::post("/v1/responses", &json!({"model": "m", "input": "hi"})).bearer(key);
+    let with = |key: &str| {
+        Request::post("/v1/responses", &json!({"model": "m", "input": "hi"})).bearer(key)
+    };
     assert_eq!(ask(&upstream, &with("lab-key-of-another")).await?.status, 429);
     assert_eq!(ask(&upstream, &with("lab-key-of-another")).await?.status, 200);
     assert_eq!(ask(&upstream, &with(KEY)).await?.status, 200);
@@ -158,16 +184,23 @@ async fn what_the_vendor_refuses_is_refused() -> Result<()> {
     let upstream = Upstream::start_as(Vendor::OpenAi).await?;
     let messages = json!([{"role": "user", "content": "hi"}]);
     let chat = json!({"model": "m", "messages": messages, "top_k": 1});
-    let (status, body) = document(&upstream, &Request::post("/v1/chat/completions", &chat).bearer(KEY)).await?;
+    let (status, body) =
+        document(&upstream, &Request::post("/v1/chat/completions", &chat).bearer(KEY)).await?;
     assert_eq!((status, &body["error"]["type"]), (400, &json!("invalid_request_error")));
     let call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"});
     let responses = json!({"model": "m", "input": [call]});
-    assert_eq!(document(&upstream, &Request::post("/v1/responses", &responses).bearer(KEY)).await?.0, 400);
-    let anthropic = Request::post("/v1/messages", &json!({"model": "m", "messages": messages})).header("x-api-key", KEY);
+    assert_eq!(
+        document(&upstream, &Request::post("/v1/responses", &responses).bearer(KEY)).await?.0,
+        400
+    );
+    let anthropic = Request::post("/v1/messages", &json!({"model": "m", "messages": messages}))
+        .header("x-api-key", KEY);
     let (status, body) = document(&upstream, &anthropic).await?;
     assert_eq!((status, &body["type"]), (400, &json!("error")));
-    let gemini = json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "model_name": "m"});
-    let gemini = Request::post("/v1beta/models/m:generateContent", &gemini).header("x-goog-api-key", KEY);
+    let gemini =
+        json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "model_name": "m"});
+    let gemini =
+        Request::post("/v1beta/models/m:generateContent", &gemini).header("x-goog-api-key", KEY);
     assert_eq!(document(&upstream, &gemini).await?.1["error"]["status"], "INVALID_ARGUMENT");
     let ollama = json!({"model": "m", "messages": [{"role": "user", "content": ["hi"]}]});
     assert_eq!(document(&upstream, &Request::post("/api/chat", &ollama)).await?.0, 400);
@@ -181,7 +214,8 @@ async fn what_the_vendor_refuses_is_refused() -> Result<()> {
 
 /// An HTTP/2 client, with the task that drives its connection.
 async fn http2(upstream: &Upstream) -> Result<(h2::client::SendRequest<Bytes>, client::Task)> {
-    let (client, connection) = h2::client::handshake(TcpStream::connect(upstream.address()).await?).await?;
+    let (client, connection) =
+        h2::client::handshake(TcpStream::connect(upstream.address()).await?).await?;
     let moving = spawn(async move {
         // The client's calls return its errors.
         let _ = connection.await;
@@ -221,7 +255,14 @@ async fn http2_on_the_same_port() -> Result<()> {
     let (first, mut stopped) = send_http2(&mut client, &request(Vendor::Anthropic, true))?;
     let (second, _kept) = send_http2(&mut client, &request(Vendor::Gemini, true))?;
     let (_first, _second) = (soon(first).await??, soon(second).await??);
-    assert_eq!((upstream.open_streams(), upstream.open_streams_of(Vendor::Gemini), upstream.accepted_connections()), (2, 1, 1));
+    assert_eq!(
+        (
+            upstream.open_streams(),
+            upstream.open_streams_of(Vendor::Gemini),
+            upstream.accepted_connections()
+        ),
+        (2, 1, 1)
+    );
     stopped.send_reset(h2::Reason::CANCEL);
     soon(upstream.wait_closed(1)).await?;
     soon(upstream.wait_streams(1)).await?;

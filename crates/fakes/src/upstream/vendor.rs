@@ -23,7 +23,8 @@ pub enum Vendor {
 
 impl Vendor {
     /// All vendors.
-    pub const ALL: [Self; 5] = [Self::OpenAi, Self::Responses, Self::Anthropic, Self::Gemini, Self::Ollama];
+    pub const ALL: [Self; 5] =
+        [Self::OpenAi, Self::Responses, Self::Anthropic, Self::Gemini, Self::Ollama];
 
     /// Its name in Weir's settings.
     pub fn name(self) -> &'static str {
@@ -91,11 +92,19 @@ impl Route {
             ("POST", "/v1/messages") => route(Vendor::Anthropic, response()),
             ("POST", "/api/chat") => route(Vendor::Ollama, response()),
             ("POST", "/v1/embeddings") => route(Vendor::OpenAi, passthrough(Operation::Embeddings)),
-            ("POST", "/v1/completions") => route(Vendor::OpenAi, passthrough(Operation::Completions)),
-            ("POST", "/v1/moderations") => route(Vendor::OpenAi, passthrough(Operation::Moderations)),
+            ("POST", "/v1/completions") => {
+                route(Vendor::OpenAi, passthrough(Operation::Completions))
+            }
+            ("POST", "/v1/moderations") => {
+                route(Vendor::OpenAi, passthrough(Operation::Moderations))
+            }
             ("POST", "/api/embed") => route(Vendor::Ollama, passthrough(Operation::Embeddings)),
-            ("GET", "/v1/models") if headers.get("anthropic-version").is_some() => route(Vendor::Anthropic, RequestKind::Models),
-            ("GET", "/v1/models") if headers.get("x-goog-api-key").is_some() => route(Vendor::Gemini, RequestKind::Models),
+            ("GET", "/v1/models") if headers.get("anthropic-version").is_some() => {
+                route(Vendor::Anthropic, RequestKind::Models)
+            }
+            ("GET", "/v1/models") if headers.get("x-goog-api-key").is_some() => {
+                route(Vendor::Gemini, RequestKind::Models)
+            }
             ("GET", "/v1/models") => route(Vendor::OpenAi, RequestKind::Models),
             ("GET", "/v1beta/models") => route(Vendor::Gemini, RequestKind::Models),
             ("GET", "/api/tags") => route(Vendor::Ollama, RequestKind::Models),
@@ -106,7 +115,8 @@ impl Route {
     /// Recognises a path that contains a name.
     fn with_name(method: &str, path: &str, headers: &Headers) -> Option<Self> {
         // Google's SDK uses `v1` since its third version, and `v1beta` before.
-        let named = path.strip_prefix("/v1beta/models/").or_else(|| path.strip_prefix("/v1/models/"));
+        let named =
+            path.strip_prefix("/v1beta/models/").or_else(|| path.strip_prefix("/v1/models/"));
         match named {
             Some(rest) if method == "POST" => Self::gemini(rest),
             Some(_) => None,
@@ -120,12 +130,16 @@ impl Route {
             "streamGenerateContent" => true,
             "generateContent" => false,
             "batchEmbedContents" => {
-                let kind = RequestKind::Passthrough { operation: Operation::Embeddings, model: Some(model.to_owned()) };
+                let kind = RequestKind::Passthrough {
+                    operation: Operation::Embeddings,
+                    model: Some(model.to_owned()),
+                };
                 return Some(Self { vendor: Vendor::Gemini, kind, is_azure: false });
             }
             _ => return None,
         };
-        let kind = RequestKind::Response { model: Some(model.to_owned()), is_stream: Some(is_stream) };
+        let kind =
+            RequestKind::Response { model: Some(model.to_owned()), is_stream: Some(is_stream) };
         Some(Self { vendor: Vendor::Gemini, kind, is_azure: false })
     }
 
@@ -136,13 +150,22 @@ impl Route {
             let model = Some(deployment.to_owned());
             let kind = match path {
                 "chat/completions" => RequestKind::Response { model, is_stream: None },
-                "embeddings" => RequestKind::Passthrough { operation: Operation::Embeddings, model },
-                "completions" => RequestKind::Passthrough { operation: Operation::Completions, model },
+                "embeddings" => {
+                    RequestKind::Passthrough { operation: Operation::Embeddings, model }
+                }
+                "completions" => {
+                    RequestKind::Passthrough { operation: Operation::Completions, model }
+                }
                 _ => return None,
             };
-            return (method == "POST").then_some(Self { vendor: Vendor::OpenAi, kind, is_azure: true });
+            return (method == "POST").then_some(Self {
+                vendor: Vendor::OpenAi,
+                kind,
+                is_azure: true,
+            });
         }
         let route = Self::of(method, &format!("/{rest}"), headers)?;
-        matches!(route.vendor, Vendor::OpenAi | Vendor::Responses).then_some(Self { is_azure: true, ..route })
+        matches!(route.vendor, Vendor::OpenAi | Vendor::Responses)
+            .then_some(Self { is_azure: true, ..route })
     }
 }

@@ -40,7 +40,8 @@ impl VendorError {
             // Gemini reports a wrong key as an invalid request; only the details differ.
             (Self::Invalid | Self::ContextLength, _) | (Self::InvalidKey, Vendor::Gemini) => 400,
             (Self::InvalidKey, _) => 401,
-            (Self::Quota, Vendor::OpenAi | Vendor::Responses | Vendor::Gemini) | (Self::RateLimit, _) => 429,
+            (Self::Quota, Vendor::OpenAi | Vendor::Responses | Vendor::Gemini)
+            | (Self::RateLimit, _) => 429,
             (Self::Quota, _) => 402,
             (Self::Permission, _) => 403,
             (Self::NotFound, _) => 404,
@@ -57,7 +58,9 @@ impl VendorError {
             Self::Invalid => "The request is not valid.",
             Self::ContextLength => "The prompt is too long for the context of this model.",
             Self::InvalidKey => "The API key is not valid.",
-            Self::Quota => "You exceeded your current quota, please check your plan and billing details.",
+            Self::Quota => {
+                "You exceeded your current quota, please check your plan and billing details."
+            }
             Self::Permission => "This key may not use this resource.",
             Self::NotFound => "There is no such model.",
             Self::TooLarge => "The request exceeds the maximum size.",
@@ -71,7 +74,9 @@ impl VendorError {
     /// OpenAI's `type` and `code`.
     fn openai(self) -> (&'static str, Value) {
         match self {
-            Self::Invalid | Self::Permission | Self::TooLarge => ("invalid_request_error", Value::Null),
+            Self::Invalid | Self::Permission | Self::TooLarge => {
+                ("invalid_request_error", Value::Null)
+            }
             Self::ContextLength => ("invalid_request_error", json!("context_length_exceeded")),
             Self::InvalidKey => ("invalid_request_error", json!("invalid_api_key")),
             Self::Quota => ("insufficient_quota", json!("insufficient_quota")),
@@ -99,7 +104,9 @@ impl VendorError {
 
     fn gemini(self) -> &'static str {
         match self {
-            Self::Invalid | Self::ContextLength | Self::InvalidKey | Self::TooLarge => "INVALID_ARGUMENT",
+            Self::Invalid | Self::ContextLength | Self::InvalidKey | Self::TooLarge => {
+                "INVALID_ARGUMENT"
+            }
             Self::Permission => "PERMISSION_DENIED",
             Self::NotFound => "NOT_FOUND",
             Self::Quota | Self::RateLimit => "RESOURCE_EXHAUSTED",
@@ -111,7 +118,13 @@ impl VendorError {
 }
 
 /// The body of an error response. `message` replaces the default.
-pub(super) fn body(vendor: Vendor, error: VendorError, status: u16, wait: Option<Duration>, message: Option<&str>) -> Value {
+pub(super) fn body(
+    vendor: Vendor,
+    error: VendorError,
+    status: u16,
+    wait: Option<Duration>,
+    message: Option<&str>,
+) -> Value {
     let mut message = message.unwrap_or(error.message()).to_owned();
     match vendor {
         Vendor::OpenAi | Vendor::Responses => {
@@ -147,7 +160,11 @@ pub(super) fn body(vendor: Vendor, error: VendorError, status: u16, wait: Option
 }
 
 /// The header fields of an error response, with the wait if the vendor sends it there.
-pub(super) fn fields(vendor: Vendor, error: VendorError, wait: Option<Duration>) -> Vec<(String, String)> {
+pub(super) fn fields(
+    vendor: Vendor,
+    error: VendorError,
+    wait: Option<Duration>,
+) -> Vec<(String, String)> {
     let mut fields = vec![("content-type", "application/json".to_owned())];
     let retry_after = wait.map(|wait| ("retry-after", wait.as_secs_f64().ceil().to_string()));
     match vendor {
@@ -156,7 +173,9 @@ pub(super) fn fields(vendor: Vendor, error: VendorError, wait: Option<Duration>)
             fields.extend(retry_after);
             fields.extend(wait.map(|wait| ("retry-after-ms", wait.as_millis().to_string())));
             // The vendor tells its SDK not to retry.
-            fields.extend((error == VendorError::Quota).then(|| ("x-should-retry", "false".to_owned())));
+            fields.extend(
+                (error == VendorError::Quota).then(|| ("x-should-retry", "false".to_owned())),
+            );
         }
         Vendor::Anthropic => {
             fields.push(("request-id", "req_lab".to_owned()));

@@ -34,7 +34,9 @@ impl Ruling {
         match self {
             Self::Right => ("right", "正确"),
             Self::Imprecise => ("imprecise", "不精确"),
-            Self::HalfRight => ("right for requests, wrong for connections", "对请求而言正确，对连接而言错误"),
+            Self::HalfRight => {
+                ("right for requests, wrong for connections", "对请求而言正确，对连接而言错误")
+            }
             Self::WrongReason => ("wrong reason", "理由错误"),
             Self::Depends => ("depends", "视情况而定"),
             Self::Meaningless => ("meaningless", "无意义"),

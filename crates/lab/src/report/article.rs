@@ -45,8 +45,18 @@ pub fn article(report: &Report, language: Language, pictures: &str) -> String {
 fn seen(out: &mut String, language: Language, pictures: &str, end: &str) {
     let _ = write!(out, "## {}\n\n", language.pick("At a glance", "一览"));
     for (name, alt) in [
-        ("arrivals", language.pick("When each token of an answer came, on each transport", "各传输方式下每个 token 到达的时刻")),
-        ("bytes", language.pick("Bytes to the client for each token, by kind", "每个 token 的字节数，按种类")),
+        (
+            "arrivals",
+            language.pick(
+                "When each token of an answer came, on each transport",
+                "各传输方式下每个 token 到达的时刻",
+            ),
+        ),
+        (
+            "bytes",
+            language
+                .pick("Bytes to the client for each token, by kind", "每个 token 的字节数，按种类"),
+        ),
         ("delays", language.pick("How late tokens are", "token 的延迟")),
     ] {
         let _ = write!(out, "![{alt}]({pictures}/{name}.{end}.svg)\n\n");
@@ -57,8 +67,14 @@ fn claims(out: &mut String, report: &Report, language: Language) {
     let _ = write!(out, "## {}\n\n", language.pick("Thirty things that one reads", "三十种说法"));
     for verdict in &report.verdicts {
         let ruling = verdict.words.pick(language);
-        let _ = write!(out, "**{}. {}** — *{ruling}*\n\n", verdict.number(), verdict.claim.pick(language));
-        let measured = if verdict.is_measured { language.pick("Measured: ", "实测：") } else { "" };
+        let _ = write!(
+            out,
+            "**{}. {}** — *{ruling}*\n\n",
+            verdict.number(),
+            verdict.claim.pick(language)
+        );
+        let measured =
+            if verdict.is_measured { language.pick("Measured: ", "实测：") } else { "" };
         let _ = write!(out, "{measured}{}\n\n", verdict.evidence.pick(language));
         let _ = write!(out, "{}\n\n", verdict.truth.pick(language));
     }
@@ -82,13 +98,18 @@ fn cells(out: &mut String, report: &Report, language: Language) {
         let rows: Vec<_> = report
             .cells
             .iter()
-            .filter(|measured| measured.failed.is_none() && measured.cell.is_some_and(|cell| cell.dialect == dialect))
+            .filter(|measured| {
+                measured.failed.is_none()
+                    && measured.cell.is_some_and(|cell| cell.dialect == dialect)
+            })
             .collect();
         if rows.is_empty() {
             continue;
         }
         let _ = write!(out, "### {}\n\n|", words.dialect(dialect));
-        for head in std::iter::once("").chain(COLUMNS.iter().map(|column| language.pick(column.head.0, column.head.1))) {
+        for head in std::iter::once("")
+            .chain(COLUMNS.iter().map(|column| language.pick(column.head.0, column.head.1)))
+        {
             let _ = write!(out, " {head} |");
         }
         let _ = write!(out, "\n|---|{}\n", "--:|".repeat(COLUMNS.len()));
@@ -105,9 +126,15 @@ fn cells(out: &mut String, report: &Report, language: Language) {
 }
 
 fn how(out: &mut String, language: Language) {
-    let _ = write!(out, "## {}\n\n", language.pick("How each number was obtained", "每个数字如何得到"));
+    let _ =
+        write!(out, "## {}\n\n", language.pick("How each number was obtained", "每个数字如何得到"));
     for column in COLUMNS {
-        let _ = writeln!(out, "- **{}**: {}", language.pick(column.head.0, column.head.1), language.pick(column.how.0, column.how.1));
+        let _ = writeln!(
+            out,
+            "- **{}**: {}",
+            language.pick(column.head.0, column.head.1),
+            language.pick(column.how.0, column.how.1)
+        );
     }
     out.push_str(language.pick(
         "\nThe verdicts follow from the numbers by code whose tests turn each piece of evidence round and see the verdict turn. Times and processor time are those of one shared machine: \

@@ -46,7 +46,11 @@ impl Chart {
     }
 
     fn text(&mut self, x: f64, y: f64, anchor: &str, class: &str, text: &str) {
-        let _ = writeln!(self.0, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" class=\"{class}\">{}</text>", escape(text));
+        let _ = writeln!(
+            self.0,
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" class=\"{class}\">{}</text>",
+            escape(text)
+        );
     }
 
     fn bar(&mut self, x: f64, y: f64, width: f64, class: &str, title: &str) {
@@ -58,11 +62,17 @@ impl Chart {
     }
 
     fn dot(&mut self, x: f64, y: f64, radius: f64, class: &str) {
-        let _ = writeln!(self.0, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" class=\"{class}\"/>");
+        let _ = writeln!(
+            self.0,
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" class=\"{class}\"/>"
+        );
     }
 
     fn line(&mut self, [x1, y1, x2, y2]: [f64; 4], class: &str) {
-        let _ = writeln!(self.0, "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" class=\"{class}\"/>");
+        let _ = writeln!(
+            self.0,
+            "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" class=\"{class}\"/>"
+        );
     }
 
     fn finish(mut self) -> String {
@@ -85,7 +95,10 @@ fn name(measured: &Measured, language: Language) -> String {
 
 /// Bytes to the client per token by kind, with a bar for each cell.
 pub fn bytes_chart(cells: &[&Measured], language: Language) -> String {
-    let title = language.pick("Bytes to the client for each token, above TCP", "每个 token 发给客户端的字节数（TCP 之上）");
+    let title = language.pick(
+        "Bytes to the client for each token, above TCP",
+        "每个 token 发给客户端的字节数（TCP 之上）",
+    );
     let mut chart = Chart::new(title, height(cells.len() + 1));
     let mut x = 8.0;
     for (class, english, chinese) in KINDS {
@@ -94,7 +107,8 @@ pub fn bytes_chart(cells: &[&Measured], language: Language) -> String {
         chart.text(x + 15.0, 38.0, "start", "quiet", kind);
         x += 15.0 + width_of(kind) + 16.0;
     }
-    let kinds: Vec<[f64; 6]> = cells.iter().map(|measured| measured.kinds_per_token().unwrap_or_default()).collect();
+    let kinds: Vec<[f64; 6]> =
+        cells.iter().map(|measured| measured.kinds_per_token().unwrap_or_default()).collect();
     let most = kinds.iter().map(|kinds| kinds.iter().sum::<f64>()).fold(1.0, f64::max);
     let scale = (WIDTH - NAMES - 70.0) / most;
     for (index, (measured, kinds)) in cells.iter().zip(&kinds).enumerate() {
@@ -102,11 +116,23 @@ pub fn bytes_chart(cells: &[&Measured], language: Language) -> String {
         chart.text(8.0, y + 12.0, "start", "", &name(measured, language));
         let mut x = NAMES;
         for ((class, english, chinese), bytes) in KINDS.iter().zip(kinds) {
-            chart.bar(x, y, bytes * scale, class, &format!("{}: {bytes:.1}", language.pick(english, chinese)));
+            chart.bar(
+                x,
+                y,
+                bytes * scale,
+                class,
+                &format!("{}: {bytes:.1}", language.pick(english, chinese)),
+            );
             x += bytes * scale;
         }
         let sum: f64 = kinds.iter().sum();
-        chart.text(x + 6.0, y + 12.0, "start", "quiet", &if sum > 0.0 { format!("{sum:.0}") } else { "?".to_owned() });
+        chart.text(
+            x + 6.0,
+            y + 12.0,
+            "start",
+            "quiet",
+            &if sum > 0.0 { format!("{sum:.0}") } else { "?".to_owned() },
+        );
     }
     chart.finish()
 }
@@ -119,8 +145,12 @@ pub fn delay_chart(cells: &[&Measured], language: Language) -> String {
     );
     let mut chart = Chart::new(title, height(cells.len() + 1));
     let least: f64 = 0.05;
-    let most = cells.iter().filter_map(|measured| Some(measured.times.added_ms?.p99)).fold(10.0, f64::max) * 1.3;
-    let place = |value: f64| NAMES + (WIDTH - NAMES - 70.0) * (value.max(least) / least).ln() / (most / least).ln();
+    let most =
+        cells.iter().filter_map(|measured| Some(measured.times.added_ms?.p99)).fold(10.0, f64::max)
+            * 1.3;
+    let place = |value: f64| {
+        NAMES + (WIDTH - NAMES - 70.0) * (value.max(least) / least).ln() / (most / least).ln()
+    };
     let bottom = row_at(cells.len());
     for tick in [0.1, 1.0, 10.0, 100.0, 1000.0].into_iter().filter(|tick| *tick < most) {
         chart.line([place(tick), TOP - 8.0, place(tick), bottom], "rule");
@@ -134,7 +164,13 @@ pub fn delay_chart(cells: &[&Measured], language: Language) -> String {
         for (value, radius) in [(added.p50, 5.0), (added.p90, 3.5), (added.p99, 2.5)] {
             chart.dot(place(value), y, radius, "mark");
         }
-        chart.text(place(added.p99) + 9.0, y + 4.0, "start", "quiet", &format!("{:.2}/{:.2}", added.p50, added.p99));
+        chart.text(
+            place(added.p99) + 9.0,
+            y + 4.0,
+            "start",
+            "quiet",
+            &format!("{:.2}/{:.2}", added.p50, added.p99),
+        );
     }
     chart.finish()
 }
@@ -149,7 +185,10 @@ pub fn strip_chart(cells: &[&Measured], language: Language) -> String {
     let last = |measured: &&Measured| measured.strip.arrived_ms.last().copied().unwrap_or_default();
     let most = cells.iter().map(last).fold(1.0, f64::max) * 1.04;
     let place = |value: f64| NAMES + (WIDTH - NAMES - 20.0) * value / most;
-    let step = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0].into_iter().find(|step| most / step <= 8.0).unwrap_or(5000.0);
+    let step = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0]
+        .into_iter()
+        .find(|step| most / step <= 8.0)
+        .unwrap_or(5000.0);
     let bottom = row_at(cells.len());
     let mut tick = 0.0;
     while tick < most {

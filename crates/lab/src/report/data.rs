@@ -48,8 +48,10 @@ pub struct Ladder {
 impl Report {
     /// Which parties have counted bytes, and that they agree.
     pub fn who_counted(&self) -> Bilingual {
-        let measured: Vec<&Measured> = self.cells.iter().filter(|measured| measured.failed.is_none()).collect();
-        let (all, server) = (measured.len(), measured.iter().filter(|measured| measured.bodies.is_some()).count());
+        let measured: Vec<&Measured> =
+            self.cells.iter().filter(|measured| measured.failed.is_none()).collect();
+        let (all, server) =
+            (measured.len(), measured.iter().filter(|measured| measured.bodies.is_some()).count());
         let wire = measured.iter().filter(|measured| measured.wire.is_some()).count();
         Bilingual::new(
             format!(
@@ -65,7 +67,11 @@ impl Report {
     pub fn disagreements(&self) -> impl Iterator<Item = String> {
         let of = |measured: &Measured| {
             let cell = measured.cell.map(|cell| cell.to_string()).unwrap_or_default();
-            measured.disagreements.iter().map(move |what| format!("{cell}: {what}")).collect::<Vec<_>>()
+            measured
+                .disagreements
+                .iter()
+                .map(move |what| format!("{cell}: {what}"))
+                .collect::<Vec<_>>()
         };
         self.cells.iter().flat_map(of)
     }
@@ -76,7 +82,8 @@ impl Report {
             measured.cell.is_some_and(|cell| {
                 let is_kept = matches!(cell.version, Version::Http11 | Version::Http2);
                 let is_stream = matches!(cell.transport, Transport::Sse | Transport::Websocket);
-                cell.dialect == Dialect::Responses && (!cell.tls && (is_kept || is_stream) || cell.tls && is_kept && is_stream)
+                cell.dialect == Dialect::Responses
+                    && (!cell.tls && (is_kept || is_stream) || cell.tls && is_kept && is_stream)
             })
         };
         let measured = || self.cells.iter().filter(|measured| measured.failed.is_none());

@@ -25,7 +25,9 @@ impl Labels {
         match (cell.transport, cell.version) {
             (_, Version::Http10) => "HTTP/1.0",
             (_, Version::Http11) => "HTTP/1.1",
-            (Transport::Websocket, Version::Http11Close) => self.0.pick("HTTP/1.1, a socket each", "HTTP/1.1，每问一个套接字"),
+            (Transport::Websocket, Version::Http11Close) => {
+                self.0.pick("HTTP/1.1, a socket each", "HTTP/1.1，每问一个套接字")
+            }
             (_, Version::Http11Close) => self.0.pick("HTTP/1.1, close", "HTTP/1.1，close"),
             (_, Version::Http2) => "HTTP/2",
         }
@@ -61,9 +63,15 @@ pub(super) struct Column {
 /// The columns of the tables, in order.
 pub(super) const COLUMNS: [Column; 13] = [
     Column {
-        head: ("conn.", "连接"), short: Some("conn."), how: ("TCP connections that the client opened", "客户端打开的 TCP 连接数")
+        head: ("conn.", "连接"),
+        short: Some("conn."),
+        how: ("TCP connections that the client opened", "客户端打开的 TCP 连接数"),
     },
-    Column { head: ("requests", "请求"), short: Some("req."), how: ("requests that the client sent", "客户端发送的请求数") },
+    Column {
+        head: ("requests", "请求"),
+        short: Some("req."),
+        how: ("requests that the client sent", "客户端发送的请求数"),
+    },
     Column {
         head: ("SYN/FIN/RST", "SYN/FIN/RST"),
         short: Some("SYN/FIN/RST"),
@@ -83,12 +91,18 @@ pub(super) const COLUMNS: [Column; 13] = [
     Column {
         head: ("TLS ms", "TLS 毫秒"),
         short: Some("TLS ms"),
-        how: ("the client's clock around the handshake: in full / resumed; median", "客户端对握手计时：完整 / 恢复；中位数"),
+        how: (
+            "the client's clock around the handshake: in full / resumed; median",
+            "客户端对握手计时：完整 / 恢复；中位数",
+        ),
     },
     Column {
         head: ("1st token ms", "首 token 毫秒"),
         short: Some("1st ms"),
-        how: ("the client's clock, from asking to the first text; median", "客户端计时，从提问到第一段文本；中位数"),
+        how: (
+            "the client's clock, from asking to the first text; median",
+            "客户端计时，从提问到第一段文本；中位数",
+        ),
     },
     Column {
         head: ("gap ms", "间隔毫秒"),
@@ -130,7 +144,10 @@ pub(super) const COLUMNS: [Column; 13] = [
     Column {
         head: ("segm./token", "报文段/token"),
         short: None,
-        how: ("segments of both sides over tokens; captured", "双方报文段数除以 token 数；抓包所得"),
+        how: (
+            "segments of both sides over tokens; captured",
+            "双方报文段数除以 token 数；抓包所得",
+        ),
     },
     Column {
         head: ("CPU µs/token", "CPU 微秒/token"),

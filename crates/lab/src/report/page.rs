@@ -48,7 +48,10 @@ document.getElementById("language").onclick = () => speak(root.dataset.language 
 /// The page.
 pub fn page(report: &Report) -> String {
     let mut out = String::new();
-    let title = Bilingual::new("What HTTP, SSE and WebSocket really do", "HTTP、SSE 与 WebSocket 的真实面目");
+    let title = Bilingual::new(
+        "What HTTP, SSE and WebSocket really do",
+        "HTTP、SSE 与 WebSocket 的真实面目",
+    );
     // Writing to a `String` cannot fail, here and below.
     let _ = write!(
         out,
@@ -107,11 +110,16 @@ fn introduction(out: &mut String, report: &Report) {
 
 fn claims(out: &mut String, report: &Report) {
     section(out, "What is said, and what is so", "流行的说法与事实");
-    let (measured, others): (Vec<_>, Vec<_>) = report.verdicts.iter().partition(|verdict| verdict.is_measured);
+    let (measured, others): (Vec<_>, Vec<_>) =
+        report.verdicts.iter().partition(|verdict| verdict.is_measured);
     for verdict in measured {
         claim(out, verdict);
     }
-    let _ = writeln!(out, "<details><summary>{}</summary>", both(&Bilingual::new("Not measured", "未测量的说法")));
+    let _ = writeln!(
+        out,
+        "<details><summary>{}</summary>",
+        both(&Bilingual::new("Not measured", "未测量的说法"))
+    );
     for verdict in others {
         claim(out, verdict);
     }
@@ -141,7 +149,11 @@ fn pictures(out: &mut String, report: &Report) {
     section(out, "At a glance", "一览");
     let cells = report.charted();
     for chart in [strip_chart, bytes_chart, delay_chart] {
-        let _ = writeln!(out, "<div class=\"wide\">{}</div><br>", each(|language| chart(&cells, language), "div"));
+        let _ = writeln!(
+            out,
+            "<div class=\"wide\">{}</div><br>",
+            each(|language| chart(&cells, language), "div")
+        );
     }
 }
 
@@ -153,7 +165,11 @@ fn ladders(out: &mut String, report: &Report) {
     for ladder in &report.ladders {
         let [english, chinese] = &ladder.pictures;
         let picture = each(|language| language.pick(english.clone(), chinese.clone()), "div");
-        let _ = writeln!(out, "<details><summary>{}</summary><div class=\"wide\">{picture}</div></details>", both(&ladder.title));
+        let _ = writeln!(
+            out,
+            "<details><summary>{}</summary><div class=\"wide\">{picture}</div></details>",
+            both(&ladder.title)
+        );
     }
 }
 
@@ -162,10 +178,16 @@ fn cells(out: &mut String, report: &Report) {
     out.push_str("<div class=\"wide\"><table><thead><tr><th></th>");
     for column in COLUMNS {
         let (en, zh) = column.how;
-        let _ =
-            write!(out, "<th title=\"{}\">{}</th>", escape(&format!("{en} / {zh}")), both(&Bilingual::new(column.head.0, column.head.1)));
+        let _ = write!(
+            out,
+            "<th title=\"{}\">{}</th>",
+            escape(&format!("{en} / {zh}")),
+            both(&Bilingual::new(column.head.0, column.head.1))
+        );
     }
-    for (en, zh) in [("cut behind 3 pieces", "在 3 段后切断"), ("a word while it streams", "流进行中插话")] {
+    for (en, zh) in
+        [("cut behind 3 pieces", "在 3 段后切断"), ("a word while it streams", "流进行中插话")]
+    {
         let _ = write!(out, "<th>{}</th>", both(&Bilingual::new(en, zh)));
     }
     out.push_str("</tr></thead><tbody>\n");
@@ -174,14 +196,40 @@ fn cells(out: &mut String, report: &Report) {
         let Some(cell) = measured.cell else { continue };
         if group != Some((cell.dialect, cell.tls)) {
             group = Some((cell.dialect, cell.tls));
-            let name =
-                each(|language| format!("{}{}", Labels(language).dialect(cell.dialect), if cell.tls { ", TLS" } else { "" }), "span");
-            let _ = writeln!(out, "<tr class=\"group\"><td colspan=\"{}\">{name}</td></tr>", COLUMNS.len() + 3);
+            let name = each(
+                |language| {
+                    format!(
+                        "{}{}",
+                        Labels(language).dialect(cell.dialect),
+                        if cell.tls { ", TLS" } else { "" }
+                    )
+                },
+                "span",
+            );
+            let _ = writeln!(
+                out,
+                "<tr class=\"group\"><td colspan=\"{}\">{name}</td></tr>",
+                COLUMNS.len() + 3
+            );
         }
-        let name = each(|language| format!("{}, {}", Labels(language).transport(cell.transport), Labels(language).version(cell)), "span");
+        let name = each(
+            |language| {
+                format!(
+                    "{}, {}",
+                    Labels(language).transport(cell.transport),
+                    Labels(language).version(cell)
+                )
+            },
+            "span",
+        );
         let _ = write!(out, "<tr><td>{name}</td>");
         if let Some(why) = &measured.failed {
-            let _ = writeln!(out, "<td colspan=\"{}\" class=\"words\">{}</td></tr>", COLUMNS.len() + 2, escape(why));
+            let _ = writeln!(
+                out,
+                "<td colspan=\"{}\" class=\"words\">{}</td></tr>",
+                COLUMNS.len() + 2,
+                escape(why)
+            );
             continue;
         }
         for text in row(measured) {
@@ -210,20 +258,30 @@ fn cut(cut: Option<&CutCost>) -> String {
             format!("nothing to go on from: {missing} of {whole} lost; the model gave {gave}"),
             format!("无从续读：{whole} 个中丢失 {missing} 个；模型给出 {gave} 个"),
         ),
-        (None, None) => {
-            Bilingual::new(format!("nothing to go on from: {missing} of {whole} lost"), format!("无从续读：{whole} 个中丢失 {missing} 个"))
-        }
+        (None, None) => Bilingual::new(
+            format!("nothing to go on from: {missing} of {whole} lost"),
+            format!("无从续读：{whole} 个中丢失 {missing} 个"),
+        ),
     };
     both(&text)
 }
 
 fn mid_stream(request: Option<&MidStreamRequest>) -> String {
     let Some(request) = request else { return "-".to_owned() };
-    let when =
-        if request.is_before_end { ("heard at once", "立即被听到") } else { ("heard only behind it", "流结束后才被听到") };
+    let when = if request.is_before_end {
+        ("heard at once", "立即被听到")
+    } else {
+        ("heard only behind it", "流结束后才被听到")
+    };
     let text = match request.new_connections {
-        0 => Bilingual::new(format!("on the same connection, {}", when.0), format!("同一连接，{}", when.1)),
-        new => Bilingual::new(format!("{new} new connection(s), {}", when.0), format!("新建 {new} 个连接，{}", when.1)),
+        0 => Bilingual::new(
+            format!("on the same connection, {}", when.0),
+            format!("同一连接，{}", when.1),
+        ),
+        new => Bilingual::new(
+            format!("{new} new connection(s), {}", when.0),
+            format!("新建 {new} 个连接，{}", when.1),
+        ),
     };
     both(&text)
 }
@@ -233,7 +291,11 @@ fn how(out: &mut String) {
     out.push_str("<dl>");
     for column in COLUMNS {
         let head = both(&Bilingual::new(column.head.0, column.head.1));
-        let _ = write!(out, "<dt>{head}</dt><dd>{}</dd>", both(&Bilingual::new(column.how.0, column.how.1)));
+        let _ = write!(
+            out,
+            "<dt>{head}</dt><dd>{}</dd>",
+            both(&Bilingual::new(column.how.0, column.how.1))
+        );
     }
     out.push_str("</dl>\n");
 }

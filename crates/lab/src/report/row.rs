@@ -8,10 +8,17 @@ pub(super) fn row(measured: &Measured) -> [String; COLUMNS.len()] {
     let wire = measured.wire.as_ref();
     let times = &measured.times;
     let dash = || "-".to_owned();
-    let number = |value: Option<f64>, digits: usize| value.map_or_else(dash, |value| format!("{value:.digits$}"));
-    let half = |spread: Option<Spread>, digits: usize| number(spread.map(|spread| spread.p50), digits);
-    let both = |spread: Option<Spread>| spread.map_or_else(dash, |spread| format!("{:.2}/{:.2}", spread.p50, spread.p99));
-    let per_token = |count: Option<u64>| count.zip(measured.tokens).and_then(|(count, tokens)| ratio(count, tokens));
+    let number = |value: Option<f64>, digits: usize| {
+        value.map_or_else(dash, |value| format!("{value:.digits$}"))
+    };
+    let half =
+        |spread: Option<Spread>, digits: usize| number(spread.map(|spread| spread.p50), digits);
+    let both = |spread: Option<Spread>| {
+        spread.map_or_else(dash, |spread| format!("{:.2}/{:.2}", spread.p50, spread.p99))
+    };
+    let per_token = |count: Option<u64>| {
+        count.zip(measured.tokens).and_then(|(count, tokens)| ratio(count, tokens))
+    };
     let tls = match (times.tls_full_ms, times.tls_resumed_ms) {
         (None, None) => dash(),
         (full, resumed) => format!("{}/{}", half(full, 2), half(resumed, 2)),
@@ -21,7 +28,11 @@ pub(super) fn row(measured: &Measured) -> [String; COLUMNS.len()] {
         measured.requests.to_string(),
         wire.map_or_else(dash, |wire| {
             // Retransmissions are included in the counts.
-            let again = if wire.retransmissions > 0 { format!(" (+{})", wire.retransmissions) } else { String::new() };
+            let again = if wire.retransmissions > 0 {
+                format!(" (+{})", wire.retransmissions)
+            } else {
+                String::new()
+            };
             format!("{}/{}/{}{again}", wire.syn, wire.fin, wire.rst)
         }),
         half(wire.and_then(|wire| wire.handshake_ms).or(times.connect_ms), 2),

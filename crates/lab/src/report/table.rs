@@ -28,7 +28,8 @@ pub fn table(report: &Report) -> String {
     );
     for verdict in report.verdicts.iter().filter(|verdict| verdict.is_measured) {
         let ruling = verdict.words.en.to_uppercase();
-        let (claim, evidence) = (verdict.claim.pick(Language::English), verdict.evidence.pick(Language::English));
+        let (claim, evidence) =
+            (verdict.claim.pick(Language::English), verdict.evidence.pick(Language::English));
         let _ = writeln!(text, "{:>2}  {claim}", verdict.number());
         for line in wrap(&format!("{ruling}: {evidence}")) {
             let _ = writeln!(text, "    {line}");
@@ -60,10 +61,18 @@ fn rows(text: &mut String, group: &[&Measured]) {
     let words = Labels(Language::English);
     let Some(cell) = group.first().and_then(|measured| measured.cell) else { return };
     let name = |measured: &Measured| {
-        measured.cell.map(|cell| format!("{}, {}", words.transport(cell.transport), words.version(cell))).unwrap_or_default()
+        measured
+            .cell
+            .map(|cell| format!("{}, {}", words.transport(cell.transport), words.version(cell)))
+            .unwrap_or_default()
     };
     let cells: Vec<_> = group.iter().map(|measured| row(measured)).collect();
-    let is_measured = |column: usize| group.iter().zip(&cells).any(|(measured, row)| measured.failed.is_none() && row[column] != "-");
+    let is_measured = |column: usize| {
+        group
+            .iter()
+            .zip(&cells)
+            .any(|(measured, row)| measured.failed.is_none() && row[column] != "-")
+    };
     let shown: Vec<(usize, &str)> = COLUMNS
         .iter()
         .enumerate()
@@ -71,11 +80,19 @@ fn rows(text: &mut String, group: &[&Measured]) {
         .filter(|(index, _)| is_measured(*index))
         .collect();
     let width = |index: usize, head: &str| {
-        cells.iter().map(|row| row[index].chars().count()).chain([head.chars().count()]).max().unwrap_or_default()
+        cells
+            .iter()
+            .map(|row| row[index].chars().count())
+            .chain([head.chars().count()])
+            .max()
+            .unwrap_or_default()
     };
-    let first = group.iter().map(|measured| name(measured).chars().count()).max().unwrap_or_default();
+    let first =
+        group.iter().map(|measured| name(measured).chars().count()).max().unwrap_or_default();
     let line = |name: &str, cell: &dyn Fn(usize, &str) -> String| {
-        let cells = shown.iter().map(|(index, head)| format!("  {:>width$}", cell(*index, head), width = width(*index, head)));
+        let cells = shown.iter().map(|(index, head)| {
+            format!("  {:>width$}", cell(*index, head), width = width(*index, head))
+        });
         format!("{name:first$}{}\n", cells.collect::<String>())
     };
     let tls = if cell.tls { "through TLS" } else { "in clear" };
@@ -97,7 +114,10 @@ mod tests {
     fn lines_are_no_longer_than_a_terminal() {
         let long = "x".repeat(300);
         assert_eq!(
-            wrap(&format!("{} {long} b", "a ".repeat(60).trim_end())).iter().map(String::len).collect::<Vec<_>>(),
+            wrap(&format!("{} {long} b", "a ".repeat(60).trim_end()))
+                .iter()
+                .map(String::len)
+                .collect::<Vec<_>>(),
             [103, 15, 300, 1]
         );
         assert_eq!(wrap("one line"), ["one line"]);

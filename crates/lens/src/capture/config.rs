@@ -29,7 +29,9 @@ pub enum Unable {
     #[error("packets can be captured on Linux only")]
     NotLinux,
     /// Not this process.
-    #[error("this process may not capture packets: it has no CAP_NET_RAW (be root, or `setcap cap_net_raw+ep` on the program)")]
+    #[error(
+        "this process may not capture packets: it has no CAP_NET_RAW (be root, or `setcap cap_net_raw+ep` on the program)"
+    )]
     NotPermitted,
     /// There is no such interface.
     #[error("there is no network interface {0:?}")]

@@ -76,13 +76,17 @@ pub(super) fn of_port(port: Option<u16>) -> Vec<Instruction> {
     program.extend([("accept", RETURN, u32::MAX, Next, Next), ("reject", RETURN, 0, Next, Next)]);
     let place = |from: usize, to: To| match to {
         Next => 0,
-        Label(label) => program.iter().position(|(name, ..)| *name == label).map_or(0, |at| u8::try_from(at - from - 1).unwrap_or(u8::MAX)),
+        Label(label) => program
+            .iter()
+            .position(|(name, ..)| *name == label)
+            .map_or(0, |at| u8::try_from(at - from - 1).unwrap_or(u8::MAX)),
     };
-    let assembled = program.iter().enumerate().map(|(at, (_, code, value, if_true, if_false))| Instruction {
-        code: *code,
-        if_true: place(at, *if_true),
-        if_false: place(at, *if_false),
-        value: *value,
-    });
+    let assembled =
+        program.iter().enumerate().map(|(at, (_, code, value, if_true, if_false))| Instruction {
+            code: *code,
+            if_true: place(at, *if_true),
+            if_false: place(at, *if_false),
+            value: *value,
+        });
     assembled.collect()
 }

@@ -51,19 +51,30 @@ impl Capture {
         let stamps = Stamps::begin();
         let interface = match &config.interface {
             None => 0,
-            Some(name) => packet::interface_index(name).map_err(|_| Unable::NoInterface(name.clone()))?,
+            Some(name) => {
+                packet::interface_index(name).map_err(|_| Unable::NoInterface(name.clone()))?
+            }
         };
         let kernel_bytes = config.kernel_bytes.try_into().unwrap_or(i32::MAX);
         // Beyond the limit of the system only root may go; who may not gets as much as there is.
-        let forced = socket::set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, kernel_bytes);
-        forced.or_else(|_| socket::set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, kernel_bytes))?;
+        let forced =
+            socket::set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, kernel_bytes);
+        forced.or_else(|_| {
+            socket::set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, kernel_bytes)
+        })?;
         socket::set_option(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
         socket::set_option(socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
         packet::attach_filter(socket, &filter::of_port(config.port))?;
         packet::bind(socket, interface)?;
         let stop = Arc::new(socket::event()?);
         let is_stamped = stamps.is_ok_and(|stamps| stamps.have_begun);
-        Ok(Self { socket: descriptor, stop, buffer: vec![0; config.packet_bytes.max(64)], statistics: Statistics::default(), is_stamped })
+        Ok(Self {
+            socket: descriptor,
+            stop,
+            buffer: vec![0; config.packet_bytes.max(64)],
+            statistics: Statistics::default(),
+            is_stamped,
+        })
     }
 
     /// Whether the first packets have the time at which they came; otherwise they may have that at which they were read.
@@ -119,13 +130,22 @@ impl Capture {
         let mut bytes = self.buffer[..received.captured].to_vec();
         let mut original_length = received.original;
         // The kernel takes the tag out; it stood after the two addresses.
-        if let Some((kind, tag)) = received.tag.filter(|_| bytes.len() >= 12 && link == Link::Ethernet) {
+        if let Some((kind, tag)) =
+            received.tag.filter(|_| bytes.len() >= 12 && link == Link::Ethernet)
+        {
             let [a, b] = kind.to_be_bytes();
             let [c, d] = tag.to_be_bytes();
             bytes.splice(12..12, [a, b, c, d]);
             original_length += 4;
         }
         let at = Moment(received.at?);
-        Some(Captured { at, link, interface: received.interface, direction, original_length, bytes })
+        Some(Captured {
+            at,
+            link,
+            interface: received.interface,
+            direction,
+            original_length,
+            bytes,
+        })
     }
 }

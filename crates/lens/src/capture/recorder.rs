@@ -57,7 +57,11 @@ impl Ring {
     fn take(&mut self) -> Recording {
         self.bytes = 0;
         let forgotten = std::mem::take(&mut self.forgotten);
-        Recording { packets: std::mem::take(&mut self.packets).into(), forgotten, statistics: self.statistics }
+        Recording {
+            packets: std::mem::take(&mut self.packets).into(),
+            forgotten,
+            statistics: self.statistics,
+        }
     }
 }
 
@@ -70,10 +74,17 @@ impl Recorder {
     pub fn start(config: &Config, max_bytes: usize) -> Result<Self, Unable> {
         let mut capture = Capture::open(config)?;
         let (stopper, is_stamped) = (capture.stopper(), capture.is_stamped());
-        let ring = Ring { packets: VecDeque::new(), bytes: 0, limit: max_bytes, forgotten: 0, statistics: Statistics::default() };
+        let ring = Ring {
+            packets: VecDeque::new(),
+            bytes: 0,
+            limit: max_bytes,
+            forgotten: 0,
+            statistics: Statistics::default(),
+        };
         let ring = Arc::new(Mutex::new(ring));
         let shared = Arc::clone(&ring);
-        let thread = Builder::new().name("capture".to_owned()).spawn(move || run(&mut capture, &shared))?;
+        let thread =
+            Builder::new().name("capture".to_owned()).spawn(move || run(&mut capture, &shared))?;
         Ok(Self { ring, stopper, is_stamped, thread: Some(thread) })
     }
 
@@ -159,10 +170,19 @@ mod tests {
             bytes: vec![0; 100],
         };
         let limit = 3 * cost(&packet(0));
-        let mut ring = Ring { packets: VecDeque::new(), bytes: 0, limit, forgotten: 0, statistics: Statistics::default() };
+        let mut ring = Ring {
+            packets: VecDeque::new(),
+            bytes: 0,
+            limit,
+            forgotten: 0,
+            statistics: Statistics::default(),
+        };
         (0..10).for_each(|at| ring.push(packet(at)));
         let recording = ring.take();
-        assert_eq!(recording.packets.iter().map(|packet| packet.at.0).collect::<Vec<_>>(), [7, 8, 9]);
+        assert_eq!(
+            recording.packets.iter().map(|packet| packet.at.0).collect::<Vec<_>>(),
+            [7, 8, 9]
+        );
         assert_eq!((recording.forgotten, ring.bytes), (7, 0));
     }
 }

@@ -34,11 +34,16 @@ fn allowed<T>(opened: Result<T, Unable>) -> Option<T> {
 fn has_net_raw() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).map(str::trim);
-    effective.and_then(|digits| u64::from_str_radix(digits, 16).ok()).is_some_and(|capabilities| capabilities & (1 << 13) != 0)
+    effective
+        .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+        .is_some_and(|capabilities| capabilities & (1 << 13) != 0)
 }
 
 /// Four bytes up, 200 000 down, closed by the server; then all that was captured of it, until the connection is over.
-fn capture(listen: &str, config: impl FnOnce(SocketAddr) -> Config) -> Option<(Vec<Captured>, Flows, Statistics)> {
+fn capture(
+    listen: &str,
+    config: impl FnOnce(SocketAddr) -> Config,
+) -> Option<(Vec<Captured>, Flows, Statistics)> {
     let listener = TcpListener::bind(listen).unwrap();
     let address = listener.local_addr().unwrap();
     let mut capture = allowed(Capture::open(&config(address)))?;
@@ -57,7 +62,9 @@ fn capture(listen: &str, config: impl FnOnce(SocketAddr) -> Config) -> Option<(V
     server.read_to_end(&mut Vec::new()).unwrap();
     let (mut packets, mut flows) = (Vec::new(), Flows::new(Limits::default()));
     while !flows.iter().any(|(_, connection)| connection.ending().is_over()) {
-        let Next::Packet(packet) = capture.next(Some(Duration::from_secs(10))).unwrap() else { panic!("{flows:#?}") };
+        let Next::Packet(packet) = capture.next(Some(Duration::from_secs(10))).unwrap() else {
+            panic!("{flows:#?}")
+        };
         let decoded = decode(packet.link, &packet.bytes).unwrap();
         flows.push(packet.at, packet.original_length as u64, &decoded).unwrap();
         packets.push(packet);
@@ -75,7 +82,10 @@ fn check_connection(listen: &str) {
     let config = |address: SocketAddr| Config { port: Some(address.port()), ..Config::default() };
     let Some((packets, flows, statistics)) = capture(listen, config) else { return };
     assert!(packets.iter().all(|packet| packet.direction == super::captured::Direction::Incoming));
-    assert_eq!((statistics.received, statistics.dropped, statistics.unreadable), (packets.len() as u64, 0, 0));
+    assert_eq!(
+        (statistics.received, statistics.dropped, statistics.unreadable),
+        (packets.len() as u64, 0, 0)
+    );
     assert_eq!(flows.total(), 1);
     let (_, connection) = flows.iter().next().unwrap();
     for segment in connection.segments() {
@@ -88,9 +98,13 @@ fn check_connection(listen: &str) {
     for direction in [client, server] {
         // A machine with too much to do sends things twice, on loopback, too.
         assert_eq!(once(direction), direction.stream.length());
-        assert!(direction.counts.syn >= 1 && direction.counts.fin >= 1 && direction.counts.rst == 0);
+        assert!(
+            direction.counts.syn >= 1 && direction.counts.fin >= 1 && direction.counts.rst == 0
+        );
     }
-    let Ending::Closed(Closed { first, is_simultaneous, steps }) = connection.ending() else { panic!("{:?}", connection.closing()) };
+    let Ending::Closed(Closed { first, is_simultaneous, steps }) = connection.ending() else {
+        panic!("{:?}", connection.closing())
+    };
     assert_eq!((first, is_simultaneous), (Side::Server, false));
     // Whether the ACK goes alone depends on how fast the client closes.
     assert!(matches!(steps, Steps::Three | Steps::Four));
@@ -136,7 +150,9 @@ fn an_interface_that_is_not_there_is_named() {
 
 #[test]
 fn silence_is_told_after_the_timeout() {
-    let Ok(mut capture) = Capture::open(&Config { port: Some(1), ..Config::default() }) else { return };
+    let Ok(mut capture) = Capture::open(&Config { port: Some(1), ..Config::default() }) else {
+        return;
+    };
     assert_eq!(capture.next(Some(Duration::from_millis(1))).unwrap(), Next::Idle);
     capture.stopper().stop();
     assert_eq!(capture.next(None).unwrap(), Next::Stopped);
@@ -153,5 +169,8 @@ fn a_recorder_works_by_itself_until_it_is_stopped() {
     let rest = recorder.stop().unwrap();
     // SYN and SYN+ACK have passed when `connect` returns; the ACK, too, though it may not have been captured.
     assert!(taken + rest.packets.len() >= 2);
-    assert_eq!((rest.statistics.received, rest.forgotten), ((taken + rest.packets.len()) as u64, 0));
+    assert_eq!(
+        (rest.statistics.received, rest.forgotten),
+        ((taken + rest.packets.len()) as u64, 0)
+    );
 }

@@ -45,7 +45,9 @@ impl Ending {
     pub fn holds_time_wait(self, side: Side) -> bool {
         match self {
             Self::Closed(closed) => closed.is_simultaneous || closed.first == side,
-            Self::Open | Self::HalfClosed { .. } | Self::Closing { .. } | Self::Reset { .. } => false,
+            Self::Open | Self::HalfClosed { .. } | Self::Closing { .. } | Self::Reset { .. } => {
+                false
+            }
         }
     }
 }
@@ -119,8 +121,12 @@ impl Closing {
     }
 
     fn orderly(&self, first: Side) -> Ending {
-        let (Some(one), Some(two)) = (*self.fins.of(first), *self.fins.of(first.other())) else { return Ending::HalfClosed { by: first } };
-        let (Some(acknowledged), Some(_)) = (one.acknowledged, two.acknowledged) else { return Ending::Closing { first } };
+        let (Some(one), Some(two)) = (*self.fins.of(first), *self.fins.of(first.other())) else {
+            return Ending::HalfClosed { by: first };
+        };
+        let (Some(acknowledged), Some(_)) = (one.acknowledged, two.acknowledged) else {
+            return Ending::Closing { first };
+        };
         let steps = if acknowledged == two.segment { Steps::Three } else { Steps::Four };
         Ending::Closed(Closed { first, is_simultaneous: acknowledged > two.segment, steps })
     }
@@ -135,11 +141,14 @@ impl Closing {
     fn step(&mut self, segment: &Segment, directions: &Both<Direction>) {
         let from = segment.from;
         if segment.flags.contains(Flags::RST) {
-            self.was_over_before_reset = self.reset.is_none() && self.ending().is_over() || self.was_over_before_reset;
+            self.was_over_before_reset =
+                self.reset.is_none() && self.ending().is_over() || self.was_over_before_reset;
             self.reset = self.reset.or(Some((from, segment.number, segment.at)));
             return;
         }
-        if self.first == Some(from.other()) && !segment.marks.iter().any(|mark| matches!(mark, Mark::Retransmission { .. })) {
+        if self.first == Some(from.other())
+            && !segment.marks.iter().any(|mark| matches!(mark, Mark::Retransmission { .. }))
+        {
             self.bytes_after_first += segment.payload_bytes;
         }
         if segment.flags.contains(Flags::FIN)
@@ -150,7 +159,8 @@ impl Closing {
             *fins = fins.or(Some(fin));
             self.first = self.first.or(Some(from));
         }
-        if let (Some(fin), Some(acknowledgment)) = (self.fins.of_mut(from.other()), segment.relative_acknowledgment)
+        if let (Some(fin), Some(acknowledgment)) =
+            (self.fins.of_mut(from.other()), segment.relative_acknowledgment)
             && acknowledgment > fin.number
         {
             fin.acknowledged = fin.acknowledged.or(Some(segment.number));

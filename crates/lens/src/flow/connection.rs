@@ -104,7 +104,14 @@ impl Connection {
         if from == self.addresses.client { Side::Client } else { Side::Server }
     }
 
-    pub(super) fn push(&mut self, at: Moment, wire_bytes: u64, packet: &Packet<'_>, network: &Network<'_>, tcp: &Tcp<'_>) -> Segment {
+    pub(super) fn push(
+        &mut self,
+        at: Moment,
+        wire_bytes: u64,
+        packet: &Packet<'_>,
+        network: &Network<'_>,
+        tcp: &Tcp<'_>,
+    ) -> Segment {
         let from = self.side(SocketAddr::new(network.source, tcp.source_port));
         let options = tcp.options();
         self.learn(from, tcp, &options);
@@ -157,7 +164,9 @@ impl Connection {
         // Scaling is in force only if both asked for it, and never in a SYN (RFC 7323, section 2.2).
         let shift = match (is_syn, own.has_syn && other.has_syn) {
             (true, _) => Some(0),
-            (false, true) => Some(own.window_scale.filter(|_| other.window_scale.is_some()).unwrap_or(0)),
+            (false, true) => {
+                Some(own.window_scale.filter(|_| other.window_scale.is_some()).unwrap_or(0))
+            }
             (false, false) => None,
         };
         Segment {
@@ -178,38 +187,55 @@ impl Connection {
             network_bytes: network.header_length as u64,
             transport_bytes: tcp.header_length as u64,
             checksum: tcp.checksum,
-            offset: relative_sequence.and_then(|number| (number + u64::from(is_syn)).checked_sub(1)),
+            offset: relative_sequence
+                .and_then(|number| (number + u64::from(is_syn)).checked_sub(1)),
             marks: Vec::new(),
         }
     }
 
     fn marks(&self, segment: &Segment) -> Vec<Mark> {
         let mut marks = Vec::new();
-        let (own, other) = (self.directions.of(segment.from), self.directions.of(segment.from.other()));
+        let (own, other) =
+            (self.directions.of(segment.from), self.directions.of(segment.from.other()));
         let flags = segment.flags;
         let is_plain = !flags.intersects(Flags::SYN | Flags::FIN | Flags::RST);
         if segment.window == 0 && !flags.intersects(Flags::SYN | Flags::RST) {
             marks.push(Mark::ZeroWindow);
         }
-        let Some(sequence) = segment.relative_sequence.filter(|_| !flags.contains(Flags::RST)) else { return marks };
+        let Some(sequence) = segment.relative_sequence.filter(|_| !flags.contains(Flags::RST))
+        else {
+            return marks;
+        };
         let is_one_back = is_plain && segment.payload_bytes <= 1 && sequence + 1 == own.next;
-        if is_plain && segment.payload_bytes <= 1 && other.window == Some(0) && (is_one_back || segment.payload_bytes == 1) {
+        if is_plain
+            && segment.payload_bytes <= 1
+            && other.window == Some(0)
+            && (is_one_back || segment.payload_bytes == 1)
+        {
             marks.push(Mark::WindowProbe);
         } else if is_one_back && own.acknowledged >= own.next {
             marks.push(Mark::KeepAlive);
         } else if segment.sequence_length() > 0 {
             let is_repeated_syn = flags.contains(Flags::SYN) && own.has_syn;
-            let is_repeated_fin = flags.contains(Flags::FIN) && own.fin == Some(sequence + segment.payload_bytes);
-            let unseen = segment.offset.map_or(0, |offset| own.stream.unseen(offset..offset.saturating_add(segment.payload_bytes)));
+            let is_repeated_fin =
+                flags.contains(Flags::FIN) && own.fin == Some(sequence + segment.payload_bytes);
+            let unseen = segment.offset.map_or(0, |offset| {
+                own.stream.unseen(offset..offset.saturating_add(segment.payload_bytes))
+            });
             let seen = segment.payload_bytes - unseen.min(segment.payload_bytes);
             if seen > 0 || is_repeated_syn || is_repeated_fin {
                 marks.push(Mark::Retransmission { bytes: seen });
-            } else if sequence < own.next && segment.payload_bytes > 0 && !flags.contains(Flags::SYN) {
+            } else if sequence < own.next
+                && segment.payload_bytes > 0
+                && !flags.contains(Flags::SYN)
+            {
                 marks.push(Mark::OutOfOrder);
             } else if sequence > own.next && !flags.contains(Flags::SYN) {
                 marks.push(Mark::Gap);
             }
-        } else if segment.is_pure_ack() && segment.relative_acknowledgment == own.last_acknowledgment {
+        } else if segment.is_pure_ack()
+            && segment.relative_acknowledgment == own.last_acknowledgment
+        {
             if other.last_was_probe {
                 marks.push(Mark::KeepAliveAnswer);
             } else if own.window.is_some_and(|window| window != segment.window) {
@@ -224,7 +250,8 @@ impl Connection {
     fn shake_hands(&mut self, segment: &Segment) {
         let step = Some((segment.number, segment.at));
         let handshake = &mut self.handshake;
-        match (segment.flags.contains(Flags::SYN), segment.flags.contains(Flags::ACK), segment.from) {
+        match (segment.flags.contains(Flags::SYN), segment.flags.contains(Flags::ACK), segment.from)
+        {
             (true, false, _) => {
                 handshake.is_repeated |= handshake.syn.is_some();
                 handshake.syn = handshake.syn.or(step);
@@ -233,7 +260,9 @@ impl Connection {
                 handshake.is_repeated |= handshake.syn_ack.is_some();
                 handshake.syn_ack = handshake.syn_ack.or(step);
             }
-            (false, true, Side::Client) if handshake.syn_ack.is_some() && !segment.flags.contains(Flags::RST) => {
+            (false, true, Side::Client)
+                if handshake.syn_ack.is_some() && !segment.flags.contains(Flags::RST) =>
+            {
                 handshake.ack = handshake.ack.or(step);
             }
             (false, ..) => {}
@@ -243,10 +272,15 @@ impl Connection {
     fn take_data(&mut self, segment: &Segment, payload: &[u8]) {
         let own = self.directions.of_mut(segment.from);
         own.has_syn |= segment.flags.contains(Flags::SYN);
-        own.last_was_probe = segment.marks.iter().any(|mark| matches!(mark, Mark::KeepAlive | Mark::WindowProbe));
+        own.last_was_probe =
+            segment.marks.iter().any(|mark| matches!(mark, Mark::KeepAlive | Mark::WindowProbe));
         own.window = Some(segment.window);
         // What a reset carries is a remark to people, not a part of the stream (RFC 9293, section 3.5.3).
-        let Some(sequence) = segment.relative_sequence.filter(|_| !segment.flags.contains(Flags::RST)) else { return };
+        let Some(sequence) =
+            segment.relative_sequence.filter(|_| !segment.flags.contains(Flags::RST))
+        else {
+            return;
+        };
         if let Some(offset) = segment.offset.filter(|_| segment.payload_bytes > 0) {
             own.stream.insert(offset, payload, segment.payload_bytes, segment.at, segment.number);
         }
@@ -257,12 +291,15 @@ impl Connection {
     }
 
     fn take_acknowledgment(&mut self, segment: &Segment) {
-        let number = segment.relative_acknowledgment.filter(|_| !segment.flags.contains(Flags::RST));
+        let number =
+            segment.relative_acknowledgment.filter(|_| !segment.flags.contains(Flags::RST));
         self.directions.of_mut(segment.from).last_acknowledgment = number;
         let other = self.directions.of_mut(segment.from.other());
         other.last_was_probe = false;
         // Nothing can be under way that is more than the largest window (RFC 7323, section 2.3): such a number is a forgery.
-        let Some(number) = number.filter(|number| *number <= other.next + (1 << 30)) else { return };
+        let Some(number) = number.filter(|number| *number <= other.next + (1 << 30)) else {
+            return;
+        };
         other.acknowledged = other.acknowledged.max(number);
         other.next = other.next.max(number);
         let data_end = number.min(other.fin.unwrap_or(number));

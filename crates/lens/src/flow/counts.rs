@@ -59,7 +59,9 @@ impl Counts {
         self.payload_bytes += segment.payload_bytes;
         self.data_segments += u64::from(segment.payload_bytes > 0);
         self.pure_acks += u64::from(segment.is_pure_ack());
-        for (flag, count) in [(Flags::SYN, &mut self.syn), (Flags::FIN, &mut self.fin), (Flags::RST, &mut self.rst)] {
+        for (flag, count) in
+            [(Flags::SYN, &mut self.syn), (Flags::FIN, &mut self.fin), (Flags::RST, &mut self.rst)]
+        {
             *count += u64::from(segment.flags.contains(flag));
         }
         for mark in &segment.marks {

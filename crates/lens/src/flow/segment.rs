@@ -53,11 +53,15 @@ pub struct Segment {
 impl Segment {
     /// Whether it does nothing but acknowledge.
     pub fn is_pure_ack(&self) -> bool {
-        self.payload_bytes == 0 && self.flags.contains(Flags::ACK) && !self.flags.intersects(Flags::SYN | Flags::FIN | Flags::RST)
+        self.payload_bytes == 0
+            && self.flags.contains(Flags::ACK)
+            && !self.flags.intersects(Flags::SYN | Flags::FIN | Flags::RST)
     }
 
     /// How many numbers it takes: a SYN and a FIN take one each (RFC 9293, section 3.4).
     pub fn sequence_length(&self) -> u64 {
-        self.payload_bytes + u64::from(self.flags.contains(Flags::SYN)) + u64::from(self.flags.contains(Flags::FIN))
+        self.payload_bytes
+            + u64::from(self.flags.contains(Flags::SYN))
+            + u64::from(self.flags.contains(Flags::FIN))
     }
 }

@@ -91,7 +91,10 @@ impl Stream {
         let mut from = range.start.max(self.length);
         let end = range.end.max(from);
         let before = self.pending.range(..from).next_back();
-        let held = before.into_iter().chain(self.pending.range(from..end)).map(|(start, pending)| (*start, start + pending.length));
+        let held = before
+            .into_iter()
+            .chain(self.pending.range(from..end))
+            .map(|(start, pending)| (*start, start + pending.length));
         held.chain([(end, end)]).filter_map(move |(start, behind)| {
             let hole = from..start;
             from = from.max(behind);
@@ -100,7 +103,14 @@ impl Stream {
     }
 
     /// Takes the payload of a segment whose first byte is at `offset`: `length` bytes, of which `bytes` were captured.
-    pub(super) fn insert(&mut self, offset: u64, bytes: &[u8], length: u64, at: Moment, segment: u64) {
+    pub(super) fn insert(
+        &mut self,
+        offset: u64,
+        bytes: &[u8],
+        length: u64,
+        at: Moment,
+        segment: u64,
+    ) {
         let end = offset.saturating_add(length);
         if offset <= self.length {
             self.append(offset, bytes, length, at, at, segment);
@@ -109,8 +119,14 @@ impl Stream {
         }
         let holes: Vec<_> = self.holes(offset..end).collect();
         for hole in holes {
-            let place = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX).min(bytes.len());
-            let part = Pending { bytes: bytes[place(hole.start)..place(hole.end)].to_vec(), length: hole.end - hole.start, at, segment };
+            let place =
+                |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX).min(bytes.len());
+            let part = Pending {
+                bytes: bytes[place(hole.start)..place(hole.end)].to_vec(),
+                length: hole.end - hole.start,
+                at,
+                segment,
+            };
             if self.pending_bytes + part.cost() <= self.max_pending_bytes {
                 self.pending_bytes += part.cost();
                 self.pending.insert(hole.start, part);
@@ -134,17 +150,33 @@ impl Stream {
         {
             let (offset, pending) = first.remove_entry();
             self.pending_bytes -= pending.cost();
-            self.append(offset, &pending.bytes, pending.length, pending.at, readable, pending.segment);
+            self.append(
+                offset,
+                &pending.bytes,
+                pending.length,
+                pending.at,
+                readable,
+                pending.segment,
+            );
         }
     }
 
     /// Appends what of these bytes is new.
-    fn append(&mut self, offset: u64, bytes: &[u8], length: u64, at: Moment, readable: Moment, segment: u64) {
+    fn append(
+        &mut self,
+        offset: u64,
+        bytes: &[u8],
+        length: u64,
+        at: Moment,
+        readable: Moment,
+        segment: u64,
+    ) {
         let end = offset.saturating_add(length);
         if end <= self.length {
             return;
         }
-        let (start, skipped) = (self.length, usize::try_from(self.length - offset).unwrap_or(usize::MAX));
+        let (start, skipped) =
+            (self.length, usize::try_from(self.length - offset).unwrap_or(usize::MAX));
         let new = bytes.get(skipped..).unwrap_or_default();
         let known_to = (start + new.len() as u64).min(end);
         if self.bytes.len() as u64 == start {

@@ -40,7 +40,14 @@ pub struct Flows {
 impl Flows {
     /// No connections yet.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, server_port: None, connections: BTreeMap::new(), by_addresses: HashMap::new(), next: 0, other_packets: 0 }
+        Self {
+            limits,
+            server_port: None,
+            connections: BTreeMap::new(),
+            by_addresses: HashMap::new(),
+            next: 0,
+            other_packets: 0,
+        }
     }
 
     /// If the start of a connection was not captured, its server is the side with this port.
@@ -58,9 +65,11 @@ impl Flows {
         let source = SocketAddr::new(network.source, tcp.source_port);
         let destination = SocketAddr::new(network.destination, tcp.destination_port);
         let key = (source.min(destination), source.max(destination));
-        let known = self.by_addresses.get(&key).copied().filter(|id| !self.is_another(*id, source, tcp));
+        let known =
+            self.by_addresses.get(&key).copied().filter(|id| !self.is_another(*id, source, tcp));
         let connection = known.unwrap_or_else(|| self.add(key, at, network, tcp));
-        let segment = self.connections.get_mut(&connection)?.push(at, wire_bytes, packet, network, tcp);
+        let segment =
+            self.connections.get_mut(&connection)?.push(at, wire_bytes, packet, network, tcp);
         Some(Seen { connection, segment })
     }
 
@@ -96,14 +105,23 @@ impl Flows {
         connection.ending().is_over() && !is_late && !tcp.flags.contains(Flags::RST)
     }
 
-    fn add(&mut self, key: (SocketAddr, SocketAddr), at: Moment, network: &Network<'_>, tcp: &Tcp<'_>) -> ConnectionId {
+    fn add(
+        &mut self,
+        key: (SocketAddr, SocketAddr),
+        at: Moment,
+        network: &Network<'_>,
+        tcp: &Tcp<'_>,
+    ) -> ConnectionId {
         while self.connections.len() >= self.limits.connections.max(1) {
             self.forget_one();
         }
         let id = ConnectionId(self.next);
         self.next += 1;
-        self.connections.insert(id, Connection::new(sides(network, tcp, self.server_port), at, self.limits));
-        if let Some(before) = self.by_addresses.insert(key, id).and_then(|before| self.connections.get_mut(&before)) {
+        self.connections
+            .insert(id, Connection::new(sides(network, tcp, self.server_port), at, self.limits));
+        if let Some(before) =
+            self.by_addresses.insert(key, id).and_then(|before| self.connections.get_mut(&before))
+        {
             before.replaced = Some(at);
         }
         id
@@ -111,7 +129,9 @@ impl Flows {
 
     fn forget_one(&mut self) {
         let over = self.connections.iter().find(|(_, connection)| connection.ending().is_over());
-        let Some(id) = over.or_else(|| self.connections.iter().next()).map(|(id, _)| *id) else { return };
+        let Some(id) = over.or_else(|| self.connections.iter().next()).map(|(id, _)| *id) else {
+            return;
+        };
         self.connections.remove(&id);
         self.by_addresses.retain(|_, other| *other != id);
     }
@@ -125,8 +145,14 @@ fn sides(network: &Network<'_>, tcp: &Tcp<'_>, server_port: Option<u16>) -> Both
     let is_servers = |port: u16| server_port == Some(port);
     let is_from_server = match (tcp.flags.contains(Flags::SYN), tcp.flags.contains(Flags::ACK)) {
         (true, is_answer) => is_answer,
-        (false, _) if is_servers(tcp.source_port) != is_servers(tcp.destination_port) => is_servers(tcp.source_port),
+        (false, _) if is_servers(tcp.source_port) != is_servers(tcp.destination_port) => {
+            is_servers(tcp.source_port)
+        }
         (false, _) => tcp.source_port < tcp.destination_port,
     };
-    if is_from_server { Both { client: destination, server: source } } else { Both { client: source, server: destination } }
+    if is_from_server {
+        Both { client: destination, server: source }
+    } else {
+        Both { client: source, server: destination }
+    }
 }

@@ -22,7 +22,11 @@ fn only(script: &Script) -> Connection {
 }
 
 fn marks(connection: &Connection) -> Vec<(u64, Mark)> {
-    connection.segments().iter().flat_map(|segment| segment.marks.iter().map(|mark| (segment.number, *mark))).collect()
+    connection
+        .segments()
+        .iter()
+        .flat_map(|segment| segment.marks.iter().map(|mark| (segment.number, *mark)))
+        .collect()
 }
 
 fn closed(first: Side, is_simultaneous: bool, steps: Steps) -> Ending {
@@ -35,7 +39,12 @@ fn a_handshake_has_its_numbers_and_its_time() {
     let connection = only(script.handshake());
     let numbers = |index: usize| {
         let segment = &connection.segments()[index];
-        (segment.sequence, segment.acknowledgment, segment.relative_sequence, segment.relative_acknowledgment)
+        (
+            segment.sequence,
+            segment.acknowledgment,
+            segment.relative_sequence,
+            segment.relative_acknowledgment,
+        )
     };
     assert_eq!(numbers(0), (1000, None, Some(0), None));
     assert_eq!(numbers(1), (5000, Some(1001), Some(0), Some(1)));
@@ -64,14 +73,28 @@ fn a_repeated_syn_leaves_the_round_trip_unknown() {
 #[test]
 fn requests_and_answers_are_counted_exactly() {
     let mut script = Script::new();
-    script.handshake().client(PSH, 1, 1, b"request").server(ACK, 1, 8, b"").server(PSH, 1, 8, b"answer").client(ACK, 8, 7, b"");
+    script
+        .handshake()
+        .client(PSH, 1, 1, b"request")
+        .server(ACK, 1, 8, b"")
+        .server(PSH, 1, 8, b"answer")
+        .client(ACK, 8, 7, b"");
     let connection = only(&script);
     let client = connection.directions.client.counts;
     assert_eq!((client.segments, client.data_segments, client.pure_acks, client.syn), (4, 1, 2, 1));
-    assert_eq!((client.wire_bytes, client.payload_bytes, client.header_bytes()), (4 * 54 + 8 + 7, 7, 4 * 54 + 8));
-    assert_eq!((client.link_bytes, client.network_bytes, client.transport_bytes), (4 * 14, 4 * 20, 4 * 20 + 8));
+    assert_eq!(
+        (client.wire_bytes, client.payload_bytes, client.header_bytes()),
+        (4 * 54 + 8 + 7, 7, 4 * 54 + 8)
+    );
+    assert_eq!(
+        (client.link_bytes, client.network_bytes, client.transport_bytes),
+        (4 * 14, 4 * 20, 4 * 20 + 8)
+    );
     let server = connection.directions.server.counts;
-    assert_eq!((server.segments, server.data_segments, server.pure_acks, server.payload_bytes), (3, 1, 1, 6));
+    assert_eq!(
+        (server.segments, server.data_segments, server.pure_acks, server.payload_bytes),
+        (3, 1, 1, 6)
+    );
     assert_eq!(connection.directions.client.stream.bytes(), b"request");
     assert_eq!(connection.directions.server.stream.bytes(), b"answer");
     assert_eq!(connection.directions.server.acknowledged, 7);
@@ -80,13 +103,25 @@ fn requests_and_answers_are_counted_exactly() {
 #[test]
 fn a_close_takes_four_segments_or_three() {
     let mut four = Script::new();
-    four.handshake().client(FIN, 1, 1, b"").server(ACK, 1, 2, b"").server(FIN, 1, 2, b"").client(ACK, 2, 2, b"");
+    four.handshake()
+        .client(FIN, 1, 1, b"")
+        .server(ACK, 1, 2, b"")
+        .server(FIN, 1, 2, b"")
+        .client(ACK, 2, 2, b"");
     let connection = only(&four);
     assert_eq!(connection.ending(), closed(Side::Client, false, Steps::Four));
-    assert!(connection.ending().holds_time_wait(Side::Client) && !connection.ending().holds_time_wait(Side::Server));
+    assert!(
+        connection.ending().holds_time_wait(Side::Client)
+            && !connection.ending().holds_time_wait(Side::Server)
+    );
 
     let mut three = Script::new();
-    three.handshake().server(PSH, 1, 1, b"bye").server(FIN, 4, 1, b"").client(FIN, 1, 5, b"").server(ACK, 5, 2, b"");
+    three
+        .handshake()
+        .server(PSH, 1, 1, b"bye")
+        .server(FIN, 4, 1, b"")
+        .client(FIN, 1, 5, b"")
+        .server(ACK, 5, 2, b"");
     let connection = only(&three);
     assert_eq!(connection.ending(), closed(Side::Server, false, Steps::Three));
     assert!(connection.ending().holds_time_wait(Side::Server));
@@ -97,10 +132,18 @@ fn a_close_takes_four_segments_or_three() {
 #[test]
 fn both_may_close_at_once() {
     let mut script = Script::new();
-    script.handshake().client(FIN, 1, 1, b"").server(FIN, 1, 1, b"").client(ACK, 2, 2, b"").server(ACK, 2, 2, b"");
+    script
+        .handshake()
+        .client(FIN, 1, 1, b"")
+        .server(FIN, 1, 1, b"")
+        .client(ACK, 2, 2, b"")
+        .server(ACK, 2, 2, b"");
     let connection = only(&script);
     assert_eq!(connection.ending(), closed(Side::Client, true, Steps::Four));
-    assert!(connection.ending().holds_time_wait(Side::Client) && connection.ending().holds_time_wait(Side::Server));
+    assert!(
+        connection.ending().holds_time_wait(Side::Client)
+            && connection.ending().holds_time_wait(Side::Server)
+    );
 }
 
 #[test]
@@ -123,10 +166,17 @@ fn a_reset_ends_it_and_nobody_waits() {
     script.handshake().server(PSH, 1, 1, b"part").client(RST, 1, 0, b"");
     let connection = only(&script);
     assert_eq!(connection.ending(), Ending::Reset { by: Side::Client });
-    assert!(!connection.ending().holds_time_wait(Side::Client) && !connection.ending().holds_time_wait(Side::Server));
+    assert!(
+        !connection.ending().holds_time_wait(Side::Client)
+            && !connection.ending().holds_time_wait(Side::Server)
+    );
 
     let mut late = Script::new();
-    late.handshake().client(FIN, 1, 1, b"").server(FIN, 1, 2, b"").client(ACK, 2, 2, b"").client(RST, 2, 0, b"");
+    late.handshake()
+        .client(FIN, 1, 1, b"")
+        .server(FIN, 1, 2, b"")
+        .client(ACK, 2, 2, b"")
+        .client(RST, 2, 0, b"");
     assert_eq!(only(&late).ending(), closed(Side::Client, false, Steps::Three));
     let mut refused = Script::new();
     refused.client(SYN, 0, 0, b"").server(RST | ACK, 0, 1, b"");
@@ -136,13 +186,22 @@ fn a_reset_ends_it_and_nobody_waits() {
 #[test]
 fn what_is_sent_twice_is_kept_once() {
     let mut script = Script::new();
-    script.handshake().server(PSH, 1, 1, b"abc").server(PSH, 1, 1, b"abc").server(PSH, 2, 1, b"bcde").client(ACK, 1, 6, b"");
+    script
+        .handshake()
+        .server(PSH, 1, 1, b"abc")
+        .server(PSH, 1, 1, b"abc")
+        .server(PSH, 2, 1, b"bcde")
+        .client(ACK, 1, 6, b"");
     script.server(FIN, 6, 1, b"").server(FIN, 6, 1, b"");
     let connection = only(&script);
     assert_eq!(connection.directions.server.stream.bytes(), b"abcde");
     let counts = connection.directions.server.counts;
-    assert_eq!((counts.retransmitted_segments, counts.retransmitted_bytes, counts.payload_bytes), (3, 5, 10));
-    let expected = [(4, 3), (5, 2), (8, 0)].map(|(number, bytes)| (number, Mark::Retransmission { bytes }));
+    assert_eq!(
+        (counts.retransmitted_segments, counts.retransmitted_bytes, counts.payload_bytes),
+        (3, 5, 10)
+    );
+    let expected =
+        [(4, 3), (5, 2), (8, 0)].map(|(number, bytes)| (number, Mark::Retransmission { bytes }));
     assert_eq!(marks(&connection), expected);
 }
 
@@ -150,26 +209,43 @@ fn what_is_sent_twice_is_kept_once() {
 fn bytes_come_out_in_order_and_know_when_they_came() {
     let mut script = Script::new();
     script.handshake(); // up to 30 µs
-    script.server(PSH, 4, 1, b"def").client(ACK, 1, 1, b"").client(ACK, 1, 1, b"").server(PSH, 1, 1, b"abc").client(ACK, 1, 7, b"");
+    script
+        .server(PSH, 4, 1, b"def")
+        .client(ACK, 1, 1, b"")
+        .client(ACK, 1, 1, b"")
+        .server(PSH, 1, 1, b"abc")
+        .client(ACK, 1, 7, b"");
     let connection = only(&script);
     let stream = &connection.directions.server.stream;
     assert_eq!((stream.bytes(), stream.gaps().len()), (b"abcdef".as_slice(), 0));
     let at = |microseconds: u64| Moment(1_000_000 + microseconds * 1000);
-    let seen: Vec<_> =
-        stream.arrivals().iter().map(|arrival| (arrival.range.clone(), arrival.at, arrival.readable, arrival.segment)).collect();
+    let seen: Vec<_> = stream
+        .arrivals()
+        .iter()
+        .map(|arrival| (arrival.range.clone(), arrival.at, arrival.readable, arrival.segment))
+        .collect();
     assert_eq!(seen, [(0..3, at(60), at(60), 6), (3..6, at(30), at(60), 3)]);
     assert_eq!(stream.arrival(4).unwrap().segment, 3);
-    let expected = [(3, Mark::Gap), (4, Mark::DuplicateAck), (5, Mark::DuplicateAck), (6, Mark::OutOfOrder)];
+    let expected =
+        [(3, Mark::Gap), (4, Mark::DuplicateAck), (5, Mark::DuplicateAck), (6, Mark::OutOfOrder)];
     assert_eq!(marks(&connection), expected);
 }
 
 #[test]
 fn what_the_capture_missed_is_a_gap() {
     let mut script = Script::new();
-    script.handshake().server(PSH, 1, 1, b"ab").server(PSH, 5, 1, b"ef").client(ACK, 1, 7, b"").client(ACK, 1, 10, b"");
+    script
+        .handshake()
+        .server(PSH, 1, 1, b"ab")
+        .server(PSH, 5, 1, b"ef")
+        .client(ACK, 1, 7, b"")
+        .client(ACK, 1, 10, b"");
     let connection = only(&script);
     let stream = &connection.directions.server.stream;
-    assert_eq!((stream.bytes(), stream.gaps()), (b"ab\0\0ef\0\0\0".as_slice(), [2..4, 6..9].as_slice()));
+    assert_eq!(
+        (stream.bytes(), stream.gaps()),
+        (b"ab\0\0ef\0\0\0".as_slice(), [2..4, 6..9].as_slice())
+    );
     assert_eq!(stream.length(), 9);
 }
 
@@ -177,7 +253,12 @@ fn what_the_capture_missed_is_a_gap() {
 fn windows_that_close_and_keep_alives_are_told() {
     let mut script = Script::new();
     script.handshake().server(PSH, 1, 1, b"full").window(0).client(ACK, 1, 5, b"");
-    script.server(ACK, 4, 1, b"").window(0).client(ACK, 1, 5, b"").window(500).client(ACK, 1, 5, b"");
+    script
+        .server(ACK, 4, 1, b"")
+        .window(0)
+        .client(ACK, 1, 5, b"")
+        .window(500)
+        .client(ACK, 1, 5, b"");
     script.server(ACK, 4, 1, b"").window(500).client(ACK, 1, 5, b"");
     let connection = only(&script);
     let expected = [
@@ -196,13 +277,22 @@ fn windows_that_close_and_keep_alives_are_told() {
 
 #[test]
 fn numbers_wrap_and_the_stream_goes_on() {
-    let mut script = Script::between("[2001:db8::1]:40000", "[2001:db8::2]:8000", [u32::MAX - 2, u32::MAX]);
-    script.handshake().client(PSH, 1, 1, b"wrap").client(PSH, 5, 1, b"ped").server(PSH, 1, 8, b"yes").client(ACK, 8, 4, b"");
+    let mut script =
+        Script::between("[2001:db8::1]:40000", "[2001:db8::2]:8000", [u32::MAX - 2, u32::MAX]);
+    script
+        .handshake()
+        .client(PSH, 1, 1, b"wrap")
+        .client(PSH, 5, 1, b"ped")
+        .server(PSH, 1, 8, b"yes")
+        .client(ACK, 8, 4, b"");
     let connection = only(&script);
     assert_eq!(connection.directions.client.stream.bytes(), b"wrapped");
     assert_eq!(connection.directions.server.stream.bytes(), b"yes");
     assert_eq!(connection.segments()[4].sequence, 2);
-    assert_eq!((marks(&connection), connection.directions.client.counts.network_bytes), (vec![], 5 * 40));
+    assert_eq!(
+        (marks(&connection), connection.directions.client.counts.network_bytes),
+        (vec![], 5 * 40)
+    );
 }
 
 #[test]
@@ -213,7 +303,10 @@ fn a_connection_met_on_its_way_is_read_from_there() {
     assert_eq!(connection.addresses.server, script.server);
     assert_eq!(connection.directions.server.stream.bytes(), b"middle");
     assert_eq!(connection.segments()[1].relative_acknowledgment, Some(7));
-    assert_eq!((connection.segments()[0].window_bytes, connection.directions.server.is_initial_certain), (None, false));
+    assert_eq!(
+        (connection.segments()[0].window_bytes, connection.directions.server.is_initial_certain),
+        (None, false)
+    );
     assert_eq!(marks(&connection), []);
 }
 
@@ -240,15 +333,23 @@ fn memory_is_bounded_and_counts_are_not() {
     let limits = Limits { connections: 2, segments: 4, stream_bytes: 5, pending_bytes: 200 };
     let mut flows = Flows::new(limits);
     for port in 1..=4 {
-        let mut script = Script::between(&format!("192.0.2.1:{}", 40000 + port), "192.0.2.2:80", [1, 2]);
-        script.handshake().server(PSH, 1, 1, b"12345678").server(PSH, 1000, 1, &[0; 300]).client(ACK, 1, 9, b"");
+        let mut script =
+            Script::between(&format!("192.0.2.1:{}", 40000 + port), "192.0.2.2:80", [1, 2]);
+        script
+            .handshake()
+            .server(PSH, 1, 1, b"12345678")
+            .server(PSH, 1000, 1, &[0; 300])
+            .client(ACK, 1, 9, b"");
         for (at, bytes) in &script.packets {
             flows.push(*at, bytes.len() as u64, &decode(Link::Ethernet, bytes).unwrap());
         }
     }
     assert_eq!((flows.total(), flows.iter().count()), (4, 2));
     let (id, connection) = flows.iter().next().unwrap();
-    assert_eq!((id, connection.segments().len(), connection.total_segments()), (ConnectionId(2), 4, 6));
+    assert_eq!(
+        (id, connection.segments().len(), connection.total_segments()),
+        (ConnectionId(2), 4, 6)
+    );
     let stream = &connection.directions.server.stream;
     assert_eq!((stream.bytes(), stream.length()), (b"12345".as_slice(), 8));
     assert_eq!(connection.directions.server.counts.payload_bytes, 308);
@@ -313,9 +414,10 @@ proptest! {
 fn a_server_is_known_by_its_port_where_the_begin_was_not_seen() {
     let mut script = Script::between("192.0.2.1:40000", "192.0.2.2:50000", [1, 2]);
     script.client(PSH, 100, 200, b"question").server(PSH, 200, 108, b"answer");
-    for (flows, client) in
-        [(Flows::new(Limits::default()), script.server), (Flows::new(Limits::default()).with_server_port(50000), script.client)]
-    {
+    for (flows, client) in [
+        (Flows::new(Limits::default()), script.server),
+        (Flows::new(Limits::default()).with_server_port(50000), script.client),
+    ] {
         let mut flows = flows;
         for (at, bytes) in &script.packets {
             flows.push(*at, bytes.len() as u64, &decode(Link::Ethernet, bytes).unwrap());

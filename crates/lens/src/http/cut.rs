@@ -58,7 +58,12 @@ impl<'a> Cutter<'a> {
     pub(super) fn finish(mut self, length: u64) -> Reading {
         let start = self.at as u64;
         if start < length {
-            self.pieces.push(Piece { range: start..length, kind: Kind::Unknown, what: What::Unread, is_whole: true });
+            self.pieces.push(Piece {
+                range: start..length,
+                kind: Kind::Unknown,
+                what: What::Unread,
+                is_whole: true,
+            });
         }
         Reading { pieces: self.pieces, events: self.events }
     }

@@ -81,11 +81,18 @@ pub(super) struct Scanner {
 impl Scanner {
     /// For a body of this type. Bodies of HTTP/2 hide theirs in compressed heads: their first line tells.
     pub(super) fn of_type(content_type: Option<&str>) -> Self {
-        let media_type = content_type.and_then(|value| value.split(';').next()).map(|value| value.trim().to_ascii_lowercase());
+        let media_type = content_type
+            .and_then(|value| value.split(';').next())
+            .map(|value| value.trim().to_ascii_lowercase());
         Self::new(
             match media_type.as_deref() {
                 Some("text/event-stream") => Mode::Sse,
-                Some("application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/stream+json") => Mode::Lines,
+                Some(
+                    "application/x-ndjson"
+                    | "application/ndjson"
+                    | "application/jsonl"
+                    | "application/stream+json",
+                ) => Mode::Lines,
                 _ => Mode::Opaque,
             },
             None,
@@ -122,7 +129,10 @@ impl Scanner {
         for (at, byte) in (offset..).zip(part) {
             if std::mem::take(&mut self.is_after_carriage_return) && *byte == b'\n' {
                 // It belongs to the line before, and so to what that line ended.
-                if let Some(last) = events.last_mut().filter(|last| self.has_ended_event && last.stream == self.stream) {
+                if let Some(last) = events
+                    .last_mut()
+                    .filter(|last| self.has_ended_event && last.stream == self.stream)
+                {
                     last.range.end = at + 1;
                     last.body_bytes += 1;
                 } else if self.start.is_some() {
@@ -145,7 +155,12 @@ impl Scanner {
             self.has_ended_event = kind.is_some();
             if let Some(kind) = kind {
                 let range = self.start.take().unwrap_or(at)..at + 1;
-                events.push(Event { range, body_bytes: std::mem::take(&mut self.body_bytes), stream: self.stream, kind });
+                events.push(Event {
+                    range,
+                    body_bytes: std::mem::take(&mut self.body_bytes),
+                    stream: self.stream,
+                    kind,
+                });
             } else if !self.has_fields {
                 (self.start, self.body_bytes) = (None, 0);
             }
@@ -199,10 +214,13 @@ impl Scanner {
             b"data" => {
                 let value_bytes = length.saturating_sub(colon as u64 + 1 + u64::from(is_spaced));
                 // The lines of the data are joined by one byte each.
-                self.data_bytes = Some(self.data_bytes.map_or(value_bytes, |before| before + 1 + value_bytes));
+                self.data_bytes =
+                    Some(self.data_bytes.map_or(value_bytes, |before| before + 1 + value_bytes));
             }
             b"event" => self.name = Some(String::from_utf8_lossy(value).into_owned()),
-            b"id" if !value.contains(&0) => self.id = Some(String::from_utf8_lossy(value).into_owned()),
+            b"id" if !value.contains(&0) => {
+                self.id = Some(String::from_utf8_lossy(value).into_owned())
+            }
             _ => {}
         }
         None
@@ -212,8 +230,11 @@ impl Scanner {
 /// What the first line of a body of unknown type says: a field of an event stream, or a whole object of JSON. An object that is
 /// spread over lines has not its last brace on the first.
 fn guess(line: &[u8], length: u64) -> Mode {
-    let is_field = |name: &[u8]| line.strip_prefix(name).is_some_and(|rest| rest.first() == Some(&b':'));
-    if line.first() == Some(&b':') || [b"data".as_slice(), b"event", b"id", b"retry"].into_iter().any(is_field) {
+    let is_field =
+        |name: &[u8]| line.strip_prefix(name).is_some_and(|rest| rest.first() == Some(&b':'));
+    if line.first() == Some(&b':')
+        || [b"data".as_slice(), b"event", b"id", b"retry"].into_iter().any(is_field)
+    {
         return Mode::Sse;
     }
     let is_closed = line.last() == Some(&b'}') || length > line.len() as u64;

@@ -36,12 +36,15 @@ impl Fields {
     /// Whether a list has this member, which is in lower case (RFC 9110, section 5.6.1).
     pub fn has_token(&self, name: &str, token: &str) -> bool {
         let of_name = self.iter().filter(|(other, _)| *other == name);
-        of_name.flat_map(|(_, value)| value.split(',')).any(|member| member.trim().eq_ignore_ascii_case(token))
+        of_name
+            .flat_map(|(_, value)| value.split(','))
+            .any(|member| member.trim().eq_ignore_ascii_case(token))
     }
 
     /// How long the body is, if this says it. Contradictions and what is no number say nothing.
     fn content_length(&self) -> Option<u64> {
-        let mut lengths = self.iter().filter(|(name, _)| *name == "content-length").map(|(_, value)| value);
+        let mut lengths =
+            self.iter().filter(|(name, _)| *name == "content-length").map(|(_, value)| value);
         let first = lengths.next()?;
         lengths.all(|other| other == first).then(|| first.parse().ok()).flatten()
     }
@@ -49,7 +52,11 @@ impl Fields {
     /// Whether `chunked` is the last coding (RFC 9112, section 6.3).
     fn is_chunked(&self) -> Option<bool> {
         let last = self.iter().filter(|(name, _)| *name == "transfer-encoding").last()?.1;
-        Some(last.rsplit(',').next().is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked")))
+        Some(
+            last.rsplit(',')
+                .next()
+                .is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked")),
+        )
     }
 }
 
@@ -84,7 +91,9 @@ pub struct Request {
 impl Request {
     /// Whether the connection may speak something else after the answer.
     pub(super) fn may_switch(&self) -> bool {
-        self.method == "CONNECT" || (self.fields.get("upgrade").is_some() && self.fields.has_token("connection", "upgrade"))
+        self.method == "CONNECT"
+            || (self.fields.get("upgrade").is_some()
+                && self.fields.has_token("connection", "upgrade"))
     }
 
     /// Whether the client wants the connection to last (RFC 9112, section 9.3).
@@ -146,7 +155,8 @@ pub(super) fn extent(bytes: &[u8]) -> Extent {
 /// Whether this could be HTTP/1: the client begins with a method, or, where nothing of it was seen, the server with a version.
 pub(super) fn begins(client: &[u8], server: &[u8]) -> bool {
     let trimmed = client.trim_ascii_start();
-    let method = trimmed.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-').count();
+    let method =
+        trimmed.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-').count();
     match trimmed.get(method) {
         Some(behind) => *behind == b' ' && method > 0,
         None if trimmed.is_empty() => server.starts_with(b"HTTP/1."),
@@ -179,7 +189,10 @@ pub(super) fn response(head: &[u8], method: Option<&str>) -> Option<Response> {
     let digits = rest.split(' ').next().filter(|digits| digits.len() == 3)?;
     let status: u16 = digits.parse().ok()?;
     let body = match (status, method, fields.is_chunked(), fields.content_length()) {
-        (100..=199 | 204 | 304, ..) | (_, Some("HEAD"), ..) | (200..=299, Some("CONNECT"), ..) | (_, _, None, Some(0)) => Body::None,
+        (100..=199 | 204 | 304, ..)
+        | (_, Some("HEAD"), ..)
+        | (200..=299, Some("CONNECT"), ..)
+        | (_, _, None, Some(0)) => Body::None,
         (_, _, Some(true), _) => Body::Chunked,
         (_, _, Some(false), _) | (_, _, None, None) => Body::UntilClose,
         (_, _, None, Some(length)) => Body::Length(length),
@@ -197,7 +210,11 @@ fn split(head: &[u8]) -> Option<(String, Fields)> {
     let start = lines.next()?.to_owned();
     let fields = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| {
         let name = name.to_ascii_lowercase();
-        let value = if SECRET.contains(&name.as_str()) { "…".to_owned() } else { value.trim().to_owned() };
+        let value = if SECRET.contains(&name.as_str()) {
+            "…".to_owned()
+        } else {
+            value.trim().to_owned()
+        };
         (name, value)
     });
     Some((start, Fields(fields.collect())))

@@ -87,15 +87,22 @@ fn read_responses(stream: &mut Cutter<'_>, asked: &mut VecDeque<Asked>) -> Stop 
         }
         let Some(length) = take_extent(stream) else { return Stop::End };
         let question = asked.front();
-        let Some(response) = head::response(&stream.rest()[..length], question.map(|asked| asked.method.as_str())) else {
+        let Some(response) =
+            head::response(&stream.rest()[..length], question.map(|asked| asked.method.as_str()))
+        else {
             return Stop::End;
         };
         let may_switch = question.is_some_and(|asked| asked.may_switch);
         let (status, body) = (response.status, response.body);
-        let is_tunnel = question.is_some_and(|asked| asked.method == "CONNECT") && (200..300).contains(&status);
+        let is_tunnel =
+            question.is_some_and(|asked| asked.method == "CONNECT") && (200..300).contains(&status);
         let upgrade = response.fields.get("upgrade").unwrap_or_default().to_ascii_lowercase();
-        let mut scanner =
-            Scanner::of_type(response.fields.get("content-type").filter(|_| response.fields.get("content-encoding").is_none()));
+        let mut scanner = Scanner::of_type(
+            response
+                .fields
+                .get("content-type")
+                .filter(|_| response.fields.get("content-encoding").is_none()),
+        );
         stream.take(length as u64, Kind::Head, What::Response(response));
         if status == 101 || is_tunnel {
             return Stop::Switch(if is_tunnel { String::new() } else { upgrade });
@@ -158,7 +165,11 @@ fn take_chunks(stream: &mut Cutter<'_>, scanner: &mut Scanner) -> bool {
         let rest = stream.rest();
         // A size of 16 digits and extensions of reasonable length.
         let Some(end) = rest.iter().take(4096).position(|byte| *byte == b'\n') else {
-            if rest.len() < 4096 && rest.iter().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t' | b'\r')) {
+            if rest.len() < 4096
+                && rest
+                    .iter()
+                    .all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t' | b'\r'))
+            {
                 stream.take_unfinished(Kind::Framing, What::Unread);
             }
             return false;

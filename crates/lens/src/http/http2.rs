@@ -65,7 +65,11 @@ fn payload(stream: &mut Cutter<'_>, frame: &Frame, scanners: &mut BTreeMap<u32, 
         FrameKind::Data => {
             let room = scanners.len() < MAX_STREAMS || scanners.contains_key(&id);
             let mut opaque = Scanner::of_type(None);
-            let scanner = if room { scanners.entry(id).or_insert_with(|| Scanner::guessing(id)) } else { &mut opaque };
+            let scanner = if room {
+                scanners.entry(id).or_insert_with(|| Scanner::guessing(id))
+            } else {
+                &mut opaque
+            };
             left == 0 || stream.take_body(left, what(Part::Data), scanner)
         }
         FrameKind::Headers | FrameKind::PushPromise | FrameKind::Continuation => {
@@ -100,12 +104,18 @@ fn detail(kind: FrameKind, payload: &[u8]) -> Option<Detail> {
     match kind {
         FrameKind::Settings => {
             let (settings, _) = payload.as_chunks::<6>();
-            let settings = settings.iter().map(|[a, b, c, d, e, f]| (u16::from_be_bytes([*a, *b]), u32::from_be_bytes([*c, *d, *e, *f])));
+            let settings = settings.iter().map(|[a, b, c, d, e, f]| {
+                (u16::from_be_bytes([*a, *b]), u32::from_be_bytes([*c, *d, *e, *f]))
+            });
             Some(Detail::Settings(settings.collect()))
         }
         FrameKind::RstStream => number(0).map(Detail::Reset),
-        FrameKind::GoAway => Some(Detail::GoAway { last_stream: number(0)? & 0x7FFF_FFFF, code: number(4)? }),
-        FrameKind::WindowUpdate => number(0).map(|increment| Detail::WindowUpdate(increment & 0x7FFF_FFFF)),
+        FrameKind::GoAway => {
+            Some(Detail::GoAway { last_stream: number(0)? & 0x7FFF_FFFF, code: number(4)? })
+        }
+        FrameKind::WindowUpdate => {
+            number(0).map(|increment| Detail::WindowUpdate(increment & 0x7FFF_FFFF))
+        }
         FrameKind::Data
         | FrameKind::Headers
         | FrameKind::Priority

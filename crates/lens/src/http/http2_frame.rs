@@ -27,7 +27,8 @@ impl Frame {
     }
 
     pub(super) fn is_padded(&self) -> bool {
-        matches!(self.kind, FrameKind::Data | FrameKind::Headers | FrameKind::PushPromise) && self.flags & 0x8 != 0
+        matches!(self.kind, FrameKind::Data | FrameKind::Headers | FrameKind::PushPromise)
+            && self.flags & 0x8 != 0
     }
 }
 

@@ -67,20 +67,24 @@ pub fn read_connection(connection: &Connection) -> Conversation {
 /// Reads what a client and a server sent to each other.
 pub fn read(client: Source<'_>, server: Source<'_>) -> Conversation {
     let (mut one, mut other) = (Cutter::new(client.bytes), Cutter::new(server.bytes));
-    let protocol = if tls::begins(client.bytes) || (client.bytes.is_empty() && tls::begins(server.bytes)) {
-        tls::read(&mut one);
-        tls::read(&mut other);
-        Protocol::Tls
-    } else if http2::begins(client.bytes) {
-        http2::read(&mut one, Side::Client);
-        http2::read(&mut other, Side::Server);
-        Protocol::Http2
-    } else if head::begins(client.bytes, server.bytes) {
-        http1::read(&mut one, &mut other)
-    } else {
-        Protocol::Unknown
-    };
-    Conversation { protocol, readings: Both { client: one.finish(client.length), server: other.finish(server.length) } }
+    let protocol =
+        if tls::begins(client.bytes) || (client.bytes.is_empty() && tls::begins(server.bytes)) {
+            tls::read(&mut one);
+            tls::read(&mut other);
+            Protocol::Tls
+        } else if http2::begins(client.bytes) {
+            http2::read(&mut one, Side::Client);
+            http2::read(&mut other, Side::Server);
+            Protocol::Http2
+        } else if head::begins(client.bytes, server.bytes) {
+            http1::read(&mut one, &mut other)
+        } else {
+            Protocol::Unknown
+        };
+    Conversation {
+        protocol,
+        readings: Both { client: one.finish(client.length), server: other.finish(server.length) },
+    }
 }
 
 #[cfg(test)]

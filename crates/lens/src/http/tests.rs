@@ -68,61 +68,114 @@ fn requests_and_answers_follow_each_other_on_one_connection() {
         words(&conversation.readings.client),
         ["POST /v1/responses [89]", "Body [2]", "EmptyLine [2]", "HEAD /a?… [26]", "GET /b [19]"]
     );
-    assert_eq!(words(&conversation.readings.server), ["100 [25]", "200 [38]", "Body [5]", "200 [38]", "304 [40]"]);
+    assert_eq!(
+        words(&conversation.readings.server),
+        ["100 [25]", "200 [38]", "Body [5]", "200 [38]", "304 [40]"]
+    );
     let What::Request(request) = &conversation.readings.client.pieces[0].what else { panic!() };
-    assert_eq!((request.fields.get("host"), request.fields.get("authorization")), (Some("a"), Some("…")));
+    assert_eq!(
+        (request.fields.get("host"), request.fields.get("authorization")),
+        (Some("a"), Some("…"))
+    );
     assert_eq!((request.keeps_alive(), request.body), (true, Body::Length(2)));
 }
 
 #[test]
 fn events_lie_across_chunks() {
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let server =
-        format!("{head}5\r\ndata:\r\n15;x=y\r\n a\r\n\r\n: ping\n\nid: 7\nd\r\n6\r\nata: b\r\n7\r\n\ndata\n\n\r\n0\r\nX: y\r\n\r\n");
+    let head =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let server = format!(
+        "{head}5\r\ndata:\r\n15;x=y\r\n a\r\n\r\n: ping\n\nid: 7\nd\r\n6\r\nata: b\r\n7\r\n\ndata\n\n\r\n0\r\nX: y\r\n\r\n"
+    );
     let conversation = say(b"GET / HTTP/1.1\r\n\r\n", server.as_bytes());
     let reading = &conversation.readings.server;
     assert_eq!(words(reading)[1..4], ["size 5 [3]", "chunk 0 [5]", "ChunkEnd [2]"]);
     assert_eq!(words(reading).last().unwrap(), "Trailers [8]");
-    let kinds: Vec<_> = reading.events.iter().map(|event| (event.kind.clone(), event.body_bytes)).collect();
-    let sse = |id: Option<&str>, data_bytes| EventKind::Sse { name: None, id: id.map(str::to_owned), data_bytes };
+    let kinds: Vec<_> =
+        reading.events.iter().map(|event| (event.kind.clone(), event.body_bytes)).collect();
+    let sse = |id: Option<&str>, data_bytes| EventKind::Sse {
+        name: None,
+        id: id.map(str::to_owned),
+        data_bytes,
+    };
     assert_eq!(kinds, [(sse(None, 1), 11), (EventKind::SseComment, 7), (sse(Some("7"), 2), 20)]);
     let first = &reading.events[0].range;
-    assert_eq!(&server.as_bytes()[first.start as usize..first.end as usize], b"data:\r\n15;x=y\r\n a\r\n\r\n");
+    assert_eq!(
+        &server.as_bytes()[first.start as usize..first.end as usize],
+        b"data:\r\n15;x=y\r\n a\r\n\r\n"
+    );
 }
 
 #[test]
 fn every_line_end_and_a_mark_are_understood() {
     let server = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n\u{FEFF}data: ab\r\rdata:c\r\n\r\n\r\nretry: 9\n\nevent: x\n: in it\ndata\n\n";
     let conversation = say(b"GET / HTTP/1.1\r\n\r\n", server.as_bytes());
-    let kinds: Vec<_> = conversation.readings.server.events.iter().map(|event| (event.kind.clone(), event.body_bytes)).collect();
-    let sse = |name: Option<&str>, data_bytes| EventKind::Sse { name: name.map(str::to_owned), id: None, data_bytes };
-    assert_eq!(kinds, [(sse(None, 2), 13), (sse(None, 1), 10), (EventKind::SseFields, 10), (sse(Some("x"), 0), 23)]);
+    let kinds: Vec<_> = conversation
+        .readings
+        .server
+        .events
+        .iter()
+        .map(|event| (event.kind.clone(), event.body_bytes))
+        .collect();
+    let sse = |name: Option<&str>, data_bytes| EventKind::Sse {
+        name: name.map(str::to_owned),
+        id: None,
+        data_bytes,
+    };
+    assert_eq!(
+        kinds,
+        [
+            (sse(None, 2), 13),
+            (sse(None, 1), 10),
+            (EventKind::SseFields, 10),
+            (sse(Some("x"), 0), 23)
+        ]
+    );
 }
 
 #[test]
 fn a_body_without_a_length_goes_on_until_the_end() {
-    let server = b"HTTP/1.0 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n{\"a\":1}\n\n{\"b\":\n";
+    let server =
+        b"HTTP/1.0 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n{\"a\":1}\n\n{\"b\":\n";
     let conversation = say(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", server);
     assert_eq!(words(&conversation.readings.server), ["200 [55]", "Body [15…]"]);
-    let kinds: Vec<_> = conversation.readings.server.events.iter().map(|event| &event.kind).collect();
+    let kinds: Vec<_> =
+        conversation.readings.server.events.iter().map(|event| &event.kind).collect();
     assert_eq!(kinds, [&EventKind::Line, &EventKind::EmptyLine, &EventKind::Line]);
     let What::Response(response) = &conversation.readings.server.pieces[0].what else { panic!() };
     assert!(!response.keeps_alive());
 }
 
-const UPGRADE: &[u8] = b"GET /v1/responses HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+const UPGRADE: &[u8] =
+    b"GET /v1/responses HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
 #[test]
 fn frames_follow_an_upgrade() {
     let mut client = BytesMut::from(UPGRADE);
-    encode::client_frame(&mut client, encode::WebSocketFrameHead::whole(WireOpcode::Text), [1, 2, 3, 4], b"{\"type\":1}");
+    encode::client_frame(
+        &mut client,
+        encode::WebSocketFrameHead::whole(WireOpcode::Text),
+        [1, 2, 3, 4],
+        b"{\"type\":1}",
+    );
     let close = encode::close_payload(CloseCode::NORMAL, "bye");
-    encode::client_frame(&mut client, encode::WebSocketFrameHead::whole(WireOpcode::Close), [9, 8, 7, 6], &close);
+    encode::client_frame(
+        &mut client,
+        encode::WebSocketFrameHead::whole(WireOpcode::Close),
+        [9, 8, 7, 6],
+        &close,
+    );
     let server = [
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n".as_slice(),
-        &encode::server_frame(encode::WebSocketFrameHead { fin: false, rsv1: false, opcode: WireOpcode::Text }, b"first "),
+        &encode::server_frame(
+            encode::WebSocketFrameHead { fin: false, rsv1: false, opcode: WireOpcode::Text },
+            b"first ",
+        ),
         &encode::ping(b"p"),
-        &encode::server_frame(encode::WebSocketFrameHead::whole(WireOpcode::Continuation), &[b'x'; 300]),
+        &encode::server_frame(
+            encode::WebSocketFrameHead::whole(WireOpcode::Continuation),
+            &[b'x'; 300],
+        ),
         &encode::close(CloseCode::GOING_AWAY, ""),
     ]
     .concat();
@@ -133,10 +186,18 @@ fn frames_follow_an_upgrade() {
     let reading = &conversation.readings.server;
     assert_eq!(sums(reading), [0, 56, 2 + 3 + 4 + 4, 306, 0]);
     assert_eq!(reading.events.len(), 1);
-    assert_eq!((reading.events[0].body_bytes, &reading.events[0].kind), (306, &EventKind::Message { is_text: true }));
+    assert_eq!(
+        (reading.events[0].body_bytes, &reading.events[0].kind),
+        (306, &EventKind::Message { is_text: true })
+    );
     let codes = |reading: &Reading| {
-        let heads = reading.pieces.iter().filter_map(|piece| if let What::WebSocketHead(head) = piece.what { Some(head) } else { None });
-        heads.filter(|head| head.opcode == Opcode::Close).filter_map(|head| head.close_code).collect::<Vec<_>>()
+        let heads = reading.pieces.iter().filter_map(|piece| {
+            if let What::WebSocketHead(head) = piece.what { Some(head) } else { None }
+        });
+        heads
+            .filter(|head| head.opcode == Opcode::Close)
+            .filter_map(|head| head.close_code)
+            .collect::<Vec<_>>()
     };
     assert_eq!((codes(&conversation.readings.client), codes(reading)), (vec![1000], vec![1001]));
 }
@@ -144,7 +205,8 @@ fn frames_follow_an_upgrade() {
 #[test]
 fn a_refused_upgrade_goes_on_with_http() {
     let client = [UPGRADE, b"GET /next HTTP/1.1\r\n\r\n"].concat();
-    let server = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nnoHTTP/1.1 204 No Content\r\n\r\n";
+    let server =
+        b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nnoHTTP/1.1 204 No Content\r\n\r\n";
     let conversation = say(&client, server);
     assert_eq!(words(&conversation.readings.client)[1], "GET /next [22]");
     assert_eq!(words(&conversation.readings.server), ["403 [45]", "Body [2]", "204 [27]"]);
@@ -179,11 +241,16 @@ fn frames_of_http2_are_told_by_their_parts() {
     .concat();
     let conversation = say(&client, &server);
     assert_eq!(conversation.protocol, Protocol::Http2);
-    assert_eq!(sums(&conversation.readings.client), [0, 3, 24 + 5 * 9 + 12 + 1 + 5 + 2 + 4 + 4, 2, 0]);
+    assert_eq!(
+        sums(&conversation.readings.client),
+        [0, 3, 24 + 5 * 9 + 12 + 1 + 5 + 2 + 4 + 4, 2, 0]
+    );
     let details: Vec<_> = [&conversation.readings.client, &conversation.readings.server]
         .into_iter()
         .flat_map(|reading| &reading.pieces)
-        .filter_map(|piece| if let What::Http2Head(frame) = &piece.what { Some(frame.detail.clone()) } else { None })
+        .filter_map(|piece| {
+            if let What::Http2Head(frame) = &piece.what { Some(frame.detail.clone()) } else { None }
+        })
         .filter(|detail| *detail != Detail::None)
         .collect();
     let expected = [
@@ -194,26 +261,45 @@ fn frames_of_http2_are_told_by_their_parts() {
         Detail::GoAway { last_stream: 1, code: 2 },
     ];
     assert_eq!(details, expected);
-    assert_eq!((http2::error_name(8), http2::setting_name(3)), ("CANCEL", "MAX_CONCURRENT_STREAMS"));
+    assert_eq!(
+        (http2::error_name(8), http2::setting_name(3)),
+        ("CANCEL", "MAX_CONCURRENT_STREAMS")
+    );
     let reading = &conversation.readings.server;
     assert_eq!(sums(reading), [0, 5, 7 * 9 + 1 + 3 + 11 + 1, 11 + 6 + 11, 0]);
-    assert!(matches!(reading.pieces[5].what, What::Http2Head(ref frame) if frame.kind == FrameKind::Data && !frame.ends_stream()));
-    assert!(matches!(reading.pieces[6].what, What::Http2Payload { stream: 1, part: Part::PadLength }));
-    let events: Vec<_> = reading.events.iter().map(|event| (event.stream, event.body_bytes)).collect();
+    assert!(
+        matches!(reading.pieces[5].what, What::Http2Head(ref frame) if frame.kind == FrameKind::Data && !frame.ends_stream())
+    );
+    assert!(matches!(
+        reading.pieces[6].what,
+        What::Http2Payload { stream: 1, part: Part::PadLength }
+    ));
+    let events: Vec<_> =
+        reading.events.iter().map(|event| (event.stream, event.body_bytes)).collect();
     assert_eq!(events, [(Some(1), 9), (Some(1), 8), (Some(3), 11)]);
 }
 
 /// A client hello with a name, two protocols and two versions.
 fn client_hello() -> Vec<u8> {
-    let extension = |kind: u16, value: &[u8]| [&kind.to_be_bytes(), &(value.len() as u16).to_be_bytes(), value].concat();
+    let extension = |kind: u16, value: &[u8]| {
+        [&kind.to_be_bytes(), &(value.len() as u16).to_be_bytes(), value].concat()
+    };
     let extensions = [
         extension(0, b"\x00\x0e\x00\x00\x0bexample.com"),
         extension(16, b"\x00\x0c\x02h2\x08http/1.1"),
         extension(43, b"\x06\x0a\x0a\x03\x04\x03\x03"),
     ]
     .concat();
-    let body =
-        [&[3, 3], [7; 32].as_slice(), &[0], &[0, 2, 0x13, 1], &[1, 0], &(extensions.len() as u16).to_be_bytes(), &extensions].concat();
+    let body = [
+        &[3, 3],
+        [7; 32].as_slice(),
+        &[0],
+        &[0, 2, 0x13, 1],
+        &[1, 0],
+        &(extensions.len() as u16).to_be_bytes(),
+        &extensions,
+    ]
+    .concat();
     [&[1, 0], (body.len() as u16).to_be_bytes().as_slice(), &body].concat()
 }
 
@@ -224,7 +310,13 @@ fn record(content: u8, payload: &[u8]) -> Vec<u8> {
 #[test]
 fn records_of_tls_say_what_is_in_clear() {
     let hello = client_hello();
-    let client = [record(22, &hello[..40]), record(22, &hello[40..]), record(20, &[1]), record(23, &[0; 99])].concat();
+    let client = [
+        record(22, &hello[..40]),
+        record(22, &hello[40..]),
+        record(20, &[1]),
+        record(23, &[0; 99]),
+    ]
+    .concat();
     let choice = b"\x02\x00\x00\x2e\x03\x03RRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRR\x00\x13\x01\x00\x00\x06\x00\x2b\x00\x02\x03\x04";
     let conversation = say(&client, &record(22, choice));
     assert_eq!(conversation.protocol, Protocol::Tls);
@@ -234,10 +326,16 @@ fn records_of_tls_say_what_is_in_clear() {
         other => panic!("{other:?}"),
     };
     let first = hello(&conversation.readings.client);
-    assert_eq!((first.version, first.server_name.as_deref(), first.resumes), (0x0304, Some("example.com"), false));
+    assert_eq!(
+        (first.version, first.server_name.as_deref(), first.resumes),
+        (0x0304, Some("example.com"), false)
+    );
     assert_eq!(first.application_protocols, ["h2", "http/1.1"]);
     let second = hello(&conversation.readings.server);
-    assert_eq!((tls::version_name(second.version), second.is_client, second.is_retry), ("TLS 1.3", false, false));
+    assert_eq!(
+        (tls::version_name(second.version), second.is_client, second.is_retry),
+        ("TLS 1.3", false, false)
+    );
 }
 
 #[test]
@@ -247,7 +345,10 @@ fn what_is_missing_or_strange_is_unknown() {
     let conversation = read(Source::from(b"GET / HTTP/1.1\r\n\r\n".as_slice()), source);
     assert_eq!(sums(&conversation.readings.server), [0, 39, 0, 3, 7]);
     assert_eq!(sums(&say(b"\x00\x01binary", b"").readings.client), [0, 0, 0, 0, 8]);
-    assert_eq!(sums(&say(b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n\r\n").readings.server), [0, 0, 0, 0, 13]);
+    assert_eq!(
+        sums(&say(b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n\r\n").readings.server),
+        [0, 0, 0, 0, 13]
+    );
     let chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcXX";
     assert_eq!(sums(&say(b"GET / HTTP/1.1\r\n\r\n", chunks).readings.server), [0, 47, 3, 3, 2]);
 }
@@ -255,11 +356,25 @@ fn what_is_missing_or_strange_is_unknown() {
 /// Every kind of conversation, to be cut and changed.
 fn samples() -> Vec<(Vec<u8>, Vec<u8>)> {
     let chunked = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: a\r\n\r\n5\r\n\ndata\r\n0\r\n\r\nHTTP/1.1 204 No\r\n\r\n";
-    let upgraded =
-        [b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\n\r\n".as_slice(), &encode::server_text(b"hello"), &encode::ping(b"")].concat();
+    let upgraded = [
+        b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\n\r\n".as_slice(),
+        &encode::server_text(b"hello"),
+        &encode::ping(b""),
+    ]
+    .concat();
     let mut frames = BytesMut::from(UPGRADE);
-    encode::client_frame(&mut frames, encode::WebSocketFrameHead::whole(WireOpcode::Text), [1, 2, 3, 4], &[b'x'; 200]);
-    let h2 = [frame(4, 0, 0, &[0, 3, 0, 0, 0, 1]), frame(1, 4, 1, b"b"), frame(0, 9, 1, b"\x02data: a\n\n\0\0")].concat();
+    encode::client_frame(
+        &mut frames,
+        encode::WebSocketFrameHead::whole(WireOpcode::Text),
+        [1, 2, 3, 4],
+        &[b'x'; 200],
+    );
+    let h2 = [
+        frame(4, 0, 0, &[0, 3, 0, 0, 0, 1]),
+        frame(1, 4, 1, b"b"),
+        frame(0, 9, 1, b"\x02data: a\n\n\0\0"),
+    ]
+    .concat();
     let two_requests = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nA: b\r\n\r\nGET / HTTP/1.1\r\n\r\n";
     vec![
         (two_requests.to_vec(), chunked.to_vec()),
@@ -333,7 +448,10 @@ proptest! {
 }
 
 fn chunked(content_type: &str, mut body: &[u8], cuts: &[usize]) -> Vec<u8> {
-    let mut out = format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n").into_bytes();
+    let mut out = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    .into_bytes();
     let mut cuts = cuts.iter().copied().chain(std::iter::repeat(usize::MAX));
     while !body.is_empty() {
         let (part, rest) = body.split_at(cuts.next().unwrap().min(body.len()));

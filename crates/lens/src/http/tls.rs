@@ -44,7 +44,12 @@ fn record(bytes: &[u8]) -> Option<(Record, bool)> {
     let [content, major, minor, high, low]: [u8; HEAD] = *bytes.first_chunk()?;
     let length = u16::from_be_bytes([high, low]);
     let kind = Content::new(content);
-    let record = Record { content: kind.unwrap_or(Content::Alert), version: u16::from_be_bytes([major, minor]), length, hello: None };
+    let record = Record {
+        content: kind.unwrap_or(Content::Alert),
+        version: u16::from_be_bytes([major, minor]),
+        length,
+        hello: None,
+    };
     Some((record, kind.is_some() && major == 3 && length <= LONGEST))
 }
 
@@ -75,7 +80,9 @@ fn hello(mut bytes: &[u8]) -> Option<Hello> {
 }
 
 fn length_of(message: &[u8]) -> usize {
-    message.get(1..4).map_or(0, |length| length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
+    message
+        .get(1..4)
+        .map_or(0, |length| length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
 }
 
 fn read_hello(is_client: bool, body: &mut Reader<'_>) -> Option<Hello> {
@@ -89,7 +96,14 @@ fn read_hello(is_client: bool, body: &mut Reader<'_>) -> Option<Hello> {
         body.take(3)?;
     }
     let is_retry = !is_client && random.starts_with(&RETRY);
-    let mut hello = Hello { is_client, version, server_name: None, application_protocols: Vec::new(), resumes: false, is_retry };
+    let mut hello = Hello {
+        is_client,
+        version,
+        server_name: None,
+        application_protocols: Vec::new(),
+        resumes: false,
+        is_retry,
+    };
     let mut extensions = body.vector(2).unwrap_or(Reader(&[]));
     while let Some(kind) = extensions.u16() {
         let mut value = extensions.vector(2)?;
@@ -99,7 +113,10 @@ fn read_hello(is_client: bool, body: &mut Reader<'_>) -> Option<Hello> {
             35 => hello.resumes |= is_client && !value.0.is_empty(),
             41 => hello.resumes = true,
             43 if is_client => {
-                hello.version = value.vector(1).and_then(|versions| highest(versions.0)).unwrap_or(hello.version);
+                hello.version = value
+                    .vector(1)
+                    .and_then(|versions| highest(versions.0))
+                    .unwrap_or(hello.version);
             }
             43 => hello.version = value.u16()?,
             _ => {}
@@ -117,13 +134,19 @@ fn server_name(value: &mut Reader<'_>) -> Option<String> {
 
 fn protocols(value: &mut Reader<'_>) -> Vec<String> {
     let Some(mut list) = value.vector(2) else { return Vec::new() };
-    std::iter::from_fn(|| list.vector(1)).map(|name| String::from_utf8_lossy(name.0).into_owned()).collect()
+    std::iter::from_fn(|| list.vector(1))
+        .map(|name| String::from_utf8_lossy(name.0).into_owned())
+        .collect()
 }
 
 /// Values that only test whether the unknown is ignored (RFC 8701) are `0x?A?A`.
 fn highest(versions: &[u8]) -> Option<u16> {
     let (versions, _) = versions.as_chunks::<2>();
-    versions.iter().map(|version| u16::from_be_bytes(*version)).filter(|version| version & 0x0F0F != 0x0A0A).max()
+    versions
+        .iter()
+        .map(|version| u16::from_be_bytes(*version))
+        .filter(|version| version & 0x0F0F != 0x0A0A)
+        .max()
 }
 
 /// Reads what TLS writes (RFC 8446, section 3).
@@ -142,7 +165,8 @@ impl<'a> Reader<'a> {
 
     /// A vector whose length field has `length` bytes.
     fn vector(&mut self, length_bytes: usize) -> Option<Self> {
-        let length = self.take(length_bytes)?.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+        let length =
+            self.take(length_bytes)?.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
         self.take(length).map(Reader)
     }
 }

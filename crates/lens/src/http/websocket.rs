@@ -41,8 +41,15 @@ pub(super) fn read(stream: &mut Cutter<'_>) {
             message.body_bytes += head.length;
         }
         let end = stream.pieces.last().map_or(0, |piece| piece.range.end);
-        if let Some(Message { start, body_bytes, is_text }) = head.is_final.then(|| message.take()).flatten() {
-            stream.events.push(Event { range: start..end, body_bytes, stream: None, kind: EventKind::Message { is_text } });
+        if let Some(Message { start, body_bytes, is_text }) =
+            head.is_final.then(|| message.take()).flatten()
+        {
+            stream.events.push(Event {
+                range: start..end,
+                body_bytes,
+                stream: None,
+                kind: EventKind::Message { is_text },
+            });
         }
     }
 }
@@ -60,10 +67,18 @@ fn frame_head(bytes: &[u8]) -> Option<(FrameHead, usize)> {
     let mask = bytes.get(mask_at..end)?;
     let opcode = Opcode::from_bits(first & 0x0F);
     let code: Option<[u8; 2]> = bytes.get(end..).and_then(|payload| payload.first_chunk()).copied();
-    let code = code.filter(|_| opcode == Opcode::Close && length >= 2).map(|[high, low]| match mask {
-        [first, second, ..] => u16::from_be_bytes([high ^ first, low ^ second]),
-        _ => u16::from_be_bytes([high, low]),
-    });
-    let head = FrameHead { is_final: first & 0x80 != 0, is_compressed: first & 0x40 != 0, opcode, is_masked, length, close_code: code };
+    let code =
+        code.filter(|_| opcode == Opcode::Close && length >= 2).map(|[high, low]| match mask {
+            [first, second, ..] => u16::from_be_bytes([high ^ first, low ^ second]),
+            _ => u16::from_be_bytes([high, low]),
+        });
+    let head = FrameHead {
+        is_final: first & 0x80 != 0,
+        is_compressed: first & 0x40 != 0,
+        opcode,
+        is_masked,
+        length,
+        close_code: code,
+    };
     Some((head, end))
 }

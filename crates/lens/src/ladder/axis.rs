@@ -45,7 +45,9 @@ impl Axis {
             let (height, stretch) = match height {
                 _ if *is_left_out => (least + CUT_HEIGHT, Stretch::Cut),
                 height if height < *least => (*least, Stretch::Wider),
-                height if height > MOST_HEIGHT.max(least + CUT_HEIGHT) => (least + CUT_HEIGHT, Stretch::Cut),
+                height if height > MOST_HEIGHT.max(least + CUT_HEIGHT) => {
+                    (least + CUT_HEIGHT, Stretch::Cut)
+                }
                 height => (height, Stretch::True),
             };
             Step { time: *time, height, stretch }
@@ -59,7 +61,9 @@ impl Axis {
         for factor in [2, 5, 10].into_iter().cycle() {
             let decade = 10_u64.pow(nanoseconds.ilog10());
             let next = decade * factor;
-            if Duration::from_nanos(next).as_secs_f64() * self.scale > 90.0 || next > 1_000_000_000_000 {
+            if Duration::from_nanos(next).as_secs_f64() * self.scale > 90.0
+                || next > 1_000_000_000_000
+            {
                 break;
             }
             nanoseconds = next.max(nanoseconds);
@@ -74,7 +78,9 @@ impl Axis {
 fn usual(times: &[Duration]) -> Duration {
     let mut sorted: Vec<Duration> = times.iter().copied().filter(|time| !time.is_zero()).collect();
     sorted.sort_unstable();
-    let Some(long) = sorted.get(sorted.len() * 3 / 4).copied() else { return Duration::from_millis(1) };
+    let Some(long) = sorted.get(sorted.len() * 3 / 4).copied() else {
+        return Duration::from_millis(1);
+    };
     let from = sorted.partition_point(|time| *time < long / 10);
     sorted[from + (sorted.len() - from) / 2]
 }
@@ -88,7 +94,17 @@ mod tests {
         let times = [20, 20_000, 50, 20_000, 30_000, 60_000_000].map(Duration::from_micros);
         let axis = Axis::new(&times, &[24.0; 6], &[false; 6]);
         let stretches: Vec<_> = axis.steps.iter().map(|step| step.stretch).collect();
-        assert_eq!(stretches, [Stretch::Wider, Stretch::True, Stretch::Wider, Stretch::True, Stretch::True, Stretch::Cut]);
+        assert_eq!(
+            stretches,
+            [
+                Stretch::Wider,
+                Stretch::True,
+                Stretch::Wider,
+                Stretch::True,
+                Stretch::True,
+                Stretch::Cut
+            ]
+        );
         let height = |index: usize| axis.steps[index].height;
         assert!((height(4) / height(1) - 1.5).abs() < 1e-9);
         let (time, height) = axis.ruler();

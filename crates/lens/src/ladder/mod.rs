@@ -74,9 +74,13 @@ const HEADER: f64 = 84.0;
 pub fn draw(connection: &Connection, conversation: &Conversation, options: &Options) -> String {
     let mut layout = Layout::new(options.width);
     let rows = rows(connection, conversation, options, &layout);
-    let times: Vec<Duration> = rows.windows(2).map(|pair| pair[1].segment.at.since(pair[0].segment.at)).collect();
+    let times: Vec<Duration> =
+        rows.windows(2).map(|pair| pair[1].segment.at.since(pair[0].segment.at)).collect();
     // The slope may take up to 14 of this.
-    let least: Vec<f64> = rows.windows(2).map(|pair| layout.below(&pair[0]) + layout.above(&pair[1]) + 20.0).collect();
+    let least: Vec<f64> = rows
+        .windows(2)
+        .map(|pair| layout.below(&pair[0]) + layout.above(&pair[1]) + 20.0)
+        .collect();
     let is_left_out: Vec<bool> = rows.iter().skip(1).map(|row| row.left_out > 0).collect();
     let axis = Axis::new(&times, &least, &is_left_out);
     let one_way = connection.handshake.round_trip().unwrap_or_default().as_secs_f64() / 2.0;
@@ -88,7 +92,12 @@ pub fn draw(connection: &Connection, conversation: &Conversation, options: &Opti
     let legend = Legend::new(&layout, &rows, options.language);
     let total = bottom + 30.0 + legend.height(&layout);
 
-    let mut svg = Svg::new(layout.width, total, layout.font, &words::summary(connection, conversation, options.language));
+    let mut svg = Svg::new(
+        layout.width,
+        total,
+        layout.font,
+        &words::summary(connection, conversation, options.language),
+    );
     header(&mut svg, &layout, connection, conversation, options);
     life_lines(&mut svg, &layout, connection, bottom, options.language);
     let mut y = top;
@@ -100,8 +109,16 @@ pub fn draw(connection: &Connection, conversation: &Conversation, options: &Opti
             axis_step(&mut svg, &layout, step, y);
             if next.left_out > 0 {
                 // Between the labels of the two rows there is as much room as a cut has.
-                let room = f64::midpoint(y + layout.below(row), y + step.height - layout.above(next)) + 6.0;
-                svg.text(f64::midpoint(layout.client, layout.server), room, "middle", "cut", &left_out(next.left_out, options.language));
+                let room =
+                    f64::midpoint(y + layout.below(row), y + step.height - layout.above(next))
+                        + 6.0;
+                svg.text(
+                    f64::midpoint(layout.client, layout.server),
+                    room,
+                    "middle",
+                    "cut",
+                    &left_out(next.left_out, options.language),
+                );
             }
             y += step.height;
         }
@@ -116,7 +133,16 @@ impl Layout {
         let is_narrow = width < 640.0;
         let (font, axis) = if is_narrow { (11.0, 86.0) } else { (12.5, 104.0) };
         let client = axis + 14.0;
-        Self { width, is_narrow, font, line: font * 1.32, axis, client, server: width - 14.0, slope: 0.0 }
+        Self {
+            width,
+            is_narrow,
+            font,
+            line: font * 1.32,
+            axis,
+            client,
+            server: width - 14.0,
+            slope: 0.0,
+        }
     }
 
     fn above(&self, row: &Row<'_>) -> f64 {
@@ -137,10 +163,19 @@ fn left_out(count: u64, language: Language) -> String {
     language.pick(format!("⋯ {count} segments left out ⋯"), format!("⋯ 省略 {count} 个报文段 ⋯"))
 }
 
-fn rows<'a>(connection: &'a Connection, conversation: &Conversation, options: &Options, layout: &Layout) -> Vec<Row<'a>> {
+fn rows<'a>(
+    connection: &'a Connection,
+    conversation: &Conversation,
+    options: &Options,
+    layout: &Layout,
+) -> Vec<Row<'a>> {
     let segments = connection.segments();
     let most = options.segments.max(4);
-    let (head, tail) = if segments.len() <= most { (segments.len(), 0) } else { (most * 2 / 3, most - most * 2 / 3) };
+    let (head, tail) = if segments.len() <= most {
+        (segments.len(), 0)
+    } else {
+        (most * 2 / 3, most - most * 2 / 3)
+    };
     let depth = if layout.is_narrow { Depth::Short } else { Depth::Full };
     let row = |segment: &'a Segment, left_out| {
         let mut below = words::remarks(segment, options.language);
@@ -159,7 +194,13 @@ fn rows<'a>(connection: &'a Connection, conversation: &Conversation, options: &O
     segments[..head].iter().map(|segment| row(segment, 0)).chain(after).collect()
 }
 
-fn header(svg: &mut Svg, layout: &Layout, connection: &Connection, conversation: &Conversation, options: &Options) {
+fn header(
+    svg: &mut Svg,
+    layout: &Layout,
+    connection: &Connection,
+    conversation: &Conversation,
+    options: &Options,
+) {
     let language = options.language;
     let summary = words::summary(connection, conversation, language);
     let parts: Vec<String> = summary.split(" · ").map(str::to_owned).collect();
@@ -171,18 +212,37 @@ fn header(svg: &mut Svg, layout: &Layout, connection: &Connection, conversation:
     let addresses = connection.addresses;
     svg.text(layout.client - 10.0, y, "start", "name", language.pick("client", "客户端"));
     svg.text(layout.server + 8.0, y, "end", "name", language.pick("server", "服务器"));
-    svg.text(layout.client - 10.0, y + layout.line, "start", "address", &addresses.client.to_string());
+    svg.text(
+        layout.client - 10.0,
+        y + layout.line,
+        "start",
+        "address",
+        &addresses.client.to_string(),
+    );
     svg.text(layout.server + 8.0, y + layout.line, "end", "address", &addresses.server.to_string());
     svg.text(layout.axis - 8.0, y + layout.line, "end", "time", language.pick("time", "时间"));
 }
 
-fn life_lines(svg: &mut Svg, layout: &Layout, connection: &Connection, bottom: f64, language: Language) {
+fn life_lines(
+    svg: &mut Svg,
+    layout: &Layout,
+    connection: &Connection,
+    bottom: f64,
+    language: Language,
+) {
     for (side, x) in [(Side::Client, layout.client), (Side::Server, layout.server)] {
         svg.line(x, HEADER, x, bottom, "life");
         if connection.ending().holds_time_wait(side) {
             svg.line(x, bottom - 18.0, x, bottom + 16.0, "wait");
-            let (anchor, at) = if side == Side::Client { ("start", x + 8.0) } else { ("end", x - 8.0) };
-            svg.text(at, bottom + 14.0, anchor, "remark", language.pick("TIME-WAIT", "TIME-WAIT（等待 2MSL）"));
+            let (anchor, at) =
+                if side == Side::Client { ("start", x + 8.0) } else { ("end", x - 8.0) };
+            svg.text(
+                at,
+                bottom + 14.0,
+                anchor,
+                "remark",
+                language.pick("TIME-WAIT", "TIME-WAIT（等待 2MSL）"),
+            );
         }
     }
 }
@@ -190,15 +250,20 @@ fn life_lines(svg: &mut Svg, layout: &Layout, connection: &Connection, bottom: f
 /// The arrow's end at the side where the packets were captured is at the time of the capture.
 fn arrow(svg: &mut Svg, layout: &Layout, row: &Row<'_>, y: f64, options: &Options) {
     let from = row.segment.from;
-    let (start, end) = if from == options.vantage { (y, y + layout.slope) } else { (y - layout.slope, y) };
+    let (start, end) =
+        if from == options.vantage { (y, y + layout.slope) } else { (y - layout.slope, y) };
     let (tail, head) = match from {
         Side::Client => (layout.client, layout.server),
         Side::Server => (layout.server, layout.client),
     };
-    let is_repeated = row.segment.marks.iter().any(|mark| matches!(mark, Mark::Retransmission { .. }));
+    let is_repeated =
+        row.segment.marks.iter().any(|mark| matches!(mark, Mark::Retransmission { .. }));
     let class = format!("{}{}", row.colour.class(), if is_repeated { " again" } else { "" });
     let title: Vec<String> =
-        [words::facts(row.segment, Depth::Full).join(" "), row.below.join(" ")].into_iter().filter(|text| !text.is_empty()).collect();
+        [words::facts(row.segment, Depth::Full).join(" "), row.below.join(" ")]
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .collect();
     svg.open_group(&class, &title.join("; "));
     svg.arrow(tail, start, head, end);
     let (middle, center) = (f64::midpoint(layout.client, layout.server), f64::midpoint(start, end));
@@ -206,7 +271,13 @@ fn arrow(svg: &mut Svg, layout: &Layout, row: &Row<'_>, y: f64, options: &Option
         svg.text(middle, center - 7.0 - index as f64 * layout.line, "middle", "facts", line);
     }
     for (index, line) in row.below.iter().enumerate() {
-        svg.text(middle, center + layout.font + 3.0 + index as f64 * layout.line, "middle", "holds", line);
+        svg.text(
+            middle,
+            center + layout.font + 3.0 + index as f64 * layout.line,
+            "middle",
+            "holds",
+            line,
+        );
     }
     svg.close_group();
 }
@@ -218,7 +289,13 @@ fn axis_step(svg: &mut Svg, layout: &Layout, step: &Step, y: f64) {
         Stretch::Wider => svg.line(x, y, x, end, "axis wider"),
         Stretch::Cut => {
             svg.zigzag(x, y, end);
-            svg.text(x - 8.0, f64::midpoint(y, end) + 4.0, "end", "cut", &format!("⋯ {}", words::duration(step.time)));
+            svg.text(
+                x - 8.0,
+                f64::midpoint(y, end) + 4.0,
+                "end",
+                "cut",
+                &format!("⋯ {}", words::duration(step.time)),
+            );
         }
     }
     svg.line(x - 4.0, y, x + 4.0, y, "axis");
@@ -237,7 +314,9 @@ impl Legend {
     fn new(layout: &Layout, rows: &[Row<'_>], language: Language) -> Self {
         let (mut x, mut line) = (8.0, 0.0);
         let mut colours = Vec::new();
-        for colour in Colour::ALL.into_iter().filter(|colour| rows.iter().any(|row| row.colour == *colour)) {
+        for colour in
+            Colour::ALL.into_iter().filter(|colour| rows.iter().any(|row| row.colour == *colour))
+        {
             let name = colour.name(language);
             let width = 40.0 + svg::columns(name) as f64 * layout.font * 0.602;
             if x + width > layout.width {

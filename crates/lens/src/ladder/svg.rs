@@ -66,18 +66,32 @@ impl Svg {
 
     pub(super) fn text(&mut self, x: f64, y: f64, anchor: &str, class: &str, text: &str) {
         let text = escape(text);
-        let _ = writeln!(self.out, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" class=\"{class}\">{text}</text>");
+        let _ = writeln!(
+            self.out,
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" class=\"{class}\">{text}</text>"
+        );
     }
 
     pub(super) fn line(&mut self, x1: f64, y1: f64, x2: f64, y2: f64, class: &str) {
-        let _ = writeln!(self.out, "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" class=\"{class}\"/>");
+        let _ = writeln!(
+            self.out,
+            "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" class=\"{class}\"/>"
+        );
     }
 
     /// A line that is broken in its middle.
     pub(super) fn zigzag(&mut self, x: f64, from: f64, to: f64) {
         let middle = f64::midpoint(from, to);
-        let turns = [(0.0, from), (0.0, middle - 7.0), (5.0, middle - 3.5), (-5.0, middle + 3.5), (0.0, middle + 7.0), (0.0, to)];
-        let points: Vec<String> = turns.iter().map(|(aside, y)| format!("{:.1},{y:.1}", x + aside)).collect();
+        let turns = [
+            (0.0, from),
+            (0.0, middle - 7.0),
+            (5.0, middle - 3.5),
+            (-5.0, middle + 3.5),
+            (0.0, middle + 7.0),
+            (0.0, to),
+        ];
+        let points: Vec<String> =
+            turns.iter().map(|(aside, y)| format!("{:.1},{y:.1}", x + aside)).collect();
         let _ = writeln!(self.out, "<polyline class=\"axis\" points=\"{}\"/>", points.join(" "));
     }
 
@@ -89,11 +103,18 @@ impl Svg {
         let (bx, by) = (x2 - ux * 10.0, y2 - uy * 10.0);
         self.line(x1, y1, bx, by, "");
         let (lx, ly, rx, ry) = (bx - uy * 4.5, by + ux * 4.5, bx + uy * 4.5, by - ux * 4.5);
-        let _ = writeln!(self.out, "<polygon points=\"{x2:.1},{y2:.1} {lx:.1},{ly:.1} {rx:.1},{ry:.1}\"/>");
+        let _ = writeln!(
+            self.out,
+            "<polygon points=\"{x2:.1},{y2:.1} {lx:.1},{ly:.1} {rx:.1},{ry:.1}\"/>"
+        );
     }
 
     pub(super) fn open_group(&mut self, class: &str, title: &str) {
-        let title = if title.is_empty() { String::new() } else { format!("<title>{}</title>", escape(title)) };
+        let title = if title.is_empty() {
+            String::new()
+        } else {
+            format!("<title>{}</title>", escape(title))
+        };
         let _ = writeln!(self.out, "<g class=\"{class}\">{title}");
     }
 
@@ -116,7 +137,9 @@ fn escape(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            control if control.is_control() || matches!(control, '\u{FFFE}' | '\u{FFFF}') => out.push('\u{FFFD}'),
+            control if control.is_control() || matches!(control, '\u{FFFE}' | '\u{FFFF}') => {
+                out.push('\u{FFFD}')
+            }
             other => out.push(other),
         }
     }
@@ -125,7 +148,15 @@ fn escape(text: &str) -> String {
 
 /// How wide a text is, in characters of the monospaced font: those of East Asia take two.
 pub(super) fn columns(text: &str) -> usize {
-    text.chars().map(|character| if character >= '\u{1100}' && !matches!(character, '\u{2000}'..='\u{2E7F}') { 2 } else { 1 }).sum()
+    text.chars()
+        .map(|character| {
+            if character >= '\u{1100}' && !matches!(character, '\u{2000}'..='\u{2E7F}') {
+                2
+            } else {
+                1
+            }
+        })
+        .sum()
 }
 
 /// Words joined into lines of at most `columns` columns. Longer words are cut.
@@ -171,6 +202,9 @@ mod tests {
 
     #[test]
     fn nothing_breaks_out_of_a_text() {
-        assert_eq!(escape("<a b=\"c\">&\0\u{1b}"), "&lt;a b=&quot;c&quot;&gt;&amp;\u{FFFD}\u{FFFD}");
+        assert_eq!(
+            escape("<a b=\"c\">&\0\u{1b}"),
+            "&lt;a b=&quot;c&quot;&gt;&amp;\u{FFFD}\u{FFFD}"
+        );
     }
 }

@@ -10,7 +10,8 @@ fn chunked() -> Script {
     script.handshake().wait(300).client(PSH, 1, 1, request);
     let (mut at, asked) = (1, 1 + request.len() as u32);
     script.server(ACK, at, asked, b"").wait(900);
-    let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head =
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
     let event = |name: &str| {
         let event = format!("event: {name}\ndata: {{\"delta\":\"<&>\"}}\n\n");
         format!("{:x}\r\n{event}\r\n", event.len()).into_bytes()
@@ -29,23 +30,38 @@ fn chunked() -> Script {
         at += part.len() as u32;
         script.wait(40).client(ACK, asked, at, b"");
     }
-    script.wait(5000).client(FIN, asked, at, b"").server(FIN, at, asked + 1, b"").client(ACK, asked + 1, at + 1, b"");
+    script.wait(5000).client(FIN, asked, at, b"").server(FIN, at, asked + 1, b"").client(
+        ACK,
+        asked + 1,
+        at + 1,
+        b"",
+    );
     script
 }
 
 fn websocket() -> Script {
     use codec::websocket::{CloseCode, Opcode, encode};
     let mut script = Script::between("[2001:db8::1]:40000", "[2001:db8::2]:8000", [9, 7]);
-    let request = b"GET /v1/responses HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let request =
+        b"GET /v1/responses HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     let answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
     let asked = 1 + request.len() as u32;
     script.handshake().client(PSH, 1, 1, request).wait(200).server(PSH, 1, asked, answer);
     let mut at = 1 + answer.len() as u32;
     let mut text = bytes::BytesMut::new();
-    encode::client_frame(&mut text, encode::WebSocketFrameHead::whole(Opcode::Text), [1, 2, 3, 4], &[b'x'; 42]);
+    encode::client_frame(
+        &mut text,
+        encode::WebSocketFrameHead::whole(Opcode::Text),
+        [1, 2, 3, 4],
+        &[b'x'; 42],
+    );
     script.wait(500).client(PSH, asked, at, &text);
     let said = asked + text.len() as u32;
-    for part in [encode::server_text(b"hello"), encode::server_text(b"world"), encode::close(CloseCode::RESTART, "")] {
+    for part in [
+        encode::server_text(b"hello"),
+        encode::server_text(b"world"),
+        encode::close(CloseCode::RESTART, ""),
+    ] {
         script.wait(4000).server(PSH, at, said, &part);
         at += part.len() as u32;
     }
@@ -59,11 +75,21 @@ fn pictures(name: &str, script: &Script) -> Vec<String> {
     let connection = flows.iter().next().unwrap().1;
     let conversation = read_connection(connection);
     let mut all = Vec::new();
-    for (width, language) in [(960, Language::English), (400, Language::English), (960, Language::Chinese), (400, Language::Chinese)] {
-        let svg = draw(connection, &conversation, &Options { width, language, ..Options::default() });
+    for (width, language) in [
+        (960, Language::English),
+        (400, Language::English),
+        (960, Language::Chinese),
+        (400, Language::Chinese),
+    ] {
+        let svg =
+            draw(connection, &conversation, &Options { width, language, ..Options::default() });
         if let Some(directory) = std::env::var_os("LENS_PICTURES") {
             let language = language.pick("en", "zh");
-            std::fs::write(std::path::Path::new(&directory).join(format!("{name}-{width}-{language}.svg")), &svg).unwrap();
+            std::fs::write(
+                std::path::Path::new(&directory).join(format!("{name}-{width}-{language}.svg")),
+                &svg,
+            )
+            .unwrap();
         }
         all.push(svg);
     }
@@ -113,9 +139,13 @@ fn frames_and_a_reset_are_drawn() {
     for svg in &pictures {
         check_tags(svg);
     }
-    for label in
-        ["GET /v1/responses HTTP/1.1", ">WebSocket text 42 B<", ">WebSocket close 2 B 1012<", ">retransmission, ", "reset by the client"]
-    {
+    for label in [
+        "GET /v1/responses HTTP/1.1",
+        ">WebSocket text 42 B<",
+        ">WebSocket close 2 B 1012<",
+        ">retransmission, ",
+        "reset by the client",
+    ] {
         assert!(pictures[0].contains(label), "{label}");
     }
 }
@@ -125,7 +155,11 @@ fn long_connections_lose_their_middle() {
     let script = chunked();
     let flows = script.flows();
     let connection = flows.iter().next().unwrap().1;
-    let svg = draw(connection, &read_connection(connection), &Options { segments: 9, ..Options::default() });
+    let svg = draw(
+        connection,
+        &read_connection(connection),
+        &Options { segments: 9, ..Options::default() },
+    );
     check_tags(&svg);
     if let Some(directory) = std::env::var_os("LENS_PICTURES") {
         std::fs::write(std::path::Path::new(&directory).join("long.svg"), &svg).unwrap();

@@ -76,7 +76,12 @@ pub fn facts(segment: &Segment, depth: Depth) -> Vec<String> {
         words.push(format!("len={}", segment.payload_bytes));
     }
     if is_full {
-        words.push(segment.window_bytes.map_or_else(|| format!("win={}?", segment.window), |window| format!("win={window}")));
+        words.push(
+            segment.window_bytes.map_or_else(
+                || format!("win={}?", segment.window),
+                |window| format!("win={window}"),
+            ),
+        );
     }
     if is_full && segment.flags.contains(Flags::SYN) {
         let options = &segment.options;
@@ -107,7 +112,10 @@ pub fn remarks(segment: &Segment, language: Language) -> Vec<String> {
 
 /// Where a segment's payload lies in its stream.
 pub(super) fn payload_range(segment: &Segment) -> Option<Range<u64>> {
-    segment.offset.filter(|_| segment.payload_bytes > 0).map(|start| start..start + segment.payload_bytes)
+    segment
+        .offset
+        .filter(|_| segment.payload_bytes > 0)
+        .map(|start| start..start + segment.payload_bytes)
 }
 
 /// What a segment's payload holds, thing by thing: `POST /v1/responses`, `chunk`, `event message`, `text frame 42 B`.
@@ -116,7 +124,12 @@ pub fn holds(segment: &Segment, readings: &Both<Reading>, language: Language) ->
     let reading = readings.of(segment.from);
     let mut things: Vec<(String, usize)> = Vec::new();
     let begins = |piece: &&Piece| piece.range.start >= range.start;
-    for thing in reading.within(range.clone()).iter().filter(begins).filter_map(|piece| thing(piece, language)) {
+    for thing in reading
+        .within(range.clone())
+        .iter()
+        .filter(begins)
+        .filter_map(|piece| thing(piece, language))
+    {
         add(&mut things, thing);
     }
     for event in reading.ending_within(range.clone()) {
@@ -125,10 +138,16 @@ pub fn holds(segment: &Segment, readings: &Both<Reading>, language: Language) ->
         }
     }
     if things.is_empty() {
-        let rest = reading.within(range).first().map_or(language.pick("data", "数据"), |piece| continued(piece, language));
+        let rest = reading
+            .within(range)
+            .first()
+            .map_or(language.pick("data", "数据"), |piece| continued(piece, language));
         add(&mut things, rest.to_owned());
     }
-    things.into_iter().map(|(thing, count)| if count > 1 { format!("{count} × {thing}") } else { thing }).collect()
+    things
+        .into_iter()
+        .map(|(thing, count)| if count > 1 { format!("{count} × {thing}") } else { thing })
+        .collect()
 }
 
 /// Things of the same name are counted.
@@ -141,12 +160,18 @@ fn add(things: &mut Vec<(String, usize)>, thing: String) {
 
 fn thing(piece: &Piece, language: Language) -> Option<String> {
     Some(match &piece.what {
-        What::Request(request) => format!("{} {} HTTP/1.{}", request.method, request.target, request.minor_version),
-        What::Response(response) => format!("HTTP/1.{} {}", response.minor_version, response.status),
+        What::Request(request) => {
+            format!("{} {} HTTP/1.{}", request.method, request.target, request.minor_version)
+        }
+        What::Response(response) => {
+            format!("HTTP/1.{} {}", response.minor_version, response.status)
+        }
         What::ChunkSize { size: 0, .. } => language.pick("last chunk", "末块").to_owned(),
         What::ChunkSize { .. } => language.pick("chunk", "块").to_owned(),
         What::Trailers => language.pick("trailers", "尾部字段").to_owned(),
-        What::Body => format!("{} {} B", language.pick("body", "正文"), piece.range.end - piece.range.start),
+        What::Body => {
+            format!("{} {} B", language.pick("body", "正文"), piece.range.end - piece.range.start)
+        }
         What::TlsRecord(record) => record_name(record),
         What::WebSocketHead(head) => frame_name(head, language),
         What::Http2Preface => language.pick("HTTP/2 preface", "HTTP/2 前言").to_owned(),
@@ -163,12 +188,20 @@ fn thing(piece: &Piece, language: Language) -> Option<String> {
 /// The rest of something that began in an earlier segment.
 fn continued(piece: &Piece, language: Language) -> &'static str {
     match &piece.what {
-        What::Request(_) | What::Response(_) | What::Trailers => language.pick("… rest of the head", "…头部其余"),
-        What::Body | What::ChunkData { .. } | What::Http2Payload { part: Part::Data, .. } => language.pick("… more of the body", "…正文续"),
-        What::ChunkSize { .. } | What::ChunkEnd | What::EmptyLine => language.pick("… framing", "…分帧"),
-        What::WebSocketHead(_) | What::WebSocketPayload(_) | What::Http2Preface | What::Http2Head(_) | What::Http2Payload { .. } => {
-            language.pick("… more of the frame", "…帧续")
+        What::Request(_) | What::Response(_) | What::Trailers => {
+            language.pick("… rest of the head", "…头部其余")
         }
+        What::Body | What::ChunkData { .. } | What::Http2Payload { part: Part::Data, .. } => {
+            language.pick("… more of the body", "…正文续")
+        }
+        What::ChunkSize { .. } | What::ChunkEnd | What::EmptyLine => {
+            language.pick("… framing", "…分帧")
+        }
+        What::WebSocketHead(_)
+        | What::WebSocketPayload(_)
+        | What::Http2Preface
+        | What::Http2Head(_)
+        | What::Http2Payload { .. } => language.pick("… more of the frame", "…帧续"),
         What::TlsRecord(_) => language.pick("… more of the record", "…记录续"),
         What::Unread => language.pick("data", "数据"),
     }
@@ -177,7 +210,9 @@ fn continued(piece: &Piece, language: Language) -> &'static str {
 /// Events that framing does not name already.
 fn event_name(event: &Event, language: Language) -> Option<String> {
     Some(match &event.kind {
-        EventKind::Sse { name: Some(name), .. } => format!("{} {name}", language.pick("event", "事件")),
+        EventKind::Sse { name: Some(name), .. } => {
+            format!("{} {name}", language.pick("event", "事件"))
+        }
         EventKind::Sse { name: None, .. } => language.pick("event", "事件").to_owned(),
         EventKind::SseFields => language.pick("retry or id", "retry 或 id").to_owned(),
         EventKind::SseComment => language.pick("comment", "注释").to_owned(),
@@ -225,7 +260,9 @@ fn http2_name(frame: &Frame, language: Language) -> String {
 fn record_name(record: &Record) -> String {
     match (&record.hello, record.content) {
         (Some(hello), _) => hello_name(hello),
-        (None, Content::ChangeCipherSpec | Content::Alert | Content::Handshake) => format!("TLS {}", record.content.name()),
+        (None, Content::ChangeCipherSpec | Content::Alert | Content::Handshake) => {
+            format!("TLS {}", record.content.name())
+        }
         (None, Content::ApplicationData) => format!("TLS {} B", record.length),
     }
 }
@@ -258,8 +295,16 @@ pub(super) enum Colour {
 }
 
 impl Colour {
-    pub(super) const ALL: [Self; 8] =
-        [Self::Open, Self::Acknowledge, Self::Head, Self::Body, Self::Control, Self::Tls, Self::Close, Self::Reset];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Open,
+        Self::Acknowledge,
+        Self::Head,
+        Self::Body,
+        Self::Control,
+        Self::Tls,
+        Self::Close,
+        Self::Reset,
+    ];
 
     pub(super) fn of(segment: &Segment, readings: &Both<Reading>) -> Self {
         if segment.flags.contains(Flags::RST) {
@@ -269,7 +314,11 @@ impl Colour {
             return Self::Open;
         }
         let Some(range) = payload_range(segment) else {
-            return if segment.flags.contains(Flags::FIN) { Self::Close } else { Self::Acknowledge };
+            return if segment.flags.contains(Flags::FIN) {
+                Self::Close
+            } else {
+                Self::Acknowledge
+            };
         };
         let pieces = readings.of(segment.from).within(range);
         let has = |kind| pieces.iter().any(|piece| piece.kind == kind);
@@ -335,28 +384,47 @@ pub fn offset(offset: Duration) -> String {
 }
 
 /// One line on the whole connection: how it opened, how much passed, how it ended.
-pub(super) fn summary(connection: &Connection, conversation: &Conversation, language: Language) -> String {
+pub(super) fn summary(
+    connection: &Connection,
+    conversation: &Conversation,
+    language: Language,
+) -> String {
     let name = |side| match side {
         Side::Client => language.pick("client", "客户端"),
         Side::Server => language.pick("server", "服务器"),
     };
     let ending = match connection.ending() {
         Ending::Open => language.pick("still open", "仍未关闭").to_owned(),
-        Ending::HalfClosed { by } => language.pick(format!("half-closed by the {}", name(by)), format!("{}半关闭", name(by))),
-        Ending::Closing { first } => language.pick(format!("being closed by the {}", name(first)), format!("{}正在关闭", name(first))),
-        Ending::Reset { by } => language.pick(format!("reset by the {}", name(by)), format!("被{}重置", name(by))),
-        Ending::Closed(closed) if closed.is_simultaneous => language.pick("closed by both at once", "双方同时关闭").to_owned(),
+        Ending::HalfClosed { by } => {
+            language.pick(format!("half-closed by the {}", name(by)), format!("{}半关闭", name(by)))
+        }
+        Ending::Closing { first } => language.pick(
+            format!("being closed by the {}", name(first)),
+            format!("{}正在关闭", name(first)),
+        ),
+        Ending::Reset { by } => {
+            language.pick(format!("reset by the {}", name(by)), format!("被{}重置", name(by)))
+        }
+        Ending::Closed(closed) if closed.is_simultaneous => {
+            language.pick("closed by both at once", "双方同时关闭").to_owned()
+        }
         Ending::Closed(closed) => {
             let steps = match closed.steps {
                 Steps::Three => 3,
                 Steps::Four => 4,
             };
             let first = name(closed.first);
-            language.pick(format!("closed by the {first} in {steps} segments"), format!("{first}先关闭，共 {steps} 个报文段"))
+            language.pick(
+                format!("closed by the {first} in {steps} segments"),
+                format!("{first}先关闭，共 {steps} 个报文段"),
+            )
         }
     };
-    let handshake =
-        connection.handshake.round_trip().map(duration).map(|time| language.pick(format!("handshake {time}"), format!("握手 {time}")));
+    let handshake = connection
+        .handshake
+        .round_trip()
+        .map(duration)
+        .map(|time| language.pick(format!("handshake {time}"), format!("握手 {time}")));
     let total = usize::try_from(connection.total_segments()).unwrap_or(usize::MAX);
     let segments = language.count(total, "segment", "segments", "个报文段");
     let protocol = match conversation.protocol {
@@ -366,6 +434,11 @@ pub(super) fn summary(connection: &Connection, conversation: &Conversation, lang
         Protocol::Http2 => Some("HTTP/2"),
         Protocol::Tls => Some("TLS"),
     };
-    let parts: Vec<String> = protocol.map(str::to_owned).into_iter().chain(handshake).chain([segments, ending]).collect();
+    let parts: Vec<String> = protocol
+        .map(str::to_owned)
+        .into_iter()
+        .chain(handshake)
+        .chain([segments, ending])
+        .collect();
     parts.join(" · ")
 }

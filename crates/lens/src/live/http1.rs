@@ -84,7 +84,9 @@ impl SizeLine {
         }
         for digit in bytes.iter().map_while(|byte| char::from(*byte).to_digit(16)) {
             let before = if self.digits == 0 { Some(0) } else { self.size };
-            self.size = before.and_then(|size: u64| size.checked_mul(16)).map(|size| size | u64::from(digit));
+            self.size = before
+                .and_then(|size: u64| size.checked_mul(16))
+                .map(|size| size | u64::from(digit));
             self.digits += 1;
         }
     }
@@ -114,7 +116,9 @@ impl Http1 {
     /// What the client sent. A client can only ask for an upgrade.
     pub(super) fn up(&mut self, mut bytes: &[u8], count: &mut Bytes) {
         while !bytes.is_empty() {
-            if self.asked.back().is_some_and(|asked| asked.wants_switch) && matches!(&self.up, Half::Head(head) if head.is_empty()) {
+            if self.asked.back().is_some_and(|asked| asked.wants_switch)
+                && matches!(&self.up, Half::Head(head) if head.is_empty())
+            {
                 // Until the server accepts or declines the upgrade, the protocol of these bytes is not known.
                 self.held.extend_from_slice(bytes);
                 return;
@@ -125,7 +129,10 @@ impl Http1 {
                 let fields = Fields::read(&head);
                 if self.asked.len() < MOST_WAITING {
                     let method = head.split(|byte| *byte == b' ').next().unwrap_or_default();
-                    self.asked.push_back(Asked { is_head: method == b"HEAD", wants_switch: fields.upgrade || method == b"CONNECT" });
+                    self.asked.push_back(Asked {
+                        is_head: method == b"HEAD",
+                        wants_switch: fields.upgrade || method == b"CONNECT",
+                    });
                 }
                 self.up = fields.framing(Framing::None).into();
             }
@@ -138,7 +145,11 @@ impl Http1 {
     }
 
     /// What the server sent. If it switches the protocol: to which, and the bytes that are left.
-    pub(super) fn down<'a>(&mut self, mut bytes: &'a [u8], count: &mut Bytes) -> Option<(Switch, &'a [u8])> {
+    pub(super) fn down<'a>(
+        &mut self,
+        mut bytes: &'a [u8],
+        count: &mut Bytes,
+    ) -> Option<(Switch, &'a [u8])> {
         while !bytes.is_empty() {
             let (taken, head) = self.down.take(bytes, count);
             bytes = &bytes[taken..];
@@ -147,14 +158,22 @@ impl Http1 {
             let fields = Fields::read(&head);
             if status == 101 {
                 let held = std::mem::take(&mut self.held);
-                let switch = if fields.is_websocket { Switch::WebSocket(held) } else { Switch::Opaque(held) };
+                let switch = if fields.is_websocket {
+                    Switch::WebSocket(held)
+                } else {
+                    Switch::Opaque(held)
+                };
                 return Some((switch, bytes));
             }
             if (100..200).contains(&status) {
                 continue;
             }
             let asked = self.asked.pop_front().unwrap_or_default();
-            self.down = if asked.is_head || matches!(status, 204 | 304) { Half::default() } else { fields.framing(Framing::Close).into() };
+            self.down = if asked.is_head || matches!(status, 204 | 304) {
+                Half::default()
+            } else {
+                fields.framing(Framing::Close).into()
+            };
             if asked.wants_switch && !self.held.is_empty() {
                 // The connection stays as it was: what came meanwhile is the next request.
                 return Some((Switch::Stay(std::mem::take(&mut self.held)), bytes));
@@ -185,7 +204,8 @@ impl Half {
                 (taken, None)
             }
             Self::ChunkSize(line) => {
-                let taken = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1);
+                let taken =
+                    bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1);
                 count.add(Kind::Framing, taken);
                 line.take(&bytes[..taken]);
                 if bytes[..taken].ends_with(b"\n") {
@@ -221,7 +241,8 @@ impl Half {
                 (taken, None)
             }
             Self::Trailers(is_empty) => {
-                let taken = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1);
+                let taken =
+                    bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1);
                 let line = &bytes[..taken];
                 count.add(Kind::Framing, taken);
                 *is_empty &= line.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
@@ -262,7 +283,10 @@ fn within(left: u64, bytes: &[u8]) -> usize {
 /// The number in a status line; zero where it is none.
 fn status(head: &[u8]) -> u16 {
     let word = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-    std::str::from_utf8(word.get(..3).unwrap_or_default()).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+    std::str::from_utf8(word.get(..3).unwrap_or_default())
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(0)
 }
 
 /// The fields of a head that framing depends on.
@@ -281,7 +305,8 @@ impl Fields {
             let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
             let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
             if name.eq_ignore_ascii_case(b"content-length") {
-                fields.length = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+                fields.length =
+                    std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
             } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
                 fields.is_chunked = value.to_ascii_lowercase().ends_with(b"chunked");
             } else if name.eq_ignore_ascii_case(b"upgrade") {

@@ -65,7 +65,9 @@ impl Half {
             self.head_length = 0;
             count.frames += 1;
             count.add(Kind::Framing, taken);
-            self.payload_left = usize::from(self.head[0]) << 16 | usize::from(self.head[1]) << 8 | usize::from(self.head[2]);
+            self.payload_left = usize::from(self.head[0]) << 16
+                | usize::from(self.head[1]) << 8
+                | usize::from(self.head[2]);
         }
     }
 

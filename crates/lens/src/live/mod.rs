@@ -10,4 +10,7 @@ mod timeline;
 mod websocket;
 
 pub use split::Split;
-pub use timeline::{Asked, ByteBreakdown, Close, Closer, Counts, Handshake, Record, Request, Sent, Share, Subject, Timeline};
+pub use timeline::{
+    Asked, ByteBreakdown, Close, Closer, Counts, Handshake, Record, Request, Sent, Share, Subject,
+    Timeline,
+};

@@ -44,7 +44,11 @@ impl Split {
                 return;
             }
             let held = std::mem::take(held);
-            self.spoken = if held.starts_with(PREFACE) { Spoken::Http2(Box::default()) } else { Spoken::Http1(Box::default()) };
+            self.spoken = if held.starts_with(PREFACE) {
+                Spoken::Http2(Box::default())
+            } else {
+                Spoken::Http1(Box::default())
+            };
             return self.up(&held);
         }
         match &mut self.spoken {
@@ -64,7 +68,11 @@ impl Split {
         if matches!(self.spoken, Spoken::Unknown(_)) {
             // A server that sends first refuses the connection in HTTP/1, or sends its SETTINGS of HTTP/2 (RFC 9113,
             // section 3.4), which begin with the length of a frame.
-            let spoken = if bytes[0] == b'H' { Spoken::Http1(Box::default()) } else { Spoken::Http2(Box::default()) };
+            let spoken = if bytes[0] == b'H' {
+                Spoken::Http1(Box::default())
+            } else {
+                Spoken::Http2(Box::default())
+            };
             let Spoken::Unknown(held) = std::mem::replace(&mut self.spoken, spoken) else { return };
             self.up(&held);
         }

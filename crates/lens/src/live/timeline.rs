@@ -118,7 +118,11 @@ impl Sent {
             dialect: self.said.dialect.saturating_sub(dialect),
             text: self.said.text.saturating_sub(text),
         };
-        Self { network: self.network.saturating_sub(earlier.network), bytes: self.bytes.since(&earlier.bytes), said }
+        Self {
+            network: self.network.saturating_sub(earlier.network),
+            bytes: self.bytes.since(&earlier.bytes),
+            said,
+        }
     }
 }
 
@@ -301,8 +305,15 @@ impl Timeline {
     }
 
     /// The TLS handshake is done, which began at a time.
-    pub fn shook_hands(&self, begin: Instant, version: &'static str, alpn: Option<String>, is_resumed: bool) {
-        let handshake = Handshake { begin: begin - self.begin, end: self.now(), version, alpn, is_resumed };
+    pub fn shook_hands(
+        &self,
+        begin: Instant,
+        version: &'static str,
+        alpn: Option<String>,
+        is_resumed: bool,
+    ) {
+        let handshake =
+            Handshake { begin: begin - self.begin, end: self.now(), version, alpn, is_resumed };
         self.state().handshake = Some(handshake);
     }
 
@@ -319,7 +330,11 @@ impl Timeline {
     }
 
     /// The head of a request was read. Gives its number. `network`: bytes that were sent by now.
-    pub fn asked(&self, Asked { subject, method, path, version, lane }: Asked<'_>, network: u64) -> u64 {
+    pub fn asked(
+        &self,
+        Asked { subject, method, path, version, lane }: Asked<'_>,
+        network: u64,
+    ) -> u64 {
         let end = path.char_indices().nth(LONGEST_PATH).map_or(path.len(), |(end, _)| end);
         let begin = self.now();
         let mut state = self.state();
@@ -336,9 +351,22 @@ impl Timeline {
         }
         state.make_room(lane.is_some());
         let share = lane.map_or(Share::Mixed, |_| share);
-        let (method, path, lane) = (method.to_owned(), path[..end].to_owned(), lane.map(str::to_owned));
+        let (method, path, lane) =
+            (method.to_owned(), path[..end].to_owned(), lane.map(str::to_owned));
         let (owner, answered, status) = (None, None, None);
-        state.requests.push_back(Request { number, method, path, version, lane, owner, begin, answered, status, end: None, share });
+        state.requests.push_back(Request {
+            number,
+            method,
+            path,
+            version,
+            lane,
+            owner,
+            begin,
+            answered,
+            status,
+            end: None,
+            share,
+        });
         number
     }
 
@@ -349,7 +377,8 @@ impl Timeline {
             let first = Arc::clone(state.owner.get_or_insert_with(|| owner.into()));
             state.is_shared |= *first != *owner;
             // Only now: the two must not be observed apart.
-            if let Some(running) = state.running.iter_mut().find(|running| running.number == number) {
+            if let Some(running) = state.running.iter_mut().find(|running| running.number == number)
+            {
                 running.is_unclaimed = false;
             }
             if *first == *owner { first } else { owner.into() }
@@ -364,7 +393,9 @@ impl Timeline {
 
     /// The head of a response is ready.
     pub fn answered(&self, number: u64, status: u16) {
-        self.change(number, |request, now| (request.answered, request.status) = (Some(now), Some(status)));
+        self.change(number, |request, now| {
+            (request.answered, request.status) = (Some(now), Some(status))
+        });
     }
 
     /// The body of a response is complete, or its reader has left.
@@ -402,7 +433,10 @@ impl Timeline {
     }
 
     /// Looks at the requests, without a copy of them: whose the first was, and those that are remembered.
-    pub fn look<T>(&self, look: impl FnOnce(Option<&Arc<str>>, &mut dyn Iterator<Item = &Request>) -> T) -> T {
+    pub fn look<T>(
+        &self,
+        look: impl FnOnce(Option<&Arc<str>>, &mut dyn Iterator<Item = &Request>) -> T,
+    ) -> T {
         let state = self.state();
         look(state.owner.as_ref(), &mut state.requests.iter())
     }
@@ -411,7 +445,9 @@ impl Timeline {
         let now = self.now();
         let mut state = self.state();
         // One that was forgotten needs no end.
-        if let Some(request) = state.requests.iter_mut().rev().find(|request| request.number == number) {
+        if let Some(request) =
+            state.requests.iter_mut().rev().find(|request| request.number == number)
+        {
             change(request, now);
         }
     }
@@ -443,7 +479,8 @@ impl State {
         let now = Sent { network, bytes: self.split.sent_down(), said: self.said };
         for request in &mut self.requests {
             if let Share::Since(begin) = request.share {
-                request.share = request.end.map_or(Share::Mixed, |_| Share::Whole(now.since(&begin)));
+                request.share =
+                    request.end.map_or(Share::Mixed, |_| Share::Whole(now.since(&begin)));
             }
         }
         if self.running.is_empty() { Share::Since(now) } else { Share::Mixed }

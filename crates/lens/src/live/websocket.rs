@@ -34,7 +34,8 @@ impl Half {
     fn take(&mut self, mut bytes: &[u8], count: &mut Bytes) {
         while let Some(byte) = bytes.first() {
             if self.payload_left > 0 {
-                let taken = usize::try_from(self.payload_left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                let taken = usize::try_from(self.payload_left)
+                    .map_or(bytes.len(), |left| left.min(bytes.len()));
                 count.add(self.kind(), taken);
                 self.payload_left -= taken as u64;
                 bytes = &bytes[taken..];
@@ -69,7 +70,9 @@ impl Half {
     }
 
     fn length(&self) -> u64 {
-        let extended = |count: usize| self.head[2..2 + count].iter().fold(0, |length, byte| length << 8 | u64::from(*byte));
+        let extended = |count: usize| {
+            self.head[2..2 + count].iter().fold(0, |length, byte| length << 8 | u64::from(*byte))
+        };
         match self.head[1] & 0x7f {
             126 => extended(2),
             127 => extended(8),

@@ -51,8 +51,11 @@ pub(super) fn connect(here: Plug, there: Plug, namespace: &File) -> Result<(), U
     let namespace = u32::try_from(namespace.as_raw_fd()).unwrap_or_default();
     let cable = with_plug(Message::create(libc::RTM_NEWLINK, &interface(0, 0)), here);
     let cable = cable.nested(LINK_INFO, &[], |info| {
-        info.text(INFO_KIND, "veth")
-            .nested(INFO_DATA, &[], |data| data.nested(PEER, &interface(0, 0), |peer| with_plug(peer, there).number(NAMESPACE, namespace)))
+        info.text(INFO_KIND, "veth").nested(INFO_DATA, &[], |data| {
+            data.nested(PEER, &interface(0, 0), |peer| {
+                with_plug(peer, there).number(NAMESPACE, namespace)
+            })
+        })
     });
     cable.send().map_err(|error| Unable::new("virtual Ethernet (veth)", error))
 }
@@ -67,14 +70,17 @@ fn with_plug(message: Message, plug: Plug) -> Message {
 
 /// Removes an interface, and with it the other end of its cable, wherever that is.
 pub(super) fn remove(name: &str) -> Result<(), Unable> {
-    Message::change(libc::RTM_DELLINK, &interface(index_of(name)?, 0)).send().map_err(|error| Unable::new("removing an interface", error))
+    Message::change(libc::RTM_DELLINK, &interface(index_of(name)?, 0))
+        .send()
+        .map_err(|error| Unable::new("removing an interface", error))
 }
 
 /// Makes it send what it is given: with its sum, and no longer than the cable takes.
 pub(super) fn switch_offloads_off(name: &str) -> Result<(), Unable> {
-    OFFLOADS
-        .iter()
-        .try_for_each(|offload| netlink::set_feature(name, *offload, 0).map_err(|error| Unable::new("switching offloads off", error)))
+    OFFLOADS.iter().try_for_each(|offload| {
+        netlink::set_feature(name, *offload, 0)
+            .map_err(|error| Unable::new("switching offloads off", error))
+    })
 }
 
 /// Lets it have no address of IPv6 but those it is given, so that it does not ask for routers and neighbours on its own
@@ -82,14 +88,20 @@ pub(super) fn switch_offloads_off(name: &str) -> Result<(), Unable> {
 pub(super) fn silence(name: &str) -> Result<(), Unable> {
     let message = Message::change(libc::RTM_NEWLINK, &interface(index_of(name)?, 0));
     let message = message.nested(OF_FAMILIES, &[], |families| {
-        families.nested(u16::from(INET6), &[], |inet6| inet6.attribute(GENERATION_OF_ADDRESSES, &[NONE]))
+        families.nested(u16::from(INET6), &[], |inet6| {
+            inet6.attribute(GENERATION_OF_ADDRESSES, &[NONE])
+        })
     });
-    unless_without_ipv6(message.send()).map_err(|error| Unable::new("an interface without an address", error))
+    unless_without_ipv6(message.send())
+        .map_err(|error| Unable::new("an interface without an address", error))
 }
 
 /// Switches it on.
 pub(super) fn switch_on(name: &str) -> Result<(), Unable> {
-    let message = Message::change(libc::RTM_NEWLINK, &interface(index_of(name)?, libc::IFF_UP.cast_unsigned()));
+    let message = Message::change(
+        libc::RTM_NEWLINK,
+        &interface(index_of(name)?, libc::IFF_UP.cast_unsigned()),
+    );
     message.send().map_err(|error| Unable::new("switching an interface on", error))
 }
 
@@ -99,26 +111,45 @@ pub(super) fn add_address(name: &str, address: IpAddr) -> Result<(), Unable> {
     let (prefix, flags) = if address.is_ipv6() { (64, NO_DETECTION) } else { (24, 0) };
     let [a, b, c, d] = index_of(name)?.to_ne_bytes();
     let body = [family, prefix, flags, 0, a, b, c, d]; // `struct ifaddrmsg`
-    let sent = Message::create(libc::RTM_NEWADDR, &body).attribute(LOCAL, &octets).attribute(ADDRESS, &octets).send();
-    if address.is_ipv6() { unless_without_ipv6(sent) } else { sent }.map_err(|error| Unable::new("an address", error))
+    let sent = Message::create(libc::RTM_NEWADDR, &body)
+        .attribute(LOCAL, &octets)
+        .attribute(ADDRESS, &octets)
+        .send();
+    if address.is_ipv6() { unless_without_ipv6(sent) } else { sent }
+        .map_err(|error| Unable::new("an address", error))
 }
 
 /// Adds a permanent neighbour entry, so that no ARP (RFC 826) or neighbour discovery (RFC 4861) is needed.
-pub(super) fn add_neighbour(name: &str, address: IpAddr, hardware_address: [u8; 6]) -> Result<(), Unable> {
+pub(super) fn add_neighbour(
+    name: &str,
+    address: IpAddr,
+    hardware_address: [u8; 6],
+) -> Result<(), Unable> {
     let (family, octets) = family_and_octets(address);
     let mut body = [0; 12]; // `struct ndmsg`
     body[0] = family;
     body[4..8].copy_from_slice(&index_of(name)?.to_ne_bytes());
     body[8..10].copy_from_slice(&PERMANENT.to_ne_bytes());
     let message = Message::create(libc::RTM_NEWNEIGH, &body);
-    let sent = message.attribute(NEIGHBOUR, &octets).attribute(NEIGHBOUR_HARDWARE_ADDRESS, &hardware_address).send();
-    if address.is_ipv6() { unless_without_ipv6(sent) } else { sent }.map_err(|error| Unable::new("a neighbour", error))
+    let sent = message
+        .attribute(NEIGHBOUR, &octets)
+        .attribute(NEIGHBOUR_HARDWARE_ADDRESS, &hardware_address)
+        .send();
+    if address.is_ipv6() { unless_without_ipv6(sent) } else { sent }
+        .map_err(|error| Unable::new("a neighbour", error))
 }
 
 /// A kernel without IPv6 is good enough.
 fn unless_without_ipv6(sent: io::Result<()>) -> io::Result<()> {
     match sent {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EACCES)) => Ok(()),
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EACCES)
+            ) =>
+        {
+            Ok(())
+        }
         other => other,
     }
 }

@@ -24,17 +24,23 @@ impl Network {
     /// in `main`. Files remain as they were, and so do the rights on them.
     pub fn enter() -> Result<Self, Unable> {
         let (user, group) = process::user_and_group();
-        process::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET).map_err(|error| match error.raw_os_error() {
+        process::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET).map_err(|error| match error
+            .raw_os_error()
+        {
             Some(libc::EINVAL) => Unable::Threads,
             _ => Unable::new("user and network namespaces", error),
         })?;
         // A group may be mapped only by who can no longer give groups up (user_namespaces(7)).
-        let write = |file: &'static str, text: String| fs::write(file, text).map_err(|error| Unable::new("a user in a namespace", error));
+        let write = |file: &'static str, text: String| {
+            fs::write(file, text).map_err(|error| Unable::new("a user in a namespace", error))
+        };
         write("/proc/self/setgroups", "deny".to_owned())?;
         write("/proc/self/uid_map", format!("0 {user} 1"))?;
         write("/proc/self/gid_map", format!("0 {group} 1"))?;
-        let network = Self { near: visit::here()?, far: visit::create("a second network namespace")? };
-        let [near, far] = End::BOTH.map(|end| Plug { name: end.interface(), hardware_address: None });
+        let network =
+            Self { near: visit::here()?, far: visit::create("a second network namespace")? };
+        let [near, far] =
+            End::BOTH.map(|end| Plug { name: end.interface(), hardware_address: None });
         interface::connect(near, far, &network.far)?;
         for end in End::BOTH {
             network.at(end, || set_up(end))??;
@@ -70,5 +76,7 @@ fn set_up(end: End) -> Result<(), Unable> {
     interface::switch_on("lo")?;
     interface::switch_offloads_off(end.interface())?;
     interface::switch_on(end.interface())?;
-    [end.ipv6(), end.ipv4()].into_iter().try_for_each(|address| interface::add_address(end.interface(), address))
+    [end.ipv6(), end.ipv4()]
+        .into_iter()
+        .try_for_each(|address| interface::add_address(end.interface(), address))
 }

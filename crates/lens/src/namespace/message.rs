@@ -58,7 +58,12 @@ impl Message {
     }
 
     /// Attributes nested in an attribute, after a structure that may be empty.
-    pub(super) fn nested(mut self, kind: u16, body: &[u8], fill: impl FnOnce(Self) -> Self) -> Self {
+    pub(super) fn nested(
+        mut self,
+        kind: u16,
+        body: &[u8],
+        fill: impl FnOnce(Self) -> Self,
+    ) -> Self {
         let start = self.bytes.len();
         self.bytes.extend([0; 2]);
         self.bytes.extend((kind | NESTED).to_ne_bytes());
@@ -90,11 +95,15 @@ fn length_of(bytes: usize) -> u16 {
 /// An acknowledgment is an error whose number is zero.
 fn read_answer(answer: &[u8]) -> io::Result<()> {
     let kind = answer.get(4..).and_then(|rest| rest.first_chunk()).copied().map(u16::from_ne_bytes);
-    let error = answer.get(16..).and_then(|rest| rest.first_chunk()).copied().map(i32::from_ne_bytes);
+    let error =
+        answer.get(16..).and_then(|rest| rest.first_chunk()).copied().map(i32::from_ne_bytes);
     match (kind, error) {
         (Some(ERROR), Some(0)) => Ok(()),
         (Some(ERROR), Some(error)) => Err(io::Error::from_raw_os_error(error.wrapping_neg())),
-        (_, _) => Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer is no acknowledgment")),
+        (_, _) => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the kernel's answer is no acknowledgment",
+        )),
     }
 }
 
@@ -104,18 +113,32 @@ mod tests {
 
     #[test]
     fn attributes_are_aligned_and_know_their_lengths() {
-        let message = Message::create(16, &[1]).text(3, "ab").nested(18, &[], |inner| inner.number(1, 7));
+        let message =
+            Message::create(16, &[1]).text(3, "ab").nested(18, &[], |inner| inner.number(1, 7));
         let number = |value: u16| value.to_ne_bytes().to_vec();
-        let attributes =
-            [number(7), number(3), b"ab\0\0".to_vec(), number(12), number(0x8012), number(8), number(1), 7_u32.to_ne_bytes().to_vec()];
+        let attributes = [
+            number(7),
+            number(3),
+            b"ab\0\0".to_vec(),
+            number(12),
+            number(0x8012),
+            number(8),
+            number(1),
+            7_u32.to_ne_bytes().to_vec(),
+        ];
         assert_eq!(message.bytes[20..], attributes.concat());
     }
 
     #[test]
     fn answers_are_errors_or_none() {
-        let answer = |error: i32| [&[0; 4], ERROR.to_ne_bytes().as_slice(), &[0; 10], &error.to_ne_bytes()].concat();
+        let answer = |error: i32| {
+            [&[0; 4], ERROR.to_ne_bytes().as_slice(), &[0; 10], &error.to_ne_bytes()].concat()
+        };
         assert!(read_answer(&answer(0)).is_ok());
-        assert_eq!(read_answer(&answer(-libc::EPERM)).unwrap_err().raw_os_error(), Some(libc::EPERM));
+        assert_eq!(
+            read_answer(&answer(-libc::EPERM)).unwrap_err().raw_os_error(),
+            Some(libc::EPERM)
+        );
         assert!(read_answer(&[]).is_err());
     }
 }

@@ -9,10 +9,14 @@ pub enum Unable {
     #[error("network namespaces exist on Linux only")]
     NotLinux,
     /// Threads run already, and a user namespace is entered by whole processes only.
-    #[error("this process has threads already: a user namespace must be entered before any is started")]
+    #[error(
+        "this process has threads already: a user namespace must be entered before any is started"
+    )]
     Threads,
     /// The system forbids it.
-    #[error("this system lets no user have {what} ({source}); see user.max_user_namespaces, AppArmor, or the container's seccomp profile")]
+    #[error(
+        "this system lets no user have {what} ({source}); see user.max_user_namespaces, AppArmor, or the container's seccomp profile"
+    )]
     NotPermitted {
         /// What it does not let us have.
         what: &'static str,
@@ -41,10 +45,16 @@ impl Unable {
     #[cfg(target_os = "linux")]
     pub(super) fn new(what: &'static str, source: io::Error) -> Self {
         match source.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES | libc::ENOSPC | libc::EUSERS) => Self::NotPermitted { what, source },
-            Some(libc::ENOENT | libc::EOPNOTSUPP | libc::ENOSYS | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT) => {
-                Self::Missing { what, source }
+            Some(libc::EPERM | libc::EACCES | libc::ENOSPC | libc::EUSERS) => {
+                Self::NotPermitted { what, source }
             }
+            Some(
+                libc::ENOENT
+                | libc::EOPNOTSUPP
+                | libc::ENOSYS
+                | libc::EAFNOSUPPORT
+                | libc::EPROTONOSUPPORT,
+            ) => Self::Missing { what, source },
             _ => Self::Failed { what, source },
         }
     }

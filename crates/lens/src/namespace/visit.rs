@@ -8,7 +8,8 @@ use crate::system::process;
 
 /// The network namespace of this thread.
 pub(super) fn here() -> Result<File, Unable> {
-    File::open("/proc/thread-self/ns/net").map_err(|source| Unable::Failed { what: "looking at the namespace", source })
+    File::open("/proc/thread-self/ns/net")
+        .map_err(|source| Unable::Failed { what: "looking at the namespace", source })
 }
 
 /// A new network namespace, with nothing in it. This thread has been there, and is back.
@@ -22,7 +23,8 @@ pub(super) fn create(what: &'static str) -> Result<File, Unable> {
 /// Does something with this thread in a namespace.
 pub(super) fn inside<T>(namespace: &File, work: impl FnOnce() -> T) -> Result<T, Unable> {
     let before = here()?;
-    process::enter_network(namespace.as_fd()).map_err(|error| Unable::new("going to a namespace", error))?;
+    process::enter_network(namespace.as_fd())
+        .map_err(|error| Unable::new("going to a namespace", error))?;
     let _return = Return(before);
     Ok(work())
 }

@@ -57,13 +57,19 @@ const ETHERTYPES_OF_TAGS: [u16; 3] = [0x8100, 0x88A8, 0x9100];
 
 pub(super) fn decode(link: Link, bytes: &[u8]) -> Result<Header<'_>, Malformed> {
     let header = match link {
-        Link::Ethernet => u16_at(bytes, 12).and_then(|ethertype| tagged(ethertype, bytes.get(14..)?)),
+        Link::Ethernet => {
+            u16_at(bytes, 12).and_then(|ethertype| tagged(ethertype, bytes.get(14..)?))
+        }
         Link::Cooked => u16_at(bytes, 14).and_then(|ethertype| tagged(ethertype, bytes.get(16..)?)),
         Link::Cooked2 => u16_at(bytes, 0).and_then(|ethertype| tagged(ethertype, bytes.get(20..)?)),
-        Link::Null => {
-            array_at(bytes, 0).and_then(|family| Some(Header { vlan: None, version: of_family(family), payload: bytes.get(4..)? }))
-        }
-        Link::Raw => bytes.first().map(|first| Header { vlan: None, version: of_nibble(first >> 4), payload: bytes }),
+        Link::Null => array_at(bytes, 0).and_then(|family| {
+            Some(Header { vlan: None, version: of_family(family), payload: bytes.get(4..)? })
+        }),
+        Link::Raw => bytes.first().map(|first| Header {
+            vlan: None,
+            version: of_nibble(first >> 4),
+            payload: bytes,
+        }),
     };
     header.ok_or(Malformed::Short(Layer::Link))
 }

@@ -45,8 +45,12 @@ pub enum Transport<'a> {
 /// Decodes one packet. Bytes may be missing at its end (a capture that was told to cut): lengths come from the headers.
 pub fn decode(link: Link, bytes: &[u8]) -> Result<Packet<'_>, Malformed> {
     let header = link::decode(link, bytes)?;
-    let mut packet =
-        Packet { vlan: header.vlan, link_length: bytes.len() - header.payload.len(), network: None, transport: Transport::Other(None) };
+    let mut packet = Packet {
+        vlan: header.vlan,
+        link_length: bytes.len() - header.payload.len(),
+        network: None,
+        transport: Transport::Other(None),
+    };
     let Some(version) = header.version else { return Ok(packet) };
     let network = network::decode(version, header.payload)?;
     packet.network = Some(network);

@@ -71,7 +71,11 @@ impl Network<'_> {
             IpAddr::V6(address) => checksum::add(&address.octets()),
         };
         let length = self.payload_length() as u64;
-        sum(self.source) + sum(self.destination) + u64::from(self.protocol) + (length >> 16) + (length & 0xFFFF)
+        sum(self.source)
+            + sum(self.destination)
+            + u64::from(self.protocol)
+            + (length >> 16)
+            + (length & 0xFFFF)
     }
 }
 
@@ -108,9 +112,15 @@ fn decode_ipv4(bytes: &[u8]) -> Result<Network<'_>, Malformed> {
             hop_limit: u8_at(header, 8)?,
             header_length,
             // Zero is what Linux writes for packets of more than 64 KiB that never leave the machine whole (BIG TCP).
-            total_length: Some(usize::from(u16_at(header, 2)?)).filter(|length| *length != 0).unwrap_or(bytes.len()),
+            total_length: Some(usize::from(u16_at(header, 2)?))
+                .filter(|length| *length != 0)
+                .unwrap_or(bytes.len()),
             options: header.get(20..)?,
-            fragment: (offset != 0 || has_more).then_some(Fragment { identification, offset, has_more }),
+            fragment: (offset != 0 || has_more).then_some(Fragment {
+                identification,
+                offset,
+                has_more,
+            }),
             protocol: u8_at(header, 9)?,
             checksum: if checksum::sum(&[header]) == 0 { Checksum::Right } else { Checksum::Wrong },
             payload: &[],
@@ -132,7 +142,9 @@ fn decode_ipv6(bytes: &[u8]) -> Result<Network<'_>, Malformed> {
     let short = Malformed::Short(Layer::Ipv6);
     let (mut protocol, mut header_length, mut fragment) = (u8_at(bytes, 6).ok_or(short)?, 40, None);
     loop {
-        let length_field = |unit: usize, more: usize| u8_at(bytes, header_length + 1).map(|field| (usize::from(field) + more) * unit);
+        let length_field = |unit: usize, more: usize| {
+            u8_at(bytes, header_length + 1).map(|field| (usize::from(field) + more) * unit)
+        };
         let length = match protocol {
             FRAGMENT => {
                 let place = u16_at(bytes, header_length + 2).ok_or(short)?;
@@ -176,7 +188,11 @@ fn decode_ipv6(bytes: &[u8]) -> Result<Network<'_>, Malformed> {
     with_payload(network, bytes, Layer::Ipv6)
 }
 
-fn with_payload<'a>(network: Network<'a>, bytes: &'a [u8], layer: Layer) -> Result<Network<'a>, Malformed> {
+fn with_payload<'a>(
+    network: Network<'a>,
+    bytes: &'a [u8],
+    layer: Layer,
+) -> Result<Network<'a>, Malformed> {
     if network.total_length < network.header_length {
         return Err(Malformed::Length(layer));
     }

@@ -106,7 +106,9 @@ fn read(kind: u8, value: &[u8]) -> TcpOption<'_> {
         (3, 1) => value.first().map(|shift| TcpOption::WindowScale(*shift)),
         (4, 0) => Some(TcpOption::SackPermitted),
         (5, _) => Sack::read(value).map(TcpOption::Sack),
-        (8, 8) => u32_at(value, 0).zip(u32_at(value, 4)).map(|(value, echo)| TcpOption::Timestamps { value, echo }),
+        (8, 8) => u32_at(value, 0)
+            .zip(u32_at(value, 4))
+            .map(|(value, echo)| TcpOption::Timestamps { value, echo }),
         (34, 0 | 4..=16) => Some(TcpOption::FastOpen(value)),
         _ => None,
     };

@@ -14,7 +14,16 @@ use crate::tests::build::{ACK, PSH, SYN, Segment, ip};
 
 fn segment<'a>(from: &str, to: &str, options: &'a [u8], payload: &'a [u8]) -> Segment<'a> {
     let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
-    Segment { from, to, sequence: 7, acknowledgment: 9, flags: SYN | ACK, window: 512, options, payload }
+    Segment {
+        from,
+        to,
+        sequence: 7,
+        acknowledgment: 9,
+        flags: SYN | ACK,
+        window: 512,
+        options,
+        payload,
+    }
 }
 
 fn v4<'a>(options: &'a [u8], payload: &'a [u8]) -> Segment<'a> {
@@ -95,7 +104,8 @@ fn fragments_are_told_and_not_read() {
     assert!(matches!(packet.transport, Transport::Fragment));
     assert_eq!(packet.network.unwrap().checksum, Checksum::Wrong);
 
-    let (from, to): (IpAddr, IpAddr) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
+    let (from, to): (IpAddr, IpAddr) =
+        ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
     let last = ip(from, to, 44, &[6, 0, 0x05, 0xA8, 0, 0, 0, 9], b"no header here");
     let packet = decode(Link::Raw, &last).unwrap();
     let fragment = packet.network.unwrap().fragment.unwrap();
@@ -107,8 +117,12 @@ fn fragments_are_told_and_not_read() {
 fn options_and_extension_headers_are_gone_over() {
     let segment6 = segment("[2001:db8::1]:1", "[2001:db8::2]:2", &[], b"x");
     // Hop-by-hop options, then an atomic fragment, then destination options of 16 bytes.
-    let extensions =
-        [[44, 0, 1, 4, 0, 0, 0, 0].as_slice(), &[60, 0, 0, 0, 0, 0, 0, 1], &[6, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]].concat();
+    let extensions = [
+        [44, 0, 1, 4, 0, 0, 0, 0].as_slice(),
+        &[60, 0, 0, 0, 0, 0, 0, 1],
+        &[6, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    ]
+    .concat();
     let bytes = ip(segment6.from.ip(), segment6.to.ip(), 0, &extensions, &segment6.tcp());
     let packet = decode(Link::Raw, &bytes).unwrap();
     let network = packet.network.unwrap();
@@ -119,7 +133,10 @@ fn options_and_extension_headers_are_gone_over() {
     let bytes = ip(segment4.from.ip(), segment4.to.ip(), 6, &[0x94, 4, 0, 0], &segment4.tcp());
     let packet = decode(Link::Raw, &bytes).unwrap();
     assert_eq!(packet.network.unwrap().options, [0x94, 4, 0, 0]);
-    assert_eq!((tcp(&packet).payload, packet.network.unwrap().checksum), (b"y".as_slice(), Checksum::Right));
+    assert_eq!(
+        (tcp(&packet).payload, packet.network.unwrap().checksum),
+        (b"y".as_slice(), Checksum::Right)
+    );
 }
 
 #[test]
@@ -147,12 +164,18 @@ fn every_option_has_its_name() {
     ];
     assert_eq!(tcp(&packet).option_iterator().collect::<Vec<_>>(), expected);
     let options = tcp(&packet).options();
-    assert_eq!((options.maximum_segment_size, options.window_scale, options.sack_permitted), (Some(1460), Some(7), true));
+    assert_eq!(
+        (options.maximum_segment_size, options.window_scale, options.sack_permitted),
+        (Some(1460), Some(7), true)
+    );
     assert_eq!((options.timestamps, options.fast_open), (Some((1, 2)), Some(4)));
 
     let sack = [5, 18, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4];
     let whole = v4(&sack, b"").ethernet();
-    assert_eq!(tcp(&decode(Link::Ethernet, &whole).unwrap()).options().sack.blocks(), [(1, 2), (3, 4)]);
+    assert_eq!(
+        tcp(&decode(Link::Ethernet, &whole).unwrap()).options().sack.blocks(),
+        [(1, 2), (3, 4)]
+    );
 
     let whole = v4(&[3, 3, 2, 99, 200, 0, 0, 0], b"").ethernet();
     let packet = decode(Link::Ethernet, &whole).unwrap();

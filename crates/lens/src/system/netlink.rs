@@ -8,7 +8,9 @@ use super::socket::{check, open, owned};
 /// A socket for route netlink, in the network namespace of this thread.
 pub(crate) fn route_socket() -> io::Result<OwnedFd> {
     // SAFETY: it takes three numbers. It blocks: the kernel answers at once.
-    owned(unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE) })
+    owned(unsafe {
+        libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE)
+    })
 }
 
 /// Sends a request and waits for what the kernel says of it.
@@ -20,7 +22,8 @@ pub(crate) fn ask(socket: BorrowedFd<'_>, request: &[u8]) -> io::Result<Vec<u8>>
     }
     let mut answer = vec![0; 8192];
     // SAFETY: the pointer is to as many bytes as the length says, and they live until the call returns.
-    let received = unsafe { libc::recv(socket.as_raw_fd(), answer.as_mut_ptr().cast(), answer.len(), 0) };
+    let received =
+        unsafe { libc::recv(socket.as_raw_fd(), answer.as_mut_ptr().cast(), answer.len(), 0) };
     let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
     answer.truncate(received);
     Ok(answer)
@@ -47,5 +50,6 @@ pub(crate) fn set_feature(interface: &str, command: u32, value: u32) -> io::Resu
     }
     request.ifr_ifru.ifru_data = (&raw mut setting).cast();
     // SAFETY: for this request the kernel reads the name and the setting that the pointer is to; both live until it returns.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) }).map(drop)
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) })
+        .map(drop)
 }

@@ -57,7 +57,13 @@ pub(crate) fn bind(socket: BorrowedFd<'_>, interface: u32) -> io::Result<()> {
     address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
     address.sll_ifindex = interface.cast_signed();
     // SAFETY: the pointer is to an address of the socket's family that lives until the call returns, with its length.
-    let returned = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length_of::<libc::sockaddr_ll>()) };
+    let returned = unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            length_of::<libc::sockaddr_ll>(),
+        )
+    };
     check(returned).map(drop)
 }
 
@@ -150,12 +156,18 @@ fn read_control(message: &libc::msghdr, received: &mut Received) {
             match (one.cmsg_level, one.cmsg_type) {
                 (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
                     let time: libc::timespec = data.cast::<libc::timespec>().read_unaligned();
-                    received.at = Some(time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned());
+                    received.at = Some(
+                        time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned(),
+                    );
                 }
                 (libc::SOL_PACKET, libc::PACKET_AUXDATA) => {
                     let auxiliary = data.cast::<libc::tpacket_auxdata>().read_unaligned();
                     if auxiliary.tp_status & libc::TP_STATUS_VLAN_VALID != 0 {
-                        let kind = if auxiliary.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0 { auxiliary.tp_vlan_tpid } else { 0x8100 };
+                        let kind = if auxiliary.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0 {
+                            auxiliary.tp_vlan_tpid
+                        } else {
+                            0x8100
+                        };
                         received.tag = Some((kind, auxiliary.tp_vlan_tci));
                     }
                 }

@@ -23,29 +23,64 @@ pub(super) fn owned(returned: libc::c_int) -> io::Result<OwnedFd> {
 }
 
 /// A socket that does not block and is closed in programs that are started.
-pub(crate) fn open(domain: libc::c_int, kind: libc::c_int, protocol: libc::c_int) -> io::Result<OwnedFd> {
+pub(crate) fn open(
+    domain: libc::c_int,
+    kind: libc::c_int,
+    protocol: libc::c_int,
+) -> io::Result<OwnedFd> {
     // SAFETY: it takes three numbers.
-    owned(unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, protocol) })
+    owned(unsafe {
+        libc::socket(domain, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, protocol)
+    })
 }
 
 /// Sets an option that is one number.
-pub(crate) fn set_option(socket: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+pub(crate) fn set_option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: the pointer is to a number that lives until the call returns, and the length is that number's.
-    let returned = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), length_of::<libc::c_int>()) };
+    let returned = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            length_of::<libc::c_int>(),
+        )
+    };
     check(returned).map(drop)
 }
 
 /// Reads an option into `buffer`. How many bytes of it the kernel knows of.
-pub(crate) fn option_bytes(socket: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn option_bytes(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
     let mut length = buffer.len() as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes, which `buffer` has, and then how many it wrote into `length`.
-    let returned = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, buffer.as_mut_ptr().cast(), &raw mut length) };
+    let returned = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            buffer.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
     check(returned)?;
     Ok((length as usize).min(buffer.len()))
 }
 
 /// Asks for a number by `ioctl`.
-pub(crate) fn ioctl_number(socket: BorrowedFd<'_>, request: libc::Ioctl) -> io::Result<libc::c_int> {
+pub(crate) fn ioctl_number(
+    socket: BorrowedFd<'_>,
+    request: libc::Ioctl,
+) -> io::Result<libc::c_int> {
     let mut value: libc::c_int = 0;
     // SAFETY: only requests that write one `int` are asked (`SIOCOUTQ`, `SIOCOUTQNSD`), and the pointer is to one.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut value) })?;
@@ -66,10 +101,19 @@ pub(crate) fn signal(event: BorrowedFd<'_>) {
 }
 
 /// Waits until one of them can be read. Which can.
-pub(crate) fn wait<const N: usize>(descriptors: [BorrowedFd<'_>; N], timeout: Option<Duration>) -> io::Result<[bool; N]> {
-    let mut waited = descriptors.map(|descriptor| libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 });
+pub(crate) fn wait<const N: usize>(
+    descriptors: [BorrowedFd<'_>; N],
+    timeout: Option<Duration>,
+) -> io::Result<[bool; N]> {
+    let mut waited = descriptors.map(|descriptor| libc::pollfd {
+        fd: descriptor.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    });
     // A part of a millisecond is a whole one, or a short wait would be none at all.
-    let milliseconds = timeout.map_or(-1, |timeout| timeout.as_micros().div_ceil(1000).try_into().unwrap_or(libc::c_int::MAX));
+    let milliseconds = timeout.map_or(-1, |timeout| {
+        timeout.as_micros().div_ceil(1000).try_into().unwrap_or(libc::c_int::MAX)
+    });
     poll(&mut waited, milliseconds)?;
     Ok(waited.map(|waited| waited.revents != 0))
 }
@@ -82,7 +126,9 @@ pub(crate) fn wait_for_room(descriptor: BorrowedFd<'_>) -> io::Result<()> {
 /// Nothing is ready if a signal interrupts it.
 fn poll(waited: &mut [libc::pollfd], milliseconds: libc::c_int) -> io::Result<()> {
     // SAFETY: the pointer is to as many structures as the length says, and they live until the call returns.
-    match check(unsafe { libc::poll(waited.as_mut_ptr(), waited.len() as libc::nfds_t, milliseconds) }) {
+    match check(unsafe {
+        libc::poll(waited.as_mut_ptr(), waited.len() as libc::nfds_t, milliseconds)
+    }) {
         Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
         Ok(_) | Err(_) => Ok(()),
     }

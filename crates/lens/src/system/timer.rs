@@ -11,7 +11,9 @@ use super::socket::{check, owned};
 /// at least.
 pub(crate) fn create() -> io::Result<OwnedFd> {
     // SAFETY: it takes two numbers.
-    owned(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK) })
+    owned(unsafe {
+        libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK)
+    })
 }
 
 /// Makes it ready once, after a while and not before, whatever it was set to; never with `None`.
@@ -24,5 +26,6 @@ pub(crate) fn set(timer: BorrowedFd<'_>, after: Option<Duration>) -> io::Result<
     setting.it_value.tv_sec = i32::try_from(after.as_secs()).unwrap_or(i32::MAX).into();
     setting.it_value.tv_nsec = after.subsec_nanos().cast_signed().into();
     // SAFETY: the pointer is to a setting that lives until the call returns; the previous one is not asked for.
-    check(unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &raw const setting, null_mut()) }).map(drop)
+    check(unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &raw const setting, null_mut()) })
+        .map(drop)
 }

@@ -53,7 +53,8 @@ impl Segment<'_> {
     }
 
     pub(crate) fn ethernet(&self) -> Vec<u8> {
-        let (mut bytes, ethertype) = (vec![2; 12], if self.from.is_ipv4() { 0x0800_u16 } else { 0x86DD });
+        let (mut bytes, ethertype) =
+            (vec![2; 12], if self.from.is_ipv4() { 0x0800_u16 } else { 0x86DD });
         bytes.extend(ethertype.to_be_bytes());
         bytes.extend(ip(self.from.ip(), self.to.ip(), 6, &[], &self.tcp()));
         bytes
@@ -61,7 +62,13 @@ impl Segment<'_> {
 }
 
 /// IPv4 with options, or IPv6 with extension headers, around `payload`.
-pub(crate) fn ip(from: IpAddr, to: IpAddr, protocol: u8, options: &[u8], payload: &[u8]) -> Vec<u8> {
+pub(crate) fn ip(
+    from: IpAddr,
+    to: IpAddr,
+    protocol: u8,
+    options: &[u8],
+    payload: &[u8],
+) -> Vec<u8> {
     let mut bytes = Vec::new();
     let length = (options.len() + payload.len()) as u16;
     if from.is_ipv4() {
@@ -109,7 +116,15 @@ impl Script {
 
     pub(crate) fn between(client: &str, server: &str, initial: [u32; 2]) -> Self {
         let (client, server) = (client.parse().unwrap(), server.parse().unwrap());
-        Self { client, server, initial, now: 1_000_000, packets: Vec::new(), options: Vec::new(), window: 1000 }
+        Self {
+            client,
+            server,
+            initial,
+            now: 1_000_000,
+            packets: Vec::new(),
+            options: Vec::new(),
+            window: 1000,
+        }
     }
 
     /// Lets microseconds pass.
@@ -130,24 +145,53 @@ impl Script {
         self
     }
 
-    pub(crate) fn client(&mut self, flags: Flags, sequence: u32, acknowledgment: u32, payload: &[u8]) -> &mut Self {
+    pub(crate) fn client(
+        &mut self,
+        flags: Flags,
+        sequence: u32,
+        acknowledgment: u32,
+        payload: &[u8],
+    ) -> &mut Self {
         self.send(Side::Client, flags, sequence, acknowledgment, payload)
     }
 
-    pub(crate) fn server(&mut self, flags: Flags, sequence: u32, acknowledgment: u32, payload: &[u8]) -> &mut Self {
+    pub(crate) fn server(
+        &mut self,
+        flags: Flags,
+        sequence: u32,
+        acknowledgment: u32,
+        payload: &[u8],
+    ) -> &mut Self {
         self.send(Side::Server, flags, sequence, acknowledgment, payload)
     }
 
-    fn send(&mut self, side: Side, flags: Flags, sequence: u32, acknowledgment: u32, payload: &[u8]) -> &mut Self {
+    fn send(
+        &mut self,
+        side: Side,
+        flags: Flags,
+        sequence: u32,
+        acknowledgment: u32,
+        payload: &[u8],
+    ) -> &mut Self {
         let (from, to, own, other) = match side {
             Side::Client => (self.client, self.server, self.initial[0], self.initial[1]),
             Side::Server => (self.server, self.client, self.initial[1], self.initial[0]),
         };
-        let acknowledgment = if flags.contains(ACK) { other.wrapping_add(acknowledgment) } else { 0 };
+        let acknowledgment =
+            if flags.contains(ACK) { other.wrapping_add(acknowledgment) } else { 0 };
         let options = std::mem::take(&mut self.options);
         let window = std::mem::replace(&mut self.window, 1000);
         let sequence = own.wrapping_add(sequence);
-        let segment = Segment { from, to, sequence, acknowledgment, flags, window, options: &options, payload };
+        let segment = Segment {
+            from,
+            to,
+            sequence,
+            acknowledgment,
+            flags,
+            window,
+            options: &options,
+            payload,
+        };
         self.packets.push((Moment(self.now), segment.ethernet()));
         self.wait(10)
     }

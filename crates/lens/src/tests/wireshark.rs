@@ -13,28 +13,73 @@ use crate::tests::build::{ACK, FIN, PSH, RST, SYN, Script};
 
 /// One connection of each kind, each at ports of its own.
 fn scripts() -> Vec<Script> {
-    let script = |port: u16, initial| Script::between(&format!("192.0.2.1:{port}"), "192.0.2.2:8000", initial);
+    let script = |port: u16, initial| {
+        Script::between(&format!("192.0.2.1:{port}"), "192.0.2.2:8000", initial)
+    };
     let mut keep_alive = script(1, [1000, 5000]);
-    keep_alive.handshake().client(PSH, 1, 1, b"request").server(PSH, 1, 8, b"answer").client(ACK, 8, 7, b"");
-    keep_alive.server(ACK, 6, 8, b"").client(ACK, 8, 7, b"").client(FIN, 8, 7, b"").server(FIN, 7, 9, b"").client(ACK, 9, 8, b"");
+    keep_alive
+        .handshake()
+        .client(PSH, 1, 1, b"request")
+        .server(PSH, 1, 8, b"answer")
+        .client(ACK, 8, 7, b"");
+    keep_alive
+        .server(ACK, 6, 8, b"")
+        .client(ACK, 8, 7, b"")
+        .client(FIN, 8, 7, b"")
+        .server(FIN, 7, 9, b"")
+        .client(ACK, 9, 8, b"");
     let mut half_closed = script(2, [7, 9]);
-    half_closed.handshake().client(FIN, 1, 1, b"ask").server(ACK, 1, 5, b"").server(PSH, 1, 5, b"answer").client(ACK, 5, 7, b"");
+    half_closed
+        .handshake()
+        .client(FIN, 1, 1, b"ask")
+        .server(ACK, 1, 5, b"")
+        .server(PSH, 1, 5, b"answer")
+        .client(ACK, 5, 7, b"");
     half_closed.server(FIN, 7, 5, b"").client(ACK, 5, 8, b"");
     let mut both = script(3, [7, 9]);
-    both.handshake().client(FIN, 1, 1, b"").server(FIN, 1, 1, b"").client(ACK, 2, 2, b"").server(ACK, 2, 2, b"");
+    both.handshake()
+        .client(FIN, 1, 1, b"")
+        .server(FIN, 1, 1, b"")
+        .client(ACK, 2, 2, b"")
+        .server(ACK, 2, 2, b"");
     let mut reset = script(4, [7, 9]);
     reset.handshake().server(PSH, 1, 1, b"part").client(RST, 1, 0, b"");
     let mut lost = script(5, [7, 9]);
-    lost.handshake().server(PSH, 4, 1, b"def").client(ACK, 1, 1, b"").client(ACK, 1, 1, b"").client(ACK, 1, 1, b"");
-    lost.wait(300_000).server(PSH, 1, 1, b"abc").client(ACK, 1, 7, b"").wait(300_000).server(PSH, 4, 1, b"def");
+    lost.handshake()
+        .server(PSH, 4, 1, b"def")
+        .client(ACK, 1, 1, b"")
+        .client(ACK, 1, 1, b"")
+        .client(ACK, 1, 1, b"");
+    lost.wait(300_000)
+        .server(PSH, 1, 1, b"abc")
+        .client(ACK, 1, 7, b"")
+        .wait(300_000)
+        .server(PSH, 4, 1, b"def");
     // The answer to that would be a duplicate to Wireshark, but not to RFC 5681, section 2: nothing is under way.
-    let mut wrapped = Script::between("[2001:db8::1]:6", "[2001:db8::2]:8000", [u32::MAX - 2, u32::MAX - 1]);
-    wrapped.handshake().client(PSH, 1, 1, b"wrap").client(PSH, 5, 1, b"ped").server(PSH, 1, 8, b"yes").client(ACK, 8, 4, b"");
+    let mut wrapped =
+        Script::between("[2001:db8::1]:6", "[2001:db8::2]:8000", [u32::MAX - 2, u32::MAX - 1]);
+    wrapped
+        .handshake()
+        .client(PSH, 1, 1, b"wrap")
+        .client(PSH, 5, 1, b"ped")
+        .server(PSH, 1, 8, b"yes")
+        .client(ACK, 8, 4, b"");
     let mut windows = script(7, [7, 9]);
-    windows.handshake().server(PSH, 1, 1, b"full").window(0).client(ACK, 1, 5, b"").window(500).client(ACK, 1, 5, b"");
+    windows
+        .handshake()
+        .server(PSH, 1, 1, b"full")
+        .window(0)
+        .client(ACK, 1, 5, b"")
+        .window(500)
+        .client(ACK, 1, 5, b"");
     let mut options = script(8, [7, 9]);
-    options.options(&[2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0, 3, 3, 9]).client(SYN, 0, 0, b"");
-    options.options(&[2, 4, 2, 0, 8, 10, 0, 0, 0, 9, 0, 0, 0, 7]).server(SYN | ACK, 0, 1, b"").client(ACK, 1, 1, b"");
+    options
+        .options(&[2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0, 3, 3, 9])
+        .client(SYN, 0, 0, b"");
+    options
+        .options(&[2, 4, 2, 0, 8, 10, 0, 0, 0, 9, 0, 0, 0, 7])
+        .server(SYN | ACK, 0, 1, b"")
+        .client(ACK, 1, 1, b"");
     options.server(PSH, 11, 1, &[7; 10]);
     options.options(&[5, 10, 0, 0, 0, 20, 0, 0, 0, 30]).client(ACK, 1, 1, b"");
     vec![keep_alive, half_closed, both, reset, lost, wrapped, windows, options]
@@ -90,10 +135,20 @@ fn line(connection: &Connection, segment: &Segment) -> String {
 fn tshark(path: &str) -> String {
     // The settings of the person who runs this have no say.
     let mut command = Command::new("tshark");
-    command.args(["-r", path, "-T", "fields", "-E", "occurrence=f", "-o", "tcp.check_checksum:TRUE"]);
+    command.args([
+        "-r",
+        path,
+        "-T",
+        "fields",
+        "-E",
+        "occurrence=f",
+        "-o",
+        "tcp.check_checksum:TRUE",
+    ]);
     command.args(FIELDS.iter().flat_map(|field| ["-e", field]));
     let output = command.env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent").output();
-    let output = output.unwrap_or_else(|error| panic!("tshark: {error}; scripts/setup installs it"));
+    let output =
+        output.unwrap_or_else(|error| panic!("tshark: {error}; scripts/setup installs it"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -103,11 +158,18 @@ fn wireshark_agrees_on_the_golden_connections() {
     let directory = tempfile::tempdir().unwrap();
     for (index, script) in scripts().iter().enumerate() {
         let path = directory.path().join(format!("{index}.pcapng"));
-        let mut writer = Writer::new(std::fs::File::create(&path).unwrap(), &Section::default()).unwrap();
+        let mut writer =
+            Writer::new(std::fs::File::create(&path).unwrap(), &Section::default()).unwrap();
         let interface = writer.interface(Link::Ethernet, "wire", 0).unwrap();
         for (at, bytes) in &script.packets {
             assert!(decode(Link::Ethernet, bytes).is_ok());
-            let packet = Packet { at: *at, direction: Direction::Incoming, original_length: bytes.len(), bytes, comments: &[] };
+            let packet = Packet {
+                at: *at,
+                direction: Direction::Incoming,
+                original_length: bytes.len(),
+                bytes,
+                comments: &[],
+            };
             writer.packet(interface, &packet).unwrap();
         }
         drop(writer.finish().unwrap());
@@ -118,7 +180,12 @@ fn wireshark_agrees_on_the_golden_connections() {
         let found: Vec<&str> = found.lines().collect();
         assert_eq!(found.len(), segments.len());
         for (found, segment) in found.iter().zip(segments) {
-            assert_eq!(found.trim_end(), line(connection, segment).trim_end(), "connection {index}, segment {}", segment.number);
+            assert_eq!(
+                found.trim_end(),
+                line(connection, segment).trim_end(),
+                "connection {index}, segment {}",
+                segment.number
+            );
         }
     }
 }

@@ -17,4 +17,5 @@ pub use message::{Description, KeepAlive, Message, Partial, StreamEnd};
 pub use socket::{ClientEvent, SocketDialect, SocketRules, StreamId};
 
 /// Every dialect that is served.
-pub const ALL: &[Description] = &[responses::DESCRIPTION, chat_completions::DESCRIPTION, classic::DESCRIPTION];
+pub const ALL: &[Description] =
+    &[responses::DESCRIPTION, chat_completions::DESCRIPTION, classic::DESCRIPTION];

@@ -28,9 +28,13 @@ mod tests {
     #[test]
     fn what_there_is_stands_beside_the_error() {
         let fault = Fault::new(FaultKind::Upstream, "upstream_error", "no");
-        let error = r#"{"message":"no","type":"upstream_error","code":"upstream_error","param":null}"#;
+        let error =
+            r#"{"message":"no","type":"upstream_error","code":"upstream_error","param":null}"#;
         assert_eq!(error_body(&fault, None), format!("{{\"error\":{error}}}"));
         let partial = Partial { field: "response", json: Bytes::from_static(b"{\"id\":1}") };
-        assert_eq!(error_body(&fault, Some(partial)), format!("{{\"error\":{error},\"response\":{{\"id\":1}}}}"));
+        assert_eq!(
+            error_body(&fault, Some(partial)),
+            format!("{{\"error\":{error},\"response\":{{\"id\":1}}}}")
+        );
     }
 }

@@ -22,7 +22,11 @@ pub(super) fn check_parts(node: &RequestValue<'_>, items: &[InputItem]) -> Resul
     if parts <= limits::ALL_PARTS {
         return Ok(());
     }
-    let message = format!("Invalid '{}': expected at most {} content parts in all, but got {parts}.", node.path(), limits::ALL_PARTS);
+    let message = format!(
+        "Invalid '{}': expected at most {} content parts in all, but got {parts}.",
+        node.path(),
+        limits::ALL_PARTS
+    );
     Err(Fault::invalid("array_above_max_length", node.path(), message))
 }
 
@@ -35,7 +39,10 @@ pub(super) fn text_part(role: Role, text: String) -> Part {
 }
 
 /// Reads a text format. The fields of a schema stand below `nested` where that is given.
-pub(super) fn read_format(object: &RequestObject<'_>, nested: Option<&str>) -> Result<TextFormat, Fault> {
+pub(super) fn read_format(
+    object: &RequestObject<'_>,
+    nested: Option<&str>,
+) -> Result<TextFormat, Fault> {
     match object.require("type")?.word(&["text", "json_object", "json_schema"])?.as_str() {
         "text" => Ok(TextFormat::Text),
         // Some servers take a schema here.
@@ -80,7 +87,11 @@ pub(super) fn read_metadata(node: &RequestValue<'_>) -> Result<Map<String, Value
     for (key, value) in pairs {
         let path = format!("{}.{key}", node.path());
         let Value::String(text) = value else {
-            return Err(Fault::invalid("invalid_type", &path, format!("Invalid type for '{path}': expected a string.")));
+            return Err(Fault::invalid(
+                "invalid_type",
+                &path,
+                format!("Invalid type for '{path}': expected a string."),
+            ));
         };
         if key.chars().count() > 64 || text.chars().count() > 512 {
             return Err(Fault::invalid(

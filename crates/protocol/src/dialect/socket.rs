@@ -84,7 +84,12 @@ pub struct SocketRules {
 /// A dialect that can be used over a WebSocket. By default one text message is the body of one request.
 pub trait SocketDialect: Dialect + Sized + 'static {
     /// How its sockets behave.
-    const RULES: SocketRules = SocketRules { messages: "requests", interleaves_errors: false, reads_json: true, resumes: false };
+    const RULES: SocketRules = SocketRules {
+        messages: "requests",
+        interleaves_errors: false,
+        reads_json: true,
+        resumes: false,
+    };
 
     /// Reads one message.
     ///
@@ -120,6 +125,11 @@ pub trait SocketDialect: Dialect + Sized + 'static {
 /// A client's message as JSON.
 pub(super) fn parse(message: &[u8]) -> Result<Value, Fault> {
     let message = message.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(message);
-    serde_json::from_slice(message)
-        .map_err(|error| Fault::new(FaultKind::InvalidRequest, "invalid_json", format!("The message is not JSON: {error}.")))
+    serde_json::from_slice(message).map_err(|error| {
+        Fault::new(
+            FaultKind::InvalidRequest,
+            "invalid_json",
+            format!("The message is not JSON: {error}."),
+        )
+    })
 }

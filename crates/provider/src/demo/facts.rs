@@ -23,11 +23,13 @@ pub(super) enum FactQuestion {
 /// The subject that has names in both languages.
 const NAME: &str = "name";
 
-const SENTENCE_ENDS: [char; 10] = ['.', '!', '?', '\n', ';', '\u{3002}', '\u{ff01}', '\u{ff1f}', '\u{ff1b}', '\u{ff0c}']; // 。!?;, in full width
+const SENTENCE_ENDS: [char; 10] =
+    ['.', '!', '?', '\n', ';', '\u{3002}', '\u{ff01}', '\u{ff1f}', '\u{ff1b}', '\u{ff0c}']; // 。!?;, in full width
 
 /// The facts in these messages, oldest first; a later fact replaces an earlier one about the same subject.
 pub(super) fn facts<'a>(messages: impl Iterator<Item = &'a str>) -> Vec<Fact> {
-    let told: Vec<Fact> = messages.flat_map(|message| message.split(SENTENCE_ENDS)).filter_map(read_fact).collect();
+    let told: Vec<Fact> =
+        messages.flat_map(|message| message.split(SENTENCE_ENDS)).filter_map(read_fact).collect();
     // From last to first: of each subject the last fact counts.
     let mut seen = HashSet::new();
     let mut counts = Vec::with_capacity(told.len());
@@ -36,21 +38,44 @@ pub(super) fn facts<'a>(messages: impl Iterator<Item = &'a str>) -> Vec<Fact> {
         counts.push(seen.insert((fact.subject.as_str(), value)));
     }
     drop(seen);
-    told.into_iter().zip(counts.into_iter().rev()).filter_map(|(fact, counts)| counts.then_some(fact)).collect()
+    told.into_iter()
+        .zip(counts.into_iter().rev())
+        .filter_map(|(fact, counts)| counts.then_some(fact))
+        .collect()
 }
 
 /// The question about facts in a message, if any.
 pub(super) fn question(said: &str) -> Option<FactQuestion> {
     let lower = said.to_lowercase();
     let text = lower.trim_end_matches([' ', '.', '!', '?', '\u{3002}', '\u{ff01}', '\u{ff1f}']);
-    let is_everything = ["do you remember", "did i tell you", "do you know about me", "你记得什么", "你记住了什么", "记得什么"];
-    if is_everything.iter().any(|phrase| text.ends_with(phrase) || text.contains(&format!("what {phrase}"))) {
+    let is_everything = [
+        "do you remember",
+        "did i tell you",
+        "do you know about me",
+        "你记得什么",
+        "你记住了什么",
+        "记得什么",
+    ];
+    if is_everything
+        .iter()
+        .any(|phrase| text.ends_with(phrase) || text.contains(&format!("what {phrase}")))
+    {
         return Some(FactQuestion::Everything);
     }
-    if ["who am i", "我叫什么", "我是谁", "我的名字是什么"].iter().any(|phrase| text.contains(phrase)) {
+    if ["who am i", "我叫什么", "我是谁", "我的名字是什么"]
+        .iter()
+        .any(|phrase| text.contains(phrase))
+    {
         return Some(FactQuestion::About(NAME.to_owned()));
     }
-    let english = ["what is my ", "what's my ", "what’s my ", "what was my ", "do you know my ", "remember my "];
+    let english = [
+        "what is my ",
+        "what's my ",
+        "what’s my ",
+        "what was my ",
+        "do you know my ",
+        "remember my ",
+    ];
     if let Some(subject) = english.iter().find_map(|phrase| after(text, phrase)) {
         return Some(FactQuestion::About(subject.trim_end_matches(" again").trim().to_owned()));
     }
@@ -62,14 +87,21 @@ fn read_fact(sentence: &str) -> Option<Fact> {
     let sentence = sentence.trim().trim_end_matches(',');
     // ASCII only, so that byte positions are the same in both.
     let lower = sentence.to_ascii_lowercase();
-    let is_question = ["what", "who", "do you", "can you"].iter().any(|word| lower.starts_with(word)) || lower.contains("什么");
+    let is_question =
+        ["what", "who", "do you", "can you"].iter().any(|word| lower.starts_with(word))
+            || lower.contains("什么");
     if is_question {
         return None;
     }
     let rest = |phrase: &str| {
-        lower.find(phrase).map(|start| sentence[start + phrase.len()..].trim_matches([' ', ',', ':', '\u{ff0c}', '\u{ff1a}']))
+        lower.find(phrase).map(|start| {
+            sentence[start + phrase.len()..].trim_matches([' ', ',', ':', '\u{ff0c}', '\u{ff1a}'])
+        })
     };
-    if let Some(value) = ["remember that ", "remember: ", "remember, ", "记住"].iter().find_map(|phrase| rest(phrase)) {
+    if let Some(value) = ["remember that ", "remember: ", "remember, ", "记住"]
+        .iter()
+        .find_map(|phrase| rest(phrase))
+    {
         return read_statement(value).or_else(|| fact("", value));
     }
     read_statement(sentence)
@@ -78,22 +110,26 @@ fn read_fact(sentence: &str) -> Option<Fact> {
 /// `my … is …`, `I am called …`, `我叫…`, `我的…是…`.
 fn read_statement(sentence: &str) -> Option<Fact> {
     let lower = sentence.to_ascii_lowercase();
-    for phrase in ["i am called ", "i'm called ", "call me ", "我叫", "我的名字叫", "我的名字是"] {
+    for phrase in ["i am called ", "i'm called ", "call me ", "我叫", "我的名字叫", "我的名字是"]
+    {
         if let Some(start) = lower.find(phrase) {
             return fact(NAME, sentence[start + phrase.len()..].split([',', '\u{ff0c}']).next()?);
         }
     }
-    let (start, is) = if lower.starts_with("my ") { (3, " is ") } else { (lower.find(" my ")? + 4, " is ") };
+    let (start, is) =
+        if lower.starts_with("my ") { (3, " is ") } else { (lower.find(" my ")? + 4, " is ") };
     let (subject, _) = lower[start..].split_once(is)?;
     let value = &sentence[start + subject.len() + is.len()..];
     // A name ends with its clause: "my name is Ada, and …".
-    let value = if subject == NAME { value.split(',').next()?.split(" and ").next()? } else { value };
+    let value =
+        if subject == NAME { value.split(',').next()?.split(" and ").next()? } else { value };
     fact(subject, value)
 }
 
 fn fact(subject: &str, value: &str) -> Option<Fact> {
     let value = value.trim().trim_end_matches(',');
-    (!value.is_empty()).then(|| Fact { subject: subject.trim().to_owned(), value: value.to_owned() })
+    (!value.is_empty())
+        .then(|| Fact { subject: subject.trim().to_owned(), value: value.to_owned() })
 }
 
 fn after<'a>(text: &'a str, phrase: &str) -> Option<&'a str> {
@@ -105,8 +141,14 @@ mod tests {
     use super::*;
 
     fn check(message: &str, expected: &[(&str, &str)]) {
-        let found: Vec<_> = facts([message].into_iter()).into_iter().map(|fact| (fact.subject, fact.value)).collect();
-        let expected: Vec<_> = expected.iter().map(|(subject, value)| ((*subject).to_owned(), (*value).to_owned())).collect();
+        let found: Vec<_> = facts([message].into_iter())
+            .into_iter()
+            .map(|fact| (fact.subject, fact.value))
+            .collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(subject, value)| ((*subject).to_owned(), (*value).to_owned()))
+            .collect();
         assert_eq!(found, expected, "{message}");
     }
 

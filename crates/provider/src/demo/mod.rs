@@ -74,13 +74,21 @@ impl Demo {
 }
 
 impl Provider for Demo {
-    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
+    fn ask(
+        &self,
+        request: ModelRequest,
+    ) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
         if let Err(fault) = check_context(&request.context) {
             return ready(Err(ProviderFailure::new(fault, FailureScope::Unsupported))).boxed();
         }
         let (call, tokens_per_second) = (request.call.clone(), self.tokens_per_second);
-        let plan = move || plan::plan(&request).map(|script| play::words(script, &request.create, tokens_per_second));
-        let failed = || Fault::new(FaultKind::Server, "server_error", "the demo model failed on this request");
+        let plan = move || {
+            plan::plan(&request)
+                .map(|script| play::words(script, &request.create, tokens_per_second))
+        };
+        let failed = || {
+            Fault::new(FaultKind::Server, "server_error", "the demo model failed on this request")
+        };
         async move { call.work(plan).await.unwrap_or_else(|| Err(failed())).map_err(told) }.boxed()
     }
 
@@ -96,14 +104,18 @@ impl Provider for Demo {
         }
         let stops = play::stop_texts(create.extra.get("stop"));
         if stops.len() > MAX_STOPS || stops.iter().any(|stop| stop.len() > MAX_STOP_BYTES) {
-            let message = format!("The demo model takes at most {MAX_STOPS} texts of {MAX_STOP_BYTES} bytes in 'stop'.");
+            let message = format!(
+                "The demo model takes at most {MAX_STOPS} texts of {MAX_STOP_BYTES} bytes in 'stop'."
+            );
             return Err(Fault::invalid("invalid_value", "stop", message));
         }
-        let has_logprobs = create.top_logprobs.is_some() || create.include.iter().any(|word| word == "message.output_text.logprobs");
+        let has_logprobs = create.top_logprobs.is_some()
+            || create.include.iter().any(|word| word == "message.output_text.logprobs");
         if has_logprobs {
             ignored.push("logprobs".to_owned());
         }
-        let hosted = create.tools.iter().enumerate().filter(|(_, tool)| matches!(tool, Tool::Hosted(_)));
+        let hosted =
+            create.tools.iter().enumerate().filter(|(_, tool)| matches!(tool, Tool::Hosted(_)));
         ignored.extend(hosted.map(|(index, _)| format!("tools[{index}]")));
         Ok(ignored)
     }
@@ -112,7 +124,10 @@ impl Provider for Demo {
         passthrough::check(request)
     }
 
-    fn pass(&self, request: PassthroughRequest) -> BoxFuture<'static, Result<PassthroughParts, ProviderFailure>> {
+    fn pass(
+        &self,
+        request: PassthroughRequest,
+    ) -> BoxFuture<'static, Result<PassthroughParts, ProviderFailure>> {
         ready(passthrough::pass(&request, self.tokens_per_second)).boxed()
     }
 
@@ -128,8 +143,13 @@ impl Provider for Demo {
 fn check_context(context: &[Item]) -> Result<(), Fault> {
     let in_parts = |item: &Item| item.parts().filter_map(Part::text).map(str::len).sum::<usize>();
     let length = |item: &Item| match item {
-        Item::FunctionCallOutput(FunctionCallOutput { output: FunctionOutput::Text(text), .. })
-        | Item::CustomToolCallOutput(CustomToolCallOutput { output: FunctionOutput::Text(text), .. }) => text.len(),
+        Item::FunctionCallOutput(FunctionCallOutput {
+            output: FunctionOutput::Text(text), ..
+        })
+        | Item::CustomToolCallOutput(CustomToolCallOutput {
+            output: FunctionOutput::Text(text),
+            ..
+        }) => text.len(),
         Item::Compaction(compaction) => compaction.summary.len(),
         item => in_parts(item),
     };
@@ -137,7 +157,9 @@ fn check_context(context: &[Item]) -> Result<(), Fault> {
     if bytes <= MAX_CONTEXT_BYTES {
         return Ok(());
     }
-    let message = format!("This model's maximum context length is {MAX_CONTEXT_BYTES} bytes of text, and the conversation has {bytes}.");
+    let message = format!(
+        "This model's maximum context length is {MAX_CONTEXT_BYTES} bytes of text, and the conversation has {bytes}."
+    );
     Err(Fault::invalid(CONTEXT_LENGTH, "input", message))
 }
 

@@ -43,11 +43,17 @@ fn piece_length(rest: &str, cjk_characters: usize) -> usize {
         let word = rest.trim_start_matches(|character: char| character.is_whitespace());
         let space = rest.len() - word.len();
         // A single space belongs to the word after it; line breaks and indentation are separate pieces.
-        let is_word = first == ' ' && space == 1 && word.chars().next().is_some_and(is_word_character);
+        let is_word =
+            first == ' ' && space == 1 && word.chars().next().is_some_and(is_word_character);
         return if is_word { space + word_length(word) } else { space };
     }
     if is_cjk(first) {
-        return rest.chars().take(cjk_characters).take_while(|character| is_cjk(*character)).map(char::len_utf8).sum();
+        return rest
+            .chars()
+            .take(cjk_characters)
+            .take_while(|character| is_cjk(*character))
+            .map(char::len_utf8)
+            .sum();
     }
     if is_word_character(first) { word_length(rest) } else { first.len_utf8() }
 }
@@ -57,7 +63,9 @@ fn is_word_character(character: char) -> bool {
 }
 
 fn word_length(word: &str) -> usize {
-    let end = |(index, character): &(usize, char)| !is_word_character(*character) || *index >= MAX_WORD_BYTES;
+    let end = |(index, character): &(usize, char)| {
+        !is_word_character(*character) || *index >= MAX_WORD_BYTES
+    };
     word.char_indices().find(end).map_or(word.len(), |(index, _)| index)
 }
 
@@ -74,7 +82,10 @@ mod tests {
     #[test]
     fn pieces_look_like_tokens() {
         check("", &[]);
-        check("Hello, dear world!\n\n- a", &["Hello", ",", " dear", " world", "!", "\n\n", "-", " a"]);
+        check(
+            "Hello, dear world!\n\n- a",
+            &["Hello", ",", " dear", " world", "!", "\n\n", "-", " a"],
+        );
         check("你好世界,once", &["你", "好世", "界", ",", "once"]);
         check("internationalisation", &["internationa", "lisation"]);
     }

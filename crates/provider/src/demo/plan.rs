@@ -27,9 +27,11 @@ pub(super) fn plan(request: &ModelRequest) -> Result<DemoScript, Fault> {
     }
     Ok(DemoScript::text(match &request.create.text.format {
         TextFormat::Text => talk::answer(&scene),
-        format @ (TextFormat::JsonObject { .. } | TextFormat::JsonSchema { .. }) => match format.schema() {
-            Some(schema) => json_text(&schema::generate(schema, &scene.said)),
-            None => json_object(&scene),
-        },
+        format @ (TextFormat::JsonObject { .. } | TextFormat::JsonSchema { .. }) => {
+            match format.schema() {
+                Some(schema) => json_text(&schema::generate(schema, &scene.said)),
+                None => json_object(&scene),
+            }
+        }
     }))
 }

@@ -30,7 +30,8 @@ pub(super) fn words(script: DemoScript, create: &Create, tokens_per_second: f64)
     let limited = Limited::new(script.steps, create.max_output_tokens);
     let steps = Stopping::new(limited, stop_texts(create.extra.get("stop")));
     let playing = Playing { steps: Some(steps), pace };
-    unfold(playing, |mut playing| async move { playing.next().await.map(|word| (word, playing)) }).boxed()
+    unfold(playing, |mut playing| async move { playing.next().await.map(|word| (word, playing)) })
+        .boxed()
 }
 
 struct Playing<Steps> {
@@ -123,7 +124,9 @@ impl<Steps: Iterator<Item = DemoStep>> Iterator for Limited<Steps> {
 
 /// `stop`: a string or a list of strings.
 pub(super) fn stop_texts(stop: Option<&Value>) -> Vec<String> {
-    let texts = stop.into_iter().flat_map(|stop| stop.as_array().map_or(std::slice::from_ref(stop), Vec::as_slice));
+    let texts = stop
+        .into_iter()
+        .flat_map(|stop| stop.as_array().map_or(std::slice::from_ref(stop), Vec::as_slice));
     texts.filter_map(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned).collect()
 }
 
@@ -176,7 +179,9 @@ impl<Source: Iterator<Item = DemoStep>> Iterator for Stopping<Source> {
                 return Some(step);
             }
             match self.source.next() {
-                Some(DemoStep::Say(ModelEvent::Text { text, .. })) if !self.stops.is_empty() => self.take_text(text),
+                Some(DemoStep::Say(ModelEvent::Text { text, .. })) if !self.stops.is_empty() => {
+                    self.take_text(text)
+                }
                 step => {
                     // No stop text spans other steps.
                     self.ready.extend(self.held.drain(..).map(text_step));
@@ -197,5 +202,8 @@ fn text_step(text: String) -> DemoStep {
 /// The length of the longest suffix of `text` that is a prefix of one of `stops`.
 fn longest_beginning(text: &str, stops: &[String]) -> usize {
     let ends = text.char_indices().map(|(index, _)| &text[index..]);
-    ends.filter(|end| stops.iter().any(|stop| stop.starts_with(end))).map(str::len).max().unwrap_or(0)
+    ends.filter(|end| stops.iter().any(|stop| stop.starts_with(end)))
+        .map(str::len)
+        .max()
+        .unwrap_or(0)
 }

@@ -36,28 +36,44 @@ pub(super) struct FunctionResult {
 impl Scene {
     /// Reads the context.
     pub(super) fn of(request: &ModelRequest) -> Self {
-        let is_users = |item: &Item| matches!(item, Item::Message(message) if message.role == Role::User);
+        let is_users =
+            |item: &Item| matches!(item, Item::Message(message) if message.role == Role::User);
         let last = request.context.iter().rposition(is_users);
         let said = last.and_then(|last| heard(&request.context[last])).unwrap_or_default();
         let others = request.context.iter().enumerate().filter(|(index, _)| Some(*index) != last);
         let before: Vec<String> = others.filter_map(|(_, item)| heard(item)).collect();
         let has_summary = request.context.iter().any(|item| matches!(item, Item::Compaction(_)));
-        let is_output = |item: &&Item| matches!(item, Item::FunctionCallOutput(_) | Item::CustomToolCallOutput(_));
-        let first = request.context.iter().rposition(|item| !is_output(&item)).map_or(0, |last| last + 1);
-        let names = if first < request.context.len() { called(&request.context) } else { HashMap::new() };
-        let outputs = request.context[first..].iter().filter_map(|item| output(item, &names)).collect();
-        Self { said, before, has_summary, messages: messages(&request.context).count(), items: request.context.len(), outputs }
+        let is_output = |item: &&Item| {
+            matches!(item, Item::FunctionCallOutput(_) | Item::CustomToolCallOutput(_))
+        };
+        let first =
+            request.context.iter().rposition(|item| !is_output(&item)).map_or(0, |last| last + 1);
+        let names =
+            if first < request.context.len() { called(&request.context) } else { HashMap::new() };
+        let outputs =
+            request.context[first..].iter().filter_map(|item| output(item, &names)).collect();
+        Self {
+            said,
+            before,
+            has_summary,
+            messages: messages(&request.context).count(),
+            items: request.context.len(),
+            outputs,
+        }
     }
 
     /// Whether to respond in Chinese: there are Chinese characters, and no kana or hangul.
     pub(super) fn is_chinese(&self) -> bool {
-        let is_other = |character| matches!(character, '\u{3040}'..='\u{30ff}' | '\u{ac00}'..='\u{d7af}');
+        let is_other =
+            |character| matches!(character, '\u{3040}'..='\u{30ff}' | '\u{ac00}'..='\u{d7af}');
         self.said.chars().any(is_cjk) && !self.said.chars().any(is_other)
     }
 }
 
 fn messages(context: &[Item]) -> impl Iterator<Item = &Message> {
-    context.iter().filter_map(|item| if let Item::Message(message) = item { Some(message) } else { None })
+    context
+        .iter()
+        .filter_map(|item| if let Item::Message(message) = item { Some(message) } else { None })
 }
 
 /// A user message, or a summary.
@@ -106,6 +122,7 @@ fn output(item: &Item, names: &HashMap<&str, &str>) -> Option<FunctionResult> {
 
 /// Splits `/command rest`; any other text is not a command.
 pub(super) fn split(said: &str) -> Option<(&str, &str)> {
-    let (command, rest) = said.strip_prefix('/')?.split_once(char::is_whitespace).unwrap_or((&said[1..], ""));
+    let (command, rest) =
+        said.strip_prefix('/')?.split_once(char::is_whitespace).unwrap_or((&said[1..], ""));
     Some((command, rest.trim()))
 }

@@ -33,7 +33,11 @@ const PUNCTUATION: [char; 4] = ['.', '?', '!', ','];
 /// A value for `schema`. Keywords it cannot satisfy (such as `pattern`) are ignored. Neither schema nor text can
 /// exceed [`MAX_VALUES`], [`MAX_BYTES`] and [`MAX_STEPS`]: the rest is `null`, empty, or left out.
 pub(super) fn generate(schema: &Value, said: &str) -> Value {
-    let budget = Budget { values: Cell::new(MAX_VALUES), bytes: Cell::new(MAX_BYTES), steps: Cell::new(MAX_STEPS) };
+    let budget = Budget {
+        values: Cell::new(MAX_VALUES),
+        bytes: Cell::new(MAX_BYTES),
+        steps: Cell::new(MAX_STEPS),
+    };
     Generator { root: schema, said: UserText::of(said), budget }.value(schema, "", 0)
 }
 
@@ -62,7 +66,9 @@ impl Budget {
             && match value {
                 Value::String(text) => Self::take(&self.bytes, text.len()),
                 Value::Array(list) => list.iter().all(|entry| self.pay(entry)),
-                Value::Object(fields) => fields.iter().all(|(name, value)| Self::take(&self.bytes, name.len()) && self.pay(value)),
+                Value::Object(fields) => fields
+                    .iter()
+                    .all(|(name, value)| Self::take(&self.bytes, name.len()) && self.pay(value)),
                 Value::Null | Value::Bool(_) | Value::Number(_) => true,
             }
     }
@@ -110,7 +116,9 @@ impl Generator<'_> {
         if !Budget::take(&self.budget.values, 1) || depth > MAX_DEPTH {
             return Value::Null;
         }
-        if let Some(target) = schema.get("$ref").and_then(Value::as_str).and_then(|reference| self.resolve(reference)) {
+        if let Some(target) =
+            schema.get("$ref").and_then(Value::as_str).and_then(|reference| self.resolve(reference))
+        {
             return self.value(target, name, depth + 1);
         }
         if let Some(value) = GIVEN.iter().find_map(|keyword| schema.get(keyword)) {
@@ -121,11 +129,19 @@ impl Generator<'_> {
         }
         if let Some(schemas) = schema.get("allOf").and_then(Value::as_array) {
             let is_affordable = self.budget.pay(schema);
-            return if is_affordable { self.value(&merged(schema, schemas), name, depth + 1) } else { Value::Null };
+            return if is_affordable {
+                self.value(&merged(schema, schemas), name, depth + 1)
+            } else {
+                Value::Null
+            };
         }
-        let alternatives = ["anyOf", "oneOf"].iter().find_map(|keyword| schema.get(keyword)?.as_array());
+        let alternatives =
+            ["anyOf", "oneOf"].iter().find_map(|keyword| schema.get(keyword)?.as_array());
         let is_some = |schemas: &&[Value]| !schemas.is_empty();
-        if let Some(schemas) = alternatives.map(|schemas| &schemas[..schemas.len().min(MAX_ALTERNATIVES)]).filter(is_some) {
+        if let Some(schemas) = alternatives
+            .map(|schemas| &schemas[..schemas.len().min(MAX_ALTERNATIVES)])
+            .filter(is_some)
+        {
             let first = schemas.iter().find(|schema| kind(schema) != "null").unwrap_or(&schemas[0]);
             return self.value(first, name, depth + 1);
         }
@@ -146,9 +162,13 @@ impl Generator<'_> {
         let said = &self.said.lower;
         let is_said = |value: &&Value| {
             let text = value.as_str().filter(|text| !text.is_empty() && text.len() <= said.len());
-            text.is_some_and(|text| Budget::take(&self.budget.steps, 1 + said.len() / 64) && said.contains(&text.to_lowercase()))
+            text.is_some_and(|text| {
+                Budget::take(&self.budget.steps, 1 + said.len() / 64)
+                    && said.contains(&text.to_lowercase())
+            })
         };
-        let chosen = values.iter().take(MAX_ALTERNATIVES).find(is_said).or_else(|| values.first())?;
+        let chosen =
+            values.iter().take(MAX_ALTERNATIVES).find(is_said).or_else(|| values.first())?;
         Some(self.budget.copy(chosen).unwrap_or_default())
     }
 
@@ -156,7 +176,10 @@ impl Generator<'_> {
     fn object(&self, schema: &Value, depth: usize) -> Value {
         let empty = Map::new();
         let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
-        let required = schema.get("required").and_then(Value::as_array).filter(|required| !required.is_empty());
+        let required = schema
+            .get("required")
+            .and_then(Value::as_array)
+            .filter(|required| !required.is_empty());
         // A recursive schema ends as soon as possible.
         if depth > MAX_DEPTH / 2 && required.is_none() {
             return Value::Object(empty);
@@ -181,7 +204,11 @@ impl Generator<'_> {
         let least = schema.get("minItems").and_then(Value::as_u64).unwrap_or(0);
         let has_budget = || self.budget.values.get() > 0;
         if let Some(schemas) = schema.get("prefixItems").and_then(Value::as_array) {
-            return schemas.iter().take_while(|_| has_budget()).map(|schema| self.value(schema, name, depth + 1)).collect();
+            return schemas
+                .iter()
+                .take_while(|_| has_budget())
+                .map(|schema| self.value(schema, name, depth + 1))
+                .collect();
         }
         let most = schema.get("maxItems").and_then(Value::as_u64).unwrap_or(u64::MAX);
         // One entry shows what entries look like; at depth, none ends a recursive schema.
@@ -192,7 +219,12 @@ impl Generator<'_> {
     }
 
     fn text(&self, schema: &Value, name: &str) -> String {
-        let word = |keyword: &str| schema.get(keyword).and_then(Value::as_u64).and_then(|length| usize::try_from(length).ok());
+        let word = |keyword: &str| {
+            schema
+                .get(keyword)
+                .and_then(Value::as_u64)
+                .and_then(|length| usize::try_from(length).ok())
+        };
         let text = match schema.get("format").and_then(Value::as_str) {
             Some("date") => "2026-01-31",
             Some("time") => "12:00:00Z",
@@ -205,8 +237,15 @@ impl Generator<'_> {
         };
         let affordable = self.budget.bytes.get();
         let text = beginning(text, affordable);
-        let missing = word("minLength").unwrap_or(0).saturating_sub(text.chars().count()).min(affordable - text.len());
-        let text: String = text.chars().chain(std::iter::repeat_n('x', missing)).take(word("maxLength").unwrap_or(usize::MAX)).collect();
+        let missing = word("minLength")
+            .unwrap_or(0)
+            .saturating_sub(text.chars().count())
+            .min(affordable - text.len());
+        let text: String = text
+            .chars()
+            .chain(std::iter::repeat_n('x', missing))
+            .take(word("maxLength").unwrap_or(usize::MAX))
+            .collect();
         Budget::take(&self.budget.bytes, text.len());
         text
     }
@@ -282,8 +321,10 @@ fn number(schema: &Value, said: Option<f64>, is_integer: bool) -> Value {
 }
 
 fn first_number(said: &str) -> Option<f64> {
-    let is_part = |character: char| character.is_ascii_digit() || character == '.' || character == '-';
-    said.split(|character| !is_part(character)).find_map(|word| word.trim_end_matches('.').parse().ok())
+    let is_part =
+        |character: char| character.is_ascii_digit() || character == '.' || character == '-';
+    said.split(|character| !is_part(character))
+        .find_map(|word| word.trim_end_matches('.').parse().ok())
 }
 
 /// The words after "in", "at" or "for" to the end of the clause.
@@ -293,7 +334,8 @@ fn place(said: &str) -> Option<String> {
     let start = start.or_else(|| words.iter().rposition(|word| word.eq_ignore_ascii_case("for")));
     if let Some(start) = start {
         let is_end = |word: &&&str| {
-            !["today", "tomorrow", "now", "please", "right", "this", "and"].contains(&word.to_lowercase().trim_end_matches(PUNCTUATION))
+            !["today", "tomorrow", "now", "please", "right", "this", "and"]
+                .contains(&word.to_lowercase().trim_end_matches(PUNCTUATION))
         };
         let place: Vec<&str> = words[start + 1..].iter().take_while(is_end).copied().collect();
         let place = place.join(" ").trim_end_matches(PUNCTUATION).to_owned();
@@ -305,9 +347,15 @@ fn place(said: &str) -> Option<String> {
 /// The words after 在, or at the start, up to the question about the place.
 fn chinese_place(said: &str) -> Option<String> {
     let after = said.split_once('在').map_or(said, |(_, after)| after);
-    let end = ["的", "天气", "今天", "明天", "有", "怎么"].iter().filter_map(|word| after.find(word)).filter(|end| *end > 0).min()?;
+    let end = ["的", "天气", "今天", "明天", "有", "怎么"]
+        .iter()
+        .filter_map(|word| after.find(word))
+        .filter(|end| *end > 0)
+        .min()?;
     let mut place = &after[..end];
-    while let Some(rest) = ["请问", "今天", "明天", "现在", "查一下", "查询"].iter().find_map(|word| place.strip_prefix(word))
+    while let Some(rest) = ["请问", "今天", "明天", "现在", "查一下", "查询"]
+        .iter()
+        .find_map(|word| place.strip_prefix(word))
     {
         place = rest;
     }
@@ -318,7 +366,10 @@ fn chinese_place(said: &str) -> Option<String> {
 /// The longest run of digits and operators.
 fn expression(said: &str) -> Option<String> {
     let is_part = |character: char| character.is_ascii_digit() || "+-*/().^ %".contains(character);
-    let runs = said.split(|character| !is_part(character)).map(str::trim).filter(|run| run.chars().any(|digit| digit.is_ascii_digit()));
+    let runs = said
+        .split(|character| !is_part(character))
+        .map(str::trim)
+        .filter(|run| run.chars().any(|digit| digit.is_ascii_digit()));
     runs.max_by_key(|run| run.len()).map(|run| run.trim_end_matches('.').to_owned())
 }
 
@@ -346,10 +397,26 @@ mod tests {
             },
             "required": ["city", "unit", "days"],
         });
-        check(&schema, "What is the weather in New York tomorrow?", &json!({ "city": "New York", "unit": "celsius", "days": 1 }));
-        check(&schema, "12 days in Rome, Fahrenheit", &json!({ "city": "Rome, Fahrenheit", "unit": "fahrenheit", "days": 7 }));
-        check(&schema, "北京的天气怎么样", &json!({ "city": "北京", "unit": "celsius", "days": 1 }));
-        check(&schema, "今天上海天气怎么样", &json!({ "city": "上海", "unit": "celsius", "days": 1 }));
+        check(
+            &schema,
+            "What is the weather in New York tomorrow?",
+            &json!({ "city": "New York", "unit": "celsius", "days": 1 }),
+        );
+        check(
+            &schema,
+            "12 days in Rome, Fahrenheit",
+            &json!({ "city": "Rome, Fahrenheit", "unit": "fahrenheit", "days": 7 }),
+        );
+        check(
+            &schema,
+            "北京的天气怎么样",
+            &json!({ "city": "北京", "unit": "celsius", "days": 1 }),
+        );
+        check(
+            &schema,
+            "今天上海天气怎么样",
+            &json!({ "city": "上海", "unit": "celsius", "days": 1 }),
+        );
     }
 
     #[test]
@@ -357,7 +424,11 @@ mod tests {
         check(&json!({}), "hi", &json!("hi"));
         check(&json!({ "const": 5 }), "hi", &json!(5));
         check(&json!({ "anyOf": [{ "type": "null" }, { "type": "boolean" }] }), "hi", &json!(true));
-        check(&json!({ "type": "array", "items": { "type": "number", "exclusiveMinimum": 3 }, "minItems": 2 }), "", &json!([3.5, 3.5]));
+        check(
+            &json!({ "type": "array", "items": { "type": "number", "exclusiveMinimum": 3 }, "minItems": 2 }),
+            "",
+            &json!([3.5, 3.5]),
+        );
         check(&json!({ "type": "string", "maxLength": 3 }), "hello", &json!("hel"));
         check(&json!({ "type": "string", "minLength": 4 }), "hi", &json!("hixx"));
         check(&json!({ "type": "integer", "multipleOf": 5, "minimum": 7 }), "", &json!(10));
@@ -372,8 +443,7 @@ mod tests {
 
     #[test]
     fn a_recursive_schema_terminates() {
-        let node =
-            json!({ "type": "object", "properties": { "next": { "type": "array", "items": { "$ref": "#" } } }, "required": ["next"] });
+        let node = json!({ "type": "object", "properties": { "next": { "type": "array", "items": { "$ref": "#" } } }, "required": ["next"] });
         assert!(generate(&node, "hi").is_object());
         let wide = json!({ "type": "object", "properties": { "a": { "$ref": "#" }, "b": { "$ref": "#" } } });
         assert!(generate(&wide, "hi").is_object());
@@ -385,14 +455,21 @@ mod tests {
         let begin = Instant::now();
         let length = generate(schema, said).to_string().len();
         let took = begin.elapsed();
-        assert!(length < 500_000 && took < Duration::from_millis(500), "{length} bytes in {took:?}: {:.200}", schema.to_string());
+        assert!(
+            length < 500_000 && took < Duration::from_millis(500),
+            "{length} bytes in {took:?}: {:.200}",
+            schema.to_string()
+        );
     }
 
     #[test]
     fn no_schema_multiplies_the_cost() {
-        let many: Map<String, Value> = (0..5_000).map(|number| (format!("p{number}"), json!({ "$ref": "#" }))).collect();
+        let many: Map<String, Value> =
+            (0..5_000).map(|number| (format!("p{number}"), json!({ "$ref": "#" }))).collect();
         let names: Vec<String> = (0..5_000).map(|number| format!("p{number}")).collect();
-        let all: Vec<Value> = (0..500).map(|number| json!({ "properties": { (format!("p{number}")): { "$ref": "#" } } })).collect();
+        let all: Vec<Value> = (0..500)
+            .map(|number| json!({ "properties": { (format!("p{number}")): { "$ref": "#" } } }))
+            .collect();
         for schema in [
             json!({ "type": "string", "minLength": 99_999_999_999_u64 }),
             json!({ "type": "array", "minItems": 9, "items": { "$ref": "#" } }),
@@ -422,17 +499,22 @@ mod tests {
             Just(json!({ "$ref": "#/properties/a" })),
             Just(json!({})),
             number().prop_map(|least| json!({ "type": "string", "minLength": least })),
-            number().prop_map(|least| json!({ "type": "integer", "minimum": least, "multipleOf": least })),
+            number().prop_map(
+                |least| json!({ "type": "integer", "minimum": least, "multipleOf": least })
+            ),
             Just(json!({ "enum": ["one", 2, null, { "a": ["b"] }] })),
         ];
         leaf.prop_recursive(6, 64, 6, move |inner| {
             let list = prop::collection::vec(inner.clone(), 0..6);
             prop_oneof![
-                (number(), inner.clone()).prop_map(|(least, items)| json!({ "type": "array", "minItems": least, "items": items })),
+                (number(), inner.clone()).prop_map(
+                    |(least, items)| json!({ "type": "array", "minItems": least, "items": items })
+                ),
                 list.clone().prop_map(|items| json!({ "prefixItems": items, "type": "array" })),
                 list.clone().prop_map(|all| json!({ "allOf": all })),
                 list.clone().prop_map(|any| json!({ "anyOf": any })),
-                prop::collection::hash_map("[a-c]", inner, 0..4).prop_map(|properties| json!({ "properties": properties })),
+                prop::collection::hash_map("[a-c]", inner, 0..4)
+                    .prop_map(|properties| json!({ "properties": properties })),
             ]
         })
     }

@@ -50,7 +50,9 @@ pub(super) fn say(text: impl Into<String>) -> impl Iterator<Item = DemoStep> + S
 /// An object for callers that request any JSON.
 pub(super) fn json_object(scene: &Scene) -> String {
     let outputs: Vec<&str> = scene.outputs.iter().map(|output| output.text.as_str()).collect();
-    json_text(&serde_json::json!({ "model": super::MODEL, "said": scene.said, "messages": scene.messages, "outputs": outputs }))
+    json_text(
+        &serde_json::json!({ "model": super::MODEL, "said": scene.said, "messages": scene.messages, "outputs": outputs }),
+    )
 }
 
 /// Pretty-printed JSON.

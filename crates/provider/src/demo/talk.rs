@@ -14,18 +14,32 @@ pub(super) fn answer(scene: &Scene) -> String {
         return about_facts(scene, &question);
     }
     let lower = scene.said.to_lowercase();
-    let words: Vec<&str> = lower.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = lower
+        .split(|character: char| !character.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect();
     let mentions = |names: &[&str]| words.iter().any(|word| names.contains(word));
     let contains = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
     let is_short = words.len() <= 4;
-    let language = |english: &str, chinese: &str| if is_chinese { chinese } else { english }.to_owned();
-    if mentions(&["sse", "websocket", "websockets", "ndjson", "table"]) || contains(&["表格", "对比", "传输", "websocket", "sse与"])
+    let language =
+        |english: &str, chinese: &str| if is_chinese { chinese } else { english }.to_owned();
+    if mentions(&["sse", "websocket", "websockets", "ndjson", "table"])
+        || contains(&["表格", "对比", "传输", "websocket", "sse与"])
     {
         language(TRANSPORTS, TRANSPORTS_CHINESE)
     } else if mentions(&["code", "rust", "javascript"]) || contains(&["代码", "程序"]) {
         language(CODE, CODE_CHINESE)
-    } else if contains(&["what can you do", "who are you", "what are you", "你能做什么", "你会什么", "你是谁", "介绍一下"])
-        || (is_short && (mentions(&["hello", "hi", "hey", "help", "tour", "demo"]) || contains(&["你好", "您好", "帮助"])))
+    } else if contains(&[
+        "what can you do",
+        "who are you",
+        "what are you",
+        "你能做什么",
+        "你会什么",
+        "你是谁",
+        "介绍一下",
+    ]) || (is_short
+        && (mentions(&["hello", "hi", "hey", "help", "tour", "demo"])
+            || contains(&["你好", "您好", "帮助"])))
     {
         language(TOUR, TOUR_CHINESE)
     } else {
@@ -52,16 +66,22 @@ pub(super) fn summary(scene: &Scene) -> String {
         subject => format!("\n- my {subject} is {}", fact.value),
     };
     let told: String = known.iter().map(line).collect();
-    let told = if told.is_empty() { " nothing to remember".to_owned() } else { format!("\n{told}") };
+    let told =
+        if told.is_empty() { " nothing to remember".to_owned() } else { format!("\n{told}") };
     format!("Messages so far: {count}{earlier}. The user told:{told}")
 }
 
 fn about_outputs(scene: &Scene) -> String {
     let is_chinese = scene.is_chinese();
     let line = |output: &super::scene::FunctionResult| {
-        let quoted = output.text.lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n");
+        let quoted =
+            output.text.lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n");
         let name = output.name.as_deref().unwrap_or("?");
-        if is_chinese { format!("工具 `{name}` 返回了：\n\n{quoted}") } else { format!("The tool `{name}` gave back:\n\n{quoted}") }
+        if is_chinese {
+            format!("工具 `{name}` 返回了：\n\n{quoted}")
+        } else {
+            format!("The tool `{name}` gave back:\n\n{quoted}")
+        }
     };
     let lines: Vec<String> = scene.outputs.iter().map(line).collect();
     let end = if is_chinese {
@@ -111,16 +131,27 @@ fn echo(scene: &Scene) -> String {
     let learnt = facts([scene.said.as_str()].into_iter());
     let quoted = scene.said.lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n");
     if scene.is_chinese() {
-        let noted = if learnt.is_empty() { String::new() } else { format!("我记住了：\n\n{}\n\n", list(&learnt, true)) };
+        let noted = if learnt.is_empty() {
+            String::new()
+        } else {
+            format!("我记住了：\n\n{}\n\n", list(&learnt, true))
+        };
         return format!(
             "{noted}你说：\n\n{quoted}\n\n我是内置的演示模型，不是语言模型，只能重复你的话。到目前为止，我看到 {} 条消息。输入 `/help` 查看命令。",
             scene.messages
         );
     }
     if scene.said.is_empty() {
-        return format!("You said nothing that I could read. {} Try `/help`.", about_messages(scene));
+        return format!(
+            "You said nothing that I could read. {} Try `/help`.",
+            about_messages(scene)
+        );
     }
-    let noted = if learnt.is_empty() { String::new() } else { format!("I will remember that:\n\n{}\n\n", list(&learnt, false)) };
+    let noted = if learnt.is_empty() {
+        String::new()
+    } else {
+        format!("I will remember that:\n\n{}\n\n", list(&learnt, false))
+    };
     format!(
         "{noted}You said:\n\n{quoted}\n\nI am the built-in demo and no language model, so I only repeat it. {} Type `/help` for what I can do.",
         about_messages(scene)

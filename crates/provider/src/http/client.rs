@@ -59,14 +59,23 @@ pub(crate) struct Lease {
 impl Clients {
     /// The connections that `config` describes to the host of `base`.
     pub(super) fn new(config: &UpstreamConfig, base: &Url) -> Result<Self, UpstreamConfigError> {
-        let failed = |source: reqwest::Error| UpstreamConfigError::Client { upstream: config.name.clone(), source: source.without_url() };
+        let failed = |source: reqwest::Error| UpstreamConfigError::Client {
+            upstream: config.name.clone(),
+            source: source.without_url(),
+        };
         let settings = Settings::new(config, base)?;
         let one = settings.client().map_err(failed)?;
         if !config.connection.http2 {
             return Ok(Self { one, lanes: None });
         }
-        let first = Http2Connection { number: 0, client: settings.client().map_err(failed)?, streams: 0, resets: 0 };
-        let lanes = Http2Pool { make: Box::new(move || settings.client()), open: Mutex::new(vec![first]) };
+        let first = Http2Connection {
+            number: 0,
+            client: settings.client().map_err(failed)?,
+            streams: 0,
+            resets: 0,
+        };
+        let lanes =
+            Http2Pool { make: Box::new(move || settings.client()), open: Mutex::new(vec![first]) };
         Ok(Self { one, lanes: Some(Arc::new(lanes)) })
     }
 
@@ -88,7 +97,10 @@ impl Clients {
 
 impl fmt::Debug for Clients {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Clients").field("http2", &self.lanes.is_some()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Clients")
+            .field("http2", &self.lanes.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -176,7 +188,10 @@ impl Settings {
         // Compression would delay small events until a block is full.
         fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         for (name, value) in &connection.headers {
-            let invalid = || UpstreamConfigError::Header { upstream: config.name.clone(), name: name.clone() };
+            let invalid = || UpstreamConfigError::Header {
+                upstream: config.name.clone(),
+                name: name.clone(),
+            };
             let mut value = HeaderValue::from_str(value.reveal()).map_err(|_| invalid())?;
             value.set_sensitive(true);
             fields.insert(HeaderName::try_from(name.as_str()).map_err(|_| invalid())?, value);
@@ -191,13 +206,17 @@ impl Settings {
             Some(pem) => Certificate::from_pem_bundle(pem)
                 .ok()
                 .filter(|certificates| !certificates.is_empty())
-                .ok_or_else(|| UpstreamConfigError::Certificates { upstream: config.name.clone() })?,
+                .ok_or_else(|| UpstreamConfigError::Certificates {
+                    upstream: config.name.clone(),
+                })?,
         };
         let way = match &connection.proxy {
             ProxyConfig::At(url) => ProxyChoice::Proxy(Box::new(proxy(config, url.reveal())?)),
             ProxyConfig::Direct => ProxyChoice::Direct,
             // Environment proxies are for remote hosts, not for a model on this machine.
-            ProxyConfig::Environment if is_loopback(base.host_str().unwrap_or_default()) => ProxyChoice::Direct,
+            ProxyConfig::Environment if is_loopback(base.host_str().unwrap_or_default()) => {
+                ProxyChoice::Direct
+            }
             ProxyConfig::Environment => ProxyChoice::Environment,
         };
         Ok(Self { fields, connect_timeout: config.timeouts.connect, http2, way, certificates })
@@ -230,13 +249,16 @@ impl Settings {
 fn proxy(config: &UpstreamConfig, url: &str) -> Result<Proxy, UpstreamConfigError> {
     // The proxy resolves host names: it may know names that this machine does not, and the local resolver should not
     // learn them.
-    let url = url.strip_prefix("socks5://").map_or_else(|| url.to_owned(), |rest| format!("socks5h://{rest}"));
+    let url = url
+        .strip_prefix("socks5://")
+        .map_or_else(|| url.to_owned(), |rest| format!("socks5h://{rest}"));
     Proxy::all(url).map_err(|_| UpstreamConfigError::Proxy { upstream: config.name.clone() })
 }
 
 /// The upstream's base URL.
 pub(super) fn base_url(config: &UpstreamConfig) -> Result<Url, UpstreamConfigError> {
-    let invalid = |reason: String| UpstreamConfigError::Address { upstream: config.name.clone(), reason };
+    let invalid =
+        |reason: String| UpstreamConfigError::Address { upstream: config.name.clone(), reason };
     let mut base = Url::parse(&config.base_url).map_err(|error| invalid(error.to_string()))?;
     // These vendors' SDKs take the address without the version, so it is often configured that way, also with a
     // relay's path in front.
@@ -257,8 +279,13 @@ pub(super) fn base_url(config: &UpstreamConfig) -> Result<Url, UpstreamConfigErr
     if let Some(path) = operations.iter().find_map(|operation| path.strip_suffix(operation)) {
         base.set_path(path);
     }
-    let is_version = |segment: &str| segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()));
-    if let Some(version) = version.filter(|_| !base.path().trim_end_matches('/').rsplit('/').next().is_some_and(is_version))
+    let is_version = |segment: &str| {
+        segment
+            .strip_prefix('v')
+            .is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()))
+    };
+    if let Some(version) = version
+        .filter(|_| !base.path().trim_end_matches('/').rsplit('/').next().is_some_and(is_version))
         && let Ok(mut path) = base.path_segments_mut()
     {
         path.pop_if_empty().push(version);

@@ -84,7 +84,11 @@ impl ConnectError {
     pub(super) fn of(error: &reqwest::Error, is_by_proxy: bool) -> Self {
         let why = Self::read(error);
         match why {
-            Self::UnknownHost | Self::Refused | Self::NoRoute | Self::NotConnected if is_by_proxy => Self::NoProxy,
+            Self::UnknownHost | Self::Refused | Self::NoRoute | Self::NotConnected
+                if is_by_proxy =>
+            {
+                Self::NoProxy
+            }
             _ => why,
         }
     }
@@ -99,9 +103,13 @@ impl ConnectError {
             let io_error = cause.downcast_ref::<io::Error>();
             match io_error.map(io::Error::kind) {
                 Some(io::ErrorKind::ConnectionRefused) => return Self::Refused,
-                Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => return Self::NoRoute,
+                Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
+                    return Self::NoRoute;
+                }
                 // rustls reports its errors with these kinds; TCP connection errors have others.
-                Some(io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) if error.is_connect() => {
+                Some(io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+                    if error.is_connect() =>
+                {
                     let known = DISTRUSTED.iter().find(|(word, _)| text.contains(word));
                     return Self::Tls(known.map_or(CertificateError::Other, |(_, why)| *why));
                 }
@@ -110,7 +118,8 @@ impl ConnectError {
             // `source()` of an I/O error that wraps another error skips the wrapped one, so it has to be taken from
             // here.
             let wrapped = io_error.and_then(io::Error::get_ref);
-            source = wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| cause.source());
+            source =
+                wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| cause.source());
         }
         match (error.is_connect(), error.is_timeout()) {
             (true, true) => Self::NotConnected,
@@ -142,22 +151,54 @@ impl ConnectError {
     pub(crate) fn failure(self, name: &str) -> ProviderFailure {
         ProviderFailure::upstream(match self {
             Self::Silent(limit) => {
-                let message = format!("The upstream '{name}' was silent for longer than headers_timeout allows ({limit:?}).");
-                Fault::new(FaultKind::Upstream, "upstream_headers_timeout", message).with_status(504)
+                let message = format!(
+                    "The upstream '{name}' was silent for longer than headers_timeout allows ({limit:?})."
+                );
+                Fault::new(FaultKind::Upstream, "upstream_headers_timeout", message)
+                    .with_status(504)
             }
-            Self::NotConnected => said(name, "upstream_connect_timeout", "did not take the connection in time").with_status(504),
-            Self::Closed => said(name, "upstream_unreachable", "closed the connection before it answered"),
-            Self::Refused => said(name, "upstream_unreachable", "cannot be reached: nothing listens at its address"),
-            Self::NoRoute => said(name, "upstream_unreachable", "cannot be reached: there is no way to its network"),
-            Self::UnknownHost => said(name, "upstream_unreachable", "cannot be reached: its host name is unknown"),
+            Self::NotConnected => {
+                said(name, "upstream_connect_timeout", "did not take the connection in time")
+                    .with_status(504)
+            }
+            Self::Closed => {
+                said(name, "upstream_unreachable", "closed the connection before it answered")
+            }
+            Self::Refused => said(
+                name,
+                "upstream_unreachable",
+                "cannot be reached: nothing listens at its address",
+            ),
+            Self::NoRoute => said(
+                name,
+                "upstream_unreachable",
+                "cannot be reached: there is no way to its network",
+            ),
+            Self::UnknownHost => {
+                said(name, "upstream_unreachable", "cannot be reached: its host name is unknown")
+            }
             Self::Tls(_) => {
                 let what = "cannot be reached: no TLS connection could be made (is its certificate valid, and does it speak https at all?)";
                 said(name, "upstream_unreachable", what)
             }
-            Self::NotHttp => said(name, "upstream_unreachable", "cannot be asked: the server at its address does not speak HTTP"),
-            Self::NoProxy => said(name, "upstream_unreachable", "cannot be reached: its proxy is not there"),
-            Self::ProxyPassword => said(name, "upstream_unreachable", "cannot be reached: its proxy wants another user and password"),
-            Self::ProxyRefused => said(name, "upstream_unreachable", "cannot be reached: its proxy does not lead there"),
+            Self::NotHttp => said(
+                name,
+                "upstream_unreachable",
+                "cannot be asked: the server at its address does not speak HTTP",
+            ),
+            Self::NoProxy => {
+                said(name, "upstream_unreachable", "cannot be reached: its proxy is not there")
+            }
+            Self::ProxyPassword => said(
+                name,
+                "upstream_unreachable",
+                "cannot be reached: its proxy wants another user and password",
+            ),
+            Self::ProxyRefused => said(
+                name,
+                "upstream_unreachable",
+                "cannot be reached: its proxy does not lead there",
+            ),
             Self::Unknown => said(name, "upstream_unreachable", "cannot be reached"),
         })
     }

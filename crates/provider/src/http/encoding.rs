@@ -9,7 +9,8 @@ use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Content codings that compress and that Weir does not support, alone or combined.
-const COMPRESSIONS: [&str; 10] = ["br", "zstd", "compress", "x-compress", "lz4", "snappy", "dcb", "dcz", "gzip", "deflate"];
+const COMPRESSIONS: [&str; 10] =
+    ["br", "zstd", "compress", "x-compress", "lz4", "snappy", "dcb", "dcz", "gzip", "deflate"];
 
 /// How many bytes are decompressed at a time. The output can be a thousand times larger, and is held in memory.
 pub(crate) const SLICE: usize = 256;
@@ -45,11 +46,17 @@ impl BodyDecoder {
     /// # Errors
     /// The content coding is not supported.
     pub(crate) fn new(headers: &HeaderMap) -> Result<Self, EncodingError> {
-        let encoding = headers.get(CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase());
+        let encoding = headers
+            .get(CONTENT_ENCODING)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase());
         match encoding.as_deref() {
             Some("gzip" | "x-gzip") => Ok(Self::gzip()),
             Some("deflate") => Ok(Self::DeflateStart),
-            Some(other) if COMPRESSIONS.iter().any(|name| other.split([',', ' ']).any(|word| word == *name)) => {
+            Some(other)
+                if COMPRESSIONS
+                    .iter()
+                    .any(|name| other.split([',', ' ']).any(|word| word == *name)) =>
+            {
                 Err(EncodingError::Unknown(other.chars().take(32).collect()))
             }
             // A value that names no compression is a configuration mistake (`utf-8`) or harmless (`aws-chunked`).
@@ -93,9 +100,18 @@ impl BodyDecoder {
                 };
                 self.decode(bytes)
             }
-            Self::Gzip(decoder) => written(decoder.write_all(bytes).and_then(|()| decoder.flush()).is_ok(), decoder.get_mut()),
-            Self::Zlib(decoder) => written(decoder.write_all(bytes).and_then(|()| decoder.flush()).is_ok(), decoder.get_mut()),
-            Self::Deflate(decoder) => written(decoder.write_all(bytes).and_then(|()| decoder.flush()).is_ok(), decoder.get_mut()),
+            Self::Gzip(decoder) => written(
+                decoder.write_all(bytes).and_then(|()| decoder.flush()).is_ok(),
+                decoder.get_mut(),
+            ),
+            Self::Zlib(decoder) => written(
+                decoder.write_all(bytes).and_then(|()| decoder.flush()).is_ok(),
+                decoder.get_mut(),
+            ),
+            Self::Deflate(decoder) => written(
+                decoder.write_all(bytes).and_then(|()| decoder.flush()).is_ok(),
+                decoder.get_mut(),
+            ),
         }
     }
 }
@@ -117,14 +133,16 @@ mod tests {
     const TEXT: &[u8] = b"data: {\"choices\":[]}\n\ndata: [DONE]\n\n";
 
     fn decoder(encoding: Option<&str>) -> Result<BodyDecoder, EncodingError> {
-        let fields = encoding.map(|encoding| (CONTENT_ENCODING, HeaderValue::from_str(encoding).unwrap()));
+        let fields =
+            encoding.map(|encoding| (CONTENT_ENCODING, HeaderValue::from_str(encoding).unwrap()));
         BodyDecoder::new(&HeaderMap::from_iter(fields))
     }
 
     fn check(encoding: Option<&str>, body: &[u8]) {
         for size in [1, 7, SLICE] {
             let mut decoder = decoder(encoding).unwrap();
-            let decoded: Vec<u8> = body.chunks(size).flat_map(|slice| decoder.decode(slice).unwrap()).collect();
+            let decoded: Vec<u8> =
+                body.chunks(size).flat_map(|slice| decoder.decode(slice).unwrap()).collect();
             assert_eq!(decoded, TEXT, "{encoding:?} in pieces of {size}");
         }
     }
@@ -154,13 +172,19 @@ mod tests {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         gzip.write_all(b"data: 1\n\n").unwrap();
         gzip.flush().unwrap();
-        assert_eq!(decoder(Some("gzip, br")).unwrap_err(), EncodingError::Unknown("gzip, br".into()));
+        assert_eq!(
+            decoder(Some("gzip, br")).unwrap_err(),
+            EncodingError::Unknown("gzip, br".into())
+        );
         assert_eq!(decoder(Some("gzip")).unwrap().decode(gzip.get_ref()).unwrap(), b"data: 1\n\n");
     }
 
     #[test]
     fn unsupported_codings_are_named() {
         assert_eq!(decoder(Some("br")).unwrap_err(), EncodingError::Unknown("br".into()));
-        assert_eq!(decoder(Some("gzip")).unwrap().decode(b"data: plain text, though gzip was said"), Err(EncodingError::Corrupt));
+        assert_eq!(
+            decoder(Some("gzip")).unwrap().decode(b"data: plain text, though gzip was said"),
+            Err(EncodingError::Corrupt)
+        );
     }
 }

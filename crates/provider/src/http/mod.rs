@@ -55,7 +55,13 @@ impl Http {
         let base = client::base_url(config)?;
         let peer = peer::of(&base, &config.name, config.preset);
         let is_by_proxy = matches!(config.connection.proxy, ProxyConfig::At(_));
-        Ok(Self { clients: Clients::new(config, &base)?, base, peer, headers_timeout: config.timeouts.headers, is_by_proxy })
+        Ok(Self {
+            clients: Clients::new(config, &base)?,
+            base,
+            peer,
+            headers_timeout: config.timeouts.headers,
+            is_by_proxy,
+        })
     }
 
     /// The upstream's name and address for telemetry.
@@ -78,7 +84,11 @@ impl Http {
         let (client, lease) = self.clients.take();
         let request = self.request(&client, outgoing, key, trace);
         let sent = request.send();
-        let sent = if outgoing.is_whole { Ok(sent.await) } else { tokio::time::timeout(self.headers_timeout, sent).await };
+        let sent = if outgoing.is_whole {
+            Ok(sent.await)
+        } else {
+            tokio::time::timeout(self.headers_timeout, sent).await
+        };
         match sent {
             Ok(Ok(response)) if self.is_of_proxy(&response) => Err(ConnectError::ProxyPassword),
             Ok(Ok(response)) => Ok((response, lease)),
@@ -91,10 +101,17 @@ impl Http {
     /// its responses look like the upstream's.
     fn is_of_proxy(&self, response: &Response) -> bool {
         // tinyproxy responds 407 without credentials and 401 to wrong ones. API keys never use Basic authentication.
-        let wants_password = || response.headers().get(WWW_AUTHENTICATE).is_some_and(|wants| wants.as_bytes().starts_with(b"Basic"));
+        let wants_password = || {
+            response
+                .headers()
+                .get(WWW_AUTHENTICATE)
+                .is_some_and(|wants| wants.as_bytes().starts_with(b"Basic"))
+        };
         match response.status() {
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => true,
-            StatusCode::UNAUTHORIZED => self.is_by_proxy && self.base.scheme() == "http" && wants_password(),
+            StatusCode::UNAUTHORIZED => {
+                self.is_by_proxy && self.base.scheme() == "http" && wants_password()
+            }
             _ => false,
         }
     }
@@ -106,9 +123,15 @@ impl Http {
         key: Option<Shown<'_>>,
         trace: Option<&TraceContext>,
     ) -> RequestBuilder {
-        let body = outgoing.raw.clone().or_else(|| (!outgoing.body.is_null()).then(|| outgoing.body.to_string().into()));
+        let body = outgoing
+            .raw
+            .clone()
+            .or_else(|| (!outgoing.body.is_null()).then(|| outgoing.body.to_string().into()));
         let method = if body.is_none() { Method::GET } else { Method::POST };
-        let mut request = client.request(method, self.address(outgoing)).header(ACCEPT, outgoing.accept).headers(outgoing.fields.clone());
+        let mut request = client
+            .request(method, self.address(outgoing))
+            .header(ACCEPT, outgoing.accept)
+            .headers(outgoing.fields.clone());
         if let Some(shown) = key
             // Keys that a header cannot contain were rejected with the settings.
             && let Ok(mut value) = HeaderValue::from_str(&format!("{}{}", shown.before, shown.key.reveal()))
@@ -149,12 +172,18 @@ pub(crate) fn can_send(key: &Secret) -> bool {
 /// What can be read of an error response before the deadline, the limit or the end of the connection.
 pub(crate) async fn error_body(response: &mut Response) -> Vec<u8> {
     let mut body = Vec::new();
-    let _ = tokio::time::timeout(ERROR_BODY_TIMEOUT, read_body(response, &mut body, MAX_ERROR_BYTES)).await;
+    let _ =
+        tokio::time::timeout(ERROR_BODY_TIMEOUT, read_body(response, &mut body, MAX_ERROR_BYTES))
+            .await;
     body
 }
 
 /// Reads a body up to a limit, decompressing it if necessary. A body that cannot be decompressed is kept as it is.
-pub(crate) async fn read_body(response: &mut Response, body: &mut Vec<u8>, limit: usize) -> Result<(), reqwest::Error> {
+pub(crate) async fn read_body(
+    response: &mut Response,
+    body: &mut Vec<u8>,
+    limit: usize,
+) -> Result<(), reqwest::Error> {
     let mut decoder = BodyDecoder::new(response.headers()).unwrap_or(BodyDecoder::Identity);
     while let Some(bytes) = response.chunk().await? {
         for slice in bytes.chunks(encoding::SLICE) {

@@ -31,7 +31,10 @@ pub(super) fn of(url: &Url, name: &str, preset: Preset) -> Peer {
     let host = url.host_str().unwrap_or_default();
     let known = SYSTEMS.iter().find(|(known, _)| is_below(host, known)).map(|(_, system)| *system);
     let system = known.or_else(|| preset.system()).unwrap_or(name);
-    Peer { system: system.into(), address: Some((Arc::from(host), url.port_or_known_default().unwrap_or_default())) }
+    Peer {
+        system: system.into(),
+        address: Some((Arc::from(host), url.port_or_known_default().unwrap_or_default())),
+    }
 }
 
 fn is_below(host: &str, known: &str) -> bool {
@@ -51,7 +54,11 @@ mod tests {
             ("http://localhost:11434/v1", "local", 11434),
         ] {
             let peer = of(&Url::parse(url).unwrap(), "local", Preset::Compatible);
-            assert_eq!((&*peer.system, peer.address.map(|(_, port)| port)), (system, Some(port)), "{url}");
+            assert_eq!(
+                (&*peer.system, peer.address.map(|(_, port)| port)),
+                (system, Some(port)),
+                "{url}"
+            );
         }
     }
 }

@@ -149,7 +149,9 @@ fn unescape(text: &str) -> Option<(char, usize)> {
 
 fn unescape_unicode(text: &str) -> Option<(char, usize)> {
     const LONE: char = char::REPLACEMENT_CHARACTER;
-    let unit = |at: usize| text.get(at..at + 4).map(|digits| u32::from_str_radix(digits, 16).unwrap_or(0xFFFD));
+    let unit = |at: usize| {
+        text.get(at..at + 4).map(|digits| u32::from_str_radix(digits, 16).unwrap_or(0xFFFD))
+    };
     let high = unit(2)?;
     if !(0xD800..0xDC00).contains(&high) {
         return Some((char::from_u32(high).unwrap_or(LONE), 6));
@@ -160,7 +162,11 @@ fn unescape_unicode(text: &str) -> Option<(char, usize)> {
         Some(b"\\u") => {
             let low = unit(8)?;
             if (0xDC00..0xE000).contains(&low) {
-                return Some((char::from_u32(0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00)).unwrap_or(LONE), 12));
+                return Some((
+                    char::from_u32(0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00))
+                        .unwrap_or(LONE),
+                    12,
+                ));
             }
             Some((LONE, 6))
         }
@@ -176,7 +182,10 @@ fn whole(arguments: &str) -> String {
             (Some(Value::String(text)), _) => text.clone(),
             (Some(other), _) => other.to_string(),
             (None, 0) => String::new(),
-            (None, 1) => fields.values().find_map(Value::as_str).map_or_else(|| arguments.to_owned(), str::to_owned),
+            (None, 1) => fields
+                .values()
+                .find_map(Value::as_str)
+                .map_or_else(|| arguments.to_owned(), str::to_owned),
             (None, _) => arguments.to_owned(),
         },
         Ok(_) | Err(_) => arguments.to_owned(),
@@ -199,7 +208,11 @@ mod tests {
     fn check(arguments: &str, expected: &str) {
         assert_eq!(read([arguments]), expected, "{arguments}");
         let characters: Vec<String> = arguments.chars().map(String::from).collect();
-        assert_eq!(read(characters.iter().map(String::as_str)), expected, "{arguments} by characters");
+        assert_eq!(
+            read(characters.iter().map(String::as_str)),
+            expected,
+            "{arguments} by characters"
+        );
     }
 
     #[test]
@@ -208,7 +221,11 @@ mod tests {
         check(r#" { "input" : "\u4f60\ud83d\ude00\/" } "#, "你😀/");
         check(r#"{"input":"a\ud83dx"}"#, "a\u{fffd}x");
         check(r#"{"input":""}"#, "");
-        assert_eq!(InputText::default().push("{\"input\":\"ab"), "ab", "nothing waits that need not");
+        assert_eq!(
+            InputText::default().push("{\"input\":\"ab"),
+            "ab",
+            "nothing waits that need not"
+        );
     }
 
     #[test]

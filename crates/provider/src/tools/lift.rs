@@ -10,8 +10,17 @@ use super::input::InputText;
 use super::offer::{DeclaredKind, OfferedTools};
 
 /// Prefixes that models put before the name of an offered function.
-const PREFIXES: [&str; 9] =
-    ["functions.", "functions:", "functions/", "function.", "tools.", "tool.", "default_api.", "default_api:", "api."];
+const PREFIXES: [&str; 9] = [
+    "functions.",
+    "functions:",
+    "functions/",
+    "function.",
+    "tools.",
+    "tool.",
+    "default_api.",
+    "default_api:",
+    "api.",
+];
 
 /// How calls of tools that were not offered are handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,25 +93,33 @@ impl Lifter {
 
     /// Whether a function was offered whose name starts with this.
     pub(crate) fn may_go_on(&self, wire_name: &str) -> bool {
-        self.known.iter().any(|known| known.wire_name.len() > wire_name.len() && known.wire_name.starts_with(wire_name))
+        self.known.iter().any(|known| {
+            known.wire_name.len() > wire_name.len() && known.wire_name.starts_with(wire_name)
+        })
     }
 
     /// Translates a piece of a call; `None` if nothing can be passed on yet.
     ///
     /// # Errors
     /// The tool was not offered, and such calls are refused.
-    pub(crate) fn lift(&mut self, mut delta: ToolCallDelta) -> Result<Option<ToolCallDelta>, Fault> {
+    pub(crate) fn lift(
+        &mut self,
+        mut delta: ToolCallDelta,
+    ) -> Result<Option<ToolCallDelta>, Fault> {
         if delta.is_custom {
             self.calls.insert(delta.index, Lifted::Function);
             return Ok(Some(delta));
         }
-        let before = self.calls.remove(&delta.index).unwrap_or(Lifted::Unnamed { arguments: String::new() });
+        let before =
+            self.calls.remove(&delta.index).unwrap_or(Lifted::Unnamed { arguments: String::new() });
         let mut call = match (before, delta.name.take()) {
             (Lifted::Unnamed { arguments }, Some(name)) => {
                 delta.arguments.insert_str(0, &arguments);
                 self.named(name, &mut delta)?
             }
-            (Lifted::Unnamed { mut arguments }, None) if arguments.len() + delta.arguments.len() <= LONGEST_HELD_BACK => {
+            (Lifted::Unnamed { mut arguments }, None)
+                if arguments.len() + delta.arguments.len() <= LONGEST_HELD_BACK =>
+            {
                 arguments.push_str(&std::mem::take(&mut delta.arguments));
                 Lifted::Unnamed { arguments }
             }
@@ -131,19 +148,33 @@ impl Lifter {
 
     /// What remains to be passed on after the last piece.
     pub(crate) fn finish(&mut self) -> Vec<ModelEvent> {
-        let words = std::mem::take(&mut self.calls).into_iter().filter_map(|(index, call)| match call {
-            Lifted::Unnamed { arguments } if !arguments.is_empty() => {
-                Some(ModelEvent::ToolCall(ToolCallDelta { index, arguments, ..Default::default() }))
-            }
-            Lifted::Unnamed { .. } | Lifted::Function => None,
-            Lifted::Custom(mut input) => {
-                let arguments = input.finish();
-                (!arguments.is_empty()).then(|| ModelEvent::ToolCall(ToolCallDelta { index, arguments, ..Default::default() }))
-            }
-            Lifted::ToolSearch { call_id, arguments } => {
-                Some(ModelEvent::Item(OpaqueStep::Done { key: index, item: tool_search_call(call_id, &arguments) }))
-            }
-        });
+        let words =
+            std::mem::take(&mut self.calls).into_iter().filter_map(|(index, call)| match call {
+                Lifted::Unnamed { arguments } if !arguments.is_empty() => {
+                    Some(ModelEvent::ToolCall(ToolCallDelta {
+                        index,
+                        arguments,
+                        ..Default::default()
+                    }))
+                }
+                Lifted::Unnamed { .. } | Lifted::Function => None,
+                Lifted::Custom(mut input) => {
+                    let arguments = input.finish();
+                    (!arguments.is_empty()).then(|| {
+                        ModelEvent::ToolCall(ToolCallDelta {
+                            index,
+                            arguments,
+                            ..Default::default()
+                        })
+                    })
+                }
+                Lifted::ToolSearch { call_id, arguments } => {
+                    Some(ModelEvent::Item(OpaqueStep::Done {
+                        key: index,
+                        item: tool_search_call(call_id, &arguments),
+                    }))
+                }
+            });
         words.collect()
     }
 
@@ -151,7 +182,8 @@ impl Lifter {
     fn named(&mut self, name: String, delta: &mut ToolCallDelta) -> Result<Lifted, Fault> {
         let Some(known) = self.find(&name) else {
             if self.unknown == UnknownTools::Refuse && !self.known.is_empty() {
-                let message = format!("the model called the tool '{name}', which was not offered to it");
+                let message =
+                    format!("the model called the tool '{name}', which was not offered to it");
                 return Err(Fault::new(FaultKind::Upstream, "tool_not_allowed", message));
             }
             delta.name = Some(name);
@@ -167,7 +199,9 @@ impl Lifter {
                 delta.is_custom = true;
                 Lifted::Custom(InputText::default())
             }
-            DeclaredKind::ToolSearch => Lifted::ToolSearch { call_id: None, arguments: String::new() },
+            DeclaredKind::ToolSearch => {
+                Lifted::ToolSearch { call_id: None, arguments: String::new() }
+            }
         })
     }
 
@@ -175,16 +209,25 @@ impl Lifter {
     fn find(&self, name: &str) -> Option<&Known> {
         let exact = |name: &str| self.known.iter().find(|known| known.wire_name == name);
         let trimmed = name.trim();
-        let bare = PREFIXES.iter().find_map(|prefix| trimmed.strip_prefix(prefix)).unwrap_or(trimmed);
+        let bare =
+            PREFIXES.iter().find_map(|prefix| trimmed.strip_prefix(prefix)).unwrap_or(trimmed);
         // Kimi appends a number to the name in its calls (`functions.f:0`).
-        let unnumbered = bare.rsplit_once(':').filter(|(_, number)| number.parse::<u32>().is_ok()).map_or(bare, |(before, _)| before);
-        exact(name).or_else(|| exact(trimmed)).or_else(|| exact(bare)).or_else(|| exact(unnumbered)).or_else(|| self.qualified(unnumbered))
+        let unnumbered = bare
+            .rsplit_once(':')
+            .filter(|(_, number)| number.parse::<u32>().is_ok())
+            .map_or(bare, |(before, _)| before);
+        exact(name)
+            .or_else(|| exact(trimmed))
+            .or_else(|| exact(bare))
+            .or_else(|| exact(unnumbered))
+            .or_else(|| self.qualified(unnumbered))
     }
 
     /// The tool that the model calls by namespace and name.
     fn qualified(&self, name: &str) -> Option<&Known> {
         self.known.iter().find(|known| {
-            let inner = known.namespace.as_deref().and_then(|namespace| name.strip_prefix(namespace));
+            let inner =
+                known.namespace.as_deref().and_then(|namespace| name.strip_prefix(namespace));
             inner.is_some_and(|inner| inner.strip_prefix(['.', ':', '/']) == Some(&known.name))
         })
     }
@@ -192,10 +235,16 @@ impl Lifter {
 
 /// A call of the client's own tool search, whose arguments are an object.
 fn tool_search_call(call_id: Option<String>, arguments: &str) -> Map<String, Value> {
-    let arguments = serde_json::from_str(arguments).ok().filter(Value::is_object).unwrap_or_else(|| Value::Object(Map::new()));
+    let arguments = serde_json::from_str(arguments)
+        .ok()
+        .filter(Value::is_object)
+        .unwrap_or_else(|| Value::Object(Map::new()));
     let mut item = Map::new();
     item.insert("type".into(), "tool_search_call".into());
-    item.insert("call_id".into(), call_id.unwrap_or_else(|| format!("call_{:016x}", fastrand::u64(..))).into());
+    item.insert(
+        "call_id".into(),
+        call_id.unwrap_or_else(|| format!("call_{:016x}", fastrand::u64(..))).into(),
+    );
     item.insert("execution".into(), "client".into());
     item.insert("status".into(), "completed".into());
     item.insert("arguments".into(), arguments);
@@ -223,7 +272,12 @@ mod tests {
     }
 
     fn named(index: u64, name: &str, arguments: &str) -> ToolCallDelta {
-        ToolCallDelta { index, name: Some(name.into()), arguments: arguments.into(), ..Default::default() }
+        ToolCallDelta {
+            index,
+            name: Some(name.into()),
+            arguments: arguments.into(),
+            ..Default::default()
+        }
     }
 
     fn name_of(name: &str) -> (String, bool, Option<Value>) {
@@ -259,13 +313,29 @@ mod tests {
         let mut lifter = lifter(UnknownTools::Pass);
         let call = ToolCallDelta { id: Some("c".into()), ..named(0, "tool_search", "{\"query\":") };
         assert_eq!(lifter.lift(call), Ok(None));
-        assert_eq!(lifter.lift(ToolCallDelta { index: 0, arguments: "\"x\"}".into(), ..Default::default() }), Ok(None));
+        assert_eq!(
+            lifter.lift(ToolCallDelta {
+                index: 0,
+                arguments: "\"x\"}".into(),
+                ..Default::default()
+            }),
+            Ok(None)
+        );
         let item = json!({ "type": "tool_search_call", "call_id": "c", "execution": "client", "status": "completed", "arguments": { "query": "x" } });
-        assert_eq!(lifter.finish(), [ModelEvent::Item(OpaqueStep::Done { key: 0, item: item.as_object().cloned().unwrap() })]);
+        assert_eq!(
+            lifter.finish(),
+            [ModelEvent::Item(OpaqueStep::Done {
+                key: 0,
+                item: item.as_object().cloned().unwrap()
+            })]
+        );
     }
 
     #[test]
     fn a_tool_that_was_not_offered_can_be_refused() {
-        assert_eq!(lifter(UnknownTools::Refuse).lift(named(0, "g", "")).unwrap_err().code, "tool_not_allowed");
+        assert_eq!(
+            lifter(UnknownTools::Refuse).lift(named(0, "g", "")).unwrap_err().code,
+            "tool_not_allowed"
+        );
     }
 }

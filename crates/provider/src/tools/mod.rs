@@ -12,7 +12,9 @@ mod turns;
 pub(crate) use lift::Lifter;
 pub use lift::UnknownTools;
 pub(crate) use offer::{OfferedTool, OfferedTools};
-pub(crate) use turns::{ConversationStep, FunctionCallStep, FunctionResultStep, is_abandoned, is_understood, turns};
+pub(crate) use turns::{
+    ConversationStep, FunctionCallStep, FunctionResultStep, is_abandoned, is_understood, turns,
+};
 
 /// How tools that Weir does not interpret, such as `web_search`, are handled if the upstream does not run them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,10 +30,12 @@ pub enum HostedTools {
 
 impl HostedTools {
     /// Every variant with its name in the settings.
-    pub const ALL: &'static [(&'static str, Self)] = &[("omit", Self::Omit), ("refuse", Self::Refuse), ("pass", Self::Pass)];
+    pub const ALL: &'static [(&'static str, Self)] =
+        &[("omit", Self::Omit), ("refuse", Self::Refuse), ("pass", Self::Pass)];
 }
 
 impl UnknownTools {
     /// Every variant with its name in the settings.
-    pub const ALL: &'static [(&'static str, Self)] = &[("pass", Self::Pass), ("refuse", Self::Refuse)];
+    pub const ALL: &'static [(&'static str, Self)] =
+        &[("pass", Self::Pass), ("refuse", Self::Refuse)];
 }

@@ -85,7 +85,13 @@ impl<'a> OfferedTools<'a> {
     /// The tools of a request with this conversation.
     pub(crate) fn new(create: &'a Create, context: &'a [Item]) -> Self {
         let (places, names) = (HashMap::new(), HashSet::new());
-        let mut offer = Self { tools: Vec::new(), places, names, hosted: Vec::new(), choice: &create.tool_choice };
+        let mut offer = Self {
+            tools: Vec::new(),
+            places,
+            names,
+            hosted: Vec::new(),
+            choice: &create.tool_choice,
+        };
         create.tools.iter().for_each(|tool| offer.add(tool, None));
         for item in context {
             offer.add_item(item);
@@ -115,7 +121,12 @@ impl<'a> OfferedTools<'a> {
 
     fn keep(&mut self, is_kept: impl FnMut(&OfferedTool<'a>) -> bool) {
         self.tools.retain(is_kept);
-        self.places = self.tools.iter().enumerate().map(|(place, tool)| ((tool.declared, tool.namespace), place)).collect();
+        self.places = self
+            .tools
+            .iter()
+            .enumerate()
+            .map(|(place, tool)| ((tool.declared, tool.namespace), place))
+            .collect();
     }
 
     /// The upstream's name for the tool declared as `name`.
@@ -132,7 +143,9 @@ impl<'a> OfferedTools<'a> {
         match tool {
             Tool::Function(tool) => self.push(function(tool), namespace),
             Tool::Custom(tool) => self.push(custom(tool), namespace),
-            Tool::Namespace(inner) => inner.tools.iter().for_each(|tool| self.add(tool, Some(&inner.name))),
+            Tool::Namespace(inner) => {
+                inner.tools.iter().for_each(|tool| self.add(tool, Some(&inner.name)))
+            }
             Tool::Hosted(fields) => match tool_search(fields) {
                 Some(offered) => self.push(offered, None),
                 None => self.hosted.push(fields),
@@ -143,7 +156,9 @@ impl<'a> OfferedTools<'a> {
     fn push(&mut self, mut offered: OfferedTool<'a>, namespace: Option<&'a str>) {
         // A repeated declaration (a later search found the tool again) is the same tool. Tools beyond the limit are
         // ignored rather than rejected, because items declare them.
-        if self.tools.len() >= limits::TOOLS || self.places.contains_key(&(offered.declared, namespace)) {
+        if self.tools.len() >= limits::TOOLS
+            || self.places.contains_key(&(offered.declared, namespace))
+        {
             return;
         }
         offered.namespace = namespace;
@@ -160,7 +175,13 @@ impl<'a> OfferedTools<'a> {
         if namespace == DEFAULT_NAMESPACE && !is_taken(declared) {
             return Cow::Borrowed(declared);
         }
-        let fit = |character: char| if character.is_ascii_alphanumeric() || "_-".contains(character) { character } else { '_' };
+        let fit = |character: char| {
+            if character.is_ascii_alphanumeric() || "_-".contains(character) {
+                character
+            } else {
+                '_'
+            }
+        };
         let mut name: String = format!("{namespace}__{declared}").chars().map(fit).collect();
         if name.len() > LONGEST_NAME || is_taken(&name) {
             let digest = digest(&name);
@@ -192,23 +213,46 @@ impl<'a> OfferedTools<'a> {
                 tools.for_each(|tool| self.add_value(tool, Some(name)));
             }
             (Some("function"), Some(declared)) => {
-                let parameters = tool.get("parameters").filter(|parameters| parameters.is_object()).map(Cow::Borrowed);
+                let parameters = tool
+                    .get("parameters")
+                    .filter(|parameters| parameters.is_object())
+                    .map(Cow::Borrowed);
                 let strict = tool.get("strict").and_then(Value::as_bool);
-                self.push(OfferedTool { parameters, strict, ..offered(declared, DeclaredKind::Function, description) }, namespace);
+                self.push(
+                    OfferedTool {
+                        parameters,
+                        strict,
+                        ..offered(declared, DeclaredKind::Function, description)
+                    },
+                    namespace,
+                );
             }
             (Some("custom"), Some(declared)) => {
                 self.push(lowered(declared, description, tool.get("format")), namespace);
             }
             (Some(TOOL_SEARCH), _) => {
-                let parameters = tool.get("parameters").filter(|parameters| parameters.is_object()).map(Cow::Borrowed);
-                self.push(OfferedTool { parameters, ..offered(TOOL_SEARCH, DeclaredKind::ToolSearch, description) }, None);
+                let parameters = tool
+                    .get("parameters")
+                    .filter(|parameters| parameters.is_object())
+                    .map(Cow::Borrowed);
+                self.push(
+                    OfferedTool {
+                        parameters,
+                        ..offered(TOOL_SEARCH, DeclaredKind::ToolSearch, description)
+                    },
+                    None,
+                );
             }
             _ => {}
         }
     }
 }
 
-fn offered<'a>(declared: &'a str, origin: DeclaredKind, description: Option<Cow<'a, str>>) -> OfferedTool<'a> {
+fn offered<'a>(
+    declared: &'a str,
+    origin: DeclaredKind,
+    description: Option<Cow<'a, str>>,
+) -> OfferedTool<'a> {
     OfferedTool {
         name: Cow::Borrowed(declared),
         declared,
@@ -226,7 +270,11 @@ fn function(tool: &FunctionTool) -> OfferedTool<'_> {
         parameters: tool.parameters.as_ref().map(Cow::Borrowed),
         strict: tool.strict,
         extra: Some(&tool.extra),
-        ..offered(&tool.name, DeclaredKind::Function, tool.description.as_deref().map(Cow::Borrowed))
+        ..offered(
+            &tool.name,
+            DeclaredKind::Function,
+            tool.description.as_deref().map(Cow::Borrowed),
+        )
     }
 }
 
@@ -236,13 +284,20 @@ fn custom(tool: &CustomTool) -> OfferedTool<'_> {
 
 /// Lowers a custom tool to a function with one string parameter. Its grammar cannot be enforced then, but the
 /// description can show it.
-fn lowered<'a>(declared: &'a str, description: Option<Cow<'a, str>>, format: Option<&Value>) -> OfferedTool<'a> {
+fn lowered<'a>(
+    declared: &'a str,
+    description: Option<Cow<'a, str>>,
+    format: Option<&Value>,
+) -> OfferedTool<'a> {
     let text = |name: &str| format.and_then(|format| format.get(name)).and_then(Value::as_str);
     let description = match (description, text("definition")) {
         (description, None) => description,
         (description, Some(definition)) => {
             let syntax = text("syntax").unwrap_or("formal");
-            Some(Cow::Owned(format!("{}\n\nThe input must follow this {syntax} grammar:\n{definition}", description.unwrap_or_default())))
+            Some(Cow::Owned(format!(
+                "{}\n\nThe input must follow this {syntax} grammar:\n{definition}",
+                description.unwrap_or_default()
+            )))
         }
     };
     let parameters = json!({
@@ -251,7 +306,10 @@ fn lowered<'a>(declared: &'a str, description: Option<Cow<'a, str>>, format: Opt
         "required": ["input"],
         "additionalProperties": false,
     });
-    OfferedTool { parameters: Some(Cow::Owned(parameters)), ..offered(declared, DeclaredKind::Custom, description) }
+    OfferedTool {
+        parameters: Some(Cow::Owned(parameters)),
+        ..offered(declared, DeclaredKind::Custom, description)
+    }
 }
 
 /// The client's own tool search, unless the upstream is to run it.
@@ -259,13 +317,23 @@ fn tool_search(fields: &Extra) -> Option<OfferedTool<'_>> {
     if fields.text("type") != Some(TOOL_SEARCH) || fields.text("execution") != Some("client") {
         return None;
     }
-    let parameters = fields.get("parameters").filter(|parameters| parameters.is_object()).map(Cow::Borrowed);
-    Some(OfferedTool { parameters, ..offered(TOOL_SEARCH, DeclaredKind::ToolSearch, fields.text("description").map(Cow::Borrowed)) })
+    let parameters =
+        fields.get("parameters").filter(|parameters| parameters.is_object()).map(Cow::Borrowed);
+    Some(OfferedTool {
+        parameters,
+        ..offered(
+            TOOL_SEARCH,
+            DeclaredKind::ToolSearch,
+            fields.text("description").map(Cow::Borrowed),
+        )
+    })
 }
 
 /// A short hash of a name that is too long (FNV-1a). It only needs to distinguish one caller's tools.
 fn digest(name: &str) -> String {
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     format!("{hash:016x}")[..8].to_owned()
 }
 
@@ -293,8 +361,15 @@ mod tests {
             { "type": "namespace", "name": "a.b", "tools": [{ "type": "function", "name": long }] },
             { "type": "web_search" },
         ])));
-        assert_eq!(offered[..5], ["add", "mcp__calc__add", "mcp__calc__exec", "wait", "functions__add"]);
-        assert!(offered[5].starts_with("a_b__xxx") && offered[5].len() == LONGEST_NAME, "{}", offered[5]);
+        assert_eq!(
+            offered[..5],
+            ["add", "mcp__calc__add", "mcp__calc__exec", "wait", "functions__add"]
+        );
+        assert!(
+            offered[5].starts_with("a_b__xxx") && offered[5].len() == LONGEST_NAME,
+            "{}",
+            offered[5]
+        );
     }
 
     #[test]
@@ -305,7 +380,10 @@ mod tests {
             ..sample::create()
         };
         let offer = OfferedTools::new(&create, &[]);
-        assert_eq!(offer.tools[0].description.as_deref(), Some("Edits.\n\nThe input must follow this lark grammar:\nstart: x"));
+        assert_eq!(
+            offer.tools[0].description.as_deref(),
+            Some("Edits.\n\nThe input must follow this lark grammar:\nstart: x")
+        );
         assert_eq!(offer.tools[0].parameters.as_deref().unwrap()["required"], json!(["input"]));
     }
 

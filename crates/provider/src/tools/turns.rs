@@ -45,18 +45,27 @@ pub(crate) struct FunctionResultStep<'a> {
 
 /// The steps of a conversation, each with the index of its item. A call that was cut off and has no output is left
 /// out, because the upstream would reject it.
-pub(crate) fn turns<'a>(context: &'a [Item], offer: &OfferedTools<'a>) -> Vec<(usize, ConversationStep<'a>)> {
+pub(crate) fn turns<'a>(
+    context: &'a [Item],
+    offer: &OfferedTools<'a>,
+) -> Vec<(usize, ConversationStep<'a>)> {
     let answered: HashSet<&str> = context.iter().filter_map(Item::answered_call_id).collect();
     let turn = |(index, item): (usize, &'a Item)| Some((index, turn(item, &answered, offer)?));
     context.iter().enumerate().filter_map(turn).collect()
 }
 
-fn turn<'a>(item: &'a Item, answered: &HashSet<&str>, offer: &OfferedTools<'a>) -> Option<ConversationStep<'a>> {
+fn turn<'a>(
+    item: &'a Item,
+    answered: &HashSet<&str>,
+    offer: &OfferedTools<'a>,
+) -> Option<ConversationStep<'a>> {
     Some(match item {
         Item::Message(message) => ConversationStep::Message(message),
         Item::Reasoning(reasoning) => ConversationStep::Reasoning(reasoning),
         Item::Compaction(compaction) => ConversationStep::Compaction(compaction),
-        Item::FunctionCall(call) if is_abandoned(&call.call_id, call.status, answered) => return None,
+        Item::FunctionCall(call) if is_abandoned(&call.call_id, call.status, answered) => {
+            return None;
+        }
         Item::FunctionCall(call) => {
             let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
             ConversationStep::Call(FunctionCallStep {
@@ -66,7 +75,9 @@ fn turn<'a>(item: &'a Item, answered: &HashSet<&str>, offer: &OfferedTools<'a>) 
                 extra: Some(&call.extra),
             })
         }
-        Item::CustomToolCall(call) if is_abandoned(&call.call_id, call.status, answered) => return None,
+        Item::CustomToolCall(call) if is_abandoned(&call.call_id, call.status, answered) => {
+            return None;
+        }
         Item::CustomToolCall(call) => ConversationStep::Call(FunctionCallStep {
             id: &call.call_id,
             name: name(&call.name, call.extra.text("namespace"), offer),
@@ -104,19 +115,29 @@ fn opaque<'a>(item: &'a OpaqueItem, offer: &OfferedTools<'a>) -> Option<Conversa
         ("tool_search_call", Some(call_id)) => ConversationStep::Call(FunctionCallStep {
             id: call_id,
             name: name(TOOL_SEARCH, None, offer),
-            arguments: Cow::Owned(item.fields.get("arguments").map_or_else(|| "{}".to_owned(), Value::to_string)),
+            arguments: Cow::Owned(
+                item.fields.get("arguments").map_or_else(|| "{}".to_owned(), Value::to_string),
+            ),
             extra: None,
         }),
         ("tool_search_output", Some(call_id)) => {
             let tools = item.fields.get("tools").map_or_else(|| "[]".to_owned(), Value::to_string);
-            ConversationStep::Output(FunctionResultStep { call_id, content: Cow::Owned(FunctionOutput::Text(tools)), extra: None })
+            ConversationStep::Output(FunctionResultStep {
+                call_id,
+                content: Cow::Owned(FunctionOutput::Text(tools)),
+                extra: None,
+            })
         }
         _ => ConversationStep::Opaque(item),
     })
 }
 
 /// The upstream's name for a tool that was called earlier. It may no longer be offered.
-fn name<'a>(declared: &'a str, namespace: Option<&'a str>, offer: &OfferedTools<'a>) -> Cow<'a, str> {
+fn name<'a>(
+    declared: &'a str,
+    namespace: Option<&'a str>,
+    offer: &OfferedTools<'a>,
+) -> Cow<'a, str> {
     match (offer.get(declared, namespace), namespace) {
         (Some(tool), _) => tool.name.clone(),
         (None, Some(namespace)) => Cow::Owned(format!("{namespace}__{declared}")),

@@ -20,7 +20,12 @@ pub(super) const LAST_CHUNK_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The events of a response. Everything parsed from one read is yielded before the next read. Dropping the stream
 /// closes the connection.
-pub(super) fn words(response: Response, reader: Box<dyn StreamParser>, callee: Callee, ticket: Ticket) -> ModelStream {
+pub(super) fn words(
+    response: Response,
+    reader: Box<dyn StreamParser>,
+    callee: Callee,
+    ticket: Ticket,
+) -> ModelStream {
     let decoder = BodyDecoder::new(response.headers());
     let answer = UpstreamStream {
         response: Some(response),
@@ -33,7 +38,8 @@ pub(super) fn words(response: Response, reader: Box<dyn StreamParser>, callee: C
         is_finished: false,
         ticket,
     };
-    unfold(answer, |mut answer| async move { answer.next().await.map(|word| (word, answer)) }).boxed()
+    unfold(answer, |mut answer| async move { answer.next().await.map(|word| (word, answer)) })
+        .boxed()
 }
 
 struct UpstreamStream {
@@ -78,7 +84,9 @@ impl UpstreamStream {
             };
             if self.reader.is_over() {
                 self.over();
-                if let Ok(Ok(None)) = tokio::time::timeout(LAST_CHUNK_TIMEOUT, response.chunk()).await {
+                if let Ok(Ok(None)) =
+                    tokio::time::timeout(LAST_CHUNK_TIMEOUT, response.chunk()).await
+                {
                     self.ticket.lease.ended();
                 }
                 return None;
@@ -121,7 +129,9 @@ impl UpstreamStream {
         };
         match decoded {
             Ok(decoded) => self.reader.push(&decoded),
-            Err(error) => self.error = Some(self.callee.plain("upstream_invalid_data", &error.to_string())),
+            Err(error) => {
+                self.error = Some(self.callee.plain("upstream_invalid_data", &error.to_string()))
+            }
         }
     }
 
@@ -130,7 +140,11 @@ impl UpstreamStream {
         if !self.compressed.is_empty() {
             self.response = Some(response);
             let is_plain = self.decoder.as_ref().is_ok_and(|decoder| !decoder.may_expand());
-            let length = if is_plain { self.compressed.len() } else { self.compressed.len().min(encoding::SLICE) };
+            let length = if is_plain {
+                self.compressed.len()
+            } else {
+                self.compressed.len().min(encoding::SLICE)
+            };
             let slice = self.compressed.split_to(length);
             return self.push(&slice);
         }

@@ -25,7 +25,10 @@ impl WeightedCandidate {
         (self.running as f64 + 1.0) / self.weight()
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "compared only; two that differ by one call in 2^53 are alike")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "compared only; two that differ by one call in 2^53 are alike"
+    )]
     fn share(&self) -> f64 {
         (self.served as f64 + 1.0) / self.weight()
     }
@@ -33,9 +36,15 @@ impl WeightedCandidate {
 
 /// The index of the candidate that `strategy` picks; `None` if there are none. `dice` is uniformly distributed in
 /// 0..1.
-pub(crate) fn choose(strategy: Strategy, candidates: &[WeightedCandidate], dice: impl FnOnce() -> f64) -> Option<usize> {
+pub(crate) fn choose(
+    strategy: Strategy,
+    candidates: &[WeightedCandidate],
+    dice: impl FnOnce() -> f64,
+) -> Option<usize> {
     let least = |key: fn(&WeightedCandidate) -> (f64, f64)| {
-        candidates.iter().min_by(|one, other| key(one).partial_cmp(&key(other)).unwrap_or(std::cmp::Ordering::Equal))
+        candidates.iter().min_by(|one, other| {
+            key(one).partial_cmp(&key(other)).unwrap_or(std::cmp::Ordering::Equal)
+        })
     };
     let chosen = match strategy {
         Strategy::Order => candidates.first(),
@@ -60,7 +69,12 @@ mod tests {
     fn candidates(of: &[(u32, usize)]) -> Vec<WeightedCandidate> {
         of.iter()
             .enumerate()
-            .map(|(index, (weight, running))| WeightedCandidate { index, weight: *weight, running: *running, served: 0 })
+            .map(|(index, (weight, running))| WeightedCandidate {
+                index,
+                weight: *weight,
+                running: *running,
+                served: 0,
+            })
             .collect()
     }
 
@@ -92,7 +106,10 @@ mod tests {
 
     #[test]
     fn the_least_busy_is_chosen_and_none_of_none() {
-        assert_eq!(choose(Strategy::LeastBusy, &candidates(&[(1, 2), (1, 1), (1, 3)]), || 0.0), Some(1));
+        assert_eq!(
+            choose(Strategy::LeastBusy, &candidates(&[(1, 2), (1, 1), (1, 3)]), || 0.0),
+            Some(1)
+        );
         assert_eq!(choose(Strategy::LeastBusy, &candidates(&[(4, 2), (1, 1)]), || 0.0), Some(0));
         assert_eq!(choose(Strategy::Random, &[], || 0.0), None);
     }

@@ -31,7 +31,10 @@ struct Known {
 impl Listing {
     /// The cached list, or the result of `fetch`. Concurrent callers wait for the same fetch. A failure is an empty
     /// list.
-    pub(super) async fn get(&self, fetch: impl Future<Output = Option<Vec<ModelListing>>>) -> Vec<ModelListing> {
+    pub(super) async fn get(
+        &self,
+        fetch: impl Future<Output = Option<Vec<ModelListing>>>,
+    ) -> Vec<ModelListing> {
         let mut known = self.known.lock().await;
         if let Some(known) = known.as_ref().filter(|known| Instant::now() < known.until) {
             return known.models.clone();
@@ -39,7 +42,8 @@ impl Listing {
         let fetched = fetch.await;
         let keep = if fetched.is_some() { KEEP } else { KEEP_FAILURE };
         if let Some(fetched) = &fetched {
-            *self.names.write().unwrap_or_else(PoisonError::into_inner) = fetched.iter().map(|model| model.id.clone()).collect();
+            *self.names.write().unwrap_or_else(PoisonError::into_inner) =
+                fetched.iter().map(|model| model.id.clone()).collect();
         }
         let models = fetched.unwrap_or_default();
         *known = Some(Known { models: models.clone(), until: Instant::now() + keep });
@@ -64,7 +68,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_list_is_kept_for_a_minute_and_a_failure_for_five_seconds() {
         let kept = Listing::default();
-        let some = |id: &str| Some(vec![ModelListing { id: id.into(), owned_by: "north".into(), created: 0 }]);
+        let some = |id: &str| {
+            Some(vec![ModelListing { id: id.into(), owned_by: "north".into(), created: 0 }])
+        };
         assert_eq!(kept.get(async { None }).await, []);
         assert_eq!(kept.get(async { some("a") }).await, []);
         tokio::time::advance(Duration::from_secs(6)).await;

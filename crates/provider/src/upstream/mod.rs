@@ -85,10 +85,23 @@ impl Upstream {
         if config.keys.iter().any(|key| !http::can_send(&key.secret)) {
             return Err(UpstreamConfigError::Key { upstream: config.name.clone() });
         }
-        let (pool, breaker, listing) = (Pool::new(config), Breaker::new(config.breaker), Listing::default());
+        let (pool, breaker, listing) =
+            (Pool::new(config), Breaker::new(config.breaker), Listing::default());
         let compat = config.compat.clone();
         let (name, secrets) = (config.name.as_str().into(), Arc::new(Secrets::of(config)));
-        Ok(Self { shared: Arc::new(UpstreamInner { name, wire, secrets, key_field, compat, http, pool, breaker, listing }) })
+        Ok(Self {
+            shared: Arc::new(UpstreamInner {
+                name,
+                wire,
+                secrets,
+                key_field,
+                compat,
+                http,
+                pool,
+                breaker,
+                listing,
+            }),
+        })
     }
 
     /// The models it lists. Fetched at most once a minute; empty while it does not respond.
@@ -125,7 +138,8 @@ impl Upstream {
 
     /// Whether `model` can be requested now: a key is usable, and the breaker is not open.
     pub(crate) fn is_ready(&self, model: &str) -> bool {
-        !matches!(self.shared.breaker.circuit(), Circuit::Open(_)) && self.shared.pool.is_usable(model)
+        !matches!(self.shared.breaker.circuit(), Circuit::Open(_))
+            && self.shared.pool.is_usable(model)
     }
 
     /// Whether its models were ever listed.
@@ -140,7 +154,10 @@ impl Upstream {
 }
 
 impl Provider for Upstream {
-    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
+    fn ask(
+        &self,
+        request: ModelRequest,
+    ) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
         let shared = Arc::clone(&self.shared);
         async move {
             if let Circuit::Open(wait) = shared.breaker.circuit() {
@@ -150,8 +167,15 @@ impl Provider for Upstream {
             let seat = shared.pool.seat(request.model(), request.call.owner.as_ref()).await?;
             let (call, writer) = (request.call.clone(), Arc::clone(&shared));
             let written = call.work(move || writer.write(&request)).await;
-            let failed = || Fault::new(FaultKind::Server, "server_error", "the request could not be written for the upstream");
-            let (outgoing, lifter) = written.unwrap_or_else(|| Err(ProviderFailure::new(failed(), FailureScope::Request)))?;
+            let failed = || {
+                Fault::new(
+                    FaultKind::Server,
+                    "server_error",
+                    "the request could not be written for the upstream",
+                )
+            };
+            let (outgoing, lifter) = written
+                .unwrap_or_else(|| Err(ProviderFailure::new(failed(), FailureScope::Request)))?;
             shared.ask(seat, &outgoing, lifter, call).await
         }
         .boxed()
@@ -166,7 +190,10 @@ impl Provider for Upstream {
         self.shared.serves(request)
     }
 
-    fn pass(&self, request: PassthroughRequest) -> BoxFuture<'static, Result<PassthroughParts, ProviderFailure>> {
+    fn pass(
+        &self,
+        request: PassthroughRequest,
+    ) -> BoxFuture<'static, Result<PassthroughParts, ProviderFailure>> {
         Arc::clone(&self.shared).pass(request).boxed()
     }
 
@@ -182,15 +209,22 @@ impl Provider for Upstream {
 impl UpstreamInner {
     /// The request in the upstream's words, its body in bytes, and what turns calls back into calls of the caller's tools.
     fn write(&self, request: &ModelRequest) -> Result<(Outgoing, Lifter), ProviderFailure> {
-        let mut outgoing =
-            self.wire.ask(request).map_err(|fault| ProviderFailure::new(request.create.paths.fault(fault), FailureScope::Unsupported))?;
+        let mut outgoing = self.wire.ask(request).map_err(|fault| {
+            ProviderFailure::new(request.create.paths.fault(fault), FailureScope::Unsupported)
+        })?;
         if let Value::Object(body) = &mut outgoing.body {
             body.extend(self.compat.body.clone());
         }
         Ok((outgoing.written(), self.wire.lifter(request, self.compat.unknown_tools)))
     }
 
-    async fn ask(&self, seat: PoolPermit, outgoing: &Outgoing, lifter: Lifter, call: UpstreamCall) -> Result<ModelStream, ProviderFailure> {
+    async fn ask(
+        &self,
+        seat: PoolPermit,
+        outgoing: &Outgoing,
+        lifter: Lifter,
+        call: UpstreamCall,
+    ) -> Result<ModelStream, ProviderFailure> {
         let callee = self.callee(seat.key());
         let (response, mut ticket) = self.open(seat, outgoing, call, |_, failure| failure).await?;
         ticket.answered();
@@ -210,8 +244,12 @@ impl UpstreamInner {
         let pass = self.breaker.pass().map_err(|wait| self.circuit_open(wait))?;
         let callee = self.callee(seat.key());
         // Created before sending, so that a caller that leaves while waiting for the response is noticed.
-        let mut ticket = Ticket { seat, pass, lease: Lease::default(), upstream: Arc::clone(&self.name), call };
-        let sent = self.http.send(outgoing, self.shown(ticket.seat.key()), ticket.call.trace.as_ref()).await;
+        let mut ticket =
+            Ticket { seat, pass, lease: Lease::default(), upstream: Arc::clone(&self.name), call };
+        let sent = self
+            .http
+            .send(outgoing, self.shown(ticket.seat.key()), ticket.call.trace.as_ref())
+            .await;
         let mut response = match sent {
             Ok((response, lease)) => {
                 ticket.lease = lease;
@@ -226,7 +264,9 @@ impl UpstreamInner {
         ticket.call.answered(response.status().as_u16());
         if !response.status().is_success() {
             let failure = self.refusal(&mut response, &callee, explain).await;
-            if let Ok(Ok(None)) = tokio::time::timeout(answer::LAST_CHUNK_TIMEOUT, response.chunk()).await {
+            if let Ok(Ok(None)) =
+                tokio::time::timeout(answer::LAST_CHUNK_TIMEOUT, response.chunk()).await
+            {
                 ticket.lease.ended();
             }
             ticket.failed(&failure);
@@ -243,12 +283,20 @@ impl UpstreamInner {
         explain: impl FnOnce(&Refused<'_>, ProviderFailure) -> ProviderFailure + Send,
     ) -> ProviderFailure {
         let body = http::error_body(response).await;
-        let refused = Refused { status: response.status().as_u16(), headers: response.headers(), body: &body };
+        let refused = Refused {
+            status: response.status().as_u16(),
+            headers: response.headers(),
+            body: &body,
+        };
         explain(&refused, self.wire.refusal(callee, &refused))
     }
 
     fn callee(&self, key: Option<&Secret>) -> Callee {
-        Callee { name: Arc::clone(&self.name), key: key.cloned(), secrets: Arc::clone(&self.secrets) }
+        Callee {
+            name: Arc::clone(&self.name),
+            key: key.cloned(),
+            secrets: Arc::clone(&self.secrets),
+        }
     }
 
     fn shown<'a>(&'a self, key: Option<&'a Secret>) -> Option<Shown<'a>> {
@@ -256,10 +304,17 @@ impl UpstreamInner {
     }
 
     fn circuit_open(&self, wait: Duration) -> ProviderFailure {
-        let message = format!("The upstream '{}' has failed several times in a row and is left alone for a while.", self.name);
+        let message = format!(
+            "The upstream '{}' has failed several times in a row and is left alone for a while.",
+            self.name
+        );
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let fault = Fault::new(FaultKind::Upstream, "upstream_unavailable", message).with_status(503);
-        ProviderFailure::new(Fault { retry_after: Some(seconds), ..fault }, FailureScope::Upstream(Some(wait)))
+        let fault =
+            Fault::new(FaultKind::Upstream, "upstream_unavailable", message).with_status(503);
+        ProviderFailure::new(
+            Fault { retry_after: Some(seconds), ..fault },
+            FailureScope::Upstream(Some(wait)),
+        )
     }
 }
 
@@ -308,7 +363,11 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         // The caller gave up waiting: a failure that no byte from the upstream reports.
         if self.call.is_given_up() {
-            let silent = ProviderFailure::upstream(Fault::new(FaultKind::Upstream, "upstream_timeout", "the upstream was silent"));
+            let silent = ProviderFailure::upstream(Fault::new(
+                FaultKind::Upstream,
+                "upstream_timeout",
+                "the upstream was silent",
+            ));
             self.failed(&silent);
         }
     }

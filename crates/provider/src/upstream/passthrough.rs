@@ -6,7 +6,9 @@ use std::vec;
 
 use bytes::Bytes;
 use engine::provider::failure::{FailureScope, ProviderFailure};
-use engine::provider::passthrough::{PassthroughPart, PassthroughParts, PassthroughRequest, UnreadDocument};
+use engine::provider::passthrough::{
+    PassthroughPart, PassthroughParts, PassthroughRequest, UnreadDocument,
+};
 use engine::upstreams::Circuit;
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
@@ -37,20 +39,26 @@ impl UpstreamInner {
                     self.name,
                     remedy(request.operation)
                 );
-                Fault::new(FaultKind::InvalidRequest, "unsupported_operation", message).with_param("model")
+                Fault::new(FaultKind::InvalidRequest, "unsupported_operation", message)
+                    .with_param("model")
             }
         })
     }
 
     /// Makes a call.
-    pub(super) async fn pass(self: Arc<Self>, request: PassthroughRequest) -> Result<PassthroughParts, ProviderFailure> {
+    pub(super) async fn pass(
+        self: Arc<Self>,
+        request: PassthroughRequest,
+    ) -> Result<PassthroughParts, ProviderFailure> {
         if let Circuit::Open(wait) = self.breaker.circuit() {
             return Err(self.circuit_open(wait));
         }
         // The body is built after a key is free, so that queued requests do not hold a second copy.
         let seat = self.pool.seat(request.model(), request.call.owner.as_ref()).await?;
-        let Passage { outgoing, read } =
-            self.wire.pass(&request).map_err(|fault| ProviderFailure::new(fault, FailureScope::Unsupported))?;
+        let Passage { outgoing, read } = self
+            .wire
+            .pass(&request)
+            .map_err(|fault| ProviderFailure::new(fault, FailureScope::Unsupported))?;
         let (operation, is_stream) = (request.request.operation, request.request.stream);
         let call = request.call.clone();
         drop(request);
@@ -62,7 +70,8 @@ impl UpstreamInner {
             ));
         };
         let callee = self.callee(seat.key());
-        let explain = |refused: &Refused<'_>, failure| explained(&callee, operation, refused, failure);
+        let explain =
+            |refused: &Refused<'_>, failure| explained(&callee, operation, refused, failure);
         let (response, mut ticket) = self.open(seat, &first, call, explain).await?;
         drop(first);
         ticket.answered();
@@ -80,13 +89,21 @@ impl UpstreamInner {
                 callee,
                 whole: Some(Whole { read, ticket }),
             };
-            unfold(gathering, |mut gathering| async move { gathering.next().await.map(|part| (part, gathering)) }).boxed()
+            unfold(gathering, |mut gathering| async move {
+                gathering.next().await.map(|part| (part, gathering))
+            })
+            .boxed()
         })
     }
 }
 
 /// Whether an error means that the upstream does not support the operation, or not for this model.
-fn explained(callee: &Callee, operation: Operation, refused: &Refused<'_>, failure: ProviderFailure) -> ProviderFailure {
+fn explained(
+    callee: &Callee,
+    operation: Operation,
+    refused: &Refused<'_>,
+    failure: ProviderFailure,
+) -> ProviderFailure {
     let said = Reported::from_body(refused.body).message;
     let words = said.as_deref().unwrap_or_default().to_lowercase();
     let is_lacking = match refused.status {
@@ -94,7 +111,10 @@ fn explained(callee: &Callee, operation: Operation, refused: &Refused<'_>, failu
         // The path may exist, but not the model.
         404 => !words.contains("model"),
         // vLLM: "The model does not support Embeddings API". Ollama: "this model does not support embeddings".
-        _ => words.contains("does not support") && words.contains(operation.path().trim_end_matches('s')),
+        _ => {
+            words.contains("does not support")
+                && words.contains(operation.path().trim_end_matches('s'))
+        }
     };
     if is_lacking { callee.lacks(operation, refused.status, said.as_deref()) } else { failure }
 }
@@ -129,7 +149,10 @@ impl Gathering {
         let response = self.response.as_mut()?;
         let part = match response.chunk().await {
             // DeepSeek sends empty lines while a request is queued.
-            Ok(Some(chunk)) if chunk.trim_ascii().is_empty() && self.bodies.last().is_none_or(Vec::is_empty) => {
+            Ok(Some(chunk))
+                if chunk.trim_ascii().is_empty()
+                    && self.bodies.last().is_none_or(Vec::is_empty) =>
+            {
                 Ok(PassthroughPart::KeepAlive)
             }
             Ok(Some(chunk)) => self.take(&chunk).map(|()| PassthroughPart::Progress),
@@ -150,7 +173,9 @@ impl Gathering {
 
     /// Adds to the body, decompressed if necessary.
     fn take(&mut self, chunk: &[u8]) -> Result<(), ProviderFailure> {
-        for slice in chunk.chunks(encoding::SLICE.max(if is_plain(&self.decoder) { chunk.len() } else { 0 })) {
+        for slice in
+            chunk.chunks(encoding::SLICE.max(if is_plain(&self.decoder) { chunk.len() } else { 0 }))
+        {
             let decoded = decode(&mut self.decoder, slice, &self.callee)?;
             self.bytes += decoded.len();
             if self.bytes > MAX_RESPONSE_BYTES {
@@ -170,11 +195,14 @@ impl Gathering {
         ticket.lease.ended();
         let shown = self.shared.shown(ticket.seat.key());
         let sent = self.shared.http.send(outgoing, shown, ticket.call.trace.as_ref()).await;
-        let (mut response, lease) = sent.map_err(|unreached| unreached.failure(&self.shared.name))?;
+        let (mut response, lease) =
+            sent.map_err(|unreached| unreached.failure(&self.shared.name))?;
         ticket.lease = lease;
         ticket.call.answered(response.status().as_u16());
         if !response.status().is_success() {
-            let explain = |refused: &Refused<'_>, failure| explained(&self.callee, self.operation, refused, failure);
+            let explain = |refused: &Refused<'_>, failure| {
+                explained(&self.callee, self.operation, refused, failure)
+            };
             return Err(self.shared.refusal(&mut response, &self.callee, explain).await);
         }
         self.decoder = BodyDecoder::new(response.headers());
@@ -202,10 +230,23 @@ impl Gathering {
 
 /// The events of a stream. Everything parsed from one read is yielded before the next read. Dropping it closes the
 /// connection.
-fn events(response: Response, reader: EventReader, callee: Callee, ticket: Ticket) -> PassthroughParts {
+fn events(
+    response: Response,
+    reader: EventReader,
+    callee: Callee,
+    ticket: Ticket,
+) -> PassthroughParts {
     let decoder = BodyDecoder::new(response.headers());
-    let stream = PassthroughBody { response: Some(response), decoder, compressed: Bytes::new(), reader, callee, ticket: Some(ticket) };
-    unfold(stream, |mut stream| async move { stream.next().await.map(|part| (part, stream)) }).boxed()
+    let stream = PassthroughBody {
+        response: Some(response),
+        decoder,
+        compressed: Bytes::new(),
+        reader,
+        callee,
+        ticket: Some(ticket),
+    };
+    unfold(stream, |mut stream| async move { stream.next().await.map(|part| (part, stream)) })
+        .boxed()
 }
 
 /// Whether the body is not compressed.
@@ -224,7 +265,9 @@ fn decode<'a>(
         Ok(decoder) => decoder.decode(bytes),
         Err(error) => Err(error.clone()),
     };
-    decoded.map(Cow::Owned).map_err(|error| callee.plain("upstream_invalid_data", &error.to_string()))
+    decoded
+        .map(Cow::Owned)
+        .map_err(|error| callee.plain("upstream_invalid_data", &error.to_string()))
 }
 
 struct PassthroughBody {
@@ -254,13 +297,19 @@ impl PassthroughBody {
             };
             if self.reader.is_over() {
                 // The end of the body follows the last event: reading it makes the connection reusable.
-                if let Ok(Ok(None)) = tokio::time::timeout(LAST_CHUNK_TIMEOUT, response.chunk()).await {
+                if let Ok(Ok(None)) =
+                    tokio::time::timeout(LAST_CHUNK_TIMEOUT, response.chunk()).await
+                {
                     self.ended();
                 }
                 continue;
             }
             if !self.compressed.is_empty() {
-                let length = if is_plain(&self.decoder) { self.compressed.len() } else { self.compressed.len().min(encoding::SLICE) };
+                let length = if is_plain(&self.decoder) {
+                    self.compressed.len()
+                } else {
+                    self.compressed.len().min(encoding::SLICE)
+                };
                 let slice = self.compressed.split_to(length);
                 match decode(&mut self.decoder, &slice, &self.callee) {
                     Ok(decoded) => self.reader.push(&decoded),

@@ -104,7 +104,11 @@ impl Pool {
     /// The keys in `config`.
     pub(super) fn new(config: &UpstreamConfig) -> Arc<Self> {
         let is_open = config.keys.is_empty();
-        let keys = if is_open { vec![KeyConfig::new("none", Secret::new(""))] } else { config.keys.clone() };
+        let keys = if is_open {
+            vec![KeyConfig::new("none", Secret::new(""))]
+        } else {
+            config.keys.clone()
+        };
         let places = keys.iter().map(|_| KeySlot::default()).collect();
         Arc::new(Self {
             upstream: config.name.as_str().into(),
@@ -124,7 +128,11 @@ impl Pool {
     ///
     /// # Errors
     /// No key is usable now, the queue is full, or the wait timed out.
-    pub(super) async fn seat(self: &Arc<Self>, model: &str, owner: Option<&Owner>) -> Result<PoolPermit, ProviderFailure> {
+    pub(super) async fn seat(
+        self: &Arc<Self>,
+        model: &str,
+        owner: Option<&Owner>,
+    ) -> Result<PoolPermit, ProviderFailure> {
         let owner = owner.cloned().unwrap_or_else(Owner::local);
         let (sender, mut turn) = oneshot::channel();
         {
@@ -168,8 +176,13 @@ impl Pool {
     fn next_return(&self) -> Option<Instant> {
         let now = Instant::now();
         let state = self.state();
-        let rests = state.places.iter().flat_map(|place| place.models.values().chain([&place.whole]));
-        rests.filter_map(|rest| rest.aside.as_ref()).map(|aside| aside.until).filter(|until| *until > now).min()
+        let rests =
+            state.places.iter().flat_map(|place| place.models.values().chain([&place.whole]));
+        rests
+            .filter_map(|rest| rest.aside.as_ref())
+            .map(|aside| aside.until)
+            .filter(|until| *until > now)
+            .min()
     }
 
     /// Whether a key is usable for `model`, even if all usable keys are busy.
@@ -181,14 +194,17 @@ impl Pool {
     /// A key for requests outside of the queue: the first usable one, or else the first.
     pub(super) fn some_key(&self) -> Option<&Secret> {
         let now = Instant::now();
-        let usable = self.state().places.iter().position(|place| !place.whole.is_aside(now)).unwrap_or(0);
+        let usable =
+            self.state().places.iter().position(|place| !place.whole.is_aside(now)).unwrap_or(0);
         self.keys.get(usable).filter(|_| !self.is_open).map(|key| &key.secret)
     }
 
     /// Makes keys usable again that were refused or out of credit.
     pub(super) fn reset_backoff(self: &Arc<Self>) {
         let is_kept = |rest: &Rest| {
-            !rest.aside.as_ref().is_some_and(|aside| matches!(aside.failure.scope, FailureScope::Credential | FailureScope::Quota))
+            !rest.aside.as_ref().is_some_and(|aside| {
+                matches!(aside.failure.scope, FailureScope::Credential | FailureScope::Quota)
+            })
         };
         for place in &mut self.state().places {
             if !is_kept(&place.whole) {
@@ -209,7 +225,12 @@ impl Pool {
         let now = Instant::now();
         let state = self.state();
         let keys = self.keys.iter().zip(&state.places);
-        keys.map(|(key, place)| KeyState { label: Arc::clone(&key.label), running: place.running, health: place.health(now) }).collect()
+        keys.map(|(key, place)| KeyState {
+            label: Arc::clone(&key.label),
+            running: place.running,
+            health: place.health(now),
+        })
+        .collect()
     }
 
     /// The number of waiting requests.
@@ -226,9 +247,15 @@ impl Pool {
         let now = Instant::now();
         let candidates: Vec<WeightedCandidate> = (self.keys.iter().zip(&state.places).enumerate())
             .filter(|(_, (key, place))| place.is_usable(model, now) && place.has_room(key))
-            .map(|(index, (key, place))| WeightedCandidate { index, weight: key.weight, running: place.running, served: place.served })
+            .map(|(index, (key, place))| WeightedCandidate {
+                index,
+                weight: key.weight,
+                running: place.running,
+                served: place.served,
+            })
             .collect();
-        let chosen = choose(self.strategy, &candidates, fastrand::f64).or_else(|| self.only_key(state, model));
+        let chosen = choose(self.strategy, &candidates, fastrand::f64)
+            .or_else(|| self.only_key(state, model));
         let Some(index) = chosen else { return Self::none(state, model, now) };
         let (weight, place) = (u64::from(self.keys[index].weight.max(1)), &mut state.places[index]);
         place.running += 1;
@@ -236,18 +263,29 @@ impl Pool {
         *state.callers.entry(owner.clone()).or_default() += 1;
         let share = place.served / weight;
         // Keys that are out of use are counted along, or they would get all requests when they come back.
-        for (key, place) in self.keys.iter().zip(&mut state.places).filter(|(_, place)| !place.is_usable(model, now)) {
+        for (key, place) in self
+            .keys
+            .iter()
+            .zip(&mut state.places)
+            .filter(|(_, place)| !place.is_usable(model, now))
+        {
             place.served = place.served.max(share * u64::from(key.weight.max(1)));
         }
-        Taken::Seat(PoolPermit { pool: Arc::clone(self), index, model: model.into(), owner: owner.clone(), taken: now })
+        Taken::Seat(PoolPermit {
+            pool: Arc::clone(self),
+            index,
+            model: model.into(),
+            owner: owner.clone(),
+            taken: now,
+        })
     }
 
     /// The only key, even if it was refused or is out of credit: there is no alternative, and it may work again.
     fn only_key(&self, state: &State, model: &str) -> Option<usize> {
         let ([key], [place]) = (&self.keys[..], &state.places[..]) else { return None };
-        let is_refused = place
-            .rest(model, Instant::now())
-            .is_some_and(|aside| matches!(aside.failure.scope, FailureScope::Credential | FailureScope::Quota));
+        let is_refused = place.rest(model, Instant::now()).is_some_and(|aside| {
+            matches!(aside.failure.scope, FailureScope::Credential | FailureScope::Quota)
+        });
         (place.has_room(key) && is_refused).then_some(0)
     }
 
@@ -257,12 +295,18 @@ impl Pool {
         if state.places.iter().any(|place| place.is_usable(model, now)) {
             return Taken::Busy;
         }
-        let first = state.places.iter().filter_map(|place| place.rest(model, now)).min_by_key(|aside| aside.until);
+        let first = state
+            .places
+            .iter()
+            .filter_map(|place| place.rest(model, now))
+            .min_by_key(|aside| aside.until);
         let Some(aside) = first else { return Taken::Busy };
         let wait = aside.until - now;
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let is_for_caller = matches!(aside.failure.scope, FailureScope::RateLimited(_) | FailureScope::Upstream(_));
-        let fault = Fault { retry_after: is_for_caller.then_some(seconds), ..aside.failure.fault.clone() };
+        let is_for_caller =
+            matches!(aside.failure.scope, FailureScope::RateLimited(_) | FailureScope::Upstream(_));
+        let fault =
+            Fault { retry_after: is_for_caller.then_some(seconds), ..aside.failure.fault.clone() };
         let scope = match aside.failure.scope {
             FailureScope::RateLimited(_) => FailureScope::RateLimited(Some(wait)),
             FailureScope::Upstream(_) => FailureScope::Upstream(Some(wait)),
@@ -272,8 +316,14 @@ impl Pool {
     }
 
     fn full(&self) -> ProviderFailure {
-        let message = format!("The upstream '{}' has as many answers to give as it may; try again soon.", self.upstream);
-        let fault = Fault { retry_after: Some(1), ..Fault::new(FaultKind::RateLimit, "upstream_queue_full", message) };
+        let message = format!(
+            "The upstream '{}' has as many answers to give as it may; try again soon.",
+            self.upstream
+        );
+        let fault = Fault {
+            retry_after: Some(1),
+            ..Fault::new(FaultKind::RateLimit, "upstream_queue_full", message)
+        };
         // Other keys of this upstream are busy too: they share one queue.
         ProviderFailure::new(fault, FailureScope::Upstream(Some(Duration::from_secs(1))))
     }
@@ -320,7 +370,8 @@ impl State {
     /// The waiting call that is served next, without the first `passed` in order, for whose models there is no place: of the
     /// callers with the fewest running answers, the one that came first.
     fn next(&self, passed: usize) -> Option<usize> {
-        let running = |index: &usize| self.callers.get(&self.waiting[*index].owner).copied().unwrap_or(0);
+        let running =
+            |index: &usize| self.callers.get(&self.waiting[*index].owner).copied().unwrap_or(0);
         let mut order: Vec<usize> = (0..self.waiting.len()).collect();
         order.sort_by_key(running);
         order.get(passed).copied()
@@ -331,7 +382,9 @@ impl State {
         let mut counts: HashMap<&Owner, usize> = HashMap::new();
         self.waiting.iter().for_each(|waiter| *counts.entry(&waiter.owner).or_default() += 1);
         let own = counts.get(owner).copied().unwrap_or(0);
-        let Some((most, count)) = counts.into_iter().max_by_key(|(_, count)| *count) else { return false };
+        let Some((most, count)) = counts.into_iter().max_by_key(|(_, count)| *count) else {
+            return false;
+        };
         if count <= own + 1 {
             return false;
         }
@@ -353,25 +406,39 @@ impl KeySlot {
     /// Why the key is unusable for a model; of two reasons the longer one.
     fn rest(&self, model: &str, now: Instant) -> Option<&Aside> {
         let of_model = self.models.get(model);
-        [Some(&self.whole), of_model].into_iter().flatten().filter_map(|rest| rest.aside_at(now)).max_by_key(|aside| aside.until)
+        [Some(&self.whole), of_model]
+            .into_iter()
+            .flatten()
+            .filter_map(|rest| rest.aside_at(now))
+            .max_by_key(|aside| aside.until)
     }
 
     /// The key's health. A pause of a single model counts.
     fn health(&self, now: Instant) -> KeyHealth {
-        let rests = self.models.values().filter_map(|rest| rest.aside_at(now)).max_by_key(|aside| aside.until);
+        let rests = self
+            .models
+            .values()
+            .filter_map(|rest| rest.aside_at(now))
+            .max_by_key(|aside| aside.until);
         let Some(aside) = self.whole.aside_at(now).or(rests) else { return KeyHealth::Well };
         let left = aside.until - now;
         match aside.failure.scope {
             FailureScope::Credential => KeyHealth::Refused(left),
             FailureScope::Quota => KeyHealth::Empty(left),
-            FailureScope::Request | FailureScope::Unsupported | FailureScope::RateLimited(_) | FailureScope::Upstream(_) => {
-                KeyHealth::Cooling(left)
-            }
+            FailureScope::Request
+            | FailureScope::Unsupported
+            | FailureScope::RateLimited(_)
+            | FailureScope::Upstream(_) => KeyHealth::Cooling(left),
         }
     }
 
     /// The pause that a failure with this scope extends.
-    fn rest_of(&mut self, scope: FailureScope, model: &Arc<str>, now: Instant) -> Option<&mut Rest> {
+    fn rest_of(
+        &mut self,
+        scope: FailureScope,
+        model: &Arc<str>,
+        now: Instant,
+    ) -> Option<&mut Rest> {
         if scope == FailureScope::Credential {
             return Some(&mut self.whole);
         }
@@ -379,7 +446,8 @@ impl KeySlot {
             self.models.retain(|_, rest| rest.is_aside(now));
         }
         // Without an entry the model stays usable: the upstream will limit it again.
-        (self.models.len() < MOST_MODELS || self.models.contains_key(model)).then(|| self.models.entry(Arc::clone(model)).or_default())
+        (self.models.len() < MOST_MODELS || self.models.contains_key(model))
+            .then(|| self.models.entry(Arc::clone(model)).or_default())
     }
 }
 
@@ -399,12 +467,18 @@ impl Rest {
 
     /// How long a failure puts it out of use; `None` if it does not.
     fn pause(&self, scope: FailureScope, longest: Duration) -> Option<Duration> {
-        let doubled = |first: Duration, longest: Duration| (first * 2_u32.saturating_pow(self.failures.min(16))).min(longest);
+        let doubled = |first: Duration, longest: Duration| {
+            (first * 2_u32.saturating_pow(self.failures.min(16))).min(longest)
+        };
         let pause = match scope {
             FailureScope::Credential | FailureScope::Quota => doubled(FIRST_ASIDE, longest),
-            FailureScope::RateLimited(wish) => wish.unwrap_or_else(|| doubled(FIRST_COOLING, LONGEST_COOLING)),
+            FailureScope::RateLimited(wish) => {
+                wish.unwrap_or_else(|| doubled(FIRST_COOLING, LONGEST_COOLING))
+            }
             FailureScope::Upstream(Some(wish)) => wish,
-            FailureScope::Upstream(None) | FailureScope::Request | FailureScope::Unsupported => return None,
+            FailureScope::Upstream(None) | FailureScope::Request | FailureScope::Unsupported => {
+                return None;
+            }
         };
         Some(pause.min(longest)).filter(|pause| !pause.is_zero())
     }
@@ -438,8 +512,15 @@ impl PoolPermit {
             if Rest::default().pause(failure.scope, self.pool.rest).is_none() {
                 return;
             }
-            let Some(rest) = state.places[self.index].rest_of(failure.scope, &self.model, now) else { return };
-            let Some(pause) = rest.pause(failure.scope, self.pool.rest).filter(|_| rest.is_news(self.taken)) else { return };
+            let Some(rest) = state.places[self.index].rest_of(failure.scope, &self.model, now)
+            else {
+                return;
+            };
+            let Some(pause) =
+                rest.pause(failure.scope, self.pool.rest).filter(|_| rest.is_news(self.taken))
+            else {
+                return;
+            };
             rest.failures += 1;
             rest.aside = Some(Aside { since: now, until: now + pause, failure: failure.clone() });
             pause
@@ -454,7 +535,10 @@ impl PoolPermit {
             FailureScope::Quota => {
                 tracing::error!(%upstream, key = %label, pause_ms, "a key has no credit or quota left and is now out of use");
             }
-            FailureScope::RateLimited(_) | FailureScope::Upstream(_) | FailureScope::Request | FailureScope::Unsupported => {
+            FailureScope::RateLimited(_)
+            | FailureScope::Upstream(_)
+            | FailureScope::Request
+            | FailureScope::Unsupported => {
                 tracing::info!(%upstream, key = %label, pause_ms, "a key is rate limited");
             }
         }

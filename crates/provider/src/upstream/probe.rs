@@ -53,20 +53,24 @@ impl Upstream {
 
 impl UpstreamInner {
     async fn list_models(&self) -> Result<Vec<ModelListing>, Trouble> {
-        let ProbeResponse { mut response, mut lease, .. } = self.send_probe(&self.wire.list()).await?;
+        let ProbeResponse { mut response, mut lease, .. } =
+            self.send_probe(&self.wire.list()).await?;
         let is_page = is_html(&response);
         let mut body = Vec::new();
         let read = http::read_body(&mut response, &mut body, MAX_LISTING_BYTES).await;
         read.map_err(|_| Trouble::Connect(ConnectError::Closed))?;
         lease.ended();
-        self.wire.read_list(&body, &self.name).ok_or(Trouble::Unparsed { is_page: is_page || looks_like_html(&body) })
+        self.wire
+            .read_list(&body, &self.name)
+            .ok_or(Trouble::Unparsed { is_page: is_page || looks_like_html(&body) })
     }
 
     async fn answer(&self, model: &str) -> Result<Answered, Trouble> {
         let outgoing = self.wire.ask(&question(model)).map_err(Trouble::Unsupported)?;
         let begun = Instant::now();
         // Held until the response has been read.
-        let ProbeResponse { mut response, callee, lease: _lease } = self.send_probe(&outgoing).await?;
+        let ProbeResponse { mut response, callee, lease: _lease } =
+            self.send_probe(&outgoing).await?;
         if is_html(&response) {
             return Err(Trouble::Unparsed { is_page: true });
         }
@@ -96,7 +100,9 @@ impl UpstreamInner {
                 }
             }
             if is_ended || reader.is_over() {
-                return Err(Trouble::Failed(callee.plain("upstream_truncated", "ended its answer without a reason")));
+                return Err(Trouble::Failed(
+                    callee.plain("upstream_truncated", "ended its answer without a reason"),
+                ));
             }
             match response.chunk().await {
                 Ok(Some(bytes)) => reader.push(&bytes),
@@ -113,13 +119,15 @@ impl UpstreamInner {
     async fn send_probe(&self, outgoing: &Outgoing) -> Result<ProbeResponse, Trouble> {
         let key = self.pool.some_key();
         let callee = self.callee(key);
-        let (mut response, lease) = self.http.send(outgoing, self.shown(key), None).await.map_err(Trouble::Connect)?;
+        let (mut response, lease) =
+            self.http.send(outgoing, self.shown(key), None).await.map_err(Trouble::Connect)?;
         if response.status().is_success() {
             return Ok(ProbeResponse { response, callee, lease });
         }
         let (status, is_page) = (response.status().as_u16(), is_html(&response));
         let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let location = location.map(|text| text.split(['?', '#']).next().unwrap_or_default().to_owned());
+        let location =
+            location.map(|text| text.split(['?', '#']).next().unwrap_or_default().to_owned());
         let failure = self.refusal(&mut response, &callee, |_, failure| failure).await;
         Err(Trouble::Refused(Box::new(Refusal { status, failure, location, is_page })))
     }
@@ -133,7 +141,10 @@ struct ProbeResponse {
 }
 
 fn is_html(response: &Response) -> bool {
-    response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
+    response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
 }
 
 fn looks_like_html(body: &[u8]) -> bool {
@@ -141,8 +152,21 @@ fn looks_like_html(body: &[u8]) -> bool {
 }
 
 fn question(model: &str) -> ModelRequest {
-    let create = Create { store: false, stream: true, max_output_tokens: Some(ANSWER_TOKENS), ..Create::new(model) };
+    let create = Create {
+        store: false,
+        stream: true,
+        max_output_tokens: Some(ANSWER_TOKENS),
+        ..Create::new(model)
+    };
     let content = vec![Part::input_text("Say hi.")];
-    let message = Item::Message(Message { id: ItemId::new("msg_probe"), ..Message::new(Role::User, content) });
-    ModelRequest { create: Arc::new(create), model: None, context: [message].into(), call: UpstreamCall::default() }
+    let message = Item::Message(Message {
+        id: ItemId::new("msg_probe"),
+        ..Message::new(Role::User, content)
+    });
+    ModelRequest {
+        create: Arc::new(create),
+        model: None,
+        context: [message].into(),
+        call: UpstreamCall::default(),
+    }
 }

@@ -68,7 +68,12 @@ enum Body {
 impl<G: Grammar> BodyParser<G> {
     /// A reader of one response.
     pub(super) fn new(grammar: G, callee: Callee, lifter: Lifter) -> Self {
-        Self { grammar, said: ParsedOutput::new(callee, lifter), body: Body::Begin(Vec::new()), head: Some(Vec::new()) }
+        Self {
+            grammar,
+            said: ParsedOutput::new(callee, lifter),
+            body: Body::Begin(Vec::new()),
+            head: Some(Vec::new()),
+        }
     }
 
     /// Removes the byte order mark, which may arrive in pieces.
@@ -90,7 +95,9 @@ impl<G: Grammar> BodyParser<G> {
             // HTML: a proxy's login page, or a wrong address.
             b'<' => return self.said.invalid_data("sent an HTML page instead of a response"),
             // SSE fields and comments start with these. Anything else may be an invalid NDJSON line.
-            first if G::HAS_LINES && !b"deir:".contains(&first) => Body::Lines(ndjson::NdjsonDecoder::new(MAX_EVENT_BYTES)),
+            first if G::HAS_LINES && !b"deir:".contains(&first) => {
+                Body::Lines(ndjson::NdjsonDecoder::new(MAX_EVENT_BYTES))
+            }
             _ => Body::Events(sse::SseDecoder::new(MAX_EVENT_BYTES).splitting_documents()),
         };
         // In an event stream, leading white space is empty lines.
@@ -106,7 +113,9 @@ impl<G: Grammar> BodyParser<G> {
                     self.head = None;
                     self.said.word(ModelEvent::KeepAlive);
                 }
-                Some(Ok(sse::SseFrame::Event(event))) => self.event(event.name.as_deref(), &event.data, false),
+                Some(Ok(sse::SseFrame::Event(event))) => {
+                    self.event(event.name.as_deref(), &event.data, false)
+                }
                 Some(Err(_)) => self.too_large(),
             },
             Body::Lines(decoder) => match decoder.next_event() {
@@ -136,7 +145,9 @@ impl<G: Grammar> BodyParser<G> {
             [b'{' | b'[', ..] => self.grammar.event(name, data, &mut self.said),
             [_, ..] if name == Some("error") => self.error(data),
             // Data with an object in it is meant to be content.
-            _ if data.contains(&b'{') && !is_other(name) => self.said.invalid_data("sent an event that cannot be parsed"),
+            _ if data.contains(&b'{') && !is_other(name) => {
+                self.said.invalid_data("sent an event that cannot be parsed")
+            }
             // Vertex sends `data: : keepalive`; others send an empty `data:`, a time or a word.
             _ => {
                 if !is_other(name) {
@@ -154,7 +165,9 @@ impl<G: Grammar> BodyParser<G> {
     }
 
     fn too_large(&mut self) {
-        self.said.fail(self.said.callee.plain("upstream_event_too_large", "sent an event of more than 8 MiB"));
+        self.said.fail(
+            self.said.callee.plain("upstream_event_too_large", "sent an event of more than 8 MiB"),
+        );
     }
 }
 
@@ -166,7 +179,8 @@ fn is_other(name: Option<&str>) -> bool {
 /// The text after an error prefix: `[ERROR] out of memory`, `error: engine died`.
 fn error_text(data: &[u8]) -> Option<&[u8]> {
     let marks: [&[u8]; 2] = [b"[error]", b"error:"];
-    let is_marked = |mark: &&[u8]| data.len() > mark.len() && data[..mark.len()].eq_ignore_ascii_case(mark);
+    let is_marked =
+        |mark: &&[u8]| data.len() > mark.len() && data[..mark.len()].eq_ignore_ascii_case(mark);
     let mark = marks.iter().find(|mark| is_marked(mark))?;
     Some(data[mark.len()..].trim_ascii_start())
         .filter(|words| !words.is_empty())
@@ -175,7 +189,9 @@ fn error_text(data: &[u8]) -> Option<&[u8]> {
 
 /// Whether a body starts with an SSE field.
 fn is_field(head: &[u8]) -> bool {
-    ["event:", "data:", "id:", "retry:"].iter().any(|field| head.trim_ascii_start().starts_with(field.as_bytes()))
+    ["event:", "data:", "id:", "retry:"]
+        .iter()
+        .any(|field| head.trim_ascii_start().starts_with(field.as_bytes()))
 }
 
 impl<G: Grammar> StreamParser for BodyParser<G> {
@@ -197,7 +213,9 @@ impl<G: Grammar> StreamParser for BodyParser<G> {
                 decoder.push(bytes);
             }
             Body::Lines(decoder) => decoder.push(bytes),
-            Body::Document(document) if document.len() + bytes.len() > MAX_EVENT_BYTES => self.too_large(),
+            Body::Document(document) if document.len() + bytes.len() > MAX_EVENT_BYTES => {
+                self.too_large()
+            }
             Body::Document(document) => document.extend_from_slice(bytes),
             Body::Over => {}
         }

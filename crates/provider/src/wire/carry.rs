@@ -105,7 +105,8 @@ const QUIET: [&str; 15] = [
 ];
 
 /// Output beyond text in a message. Weir returns it to callers, so it must accept it back for any upstream.
-const MADE: [&str; 7] = ["audio", "images", CONTENT_PARTS, HOSTED_CALLS, "thinking", "logprobs", "refusal"];
+const MADE: [&str; 7] =
+    ["audio", "images", CONTENT_PARTS, HOSTED_CALLS, "thinking", "logprobs", "refusal"];
 
 /// Objects with fields of their own.
 const INNER: [&str; 4] = ["image_url", "file", "function", "custom"];
@@ -147,7 +148,11 @@ fn is_hosted(kind: &str) -> bool {
 ///
 /// # Errors
 /// The path of the first field that is not supported and matters.
-pub(super) fn check(create: &Create, carrier: &Carrier<'_>, ignored: &mut Vec<String>) -> Result<(), Fault> {
+pub(super) fn check(
+    create: &Create,
+    carrier: &Carrier<'_>,
+    ignored: &mut Vec<String>,
+) -> Result<(), Fault> {
     let mut check = Check { carrier, ignored };
     for (index, input) in create.input.iter().enumerate() {
         if let InputItem::Item(item) = input {
@@ -180,7 +185,8 @@ impl Check<'_> {
             Item::FunctionCallOutput(output) => self.output(&output.output, &output.extra, path),
             Item::CustomToolCallOutput(output) => self.output(&output.output, &output.extra, path),
             Item::Reasoning(reasoning) => {
-                let has_thoughts = !reasoning.text().is_empty() || reasoning.encrypted_content.is_some();
+                let has_thoughts =
+                    !reasoning.text().is_empty() || reasoning.encrypted_content.is_some();
                 if has_thoughts && !(self.carrier.thoughts)(reasoning) {
                     self.ignored.push(path.to_owned());
                 }
@@ -188,12 +194,17 @@ impl Check<'_> {
             }
             Item::Compaction(_) => Ok(()),
             Item::Opaque(item) if is_understood(item) || (self.carrier.item)(&item.kind) => Ok(()),
-            Item::Opaque(item) if is_hosted(&item.kind) && self.carrier.hosted != Some(HostedTools::Refuse) => {
+            Item::Opaque(item)
+                if is_hosted(&item.kind) && self.carrier.hosted != Some(HostedTools::Refuse) =>
+            {
                 self.ignored.push(path.to_owned());
                 Ok(())
             }
             Item::Opaque(item) => {
-                let message = format!("{}, which serves this model, does not support items of type '{}'.", self.carrier.vendor, item.kind);
+                let message = format!(
+                    "{}, which serves this model, does not support items of type '{}'.",
+                    self.carrier.vendor, item.kind
+                );
                 Err(Fault::invalid("unsupported_value", format!("{path}.type"), message))
             }
         }
@@ -214,9 +225,15 @@ impl Check<'_> {
                 Part::Opaque(fields) => {
                     let kind = fields.text("type").unwrap_or_default();
                     if !(self.carrier.part)(kind) {
-                        let message =
-                            format!("{}, which serves this model, does not support content of type '{kind}'.", self.carrier.vendor);
-                        return Err(Fault::invalid("unsupported_value", format!("{path}.type"), message));
+                        let message = format!(
+                            "{}, which serves this model, does not support content of type '{kind}'.",
+                            self.carrier.vendor
+                        );
+                        return Err(Fault::invalid(
+                            "unsupported_value",
+                            format!("{path}.type"),
+                            message,
+                        ));
                     }
                 }
                 part => {
@@ -236,12 +253,16 @@ impl Check<'_> {
             Tool::Namespace(namespace) => {
                 self.fields(&namespace.extra, FieldLocation::Tool, path)?;
                 let inner = namespace.tools.iter().enumerate();
-                inner.into_iter().try_for_each(|(index, tool)| self.tool(tool, &format!("{path}.tools[{index}]")))
+                inner.into_iter().try_for_each(|(index, tool)| {
+                    self.tool(tool, &format!("{path}.tools[{index}]"))
+                })
             }
             // A client's own tool search is lowered to a function.
             Tool::Hosted(fields) if fields.text("execution") == Some("client") => Ok(()),
             Tool::Hosted(_) => match self.carrier.hosted {
-                Some(hosted) => self.hosted(hosted, path, &format!("tools of type '{}'", tool.kind())),
+                Some(hosted) => {
+                    self.hosted(hosted, path, &format!("tools of type '{}'", tool.kind()))
+                }
                 None => Ok(()),
             },
         }
@@ -255,8 +276,12 @@ impl Check<'_> {
                 Ok(())
             }
             HostedTools::Refuse => {
-                let message = format!("{}, which serves this model, does not support {what}.", self.carrier.vendor);
-                let param = if path == "tool_choice" { path.to_owned() } else { format!("{path}.type") };
+                let message = format!(
+                    "{}, which serves this model, does not support {what}.",
+                    self.carrier.vendor
+                );
+                let param =
+                    if path == "tool_choice" { path.to_owned() } else { format!("{path}.type") };
                 Err(Fault::invalid("unsupported_tool", param, message))
             }
         }
@@ -272,7 +297,9 @@ impl Check<'_> {
                         let path = format!("{path}.{name}");
                         match self.carrier.inner {
                             InnerFields::Carried if is_carried => {}
-                            InnerFields::Carried | InnerFields::Checked => self.field(name, place, &path)?,
+                            InnerFields::Carried | InnerFields::Checked => {
+                                self.field(name, place, &path)?
+                            }
                             InnerFields::Omitted => self.ignored.push(path),
                         }
                     }
@@ -288,7 +315,10 @@ impl Check<'_> {
     fn field(&mut self, name: &str, place: FieldLocation, path: &str) -> Result<(), Fault> {
         let was_handed_out = place == FieldLocation::Message && MADE.contains(&name);
         if !is_hint(name) && !was_handed_out {
-            let message = format!("{}, which serves this model, does not support '{path}'.", self.carrier.vendor);
+            let message = format!(
+                "{}, which serves this model, does not support '{path}'.",
+                self.carrier.vendor
+            );
             return Err(Fault::invalid("unsupported_parameter", path, message));
         }
         if !QUIET.contains(&name) {
@@ -344,7 +374,8 @@ mod tests {
         body["model"] = "any".into();
         let create = protocol::dialect::responses::read_create(&body).unwrap();
         let mut ignored = Vec::new();
-        check(&Create { store: false, ..create }, carrier, &mut ignored).map_err(|fault| fault.param.unwrap_or_default())?;
+        check(&Create { store: false, ..create }, carrier, &mut ignored)
+            .map_err(|fault| fault.param.unwrap_or_default())?;
         Ok(ignored)
     }
 
@@ -355,39 +386,73 @@ mod tests {
     #[test]
     fn unsupported_fields_are_rejected_by_path_or_irrelevant() {
         let check = |body| check_with(&CARRIER, body);
-        assert_eq!(check(part(&json!({ "type": "input_text", "text": "x", "known": 1 }))), Ok(vec![]));
         assert_eq!(
-            check(part(&json!({ "type": "input_text", "text": "x", "cache_control": { "type": "ephemeral" } }))),
+            check(part(&json!({ "type": "input_text", "text": "x", "known": 1 }))),
+            Ok(vec![])
+        );
+        assert_eq!(
+            check(part(
+                &json!({ "type": "input_text", "text": "x", "cache_control": { "type": "ephemeral" } })
+            )),
             Ok(vec!["input[0].content[0].cache_control".into()])
         );
-        assert_eq!(check(part(&json!({ "type": "input_text", "text": "x", "other": 1 }))), Err("input[0].content[0].other".into()));
+        assert_eq!(
+            check(part(&json!({ "type": "input_text", "text": "x", "other": 1 }))),
+            Err("input[0].content[0].other".into())
+        );
         assert_eq!(check(part(&json!({ "type": "input_audio", "input_audio": {} }))), Ok(vec![]));
-        assert_eq!(check(part(&json!({ "type": "input_video", "url": "x" }))), Err("input[0].content[0].type".into()));
+        assert_eq!(
+            check(part(&json!({ "type": "input_video", "url": "x" }))),
+            Err("input[0].content[0].type".into())
+        );
         assert_eq!(check(json!({ "input": [{ "type": "known_item" }] })), Ok(vec![]));
-        assert_eq!(check(json!({ "input": [{ "type": "web_search_call", "id": "ws_1" }] })), Ok(vec!["input[0]".into()]));
-        assert_eq!(check(json!({ "input": [{ "type": "additional_tools", "role": "developer", "tools": [] }] })), Ok(vec![]));
+        assert_eq!(
+            check(json!({ "input": [{ "type": "web_search_call", "id": "ws_1" }] })),
+            Ok(vec!["input[0]".into()])
+        );
+        assert_eq!(
+            check(
+                json!({ "input": [{ "type": "additional_tools", "role": "developer", "tools": [] }] })
+            ),
+            Ok(vec![])
+        );
         let search = |call_id: Value| json!({ "input": [{ "type": "tool_search_call", "call_id": call_id, "arguments": {} }] });
         assert_eq!(check(search("c1".into())), Ok(vec![]), "the client's");
         assert_eq!(check(search(Value::Null)), Ok(vec!["input[0]".into()]), "the vendor's");
         assert_eq!(check(json!({ "input": [{ "type": "poem" }] })), Err("input[0].type".into()));
-        assert_eq!(check(json!({ "input": [{ "role": "assistant", "content": "x", "prefix": true }] })), Err("input[0].prefix".into()));
-        assert_eq!(check(json!({ "input": [{ "role": "user", "content": "x", "prefix": false, "tags": [] }] })), Ok(vec![]));
-        let inner = |field: &str| check(part(&json!({ "type": "input_text", "text": "x", "image_url": { field: "y" } })));
+        assert_eq!(
+            check(json!({ "input": [{ "role": "assistant", "content": "x", "prefix": true }] })),
+            Err("input[0].prefix".into())
+        );
+        assert_eq!(
+            check(
+                json!({ "input": [{ "role": "user", "content": "x", "prefix": false, "tags": [] }] })
+            ),
+            Ok(vec![])
+        );
+        let inner = |field: &str| {
+            check(part(&json!({ "type": "input_text", "text": "x", "image_url": { field: "y" } })))
+        };
         assert_eq!(inner("format"), Ok(vec!["input[0].content[0].image_url.format".into()]));
         assert_eq!(inner("other"), Err("input[0].content[0].image_url.other".into()));
         let made = json!({ "input": [{ "role": "assistant", "content": "x", "audio": { "id": "a" }, "phase": "final" }] });
         assert_eq!(check(made), Ok(vec!["input[0].audio".into()]));
-        let thoughts =
-            || json!({ "input": [{ "type": "reasoning", "summary": [], "content": [{ "type": "reasoning_text", "text": "hm" }] }] });
+        let thoughts = || json!({ "input": [{ "type": "reasoning", "summary": [], "content": [{ "type": "reasoning_text", "text": "hm" }] }] });
         assert_eq!(check(thoughts()), Ok(vec![]));
-        assert_eq!(check_with(&Carrier { thoughts: |_| false, ..CARRIER }, thoughts()), Ok(vec!["input[0]".into()]));
+        assert_eq!(
+            check_with(&Carrier { thoughts: |_| false, ..CARRIER }, thoughts()),
+            Ok(vec!["input[0]".into()])
+        );
     }
 
     #[test]
     fn hosted_tools_are_left_out_or_rejected_by_setting() {
         let body = || json!({ "input": "x", "tools": [{ "type": "web_search" }, { "type": "tool_search", "execution": "client" }] });
         assert_eq!(check_with(&CARRIER, body()), Ok(vec!["tools[0]".into()]));
-        assert_eq!(check_with(&Carrier { hosted: Some(HostedTools::Refuse), ..CARRIER }, body()), Err("tools[0].type".into()));
+        assert_eq!(
+            check_with(&Carrier { hosted: Some(HostedTools::Refuse), ..CARRIER }, body()),
+            Err("tools[0].type".into())
+        );
         assert_eq!(check_with(&Carrier { hosted: None, ..CARRIER }, body()), Ok(vec![]));
     }
 }

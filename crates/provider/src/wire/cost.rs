@@ -50,7 +50,8 @@ fn request(model: &str, body: &Value) -> ModelRequest {
         }
     };
     create.input.iter_mut().for_each(cut);
-    let item = |item: &InputItem| if let InputItem::Item(item) = item { Some(item.clone()) } else { None };
+    let item =
+        |item: &InputItem| if let InputItem::Item(item) = item { Some(item.clone()) } else { None };
     let context = create.input.iter().filter_map(item).collect();
     sample::request(create, context)
 }
@@ -64,18 +65,28 @@ type Large = (&'static str, usize, fn(usize) -> Value);
 
 fn bodies() -> Vec<Large> {
     vec![
-        ("messages", 500, |n| json!({ "input": repeat(n, |_| json!({ "role": "user", "content": "my name is Ada. my cat is Tom." })) })),
-        ("facts", 500, |n| json!({ "input": (0..n).fold(String::new(), |text, index| format!("{text}my k{index} is v. ")) })),
+        (
+            "messages",
+            500,
+            |n| json!({ "input": repeat(n, |_| json!({ "role": "user", "content": "my name is Ada. my cat is Tom." })) }),
+        ),
+        (
+            "facts",
+            500,
+            |n| json!({ "input": (0..n).fold(String::new(), |text, index| format!("{text}my k{index} is v. ")) }),
+        ),
         ("calls and outputs", 300, |n| {
-            let call =
-                |index| json!({ "type": "function_call", "call_id": format!("c{index}"), "name": format!("f{index}"), "arguments": "{}" });
+            let call = |index| json!({ "type": "function_call", "call_id": format!("c{index}"), "name": format!("f{index}"), "arguments": "{}" });
             let output = |index| json!({ "type": "function_call_output", "call_id": format!("c{}", n - 1 - index), "output": "x" });
             let items = [repeat(n, call), repeat(n, output)].concat();
             json!({ "input": items })
         }),
         ("tools", 200, |n| {
             let tool = |index| json!({ "type": "custom", "name": format!("f{index}"), "description": "a tool" });
-            let names = repeat(n, |index| json!({ "type": "custom", "name": format!("f{}", n - 1 - index) }));
+            let names = repeat(
+                n,
+                |index| json!({ "type": "custom", "name": format!("f{}", n - 1 - index) }),
+            );
             let choice = json!({ "type": "allowed_tools", "mode": "auto", "tools": names });
             json!({ "input": "hi", "tools": repeat(n, tool), "tool_choice": choice })
         }),
@@ -89,7 +100,8 @@ fn bodies() -> Vec<Large> {
 
 fn check(what: &str, n: usize, make: impl Fn(usize) -> ModelRequest, work: impl Fn(&ModelRequest)) {
     let (small, large) = (make(n), make(4 * n));
-    let ratio = || fastest(&|| work(&large)).as_secs_f64() / fastest(&|| work(&small)).as_secs_f64();
+    let ratio =
+        || fastest(&|| work(&large)).as_secs_f64() / fastest(&|| work(&small)).as_secs_f64();
     // A noisy machine gets more attempts; quadratic cost fails all of them.
     let ratio = (0..20).map(|_| ratio()).find(|ratio| *ratio < MOST).unwrap_or(MOST);
     assert!(ratio < MOST, "{what}: 4 times as much takes {ratio:.1} times as long, or more");
@@ -130,12 +142,17 @@ async fn answering_with_the_demo_is_linear() {
 /// for the demo.
 #[tokio::test]
 async fn any_conversation_is_cheap_for_its_size() {
-    let wires = [Preset::OpenAi, Preset::Compatible, Preset::Anthropic, Preset::Gemini, Preset::Ollama]
-        .map(|preset| of(&UpstreamConfig::new("north", preset, "http://127.0.0.1:9/v1")));
+    let wires =
+        [Preset::OpenAi, Preset::Compatible, Preset::Anthropic, Preset::Gemini, Preset::Ollama]
+            .map(|preset| of(&UpstreamConfig::new("north", preset, "http://127.0.0.1:9/v1")));
     let mut asked = 0;
     for seed in 0..40_u64 {
-        let bytes: Vec<u8> =
-            (0..300_u64).map(|index| (seed + 1).wrapping_mul(index + 7).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0]).collect();
+        let bytes: Vec<u8> = (0..300_u64)
+            .map(|index| {
+                (seed + 1).wrapping_mul(index + 7).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()
+                    [0]
+            })
+            .collect();
         let mut shapes = Shapes::new(&bytes);
         let (body, create) = if seed % 2 == 0 {
             let body = shapes.request();
@@ -147,17 +164,26 @@ async fn any_conversation_is_cheap_for_its_size() {
             (body, create)
         };
         let Ok(create) = create else { continue };
-        let item = |item: &InputItem| if let InputItem::Item(item) = item { Some(item.clone()) } else { None };
+        let item = |item: &InputItem| {
+            if let InputItem::Item(item) = item { Some(item.clone()) } else { None }
+        };
         let context = create.input.iter().filter_map(item).collect();
         let request = sample::request(create, context);
         let size = body.to_string().len();
         // Without optimisations, on a busy machine.
-        let most = Duration::from_millis(100) + Duration::from_micros(4) * u32::try_from(size).unwrap();
+        let most =
+            Duration::from_millis(100) + Duration::from_micros(4) * u32::try_from(size).unwrap();
         let ask = || {
-            asked += wires.iter().filter(|wire| wire.check(&request.create).is_ok() && wire.ask(&request).is_ok()).count();
+            asked += wires
+                .iter()
+                .filter(|wire| wire.check(&request.create).is_ok() && wire.ask(&request).is_ok())
+                .count();
             drop(futures_util::FutureExt::now_or_never(Demo::new(0.0).ask(request.clone())));
         };
-        assert!(fastest_of_three(ask) < most, "seed {seed}: {size} bytes take longer than {most:?}");
+        assert!(
+            fastest_of_three(ask) < most,
+            "seed {seed}: {size} bytes take longer than {most:?}"
+        );
     }
     assert!(asked > 20, "only {asked} requests were made: the shapes no longer fit");
 }

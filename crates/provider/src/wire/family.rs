@@ -49,11 +49,22 @@ mod tests {
 
     #[test]
     fn the_preset_or_the_address_determines_the_family() {
-        let family = |preset, base_url: &str| ServerFamily::of(&UpstreamConfig::new("north", preset, base_url));
+        let family = |preset, base_url: &str| {
+            ServerFamily::of(&UpstreamConfig::new("north", preset, base_url))
+        };
         assert_eq!(family(Preset::OpenAi, "https://relay.example/v1"), ServerFamily::OpenAi);
-        assert_eq!(family(Preset::Azure, "https://north.openai.azure.com/openai/v1"), ServerFamily::Azure);
-        assert_eq!(family(Preset::Compatible, "https://eu.api.openai.com/v1"), ServerFamily::OpenAi);
-        assert_eq!(family(Preset::Compatible, "https://api.openai.com.example.org/v1"), ServerFamily::Compatible);
+        assert_eq!(
+            family(Preset::Azure, "https://north.openai.azure.com/openai/v1"),
+            ServerFamily::Azure
+        );
+        assert_eq!(
+            family(Preset::Compatible, "https://eu.api.openai.com/v1"),
+            ServerFamily::OpenAi
+        );
+        assert_eq!(
+            family(Preset::Compatible, "https://api.openai.com.example.org/v1"),
+            ServerFamily::Compatible
+        );
         assert_eq!(family(Preset::Vllm, "http://127.0.0.1:8000/v1"), ServerFamily::Compatible);
     }
 }

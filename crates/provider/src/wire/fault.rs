@@ -35,7 +35,11 @@ impl Default for Callee {
 
 /// A parameter that the model's API does not support.
 pub(crate) fn unknown_parameter(model: &str, name: &str) -> Fault {
-    Fault::invalid("unknown_parameter", name, format!("The model '{model}' does not support the parameter '{name}'."))
+    Fault::invalid(
+        "unknown_parameter",
+        name,
+        format!("The model '{model}' does not support the parameter '{name}'."),
+    )
 }
 
 impl Callee {
@@ -47,15 +51,27 @@ impl Callee {
 
     /// The same, with the text `what` if the error has none.
     pub(crate) fn in_band_or(&self, reported: Reported, what: &str) -> ProviderFailure {
-        if reported == Reported::default() { self.plain(ERROR, what) } else { self.in_band(reported) }
+        if reported == Reported::default() {
+            self.plain(ERROR, what)
+        } else {
+            self.in_band(reported)
+        }
     }
 
     /// An error response, with its retry delay and headers.
-    pub(crate) fn refusal(&self, status: u16, reported: Reported, retry_after: Option<u64>, headers: &HeaderMap) -> ProviderFailure {
+    pub(crate) fn refusal(
+        &self,
+        status: u16,
+        reported: Reported,
+        retry_after: Option<u64>,
+        headers: &HeaderMap,
+    ) -> ProviderFailure {
         let wait = retry_after.map(Duration::from_secs);
         let scope = match status {
             // Another upstream may accept larger requests; other requests to this one are unaffected.
-            _ if reported.is_about_size() || (matches!(status, 400 | 413 | 422) && reported.is_about_context()) => {
+            _ if reported.is_about_size()
+                || (matches!(status, 400 | 413 | 422) && reported.is_about_context()) =>
+            {
                 FailureScope::Unsupported
             }
             _ if reported.is_about_money() => FailureScope::Quota,
@@ -66,7 +82,11 @@ impl Callee {
             300..=399 | 403 | 404 => FailureScope::Unsupported,
             402 => FailureScope::Quota,
             429 => FailureScope::RateLimited(wait),
-            408 | 409 | 500.. if headers.get("x-should-retry").is_some_and(|word| word == "false") => FailureScope::Unsupported,
+            408 | 409 | 500..
+                if headers.get("x-should-retry").is_some_and(|word| word == "false") =>
+            {
+                FailureScope::Unsupported
+            }
             408 | 409 | 500.. => FailureScope::Upstream(wait),
             _ => FailureScope::Request,
         };
@@ -77,13 +97,19 @@ impl Callee {
         let reported = self.without_secrets(reported);
         let name = &self.name;
         if reported.is_about_money() {
-            return self.told("upstream_quota_exhausted", "has no quota or credit left for this server's key", &reported);
+            return self.told(
+                "upstream_quota_exhausted",
+                "has no quota or credit left for this server's key",
+                &reported,
+            );
         }
         match status {
             401 if self.key.is_none() => Fault::new(
                 FaultKind::Upstream,
                 "upstream_authentication_failed",
-                format!("The upstream '{name}' requires an API key, and this server has none for it (401)."),
+                format!(
+                    "The upstream '{name}' requires an API key, and this server has none for it (401)."
+                ),
             ),
             // The message for a rejected key may contain parts of the key, so none of it is passed on.
             403 => Fault::new(
@@ -96,10 +122,18 @@ impl Callee {
                 "upstream_authentication_failed",
                 format!("The upstream '{name}' refused this server's key ({status})."),
             ),
-            402 => self.told("upstream_quota_exhausted", "has no quota or credit left for this server's key", &reported),
-            400 | 413 | 422 => {
-                self.passed_on(FaultKind::InvalidRequest, status, "upstream_invalid_request", "refused the request", reported)
-            }
+            402 => self.told(
+                "upstream_quota_exhausted",
+                "has no quota or credit left for this server's key",
+                &reported,
+            ),
+            400 | 413 | 422 => self.passed_on(
+                FaultKind::InvalidRequest,
+                status,
+                "upstream_invalid_request",
+                "refused the request",
+                reported,
+            ),
             404 => self.passed_on(
                 FaultKind::NotFound,
                 status,
@@ -107,13 +141,29 @@ impl Callee {
                 "does not have this model, or nothing is at this address",
                 reported,
             ),
-            408 | 504 => self.told("upstream_timeout", "gave up waiting for its model", &reported).with_status(504),
-            429 => Fault { retry_after, ..self.passed_on(FaultKind::RateLimit, 429, "rate_limit_exceeded", "is overloaded", reported) },
-            503 | 529 => Fault { retry_after, ..self.told("upstream_overloaded", "is overloaded", &reported).with_status(503) },
+            408 | 504 => self
+                .told("upstream_timeout", "gave up waiting for its model", &reported)
+                .with_status(504),
+            429 => Fault {
+                retry_after,
+                ..self.passed_on(
+                    FaultKind::RateLimit,
+                    429,
+                    "rate_limit_exceeded",
+                    "is overloaded",
+                    reported,
+                )
+            },
+            503 | 529 => Fault {
+                retry_after,
+                ..self.told("upstream_overloaded", "is overloaded", &reported).with_status(503)
+            },
             300..=399 => Fault::new(
                 FaultKind::Upstream,
                 "upstream_redirect",
-                format!("The upstream '{name}' answered with a redirect ({status}); its base_url must be the address that this leads to."),
+                format!(
+                    "The upstream '{name}' answered with a redirect ({status}); its base_url must be the address that this leads to."
+                ),
             ),
             _ => self.told(ERROR, &format!("failed ({status})"), &reported),
         }
@@ -123,9 +173,15 @@ impl Callee {
     pub(crate) fn told(&self, code: &str, what: &str, reported: &Reported) -> Fault {
         let reported = self.without_secrets(reported.clone());
         let said = reported.message.as_ref().map(|said| format!(": {said}"));
-        let word = reported.code.as_ref().or(reported.kind.as_ref()).map(|word| format!(" [{word}]"));
+        let word =
+            reported.code.as_ref().or(reported.kind.as_ref()).map(|word| format!(" [{word}]"));
         let end = if said.is_none() && word.is_none() { "." } else { "" };
-        let message = format!("The upstream '{}' {what}{}{}{end}", self.name, said.unwrap_or_default(), word.unwrap_or_default());
+        let message = format!(
+            "The upstream '{}' {what}{}{}{end}",
+            self.name,
+            said.unwrap_or_default(),
+            word.unwrap_or_default()
+        );
         Fault::new(FaultKind::Upstream, code, self.fit(&message))
     }
 
@@ -140,15 +196,25 @@ impl Callee {
     }
 
     /// An error that the caller can act on, with the upstream's own message if there is one.
-    fn passed_on(&self, kind: FaultKind, status: u16, code: &str, what: &str, reported: Reported) -> Fault {
+    fn passed_on(
+        &self,
+        kind: FaultKind,
+        status: u16,
+        code: &str,
+        what: &str,
+        reported: Reported,
+    ) -> Fault {
         let is_too_long = reported.is_about_context();
         let message = match reported.message {
             Some(message) => format!("{message} (upstream '{}', status {status})", self.name),
             None => format!("The upstream '{}' {what} ({status}).", self.name),
         };
         let code = if is_too_long { CONTEXT_LENGTH } else { code };
-        let code =
-            reported.code.filter(|_| !is_too_long).filter(|code| is_token(code)).map_or_else(|| code.to_owned(), |code| self.fit(&code));
+        let code = reported
+            .code
+            .filter(|_| !is_too_long)
+            .filter(|code| is_token(code))
+            .map_or_else(|| code.to_owned(), |code| self.fit(&code));
         let param = reported.param.filter(|param| is_token(param)).map(|param| self.fit(&param));
         Fault { param, ..Fault::new(kind, code, self.fit(&message)).with_status(status) }
     }
@@ -171,7 +237,8 @@ impl Callee {
     fn fit(&self, words: &str) -> String {
         let key = self.key.as_ref().map(Secret::reveal).filter(|key| !key.is_empty());
         let words = text::without_marks(words.to_owned());
-        let words = key.map_or_else(|| words.clone(), |key| words.replace(key, credentials::HIDDEN));
+        let words =
+            key.map_or_else(|| words.clone(), |key| words.replace(key, credentials::HIDDEN));
         let words = credentials::hide(&words);
         match words.char_indices().nth(MAX_MESSAGE_CHARACTERS) {
             Some((end, _)) => format!("{}…", &words[..end]),
@@ -192,12 +259,21 @@ mod tests {
     use super::*;
 
     fn upstream() -> Callee {
-        Callee { name: "north".into(), key: Some(Secret::new("sk-very-secret")), secrets: Arc::default() }
+        Callee {
+            name: "north".into(),
+            key: Some(Secret::new("sk-very-secret")),
+            secrets: Arc::default(),
+        }
     }
 
     fn check(status: u16, body: &str, expected: (u16, FaultKind, &str, &str)) {
-        let fault = upstream().refusal(status, Reported::from_body(body.as_bytes()), Some(7), &HeaderMap::new()).fault;
-        assert_eq!((fault.status, fault.kind, fault.code.as_str(), fault.message.as_str()), expected);
+        let fault = upstream()
+            .refusal(status, Reported::from_body(body.as_bytes()), Some(7), &HeaderMap::new())
+            .fault;
+        assert_eq!(
+            (fault.status, fault.kind, fault.code.as_str(), fault.message.as_str()),
+            expected
+        );
         let may_wait = matches!(expected.0, 429 | 503);
         assert_eq!(fault.retry_after, may_wait.then_some(7));
     }
@@ -205,20 +281,55 @@ mod tests {
     #[test]
     fn a_code_that_is_not_an_identifier_is_not_passed_on() {
         let body = r#"{"error":{"message":"m","code":"PROMPT TEXT\n2026 INFO forged"}}"#;
-        check(400, body, (400, FaultKind::InvalidRequest, "upstream_invalid_request", "m (upstream 'north', status 400)"));
+        check(
+            400,
+            body,
+            (
+                400,
+                FaultKind::InvalidRequest,
+                "upstream_invalid_request",
+                "m (upstream 'north', status 400)",
+            ),
+        );
     }
 
     #[test]
     fn errors_the_caller_can_act_on_keep_their_message() {
         let body = r#"{"error":{"message":"too long","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#;
-        check(400, body, (400, FaultKind::InvalidRequest, "context_length_exceeded", "too long (upstream 'north', status 400)"));
+        check(
+            400,
+            body,
+            (
+                400,
+                FaultKind::InvalidRequest,
+                "context_length_exceeded",
+                "too long (upstream 'north', status 400)",
+            ),
+        );
         assert_eq!(
-            upstream().refusal(400, Reported::from_body(body.as_bytes()), None, &HeaderMap::new()).fault.param.as_deref(),
+            upstream()
+                .refusal(400, Reported::from_body(body.as_bytes()), None, &HeaderMap::new())
+                .fault
+                .param
+                .as_deref(),
             Some("messages")
         );
-        check(422, r#"{"detail":"no"}"#, (422, FaultKind::InvalidRequest, "upstream_invalid_request", "no (upstream 'north', status 422)"));
+        check(
+            422,
+            r#"{"detail":"no"}"#,
+            (
+                422,
+                FaultKind::InvalidRequest,
+                "upstream_invalid_request",
+                "no (upstream 'north', status 422)",
+            ),
+        );
         let said = "model 'x' not found (upstream 'north', status 404)";
-        check(404, r#"{"error":"model 'x' not found"}"#, (404, FaultKind::NotFound, "model_not_found", said));
+        check(
+            404,
+            r#"{"error":"model 'x' not found"}"#,
+            (404, FaultKind::NotFound, "model_not_found", said),
+        );
         check(
             404,
             "<html>",
@@ -230,7 +341,11 @@ mod tests {
             ),
         );
         let said = "slow down (upstream 'north', status 429)";
-        check(429, r#"[{"error":{"message":"slow down","code":429}}]"#, (429, FaultKind::RateLimit, "rate_limit_exceeded", said));
+        check(
+            429,
+            r#"[{"error":{"message":"slow down","code":429}}]"#,
+            (429, FaultKind::RateLimit, "rate_limit_exceeded", said),
+        );
     }
 
     #[test]
@@ -241,17 +356,49 @@ mod tests {
         let quota = r#"{"error":{"message":"pay","code":"insufficient_quota"}}"#;
         let said = "The upstream 'north' has no quota or credit left for this server's key: pay [insufficient_quota]";
         check(429, quota, (502, FaultKind::Upstream, "upstream_quota_exhausted", said));
-        check(500, "", (502, FaultKind::Upstream, "upstream_error", "The upstream 'north' failed (500)."));
-        check(529, "", (503, FaultKind::Upstream, "upstream_overloaded", "The upstream 'north' is overloaded."));
-        check(504, "", (504, FaultKind::Upstream, "upstream_timeout", "The upstream 'north' gave up waiting for its model."));
+        check(
+            500,
+            "",
+            (502, FaultKind::Upstream, "upstream_error", "The upstream 'north' failed (500)."),
+        );
+        check(
+            529,
+            "",
+            (
+                503,
+                FaultKind::Upstream,
+                "upstream_overloaded",
+                "The upstream 'north' is overloaded.",
+            ),
+        );
+        check(
+            504,
+            "",
+            (
+                504,
+                FaultKind::Upstream,
+                "upstream_timeout",
+                "The upstream 'north' gave up waiting for its model.",
+            ),
+        );
         let echo = r#"{"error":{"message":"got Bearer sk-very-secret"}}"#;
-        check(500, echo, (502, FaultKind::Upstream, "upstream_error", "The upstream 'north' failed (500): got Bearer (hidden)"));
+        check(
+            500,
+            echo,
+            (
+                502,
+                FaultKind::Upstream,
+                "upstream_error",
+                "The upstream 'north' failed (500): got Bearer (hidden)",
+            ),
+        );
     }
 
     #[test]
     fn no_status_leaks_a_secret() {
         let headers = [("X-Secret".to_owned(), Secret::new("HDRSECRET1"))];
-        let secrets = Secrets::new(&[Secret::new("sk-very-secret")], &headers, ["http://user:proxyword@p:1"]);
+        let secrets =
+            Secrets::new(&[Secret::new("sk-very-secret")], &headers, ["http://user:proxyword@p:1"]);
         let callee = Callee { secrets: Arc::new(secrets), ..upstream() };
         let echo = r#"{"error":{"message":"got sk-ver y-secret HDRSECRET1 c2stdmVyeS1zZWNyZXQ proxyword","code":"HDRSECRET1","param":"HDRSECRET1"}}"#;
         let reported = || Reported::from_body(echo.as_bytes());
@@ -267,12 +414,17 @@ mod tests {
 
     #[test]
     fn errors_in_a_stream_get_their_status_by_number_or_name() {
-        let status = |error: serde_json::Value| upstream().in_band(Reported::from_error(&error)).fault.status;
+        let status = |error: serde_json::Value| {
+            upstream().in_band(Reported::from_error(&error)).fault.status
+        };
         assert_eq!(status(serde_json::json!({"code": 429, "message": "slow"})), 429);
         assert_eq!(status(serde_json::json!({"code": "429"})), 429);
         assert_eq!(status(serde_json::json!({"type": "rate_limit_error"})), 429);
         assert_eq!(status(serde_json::json!({"type": "overloaded_error"})), 503);
-        assert_eq!(status(serde_json::json!({"code": "invalid_api_key", "type": "invalid_request_error"})), 502);
+        assert_eq!(
+            status(serde_json::json!({"code": "invalid_api_key", "type": "invalid_request_error"})),
+            502
+        );
         assert_eq!(status(serde_json::json!("boom")), 502);
     }
 
@@ -280,31 +432,54 @@ mod tests {
     fn a_missing_key_is_not_reported_as_wrong() {
         let nobody = Callee { key: None, ..upstream() };
         let fault = nobody.refusal(401, Reported::default(), None, &HeaderMap::new()).fault;
-        assert_eq!(fault.message, "The upstream 'north' requires an API key, and this server has none for it (401).");
+        assert_eq!(
+            fault.message,
+            "The upstream 'north' requires an API key, and this server has none for it (401)."
+        );
     }
 
     #[test]
     fn every_status_has_its_scope() {
-        let scope = |status, body: &str| upstream().refusal(status, Reported::from_body(body.as_bytes()), Some(7), &HeaderMap::new()).scope;
+        let scope = |status, body: &str| {
+            upstream()
+                .refusal(status, Reported::from_body(body.as_bytes()), Some(7), &HeaderMap::new())
+                .scope
+        };
         let wait = Some(Duration::from_secs(7));
         assert_eq!(scope(400, ""), FailureScope::Request);
         assert_eq!(scope(401, ""), FailureScope::Credential);
         assert_eq!(scope(402, ""), FailureScope::Quota);
         assert_eq!(scope(403, ""), FailureScope::Unsupported);
-        assert_eq!(scope(403, r#"{"error":{"code":"account_deactivated"}}"#), FailureScope::Credential);
-        assert_eq!(scope(403, r#"{"error":{"message":"no model named account_deactivated"}}"#), FailureScope::Unsupported);
+        assert_eq!(
+            scope(403, r#"{"error":{"code":"account_deactivated"}}"#),
+            FailureScope::Credential
+        );
+        assert_eq!(
+            scope(403, r#"{"error":{"message":"no model named account_deactivated"}}"#),
+            FailureScope::Unsupported
+        );
         let too_large = r#"{"error":{"message":"Request too large for m: Limit 30000, Requested 61337.","code":"rate_limit_exceeded"}}"#;
         assert_eq!(scope(429, too_large), FailureScope::Unsupported);
         assert_eq!(
-            scope(402, r#"{"error":{"message":"This request requires more credits, or fewer max_tokens."}}"#),
+            scope(
+                402,
+                r#"{"error":{"message":"This request requires more credits, or fewer max_tokens."}}"#
+            ),
             FailureScope::Unsupported
         );
-        assert_eq!(scope(400, r#"{"error":{"code":"context_length_exceeded"}}"#), FailureScope::Unsupported);
+        assert_eq!(
+            scope(400, r#"{"error":{"code":"context_length_exceeded"}}"#),
+            FailureScope::Unsupported
+        );
         assert_eq!(scope(404, ""), FailureScope::Unsupported);
         assert_eq!(scope(429, ""), FailureScope::RateLimited(wait));
         assert_eq!(scope(429, r#"{"error":{"code":"insufficient_quota"}}"#), FailureScope::Quota);
         assert_eq!(scope(503, ""), FailureScope::Upstream(wait));
-        let headers = HeaderMap::from_iter([("x-should-retry".parse().unwrap(), "false".parse().unwrap())]);
-        assert_eq!(upstream().refusal(500, Reported::default(), None, &headers).scope, FailureScope::Unsupported);
+        let headers =
+            HeaderMap::from_iter([("x-should-retry".parse().unwrap(), "false".parse().unwrap())]);
+        assert_eq!(
+            upstream().refusal(500, Reported::default(), None, &headers).scope,
+            FailureScope::Unsupported
+        );
     }
 }

@@ -186,7 +186,11 @@ pub(super) enum FinishVerdict {
 
 /// Interprets any upstream's finish reason.
 pub(super) fn read(reason: &str) -> FinishVerdict {
-    let word: String = reason.chars().filter(char::is_ascii_alphanumeric).map(|character| character.to_ascii_lowercase()).collect();
+    let word: String = reason
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|character| character.to_ascii_lowercase())
+        .collect();
     let is_word = word.is_empty() == reason.trim().is_empty();
     // Google's libraries prefix the name of the enum.
     let word = word.strip_prefix("finishreason").unwrap_or(&word);
@@ -213,23 +217,83 @@ mod tests {
                 assert_eq!(read(reason), *expected, "{reason}");
             }
         };
-        let stop = ["stop", "STOP", "tool_calls", "function_call", "end_turn", "stop_sequence", "tool_use", "COMPLETE", "eos", "eos_token"];
+        let stop = [
+            "stop",
+            "STOP",
+            "tool_calls",
+            "function_call",
+            "end_turn",
+            "stop_sequence",
+            "tool_use",
+            "COMPLETE",
+            "eos",
+            "eos_token",
+        ];
         check(&stop, &FinishVerdict::Finish(Finish::Stop));
-        check(&["TOOL_CALL", "STOP_SEQUENCE", "eosFound", "endoftext", "normal"], &FinishVerdict::Finish(Finish::Stop));
-        let length = ["length", "max_tokens", "MAX_TOKENS", "model_context_window_exceeded", "model_length", "token_limit"];
+        check(
+            &["TOOL_CALL", "STOP_SEQUENCE", "eosFound", "endoftext", "normal"],
+            &FinishVerdict::Finish(Finish::Stop),
+        );
+        let length = [
+            "length",
+            "max_tokens",
+            "MAX_TOKENS",
+            "model_context_window_exceeded",
+            "model_length",
+            "token_limit",
+        ];
         check(&length, &FinishVerdict::Finish(Finish::Length));
-        check(&["maxPredictedTokensReached", "max-output-tokens"], &FinishVerdict::Finish(Finish::Length));
-        let filtered = ["content_filter", "sensitive", "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "SPII", "IMAGE_SAFETY", "refusal"];
+        check(
+            &["maxPredictedTokensReached", "max-output-tokens"],
+            &FinishVerdict::Finish(Finish::Length),
+        );
+        let filtered = [
+            "content_filter",
+            "sensitive",
+            "SAFETY",
+            "RECITATION",
+            "LANGUAGE",
+            "BLOCKLIST",
+            "SPII",
+            "IMAGE_SAFETY",
+            "refusal",
+        ];
         check(&filtered, &FinishVerdict::Finish(Finish::ContentFilter));
-        check(&["guardrail_intervened", "content_filtered", "ERROR_TOXIC"], &FinishVerdict::Finish(Finish::ContentFilter));
-        let failed = ["error", "abort", "insufficient_system_resource", "network_error", "cancelled", "TIMEOUT", "MALFORMED_FUNCTION_CALL"];
+        check(
+            &["guardrail_intervened", "content_filtered", "ERROR_TOXIC"],
+            &FinishVerdict::Finish(Finish::ContentFilter),
+        );
+        let failed = [
+            "error",
+            "abort",
+            "insufficient_system_resource",
+            "network_error",
+            "cancelled",
+            "TIMEOUT",
+            "MALFORMED_FUNCTION_CALL",
+        ];
         check(&failed, &FinishVerdict::Failed);
-        check(&["eos_token_id", "stop_str", "end_of_sequence", "success", "FINISH_REASON_STOP"], &FinishVerdict::Finish(Finish::Stop));
-        let length =
-            ["FINISH_REASON_MAX_TOKENS", "ERROR_LIMIT", "length_exceeded", "max_tokens_reached", "ran_out_of_tokens", "context_window"];
+        check(
+            &["eos_token_id", "stop_str", "end_of_sequence", "success", "FINISH_REASON_STOP"],
+            &FinishVerdict::Finish(Finish::Stop),
+        );
+        let length = [
+            "FINISH_REASON_MAX_TOKENS",
+            "ERROR_LIMIT",
+            "length_exceeded",
+            "max_tokens_reached",
+            "ran_out_of_tokens",
+            "context_window",
+        ];
         check(&length, &FinishVerdict::Finish(Finish::Length));
-        check(&["risk", "risk_control", "security", "FINISH_REASON_SAFETY"], &FinishVerdict::Finish(Finish::ContentFilter));
-        check(&["model_error", "engine_error", "engine_overloaded", "exception"], &FinishVerdict::Failed);
+        check(
+            &["risk", "risk_control", "security", "FINISH_REASON_SAFETY"],
+            &FinishVerdict::Finish(Finish::ContentFilter),
+        );
+        check(
+            &["model_error", "engine_error", "engine_overloaded", "exception"],
+            &FinishVerdict::Failed,
+        );
         check(&["", "null", "not_finished", "FINISH_REASON_UNSPECIFIED"], &FinishVerdict::Absent);
     }
 

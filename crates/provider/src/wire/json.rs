@@ -31,7 +31,10 @@ pub(super) enum Tail {
 ///
 /// # Errors
 /// The data is not JSON. The values before the error were passed to `take`.
-pub(super) fn read_all<T: DeserializeOwned>(data: &[u8], mut take: impl FnMut(T)) -> Result<Tail, Broken> {
+pub(super) fn read_all<T: DeserializeOwned>(
+    data: &[u8],
+    mut take: impl FnMut(T),
+) -> Result<Tail, Broken> {
     if data.first() == Some(&b'{')
         && let Ok(value) = serde_json::from_slice(data)
     {
@@ -47,7 +50,9 @@ pub(super) fn read_all<T: DeserializeOwned>(data: &[u8], mut take: impl FnMut(T)
         }
         match values.next() {
             None => return Ok(Tail::Nothing),
-            Some(Ok(Value::Array(list))) => list.into_iter().filter_map(|value| read(value)).for_each(&mut take),
+            Some(Ok(Value::Array(list))) => {
+                list.into_iter().filter_map(|value| read(value)).for_each(&mut take)
+            }
             Some(Ok(value)) => read(value).into_iter().for_each(&mut take),
             Some(Err(error)) if error.is_eof() => return Err(Broken::Cut),
             Some(Err(_)) => return Err(Broken::Invalid),
@@ -70,7 +75,8 @@ pub(super) fn value(data: &[u8]) -> Result<Value, Broken> {
     if let Ok(value) = serde_json::from_slice(data) {
         return Ok(value);
     }
-    serde_json::from_str(&repair(data)).map_err(|error| if error.is_eof() { Broken::Cut } else { Broken::Invalid })
+    serde_json::from_str(&repair(data))
+        .map_err(|error| if error.is_eof() { Broken::Cut } else { Broken::Invalid })
 }
 
 /// Deserialises an object. All structs here tolerate fields of any type, so that every object can be read.
@@ -81,7 +87,12 @@ fn read<T: DeserializeOwned>(value: Value) -> Option<T> {
 /// Repairs what RFC 8259 does not allow: unpaired surrogates and invalid UTF-8 become marks (see [`text`]), control
 /// characters and unknown escapes are escaped, `NaN` and similar become `null`.
 fn repair(data: &[u8]) -> String {
-    let mut repair = Repair { out: String::with_capacity(data.len() + 16), is_in_text: false, escape: Escape::None, word: String::new() };
+    let mut repair = Repair {
+        out: String::with_capacity(data.len() + 16),
+        is_in_text: false,
+        escape: Escape::None,
+        word: String::new(),
+    };
     for chunk in data.utf8_chunks() {
         chunk.valid().chars().for_each(|character| repair.character(character));
         chunk.invalid().iter().for_each(|byte| repair.character(text::mark_of_byte(*byte)));
@@ -136,7 +147,9 @@ impl Repair {
                 self.out.push_str(&digits);
                 self.plain(character);
             }
-            Escape::High { high, is_begun: false } if character == '\\' => self.escape = Escape::High { high, is_begun: true },
+            Escape::High { high, is_begun: false } if character == '\\' => {
+                self.escape = Escape::High { high, is_begun: true }
+            }
             Escape::High { high, is_begun: false } => {
                 self.half(Some(high));
                 self.plain(character);
@@ -146,7 +159,8 @@ impl Repair {
     }
 
     fn outside(&mut self, character: char) {
-        let is_of_word = character.is_ascii_alphabetic() || (character == '-' && self.word.is_empty());
+        let is_of_word =
+            character.is_ascii_alphabetic() || (character == '-' && self.word.is_empty());
         if is_of_word && self.out.ends_with(|last: char| !last.is_ascii_digit() && last != '.') {
             return self.word.push(character);
         }
@@ -164,7 +178,9 @@ impl Repair {
 
     fn end_word(&mut self) {
         match std::mem::take(&mut self.word).as_str() {
-            "NaN" | "nan" | "-NaN" | "Infinity" | "-Infinity" | "inf" | "-inf" | "undefined" => self.out.push_str("null"),
+            "NaN" | "nan" | "-NaN" | "Infinity" | "-Infinity" | "inf" | "-inf" | "undefined" => {
+                self.out.push_str("null")
+            }
             other => self.out.push_str(other),
         }
     }
@@ -243,14 +259,21 @@ mod tests {
 
     fn check(data: &str, expected: &[Value]) {
         let mut values = Vec::new();
-        assert_eq!(read_all(data.as_bytes(), |value: Value| values.push(value)), Ok(Tail::Nothing), "{data}");
+        assert_eq!(
+            read_all(data.as_bytes(), |value: Value| values.push(value)),
+            Ok(Tail::Nothing),
+            "{data}"
+        );
         assert_eq!(values, expected, "{data}");
     }
 
     #[test]
     fn invalid_details_are_repaired() {
         check(r#"{"a":1,"a":2}"#, &[json!({ "a": 2 })]);
-        check(r#"{"a":NaN,"b":[-Infinity, 1e5, -2.5e-3],"c":"NaN"}"#, &[json!({ "a": null, "b": [null, 1e5, -2.5e-3], "c": "NaN" })]);
+        check(
+            r#"{"a":NaN,"b":[-Infinity, 1e5, -2.5e-3],"c":"NaN"}"#,
+            &[json!({ "a": null, "b": [null, 1e5, -2.5e-3], "c": "NaN" })],
+        );
         check("{\"a\":\"x\ny\tz\"}", &[json!({ "a": "x\ny\tz" })]);
         check(r#"{"a":"it\'s \x41 \u12"}"#, &[json!({ "a": "it\\'s \\x41 \\u12" })]);
         check("\u{feff}{\"a\":true}\0", &[json!({ "a": true })]);
@@ -259,19 +282,33 @@ mod tests {
 
     #[test]
     fn several_values_are_read_and_scalars_skipped() {
-        check(r#"{"a":1}{"a":2} {"a":3}"#, &[json!({ "a": 1 }), json!({ "a": 2 }), json!({ "a": 3 })]);
+        check(
+            r#"{"a":1}{"a":2} {"a":3}"#,
+            &[json!({ "a": 1 }), json!({ "a": 2 }), json!({ "a": 3 })],
+        );
         check(r#"[{"a":1},null,{"a":2}]"#, &[json!({ "a": 1 }), json!({ "a": 2 })]);
         check("null", &[]);
         check("1712345678", &[]);
         let mut count = 0;
-        assert_eq!(read_all(b"{\"a\":1}\n{\"a\":2}\n[DONE]", |_: Value| count += 1), Ok(Tail::Done));
+        assert_eq!(
+            read_all(b"{\"a\":1}\n{\"a\":2}\n[DONE]", |_: Value| count += 1),
+            Ok(Tail::Done)
+        );
         assert_eq!(count, 2);
     }
 
     #[test]
     fn truncated_json_is_an_error() {
         let broken = |data: &str| read_all(data.as_bytes(), |_: Value| {}).unwrap_err();
-        for cut in [r#"{"a":"#, r#"{"a":"b"#, r#"{"a":"\ud83d"#, r#"{"a":"b\"#, "{", r#"{"a":1,"a":2"#, r#"{"a":1}{"b"#] {
+        for cut in [
+            r#"{"a":"#,
+            r#"{"a":"b"#,
+            r#"{"a":"\ud83d"#,
+            r#"{"a":"b\"#,
+            "{",
+            r#"{"a":1,"a":2"#,
+            r#"{"a":1}{"b"#,
+        ] {
             assert_eq!(broken(cut), Broken::Cut, "{cut}");
         }
         for invalid in [r#"{"a" 1}"#, "{a:1}", "<html>", r#"{"a":1}}"#] {

@@ -7,7 +7,9 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 
 /// A string.
 pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
@@ -36,29 +38,42 @@ pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 }
 
 /// An object.
-pub(super) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(super) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     deserializer.deserialize_any(Object(PhantomData))
 }
 
 /// A list of objects; anything else in it is skipped.
-pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
+pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
     deserializer.deserialize_any(List(PhantomData))
 }
 
 /// A list of objects, or a single one.
-pub(super) fn one_or_more<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
+pub(super) fn one_or_more<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
     deserializer.deserialize_any(OneOrMore(PhantomData))
 }
 
 /// Converts a number to a count.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float cast saturates, and a count is no exact science")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float cast saturates, and a count is no exact science"
+)]
 fn count(number: f64) -> Option<u64> {
     (number >= 0.0).then_some(number as u64)
 }
 
 /// A count in any representation.
 pub(super) fn read_count(value: &serde_json::Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_f64().and_then(count)).or_else(|| value.as_str()?.trim().parse().ok())
+    value
+        .as_u64()
+        .or_else(|| value.as_f64().and_then(count))
+        .or_else(|| value.as_str()?.trim().parse().ok())
 }
 
 /// A scalar.
@@ -239,7 +254,8 @@ mod tests {
 
     #[test]
     fn any_type_in_any_field_is_accepted() {
-        let odd = ["null", "true", "0", "-1.5", "\"\"", "\"x\"", "[]", "[[1]]", "{}", r#"{"a":[{}]}"#];
+        let odd =
+            ["null", "true", "0", "-1.5", "\"\"", "\"x\"", "[]", "[[1]]", "{}", r#"{"a":[{}]}"#];
         for field in ["text", "index", "flag", "object", "list", "unknown"] {
             for value in odd {
                 let json = format!(r#"{{"{field}":{value}}}"#);
@@ -252,7 +268,11 @@ mod tests {
     fn values_of_the_expected_type_are_read() {
         let json = r#"{"text":"t","index":"7","flag":"true","object":{"index":1.0},"list":[{"text":"a"},null,[],{"index":2}]}"#;
         let read: Outer = serde_json::from_str(json).unwrap();
-        let inner = |text: Option<&str>, index| Outer { text: text.map(str::to_owned), index, ..Outer::default() };
+        let inner = |text: Option<&str>, index| Outer {
+            text: text.map(str::to_owned),
+            index,
+            ..Outer::default()
+        };
         assert_eq!(read.object, Some(Box::new(inner(None, Some(1)))));
         assert_eq!(read.list, Some(vec![inner(Some("a"), None), inner(None, Some(2))]));
         assert_eq!((read.text.as_deref(), read.index, read.flag), (Some("t"), Some(7), Some(true)));

@@ -22,11 +22,14 @@ fn find(value: Value, depth: usize) -> Option<Vec<Value>> {
         Value::Object(fields) => fields,
         _ => return None,
     };
-    let (name, inner) = LISTS.iter().find_map(|name| Some((*name, fields.shift_remove(*name).filter(|inner| !inner.is_null())?)))?;
+    let (name, inner) = LISTS.iter().find_map(|name| {
+        Some((*name, fields.shift_remove(*name).filter(|inner| !inner.is_null())?))
+    })?;
     match inner {
         Value::Object(models) if name == "models" && models.values().all(Value::is_object) => {
             let entry = |(id, fields): (String, Value)| {
-                let mut fields = if let Value::Object(fields) = fields { fields } else { Map::new() };
+                let mut fields =
+                    if let Value::Object(fields) = fields { fields } else { Map::new() };
                 fields.insert("id".to_owned(), id.into());
                 Value::Object(fields)
             };
@@ -46,7 +49,9 @@ pub(crate) fn read(body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
         if let Value::String(id) = entry {
             return Some(ModelListing { id: plain(&id), owned_by: name.to_owned(), created: 0 });
         }
-        let text = |field: &str| entry.get(field)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let text = |field: &str| {
+            entry.get(field)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+        };
         Some(ModelListing {
             id: plain(&NAMES.iter().find_map(|name| text(name))?),
             owned_by: text("owned_by").unwrap_or_else(|| name.to_owned()),
@@ -63,15 +68,29 @@ mod tests {
     #[test]
     fn invalid_list_entries_are_skipped() {
         let body = br#"{"object":"list","data":[{"id":"a","created":5,"owned_by":"them"},{"id":"b","extra":1},{"created":1},7]}"#;
-        let listing = |id: &str, owned_by: &str, created| ModelListing { id: id.into(), owned_by: owned_by.into(), created };
-        assert_eq!(read(body, "north"), Some(vec![listing("a", "them", 5), listing("b", "north", 0)]));
+        let listing = |id: &str, owned_by: &str, created| ModelListing {
+            id: id.into(),
+            owned_by: owned_by.into(),
+            created,
+        };
+        assert_eq!(
+            read(body, "north"),
+            Some(vec![listing("a", "them", 5), listing("b", "north", 0)])
+        );
         assert_eq!(read(b"<html>", "north"), None);
     }
 
     #[test]
     fn lists_have_several_formats() {
-        let ids = |body: &[u8]| read(body, "north").map(|list| list.into_iter().map(|model| model.id).collect::<Vec<_>>());
-        for body in [&br#"[{"id":"a"},"b"]"#[..], br#"{"models":[{"name":"a"},{"model":"b"}]}"#, br#"{"data":["a","b"]}"#] {
+        let ids = |body: &[u8]| {
+            read(body, "north")
+                .map(|list| list.into_iter().map(|model| model.id).collect::<Vec<_>>())
+        };
+        for body in [
+            &br#"[{"id":"a"},"b"]"#[..],
+            br#"{"models":[{"name":"a"},{"model":"b"}]}"#,
+            br#"{"data":["a","b"]}"#,
+        ] {
             assert_eq!(ids(body), Some(vec!["a".to_owned(), "b".to_owned()]));
         }
         for body in [

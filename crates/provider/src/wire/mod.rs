@@ -60,7 +60,12 @@ pub(crate) trait Wire: fmt::Debug + Send + Sync {
 
     /// Classifies an error response.
     fn refusal(&self, callee: &Callee, refused: &Refused<'_>) -> ProviderFailure {
-        callee.refusal(refused.status, Reported::from_body(refused.body), retry_after::read(refused.headers), refused.headers)
+        callee.refusal(
+            refused.status,
+            Reported::from_body(refused.body),
+            retry_after::read(refused.headers),
+            refused.headers,
+        )
     }
 
     /// Translates calls from this wire back to calls of the caller's tools.

@@ -28,14 +28,24 @@ impl Outgoing {
     /// A request for `path` with an event stream as its response.
     pub(crate) fn new(path: &[&str], body: Value) -> Self {
         let path = path.iter().map(|segment| (*segment).to_owned()).collect();
-        Self { path, query: Vec::new(), fields: HeaderMap::new(), accept: "text/event-stream", body, raw: None, is_whole: false }
+        Self {
+            path,
+            query: Vec::new(),
+            fields: HeaderMap::new(),
+            accept: "text/event-stream",
+            body,
+            raw: None,
+            is_whole: false,
+        }
     }
 
     /// The same with its body in bytes.
     pub(crate) fn written(self) -> Self {
         match self {
             Self { body: Value::Null, .. } | Self { raw: Some(_), .. } => self,
-            Self { body, .. } => Self { raw: Some(body.to_string().into()), body: Value::Null, ..self },
+            Self { body, .. } => {
+                Self { raw: Some(body.to_string().into()), body: Value::Null, ..self }
+            }
         }
     }
 

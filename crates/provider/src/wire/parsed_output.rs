@@ -43,7 +43,17 @@ impl ParsedOutput {
     /// An empty output.
     pub(super) fn new(callee: Callee, lifter: Lifter) -> Self {
         let (words, joiners, call_ids) = (VecDeque::new(), Joiners::default(), HashMap::new());
-        Self { callee, lifter, words, joiners, call_ids, note: None, has_finish: false, is_finish_known: false, is_over: false }
+        Self {
+            callee,
+            lifter,
+            words,
+            joiners,
+            call_ids,
+            note: None,
+            has_finish: false,
+            is_finish_known: false,
+            is_over: false,
+        }
     }
 
     /// The offered tools.
@@ -62,7 +72,9 @@ impl ParsedOutput {
                 ModelEvent::Text { text: self.joiners.text.join(text), logprobs }
             }
             ModelEvent::Reasoning(text) => ModelEvent::Reasoning(self.joiners.reasoning.join(text)),
-            ModelEvent::ReasoningSummary(text) => ModelEvent::ReasoningSummary(self.joiners.summary.join(text)),
+            ModelEvent::ReasoningSummary(text) => {
+                ModelEvent::ReasoningSummary(self.joiners.summary.join(text))
+            }
             ModelEvent::Refusal(text) => ModelEvent::Refusal(self.joiners.refusal.join(text)),
             ModelEvent::ToolCall(delta) => return self.call(delta),
             ModelEvent::Finish(finish) => return self.finish(finish),
@@ -107,7 +119,9 @@ impl ParsedOutput {
         delta.extra.values_mut().for_each(remove_marks);
         // A call without an id gets one from Weir, which identifies its output.
         let index = delta.index;
-        delta.id = delta.id.filter(|id| !id.is_empty() && *self.call_ids.entry(id.clone()).or_insert(index) == index);
+        delta.id = delta.id.filter(|id| {
+            !id.is_empty() && *self.call_ids.entry(id.clone()).or_insert(index) == index
+        });
         match self.lifter.lift(delta) {
             Ok(delta) => self.words.extend(delta.map(|delta| Ok(ModelEvent::ToolCall(delta)))),
             // A retry would have the same result.
@@ -119,10 +133,15 @@ impl ParsedOutput {
     fn flush(&mut self) {
         let Joiners { text, reasoning, summary, refusal, calls } = &mut self.joiners;
         let text = text.finish().map(|text| ModelEvent::Text { text, logprobs: Vec::new() });
-        let rest = [reasoning.finish().map(ModelEvent::Reasoning), summary.finish().map(ModelEvent::ReasoningSummary), text];
+        let rest = [
+            reasoning.finish().map(ModelEvent::Reasoning),
+            summary.finish().map(ModelEvent::ReasoningSummary),
+            text,
+        ];
         let rest = rest.into_iter().chain([refusal.finish().map(ModelEvent::Refusal)]).flatten();
         self.words.extend(rest.map(Ok));
-        let halves: Vec<(u64, String)> = calls.iter_mut().filter_map(|(index, call)| Some((*index, call.finish()?))).collect();
+        let halves: Vec<(u64, String)> =
+            calls.iter_mut().filter_map(|(index, call)| Some((*index, call.finish()?))).collect();
         for (index, arguments) in halves {
             self.call(ToolCallDelta { index, arguments, ..ToolCallDelta::default() });
         }
@@ -167,8 +186,10 @@ impl ParsedOutput {
     /// Keeps a text that is not part of the response if it is a sentence; words such as `ping`, times and comments
     /// are only keep-alives.
     pub(super) fn note(&mut self, text: &[u8]) {
-        let is_sentence =
-            |text: &String| text.contains(' ') && text.starts_with(|first: char| first.is_alphabetic() || "\"'".contains(first));
+        let is_sentence = |text: &String| {
+            text.contains(' ')
+                && text.starts_with(|first: char| first.is_alphabetic() || "\"'".contains(first))
+        };
         let message = Reported::from_text(text).message.filter(is_sentence);
         self.note = message.or(self.note.take());
     }
@@ -177,7 +198,11 @@ impl ParsedOutput {
     pub(super) fn ended(&mut self) {
         if let (false, false, Some(message)) = (self.has_finish, self.is_over, self.note.take()) {
             let reported = Reported { message: Some(message), ..Reported::default() };
-            self.fail(ProviderFailure::upstream(self.callee.told(ERROR, "sent no complete response", &reported)));
+            self.fail(ProviderFailure::upstream(self.callee.told(
+                ERROR,
+                "sent no complete response",
+                &reported,
+            )));
         }
         self.over();
     }
@@ -205,7 +230,9 @@ fn whole_fields(word: &mut ModelEvent) {
         ModelEvent::Extra(fields)
         | ModelEvent::ReasoningExtra(fields)
         | ModelEvent::Item(
-            OpaqueStep::Added { item: fields, .. } | OpaqueStep::Event { fields, .. } | OpaqueStep::Done { item: fields, .. },
+            OpaqueStep::Added { item: fields, .. }
+            | OpaqueStep::Event { fields, .. }
+            | OpaqueStep::Done { item: fields, .. },
         ) => {
             fields.values_mut().for_each(remove_marks);
         }

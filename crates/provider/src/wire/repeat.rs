@@ -74,7 +74,12 @@ mod tests {
         for piece in ["Hel", "", "lo"] {
             so_far.add(piece);
         }
-        assert!(so_far.is_summary("Hello") && !so_far.is_summary("Hallo") && !so_far.is_summary("lo") && !so_far.is_summary(""));
+        assert!(
+            so_far.is_summary("Hello")
+                && !so_far.is_summary("Hallo")
+                && !so_far.is_summary("lo")
+                && !so_far.is_summary("")
+        );
         let mut once = SoFar::default();
         once.add("ha");
         assert!(once.is_all("ha") && !once.is_summary("ha"), "\"haha\" is a laugh");
@@ -85,7 +90,10 @@ mod tests {
         let mut so_far = SoFar::default();
         assert_eq!(so_far.rest("Hello"), Some("Hello"));
         so_far.add("Hé");
-        assert_eq!((so_far.rest("Héllo"), so_far.rest("Hé"), so_far.rest("H"), so_far.rest("Hallo")), (Some("llo"), Some(""), None, None));
+        assert_eq!(
+            (so_far.rest("Héllo"), so_far.rest("Hé"), so_far.rest("H"), so_far.rest("Hallo")),
+            (Some("llo"), Some(""), None, None)
+        );
         // The length so far is not on a character boundary.
         assert_eq!(so_far.rest("ab你"), None);
         let mut halves = SoFar::default();

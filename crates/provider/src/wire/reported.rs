@@ -11,7 +11,8 @@ const DEPTH: usize = 6;
 const LONGEST_LINE: usize = 500;
 
 /// Fields that contain an error inside something else, in lower case and without `_`.
-const CONTAINERS: [&str; 9] = ["error", "errors", "err", "fault", "failure", "baseresp", "header", "response", "body"];
+const CONTAINERS: [&str; 9] =
+    ["error", "errors", "err", "fault", "failure", "baseresp", "header", "response", "body"];
 
 /// Fields that contain the message.
 const SENTENCES: [&str; 14] = [
@@ -72,7 +73,12 @@ impl Reported {
     /// The first line of a text, unless it is an HTML page.
     pub(crate) fn from_text(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
-        let line = text.trim_start_matches('\u{feff}').lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        let line = text
+            .trim_start_matches('\u{feff}')
+            .lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty())
+            .unwrap_or_default();
         if line.starts_with(['<', '{', '[']) {
             return Self::default();
         }
@@ -87,18 +93,31 @@ impl Reported {
         let mut names = fields.iter().map(|(name, value)| (plain(name), value));
         let is_error = names.any(|(name, value)| match name.as_str() {
             "error" | "errors" | "err" | "fault" => is_truthy(value),
-            "object" | "type" | "status" if value.is_string() => value == "error" || value == "failed",
+            "object" | "type" | "status" if value.is_string() => {
+                value == "error" || value == "failed"
+            }
             "success" | "ok" => *value == Value::Bool(false),
             "baseresp" => is_failure(value),
             name => is_exception(name) && value.is_object(),
         });
         let reported = Self::from_error(value);
-        let has_code = || fields.iter().any(|(name, value)| is_code(&plain(name), value) && !is_success(value));
+        let has_code = || {
+            fields.iter().any(|(name, value)| is_code(&plain(name), value) && !is_success(value))
+        };
         // An event with a type may have details of something else.
-        let is_event = || fields.get("type").and_then(Value::as_str).is_some_and(|kind| !kind.to_lowercase().contains("error"));
-        let is_detail =
-            || !is_event() && (fields.get("detail").is_some_and(is_truthy) || fields.get("message").is_some_and(Value::is_object));
-        (is_error || (reported.message.is_some() && (has_code() || is_detail()))).then_some(reported)
+        let is_event = || {
+            fields
+                .get("type")
+                .and_then(Value::as_str)
+                .is_some_and(|kind| !kind.to_lowercase().contains("error"))
+        };
+        let is_detail = || {
+            !is_event()
+                && (fields.get("detail").is_some_and(is_truthy)
+                    || fields.get("message").is_some_and(Value::is_object))
+        };
+        (is_error || (reported.message.is_some() && (has_code() || is_detail())))
+            .then_some(reported)
     }
 
     /// Reads the errors in `value`. Nested ones are more specific: relays wrap the errors of their upstreams.
@@ -131,39 +150,82 @@ impl Reported {
 
     fn object(&mut self, fields: &Map<String, Value>, depth: usize) {
         let named = |names: &[&str]| {
-            let by_name =
-                |wanted: &&str| fields.iter().find(|(name, value)| plain(name) == **wanted && is_truthy(value)).map(|(_, value)| value);
+            let by_name = |wanted: &&str| {
+                fields
+                    .iter()
+                    .find(|(name, value)| plain(name) == **wanted && is_truthy(value))
+                    .map(|(_, value)| value)
+            };
             names.iter().find_map(by_name)
         };
         self.words(fields);
         // A string is a message inside an error, or next to a code (FastChat).
         let is_inside = depth + 1 < DEPTH || fields.keys().any(|name| plain(name) == "errorcode");
-        let text = || fields.get("text").filter(|text| is_inside && text.as_str().is_some_and(|text| !text.is_empty()));
+        let text = || {
+            fields
+                .get("text")
+                .filter(|text| is_inside && text.as_str().is_some_and(|text| !text.is_empty()))
+        };
         if let Some(sentence) = named(&SENTENCES).or_else(text) {
             self.read(sentence, depth);
         }
         // The error of the upstream's own upstream (OpenRouter).
         let raw = fields.get("metadata").and_then(|metadata| metadata.get("raw"));
-        let exception = || fields.iter().find(|(name, value)| is_exception(&plain(name)) && value.is_object()).map(|(_, value)| value);
+        let exception = || {
+            fields
+                .iter()
+                .find(|(name, value)| is_exception(&plain(name)) && value.is_object())
+                .map(|(_, value)| value)
+        };
         if let Some(inner) = named(&CONTAINERS).or(raw).or_else(exception) {
-            let before = self.message.take().filter(|sentence| !LABELS.contains(&sentence.to_lowercase().as_str()));
+            let before = self
+                .message
+                .take()
+                .filter(|sentence| !LABELS.contains(&sentence.to_lowercase().as_str()));
             self.read(inner, depth);
             // Next to a message, a string in this field is a label: `Bad Request`, `invalid_request`.
-            let is_label = inner.as_str().is_some_and(|text| self.message.as_deref() == Some(text.trim()));
-            self.message = if is_label { before.or(self.message.take()) } else { self.message.take().or(before) };
+            let is_label =
+                inner.as_str().is_some_and(|text| self.message.as_deref() == Some(text.trim()));
+            self.message = if is_label {
+                before.or(self.message.take())
+            } else {
+                self.message.take().or(before)
+            };
         }
     }
 
     /// Reads type, code, parameter and status from these fields.
     fn words(&mut self, fields: &Map<String, Value>) {
-        let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+        let text = |name: &str| {
+            fields
+                .get(name)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+        };
         // `error` is not specific.
-        self.kind = text("type").or_else(|| text("error_type")).filter(|kind| kind != "error").or(self.kind.take());
+        self.kind = text("type")
+            .or_else(|| text("error_type"))
+            .filter(|kind| kind != "error")
+            .or(self.kind.take());
         self.code = text("code").filter(|code| code.parse::<u64>().is_err()).or(self.code.take());
-        self.number = fields.get("code").and_then(read_number).filter(|number| *number >= 1000).or(self.number);
+        self.number = fields
+            .get("code")
+            .and_then(read_number)
+            .filter(|number| *number >= 1000)
+            .or(self.number);
         self.param = text("param").or(self.param.take());
-        let status = |name: &&str| fields.iter().find(|(key, _)| plain(key) == **name).and_then(|(_, value)| read_status(value));
-        self.status = STATUSES.iter().find_map(status).or_else(|| minimax_status(fields.get("status_code")?)).or(self.status);
+        let status = |name: &&str| {
+            fields
+                .iter()
+                .find(|(key, _)| plain(key) == **name)
+                .and_then(|(_, value)| read_status(value))
+        };
+        self.status = STATUSES
+            .iter()
+            .find_map(status)
+            .or_else(|| minimax_status(fields.get("status_code")?))
+            .or(self.status);
     }
 
     /// The status implied by its type or code, if it has no number.
@@ -175,11 +237,23 @@ impl Reported {
             (503, &["overload", "unavailable"]),
             (504, &["timeout", "timedout"]),
             (404, &["notfound"]),
-            (400, &["invalidrequest", "contextlength", "badrequest", "invalidparameter", "validation"]),
+            (
+                400,
+                &[
+                    "invalidrequest",
+                    "contextlength",
+                    "badrequest",
+                    "invalidparameter",
+                    "validation",
+                ],
+            ),
             (402, &["insufficientquota", "insufficientbalance", "arrearage"]),
         ];
-        let words: Vec<String> = [&self.code, &self.kind].into_iter().flatten().map(|word| plain(word)).collect();
-        let is_any = |needles: &[&str]| words.iter().any(|word| needles.iter().any(|needle| word.contains(needle)));
+        let words: Vec<String> =
+            [&self.code, &self.kind].into_iter().flatten().map(|word| plain(word)).collect();
+        let is_any = |needles: &[&str]| {
+            words.iter().any(|word| needles.iter().any(|needle| word.contains(needle)))
+        };
         match WORDS.iter().find(|(_, needles)| is_any(needles)) {
             Some((status, _)) => *status,
             None if self.is_about_context() => 400,
@@ -189,8 +263,11 @@ impl Reported {
 
     /// Whether the request exceeds a limit of the model, the rate or the credit that smaller requests do not.
     pub(super) fn is_about_size(&self) -> bool {
-        let says = |needle: &str| self.message.as_ref().is_some_and(|message| message.contains(needle));
-        self.code.as_deref() == Some("context_length_exceeded") || says("Request too large") || says("fewer max_tokens")
+        let says =
+            |needle: &str| self.message.as_ref().is_some_and(|message| message.contains(needle));
+        self.code.as_deref() == Some("context_length_exceeded")
+            || says("Request too large")
+            || says("fewer max_tokens")
     }
 
     /// Whether the conversation exceeds the context window, for upstreams without a code for it.
@@ -210,7 +287,9 @@ impl Reported {
             "reduce the length of the messages",
             "exceeds the maximum allowed length",
         ];
-        let is_code = self.code.as_deref().is_some_and(|code| code.contains("context_length") || code == "exceed_context_size_error");
+        let is_code = self.code.as_deref().is_some_and(|code| {
+            code.contains("context_length") || code == "exceed_context_size_error"
+        });
         is_code
             || self
                 .message
@@ -233,13 +312,20 @@ impl Reported {
         let is_in_arrears = self.code.is_none() && self.number == Some(1113);
         let words = [self.code.as_deref(), self.kind.as_deref()];
         let money = ["insufficientquota", "insufficientbalance", "billing", "arrearage"];
-        is_in_arrears || words.iter().flatten().any(|word| money.iter().any(|money| plain(word).contains(money)))
+        is_in_arrears
+            || words
+                .iter()
+                .flatten()
+                .any(|word| money.iter().any(|money| plain(word).contains(money)))
     }
 }
 
 /// A field name without case and `_`, so that `errorMessage` and `error_message` are the same.
 fn plain(name: &str) -> String {
-    name.chars().filter(|character| *character != '_').map(|character| character.to_ascii_lowercase()).collect()
+    name.chars()
+        .filter(|character| *character != '_')
+        .map(|character| character.to_ascii_lowercase())
+        .collect()
 }
 
 /// Whether an `error` field reports an error: some servers send `"error":null`, `""`, `[]` or an object of nulls with
@@ -257,13 +343,17 @@ pub(crate) fn is_truthy(error: &Value) -> bool {
 
 /// Whether a field is an error code: a number, or a word. A status that is a word (`processing`) may be unrelated.
 fn is_code(name: &str, value: &Value) -> bool {
-    STATUSES.contains(&name) && (value.is_number() || (value.is_string() && (name != "status" || read_status(value).is_some())))
+    STATUSES.contains(&name)
+        && (value.is_number()
+            || (value.is_string() && (name != "status" || read_status(value).is_some())))
 }
 
 fn is_success(value: &Value) -> bool {
     match value {
         Value::String(text) => SUCCESS.contains(&text.to_lowercase().as_str()),
-        Value::Number(number) => number.as_u64().is_some_and(|number| number == 0 || (200..300).contains(&number)),
+        Value::Number(number) => {
+            number.as_u64().is_some_and(|number| number == 0 || (200..300).contains(&number))
+        }
         _ => !is_truthy(value),
     }
 }
@@ -317,15 +407,27 @@ mod tests {
 
     fn check(error: &Value, message: &str, status: Option<u16>) {
         let reported = Reported::from_error(error);
-        assert_eq!((reported.message.as_deref(), reported.status), (Some(message), status), "{error}");
+        assert_eq!(
+            (reported.message.as_deref(), reported.status),
+            (Some(message), status),
+            "{error}"
+        );
     }
 
     #[test]
     fn the_message_is_found_in_every_format() {
         check(&json!({ "error": { "message": "m", "code": 429 } }), "m", Some(429));
         check(&json!({ "error": "m" }), "m", None);
-        check(&json!([{ "error": { "message": "m", "status": "UNAVAILABLE", "code": 503 } }]), "m", Some(503));
-        check(&json!({ "object": "error", "message": "m", "type": "BadRequestError", "param": null, "code": 400 }), "m", Some(400));
+        check(
+            &json!([{ "error": { "message": "m", "status": "UNAVAILABLE", "code": 503 } }]),
+            "m",
+            Some(503),
+        );
+        check(
+            &json!({ "object": "error", "message": "m", "type": "BadRequestError", "param": null, "code": 400 }),
+            "m",
+            Some(400),
+        );
         check(&json!({ "code": 50505, "message": "m", "data": null }), "m", Some(500));
         check(&json!({ "code": 42901, "message": "m" }), "m", Some(429));
         check(&json!({ "code": "40013", "message": "m" }), "m", Some(400));
@@ -336,11 +438,23 @@ mod tests {
         check(&json!({ "message": { "detail": [{ "loc": ["body"], "msg": "m" }] } }), "m", None);
         check(&json!({ "detail": "m" }), "m", None);
         check(&json!({ "base_resp": { "status_code": 1008, "status_msg": "m" } }), "m", Some(402));
-        check(&json!({ "base_resp": { "status_code": 1002, "status_msg": "m" }, "choices": [] }), "m", Some(429));
-        check(&json!({ "error": "Bad Request", "message": "m", "statusCode": 400 }), "m", Some(400));
+        check(
+            &json!({ "base_resp": { "status_code": 1002, "status_msg": "m" }, "choices": [] }),
+            "m",
+            Some(429),
+        );
+        check(
+            &json!({ "error": "Bad Request", "message": "m", "statusCode": 400 }),
+            "m",
+            Some(400),
+        );
         check(&json!({ "error": "invalid_request", "error_description": "m" }), "m", None);
         check(&json!({ "error": true, "message": "m" }), "m", None);
-        check(&json!({ "status": "error", "message": "error", "error": "no such luck" }), "no such luck", None);
+        check(
+            &json!({ "status": "error", "message": "error", "error": "no such luck" }),
+            "no such luck",
+            None,
+        );
         check(&json!({ "error": { "message": { "text": "m" } } }), "m", None);
         check(&json!({ "modelStreamErrorException": { "message": "m" } }), "m", None);
         check(&json!({ "text": "m", "error_code": 50_001 }), "m", Some(500));
@@ -352,11 +466,18 @@ mod tests {
     #[test]
     fn the_innermost_error_is_the_most_specific() {
         let raw = "{\"error\":{\"message\":\"supports at most 1 image per prompt\"}}";
-        let error =
-            json!({ "error": { "message": "Provider returned error", "code": 400, "metadata": { "raw": raw, "provider_name": "North" } } });
+        let error = json!({ "error": { "message": "Provider returned error", "code": 400, "metadata": { "raw": raw, "provider_name": "North" } } });
         check(&error, "supports at most 1 image per prompt", Some(400));
-        check(&json!({ "error": { "message": "{\"error\":{\"message\":\"inner\",\"code\":422}}" } }), "inner", Some(422));
-        check(&json!({ "error": { "message": "outer", "metadata": { "raw": "" } } }), "outer", None);
+        check(
+            &json!({ "error": { "message": "{\"error\":{\"message\":\"inner\",\"code\":422}}" } }),
+            "inner",
+            Some(422),
+        );
+        check(
+            &json!({ "error": { "message": "outer", "metadata": { "raw": "" } } }),
+            "outer",
+            None,
+        );
     }
 
     #[test]
@@ -400,20 +521,30 @@ mod tests {
     fn classes_of_errors_without_a_status() {
         let class = |error: Value| {
             let reported = Reported::from_error(&error);
-            (reported.status.unwrap_or_else(|| reported.guessed_status()), reported.is_about_money())
+            (
+                reported.status.unwrap_or_else(|| reported.guessed_status()),
+                reported.is_about_money(),
+            )
         };
-        let minimax = |code: u64| class(json!({ "base_resp": { "status_code": code, "status_msg": "m" } })).0;
+        let minimax =
+            |code: u64| class(json!({ "base_resp": { "status_code": code, "status_msg": "m" } })).0;
         assert_eq!([1004, 1008, 2013, 1002].map(minimax), [401, 402, 400, 429]);
         assert_eq!(class(json!({ "code": "InvalidApiKey", "message": "m" })), (401, false));
         assert!(class(json!({ "error": { "code": "1113", "message": "m" } })).1);
         assert_eq!(class(json!({ "code": "Throttling.RateQuota", "message": "m" })), (429, false));
-        assert_eq!(class(json!({ "message": "Input length 9 exceeds the maximum allowed length 5" })), (400, false));
+        assert_eq!(
+            class(json!({ "message": "Input length 9 exceeds the maximum allowed length 5" })),
+            (400, false)
+        );
     }
 
     #[test]
     fn text_has_a_message_and_html_has_none() {
         let message = |text: &str| Reported::from_body(text.as_bytes()).message;
-        assert_eq!(message("\n upstream connect error \nmore").as_deref(), Some("upstream connect error"));
+        assert_eq!(
+            message("\n upstream connect error \nmore").as_deref(),
+            Some("upstream connect error")
+        );
         assert_eq!(message("<html><title>502</title>"), None);
         assert_eq!(message(""), None);
         assert_eq!(message("\"overloaded\"").as_deref(), Some("overloaded"));

@@ -73,14 +73,30 @@ pub(crate) fn thought(text: &str) -> Result<ModelEvent, ProviderFailure> {
     Ok(ModelEvent::Reasoning(text.into()))
 }
 
-pub(crate) fn call(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Result<ModelEvent, ProviderFailure> {
+pub(crate) fn call(
+    index: u64,
+    id: Option<&str>,
+    name: Option<&str>,
+    arguments: &str,
+) -> Result<ModelEvent, ProviderFailure> {
     let (id, name) = (id.map(str::to_owned), name.map(str::to_owned));
-    Ok(ModelEvent::ToolCall(ToolCallDelta { index, id, name, arguments: arguments.into(), ..ToolCallDelta::default() }))
+    Ok(ModelEvent::ToolCall(ToolCallDelta {
+        index,
+        id,
+        name,
+        arguments: arguments.into(),
+        ..ToolCallDelta::default()
+    }))
 }
 
 /// A call with an unknown field.
-pub(crate) fn call_with(extra: Value, call: Result<ModelEvent, ProviderFailure>) -> Result<ModelEvent, ProviderFailure> {
-    let (Ok(ModelEvent::ToolCall(delta)), Value::Object(extra)) = (call, extra) else { unreachable!("it is a call and an object") };
+pub(crate) fn call_with(
+    extra: Value,
+    call: Result<ModelEvent, ProviderFailure>,
+) -> Result<ModelEvent, ProviderFailure> {
+    let (Ok(ModelEvent::ToolCall(delta)), Value::Object(extra)) = (call, extra) else {
+        unreachable!("it is a call and an object")
+    };
     Ok(ModelEvent::ToolCall(ToolCallDelta { extra, ..delta }))
 }
 
@@ -92,7 +108,10 @@ pub(crate) fn item(key: u64, item: Value) -> Result<ModelEvent, ProviderFailure>
 
 /// The first generated image.
 pub(crate) fn image(format: &str, data: &str) -> Result<ModelEvent, ProviderFailure> {
-    item(u64::MAX, json!({ "type": "image_generation_call", "status": "completed", "output_format": format, "result": data }))
+    item(
+        u64::MAX,
+        json!({ "type": "image_generation_call", "status": "completed", "output_format": format, "result": data }),
+    )
 }
 
 /// A lifter with functions of these names.
@@ -127,13 +146,25 @@ pub(crate) fn check_fails(
     let mut words = spoken(read(&[body.as_bytes()]));
     let fault = words.pop().unwrap_or(STOP).expect_err(body).fault;
     assert_eq!(words, before, "{body}");
-    assert_eq!((fault.status, fault.code.as_str()), (expected.0, expected.1), "{body}: {}", fault.message);
-    assert!(fault.message.contains(expected.2) && fault.message.contains("'north'"), "{body}: {}", fault.message);
+    assert_eq!(
+        (fault.status, fault.code.as_str()),
+        (expected.0, expected.1),
+        "{body}: {}",
+        fault.message
+    );
+    assert!(
+        fault.message.contains(expected.2) && fault.message.contains("'north'"),
+        "{body}: {}",
+        fault.message
+    );
 }
 
 /// Checks the events before a failure, without keep-alives, and returns its fault.
 #[track_caller]
-pub(crate) fn check_words_before_failure(words: ParsedEvents, before: &[Result<ModelEvent, ProviderFailure>]) -> protocol::fault::Fault {
+pub(crate) fn check_words_before_failure(
+    words: ParsedEvents,
+    before: &[Result<ModelEvent, ProviderFailure>],
+) -> protocol::fault::Fault {
     let mut words = spoken(words);
     let fault = words.pop().unwrap_or(STOP).expect_err("a failure").fault;
     assert_eq!(words, before);
@@ -178,7 +209,10 @@ const OPAQUE: [&str; 12] = [
 pub(crate) fn with_unknown_field(body: &str, place: usize, value: &Value) -> String {
     let mut documents: Vec<(String, Option<Value>)> = Vec::new();
     for line in body.split_inclusive('\n') {
-        let start = line.find('{').filter(|start| ["", "data: ", "data:"].contains(&&line[..*start])).unwrap_or(line.len());
+        let start = line
+            .find('{')
+            .filter(|start| ["", "data: ", "data:"].contains(&&line[..*start]))
+            .unwrap_or(line.len());
         let document = serde_json::from_str(&line[start..]).ok();
         let before = if document.is_some() { &line[..start] } else { line };
         documents.push((before.to_owned(), document));
@@ -202,7 +236,12 @@ fn objects(value: &Value) -> usize {
 }
 
 fn inner(value: &Value) -> impl Iterator<Item = &Value> {
-    let fields = value.as_object().into_iter().flatten().filter(|(name, _)| !OPAQUE.contains(&name.as_str())).map(|(_, value)| value);
+    let fields = value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| !OPAQUE.contains(&name.as_str()))
+        .map(|(_, value)| value);
     fields.chain(value.as_array().into_iter().flatten())
 }
 
@@ -214,7 +253,10 @@ fn insert(value: &mut Value, left: &mut usize, unknown: &Value) {
                 fields.insert("x_unknown".into(), unknown.clone());
             }
             *left = left.wrapping_sub(1);
-            fields.iter_mut().filter(|(name, _)| !OPAQUE.contains(&name.as_str())).for_each(|(_, value)| insert(value, left, unknown));
+            fields
+                .iter_mut()
+                .filter(|(name, _)| !OPAQUE.contains(&name.as_str()))
+                .for_each(|(_, value)| insert(value, left, unknown));
         }
         Value::Array(list) => list.iter_mut().for_each(|value| insert(value, left, unknown)),
         _ => {}
@@ -252,7 +294,9 @@ pub(crate) fn essential(words: ParsedEvents) -> ParsedEvents {
             fields.shift_remove("x_unknown");
             Some(Ok(ModelEvent::Item(OpaqueStep::Event { key, kind, fields })))
         }
-        Ok(ModelEvent::Item(OpaqueStep::Done { key, item })) => Some(Ok(ModelEvent::Item(OpaqueStep::Done { key, item: known(item) }))),
+        Ok(ModelEvent::Item(OpaqueStep::Done { key, item })) => {
+            Some(Ok(ModelEvent::Item(OpaqueStep::Done { key, item: known(item) })))
+        }
         other => Some(other),
     };
     words.into_iter().filter_map(essential).collect()

@@ -60,8 +60,16 @@ impl Secrets {
             ProxyConfig::At(proxy) => Self::new(keys, &connection.headers, [proxy.reveal()]),
             ProxyConfig::Direct => Self::new(keys, &connection.headers, []),
             ProxyConfig::Environment => {
-                let names = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy"];
-                let proxies: Vec<String> = names.iter().filter_map(|name| std::env::var(name).ok()).collect();
+                let names = [
+                    "HTTPS_PROXY",
+                    "HTTP_PROXY",
+                    "ALL_PROXY",
+                    "https_proxy",
+                    "http_proxy",
+                    "all_proxy",
+                ];
+                let proxies: Vec<String> =
+                    names.iter().filter_map(|name| std::env::var(name).ok()).collect();
                 Self::new(keys, &connection.headers, proxies.iter().map(String::as_str))
             }
         }
@@ -77,9 +85,14 @@ impl Secrets {
         for key in keys {
             secrets.add(key.reveal().as_bytes(), 1);
         }
-        for (_, value) in headers.into_iter().filter(|(name, _)| !PUBLIC.iter().any(|public| name.eq_ignore_ascii_case(public))) {
+        for (_, value) in headers
+            .into_iter()
+            .filter(|(name, _)| !PUBLIC.iter().any(|public| name.eq_ignore_ascii_case(public)))
+        {
             // `Bearer KEY` and `Basic …` may be repeated without the first word.
-            for word in std::iter::once(value.reveal()).chain(value.reveal().split_ascii_whitespace().skip(1)) {
+            for word in std::iter::once(value.reveal())
+                .chain(value.reveal().split_ascii_whitespace().skip(1))
+            {
                 secrets.add(word.as_bytes(), SHORTEST);
             }
         }
@@ -101,7 +114,8 @@ impl Secrets {
             if form.len() < RUN {
                 self.short.push(form);
             } else {
-                self.runs.extend(form.windows(RUN).filter_map(|run| <[u8; RUN]>::try_from(run).ok()));
+                self.runs
+                    .extend(form.windows(RUN).filter_map(|run| <[u8; RUN]>::try_from(run).ok()));
             }
         }
     }
@@ -119,7 +133,8 @@ impl Secrets {
         let mut clean = String::with_capacity(words.len());
         let mut at = 0;
         for range in hidden {
-            let (start, end) = (words.floor_char_boundary(range.start), words.ceil_char_boundary(range.end));
+            let (start, end) =
+                (words.floor_char_boundary(range.start), words.ceil_char_boundary(range.end));
             if start > at || (at == 0 && clean.is_empty()) {
                 clean.push_str(&words[at..start]);
                 clean.push_str(HIDDEN);
@@ -134,7 +149,9 @@ impl Secrets {
     fn found(&self, text: &Decoded) -> Vec<Range<usize>> {
         let lower = text.bytes.to_ascii_lowercase();
         let source = |from: usize, to: usize| text.starts[from]..text.starts[to];
-        let runs = lower.windows(RUN).enumerate().filter(|(_, run)| <&[u8; RUN]>::try_from(*run).is_ok_and(|run| self.runs.contains(run)));
+        let runs = lower.windows(RUN).enumerate().filter(|(_, run)| {
+            <&[u8; RUN]>::try_from(*run).is_ok_and(|run| self.runs.contains(run))
+        });
         let mut found: Vec<Range<usize>> = runs.map(|(at, _)| source(at, at + RUN)).collect();
         for short in &self.short {
             let is_letter = |at: usize| lower.get(at).is_some_and(u8::is_ascii_alphanumeric);
@@ -152,17 +169,23 @@ impl Secrets {
 
 /// The decoded user and password of a URL.
 fn userinfo(url: &str) -> Option<(Vec<u8>, Vec<u8>)> {
-    let authority = url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?', '#']).next()?;
+    let authority =
+        url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?', '#']).next()?;
     let (userinfo, _) = authority.rsplit_once('@')?;
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-    let plain = |text: &str| Decoded::new(text).decoded().map_or_else(|| text.as_bytes().to_vec(), |decoded| decoded.bytes);
+    let plain = |text: &str| {
+        Decoded::new(text)
+            .decoded()
+            .map_or_else(|| text.as_bytes().to_vec(), |decoded| decoded.bytes)
+    };
     Some((plain(user), plain(password)))
 }
 
 /// The secret in base64 and hexadecimal. Inside a longer text, base64 depends on the secret's offset modulo three,
 /// and its first and last characters only partly belong to the secret.
 fn encoded(secret: &[u8]) -> Vec<Vec<u8>> {
-    let mut forms = vec![secret.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()];
+    let mut forms =
+        vec![secret.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()];
     for before in 0..3_usize {
         let shifted = [vec![0; before], secret.to_vec()].concat();
         for base64 in [STANDARD_NO_PAD.encode(&shifted), URL_SAFE_NO_PAD.encode(&shifted)] {
@@ -170,7 +193,11 @@ fn encoded(secret: &[u8]) -> Vec<Vec<u8>> {
             let last = shifted.len() * 8 / 6;
             // At the end of a text, the last character is known completely.
             let ends = if before == 0 { [last, base64.len()] } else { [last, last] };
-            forms.extend(ends.iter().filter(|end| **end > first).map(|end| base64.as_bytes()[first..*end].to_vec()));
+            forms.extend(
+                ends.iter()
+                    .filter(|end| **end > first)
+                    .map(|end| base64.as_bytes()[first..*end].to_vec()),
+            );
         }
     }
     forms.retain(|form| form.len() >= RUN);
@@ -192,7 +219,10 @@ impl Decoded {
     /// Decodes `%XX`, `\xXX`, `\uXXXX`, `&#NN;`, `&#xXX;`, `&amp;` and backslashes before punctuation. `None` if
     /// there are no escapes.
     fn decoded(&self) -> Option<Self> {
-        let mut below = Self { bytes: Vec::with_capacity(self.bytes.len()), starts: Vec::with_capacity(self.starts.len()) };
+        let mut below = Self {
+            bytes: Vec::with_capacity(self.bytes.len()),
+            starts: Vec::with_capacity(self.starts.len()),
+        };
         let mut at = 0;
         while at < self.bytes.len() {
             let (byte, length) = escape(&self.bytes[at..]).unwrap_or((self.bytes[at], 1));
@@ -209,8 +239,12 @@ impl Decoded {
 fn escape(text: &[u8]) -> Option<(u8, usize)> {
     let number = |from: usize, length: usize, radix: u32| {
         let digits = std::str::from_utf8(text.get(from..from + length)?).ok()?;
-        let is_number = !digits.is_empty() && digits.bytes().all(|digit| char::from(digit).is_digit(radix));
-        is_number.then(|| u32::from_str_radix(digits, radix).ok()).flatten().and_then(|number| u8::try_from(number).ok())
+        let is_number =
+            !digits.is_empty() && digits.bytes().all(|digit| char::from(digit).is_digit(radix));
+        is_number
+            .then(|| u32::from_str_radix(digits, radix).ok())
+            .flatten()
+            .and_then(|number| u8::try_from(number).ok())
     };
     match text {
         [b'%', ..] => Some((number(1, 2, 16)?, 3)),
@@ -235,8 +269,15 @@ mod tests {
     use super::*;
 
     fn secrets() -> Secrets {
-        let headers = [("X-Secret".to_owned(), Secret::new("HDRSECRET1")), ("User-Agent".to_owned(), Secret::new("weir-in-tests"))];
-        Secrets::new(&[Secret::new("sk-very-secret"), Secret::new("tiny")], &headers, ["http://ada:p%40ss%2Fw@proxy:1"])
+        let headers = [
+            ("X-Secret".to_owned(), Secret::new("HDRSECRET1")),
+            ("User-Agent".to_owned(), Secret::new("weir-in-tests")),
+        ];
+        Secrets::new(
+            &[Secret::new("sk-very-secret"), Secret::new("tiny")],
+            &headers,
+            ["http://ada:p%40ss%2Fw@proxy:1"],
+        )
     }
 
     fn check(words: &str, expected: &str) {
@@ -249,7 +290,10 @@ mod tests {
         check("sk-very-... and RSECRET1 and hdrsecret", "(hidden)... and (hidden) and (hidden)");
         check("a tiny one, tinyx, attiny", "a (hidden) one, tinyx, attiny");
         check("user ada:p@ss/w or p@ss/w or p%40ss%2fw", "user (hidden) or (hidden) or (hidden)");
-        check("weir-in-tests is public, and so is sk-very", "weir-in-tests is public, and so is sk-very");
+        check(
+            "weir-in-tests is public, and so is sk-very",
+            "weir-in-tests is public, and so is sk-very",
+        );
         check("", "");
     }
 
@@ -261,7 +305,10 @@ mod tests {
         check("sk&#45;very&#x2d;secret", "(hidden)");
         check("736b2d766572792d736563726574", "(hidden)");
         check(&STANDARD_NO_PAD.encode("sk-very-secret"), "(hidden)");
-        check(&format!("Basic {}", base64::engine::general_purpose::STANDARD.encode("ada:p@ss/w")), "Basic (hidden)==");
+        check(
+            &format!("Basic {}", base64::engine::general_purpose::STANDARD.encode("ada:p@ss/w")),
+            "Basic (hidden)==",
+        );
         for before in ["", "a", "ab", "abc"] {
             let text = STANDARD_NO_PAD.encode(format!("{before}sk-very-secret, and more"));
             assert!(secrets().hide(&text).contains(HIDDEN), "{text}");

@@ -39,7 +39,11 @@ impl<'a> DataUrl<'a> {
     /// Parses the data of a file: a data URL, or a PDF in bare base64, which some clients send.
     pub(super) fn of_file(file_data: &'a str) -> Option<Self> {
         // Every PDF starts with `%PDF-`.
-        let bare = || file_data.starts_with("JVBERi").then_some(Self { media_type: "application/pdf", data: file_data });
+        let bare = || {
+            file_data
+                .starts_with("JVBERi")
+                .then_some(Self { media_type: "application/pdf", data: file_data })
+        };
         Self::read(file_data).or_else(bare)
     }
 }
@@ -67,9 +71,10 @@ pub(super) fn arguments(arguments: &str) -> Value {
 
 /// A shorter id for a call whose own is too long for a vendor: the same for the call and its output.
 pub(super) fn short_id(call_id: &str) -> String {
-    let digest = call_id.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
-        (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
-    });
+    let digest =
+        call_id.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
+            (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+        });
     format!("call_{digest:032x}")
 }
 
@@ -99,17 +104,33 @@ pub(super) fn image_call(url: &str) -> Map<String, Value> {
 
 /// Reads a generated image in any format: a URL, base64 data, or an object with either.
 pub(super) fn made_image(image: &Value) -> Option<Map<String, Value>> {
-    let text = |pointer: &str| image.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let is_url = |url: &&str| is_web_address(url) || DataUrl::read(url).is_some_and(|url| url.media_type.starts_with("image/"));
+    let text = |pointer: &str| {
+        image.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty())
+    };
+    let is_url = |url: &&str| {
+        is_web_address(url)
+            || DataUrl::read(url).is_some_and(|url| url.media_type.starts_with("image/"))
+    };
     let urls = ["", "/image_url/url", "/image_url", "/url", "/image/url", "/image"];
     if let Some(url) = urls.iter().find_map(|pointer| text(pointer)).filter(is_url) {
         return Some(image_call(url));
     }
-    let data = ["/b64_json", "/image_url/b64_json", "/image/b64_json", "/data", "/base64", "/image_base64"]
+    let data = [
+        "/b64_json",
+        "/image_url/b64_json",
+        "/image/b64_json",
+        "/data",
+        "/base64",
+        "/image_base64",
+    ]
+    .iter()
+    .find_map(|pointer| text(pointer))?;
+    let media_type = ["/mime_type", "/mimeType", "/media_type"]
         .iter()
-        .find_map(|pointer| text(pointer))?;
-    let media_type = ["/mime_type", "/mimeType", "/media_type"].iter().find_map(|pointer| text(pointer)).unwrap_or("image/png");
-    (media_type.starts_with("image/") && is_base64(data)).then(|| image_call(&format!("data:{media_type};base64,{data}")))
+        .find_map(|pointer| text(pointer))
+        .unwrap_or("image/png");
+    (media_type.starts_with("image/") && is_base64(data))
+        .then(|| image_call(&format!("data:{media_type};base64,{data}")))
 }
 
 fn is_base64(text: &str) -> bool {
@@ -122,7 +143,10 @@ pub(super) fn image_url(item: &protocol::item::OpaqueItem) -> Option<String> {
     if is_web_address(result) {
         return Some(result.to_owned());
     }
-    Some(format!("data:image/{};base64,{result}", item.fields.text("output_format").unwrap_or("png")))
+    Some(format!(
+        "data:image/{};base64,{result}",
+        item.fields.text("output_format").unwrap_or("png")
+    ))
 }
 
 /// The stop sequences from chat completions' `stop`: a string or a list of strings.
@@ -133,8 +157,14 @@ pub(super) fn stop_sequences(create: &Create) -> Result<Option<Vec<Value>>, Faul
     match create.extra.get("stop") {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(vec![text.as_str().into()])),
-        Some(Value::Array(texts)) if texts.iter().all(Value::is_string) => Ok((!texts.is_empty()).then(|| texts.clone())),
-        Some(_) => Err(Fault::invalid("invalid_value", "stop", "stop must be a string or a list of strings.")),
+        Some(Value::Array(texts)) if texts.iter().all(Value::is_string) => {
+            Ok((!texts.is_empty()).then(|| texts.clone()))
+        }
+        Some(_) => Err(Fault::invalid(
+            "invalid_value",
+            "stop",
+            "stop must be a string or a list of strings.",
+        )),
     }
 }
 
@@ -147,7 +177,9 @@ pub(super) fn whole_number(create: &Create, name: &str) -> Result<Option<i64>, F
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_i64() {
             Some(number) => Ok(Some(number)),
-            None => Err(Fault::invalid("invalid_value", name, format!("{name} must be an integer."))),
+            None => {
+                Err(Fault::invalid("invalid_value", name, format!("{name} must be an integer.")))
+            }
         },
     }
 }
@@ -164,7 +196,8 @@ pub(super) fn wants_summary(create: &Create) -> bool {
 
 /// Whether the caller requests log probabilities. A response without them has zero alternatives.
 pub(super) fn wants_logprobs(create: &Create) -> bool {
-    create.top_logprobs.is_some_and(|count| count > 0) || create.include.iter().any(|word| word == "message.output_text.logprobs")
+    create.top_logprobs.is_some_and(|count| count > 0)
+        || create.include.iter().any(|word| word == "message.output_text.logprobs")
 }
 
 /// Checks what neither API supports. `vendor` is the API's vendor; `knows` tells the parameters it supports. Records
@@ -172,7 +205,12 @@ pub(super) fn wants_logprobs(create: &Create) -> bool {
 ///
 /// # Errors
 /// The first relevant field.
-pub(super) fn check(create: &Create, vendor: &str, knows: impl Fn(&str) -> bool, ignored: &mut Vec<String>) -> Result<(), Fault> {
+pub(super) fn check(
+    create: &Create,
+    vendor: &str,
+    knows: impl Fn(&str) -> bool,
+    ignored: &mut Vec<String>,
+) -> Result<(), Fault> {
     parameters(create, &knows, ignored)?;
     omitted(create, ignored);
     stop_sequences(create)?;
@@ -182,7 +220,9 @@ pub(super) fn check(create: &Create, vendor: &str, knows: impl Fn(&str) -> bool,
         ignored.push("text.verbosity".to_owned());
     }
     match effort(create) {
-        Some(effort) if !EFFORTS.contains(&effort) => Err(unsupported_value(vendor, "reasoning.effort", effort)),
+        Some(effort) if !EFFORTS.contains(&effort) => {
+            Err(unsupported_value(vendor, "reasoning.effort", effort))
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -190,7 +230,11 @@ pub(super) fn check(create: &Create, vendor: &str, knows: impl Fn(&str) -> bool,
 /// Records unknown fields of nested objects, for wires that leave these objects out.
 pub(super) fn omitted(create: &Create, ignored: &mut Vec<String>) {
     let of = |object: &'static str, extra: Option<&Extra>| {
-        let names: Vec<String> = extra.into_iter().flat_map(Extra::iter).map(|(name, _)| format!("{object}.{name}")).collect();
+        let names: Vec<String> = extra
+            .into_iter()
+            .flat_map(Extra::iter)
+            .map(|(name, _)| format!("{object}.{name}"))
+            .collect();
         names
     };
     let format = match &create.text.format {
@@ -231,10 +275,18 @@ const WISHES: [&str; 13] = [
 ///
 /// # Errors
 /// The first unsupported and relevant parameter.
-pub(super) fn parameters(create: &Create, knows: &impl Fn(&str) -> bool, ignored: &mut Vec<String>) -> Result<(), Fault> {
+pub(super) fn parameters(
+    create: &Create,
+    knows: &impl Fn(&str) -> bool,
+    ignored: &mut Vec<String>,
+) -> Result<(), Fault> {
     // An empty bias has no effect, and some clients send it.
-    let has_content = |name: &str, value: &Value| name != "logit_bias" || value.as_object().is_none_or(|bias| !bias.is_empty());
-    for (name, _) in create.extra.iter().filter(|(name, value)| !knows(name) && has_content(name, value)) {
+    let has_content = |name: &str, value: &Value| {
+        name != "logit_bias" || value.as_object().is_none_or(|bias| !bias.is_empty())
+    };
+    for (name, _) in
+        create.extra.iter().filter(|(name, value)| !knows(name) && has_content(name, value))
+    {
         if !WISHES.contains(&name.as_str()) {
             return Err(unknown_parameter(&create.model, name));
         }
@@ -245,12 +297,20 @@ pub(super) fn parameters(create: &Create, knows: &impl Fn(&str) -> bool, ignored
 
 /// The vendor does not support a parameter.
 pub(super) fn unsupported_parameter(vendor: &str, param: &str) -> Fault {
-    Fault::invalid("unsupported_parameter", param, format!("{vendor}, which serves this model, does not support '{param}'."))
+    Fault::invalid(
+        "unsupported_parameter",
+        param,
+        format!("{vendor}, which serves this model, does not support '{param}'."),
+    )
 }
 
 /// The vendor does not support a parameter's value.
 pub(super) fn unsupported_value(vendor: &str, param: &str, value: &str) -> Fault {
-    Fault::invalid("unsupported_value", param, format!("{vendor}, which serves this model, does not support the {param} '{value}'."))
+    Fault::invalid(
+        "unsupported_value",
+        param,
+        format!("{vendor}, which serves this model, does not support the {param} '{value}'."),
+    )
 }
 
 #[cfg(test)]
@@ -265,7 +325,10 @@ mod tests {
         for wrong in ["data:,hello", "data:text/plain,hello", "https://x/y.png", "AA=="] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
-        assert_eq!(DataUrl::of_file("JVBERi0xLjQ=").map(|url| url.media_type), Some("application/pdf"));
+        assert_eq!(
+            DataUrl::of_file("JVBERi0xLjQ=").map(|url| url.media_type),
+            Some("application/pdf")
+        );
     }
 
     #[test]
@@ -289,8 +352,12 @@ mod tests {
 
     #[test]
     fn annotations_are_flat() {
-        let nested = json!({ "type": "url_citation", "url_citation": { "url": "u", "title": "t" } });
-        assert_eq!(flat_annotation(nested), json!({ "type": "url_citation", "url": "u", "title": "t" }));
+        let nested =
+            json!({ "type": "url_citation", "url_citation": { "url": "u", "title": "t" } });
+        assert_eq!(
+            flat_annotation(nested),
+            json!({ "type": "url_citation", "url": "u", "title": "t" })
+        );
         assert_eq!(flat_annotation(json!({ "type": "x", "y": 1 })), json!({ "type": "x", "y": 1 }));
     }
 }

@@ -41,7 +41,10 @@ pub(super) fn remove_marks(value: &mut Value) {
         Value::Object(fields) => {
             fields.values_mut().for_each(remove_marks);
             if fields.keys().any(|name| has_marks(name)) {
-                *fields = std::mem::take(fields).into_iter().map(|(name, value)| (without_marks(name), value)).collect();
+                *fields = std::mem::take(fields)
+                    .into_iter()
+                    .map(|(name, value)| (without_marks(name), value))
+                    .collect();
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
@@ -61,7 +64,9 @@ impl Piece {
         match u32::from(character) {
             code @ 0x10_D800..=0x10_DBFF => Self::High(code - HALF),
             code @ 0x10_DC00..=0x10_DFFF => Self::Low(code - HALF),
-            code @ 0x10_E080..=0x10_E0FF => u8::try_from(code - BYTE).map_or(Self::Character(character), Self::Byte),
+            code @ 0x10_E080..=0x10_E0FF => {
+                u8::try_from(code - BYTE).map_or(Self::Character(character), Self::Byte)
+            }
             _ => Self::Character(character),
         }
     }
@@ -149,7 +154,11 @@ mod tests {
                 let (code, after) = after.split_once('>').unwrap();
                 out.push_str(before);
                 let number = u32::from_str_radix(code, 16).unwrap();
-                out.push(if code.len() == 4 { mark_of_half(number) } else { mark_of_byte(u8::try_from(number).unwrap()) });
+                out.push(if code.len() == 4 {
+                    mark_of_half(number)
+                } else {
+                    mark_of_byte(u8::try_from(number).unwrap())
+                });
                 left = after;
             }
             out + left
@@ -183,7 +192,10 @@ mod tests {
         let (half, byte) = (mark_of_half(0xD83D), mark_of_byte(0xF0));
         let mut value = serde_json::json!({ "token": format!("a{half}"), "list": [format!("{byte}b"), 1, null], "pair": format!("{half}{}", mark_of_half(0xDE00)) });
         remove_marks(&mut value);
-        assert_eq!(value, serde_json::json!({ "token": "a\u{fffd}", "list": ["\u{fffd}b", 1, null], "pair": "😀" }));
+        assert_eq!(
+            value,
+            serde_json::json!({ "token": "a\u{fffd}", "list": ["\u{fffd}b", 1, null], "pair": "😀" })
+        );
     }
 
     #[test]

@@ -56,7 +56,8 @@ pub(crate) async fn events(
 /// Where the client stands: the header that a browser sends by itself outranks what its first address said.
 fn after(headers: &HeaderMap, query: &Query) -> Result<Option<u64>, Fault> {
     if let Some(value) = headers.get("last-event-id") {
-        return query::parse("Last-Event-ID", value.to_str().unwrap_or_default(), 0..=u64::MAX).map(Some);
+        return query::parse("Last-Event-ID", value.to_str().unwrap_or_default(), 0..=u64::MAX)
+            .map(Some);
     }
     match query::integer(query, "lastEventId", 0..=u64::MAX)? {
         Some(after) => Ok(Some(after)),
@@ -80,7 +81,9 @@ async fn poll(mut feed: Feed, context: &RequestContext, wait: Duration) -> Resul
         () = gone => return Err(left()),
         () = tokio::time::sleep(wait) => Vec::new(),
     };
-    let mut body = BytesMut::with_capacity(64 + entries.iter().map(|entry| entry.data.len() + 1).sum::<usize>());
+    let mut body = BytesMut::with_capacity(
+        64 + entries.iter().map(|entry| entry.data.len() + 1).sum::<usize>(),
+    );
     body.put_slice(b"{\"object\":\"list\",\"data\":[");
     for (index, entry) in entries.iter().enumerate() {
         if index > 0 {
@@ -90,5 +93,6 @@ async fn poll(mut feed: Feed, context: &RequestContext, wait: Duration) -> Resul
     }
     let ended: &[u8] = if feed.is_at_end() { b"],\"ended\":true}" } else { b"],\"ended\":false}" };
     body.put_slice(ended);
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body.freeze()).into_response())
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body.freeze())
+        .into_response())
 }

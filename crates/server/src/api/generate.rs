@@ -27,7 +27,9 @@ use crate::http::body;
 use crate::http::body::ReadBody;
 use crate::http::context::RequestContext;
 use crate::listen::ConnectionHandle;
-use crate::transport::{Delivery, Failed, JsonOutcome, Source, stream_frame, tell_lens, wait_for_end};
+use crate::transport::{
+    Delivery, Failed, JsonOutcome, Source, stream_frame, tell_lens, wait_for_end,
+};
 
 /// Serves a request of the dialect `D` that was posted to `path`. Every error is in the dialect's words.
 pub(super) async fn create<D: Dialect + 'static>(
@@ -53,24 +55,38 @@ async fn serve<D: Dialect + 'static>(
 ) -> Result<Response, FaultResponse> {
     let key = idempotency_key(headers)?;
     let fingerprinted = key.as_ref().map(|_| path);
-    let ReadBody { request, fingerprint, bytes } = body::json(app, &context.owner, headers, body, fingerprinted, D::read).await?;
+    let ReadBody { request, fingerprint, bytes } =
+        body::json(app, &context.owner, headers, body, fingerprinted, D::read).await?;
     let (create, dialect) = request;
     let idempotency = key.zip(fingerprint).map(|(key, request)| Idempotency { key, request });
     // The body may have taken its time.
     context.grant.check()?;
     let (stream, background) = (create.stream, create.background);
-    let terms = StartOptions { idempotency, trace: context.trace.clone(), bytes: Some(bytes), ..StartOptions::default() };
+    let terms = StartOptions {
+        idempotency,
+        trace: context.trace.clone(),
+        bytes: Some(bytes),
+        ..StartOptions::default()
+    };
     let started = app.engine.start(&context.owner, create, terms).await?;
     let (id, ignored, mut feed) = (started.id, started.ignored, started.feed);
     // What runs in the background is acknowledged at once.
     let patience = if background { Duration::ZERO } else { patience(&app.config, headers) };
     let frame = stream_frame(headers);
-    let may_stream = if stream { may_stream(app, &mut feed, &dialect, &context, (frame, patience)).await } else { Ok(false) };
+    let may_stream = if stream {
+        may_stream(app, &mut feed, &dialect, &context, (frame, patience)).await
+    } else {
+        Ok(false)
+    };
     let response = match may_stream {
         Err(fault) => refused::<D>(&fault),
-        Ok(true) => Delivery::new(app, context, Source::Log(feed), Box::new(dialect), frame).respond(),
+        Ok(true) => {
+            Delivery::new(app, context, Source::Log(feed), Box::new(dialect), frame).respond()
+        }
         // An acknowledgement: it has output only by chance, so the lens does not count any of it as text.
-        Ok(false) if background => Json(app.engine.response(&context.owner, &id).await?).into_response(),
+        Ok(false) if background => {
+            Json(app.engine.response(&context.owner, &id).await?).into_response()
+        }
         Ok(false) => wait(app, feed, &dialect, &context).await,
     };
     Ok(with_warning(with_response_id(response, &id), &ignored))
@@ -90,7 +106,12 @@ async fn may_stream<D: Dialect>(
 }
 
 /// Waits for the end and gives the response as one document.
-async fn wait<D: Dialect>(app: &App, feed: Feed, dialect: &D, context: &RequestContext) -> Response {
+async fn wait<D: Dialect>(
+    app: &App,
+    feed: Feed,
+    dialect: &D,
+    context: &RequestContext,
+) -> Response {
     let _counted = app.metrics.stream(JsonFrame.name(), dialect.description().name);
     match wait_for_end(feed, dialect, context, app.config.fin_leaves_json).await {
         JsonOutcome::Response(terminal) => whole(&terminal, dialect, context.connection.as_ref()),
@@ -100,7 +121,11 @@ async fn wait<D: Dialect>(app: &App, feed: Feed, dialect: &D, context: &RequestC
 }
 
 /// A response as a document, or as an error where it did not end as one of its dialect can.
-fn whole<D: Dialect>(terminal: &Entry, dialect: &D, connection: Option<&ConnectionHandle>) -> Response {
+fn whole<D: Dialect>(
+    terminal: &Entry,
+    dialect: &D,
+    connection: Option<&ConnectionHandle>,
+) -> Response {
     match dialect.whole(terminal) {
         Ok(body) => {
             let response = snapshot::response_json(terminal).map_or("", RawValue::get);
@@ -112,19 +137,27 @@ fn whole<D: Dialect>(terminal: &Entry, dialect: &D, connection: Option<&Connecti
 
 /// The error of a response that failed, beside what there is of it if the model had made anything.
 pub(super) fn part<D: Dialect>(ending: &Failed, dialect: &D) -> Response {
-    let partial = ending.terminal().filter(|_| ending.has_output()).and_then(|terminal| dialect.partial(terminal));
+    let partial = ending
+        .terminal()
+        .filter(|_| ending.has_output())
+        .and_then(|terminal| dialect.partial(terminal));
     failed(ending, D::error_body(ending.fault(), partial))
 }
 
 /// A JSON body that holds this response.
-pub(super) fn document(body: Bytes, response: &[u8], connection: Option<&ConnectionHandle>) -> Response {
+pub(super) fn document(
+    body: Bytes,
+    response: &[u8],
+    connection: Option<&ConnectionHandle>,
+) -> Response {
     tell_lens(connection, response, &body);
     json_body(body)
 }
 
 /// A JSON body.
 pub(super) fn json_body(body: Bytes) -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static(JsonFrame.content_type()))], body).into_response()
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(JsonFrame.content_type()))], body)
+        .into_response()
 }
 
 #[cfg(test)]

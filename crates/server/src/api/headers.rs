@@ -31,7 +31,10 @@ pub(super) fn with_warning(mut response: Response, ignored: &[String]) -> Respon
         }
         warning.push_str(if index == 0 { "" } else { ", " });
         // A field's name may be any text, a header's value may not.
-        warning.extend(path.chars().map(|character| if matches!(character, ' '..='~') { character } else { '?' }));
+        warning.extend(
+            path.chars()
+                .map(|character| if matches!(character, ' '..='~') { character } else { '?' }),
+        );
     }
     if let Ok(value) = HeaderValue::from_str(&warning) {
         response.headers_mut().insert("weir-warning", value);
@@ -70,7 +73,10 @@ mod tests {
 
     #[test]
     fn a_warning_is_a_header_of_bounded_length_whatever_fields_are_called() {
-        assert_eq!(warning(&["a\r\nset-cookie: b", "\u{6587}"]).unwrap(), "ignored: a??set-cookie: b, ?");
+        assert_eq!(
+            warning(&["a\r\nset-cookie: b", "\u{6587}"]).unwrap(),
+            "ignored: a??set-cookie: b, ?"
+        );
         let long = "x".repeat(700);
         assert_eq!(warning(&[&long, &long, &long]).unwrap(), format!("ignored: {long} and 2 more"));
     }

@@ -53,7 +53,9 @@ pub(super) fn patience(config: &Config, headers: &HeaderMap) -> Duration {
     let lines = headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
     let wanted = lines.flat_map(|line| line.split(',')).find_map(|preference| {
         let (name, seconds) = preference.split(';').next()?.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("wait").then(|| seconds.trim().trim_matches('"').parse().ok())?
+        name.trim()
+            .eq_ignore_ascii_case("wait")
+            .then(|| seconds.trim().trim_matches('"').parse().ok())?
     });
     wanted.map_or(config.hold, |seconds| config.hold.min(Duration::from_secs(seconds)))
 }

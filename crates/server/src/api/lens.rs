@@ -48,36 +48,60 @@ pub(crate) async fn connections(
     QueryOf(query): QueryOf<Query>,
     Authenticated { caller, .. }: Authenticated,
 ) -> Result<Response, FaultResponse> {
-    let most = query::integer(&query, "limit", 1..=u64::MAX)?.unwrap_or(if caller.admin { u64::MAX } else { LISTED });
+    let most = query::integer(&query, "limit", 1..=u64::MAX)?.unwrap_or(if caller.admin {
+        u64::MAX
+    } else {
+        LISTED
+    });
     let look = look(&app, &caller).await;
-    let wanted = ConnectionFilter { lane: query.get("lane").map(String::as_str), ..wanted(&caller) };
-    let views = app.connections.register().views(&wanted, usize::try_from(most).unwrap_or(usize::MAX));
+    let wanted =
+        ConnectionFilter { lane: query.get("lane").map(String::as_str), ..wanted(&caller) };
+    let views =
+        app.connections.register().views(&wanted, usize::try_from(most).unwrap_or(usize::MAX));
     let (views, dropped) = match &look {
         CaptureView::On(captured) => {
             let (views, dropped) = with_packets(&app, captured, views).await?;
             (views, Some(dropped))
         }
-        CaptureView::Off | CaptureView::Idle | CaptureView::NotPermitted(_) | CaptureView::NotSupported(_) => {
+        CaptureView::Off
+        | CaptureView::Idle
+        | CaptureView::NotPermitted(_)
+        | CaptureView::NotSupported(_) => {
             (views.into_iter().map(|view| (view, None)).collect(), None)
         }
     };
-    let data: Vec<Value> = views.into_iter().filter_map(|(view, packets)| shown(&app, &caller, &view, packets.as_ref())).collect();
+    let data: Vec<Value> = views
+        .into_iter()
+        .filter_map(|(view, packets)| shown(&app, &caller, &view, packets.as_ref()))
+        .collect();
     let (state, reason) = look.state();
     let capture = json!({ "state": state, "reason": reason, "dropped": dropped });
     let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    Ok((headers, Json(json!({ "object": "list", "capture": capture, "data": data }))).into_response())
+    Ok((headers, Json(json!({ "object": "list", "capture": capture, "data": data })))
+        .into_response())
 }
 
 /// A connection, and if they were captured its packets and how far they reach.
 type Seen = (ConnectionView, Option<(Value, CaptureExtent)>);
 
 /// Joins the packets with their connections, and gives how many were dropped.
-async fn with_packets(app: &App, captured: &Packets, views: Vec<ConnectionView>) -> Result<(Vec<Seen>, u64), Fault> {
+async fn with_packets(
+    app: &App,
+    captured: &Packets,
+    views: Vec<ConnectionView>,
+) -> Result<(Vec<Seen>, u64), Fault> {
     let read = move |captured: &Packets| {
         captured.take_in(|sight| {
-            let packets =
-                |view: &ConnectionView| sight.of(view).map(|connection| (packets::object(connection), CaptureExtent::of(connection)));
-            let seen: Vec<Seen> = views.into_iter().map(|view| (packets(&view), view)).map(|(packets, view)| (view, packets)).collect();
+            let packets = |view: &ConnectionView| {
+                sight
+                    .of(view)
+                    .map(|connection| (packets::object(connection), CaptureExtent::of(connection)))
+            };
+            let seen: Vec<Seen> = views
+                .into_iter()
+                .map(|view| (packets(&view), view))
+                .map(|(packets, view)| (view, packets))
+                .collect();
             (seen, sight.dropped())
         })
     };
@@ -86,7 +110,12 @@ async fn with_packets(app: &App, captured: &Packets, views: Vec<ConnectionView>)
 
 /// A connection as this caller sees it. Another caller may have sent a request on it since the view was taken, and then nothing from
 /// before is shown either.
-fn shown(app: &App, caller: &Caller, view: &ConnectionView, packets: Option<&(Value, CaptureExtent)>) -> Option<Value> {
+fn shown(
+    app: &App,
+    caller: &Caller,
+    view: &ConnectionView,
+    packets: Option<&(Value, CaptureExtent)>,
+) -> Option<Value> {
     if caller.admin {
         return Some(whole(view, caller, packets.map(|(packets, _)| packets)));
     }
@@ -106,7 +135,8 @@ pub(crate) async fn ladder(
     Authenticated { caller, .. }: Authenticated,
 ) -> Result<Response, FaultResponse> {
     let options = options(&query)?;
-    let view = id.parse().ok().and_then(|id| find(&app, &caller, id)).ok_or_else(|| unknown(&id))?;
+    let view =
+        id.parse().ok().and_then(|id| find(&app, &caller, id)).ok_or_else(|| unknown(&id))?;
     check_own(&caller, &view)?;
     let look = look(&app, &caller).await;
     let CaptureView::On(captured) = look else {
@@ -117,7 +147,10 @@ pub(crate) async fn ladder(
     let read = move |captured: &Packets| {
         // Drawn outside of the lock, so that requests for counts do not wait for it.
         let connection = captured.take_in(|sight| sight.of(&view).cloned())?;
-        Some((draw(&connection, &conversation(&connection), &options), CaptureExtent::of(&connection)))
+        Some((
+            draw(&connection, &conversation(&connection), &options),
+            CaptureExtent::of(&connection),
+        ))
     };
     let drawn = captured.read(&app.tasks, read).await.ok_or_else(unreadable)?;
     let (picture, extent) = drawn.ok_or_else(|| {
@@ -144,10 +177,21 @@ fn options(query: &Query) -> Result<Options, Fault> {
     let language = match query.get("language").map(String::as_str) {
         None | Some("en") => Language::English,
         Some("zh") => Language::Chinese,
-        Some(_) => return Err(Fault::invalid("invalid_value", "language", "Invalid value for 'language': expected 'en' or 'zh'.")),
+        Some(_) => {
+            return Err(Fault::invalid(
+                "invalid_value",
+                "language",
+                "Invalid value for 'language': expected 'en' or 'zh'.",
+            ));
+        }
     };
     let width = query::integer(query, "width", WIDTHS)?.unwrap_or(WIDTH);
-    Ok(Options { language, width: u32::try_from(width).unwrap_or(u32::MAX), vantage: Side::Server, ..Options::default() })
+    Ok(Options {
+        language,
+        width: u32::try_from(width).unwrap_or(u32::MAX),
+        vantage: Side::Server,
+        ..Options::default()
+    })
 }
 
 /// The connections that this caller may see.
@@ -161,7 +205,8 @@ fn find(app: &App, caller: &Caller, id: u64) -> Option<ConnectionView> {
 }
 
 fn unknown(id: &str) -> Fault {
-    let message = format!("There is no connection '{id}', or it closed long ago, or it is not yours.");
+    let message =
+        format!("There is no connection '{id}', or it closed long ago, or it is not yours.");
     Fault::new(FaultKind::NotFound, "connection_not_found", message)
 }
 
@@ -180,7 +225,11 @@ fn check_own(caller: &Caller, view: &ConnectionView) -> Result<(), Fault> {
 
 /// Looks at the captured packets, if the settings allow it. Only an admin's view starts a capture.
 async fn look(app: &App, caller: &Caller) -> CaptureView {
-    if caller.admin { app.capture.look(&app.tasks, app.config.listen).await } else { app.capture.glance().await }
+    if caller.admin {
+        app.capture.look(&app.tasks, app.config.listen).await
+    } else {
+        app.capture.glance().await
+    }
 }
 
 /// The HTTP on a connection. Nothing is read where its start was not captured: what looks like a head may be a user's message.
@@ -219,8 +268,23 @@ fn little(view: &ConnectionView, caller: &Caller) -> Value {
 }
 
 fn whole(view: &ConnectionView, caller: &Caller, packets: Option<&Value>) -> Value {
-    let Record { accepted, age, handshake, is_sampled, up, down, counts, said, asked, is_shared, close, .. } = &view.record;
-    let tls = |network: u64, bytes: &Bytes| if handshake.is_some() { network.saturating_sub(bytes.total()) } else { 0 };
+    let Record {
+        accepted,
+        age,
+        handshake,
+        is_sampled,
+        up,
+        down,
+        counts,
+        said,
+        asked,
+        is_shared,
+        close,
+        ..
+    } = &view.record;
+    let tls = |network: u64, bytes: &Bytes| {
+        if handshake.is_some() { network.saturating_sub(bytes.total()) } else { 0 }
+    };
     let kinds = |network: u64, bytes: &Bytes| is_sampled.then(|| (tls(network, bytes), *bytes));
     let time = |time: Option<Duration>| time.map(milliseconds);
     let requests = view.record.requests.iter().filter(|request| is_own(caller, request));

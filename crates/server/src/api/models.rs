@@ -13,7 +13,8 @@ use crate::http::extract::PathParam;
 
 /// `GET /v1/models`
 pub(crate) async fn list(State(app): State<App>, _context: RequestContext) -> Json<Value> {
-    let models: Vec<Value> = app.engine.models().await.iter().map(|model| object(&app, model)).collect();
+    let models: Vec<Value> =
+        app.engine.models().await.iter().map(|model| object(&app, model)).collect();
     Json(json!({ "object": "list", "data": models }))
 }
 
@@ -24,10 +25,10 @@ pub(crate) async fn retrieve(
     PathParam(id): PathParam<String>,
 ) -> Result<Json<Value>, FaultResponse> {
     let models = app.engine.models().await;
-    let model = models
-        .iter()
-        .find(|model| model.id == id)
-        .ok_or_else(|| Fault::invalid("model_not_found", "model", format!("The model '{id}' does not exist.")).with_status(404))?;
+    let model = models.iter().find(|model| model.id == id).ok_or_else(|| {
+        Fault::invalid("model_not_found", "model", format!("The model '{id}' does not exist."))
+            .with_status(404)
+    })?;
     Ok(Json(object(&app, model)))
 }
 

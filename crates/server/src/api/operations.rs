@@ -22,7 +22,11 @@ pub(crate) async fn healthz() -> Json<Value> {
 /// `GET /readyz`: whether it takes work; 503 once it is shutting down. How much runs is for callers that may read the metrics: it reveals
 /// how much others do.
 pub(crate) async fn readyz(State(app): State<App>, request: Request) -> (StatusCode, Json<Value>) {
-    let (status, word) = if app.drain.is_unready() { (StatusCode::SERVICE_UNAVAILABLE, "draining") } else { (StatusCode::OK, "ready") };
+    let (status, word) = if app.drain.is_unready() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else {
+        (StatusCode::OK, "ready")
+    };
     let (parts, _body) = request.into_parts();
     let mut body = json!({ "status": word });
     // A probe with a wrong key gets a response all the same.
@@ -34,7 +38,11 @@ pub(crate) async fn readyz(State(app): State<App>, request: Request) -> (StatusC
 }
 
 /// `GET /v1`: what a base URL is for.
-pub(crate) async fn api(Extension(forwarded): Extension<Forwarded>, uri: Uri, headers: HeaderMap) -> Json<Value> {
+pub(crate) async fn api(
+    Extension(forwarded): Extension<Forwarded>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Json<Value> {
     let own_url = own_url(forwarded, &uri, &headers);
     Json(json!({
         "object": "api",
@@ -47,5 +55,6 @@ pub(crate) async fn api(Extension(forwarded): Extension<Forwarded>, uri: Uri, he
 
 /// `GET /openapi.json`
 pub(crate) async fn openapi() -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], OPENAPI).into_response()
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], OPENAPI)
+        .into_response()
 }

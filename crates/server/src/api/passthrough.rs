@@ -61,15 +61,25 @@ async fn pass(
     operation: Operation,
 ) -> Result<Response, FaultResponse> {
     let read = move |body: &[u8]| Passthrough::read(operation, body);
-    let ReadBody { request, bytes, .. } = body::passed_on(app, &context.owner, headers, body, read).await?;
+    let ReadBody { request, bytes, .. } =
+        body::passed_on(app, &context.owner, headers, body, read).await?;
     context.grant.check()?;
     let stream = request.stream;
     let call = app.engine.passthrough(&context.owner, request, context.trace.clone(), bytes)?;
-    Ok(if stream { streamed(app, context, call, headers).await? } else { whole(app, &context, call, operation).await? })
+    Ok(if stream {
+        streamed(app, context, call, headers).await?
+    } else {
+        whole(app, &context, call, operation).await?
+    })
 }
 
 /// Waits for the response, as long as the client does. Dropping the call on return cancels it.
-async fn whole(app: &App, context: &RequestContext, call: PassthroughCall, operation: Operation) -> Result<Response, Fault> {
+async fn whole(
+    app: &App,
+    context: &RequestContext,
+    call: PassthroughCall,
+    operation: Operation,
+) -> Result<Response, Fault> {
     let _counted = app.metrics.stream(Json.name(), operation.path());
     let connection = context.connection.as_ref();
     let document = tokio::select! {
@@ -79,11 +89,17 @@ async fn whole(app: &App, context: &RequestContext, call: PassthroughCall, opera
         () = client_left(connection, app.config.fin_leaves_json) => return Err(left()),
     };
     tell_lens(connection, b"", &document);
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], document).into_response())
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], document)
+        .into_response())
 }
 
 /// Streams the response, unless it fails while its head can still say so.
-async fn streamed(app: &App, context: RequestContext, call: PassthroughCall, headers: &HeaderMap) -> Result<Response, Fault> {
+async fn streamed(
+    app: &App,
+    context: RequestContext,
+    call: PassthroughCall,
+    headers: &HeaderMap,
+) -> Result<Response, Fault> {
     let frame = stream_frame(headers);
     let counted = app.metrics.stream(frame.name(), Operation::Completions.path());
     let mut events = call.events();
@@ -96,7 +112,11 @@ async fn streamed(app: &App, context: RequestContext, call: PassthroughCall, hea
 }
 
 /// Holds the head until the first event, or `patience` is over, or the client half-closes, which only a sign of life tells from a leave.
-async fn hold(events: &mut PassthroughEvents, connection: Option<&ConnectionHandle>, patience: Duration) -> Result<Option<Bytes>, Fault> {
+async fn hold(
+    events: &mut PassthroughEvents,
+    connection: Option<&ConnectionHandle>,
+    patience: Duration,
+) -> Result<Option<Bytes>, Fault> {
     let signal = async {
         match connection {
             Some(connection) => connection.signal().await,

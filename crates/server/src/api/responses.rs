@@ -48,7 +48,8 @@ pub(crate) async fn retrieve(
 ) -> Result<Response, FaultResponse> {
     let after = query::integer(&query, "starting_after", 0..=u64::MAX)?;
     // A position is one of a stream. openai-go sends `stream` in the body, which a GET has not.
-    let is_streamed = query::boolean(&query, "stream")? || (after.is_some() && !query.contains_key("stream"));
+    let is_streamed =
+        query::boolean(&query, "stream")? || (after.is_some() && !query.contains_key("stream"));
     if !is_streamed {
         if after.is_some() {
             let message = "'starting_after' is a position in a stream: leave out stream=false.";
@@ -97,11 +98,22 @@ pub(crate) async fn input_items(
     match query.get("order").map(String::as_str) {
         None | Some("desc") => items.reverse(),
         Some("asc") => {}
-        Some(_) => return Err(Fault::invalid("invalid_value", "order", "Invalid value for 'order': expected 'asc' or 'desc'.").into()),
+        Some(_) => {
+            return Err(Fault::invalid(
+                "invalid_value",
+                "order",
+                "Invalid value for 'order': expected 'asc' or 'desc'.",
+            )
+            .into());
+        }
     }
     if let Some(after) = query.get("after") {
         let index = items.iter().position(|item| item.id().as_str() == after).ok_or_else(|| {
-            Fault::invalid("invalid_value", "after", format!("Invalid value for 'after': there is no item '{after}' here."))
+            Fault::invalid(
+                "invalid_value",
+                "after",
+                format!("Invalid value for 'after': there is no item '{after}' here."),
+            )
         })?;
         items.drain(..=index);
     }
@@ -113,7 +125,11 @@ pub(crate) async fn input_items(
         let (first, last) = (id_of(items.first()), id_of(items.last()));
         json!({ "object": "list", "first_id": first, "last_id": last, "has_more": has_more, "data": items }).to_string()
     };
-    let list = app.engine.work_sized(&context.owner, bytes, list).await.ok_or_else(snapshot::unreadable)?;
+    let list = app
+        .engine
+        .work_sized(&context.owner, bytes, list)
+        .await
+        .ok_or_else(snapshot::unreadable)?;
     Ok(json_body(list.into()))
 }
 
@@ -124,7 +140,8 @@ pub(crate) async fn input_tokens(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, FaultResponse> {
-    let ReadBody { request, bytes: _in_hand, .. } = body::json(&app, &context.owner, &headers, body, None, responses::read_count).await?;
+    let ReadBody { request, bytes: _in_hand, .. } =
+        body::json(&app, &context.owner, &headers, body, None, responses::read_count).await?;
     let tokens = app.engine.count_input(&context.owner, request).await?;
     Ok(Json(json!({ "object": "response.input_tokens", "input_tokens": tokens })))
 }
@@ -136,15 +153,21 @@ pub(crate) async fn compact(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, FaultResponse> {
-    let ReadBody { request, bytes, .. } = body::json(&app, &context.owner, &headers, body, None, responses::read_compact).await?;
+    let ReadBody { request, bytes, .. } =
+        body::json(&app, &context.owner, &headers, body, None, responses::read_compact).await?;
     context.grant.check()?;
-    let Compacting { id, feed, kept } = app.engine.compact(&context.owner, request, context.trace.clone(), bytes).await?;
+    let Compacting { id, feed, kept } =
+        app.engine.compact(&context.owner, request, context.trace.clone(), bytes).await?;
     let _counted = app.metrics.stream(JsonFrame.name(), responses::DESCRIPTION.name);
-    let response = match wait_for_end(feed, &Responses, &context, app.config.fin_leaves_json).await {
+    let response = match wait_for_end(feed, &Responses, &context, app.config.fin_leaves_json).await
+    {
         JsonOutcome::Response(terminal) => snapshot::response(&[terminal])
             .ok_or_else(snapshot::unreadable)
             .and_then(|response| kept.with_summary(&response))
-            .map_or_else(|fault| FaultResponse(fault).into_response(), |compacted| Json(compacted).into_response()),
+            .map_or_else(
+                |fault| FaultResponse(fault).into_response(),
+                |compacted| Json(compacted).into_response(),
+            ),
         JsonOutcome::Failed(failed) => part(&failed, &Responses),
         JsonOutcome::Left => FaultResponse(left()).into_response(),
     };
@@ -152,15 +175,28 @@ pub(crate) async fn compact(
 }
 
 /// A reader of the log in its own vocabulary.
-pub(super) fn deliver(app: &App, context: RequestContext, feed: Feed, frame: &'static dyn Frame) -> Response {
+pub(super) fn deliver(
+    app: &App,
+    context: RequestContext,
+    feed: Feed,
+    frame: &'static dyn Frame,
+) -> Response {
     Delivery::new(app, context, Source::Log(feed), Box::new(Responses), frame).respond()
 }
 
 /// A response as it is now.
-async fn current(app: &App, context: &RequestContext, response: protocol::response::Response) -> Response {
+async fn current(
+    app: &App,
+    context: &RequestContext,
+    response: protocol::response::Response,
+) -> Response {
     let output: u64 = response.output.iter().map(|item| item.weight() as u64).sum();
     let bytes = output + response.instructions.as_ref().map_or(0, |text| text.len() as u64);
-    let written = app.engine.work_sized(&context.owner, bytes, move || serde_json::to_vec(&response).ok()).await.flatten();
+    let written = app
+        .engine
+        .work_sized(&context.owner, bytes, move || serde_json::to_vec(&response).ok())
+        .await
+        .flatten();
     match written {
         Some(body) => {
             let body = Bytes::from(body);

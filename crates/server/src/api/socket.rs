@@ -10,6 +10,10 @@ use crate::http::context::RequestContext;
 use crate::transport::websocket::{self, DialectSocket};
 
 /// `GET /v1/responses` + Upgrade, or an extended CONNECT on HTTP/2.
-pub(crate) async fn open(State(app): State<App>, context: RequestContext, request: Request) -> Result<Response, FaultResponse> {
+pub(crate) async fn open(
+    State(app): State<App>,
+    context: RequestContext,
+    request: Request,
+) -> Result<Response, FaultResponse> {
     Ok(websocket::open(&app, DialectSocket::<Responses>::default(), context, request)?)
 }

@@ -29,12 +29,22 @@ pub(crate) async fn create(
     let body = body::json_or_nothing(&app.config, &parts.headers, body).await?;
     let purpose = purpose(&body, forwarded.prefix(&parts.headers))?;
     if !wants_cookie(&body)? {
-        let ticket = app.tickets.ticket(&caller.owner, credential, purpose.unwrap_or(Purpose::Any)).ok_or_else(no_randomness)?;
-        let answer = json!({ "object": "ticket", "ticket": ticket, "expires_in": TICKET.as_secs() });
-        return Ok(([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(answer)).into_response());
+        let ticket = app
+            .tickets
+            .ticket(&caller.owner, credential, purpose.unwrap_or(Purpose::Any))
+            .ok_or_else(no_randomness)?;
+        let answer =
+            json!({ "object": "ticket", "ticket": ticket, "expires_in": TICKET.as_secs() });
+        return Ok(([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(answer))
+            .into_response());
     }
     if purpose.is_some() {
-        return Err(Fault::invalid("invalid_value", "for", "'for' says what a ticket opens; a session opens everything.").into());
+        return Err(Fault::invalid(
+            "invalid_value",
+            "for",
+            "'for' says what a ticket opens; a session opens everything.",
+        )
+        .into());
     }
     let session = app.tickets.session(&caller.owner, credential).ok_or_else(no_randomness)?;
     let answer = Json(json!({ "object": "session", "expires_in": SESSION.as_secs() }));
@@ -58,10 +68,17 @@ pub(crate) async fn delete(
 
 /// Scripts cannot read the cookie, other sites cannot send it, and under TLS it is never sent in clear. It is for every path, since the
 /// classic API has paths of its own.
-fn cookie(forwarded: Forwarded, value: &str, seconds: u64, mut response: Response) -> Result<Response, FaultResponse> {
+fn cookie(
+    forwarded: Forwarded,
+    value: &str,
+    seconds: u64,
+    mut response: Response,
+) -> Result<Response, FaultResponse> {
     let secure = if forwarded.is_encrypted { "; Secure" } else { "" };
-    let text =
-        format!("{}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}", auth::cookie_name(forwarded.is_encrypted));
+    let text = format!(
+        "{}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}",
+        auth::cookie_name(forwarded.is_encrypted)
+    );
     let value = HeaderValue::try_from(text).map_err(|_invalid| no_randomness())?;
     response.headers_mut().insert(header::SET_COOKIE, value);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -73,7 +90,9 @@ fn purpose(body: &Value, prefix: &str) -> Result<Option<Purpose>, Fault> {
     match body.get("for") {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(path)) => Purpose::read(path, prefix).map(Some),
-        Some(_) => Err(Fault::invalid("invalid_type", "for", "Invalid type for 'for': expected a string.")),
+        Some(_) => {
+            Err(Fault::invalid("invalid_type", "for", "Invalid type for 'for': expected a string."))
+        }
     }
 }
 
@@ -81,7 +100,11 @@ fn wants_cookie(body: &Value) -> Result<bool, Fault> {
     match body.get("cookie") {
         None | Some(Value::Null) => Ok(false),
         Some(Value::Bool(wanted)) => Ok(*wanted),
-        Some(_) => Err(Fault::invalid("invalid_type", "cookie", "Invalid type for 'cookie': expected a boolean.")),
+        Some(_) => Err(Fault::invalid(
+            "invalid_type",
+            "cookie",
+            "Invalid type for 'cookie': expected a boolean.",
+        )),
     }
 }
 

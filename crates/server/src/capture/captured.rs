@@ -66,14 +66,19 @@ impl PortConnections {
     /// Whether a packet goes to where the server listens or comes from there, and was not captured on another interface already. Requests
     /// of this machine to the same port of another, such as a model server's, do not count.
     fn is_ours_and_first(&mut self, captured: &Captured, packet: &Packet<'_>) -> bool {
-        let (Some(network), Transport::Tcp(tcp)) = (&packet.network, &packet.transport) else { return false };
+        let (Some(network), Transport::Tcp(tcp)) = (&packet.network, &packet.transport) else {
+            return false;
+        };
         let source = SocketAddr::new(network.source, tcp.source_port);
         let destination = SocketAddr::new(network.destination, tcp.destination_port);
         if self.interfaces.len() >= MOST_KNOWN {
             self.interfaces.clear();
         }
         let is_ours = match captured.direction {
-            Direction::Incoming => self.is_here(destination) || self.is_here(source) && self.is_answer(source, destination),
+            Direction::Incoming => {
+                self.is_here(destination)
+                    || self.is_here(source) && self.is_answer(source, destination)
+            }
             Direction::Outgoing => self.is_here(source),
             Direction::Other => false,
         };
@@ -82,7 +87,10 @@ impl PortConnections {
         }
         let direction = (source, destination);
         let initial = tcp.flags.contains(Flags::SYN).then_some(tcp.sequence);
-        let first = self.interfaces.entry(direction).or_insert(FirstSeen { interface: captured.interface, initial });
+        let first = self
+            .interfaces
+            .entry(direction)
+            .or_insert(FirstSeen { interface: captured.interface, initial });
         if initial.is_some() && first.initial != initial {
             *first = FirstSeen { interface: captured.interface, initial };
         }
@@ -91,7 +99,8 @@ impl PortConnections {
 
     /// Whether an address can be the one that the server listens on.
     fn is_here(&self, address: SocketAddr) -> bool {
-        address.port() == self.listen.port() && (self.listen.ip().is_unspecified() || is_same(address, self.listen))
+        address.port() == self.listen.port()
+            && (self.listen.ip().is_unspecified() || is_same(address, self.listen))
     }
 
     /// Packets over loopback are captured once, as incoming, those of the server too. They are known as the server's where it listens on
@@ -104,10 +113,16 @@ impl PortConnections {
     pub(crate) fn of(&self, view: &ConnectionView) -> Option<&Connection> {
         let is_ours = |connection: &Connection| {
             let (client, server) = (connection.addresses.client, connection.addresses.server);
-            is_same(client, view.peer) && view.local.is_some_and(|local| is_same(server, local)) && was_there(connection, view)
+            is_same(client, view.peer)
+                && view.local.is_some_and(|local| is_same(server, local))
+                && was_there(connection, view)
         };
         // Of those that had the same address one after another, the last that had started by then.
-        self.flows.iter().map(|(_, connection)| connection).filter(|connection| is_ours(connection)).last()
+        self.flows
+            .iter()
+            .map(|(_, connection)| connection)
+            .filter(|connection| is_ours(connection))
+            .last()
     }
 }
 
@@ -147,7 +162,9 @@ impl CaptureExtent {
             let direction = connection.directions.of(side);
             // The SYN has a number too, and so has the FIN.
             let reached = direction.next.saturating_sub(1 + u64::from(direction.fin.is_some()));
-            reached.max(direction.counts.payload_bytes.saturating_sub(direction.counts.retransmitted_bytes))
+            reached.max(
+                direction.counts.payload_bytes.saturating_sub(direction.counts.retransmitted_bytes),
+            )
         };
         let bytes = Both { client: bytes(Side::Client), server: bytes(Side::Server) };
         Self { has_start: connection.handshake.syn.is_some(), bytes }

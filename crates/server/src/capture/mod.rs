@@ -29,7 +29,8 @@ const PERIOD: Duration = Duration::from_millis(250);
 const RING: usize = 16 << 20;
 
 /// Together below a hundred megabytes, at the very worst; a usual connection takes some ten kilobytes.
-const LIMITS: Limits = Limits { connections: 128, segments: 1536, stream_bytes: 128 << 10, pending_bytes: 32 << 10 };
+const LIMITS: Limits =
+    Limits { connections: 128, segments: 1536, stream_bytes: 128 << 10, pending_bytes: 32 << 10 };
 
 /// How many requests read and draw the captured packets at once. Bounded so that polling clients cannot exhaust the blocking pool.
 const READERS: usize = 2;
@@ -99,7 +100,9 @@ impl PortCapture {
         let mode = *self.mode.borrow();
         match (mode, self.running.lock().await.as_ref()) {
             (CaptureMode::Off, _) => CaptureView::Off,
-            (CaptureMode::Auto, Some(running)) if !running.recorder.has_ended() => CaptureView::On(Packets(Arc::clone(running))),
+            (CaptureMode::Auto, Some(running)) if !running.recorder.has_ended() => {
+                CaptureView::On(Packets(Arc::clone(running)))
+            }
             (CaptureMode::Auto, Some(_) | None) => CaptureView::Idle,
         }
     }
@@ -117,18 +120,28 @@ impl PortCapture {
         let open = self.open;
         let recorder = match tasks.blocking(move || open(listen.port())).await {
             Some(Ok(recorder)) => recorder,
-            Some(Err(unable @ Unable::NotPermitted)) => return CaptureView::NotPermitted(unable.to_string()),
+            Some(Err(unable @ Unable::NotPermitted)) => {
+                return CaptureView::NotPermitted(unable.to_string());
+            }
             Some(Err(unable @ (Unable::NotLinux | Unable::NoInterface(_) | Unable::Failed(_)))) => {
                 return CaptureView::NotSupported(unable.to_string());
             }
             None => return CaptureView::NotSupported("the capture could not be begun".to_owned()),
         };
-        let (readers, sight) = (Semaphore::new(READERS), Mutex::new(PortConnections::new(LIMITS, listen)));
-        let started = Arc::new(RunningCapture { recorder, readers, sight, looked: Mutex::new(Instant::now()) });
+        let (readers, sight) =
+            (Semaphore::new(READERS), Mutex::new(PortConnections::new(LIMITS, listen)));
+        let started = Arc::new(RunningCapture {
+            recorder,
+            readers,
+            sight,
+            looked: Mutex::new(Instant::now()),
+        });
         *running = Some(Arc::clone(&started));
         tracing::debug!(port = listen.port(), "packets are captured while somebody looks");
         if !started.recorder.is_stamped() {
-            tracing::debug!("the kernel gives packets no times yet: those of the first are when they were read");
+            tracing::debug!(
+                "the kernel gives packets no times yet: those of the first are when they were read"
+            );
         }
         tasks.spawn("capture", Arc::clone(self).attend(tasks.clone(), Arc::clone(&started)));
         CaptureView::On(Packets(started))
@@ -164,7 +177,11 @@ impl PortCapture {
 
 impl Packets {
     /// Reads what was captured by now, on the blocking pool. `None` if that failed.
-    pub(crate) async fn read<T: Send + 'static>(&self, tasks: &Tasks, read: impl FnOnce(&Self) -> T + Send + 'static) -> Option<T> {
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        tasks: &Tasks,
+        read: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Option<T> {
         let turn = self.0.readers.acquire().await.ok()?;
         let packets = self.clone();
         let read = tasks.blocking(move || read(&packets)).await;
@@ -209,17 +226,22 @@ mod tests {
     #[test]
     fn what_is_held_is_bounded() {
         let Limits { connections, segments, stream_bytes, pending_bytes } = LIMITS;
-        let most = connections * (segments * size_of::<lens::flow::segment::Segment>() + 2 * (stream_bytes + pending_bytes));
+        let most = connections
+            * (segments * size_of::<lens::flow::segment::Segment>()
+                + 2 * (stream_bytes + pending_bytes));
         assert!(most < 100_000_000, "{most}");
     }
 
-    const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8000);
+    const HERE: SocketAddr =
+        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8000);
 
     /// Whether this process has CAP_NET_RAW, bit 13 (capabilities(7)).
     fn may_capture() -> bool {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let effective =
-            status.lines().find_map(|line| line.strip_prefix("CapEff:")).and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+        let effective = status
+            .lines()
+            .find_map(|line| line.strip_prefix("CapEff:"))
+            .and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
         effective.is_some_and(|set| set & (1 << 13) != 0)
     }
 
@@ -271,7 +293,10 @@ mod tests {
             return;
         }
         capture.set_mode(CaptureMode::Off);
-        assert!(matches!((capture.look(&tasks, HERE).await, capture.glance().await), (CaptureView::Off, CaptureView::Off)));
+        assert!(matches!(
+            (capture.look(&tasks, HERE).await, capture.glance().await),
+            (CaptureView::Off, CaptureView::Off)
+        ));
         while tasks.running() > 0 {
             tokio::task::yield_now().await;
         }

@@ -125,7 +125,12 @@ impl<Given> Channels<Given> {
                 stream = Some(free);
                 break;
             };
-            let place = TakenPlace { held: Arc::clone(&self.held), asker: asker.clone(), number, stream: free };
+            let place = TakenPlace {
+                held: Arc::clone(&self.held),
+                asker: asker.clone(),
+                number,
+                stream: free,
+            };
             // A question that was given up while it waited gives the stream back.
             stream = question.send(place).err().map(|place| place.stream);
         }
@@ -139,11 +144,20 @@ impl<Given> Channels<Given> {
     ///
     /// # Errors
     /// None came; too many questions of this uid wait.
-    pub(crate) async fn pair(&self, asker: &CallerUid, patience: Duration) -> Result<TakenPlace<Given>, Fault> {
+    pub(crate) async fn pair(
+        &self,
+        asker: &CallerUid,
+        patience: Duration,
+    ) -> Result<TakenPlace<Given>, Fault> {
         let (mut coming, waiting) = {
             let mut held = self.held();
             if let Some((number, stream)) = held.take_idle(asker) {
-                return Ok(TakenPlace { held: Arc::clone(&self.held), asker: asker.clone(), number, stream });
+                return Ok(TakenPlace {
+                    held: Arc::clone(&self.held),
+                    asker: asker.clone(),
+                    number,
+                    stream,
+                });
             }
             let number = held.number();
             let channel = held.channels.entry(asker.clone()).or_default();
@@ -203,7 +217,14 @@ impl<Given> TakenPlace<Given> {
         if let Some(stream) = lock(&self.held).stream(&self.asker, self.number) {
             stream.state = OpenStreamState::Delivering(id.clone());
         }
-        let gone = || Fault::new(FaultKind::Conflict, "stream_closed", "The stream was closed before its answer began.").with_param("uid");
+        let gone = || {
+            Fault::new(
+                FaultKind::Conflict,
+                "stream_closed",
+                "The stream was closed before its answer began.",
+            )
+            .with_param("uid")
+        };
         self.stream.send(given).map_err(|_given| gone())
     }
 }
@@ -222,9 +243,13 @@ impl<Given> ChannelMap<Given> {
     fn take_idle(&mut self, asker: &CallerUid) -> Option<(u64, oneshot::Sender<Given>)> {
         for stream in &mut self.channels.get_mut(asker)?.streams {
             match std::mem::replace(&mut stream.state, OpenStreamState::Taken) {
-                OpenStreamState::Idle(sender) if !sender.is_closed() => return Some((stream.number, sender)),
+                OpenStreamState::Idle(sender) if !sender.is_closed() => {
+                    return Some((stream.number, sender));
+                }
                 OpenStreamState::Idle(_) => {}
-                state @ (OpenStreamState::Taken | OpenStreamState::Delivering(_)) => stream.state = state,
+                state @ (OpenStreamState::Taken | OpenStreamState::Delivering(_)) => {
+                    stream.state = state
+                }
             }
         }
         None
@@ -240,7 +265,11 @@ impl<Given> ChannelMap<Given> {
 
     /// Removes a channel in which nothing is left.
     fn tidy(&mut self, asker: &CallerUid) {
-        if self.channels.get(asker).is_some_and(|channel| channel.streams.is_empty() && channel.questions.is_empty()) {
+        if self
+            .channels
+            .get(asker)
+            .is_some_and(|channel| channel.streams.is_empty() && channel.questions.is_empty())
+        {
             self.channels.remove(asker);
         }
     }

@@ -89,7 +89,12 @@ impl Classic {
         let window = ContextWindow { messages: MESSAGES, tokens, idle };
         // After a prefix, so that no other kind of named conversation can be reached by a uid.
         let conversation = Conversation { name: format!("classic:{}", asker.uid), window };
-        StartOptions { conversation: Some(conversation), on_leave: Some(OnLeave::Cancel), trace, ..StartOptions::default() }
+        StartOptions {
+            conversation: Some(conversation),
+            on_leave: Some(OnLeave::Cancel),
+            trace,
+            ..StartOptions::default()
+        }
     }
 
     fn settings(&self) -> Arc<QuestionSettings> {

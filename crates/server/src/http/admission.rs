@@ -10,7 +10,11 @@ use crate::listen::ConnectionHandle;
 ///
 /// # Errors
 /// 429 where the owner makes too many, or comes on too many connections.
-pub(super) fn admit(app: &App, owner: &Owner, connection: Option<&ConnectionHandle>) -> Result<(), Fault> {
+pub(super) fn admit(
+    app: &App,
+    owner: &Owner,
+    connection: Option<&ConnectionHandle>,
+) -> Result<(), Fault> {
     let share = app.engine.share(owner);
     app.rates.take(owner, share)?;
     match (connection, share) {

@@ -65,7 +65,8 @@ impl Identified {
 }
 
 fn outcome<T: Clone + Send + Sync + 'static>(parts: &Parts) -> Result<T, Fault> {
-    let missing = || Fault::new(FaultKind::Server, "server_error", "this route has no authentication");
+    let missing =
+        || Fault::new(FaultKind::Server, "server_error", "this route has no authentication");
     parts.extensions.get::<Outcome<T>>().ok_or_else(missing)?.0.clone()
 }
 
@@ -127,7 +128,12 @@ fn spend(app: &App, ticket: &str, parts: &Parts) -> Result<Credential, Fault> {
         let message = "A ticket opens a WebSocket or a GET that streams, and nothing else: send the key in a header.";
         return Err(refused("invalid_ticket", message));
     };
-    let unknown = || refused("invalid_ticket", "This ticket is not known, is for something else, is too old, or was used.");
+    let unknown = || {
+        refused(
+            "invalid_ticket",
+            "This ticket is not known, is for something else, is too old, or was used.",
+        )
+    };
     app.tickets.spend(ticket, &opening).ok_or_else(unknown)
 }
 
@@ -146,13 +152,14 @@ fn shown(app: &App, parts: &Parts) -> Result<Credential, Fault> {
 /// The refusal of a credential that is not valid.
 fn unknown(credential: Credential) -> Fault {
     match credential {
-        Credential { key: Some(_), session: None } => refused("invalid_api_key", "This key is not known here."),
+        Credential { key: Some(_), session: None } => {
+            refused("invalid_api_key", "This key is not known here.")
+        }
         Credential { .. } => refused("missing_api_key", NO_KEY),
     }
 }
 
-const NO_KEY: &str =
-    "This server wants a key: send it as 'Authorization: Bearer KEY', or in the header x-api-key. `weir key create` makes one.";
+const NO_KEY: &str = "This server wants a key: send it as 'Authorization: Bearer KEY', or in the header x-api-key. `weir key create` makes one.";
 
 /// The headers in which the APIs of other vendors carry a key.
 const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
@@ -167,18 +174,33 @@ fn refused(code: &str, message: &str) -> Fault {
 /// 400 where two of them differ (RFC 6750 §3.1): which caller is meant cannot be known.
 fn sent_key(headers: &HeaderMap) -> Result<Option<String>, Fault> {
     // The offers may come in many fields, which mean the same as one (RFC 6455 §11.3.4).
-    let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let lines = headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     let offers = lines.collect::<Vec<_>>().join(",");
-    let bearers = headers.get_all(header::AUTHORIZATION).iter().filter_map(bearer).map(|key| ("Authorization", key));
-    let others = KEY_HEADERS.iter().flat_map(|name| headers.get_all(*name).iter().filter_map(|value| Some((*name, value.to_str().ok()?))));
+    let bearers = headers
+        .get_all(header::AUTHORIZATION)
+        .iter()
+        .filter_map(bearer)
+        .map(|key| ("Authorization", key));
+    let others = KEY_HEADERS.iter().flat_map(|name| {
+        headers.get_all(*name).iter().filter_map(|value| Some((*name, value.to_str().ok()?)))
+    });
     let offered = offered_key(&offers).map(|key| ("Sec-WebSocket-Protocol", key));
-    let mut keys = bearers.chain(others).chain(offered).map(|(name, key)| (name, key.trim())).filter(|(_, key)| !key.is_empty());
+    let mut keys = bearers
+        .chain(others)
+        .chain(offered)
+        .map(|(name, key)| (name, key.trim()))
+        .filter(|(_, key)| !key.is_empty());
     let Some((name, key)) = keys.next() else { return Ok(None) };
     match keys.find(|(_, other)| *other != key) {
         None => Ok(Some(key.to_owned())),
         Some((other, _)) => {
-            let message = format!("This request has two different keys, in {name} and in {other}: send one.");
-            Err(Fault::new(FaultKind::InvalidRequest, "conflicting_api_keys", message).with_param(other))
+            let message =
+                format!("This request has two different keys, in {name} and in {other}: send one.");
+            Err(Fault::new(FaultKind::InvalidRequest, "conflicting_api_keys", message)
+                .with_param(other))
         }
     }
 }
@@ -191,10 +213,13 @@ fn bearer(authorization: &HeaderValue) -> Option<&str> {
 /// The session's cookie (RFC 6265 §5.4). A cookie sent over HTTPS must also have been set over HTTPS: there only the name counts that
 /// neither a page of a sibling domain nor one in clear can set.
 pub(crate) fn session_cookie(parts: &Parts) -> Option<&str> {
-    let is_encrypted = parts.extensions.get::<Forwarded>().is_some_and(|forwarded| forwarded.is_encrypted);
+    let is_encrypted =
+        parts.extensions.get::<Forwarded>().is_some_and(|forwarded| forwarded.is_encrypted);
     let expected = cookie_name(is_encrypted);
-    let lines = parts.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut cookies = lines.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
+    let lines =
+        parts.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut cookies =
+        lines.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
     cookies.find(|(name, _)| *name == expected).map(|(_, value)| value)
 }
 
@@ -205,5 +230,9 @@ pub(crate) fn cookie_name(is_encrypted: bool) -> &'static str {
 }
 
 fn ticket(query: Option<&str>) -> Option<&str> {
-    query?.split('&').filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == "ticket").map(|(_, value)| value)
+    query?
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(name, _)| *name == "ticket")
+        .map(|(_, value)| value)
 }

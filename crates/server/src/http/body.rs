@@ -90,7 +90,10 @@ pub(crate) async fn passed_on<T: Send + 'static>(
         return Err(empty());
     }
     let length = text.len();
-    work_on(app, owner, Some(length), move || Ok(ReadBody { request: read(&text)?, fingerprint: None, bytes })).await
+    work_on(app, owner, Some(length), move || {
+        Ok(ReadBody { request: read(&text)?, fingerprint: None, bytes })
+    })
+    .await
 }
 
 /// The fingerprint of a request: its path and its body.
@@ -125,7 +128,11 @@ async fn work_on<T: Send + 'static>(
 ///
 /// # Errors
 /// As [`json`].
-pub(crate) async fn json_or_nothing(config: &Config, headers: &HeaderMap, body: Body) -> Result<Value, Fault> {
+pub(crate) async fn json_or_nothing(
+    config: &Config,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Value, Fault> {
     let bytes = take_in(config, headers, body, SMALL, None).await?;
     if bytes.is_empty() {
         return Ok(Value::Null);
@@ -146,11 +153,17 @@ fn check_type(headers: &HeaderMap) -> Result<(), Fault> {
     let Some(given) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let given = given.to_str().unwrap_or_default();
     let media = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if media == "application/json" || (media.starts_with("application/") && media.ends_with("+json")) {
+    if media == "application/json"
+        || (media.starts_with("application/") && media.ends_with("+json"))
+    {
         return Ok(());
     }
-    let message = format!("The body must be application/json, not '{given}'. With curl: -H 'Content-Type: application/json'.");
-    Err(Fault::new(FaultKind::InvalidRequest, "unsupported_media_type", message).with_status(415).with_param("Content-Type"))
+    let message = format!(
+        "The body must be application/json, not '{given}'. With curl: -H 'Content-Type: application/json'."
+    );
+    Err(Fault::new(FaultKind::InvalidRequest, "unsupported_media_type", message)
+        .with_status(415)
+        .with_param("Content-Type"))
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, Fault> {
@@ -162,11 +175,19 @@ fn parse(bytes: &[u8]) -> Result<Value, Fault> {
 }
 
 /// Reads the bytes of a body, at most `most` once they are decoded. Memory is reserved before they arrive, where `taken` is given.
-async fn take_in(config: &Config, headers: &HeaderMap, body: Body, most: usize, taken: Option<&mut Reservation>) -> Result<Bytes, Fault> {
+async fn take_in(
+    config: &Config,
+    headers: &HeaderMap,
+    body: Body,
+    most: usize,
+    taken: Option<&mut Reservation>,
+) -> Result<Bytes, Fault> {
     let most = most.min(config.body_bytes);
     let codings = coding::of(headers)?;
     let limit = if codings.is_empty() { most } else { coded(most) };
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(too_large(most));
     }
@@ -179,7 +200,10 @@ async fn take_in(config: &Config, headers: &HeaderMap, body: Body, most: usize, 
             Some(decoder) => decoded(most, body, decoder, &mut taking).await,
         }
     };
-    let timeout = || Fault::new(FaultKind::InvalidRequest, "body_timeout", "The body took too long.").with_status(408);
+    let timeout = || {
+        Fault::new(FaultKind::InvalidRequest, "body_timeout", "The body took too long.")
+            .with_status(408)
+    };
     tokio::time::timeout(config.body_timeout, read).await.map_err(|_elapsed| timeout())?
 }
 
@@ -204,7 +228,11 @@ impl Taking<'_> {
 }
 
 /// A body as it came.
-async fn whole(most: usize, mut body: Limited<Body>, taking: &mut Taking<'_>) -> Result<Bytes, Fault> {
+async fn whole(
+    most: usize,
+    mut body: Limited<Body>,
+    taking: &mut Taking<'_>,
+) -> Result<Bytes, Fault> {
     let announced = usize::try_from(taking.ahead).unwrap_or(0);
     let mut plain = Vec::with_capacity(announced.min(most));
     while let Some(frame) = body.frame().await {
@@ -217,7 +245,12 @@ async fn whole(most: usize, mut body: Limited<Body>, taking: &mut Taking<'_>) ->
 }
 
 /// A body without its codings.
-async fn decoded(most: usize, mut body: Limited<Body>, mut decoder: RequestDecoder, taking: &mut Taking<'_>) -> Result<Bytes, Fault> {
+async fn decoded(
+    most: usize,
+    mut body: Limited<Body>,
+    mut decoder: RequestDecoder,
+    taking: &mut Taking<'_>,
+) -> Result<Bytes, Fault> {
     let refused = |error: DecodeError| error.fault().unwrap_or_else(|| too_large(most));
     let mut plain = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -248,6 +281,8 @@ fn empty() -> Fault {
 }
 
 fn too_large(most: usize) -> Fault {
-    let message = format!("The body is larger than {most} bytes, which is what this server takes here (server.body_bytes).");
+    let message = format!(
+        "The body is larger than {most} bytes, which is what this server takes here (server.body_bytes)."
+    );
     Fault::new(FaultKind::InvalidRequest, "body_too_large", message).with_status(413)
 }

@@ -22,7 +22,13 @@ impl FromRequestParts<App> for RequestContext {
         let connection = parts.extensions.get::<ConnectionHandle>().cloned();
         admission::admit(app, &owner, connection.as_ref())?;
         let is_http_1_0 = parts.version == http::Version::HTTP_10;
-        Ok(Self { owner, grant, connection, is_http_1_0, trace: trace_context::read(&parts.headers) })
+        Ok(Self {
+            owner,
+            grant,
+            connection,
+            is_http_1_0,
+            trace: trace_context::read(&parts.headers),
+        })
     }
 }
 
@@ -92,7 +98,13 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for PathParam<T> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, FaultResponse> {
         let named = PathOf::from_request_parts(parts, app).await;
         let named = named.map(|PathOf(name)| Self(name));
-        named
-            .map_err(|_not_text| Fault::new(FaultKind::InvalidRequest, "invalid_path", "This path is not UTF-8 once it is decoded.").into())
+        named.map_err(|_not_text| {
+            Fault::new(
+                FaultKind::InvalidRequest,
+                "invalid_path",
+                "This path is not UTF-8 once it is decoded.",
+            )
+            .into()
+        })
     }
 }

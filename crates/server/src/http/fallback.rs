@@ -17,13 +17,17 @@ pub(crate) fn no_such_path(method: &Method, uri: &Uri, own_url: &str) -> Respons
         return StatusCode::NO_CONTENT.into_response();
     }
     let what = format!("There is nothing at {}", uri.path());
-    let message = with_base_url(&what, uri, own_url).unwrap_or_else(|| format!("{what}. GET /openapi.json lists what there is."));
+    let message = with_base_url(&what, uri, own_url)
+        .unwrap_or_else(|| format!("{what}. GET /openapi.json lists what there is."));
     FaultResponse(Fault::new(FaultKind::NotFound, "unknown_path", message)).into_response()
 }
 
 /// The listener for operations has a few paths only.
 pub(crate) async fn not_for_operations(uri: Uri) -> Response {
-    let message = format!("There is nothing at {}: here are /healthz, /readyz and /metrics (server.admin_listen).", uri.path());
+    let message = format!(
+        "There is nothing at {}: here are /healthz, /readyz and /metrics (server.admin_listen).",
+        uri.path()
+    );
     FaultResponse(Fault::new(FaultKind::NotFound, "unknown_path", message)).into_response()
 }
 
@@ -34,7 +38,12 @@ fn with_base_url(what: &str, uri: &Uri, own_url: &str) -> Option<String> {
 }
 
 /// The path exists, but not for this method. The `Allow` header lists its methods, which is all that `OPTIONS` asks for.
-pub(crate) async fn no_such_method(Extension(forwarded): Extension<Forwarded>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+pub(crate) async fn no_such_method(
+    Extension(forwarded): Extension<Forwarded>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     if method == Method::OPTIONS {
         return StatusCode::NO_CONTENT.into_response();
     }

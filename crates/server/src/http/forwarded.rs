@@ -30,7 +30,10 @@ impl Forwarded {
     /// The path that the proxy strips (`X-Forwarded-Prefix`), without a slash at its end. Empty where there is none.
     pub(crate) fn prefix(self, headers: &HeaderMap) -> &str {
         let named = if self.is_from_proxy { last(headers, "x-forwarded-prefix") } else { None };
-        let is_path = |text: &&str| text.starts_with('/') && text.parse::<PathAndQuery>().is_ok_and(|path| path.query().is_none());
+        let is_path = |text: &&str| {
+            text.starts_with('/')
+                && text.parse::<PathAndQuery>().is_ok_and(|path| path.query().is_none())
+        };
         named.filter(is_path).unwrap_or_default().trim_end_matches('/')
     }
 }
@@ -38,18 +41,27 @@ impl Forwarded {
 /// Reads what trusted proxies say about a request, and puts it in place of the request's own fields: its `Host` becomes the one that its
 /// client wrote. `is_encrypted`: whether it came to this server through TLS.
 pub(crate) fn read(parts: &mut Parts, config: &Config, is_encrypted: bool) -> Forwarded {
-    let sender = parts.extensions.get::<ConnectionHandle>().map(|connection| connection.client().ip().to_canonical());
+    let sender = parts
+        .extensions
+        .get::<ConnectionHandle>()
+        .map(|connection| connection.client().ip().to_canonical());
     let Some(sender) = sender.filter(|sender| is_trusted(&config.trusted_proxies, *sender)) else {
         return Forwarded { client: sender, is_encrypted, is_from_proxy: false };
     };
-    if let Some(host) = last(&parts.headers, "x-forwarded-host").and_then(|text| text.parse::<Authority>().ok()) {
+    if let Some(host) =
+        last(&parts.headers, "x-forwarded-host").and_then(|text| text.parse::<Authority>().ok())
+    {
         readdress(parts, &host);
     }
     let is_encrypted = match last(&parts.headers, "x-forwarded-proto") {
         Some(scheme) => scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss"),
         None => is_encrypted,
     };
-    Forwarded { client: Some(client(&parts.headers, config, sender)), is_encrypted, is_from_proxy: true }
+    Forwarded {
+        client: Some(client(&parts.headers, config, sender)),
+        is_encrypted,
+        is_from_proxy: true,
+    }
 }
 
 /// Headers by which proxies name the client, beside all that start with `x-forwarded-`. None of them is believed here; one of them means
@@ -75,13 +87,19 @@ pub(crate) fn check_keyless(config: &Config, parts: &Parts) -> Result<(), Fault>
     }
     let is_naming = |name: &&str| name.starts_with("x-forwarded-") || NAMING.contains(name);
     let naming = parts.headers.keys().map(HeaderName::as_str).find(is_naming);
-    let client = parts.extensions.get::<Forwarded>().and_then(|forwarded| forwarded.client).filter(|client| !client.is_loopback());
+    let client = parts
+        .extensions
+        .get::<Forwarded>()
+        .and_then(|forwarded| forwarded.client)
+        .filter(|client| !client.is_loopback());
     let why = match (naming, client) {
         (Some(name), _) => format!("a proxy has passed this request on (it has the header {name})"),
         (None, Some(_)) => "this request comes from another machine".to_owned(),
         (None, None) => return Ok(()),
     };
-    let message = format!("Without a key Weir serves this machine alone, and {why}. Make a key with `weir key create` and send it.");
+    let message = format!(
+        "Without a key Weir serves this machine alone, and {why}. Make a key with `weir key create` and send it."
+    );
     let fault = Fault::new(FaultKind::Permission, "key_required", message);
     Err(match naming {
         Some(name) => fault.with_param(name),
@@ -112,7 +130,11 @@ fn address(text: &str) -> Option<IpAddr> {
 
 /// The items of a list, over all its lines. A line that is not text is one meaningless item.
 fn hops<'a>(headers: &'a HeaderMap, name: &str) -> impl DoubleEndedIterator<Item = &'a str> {
-    headers.get_all(name).iter().flat_map(|line| line.to_str().unwrap_or("?").split(',')).map(str::trim)
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|line| line.to_str().unwrap_or("?").split(','))
+        .map(str::trim)
 }
 
 /// The last item, which is the one that the trusted proxy wrote.

@@ -27,8 +27,14 @@ pub(crate) fn check_host_once(version: Version, headers: &HeaderMap) -> Result<(
 ///
 /// # Errors
 /// 400 (RFC 9112 §3.2).
-pub(crate) fn check_host_syntax(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Fault> {
-    let wrong = |message: String| Err(Fault::new(FaultKind::InvalidRequest, "invalid_host", message).with_param("Host"));
+pub(crate) fn check_host_syntax(
+    version: Version,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<(), Fault> {
+    let wrong = |message: String| {
+        Err(Fault::new(FaultKind::InvalidRequest, "invalid_host", message).with_param("Host"))
+    };
     let named = headers.get(header::HOST);
     // Any other value is not repeated: it would not help the caller.
     if named.is_some_and(|host| !host.to_str().is_ok_and(is_host)) {
@@ -36,7 +42,9 @@ pub(crate) fn check_host_syntax(version: Version, uri: &Uri, headers: &HeaderMap
     }
     let asked = uri.authority().map(Authority::as_str);
     if asked.is_some_and(|authority| !is_host(authority)) {
-        return wrong("The authority of the request is not a host with or without a port.".to_owned());
+        return wrong(
+            "The authority of the request is not a host with or without a port.".to_owned(),
+        );
     }
     if version == Version::HTTP_2 && has_two_hosts(uri, headers) {
         return wrong("The Host header and :authority differ.".to_owned());
@@ -46,7 +54,8 @@ pub(crate) fn check_host_syntax(version: Version, uri: &Uri, headers: &HeaderMap
 
 /// Whether `:authority` and `Host` name different hosts.
 pub(crate) fn has_two_hosts(uri: &Uri, headers: &HeaderMap) -> bool {
-    let plain = |text: &str| text.trim_end_matches(":443").trim_end_matches(":80").to_ascii_lowercase();
+    let plain =
+        |text: &str| text.trim_end_matches(":443").trim_end_matches(":80").to_ascii_lowercase();
     match (uri.authority(), headers.get(header::HOST).map(HeaderValue::to_str)) {
         (Some(authority), Some(Ok(host))) => plain(authority.as_str()) != plain(host),
         (Some(_), Some(Err(_opaque))) => true,
@@ -56,13 +65,19 @@ pub(crate) fn has_two_hosts(uri: &Uri, headers: &HeaderMap) -> bool {
 
 /// `uri-host [":" port]` (RFC 9110 §7.2, RFC 3986 §3.2.2).
 fn is_host(text: &str) -> bool {
-    let is_port = |port: &str| port.is_empty() || (port.bytes().all(|digit| digit.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    let is_port = |port: &str| {
+        port.is_empty()
+            || (port.bytes().all(|digit| digit.is_ascii_digit()) && port.parse::<u16>().is_ok())
+    };
     if let Some(rest) = text.strip_prefix('[') {
         let Some((inside, port)) = rest.split_once(']') else { return false };
-        return inside.parse::<Ipv6Addr>().is_ok() && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
+        return inside.parse::<Ipv6Addr>().is_ok()
+            && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
     }
     let (name, port) = text.split_once(':').unwrap_or((text, ""));
-    name.bytes().all(|letter| letter.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&letter)) && is_port(port)
+    name.bytes()
+        .all(|letter| letter.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&letter))
+        && is_port(port)
 }
 
 /// Checks that the transfer coding of a request is `chunked`, or none. Two codings could be read as one thing by a proxy, and as another
@@ -74,10 +89,13 @@ pub(crate) fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Fault> {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),
-        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => {
+            Ok(())
+        }
         (Some(_), _) => {
             let message = "Of transfer codings only `chunked` is read here, by itself; for a compressed body there is Content-Encoding.";
-            let fault = Fault::new(FaultKind::InvalidRequest, "unsupported_transfer_coding", message);
+            let fault =
+                Fault::new(FaultKind::InvalidRequest, "unsupported_transfer_coding", message);
             Err(fault.with_status(501).with_param("Transfer-Encoding"))
         }
     }
@@ -92,11 +110,18 @@ pub(crate) fn check_host(config: &Config, uri: &Uri, headers: &HeaderMap) -> Res
     let Some(authority) = authority(uri, headers) else { return Ok(()) };
     let name = without_port(&authority);
     let is_open = !config.listen.ip().is_loopback() && config.hosts.is_empty();
-    if is_open || is_loopback(name) || config.hosts.iter().any(|host| without_port(host).eq_ignore_ascii_case(name)) {
+    if is_open
+        || is_loopback(name)
+        || config.hosts.iter().any(|host| without_port(host).eq_ignore_ascii_case(name))
+    {
         return Ok(());
     }
-    let message = format!("This server does not answer for '{name}'. If it should, add the name to server.hosts.");
-    Err(Fault::new(FaultKind::InvalidRequest, "misdirected_request", message).with_status(421).with_param("Host"))
+    let message = format!(
+        "This server does not answer for '{name}'. If it should, add the name to server.hosts."
+    );
+    Err(Fault::new(FaultKind::InvalidRequest, "misdirected_request", message)
+        .with_status(421)
+        .with_param("Host"))
 }
 
 /// The host and port that a request is for: `:authority`, or else `Host`.
@@ -133,13 +158,22 @@ mod tests {
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         pairs
             .iter()
-            .filter_map(|(name, value)| Some((http::HeaderName::try_from(*name).ok()?, http::HeaderValue::try_from(*value).ok()?)))
+            .filter_map(|(name, value)| {
+                Some((
+                    http::HeaderName::try_from(*name).ok()?,
+                    http::HeaderValue::try_from(*value).ok()?,
+                ))
+            })
             .collect()
     }
 
     fn check_names(host: &str, expected: bool) {
         let config = Config { hosts: vec!["chat.example".into()], ..Config::default() };
-        assert_eq!(check_host(&config, &Uri::from_static("/"), &headers(&[("host", host)])).is_ok(), expected, "{host}");
+        assert_eq!(
+            check_host(&config, &Uri::from_static("/"), &headers(&[("host", host)])).is_ok(),
+            expected,
+            "{host}"
+        );
     }
 
     #[test]
@@ -156,7 +190,16 @@ mod tests {
 
     #[test]
     fn a_host_is_a_host() {
-        let hosts = ["localhost", "127.0.0.1:8000", "[::1]:8000", "[::1]", "CHAT.example:443", "a_b.example", "x:", ""];
+        let hosts = [
+            "localhost",
+            "127.0.0.1:8000",
+            "[::1]:8000",
+            "[::1]",
+            "CHAT.example:443",
+            "a_b.example",
+            "x:",
+            "",
+        ];
         let others = [
             "localhost:8000/#@evil",
             "127.0.0.1:x",
@@ -172,8 +215,14 @@ mod tests {
             "a#b",
             "a\\b",
         ];
-        for (host, expected) in hosts.map(|host| (host, true)).into_iter().chain(others.map(|host| (host, false))) {
-            let checked = check_host_syntax(Version::HTTP_11, &Uri::from_static("/"), &headers(&[("host", host)]));
+        for (host, expected) in
+            hosts.map(|host| (host, true)).into_iter().chain(others.map(|host| (host, false)))
+        {
+            let checked = check_host_syntax(
+                Version::HTTP_11,
+                &Uri::from_static("/"),
+                &headers(&[("host", host)]),
+            );
             assert_eq!(checked.is_ok(), expected, "{host}");
         }
         for (version, host, expected) in [
@@ -182,7 +231,11 @@ mod tests {
             (Version::HTTP_2, "other", false),
             (Version::HTTP_11, "other", true),
         ] {
-            let checked = check_host_syntax(version, &Uri::from_static("https://localhost/"), &headers(&[("host", host)]));
+            let checked = check_host_syntax(
+                version,
+                &Uri::from_static("https://localhost/"),
+                &headers(&[("host", host)]),
+            );
             assert_eq!(checked.is_ok(), expected, "{version:?} {host}");
         }
     }

@@ -15,7 +15,8 @@ pub(crate) fn label(uri: &Uri) -> Label<'_> {
 
 /// To whom a request may be shown. A refused request to the API is its caller's too: its path may say more than its response.
 fn subject(path: &str) -> Subject {
-    let is_classic = ["/createSse", "/chat", "/closeSse"].contains(&path) || path.starts_with("/websocket/");
+    let is_classic =
+        ["/createSse", "/chat", "/closeSse"].contains(&path) || path.starts_with("/websocket/");
     match path {
         _ if path.starts_with("/v1/lens/") => Subject::Lens,
         _ if path.starts_with("/v1/") || is_classic => Subject::Callers,
@@ -30,7 +31,8 @@ fn lane(uri: &Uri) -> Option<&str> {
     let is_ours = uri.path().starts_with("/v1/") && !uri.path().starts_with("/v1/lens/");
     let query = uri.query().filter(|_| is_ours)?;
     let name = query.split('&').find_map(|pair| pair.strip_prefix("lane="))?;
-    let is_name = (1..=LONGEST_LANE).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let is_name = (1..=LONGEST_LANE).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     is_name.then_some(name)
 }
 

@@ -68,16 +68,21 @@ async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> R
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         headers.insert("openai-version", HeaderValue::from_static(OPENAI_VERSION));
         headers.insert("openai-processing-ms", duration_ms.into());
-        let is_limited = headers.contains_key("weir-response-id") || status == StatusCode::TOO_MANY_REQUESTS;
+        let is_limited =
+            headers.contains_key("weir-response-id") || status == StatusCode::TOO_MANY_REQUESTS;
         if let Some(ResponseOwner(owner)) = owner.filter(|_| method == Method::POST && is_limited) {
             set_rate_limit_headers(&app, &owner, headers);
         }
     }
     // While the server is leaving, the client's next request goes to a server that stays.
-    if (app.drain.is_unready() || wants_close) && version == Version::HTTP_11 && status != StatusCode::SWITCHING_PROTOCOLS {
+    if (app.drain.is_unready() || wants_close)
+        && version == Version::HTTP_11
+        && status != StatusCode::SWITCHING_PROTOCOLS
+    {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    let response_id = headers.get("weir-response-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    let response_id =
+        headers.get("weir-response-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(HeaderName::from_static("x-request-id"), value);
     }
@@ -116,7 +121,8 @@ fn set_rate_limit_headers(app: &App, owner: &Owner, headers: &mut HeaderMap) {
 /// Whether the client asks for the connection to be closed after this response. A page may not set `ConnectionHandle: close`, and the lab
 /// shows what a new connection costs.
 fn wants_close(uri: &Uri) -> bool {
-    paths::is_api(uri.path()) && uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "close=true"))
+    paths::is_api(uri.path())
+        && uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "close=true"))
 }
 
 async fn catch_panic(request: Request, next: Next) -> Response {
@@ -130,7 +136,11 @@ async fn catch_panic(request: Request, next: Next) -> Response {
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("?")
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("?")
 }
 
 async fn check_host(State(app): State<App>, request: Request, next: Next) -> Response {
@@ -145,24 +155,37 @@ async fn check_host(State(app): State<App>, request: Request, next: Next) -> Res
 }
 
 /// Refuses pages of other sites, and sets CORS headers for those that are allowed.
-async fn check_origin(State(app): State<App>, Extension(forwarded): Extension<Forwarded>, request: Request, next: Next) -> Response {
+async fn check_origin(
+    State(app): State<App>,
+    Extension(forwarded): Extension<Forwarded>,
+    request: Request,
+    next: Next,
+) -> Response {
     if !paths::is_api(request.uri().path()) {
         return next.run(request).await;
     }
-    let origin = match origin::check_origin(&app.config, forwarded, request.uri(), request.headers()) {
-        Ok(origin) => origin,
-        Err(fault) => return FaultResponse(fault).into_response(),
-    };
+    let origin =
+        match origin::check_origin(&app.config, forwarded, request.uri(), request.headers()) {
+            Ok(origin) => origin,
+            Err(fault) => return FaultResponse(fault).into_response(),
+        };
     let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-    let is_preflight = request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if is_preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
-    let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(&origin).ok()) else { return response };
+    let is_preflight = request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response =
+        if is_preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(&origin).ok()) else {
+        return response;
+    };
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.append(header::VARY, HeaderValue::from_static("origin"));
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     if is_preflight {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static("GET, POST, DELETE"),
+        );
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         if let Some(asked) = asked {
             headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked);

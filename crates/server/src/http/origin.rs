@@ -12,13 +12,28 @@ use crate::config::Config;
 ///
 /// # Errors
 /// 403 for a page that is neither ours nor in `server.origins`.
-pub(crate) fn check_origin(config: &Config, forwarded: Forwarded, uri: &Uri, headers: &HeaderMap) -> Result<Option<String>, Fault> {
+pub(crate) fn check_origin(
+    config: &Config,
+    forwarded: Forwarded,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Option<String>, Fault> {
     let Some(origin) = headers.get(header::ORIGIN) else {
-        return if is_of_own_page(headers) { Ok(None) } else { Err(foreign("another site or port")) };
+        return if is_of_own_page(headers) {
+            Ok(None)
+        } else {
+            Err(foreign("another site or port"))
+        };
     };
     let origin = origin.to_str().map_err(|_opaque| foreign("another site"))?;
-    let is_ours = authority(uri, headers).is_some_and(|authority| is_same(origin, forwarded, &authority));
-    if is_ours || config.origins.iter().any(|allowed| allowed.trim_end_matches('/').eq_ignore_ascii_case(origin)) {
+    let is_ours =
+        authority(uri, headers).is_some_and(|authority| is_same(origin, forwarded, &authority));
+    if is_ours
+        || config
+            .origins
+            .iter()
+            .any(|allowed| allowed.trim_end_matches('/').eq_ignore_ascii_case(origin))
+    {
         return Ok(Some(origin.to_owned()));
     }
     Err(foreign(origin))
@@ -38,7 +53,8 @@ fn is_same(origin: &str, forwarded: Forwarded, authority: &str) -> bool {
         return from.eq_ignore_ascii_case(authority);
     }
     // Origins leave out the default port (RFC 6454 §6.2); proxies may not.
-    scheme.eq_ignore_ascii_case("https") && from.eq_ignore_ascii_case(authority.strip_suffix(":443").unwrap_or(authority))
+    scheme.eq_ignore_ascii_case("https")
+        && from.eq_ignore_ascii_case(authority.strip_suffix(":443").unwrap_or(authority))
 }
 
 /// How an origin relates to the host that its request was sent to.
@@ -53,7 +69,12 @@ pub(crate) enum OriginRelation {
 }
 
 /// How an origin relates to the host that its request was sent to.
-pub(crate) fn relation(origin: &str, forwarded: Forwarded, uri: &Uri, headers: &HeaderMap) -> OriginRelation {
+pub(crate) fn relation(
+    origin: &str,
+    forwarded: Forwarded,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> OriginRelation {
     let Some(authority) = authority(uri, headers) else { return OriginRelation::None };
     if is_same(origin, forwarded, &authority) {
         return OriginRelation::Same;
@@ -63,18 +84,28 @@ pub(crate) fn relation(origin: &str, forwarded: Forwarded, uri: &Uri, headers: &
     let [ours, theirs] = [authority.as_str(), from].map(without_port);
     let is_port = authority.strip_prefix(ours).or(authority.strip_prefix(&format!("[{ours}]")))
         == from.strip_prefix(theirs).or(from.strip_prefix(&format!("[{theirs}]")));
-    if is_of_scheme && is_port && is_loopback(ours) && is_loopback(theirs) { OriginRelation::Alias } else { OriginRelation::None }
+    if is_of_scheme && is_port && is_loopback(ours) && is_loopback(theirs) {
+        OriginRelation::Alias
+    } else {
+        OriginRelation::None
+    }
 }
 
 fn foreign(origin: &str) -> Fault {
-    let message = format!("Pages of {origin} may not use this server. If they should, add the origin to server.origins.");
+    let message = format!(
+        "Pages of {origin} may not use this server. If they should, add the origin to server.origins."
+    );
     Fault::new(FaultKind::Permission, "origin_not_allowed", message).with_param("Origin")
 }
 
 /// The URL at which the client has reached this server, as far as it is known, without a trailing slash.
 pub(crate) fn own_url(forwarded: Forwarded, uri: &Uri, headers: &HeaderMap) -> String {
     let scheme = if forwarded.is_encrypted { "https" } else { "http" };
-    format!("{scheme}://{}{}", authority(uri, headers).unwrap_or_else(|| "HOST".into()), forwarded.prefix(headers))
+    format!(
+        "{scheme}://{}{}",
+        authority(uri, headers).unwrap_or_else(|| "HOST".into()),
+        forwarded.prefix(headers)
+    )
 }
 
 #[cfg(test)]
@@ -84,13 +115,22 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-        pairs.iter().filter_map(|(name, value)| Some((HeaderName::try_from(*name).ok()?, HeaderValue::try_from(*value).ok()?))).collect()
+        pairs
+            .iter()
+            .filter_map(|(name, value)| {
+                Some((HeaderName::try_from(*name).ok()?, HeaderValue::try_from(*value).ok()?))
+            })
+            .collect()
     }
 
     fn check_page(pairs: &[(&str, &str)], expected: bool) {
         let config = Config { origins: vec!["https://app.example".into()], ..Config::default() };
         let forwarded = Forwarded { client: None, is_encrypted: false, is_from_proxy: false };
-        assert_eq!(check_origin(&config, forwarded, &Uri::from_static("/"), &headers(pairs)).is_ok(), expected, "{pairs:?}");
+        assert_eq!(
+            check_origin(&config, forwarded, &Uri::from_static("/"), &headers(pairs)).is_ok(),
+            expected,
+            "{pairs:?}"
+        );
     }
 
     #[test]
@@ -121,7 +161,11 @@ mod tests {
             ("chat.example:8000", "http://127.0.0.1:8000", OriginRelation::None),
             ("localhost:8000", "null", OriginRelation::None),
         ] {
-            assert_eq!(relation(origin, forwarded, &Uri::from_static("/"), &headers(&[("host", host)])), expected, "{host} {origin}");
+            assert_eq!(
+                relation(origin, forwarded, &Uri::from_static("/"), &headers(&[("host", host)])),
+                expected,
+                "{host} {origin}"
+            );
         }
     }
 

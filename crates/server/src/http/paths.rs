@@ -12,7 +12,8 @@ const ROOT: &str = "v1";
 
 /// The endpoints that are also served without `/v1`: a base URL without it is the most common mistake. The classic API's `/chat` is not
 /// one of them.
-const ENDPOINTS: [&str; 6] = ["chat/completions", "responses", "models", "embeddings", "completions", "moderations"];
+const ENDPOINTS: [&str; 6] =
+    ["chat/completions", "responses", "models", "embeddings", "completions", "moderations"];
 
 /// Replaces the path of a request by its canonical form: one `/v1`, no doubled and no trailing slash. Paths outside of the API stay as
 /// they are.
@@ -48,12 +49,16 @@ pub(crate) fn canonical(path: &str) -> Cow<'_, str> {
 
 /// Whether a canonical path is one of the API. Its responses are private, and for the pages of some origins only.
 pub(crate) fn is_api(path: &str) -> bool {
-    path.strip_prefix('/').and_then(|path| path.strip_prefix(ROOT)).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix('/')
+        .and_then(|path| path.strip_prefix(ROOT))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Whether the segments are an endpoint, or something below one.
 fn starts_endpoint(segments: &[&str]) -> bool {
-    ENDPOINTS.iter().any(|endpoint| endpoint.split('/').enumerate().all(|(index, name)| segments.get(index) == Some(&name)))
+    ENDPOINTS.iter().any(|endpoint| {
+        endpoint.split('/').enumerate().all(|(index, name)| segments.get(index) == Some(&name))
+    })
 }
 
 /// The base URL that a client should have used, where an unknown path ends in an endpoint. `own_url` is this server's,
@@ -61,7 +66,9 @@ fn starts_endpoint(segments: &[&str]) -> bool {
 pub(crate) fn base_url_for(path: &str, own_url: &str) -> Option<String> {
     let lower = path.to_ascii_lowercase();
     let segments: Vec<&str> = lower.split('/').filter(|segment| !segment.is_empty()).collect();
-    (1..segments.len()).any(|index| starts_endpoint(&segments[index..])).then(|| format!("{own_url}/{ROOT}"))
+    (1..segments.len())
+        .any(|index| starts_endpoint(&segments[index..]))
+        .then(|| format!("{own_url}/{ROOT}"))
 }
 
 #[cfg(test)]
@@ -76,7 +83,13 @@ mod tests {
 
     #[test]
     fn an_endpoint_has_one_path() {
-        for canonical in ["/v1/chat/completions", "/v1/responses/resp_1?stream=true", "/v1/models/a%2Fb/c", "/v1", "/v1/nothing"] {
+        for canonical in [
+            "/v1/chat/completions",
+            "/v1/responses/resp_1?stream=true",
+            "/v1/models/a%2Fb/c",
+            "/v1",
+            "/v1/nothing",
+        ] {
             check(canonical, canonical);
         }
         check("/chat/completions", "/v1/chat/completions");
@@ -116,13 +129,20 @@ mod tests {
     #[test]
     fn a_base_url_is_mended_where_an_endpoint_can_be_made_out() {
         let mended = |path| base_url_for(path, "http://h:1").is_some();
-        for path in ["/api/v1/chat/completions", "/V1/Chat/Completions", "/v1/chat/completions/chat/completions", "/v1/responses/responses"]
-        {
+        for path in [
+            "/api/v1/chat/completions",
+            "/V1/Chat/Completions",
+            "/v1/chat/completions/chat/completions",
+            "/v1/responses/responses",
+        ] {
             assert!(mended(path), "{path}");
         }
         for path in ["/v1/nothing", "/chat/completion", "/", "/favicon.ico", "/models"] {
             assert!(!mended(path), "{path}");
         }
-        assert_eq!(base_url_for("/openai/v1/responses/resp_1", "https://h/weir").as_deref(), Some("https://h/weir/v1"));
+        assert_eq!(
+            base_url_for("/openai/v1/responses/resp_1", "https://h/weir").as_deref(),
+            Some("https://h/weir/v1")
+        );
     }
 }

@@ -9,7 +9,11 @@ use protocol::fault::Fault;
 pub(crate) type Query = HashMap<String, String>;
 
 /// A whole number, if it is there.
-pub(crate) fn integer(query: &Query, name: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, Fault> {
+pub(crate) fn integer(
+    query: &Query,
+    name: &str,
+    range: RangeInclusive<u64>,
+) -> Result<Option<u64>, Fault> {
     query.get(name).map(|text| parse(name, text, range)).transpose()
 }
 
@@ -20,12 +24,19 @@ pub(crate) fn parse(name: &str, text: &str, range: RangeInclusive<u64>) -> Resul
         _ if *range.end() == u64::MAX => Err(Fault::invalid(
             "invalid_value",
             name,
-            format!("Invalid value for '{name}': expected a whole number of {} or more.", range.start()),
+            format!(
+                "Invalid value for '{name}': expected a whole number of {} or more.",
+                range.start()
+            ),
         )),
         _ => Err(Fault::invalid(
             "invalid_value",
             name,
-            format!("Invalid value for '{name}': expected a whole number from {} to {}.", range.start(), range.end()),
+            format!(
+                "Invalid value for '{name}': expected a whole number from {} to {}.",
+                range.start(),
+                range.end()
+            ),
         )),
     }
 }
@@ -35,6 +46,10 @@ pub(crate) fn boolean(query: &Query, name: &str) -> Result<bool, Fault> {
     match query.get(name).map(String::as_str) {
         Some("true" | "1") => Ok(true),
         None | Some("false" | "0" | "") => Ok(false),
-        Some(_) => Err(Fault::invalid("invalid_value", name, format!("Invalid value for '{name}': expected true or false."))),
+        Some(_) => Err(Fault::invalid(
+            "invalid_value",
+            name,
+            format!("Invalid value for '{name}': expected true or false."),
+        )),
     }
 }

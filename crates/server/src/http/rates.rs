@@ -38,15 +38,22 @@ impl Rates {
         let now = Instant::now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MANY {
-            buckets.retain(|_, bucket| now.duration_since(bucket.at) < Duration::from_secs_f64(BURST));
+            buckets
+                .retain(|_, bucket| now.duration_since(bucket.at) < Duration::from_secs_f64(BURST));
         }
         let full = Bucket { tokens: rate * BURST, at: now };
         let bucket = buckets.entry(owner.clone()).or_insert(full);
-        let tokens = (bucket.tokens + now.duration_since(bucket.at).as_secs_f64() * rate).min(rate * BURST);
+        let tokens =
+            (bucket.tokens + now.duration_since(bucket.at).as_secs_f64() * rate).min(rate * BURST);
         if tokens < 1.0 {
-            let message =
-                format!("This key makes more than the {} requests a second that it may; try again soon.", share.requests_per_second);
-            return Err(Fault { retry_after: Some(1), ..Fault::new(FaultKind::RateLimit, "too_many_requests", message) });
+            let message = format!(
+                "This key makes more than the {} requests a second that it may; try again soon.",
+                share.requests_per_second
+            );
+            return Err(Fault {
+                retry_after: Some(1),
+                ..Fault::new(FaultKind::RateLimit, "too_many_requests", message)
+            });
         }
         *bucket = Bucket { tokens: tokens - 1.0, at: now };
         Ok(())

@@ -7,7 +7,8 @@ use protocol::trace::TraceContext;
 pub(crate) fn read(headers: &HeaderMap) -> Option<TraceContext> {
     let mut parents = headers.get_all("traceparent").iter();
     let parent = parents.next().filter(|_| parents.next().is_none())?.to_str().ok()?;
-    let state: Option<Vec<&str>> = headers.get_all("tracestate").iter().map(|line| line.to_str().ok()).collect();
+    let state: Option<Vec<&str>> =
+        headers.get_all("tracestate").iter().map(|line| line.to_str().ok()).collect();
     TraceContext::parse(parent, state.map(|lines| lines.join(",")).as_deref())
 }
 
@@ -19,7 +20,8 @@ mod tests {
 
     #[test]
     fn one_parent_and_any_number_of_lines_of_state() {
-        let parent = HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        let parent =
+            HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
         let mut headers = HeaderMap::new();
         assert_eq!(read(&headers), None);
         headers.insert("traceparent", parent.clone());

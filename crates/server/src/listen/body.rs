@@ -35,7 +35,12 @@ enum Watch {
 
 impl Watched {
     pub(super) fn http1(body: Body, answering: Answering, exchange: Exchange) -> Self {
-        Self { body, watch: Watch::Http1 { _answering: answering }, rest: Bytes::new(), _exchange: exchange }
+        Self {
+            body,
+            watch: Watch::Http1 { _answering: answering },
+            rest: Bytes::new(),
+            _exchange: exchange,
+        }
     }
 
     pub(super) fn http2(body: Body, gauge: Arc<StallGauge>, exchange: Exchange) -> Self {
@@ -47,7 +52,10 @@ impl HttpBody for Watched {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let Self { body, watch, rest, .. } = &mut *self;
         let Watch::Http2(gauge) = watch else { return Pin::new(body).poll_frame(context) };
         gauge.asked();

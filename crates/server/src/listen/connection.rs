@@ -84,13 +84,22 @@ pub(super) struct Ahead {
 }
 
 /// Whether the bytes of this connection are counted by kind. The given share of connections is, evenly spread.
-#[expect(clippy::cast_precision_loss, reason = "connections are numbered from 0, and are fewer than 2^53")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "connections are numbered from 0, and are fewer than 2^53"
+)]
 fn is_sampled(id: u64, share: f64) -> bool {
     ((id + 1) as f64 * share).floor() > (id as f64 * share).floor()
 }
 
 impl Socket {
-    fn new(id: u64, stream: TcpStream, peer: SocketAddr, config: &Config, open: &ConnectionSlot) -> Self {
+    fn new(
+        id: u64,
+        stream: TcpStream,
+        peer: SocketAddr,
+        config: &Config,
+        open: &ConnectionSlot,
+    ) -> Self {
         let traffic = open.traffic();
         let local = stream.local_addr().ok();
         Self {
@@ -144,7 +153,8 @@ impl Socket {
     /// How many of the received bytes belong to requests. What arrives between two requests of HTTP/1 is the start of a head, and
     /// belongs to no caller yet.
     fn claimed(&self) -> u64 {
-        let is_between = self.protocol.get() != Some(&HttpVersion::Http2) && self.answering.load(Ordering::Acquire) == 0;
+        let is_between = self.protocol.get() != Some(&HttpVersion::Http2)
+            && self.answering.load(Ordering::Acquire) == 0;
         if is_between { &self.claimed } else { &self.received }.load(Ordering::Relaxed)
     }
 
@@ -180,7 +190,13 @@ impl Drop for Socket {
 
 impl ConnectionHandle {
     /// Registers an accepted socket.
-    pub(super) fn new(id: u64, stream: TcpStream, peer: SocketAddr, config: &Config, open: &ConnectionSlot) -> Self {
+    pub(super) fn new(
+        id: u64,
+        stream: TcpStream,
+        peer: SocketAddr,
+        config: &Config,
+        open: &ConnectionSlot,
+    ) -> Self {
         let shared = Arc::new(Socket::new(id, stream, peer, config, open));
         let registered: Arc<dyn Registered> = Arc::<Socket>::clone(&shared);
         shared.register.opened(id, Arc::downgrade(&registered));
@@ -198,7 +214,11 @@ impl ConnectionHandle {
     }
 
     /// Counts it among the connections of `owner`, once. `connect` says whether there may be one more.
-    pub(crate) fn called_by(&self, owner: &Owner, connect: impl FnOnce() -> Result<ConnectionGuard, Fault>) -> Result<(), Fault> {
+    pub(crate) fn called_by(
+        &self,
+        owner: &Owner,
+        connect: impl FnOnce() -> Result<ConnectionGuard, Fault>,
+    ) -> Result<(), Fault> {
         let mut callers = self.0.callers.lock().unwrap_or_else(PoisonError::into_inner);
         if !callers.iter().any(|caller| caller.owner() == owner) {
             callers.push(connect()?);
@@ -327,7 +347,8 @@ impl ConnectionHandle {
     /// Sets the protocol, which is known from here on.
     pub(crate) fn speaks(&self, protocol: HttpVersion) {
         if self.0.protocol.set(protocol).is_ok() {
-            *self.0.counted.lock().unwrap_or_else(PoisonError::into_inner) = self.0.traffic.speaks(protocol);
+            *self.0.counted.lock().unwrap_or_else(PoisonError::into_inner) =
+                self.0.traffic.speaks(protocol);
         }
     }
 
@@ -341,7 +362,8 @@ impl ConnectionHandle {
 
     /// The number of requests answered so far, unless one is being answered now.
     pub(crate) fn answered(&self) -> Option<u64> {
-        (self.0.answering.load(Ordering::Relaxed) == 0).then(|| self.0.answered.load(Ordering::Relaxed))
+        (self.0.answering.load(Ordering::Relaxed) == 0)
+            .then(|| self.0.answered.load(Ordering::Relaxed))
     }
 
     /// Whether bytes have arrived that no codec has taken.
@@ -354,7 +376,13 @@ impl ConnectionHandle {
         let (received, sent) = self.bytes();
         match cause {
             None => tracing::trace!(connection = self.id(), received, sent, "connection closed"),
-            Some(cause) => tracing::debug!(connection = self.id(), received, sent, cause, "connection ended early"),
+            Some(cause) => tracing::debug!(
+                connection = self.id(),
+                received,
+                sent,
+                cause,
+                "connection ended early"
+            ),
         }
     }
 

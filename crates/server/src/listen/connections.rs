@@ -42,7 +42,9 @@ impl Full {
     pub(super) fn message(self) -> &'static str {
         match self {
             Self::All => "this server has as many connections as it takes (server.connections)",
-            Self::Address => "this address has as many connections as one may have (server.connections_per_address)",
+            Self::Address => {
+                "this address has as many connections as one may have (server.connections_per_address)"
+            }
         }
     }
 }
@@ -69,7 +71,11 @@ impl Connections {
     }
 
     /// Takes a place for a connection of `address`, and its number.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, config: &Config) -> Result<(ConnectionSlot, u64), Full> {
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        config: &Config,
+    ) -> Result<(ConnectionSlot, u64), Full> {
         let full = |full| {
             self.refused.fetch_add(1, Ordering::Relaxed);
             Err(full)
@@ -182,7 +188,11 @@ impl Drop for Refusing {
 mod tests {
     use super::*;
 
-    fn admit(connections: &Arc<Connections>, address: &str, config: &Config) -> Result<ConnectionSlot, Full> {
+    fn admit(
+        connections: &Arc<Connections>,
+        address: &str,
+        config: &Config,
+    ) -> Result<ConnectionSlot, Full> {
         connections.admit(address.parse().unwrap(), config).map(|(open, _)| open)
     }
 
@@ -197,16 +207,23 @@ mod tests {
         assert_eq!(admit(&connections, "192.0.2.2", &config).err(), Some(Full::All));
         drop(first);
         let _fourth = admit(&connections, "2001:db8::2", &config).unwrap();
-        assert_eq!((connections.open(), connections.refused(), connections.by_address().len()), (3, 2, 2));
+        assert_eq!(
+            (connections.open(), connections.refused(), connections.by_address().len()),
+            (3, 2, 2)
+        );
     }
 
     #[test]
     fn loopback_has_no_limit_of_its_own_unless_one_is_set() {
         let connections = Arc::new(Connections::default());
         let config = Config::default();
-        let held: Vec<_> = (0..=PER_ADDRESS).filter_map(|_| admit(&connections, "127.0.0.1", &config).ok()).collect();
+        let held: Vec<_> = (0..=PER_ADDRESS)
+            .filter_map(|_| admit(&connections, "127.0.0.1", &config).ok())
+            .collect();
         assert_eq!(held.len(), PER_ADDRESS + 1);
-        let held: Vec<_> = (0..=PER_ADDRESS).filter_map(|_| admit(&connections, "192.0.2.1", &config).ok()).collect();
+        let held: Vec<_> = (0..=PER_ADDRESS)
+            .filter_map(|_| admit(&connections, "192.0.2.1", &config).ok())
+            .collect();
         assert_eq!(held.len(), PER_ADDRESS);
     }
 }

@@ -20,14 +20,24 @@ struct Started {
 
 impl Exchange {
     /// The head of a request was read.
-    pub(super) fn start<B>(connection: &ConnectionHandle, request: &Request<B>, label: Label<'_>) -> Self {
+    pub(super) fn start<B>(
+        connection: &ConnectionHandle,
+        request: &Request<B>,
+        label: Label<'_>,
+    ) -> Self {
         let version = match request.version() {
             Version::HTTP_10 => "1.0",
             Version::HTTP_2 => "2",
             _ => "1.1",
         };
         let Label { subject, lane } = label;
-        let asked = Asked { subject, method: request.method().as_str(), path: request.uri().path(), version, lane };
+        let asked = Asked {
+            subject,
+            method: request.method().as_str(),
+            path: request.uri().path(),
+            version,
+            lane,
+        };
         let number = connection.timeline().asked(asked, connection.bytes().1);
         Self(Arc::new(Started { connection: connection.clone(), number }))
     }

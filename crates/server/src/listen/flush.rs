@@ -105,18 +105,27 @@ mod tests {
         let (served, text) = tokio::join!(serving, reading);
         let text = text?;
         assert!(served.is_err_and(|error| error.is_user()));
-        assert_eq!(text.split(|byte| *byte != b'x').filter(|run| run.len() == 500).count(), 2, "{}", String::from_utf8_lossy(&text));
+        assert_eq!(
+            text.split(|byte| *byte != b'x').filter(|run| run.len() == 500).count(),
+            2,
+            "{}",
+            String::from_utf8_lossy(&text)
+        );
         assert!(!text.ends_with(b"0\r\n\r\n"));
         Ok(())
     }
 
     #[test]
     fn only_a_flush_after_the_question_counts() {
-        let (watch, context) = (FlushWatch::default(), Context::from_waker(std::task::Waker::noop()));
+        let (watch, context) =
+            (FlushWatch::default(), Context::from_waker(std::task::Waker::noop()));
         watch.flushed();
         assert!(watch.poll_flushed(&context).is_pending());
         watch.flushed();
         assert!(watch.poll_flushed(&context).is_ready());
-        assert!(watch.poll_flushed(&context).is_pending(), "the next body waits for a flush of its own");
+        assert!(
+            watch.poll_flushed(&context).is_pending(),
+            "the next body waits for a flush of its own"
+        );
     }
 }

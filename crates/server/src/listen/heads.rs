@@ -153,7 +153,9 @@ fn status(head: &[u8]) -> u16 {
 
 impl<S> Drop for Heads<S> {
     fn drop(&mut self) {
-        if let (Some(refusal), Some(stream), Some(hand_back)) = (self.refusal, self.stream.take(), self.hand_back.take()) {
+        if let (Some(refusal), Some(stream), Some(hand_back)) =
+            (self.refusal, self.stream.take(), self.hand_back.take())
+        {
             // A connection that is broken off waits for no refusal.
             drop(hand_back.send((stream, refusal)));
         }
@@ -161,7 +163,11 @@ impl<S> Drop for Heads<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Heads<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.settle();
         let before = buffer.filled().len();
         match self.stream()?.poll_read(context, buffer) {
@@ -177,14 +183,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Heads<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Heads<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if self.withholds(bytes) {
             return Poll::Ready(Ok(bytes.len()));
         }
         self.stream()?.poll_write(context, bytes)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let first: &[u8] = slices.first().map_or(&[], |first| first);
         if self.withholds(first) {
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));

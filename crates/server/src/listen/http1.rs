@@ -30,8 +30,12 @@ use super::serving::Serving;
 const MAX_HEADERS: usize = 128;
 
 /// Responds to the requests of a connection, in their order. The first must start before `deadline`.
-pub(super) async fn serve<S, F>(stream: S, connection: ConnectionHandle, serving: Serving<F>, deadline: Instant)
-where
+pub(super) async fn serve<S, F>(
+    stream: S,
+    connection: ConnectionHandle,
+    serving: Serving<F>,
+    deadline: Instant,
+) where
     F: ServiceFactory,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -49,7 +53,11 @@ where
             request.extensions_mut().insert(connection.clone());
             request.extensions_mut().insert(exchange.clone());
             let version = request.version();
-            let mut response = factory.service().oneshot(request).await.unwrap_or_else(|never: Infallible| match never {});
+            let mut response = factory
+                .service()
+                .oneshot(request)
+                .await
+                .unwrap_or_else(|never: Infallible| match never {});
             // For a response of version 1.1 hyper would announce that the connection stays open, though only its close ends this one.
             if version == Version::HTTP_10 && response.body().size_hint().exact().is_none() {
                 *response.version_mut() = version;
@@ -71,7 +79,8 @@ where
         .half_close(true);
     // Dropped before a refusal is sent: then `heads` hands the stream back.
     let served = {
-        let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(heads), service).with_upgrades());
+        let mut serving =
+            std::pin::pin!(http.serve_connection(TokioIo::new(heads), service).with_upgrades());
         tokio::select! {
             biased;
             served = serving.as_mut() => served,
@@ -102,7 +111,9 @@ where
 }
 
 /// Responds to a head that is no request.
-async fn refuse<S: AsyncRead + AsyncWrite + Unpin>((mut stream, refusal): Refused<S>) -> io::Result<()> {
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
+    (mut stream, refusal): Refused<S>,
+) -> io::Result<()> {
     let mut send = async |bytes: &[u8]| {
         stream.write_all(bytes).await?;
         stream.flush().await

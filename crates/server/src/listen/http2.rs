@@ -69,7 +69,11 @@ where
             request.extensions_mut().insert(connection);
             let gauge = GAUGE.try_with(Arc::clone).unwrap_or_default();
             request.extensions_mut().insert(Arc::clone(&gauge));
-            let response = factory.service().oneshot(request).await.unwrap_or_else(|never: Infallible| match never {});
+            let response = factory
+                .service()
+                .oneshot(request)
+                .await
+                .unwrap_or_else(|never: Infallible| match never {});
             exchange.answered(response.status().as_u16());
             Ok::<_, Infallible>(response.map(|body| Watched::http2(body, gauge, exchange)))
         }
@@ -93,7 +97,11 @@ where
         .enable_connect_protocol()
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE);
-    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(ObservedStream::new(stream, connection.clone())), service));
+    let mut serving =
+        std::pin::pin!(http.serve_connection(
+            TokioIo::new(ObservedStream::new(stream, connection.clone())),
+            service
+        ));
     let mut wait_to_close = std::pin::pin!(drain.clone().wait_to_close());
     let mut patience = config.idle_timeout;
     let (mut is_leaving, mut is_told) = (false, false);
@@ -189,7 +197,8 @@ where
         // A task that hyper starts from within a stream, such as the sending half of a WebSocket, shares that stream's gauge.
         let gauge = GAUGE.try_with(Arc::clone).unwrap_or_default();
         let stream = GAUGE.scope(Arc::clone(&gauge), stream);
-        let (open, write_timeout, connection) = (OpenStream::new(&self.streams), self.write_timeout, self.connection);
+        let (open, write_timeout, connection) =
+            (OpenStream::new(&self.streams), self.write_timeout, self.connection);
         self.tasks.spawn("stream", async move {
             tokio::select! {
                 () = stream => {}

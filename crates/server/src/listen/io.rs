@@ -31,7 +31,13 @@ pub(crate) struct Io {
 }
 
 impl Io {
-    pub(crate) fn new(id: u64, stream: TcpStream, peer: SocketAddr, config: &Config, open: ConnectionSlot) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        stream: TcpStream,
+        peer: SocketAddr,
+        config: &Config,
+        open: ConnectionSlot,
+    ) -> Self {
         let shared = ConnectionHandle::new(id, stream, peer, config, &open).shared();
         Self { shared, write_timeout: config.write_timeout, stalled: None, open }
     }
@@ -52,7 +58,11 @@ impl Io {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    fn poll_send(&mut self, context: &mut Context<'_>, send: impl Fn(&TcpStream) -> io::Result<usize>) -> Poll<io::Result<usize>> {
+    fn poll_send(
+        &mut self,
+        context: &mut Context<'_>,
+        send: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         loop {
             match self.shared.stream.poll_write_ready(context) {
                 Poll::Pending => return self.poll_stall(context),
@@ -72,7 +82,11 @@ impl Io {
 }
 
 impl AsyncRead for Io {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let shared = &self.shared;
         loop {
             let mut ahead = shared.ahead();
@@ -106,11 +120,19 @@ impl AsyncRead for Io {
 }
 
 impl AsyncWrite for Io {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_send(context, |stream| stream.try_write(bytes))
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         self.poll_send(context, |stream| stream.try_write_vectored(slices))
     }
 

@@ -79,7 +79,11 @@ pub fn bind(address: SocketAddr) -> std_io::Result<TcpListener> {
 
 /// Serves the services of `factory` on `listener` until the drain says that the server is leaving. Then nothing new is accepted and
 /// idle connections close; running responses go on, as tasks.
-pub(crate) async fn serve<F: ServiceFactory>(listener: TcpListener, listening: Listening, factory: F) {
+pub(crate) async fn serve<F: ServiceFactory>(
+    listener: TcpListener,
+    listening: Listening,
+    factory: F,
+) {
     let listening = Arc::new(listening);
     let drain = &listening.drain;
     loop {
@@ -103,8 +107,16 @@ pub(crate) async fn serve<F: ServiceFactory>(listener: TcpListener, listening: L
 }
 
 /// Gives a connection its place and its task, or refuses it.
-fn admit<F: ServiceFactory>((stream, peer): (TcpStream, SocketAddr), listening: &Arc<Listening>, factory: &F) {
-    let serving = Serving { factory: factory.clone(), config: factory.config(), listening: Arc::clone(listening) };
+fn admit<F: ServiceFactory>(
+    (stream, peer): (TcpStream, SocketAddr),
+    listening: &Arc<Listening>,
+    factory: &F,
+) {
+    let serving = Serving {
+        factory: factory.clone(),
+        config: factory.config(),
+        listening: Arc::clone(listening),
+    };
     match listening.connections.admit(peer.ip(), &serving.config) {
         Ok((open, id)) => {
             tune(&stream, &serving.config);
@@ -150,7 +162,9 @@ async fn clear<F: ServiceFactory>(mut io: Io, serving: Serving<F>) {
             tasks.spawn("connection", http2::serve(io, connection, serving));
         }
         // The parser refuses anything else.
-        Some(DetectedProtocol::Http1 | DetectedProtocol::Tls) => http1::serve(io, connection, serving, deadline).await,
+        Some(DetectedProtocol::Http1 | DetectedProtocol::Tls) => {
+            http1::serve(io, connection, serving, deadline).await
+        }
         Some(DetectedProtocol::Proxy) => unexpected_header(&connection),
         Some(DetectedProtocol::Silence) | None => connection.log_end(None),
     }
@@ -197,7 +211,11 @@ async fn handshake<F: ServiceFactory>(mut io: Io, serving: Serving<F>) {
 }
 
 /// Reads the PROXY protocol header where a trusted proxy has to send one. The error is the cause for which the connection ends.
-async fn origin<F>(io: &mut Io, serving: &Serving<F>, deadline: Instant) -> Result<(), &'static str> {
+async fn origin<F>(
+    io: &mut Io,
+    serving: &Serving<F>,
+    deadline: Instant,
+) -> Result<(), &'static str> {
     let config = &serving.config;
     let peer = io.connection().peer();
     match config.proxy_protocol {
@@ -258,7 +276,9 @@ async fn opening<F>(io: &Io, serving: &Serving<F>, deadline: Instant) -> Option<
 /// Refuses a connection for which there is no place. Through TLS a response would cost a handshake: it is only closed.
 fn refuse(stream: TcpStream, full: Full, listening: &Listening) {
     tracing::debug!(cause = full.message(), "connection refused");
-    let Some(refusing) = listening.connections.refuse().filter(|_| listening.tls.is_none()) else { return };
+    let Some(refusing) = listening.connections.refuse().filter(|_| listening.tls.is_none()) else {
+        return;
+    };
     listening.tasks.spawn("refusal", async move {
         // A new socket takes these few bytes at once.
         drop(stream.try_write(&refusal::of_connection(full.message())));

@@ -32,8 +32,15 @@ pub(super) fn recognise(bytes: &[u8], ended: bool) -> Option<DetectedProtocol> {
         None => ended.then_some(DetectedProtocol::Silence),
         Some(&HANDSHAKE) => Some(DetectedProtocol::Tls),
         Some(_) if bytes.starts_with(PREFACE) => Some(DetectedProtocol::Http2),
-        Some(_) if bytes.starts_with(TEXT) || bytes.starts_with(SIGNATURE) => Some(DetectedProtocol::Proxy),
-        Some(_) if [PREFACE, TEXT, SIGNATURE].iter().any(|start| start.starts_with(bytes)) && !ended => None,
+        Some(_) if bytes.starts_with(TEXT) || bytes.starts_with(SIGNATURE) => {
+            Some(DetectedProtocol::Proxy)
+        }
+        Some(_)
+            if [PREFACE, TEXT, SIGNATURE].iter().any(|start| start.starts_with(bytes))
+                && !ended =>
+        {
+            None
+        }
         Some(_) => Some(DetectedProtocol::Http1),
     }
 }

@@ -80,7 +80,11 @@ impl ProxyHeaderParser {
         if held.starts_with(SIGNATURE) {
             return binary(held);
         }
-        if TEXT.starts_with(held) || SIGNATURE.starts_with(held) { Ok(None) } else { Err(ProxyHeaderError::Missing) }
+        if TEXT.starts_with(held) || SIGNATURE.starts_with(held) {
+            Ok(None)
+        } else {
+            Err(ProxyHeaderError::Missing)
+        }
     }
 }
 
@@ -94,7 +98,9 @@ fn line_origin(line: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
         return Ok(ProxyHeader::Proxy);
     }
     let words: Vec<&str> = words.collect();
-    let [source, destination, source_port, destination_port] = words[..] else { return Err(ProxyHeaderError::Line) };
+    let [source, destination, source_port, destination_port] = words[..] else {
+        return Err(ProxyHeaderError::Line);
+    };
     let address = |text: &str| match family {
         Some("TCP4") => text.parse().ok().map(IpAddr::V4),
         Some("TCP6") => text.parse().ok().map(IpAddr::V6),
@@ -102,7 +108,10 @@ fn line_origin(line: &[u8]) -> Result<ProxyHeader, ProxyHeaderError> {
     };
     let source = address(source).zip(port(source_port));
     let destination = address(destination).zip(port(destination_port));
-    source.zip(destination).map(|(source, _)| ProxyHeader::Client(source.into())).ok_or(ProxyHeaderError::Line)
+    source
+        .zip(destination)
+        .map(|(source, _)| ProxyHeader::Client(source.into()))
+        .ok_or(ProxyHeaderError::Line)
 }
 
 /// Digits only, without leading zeros (§2.1).
@@ -134,12 +143,14 @@ fn binary(held: &[u8]) -> Result<Option<ProxyHeader>, ProxyHeaderError> {
     }
     let origin = match addresses {
         AddressFamily::Unspecified => Some(ProxyHeader::Proxy),
-        AddressFamily::V4 => {
-            rest.first_chunk::<4>().zip(port_at(rest, 8)).map(|(ip, port)| ProxyHeader::Client((Ipv4Addr::from(*ip), port).into()))
-        }
-        AddressFamily::V6 => {
-            rest.first_chunk::<16>().zip(port_at(rest, 32)).map(|(ip, port)| ProxyHeader::Client((Ipv6Addr::from(*ip), port).into()))
-        }
+        AddressFamily::V4 => rest
+            .first_chunk::<4>()
+            .zip(port_at(rest, 8))
+            .map(|(ip, port)| ProxyHeader::Client((Ipv4Addr::from(*ip), port).into())),
+        AddressFamily::V6 => rest
+            .first_chunk::<16>()
+            .zip(port_at(rest, 32))
+            .map(|(ip, port)| ProxyHeader::Client((Ipv6Addr::from(*ip), port).into())),
     };
     origin.map(Some).ok_or(ProxyHeaderError::Binary)
 }

@@ -7,16 +7,29 @@ use protocol::fault::{Fault, FaultKind};
 /// The response to a head that hyper refuses with this status.
 pub(super) fn of_parser(status: u16) -> Bytes {
     let fault = match status {
-        431 => Fault::new(FaultKind::InvalidRequest, "head_too_large", "the request's headers are too many or too large"),
-        414 => Fault::new(FaultKind::InvalidRequest, "target_too_long", "the request's target is too long"),
-        _ => Fault::new(FaultKind::InvalidRequest, "malformed_request", "this is not an HTTP request that can be understood"),
+        431 => Fault::new(
+            FaultKind::InvalidRequest,
+            "head_too_large",
+            "the request's headers are too many or too large",
+        ),
+        414 => Fault::new(
+            FaultKind::InvalidRequest,
+            "target_too_long",
+            "the request's target is too long",
+        ),
+        _ => Fault::new(
+            FaultKind::InvalidRequest,
+            "malformed_request",
+            "this is not an HTTP request that can be understood",
+        ),
     };
     response(&fault.with_status(status))
 }
 
 /// The response to a head that did not come in time.
 pub(super) fn of_slow_head() -> Bytes {
-    let fault = Fault::new(FaultKind::InvalidRequest, "head_timeout", "the request's head took too long");
+    let fault =
+        Fault::new(FaultKind::InvalidRequest, "head_timeout", "the request's head took too long");
     response(&fault.with_status(408))
 }
 
@@ -34,10 +47,14 @@ pub(super) fn of_plain_http() -> Bytes {
 
 fn response(fault: &Fault) -> Bytes {
     let body = fault.body().to_string();
-    let reason = http::StatusCode::from_u16(fault.status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
+    let reason = http::StatusCode::from_u16(fault.status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("Error");
     let length = body.len();
     let status = fault.status;
-    let retry_after = fault.retry_after.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
+    let retry_after =
+        fault.retry_after.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
     format!(
         "HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\ncache-control: no-store\r\n\
          x-content-type-options: nosniff\r\n{retry_after}connection: close\r\n\r\n{body}"

@@ -46,12 +46,24 @@ impl Register {
     pub(crate) fn views(&self, wanted: &ConnectionFilter<'_>, limit: usize) -> Vec<ConnectionView> {
         let (open, closed) = {
             let lists = self.lists();
-            let closed: Vec<ConnectionView> = lists.closed.iter().rev().filter(|view| wanted.is_met(view)).take(limit).cloned().collect();
+            let closed: Vec<ConnectionView> = lists
+                .closed
+                .iter()
+                .rev()
+                .filter(|view| wanted.is_met(view))
+                .take(limit)
+                .cloned()
+                .collect();
             (lists.open.values().rev().cloned().collect::<Vec<_>>(), closed)
         };
         // Outside of the lock: the last handle on a connection may be dropped here, which registers its close.
-        let open = open.iter().filter_map(Weak::upgrade).filter(|connection| connection.matches(wanted)).take(limit);
-        let mut views: Vec<ConnectionView> = open.map(|connection| connection.view()).chain(closed).collect();
+        let open = open
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|connection| connection.matches(wanted))
+            .take(limit);
+        let mut views: Vec<ConnectionView> =
+            open.map(|connection| connection.view()).chain(closed).collect();
         views.sort_by_key(|view| std::cmp::Reverse(view.id));
         views.dedup_by_key(|view| view.id);
         views.truncate(limit);

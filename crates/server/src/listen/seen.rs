@@ -29,16 +29,26 @@ impl<S> ObservedStream<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for ObservedStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
         let timeline = self.connection.timeline();
         match &read {
-            Ok(()) if buffer.filled().len() == before && buffer.remaining() > 0 => timeline.closed(Closer::Client, "fin"),
+            Ok(()) if buffer.filled().len() == before && buffer.remaining() > 0 => {
+                timeline.closed(Closer::Client, "fin")
+            }
             Ok(()) => timeline.up(&buffer.filled()[before..]),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => timeline.closed(Closer::Client, "reset"),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                timeline.closed(Closer::Client, "reset")
+            }
             // A FIN without TLS's `close_notify`.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => timeline.closed(Closer::Client, "fin"),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                timeline.closed(Closer::Client, "fin")
+            }
             Err(_) => {}
         }
         Poll::Ready(read)
@@ -46,13 +56,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for ObservedStream<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for ObservedStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.wrote(&written, bytes);
         written
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         if let Poll::Ready(Ok(count)) = &written {
             self.connection.timeline().down_parts(slices.iter().map(|slice| &**slice), *count);

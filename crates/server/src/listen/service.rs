@@ -13,7 +13,9 @@ use crate::config::Config;
 /// Makes the service of each request, so that requests on old connections get what is in force now.
 pub(crate) trait ServiceFactory: Clone + Send + Sync + 'static {
     /// Responds to one request.
-    type Service: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Send + 'static;
+    type Service: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Send
+        + 'static;
 
     /// The settings for a connection that is accepted now.
     fn config(&self) -> Arc<Config>;

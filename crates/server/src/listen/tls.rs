@@ -89,7 +89,8 @@ impl TlsServer {
     /// Texts that cannot be used.
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self, TlsError> {
         let files = Files { certificate: "memory".into(), key: "memory".into() };
-        let pair = files.parse(certificate.as_bytes(), key.as_bytes(), &aws_lc_rs::default_provider())?;
+        let pair =
+            files.parse(certificate.as_bytes(), key.as_bytes(), &aws_lc_rs::default_provider())?;
         Self::new(pair, None, Stamp::default())
     }
 
@@ -141,7 +142,12 @@ pub(super) fn record(stream: &TlsStream<Io>, start: std::time::Instant, timeline
         _ => "",
     };
     let alpn = tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
-    timeline.shook_hands(start, version, alpn, tls.handshake_kind() == Some(HandshakeKind::Resumed));
+    timeline.shook_hands(
+        start,
+        version,
+        alpn,
+        tls.handshake_kind() == Some(HandshakeKind::Resumed),
+    );
 }
 
 /// Where the certificate and its key are.
@@ -156,18 +162,30 @@ type Stamp = [Option<(SystemTime, u64)>; 2];
 
 impl Files {
     fn read(&self, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-        let read = |path: &Path| fs::read(path).map_err(|source| TlsError::Unreadable { path: path.to_owned(), source });
+        let read = |path: &Path| {
+            fs::read(path).map_err(|source| TlsError::Unreadable { path: path.to_owned(), source })
+        };
         self.parse(&read(&self.certificate)?, &read(&self.key)?, provider)
     }
 
-    fn parse(&self, chain: &[u8], key: &[u8], provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-        let missing = |what, path: &Path, source| TlsError::Missing { what, path: path.to_owned(), source };
+    fn parse(
+        &self,
+        chain: &[u8],
+        key: &[u8],
+        provider: &CryptoProvider,
+    ) -> Result<CertifiedKey, TlsError> {
+        let missing =
+            |what, path: &Path, source| TlsError::Missing { what, path: path.to_owned(), source };
         let chain = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<Vec<_>, _>>()
-            .and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) })
+            .and_then(
+                |chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) },
+            )
             .map_err(|source| missing("certificate", &self.certificate, source))?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|source| missing("private key", &self.key, source))?;
-        CertifiedKey::from_der(chain, key, provider).map_err(|source| TlsError::Unusable { path: self.certificate.clone(), source })
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|source| missing("private key", &self.key, source))?;
+        CertifiedKey::from_der(chain, key, provider)
+            .map_err(|source| TlsError::Unusable { path: self.certificate.clone(), source })
     }
 
     fn stamp(&self) -> Stamp {

@@ -51,15 +51,29 @@ impl Traffic {
 
     /// Writes it as metrics.
     pub(crate) fn write(&self, text: &mut Exposition) {
-        let (none, http1, http2) = (&[("protocol", "none")], &[("protocol", "http1")], &[("protocol", "http2")]);
-        let open: [(&[_], u64); 3] = [(none, self.opening.get()), (http1, self.http1.open.get()), (http2, self.http2.open.get())];
+        let (none, http1, http2) =
+            (&[("protocol", "none")], &[("protocol", "http1")], &[("protocol", "http2")]);
+        let open: [(&[_], u64); 3] = [
+            (none, self.opening.get()),
+            (http1, self.http1.open.get()),
+            (http2, self.http2.open.get()),
+        ];
         let help = "Connections that are open, by what is spoken on them.";
         text.numbers("weir_connections_open", help, MetricKind::Gauge, open);
-        let total: [(&[_], u64); 3] = [(none, self.silent.get()), (http1, self.http1.total.get()), (http2, self.http2.total.get())];
+        let total: [(&[_], u64); 3] = [
+            (none, self.silent.get()),
+            (http1, self.http1.total.get()),
+            (http2, self.http2.total.get()),
+        ];
         let help = "Connections that have spoken, by what, and those that closed before (none).";
         text.numbers("weir_connections_total", help, MetricKind::Counter, total);
         let (received, sent) = (&[("direction", "received")], &[("direction", "sent")]);
         let bytes: [(&[_], u64); 2] = [(received, self.received.get()), (sent, self.sent.get())];
-        text.numbers("weir_bytes_total", "Bytes on all connections, as they were on the network.", MetricKind::Counter, bytes);
+        text.numbers(
+            "weir_bytes_total",
+            "Bytes on all connections, as they were on the network.",
+            MetricKind::Counter,
+            bytes,
+        );
     }
 }

@@ -70,7 +70,11 @@ impl ConnectionFilter<'_> {
     }
 
     /// The same, by the owner of its first request and by those that are remembered.
-    pub(super) fn matches(&self, first: Option<&Arc<str>>, requests: &mut dyn Iterator<Item = &Request>) -> bool {
+    pub(super) fn matches(
+        &self,
+        first: Option<&Arc<str>>,
+        requests: &mut dyn Iterator<Item = &Request>,
+    ) -> bool {
         let mut own = requests.filter(|request| self.is_own(request.owner.as_ref()));
         match self.lane {
             Some(lane) => own.any(|request| request.lane.as_deref() == Some(lane)),

@@ -12,7 +12,12 @@ pub(super) fn write(started: u64, text: &mut Exposition) {
     text.gauge("process_start_time_seconds", "When it began, in seconds since 1970.", started);
     if let Some(seconds) = cpu_seconds(&read("stat")) {
         let values: [(&[_], f64); 1] = [(&[], seconds)];
-        text.numbers("process_cpu_seconds_total", "CPU time in user and system mode.", MetricKind::Counter, values);
+        text.numbers(
+            "process_cpu_seconds_total",
+            "CPU time in user and system mode.",
+            MetricKind::Counter,
+            values,
+        );
     }
     let status = read("status");
     if let Some(kilobytes) = number(&status, "VmRSS:") {

@@ -23,7 +23,9 @@ pub(super) fn policy(page: &[u8], base: &str, nonce: Option<&str>) -> String {
     for tag in tags(&page) {
         match (tag.name.as_str(), tag.attribute("src"), tag.attribute("href")) {
             ("script", Some(src), _) => scripts.extend(source(src, base)),
-            ("script", None, _) => scripts.push(format!("'sha256-{}'", STANDARD.encode(Sha256::digest(tag.text)))),
+            ("script", None, _) => {
+                scripts.push(format!("'sha256-{}'", STANDARD.encode(Sha256::digest(tag.text))))
+            }
             ("link", _, Some(href)) if is_stylesheet(&tag) => {
                 let style = source(href, base);
                 fonts.extend(style.as_deref().map(host_of));
@@ -48,9 +50,13 @@ pub(super) fn policy(page: &[u8], base: &str, nonce: Option<&str>) -> String {
 pub(super) fn with_nonce(page: &[u8]) -> Option<(String, String)> {
     let page = std::str::from_utf8(page).ok()?;
     let is_relative = |src: &str| !src.trim_start().starts_with(['/', '\\']) && !src.contains(':');
-    let is_beside =
-        |tag: &Tag<'_>| tag.name == "script" && tag.attribute("src").is_some_and(is_relative) && tag.attribute("nonce").is_none();
-    let places: Vec<usize> = tags(page).iter().filter(|tag| is_beside(tag)).map(|tag| tag.attributes_at).collect();
+    let is_beside = |tag: &Tag<'_>| {
+        tag.name == "script"
+            && tag.attribute("src").is_some_and(is_relative)
+            && tag.attribute("nonce").is_none()
+    };
+    let places: Vec<usize> =
+        tags(page).iter().filter(|tag| is_beside(tag)).map(|tag| tag.attributes_at).collect();
     if places.is_empty() {
         return None;
     }
@@ -76,13 +82,19 @@ fn connections(own: &str) -> String {
         return if is_host(own) { sockets(own) } else { String::new() };
     }
     let port = own.rsplit_once(':').map_or("", |(_, port)| port);
-    let port = if !port.is_empty() && port.bytes().all(|letter| letter.is_ascii_digit()) { format!(":{port}") } else { String::new() };
+    let port = if !port.is_empty() && port.bytes().all(|letter| letter.is_ascii_digit()) {
+        format!(":{port}")
+    } else {
+        String::new()
+    };
     let names = ["localhost", "127.0.0.1"].map(|name| format!("{name}{port}"));
     names.map(|name| format!(" {name}{}", sockets(&name))).concat()
 }
 
 fn is_stylesheet(tag: &Tag<'_>) -> bool {
-    tag.attribute("rel").is_some_and(|rel| rel.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case("stylesheet")))
+    tag.attribute("rel").is_some_and(|rel| {
+        rel.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case("stylesheet"))
+    })
 }
 
 fn listed(mut sources: Vec<String>) -> String {
@@ -98,8 +110,13 @@ fn source(address: &str, base: &str) -> Option<String> {
     let address = address.replace("&amp;", "&").replace('\\', "/");
     let address = address.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = match address.split_once(':') {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http") => {
-            (format!("{}://", scheme.to_ascii_lowercase()), format!("//{}", rest.trim_start_matches('/')))
+        Some((scheme, rest))
+            if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http") =>
+        {
+            (
+                format!("{}://", scheme.to_ascii_lowercase()),
+                format!("//{}", rest.trim_start_matches('/')),
+            )
         }
         Some((scheme, _)) if !scheme.contains('/') => return None,
         // A source without a scheme has that of its page, which only the browser knows for certain.
@@ -116,7 +133,9 @@ fn source(address: &str, base: &str) -> Option<String> {
     let path = match (rest.starts_with("//"), rest.strip_prefix('/')) {
         (true, _) => path.to_owned(),
         (false, Some(path)) => path.to_owned(),
-        (false, None) => format!("{}/{rest}", page.rsplit_once('/').map_or("", |(directory, _)| directory)),
+        (false, None) => {
+            format!("{}/{rest}", page.rsplit_once('/').map_or("", |(directory, _)| directory))
+        }
     };
     if is_host(host) {
         return Some(format!("{scheme}{host}{}", normal(&path)));
@@ -129,7 +148,10 @@ fn source(address: &str, base: &str) -> Option<String> {
 fn is_host(host: &str) -> bool {
     let (name, port) = host.split_once(':').unwrap_or((host, "0"));
     let is_name = |letter: u8| letter.is_ascii_alphanumeric() || matches!(letter, b'.' | b'-');
-    !name.is_empty() && name.bytes().all(is_name) && !port.is_empty() && port.bytes().all(|letter| letter.is_ascii_digit())
+    !name.is_empty()
+        && name.bytes().all(is_name)
+        && !port.is_empty()
+        && port.bytes().all(|letter| letter.is_ascii_digit())
 }
 
 fn host_of(source: &str) -> String {
@@ -173,15 +195,28 @@ mod tests {
         let page = "<!-- <script src=x.js></script> --><SCRIPT defer src='a.js'></SCRIPT><script src=/b.js></script><script>1</script>\r\n";
         let (marked, nonce) = with_nonce(page.as_bytes()).unwrap();
         assert_eq!(marked, page.replace("<SCRIPT", &format!("<SCRIPT nonce=\"{nonce}\"")));
-        assert!(policy(marked.as_bytes(), "chat.example/1.html", Some(&nonce)).contains(&format!(" 'nonce-{nonce}'")), "{nonce}");
+        assert!(
+            policy(marked.as_bytes(), "chat.example/1.html", Some(&nonce))
+                .contains(&format!(" 'nonce-{nonce}'")),
+            "{nonce}"
+        );
         assert_ne!(with_nonce(page.as_bytes()).unwrap().1, nonce, "each answer has its own");
-        for none in ["<script src='https://cdn.example/a.js'></script>", "<script src=//b/a.js></script>", "<p>", "<script>1</script>"] {
+        for none in [
+            "<script src='https://cdn.example/a.js'></script>",
+            "<script src=//b/a.js></script>",
+            "<p>",
+            "<script>1</script>",
+        ] {
             assert_eq!(with_nonce(none.as_bytes()), None, "{none}");
         }
     }
 
     fn check_source(address: &str, expected: Option<&str>) {
-        assert_eq!(source(address, "chat.example:8000/below/1.html").as_deref(), expected, "{address}");
+        assert_eq!(
+            source(address, "chat.example:8000/below/1.html").as_deref(),
+            expected,
+            "{address}"
+        );
     }
 
     #[test]
@@ -191,11 +226,17 @@ mod tests {
         check_source("../static/js/a.js", Some("chat.example:8000/static/js/a.js"));
         check_source("../../../js/a.js", Some("chat.example:8000/js/a.js"));
         check_source("/js/a.js?v=1#x", Some("chat.example:8000/js/a.js"));
-        check_source(" https://cdn.example/jquery@3.7/jquery.min.js ", Some("https://cdn.example/jquery@3.7/jquery.min.js"));
+        check_source(
+            " https://cdn.example/jquery@3.7/jquery.min.js ",
+            Some("https://cdn.example/jquery@3.7/jquery.min.js"),
+        );
         check_source("HTTPS://cdn.example:8443/a.js", Some("https://cdn.example:8443/a.js"));
         check_source("http://cdn.example/a.js", Some("http://cdn.example/a.js"));
         check_source("//cdn.example/a.js", Some("cdn.example/a.js"));
-        check_source("https://cdn.example/combine/a,b;c.js", Some("https://cdn.example/combine/a%2Cb%3Bc.js"));
+        check_source(
+            "https://cdn.example/combine/a,b;c.js",
+            Some("https://cdn.example/combine/a%2Cb%3Bc.js"),
+        );
         check_source("脚本.js", Some("chat.example:8000/below/%E8%84%9A%E6%9C%AC.js"));
         check_source("https://cdn.example", Some("https://cdn.example/"));
         check_source("data:text/javascript,go()", None);
@@ -236,6 +277,9 @@ mod tests {
 
     #[test]
     fn a_script_is_hashed_as_the_browser_reads_it() {
-        assert_eq!(policy(b"<script>\r\ngo()\r\n</script>", "h/", None), policy(b"<script>\ngo()\n</script>", "h/", None));
+        assert_eq!(
+            policy(b"<script>\r\ngo()\r\n</script>", "h/", None),
+            policy(b"<script>\ngo()\n</script>", "h/", None)
+        );
     }
 }

@@ -20,8 +20,14 @@ fn is_navigation(headers: &HeaderMap) -> bool {
     if let Some(destination) = headers.get(SEC_FETCH_DEST) {
         return destination == "document";
     }
-    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    accepted.filter_map(|range| range.split(';').next()).any(|range| range.trim().eq_ignore_ascii_case("text/html"))
+    let accepted = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    accepted
+        .filter_map(|range| range.split(';').next())
+        .any(|range| range.trim().eq_ignore_ascii_case("text/html"))
 }
 
 /// Redirects to the sign-in, which gets the page's path and query. Relative, since a proxy may have stripped a prefix from the path. Not
@@ -29,7 +35,10 @@ fn is_navigation(headers: &HeaderMap) -> bool {
 pub(super) fn redirect(uri: &Uri) -> Response {
     let location = location(uri);
     let headers = [
-        (header::LOCATION, HeaderValue::try_from(location).unwrap_or(HeaderValue::from_static("./"))),
+        (
+            header::LOCATION,
+            HeaderValue::try_from(location).unwrap_or(HeaderValue::from_static("./")),
+        ),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     (StatusCode::SEE_OTHER, headers).into_response()
@@ -53,7 +62,11 @@ fn encode(text: &str, out: &mut String) {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.extend(['%', char::from(HEX[usize::from(byte >> 4)]), char::from(HEX[usize::from(byte & 15)])]);
+            out.extend([
+                '%',
+                char::from(HEX[usize::from(byte >> 4)]),
+                char::from(HEX[usize::from(byte & 15)]),
+            ]);
         }
     }
 }
@@ -73,7 +86,12 @@ mod tests {
             (&[("accept", "text/event-stream")][..], false),
             (&[][..], false),
         ] {
-            let headers = pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
+            let headers = pairs
+                .iter()
+                .map(|(name, value)| {
+                    (HeaderName::from_static(name), HeaderValue::from_static(value))
+                })
+                .collect();
             assert_eq!(is_navigation(&headers), expected, "{pairs:?}");
         }
     }

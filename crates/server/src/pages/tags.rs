@@ -19,7 +19,8 @@ impl Tag<'_> {
 }
 
 /// Elements that contain no other (HTML §13.2.6.2).
-const RAW: [&str; 8] = ["script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"];
+const RAW: [&str; 8] =
+    ["script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"];
 
 /// All start tags of a page, in their order.
 pub(super) fn tags(page: &str) -> Vec<Tag<'_>> {
@@ -44,7 +45,8 @@ pub(super) fn tags(page: &str) -> Vec<Tag<'_>> {
 }
 
 fn tag(text: &str) -> (Tag<'_>, &str) {
-    let end = text.find(|c: char| c.is_ascii_whitespace() || c == '/' || c == '>').unwrap_or(text.len());
+    let end =
+        text.find(|c: char| c.is_ascii_whitespace() || c == '/' || c == '>').unwrap_or(text.len());
     let (name, mut rest) = text.split_at(end);
     let mut attributes = Vec::new();
     loop {
@@ -58,7 +60,8 @@ fn tag(text: &str) -> (Tag<'_>, &str) {
         let end = rest[first..].find(is_end).map_or(rest.len(), |end| end + first);
         let (name, after) = rest.split_at(end);
         let spaced = after.trim_start();
-        let (value, after) = spaced.strip_prefix('=').map_or(("", after), |after| value(after.trim_start()));
+        let (value, after) =
+            spaced.strip_prefix('=').map_or(("", after), |after| value(after.trim_start()));
         attributes.push((name.to_ascii_lowercase(), value));
         rest = after;
     }
@@ -81,8 +84,13 @@ fn end_of(text: &str, name: &str) -> usize {
         .map(|(at, _)| at)
         .find(|at| {
             let after = &text.as_bytes()[at + 2..];
-            let is_named = after.get(..name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes()));
-            is_named && after.get(name.len()).is_none_or(|next| next.is_ascii_whitespace() || matches!(next, b'/' | b'>'))
+            let is_named = after
+                .get(..name.len())
+                .is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes()));
+            is_named
+                && after
+                    .get(name.len())
+                    .is_none_or(|next| next.is_ascii_whitespace() || matches!(next, b'/' | b'>'))
         })
         .unwrap_or(text.len())
 }
@@ -93,7 +101,8 @@ mod tests {
 
     fn check(page: &str, expected: &[(&str, Option<&str>, &str)]) {
         let found = tags(page);
-        let found: Vec<_> = found.iter().map(|tag| (tag.name.as_str(), tag.attribute("src"), tag.text)).collect();
+        let found: Vec<_> =
+            found.iter().map(|tag| (tag.name.as_str(), tag.attribute("src"), tag.text)).collect();
         assert_eq!(found, expected, "{page}");
     }
 
@@ -102,11 +111,17 @@ mod tests {
         check("<script src=a.js></script>", &[("script", Some("a.js"), "")]);
         check("<SCRIPT defer\n SRC = 'a.js' ></SCRIPT >", &[("script", Some("a.js"), "")]);
         check("<script data-src=\"b.js\">x</script>", &[("script", None, "x")]);
-        check("<script src=\"a>b.js\"/>x</script><p>", &[("script", Some("a>b.js"), "x"), ("p", None, "")]);
+        check(
+            "<script src=\"a>b.js\"/>x</script><p>",
+            &[("script", Some("a>b.js"), "x"), ("p", None, "")],
+        );
         check("<script>'<script src=a>'</script>", &[("script", None, "'<script src=a>'")]);
         check("<script>a</scripts>b</script>", &[("script", None, "a</scripts>b")]);
         check("<!-- <script src=a></script> --><br>", &[("br", None, "")]);
-        check("<title><script src=a></script></title>", &[("title", None, "<script src=a></script>")]);
+        check(
+            "<title><script src=a></script></title>",
+            &[("title", None, "<script src=a></script>")],
+        );
         check("<script", &[("script", None, "")]);
         check("< script>a<", &[]);
         check("<script src", &[("script", Some(""), "")]);

@@ -55,9 +55,12 @@ impl<'a> TicketTarget<'a> {
         match target(path)? {
             // A poll is not a stream.
             Target::Events if query.contains_key("wait") => None,
-            Target::Events => Some(Self::Events { path, is_return: parts.headers.contains_key("last-event-id") }),
+            Target::Events => {
+                Some(Self::Events { path, is_return: parts.headers.contains_key("last-event-id") })
+            }
             Target::Response => {
-                let is_position = query.contains_key("starting_after") && !query.contains_key("stream");
+                let is_position =
+                    query.contains_key("starting_after") && !query.contains_key("stream");
                 let is_stream = is_position || query::boolean(&query, "stream").unwrap_or(false);
                 is_stream.then_some(Self::Stream { path })
             }
@@ -85,7 +88,8 @@ impl Purpose {
                            '/v1/responses' or '/v1/responses/resp_123/events'.";
             Fault::invalid("invalid_value", "for", message)
         };
-        let below = path.strip_prefix(prefix).filter(|below| below.starts_with('/')).unwrap_or(path);
+        let below =
+            path.strip_prefix(prefix).filter(|below| below.starts_with('/')).unwrap_or(path);
         let below = if below.starts_with('/') { below.to_owned() } else { format!("/{below}") };
         let path = paths::canonical(&below);
         if path.contains(['?', '#']) || target(&path).is_none() {
@@ -130,17 +134,26 @@ fn target(path: &str) -> Option<Target> {
 }
 
 fn is_socket(path: &str) -> bool {
-    path == "/v1/responses" || path.strip_prefix("/websocket/").is_some_and(|uid| !uid.is_empty() && !uid.contains('/'))
+    path == "/v1/responses"
+        || path.strip_prefix("/websocket/").is_some_and(|uid| !uid.is_empty() && !uid.contains('/'))
 }
 
 /// Whether a request asks for a WebSocket: by an upgrade (RFC 6455 §4.1), or on HTTP/2 by an extended CONNECT (RFC 8441 §4).
 fn is_handshake(parts: &Parts) -> bool {
     if parts.method == Method::CONNECT {
-        return parts.extensions.get::<hyper::ext::Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket");
+        return parts
+            .extensions
+            .get::<hyper::ext::Protocol>()
+            .is_some_and(|protocol| protocol.as_str() == "websocket");
     }
-    let values = parts.headers.get_all(header::UPGRADE).iter().filter_map(|value| value.to_str().ok());
-    let names_websocket = values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case("websocket"));
-    parts.method == Method::GET && names_websocket && parts.headers.contains_key(header::SEC_WEBSOCKET_KEY)
+    let values =
+        parts.headers.get_all(header::UPGRADE).iter().filter_map(|value| value.to_str().ok());
+    let names_websocket = values
+        .flat_map(|value| value.split(','))
+        .any(|token| token.trim().eq_ignore_ascii_case("websocket"));
+    parts.method == Method::GET
+        && names_websocket
+        && parts.headers.contains_key(header::SEC_WEBSOCKET_KEY)
 }
 
 #[cfg(test)]
@@ -149,27 +162,65 @@ mod tests {
 
     use super::*;
 
-    const HANDSHAKE: [(&str, &str); 2] = [("upgrade", "websocket"), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")];
+    const HANDSHAKE: [(&str, &str); 2] =
+        [("upgrade", "websocket"), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")];
 
     fn parts(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
-        let request =
-            headers.iter().fold(Request::builder().method(method).uri(uri), |request, (name, value)| request.header(*name, *value));
+        let request = headers
+            .iter()
+            .fold(Request::builder().method(method).uri(uri), |request, (name, value)| {
+                request.header(*name, *value)
+            });
         request.body(()).unwrap().into_parts().0
     }
 
-    fn check(method: &str, uri: &str, headers: &[(&str, &str)], expected: Option<TicketTarget<'_>>) {
-        assert_eq!(TicketTarget::of(&parts(method, uri, headers)), expected, "{method} {uri} {headers:?}");
+    fn check(
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+        expected: Option<TicketTarget<'_>>,
+    ) {
+        assert_eq!(
+            TicketTarget::of(&parts(method, uri, headers)),
+            expected,
+            "{method} {uri} {headers:?}"
+        );
     }
 
     #[test]
     fn a_ticket_is_for_sockets_and_streams_and_nothing_else() {
         let events = "/v1/responses/resp_1/events";
-        check("GET", "/v1/responses", &HANDSHAKE, Some(TicketTarget::Socket { path: "/v1/responses" }));
-        check("GET", "/websocket/u1?ticket=x", &HANDSHAKE, Some(TicketTarget::Socket { path: "/websocket/u1" }));
+        check(
+            "GET",
+            "/v1/responses",
+            &HANDSHAKE,
+            Some(TicketTarget::Socket { path: "/v1/responses" }),
+        );
+        check(
+            "GET",
+            "/websocket/u1?ticket=x",
+            &HANDSHAKE,
+            Some(TicketTarget::Socket { path: "/websocket/u1" }),
+        );
         check("GET", events, &[], Some(TicketTarget::Events { path: events, is_return: false }));
-        check("GET", events, &[("last-event-id", "3")], Some(TicketTarget::Events { path: events, is_return: true }));
-        check("GET", "/v1/responses/resp_1?stream=true", &[], Some(TicketTarget::Stream { path: "/v1/responses/resp_1" }));
-        check("GET", "/v1/responses/resp_1?starting_after=3", &[], Some(TicketTarget::Stream { path: "/v1/responses/resp_1" }));
+        check(
+            "GET",
+            events,
+            &[("last-event-id", "3")],
+            Some(TicketTarget::Events { path: events, is_return: true }),
+        );
+        check(
+            "GET",
+            "/v1/responses/resp_1?stream=true",
+            &[],
+            Some(TicketTarget::Stream { path: "/v1/responses/resp_1" }),
+        );
+        check(
+            "GET",
+            "/v1/responses/resp_1?starting_after=3",
+            &[],
+            Some(TicketTarget::Stream { path: "/v1/responses/resp_1" }),
+        );
         check("GET", "/createSse", &[], Some(TicketTarget::Stream { path: "/createSse" }));
         check("GET", "/chat?message=a", &[], Some(TicketTarget::Stream { path: "/chat" }));
         for (method, uri) in [
@@ -194,7 +245,11 @@ mod tests {
         ] {
             check(method, uri, &[("last-event-id", "0")], None);
         }
-        for (method, uri) in [("POST", "/v1/responses"), ("GET", "/metrics"), ("GET", "/v1/responses/resp_1?stream=true")] {
+        for (method, uri) in [
+            ("POST", "/v1/responses"),
+            ("GET", "/metrics"),
+            ("GET", "/v1/responses/resp_1?stream=true"),
+        ] {
             check(method, uri, &HANDSHAKE, None);
         }
     }
@@ -208,7 +263,14 @@ mod tests {
         assert_eq!(read("/weir/websocket/u1", "/weir"), path("/websocket/u1"));
         assert_eq!(read("/websocket/u1", "/weir"), path("/websocket/u1"));
         assert_eq!(read("v1/responses", "/weir"), path("/v1/responses"));
-        for wrong in ["", "/metrics", "/v1/upstreams", "/v1/responses?stream=true", "/v1/responses/a/cancel", "http://h/v1/responses"] {
+        for wrong in [
+            "",
+            "/metrics",
+            "/v1/upstreams",
+            "/v1/responses?stream=true",
+            "/v1/responses/a/cancel",
+            "http://h/v1/responses",
+        ] {
             assert_eq!(read(wrong, ""), None, "{wrong}");
         }
     }

@@ -30,9 +30,20 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(connection: Option<ConnectionHandle>, is_http_1_0: bool, heartbeat: Duration) -> Self {
+    pub(super) fn new(
+        connection: Option<ConnectionHandle>,
+        is_http_1_0: bool,
+        heartbeat: Duration,
+    ) -> Self {
         let silence = Box::pin(sleep(heartbeat));
-        Self { connection, is_http_1_0, is_half_closed: false, heartbeat, silence, written: ByteBreakdown::default() }
+        Self {
+            connection,
+            is_http_1_0,
+            is_half_closed: false,
+            heartbeat,
+            silence,
+            written: ByteBreakdown::default(),
+        }
     }
 
     pub(super) fn connection(&self) -> Option<&ConnectionHandle> {

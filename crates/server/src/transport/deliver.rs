@@ -41,17 +41,35 @@ pub(crate) struct Delivery {
 
 impl Delivery {
     /// A response that is delivered from here on.
-    pub(crate) fn new(app: &App, context: RequestContext, source: Source, dialect: Box<dyn Dialect>, frame: &'static dyn Frame) -> Self {
-        Self { app: app.clone(), context, source, dialect, frame, greeting: None, heartbeat: app.config.heartbeat, guard: None }
+    pub(crate) fn new(
+        app: &App,
+        context: RequestContext,
+        source: Source,
+        dialect: Box<dyn Dialect>,
+        frame: &'static dyn Frame,
+    ) -> Self {
+        Self {
+            app: app.clone(),
+            context,
+            source,
+            dialect,
+            frame,
+            greeting: None,
+            heartbeat: app.config.heartbeat,
+            guard: None,
+        }
     }
 
     /// The response as a streamed body. Its head goes out at once, and so does a first event or sign of life.
     pub(crate) fn respond(self) -> Response {
         let content_type = self.frame.content_type();
         let stream = ResponseStream::new(self);
-        let body = Body::from_stream(unfold(stream, |mut stream| async move { stream.next().await.map(|bytes| (bytes, stream)) }));
+        let body = Body::from_stream(unfold(stream, |mut stream| async move {
+            stream.next().await.map(|bytes| (bytes, stream))
+        }));
         // Asks intermediaries to pass the body on as it comes (draft-ietf-httpbis-incremental, approved as a Proposed Standard).
-        let incremental = [(HeaderName::from_static("incremental"), HeaderValue::from_static("?1"))];
+        let incremental =
+            [(HeaderName::from_static("incremental"), HeaderValue::from_static("?1"))];
         (head(content_type), incremental, body).into_response()
     }
 }
@@ -95,7 +113,8 @@ struct ResponseStream {
 impl ResponseStream {
     fn new(delivery: Delivery) -> Self {
         let context = &delivery.context;
-        let client = Client::new(context.connection.clone(), context.is_http_1_0, delivery.heartbeat);
+        let client =
+            Client::new(context.connection.clone(), context.is_http_1_0, delivery.heartbeat);
         let counted = (!delivery.source.is_waiting()).then(|| count(&delivery));
         Self {
             delivery,
@@ -145,7 +164,11 @@ impl ResponseStream {
         }
         self.client.wrote(out.len());
         let out = out.freeze();
-        Some(Ok(if self.state == StreamState::Broken { self.last_chunk.insert(LastChunk::default()).track(out) } else { out }))
+        Some(Ok(if self.state == StreamState::Broken {
+            self.last_chunk.insert(LastChunk::default()).track(out)
+        } else {
+            out
+        }))
     }
 
     async fn wait(&mut self) -> StreamInput {

@@ -5,5 +5,10 @@ use protocol::dialect::Message;
 
 /// The same message, for a frame.
 pub(super) fn framed(message: &Message) -> FramedMessage<'_> {
-    FramedMessage { name: message.name, id: message.id.as_deref(), position: message.position, data: &message.data }
+    FramedMessage {
+        name: message.name,
+        id: message.id.as_deref(),
+        position: message.position,
+        data: &message.data,
+    }
 }

@@ -63,7 +63,12 @@ impl Failed {
 }
 
 /// Waits for the end, as long as the client does and its key is good. Dropping the feed on return is the client's leaving.
-pub(crate) async fn wait_for_end(mut feed: Feed, dialect: &dyn Dialect, context: &RequestContext, fin_leaves: bool) -> JsonOutcome {
+pub(crate) async fn wait_for_end(
+    mut feed: Feed,
+    dialect: &dyn Dialect,
+    context: &RequestContext,
+    fin_leaves: bool,
+) -> JsonOutcome {
     let first_output = dialect.first_output();
     let ending = tokio::select! {
         biased;
@@ -73,14 +78,21 @@ pub(crate) async fn wait_for_end(mut feed: Feed, dialect: &dyn Dialect, context:
     };
     let entries = match ending {
         Ok(entries) => entries,
-        Err(error) => return JsonOutcome::Failed(Failed::unknown(error, feed.committed() > first_output)),
+        Err(error) => {
+            return JsonOutcome::Failed(Failed::unknown(error, feed.committed() > first_output));
+        }
     };
     match entries.as_slice() {
-        [.., error, terminal] if terminal.kind == EventKind::Failed && error.kind == EventKind::Error => {
+        [.., error, terminal]
+            if terminal.kind == EventKind::Failed && error.kind == EventKind::Error =>
+        {
             JsonOutcome::Failed(Failed::at(fault(error), terminal.clone()))
         }
         [.., terminal] => JsonOutcome::Response(terminal.clone()),
-        [] => JsonOutcome::Failed(Failed::unknown(LogError::Unavailable, feed.committed() > first_output)),
+        [] => JsonOutcome::Failed(Failed::unknown(
+            LogError::Unavailable,
+            feed.committed() > first_output,
+        )),
     }
 }
 
@@ -94,9 +106,16 @@ pub(crate) async fn client_left(connection: Option<&ConnectionHandle>, fin_leave
 
 /// Reports to the lens which part of a body is the text of this response, and which the JSON around it.
 pub(crate) fn tell_lens(connection: Option<&ConnectionHandle>, response: &[u8], body: &[u8]) {
-    let Some(connection) = connection.filter(|connection| connection.timeline().is_sampled()) else { return };
+    let Some(connection) = connection.filter(|connection| connection.timeline().is_sampled())
+    else {
+        return;
+    };
     let text = text_bytes(response);
-    connection.timeline().said(ByteBreakdown { text, dialect: (body.len() as u64).saturating_sub(text), ..ByteBreakdown::default() });
+    connection.timeline().said(ByteBreakdown {
+        text,
+        dialect: (body.len() as u64).saturating_sub(text),
+        ..ByteBreakdown::default()
+    });
 }
 
 /// How many bytes of a response are the model's text, as JSON writes it: every dialect writes it alike.
@@ -138,6 +157,7 @@ pub(crate) fn fault(entry: &Entry) -> Fault {
     struct ErrorEvent {
         error: Value,
     }
-    let payload = serde_json::from_slice::<ErrorEvent>(&entry.data).map_or(Value::Null, |event| event.error);
+    let payload =
+        serde_json::from_slice::<ErrorEvent>(&entry.data).map_or(Value::Null, |event| event.error);
     Fault::from_payload(&payload)
 }

@@ -14,10 +14,14 @@ pub(crate) fn stream_frame(headers: &HeaderMap) -> &'static dyn Frame {
             let mut parts = range.split(';').map(str::trim);
             let media = parts.next().unwrap_or_default().to_ascii_lowercase();
             let quality = parts
-                .find_map(|parameter| parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q=")))
+                .find_map(|parameter| {
+                    parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="))
+                })
                 .map_or(1.0, |text| text.parse().unwrap_or(0.0));
             match media.as_str() {
-                "application/x-ndjson" | "application/ndjson" | "application/jsonl" => ndjson = ndjson.max(quality),
+                "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
+                    ndjson = ndjson.max(quality)
+                }
                 "text/event-stream" => sse = Some(sse.unwrap_or(0.0).max(quality)),
                 _ => {}
             }

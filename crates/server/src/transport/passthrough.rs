@@ -58,7 +58,9 @@ pub(crate) fn respond_events(app: &App, delivery: EventDelivery) -> Response {
     let context = &delivery.context;
     let client = Client::new(context.connection.clone(), context.is_http_1_0, app.config.heartbeat);
     let stream = EventStream { delivery, client, has_started: false, state: EventState::Running };
-    let body = Body::from_stream(unfold(stream, |mut stream| async move { stream.next().await.map(|bytes| (bytes, stream)) }));
+    let body = Body::from_stream(unfold(stream, |mut stream| async move {
+        stream.next().await.map(|bytes| (bytes, stream))
+    }));
     (head(content_type), body).into_response()
 }
 

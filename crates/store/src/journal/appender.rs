@@ -56,9 +56,9 @@ impl Appender {
     /// # Errors
     /// Nobody knows what of them is there. The segment is closed: the same frames go whole into the next one.
     pub(super) fn put(&mut self, frames: &[u8]) -> io::Result<AppendedAt> {
-        if let Some(current) =
-            self.current.take_if(|current| current.length >= self.full || self.segments.is_marked_deleted(current.number))
-        {
+        if let Some(current) = self.current.take_if(|current| {
+            current.length >= self.full || self.segments.is_marked_deleted(current.number)
+        }) {
             self.segments.closed(current.number, current.length, false);
         }
         if frames.is_empty() {

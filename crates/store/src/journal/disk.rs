@@ -92,7 +92,11 @@ pub trait SegmentFile: Send + Sync {
 }
 
 /// Writes all bytes at `offset`.
-pub(super) fn write_all(segment: &dyn SegmentFile, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+pub(super) fn write_all(
+    segment: &dyn SegmentFile,
+    mut bytes: &[u8],
+    mut offset: u64,
+) -> io::Result<()> {
     while !bytes.is_empty() {
         match segment.write_at(bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -108,7 +112,11 @@ pub(super) fn write_all(segment: &dyn SegmentFile, mut bytes: &[u8], mut offset:
 }
 
 /// Fills `buffer` from `offset`, as far as there is something. Gives how much there was.
-pub(super) fn read_full(segment: &dyn SegmentFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(super) fn read_full(
+    segment: &dyn SegmentFile,
+    buffer: &mut [u8],
+    offset: u64,
+) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match segment.read_at(rest, offset + filled as u64) {
@@ -152,7 +160,8 @@ impl SegmentDisk for Directory {
         let mut numbers = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let path = entry?.path();
-            let number: Option<u32> = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+            let number: Option<u32> =
+                path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
             // What has not quite such a name is nothing of ours.
             numbers.extend(number.filter(|number| self.path(Some(*number)) == path));
         }
@@ -189,7 +198,10 @@ impl SegmentDisk for Directory {
     }
 
     fn path(&self, number: Option<u32>) -> PathBuf {
-        number.map_or_else(|| self.path.clone(), |number| self.path.join(format!("{number:010}.{EXTENSION}")))
+        number.map_or_else(
+            || self.path.clone(),
+            |number| self.path.join(format!("{number:010}.{EXTENSION}")),
+        )
     }
 }
 

@@ -93,12 +93,16 @@ pub(super) fn read_header(bytes: &[u8]) -> SegmentHeader {
     if version != VERSION {
         return SegmentHeader::Newer(version);
     }
-    u32_at(header, 16).map_or(SegmentHeader::Damaged, |generation| SegmentHeader::Whole { generation })
+    u32_at(header, 16)
+        .map_or(SegmentHeader::Damaged, |generation| SegmentHeader::Whole { generation })
 }
 
 /// Bytes that [`put_entries`] adds.
 pub(super) fn entries_length(id: &str, entries: &[Entry]) -> usize {
-    FRAME_HEADER + id.len() + FIXED + entries.iter().map(|entry| 4 + entry.data.len()).sum::<usize>()
+    FRAME_HEADER
+        + id.len()
+        + FIXED
+        + entries.iter().map(|entry| 4 + entry.data.len()).sum::<usize>()
 }
 
 /// Adds a frame of entries, whose positions follow each other.
@@ -125,7 +129,9 @@ fn put(buffer: &mut Vec<u8>, kind: u8, flags: u8, id: &str, body: impl FnOnce(&m
     buffer.extend_from_slice(&[0; FRAME_HEADER]);
     buffer.extend_from_slice(id.as_bytes());
     body(buffer);
-    let Some((header, payload)) = buffer.get_mut(start..).and_then(|frame| frame.split_first_chunk_mut::<FRAME_HEADER>()) else {
+    let Some((header, payload)) =
+        buffer.get_mut(start..).and_then(|frame| frame.split_first_chunk_mut::<FRAME_HEADER>())
+    else {
         return;
     };
     header[..4].copy_from_slice(&MARKER);
@@ -152,14 +158,21 @@ pub(super) fn parse(bytes: &[u8]) -> Option<(JournalFrame<'_>, usize)> {
     if u32_at(header, 12) != Some(crc32fast::hash(payload)) {
         return None;
     }
-    let (id, body) = payload.split_at_checked(usize::from(u16::from_le_bytes([header[6], header[7]])))?;
+    let (id, body) =
+        payload.split_at_checked(usize::from(u16::from_le_bytes([header[6], header[7]])))?;
     let id = std::str::from_utf8(id).ok()?;
     let frame = match (header[4], header[5]) {
         (ENTRIES, flags @ (0 | 1)) => {
             let count = u32_at(body, 12)?;
             let first = u64::from_le_bytes(*body.get(4..)?.first_chunk()?);
             first.checked_add(u64::from(count))?;
-            JournalFrame::Entries { id, generation: u32_at(body, 0)?, first, count, ends: flags == 1 }
+            JournalFrame::Entries {
+                id,
+                generation: u32_at(body, 0)?,
+                first,
+                count,
+                ends: flags == 1,
+            }
         }
         (GONE, 0) => JournalFrame::Gone { id, reason: GoneReason::Archived },
         (GONE, 1) => JournalFrame::Gone { id, reason: GoneReason::Deleted },
@@ -170,7 +183,9 @@ pub(super) fn parse(bytes: &[u8]) -> Option<(JournalFrame<'_>, usize)> {
 
 /// The entries of the frame that `bytes` is, sharing its memory. `None` if it is damaged.
 pub(super) fn entries(bytes: &Bytes) -> Option<Vec<Entry>> {
-    let (JournalFrame::Entries { id, first, count, .. }, length) = parse(bytes)? else { return None };
+    let (JournalFrame::Entries { id, first, count, .. }, length) = parse(bytes)? else {
+        return None;
+    };
     let mut offset = FRAME_HEADER + id.len() + FIXED;
     // Each entry takes at least the four bytes of its length: a count that promises more is not believed.
     let mut entries = Vec::with_capacity(usize::try_from(count).ok()?.min(length / 4));
@@ -272,7 +287,10 @@ mod tests {
         assert_eq!(read_header(&whole), SegmentHeader::Whole { generation: 9 });
         assert_eq!(read_header(&whole[..31]), SegmentHeader::Damaged);
         assert_eq!(read_header(&[0; 40]), SegmentHeader::Damaged);
-        assert_eq!(read_header(b"SQLite format 3\0 and more of it, much more"), SegmentHeader::Foreign);
+        assert_eq!(
+            read_header(b"SQLite format 3\0 and more of it, much more"),
+            SegmentHeader::Foreign
+        );
         let mut newer = whole;
         newer[8] = 2;
         let checksum = crc32fast::hash(&newer[..28]);
@@ -285,7 +303,10 @@ mod tests {
         for reason in [GoneReason::Archived, GoneReason::Deleted] {
             let mut bytes = Vec::new();
             put_gone(&mut bytes, "resp_1", reason);
-            assert_eq!(parse(&bytes), Some((JournalFrame::Gone { id: "resp_1", reason }, bytes.len())));
+            assert_eq!(
+                parse(&bytes),
+                Some((JournalFrame::Gone { id: "resp_1", reason }, bytes.len()))
+            );
         }
     }
 }

@@ -103,15 +103,33 @@ impl JournalLog {
     /// A log that was found at start.
     pub(super) fn found(found: FoundLog) -> Self {
         let state = if found.has_ended { LogState::Ended } else { LogState::Open };
-        Self::with(found.id, LogLocation::Journal, LogProgress { committed: found.next, state }, found.index, found.segments)
+        Self::with(
+            found.id,
+            LogLocation::Journal,
+            LogProgress { committed: found.next, state },
+            found.index,
+            found.segments,
+        )
     }
 
     /// A log that is in the archive.
     pub(super) fn archived(id: ResponseId, committed: u64) -> Self {
-        Self::with(id, LogLocation::Archive, LogProgress { committed, state: LogState::Ended }, Vec::new(), Vec::new())
+        Self::with(
+            id,
+            LogLocation::Archive,
+            LogProgress { committed, state: LogState::Ended },
+            Vec::new(),
+            Vec::new(),
+        )
     }
 
-    fn with(id: ResponseId, home: LogLocation, progress: LogProgress, index: Vec<FrameLocation>, segments: Vec<(u32, u64)>) -> Self {
+    fn with(
+        id: ResponseId,
+        home: LogLocation,
+        progress: LogProgress,
+        index: Vec<FrameLocation>,
+        segments: Vec<(u32, u64)>,
+    ) -> Self {
         let held = LogInner {
             home,
             epoch: 0,
@@ -144,7 +162,10 @@ impl JournalLog {
 
     /// Whether its terminal entry is committed.
     pub(super) fn has_ended(&self) -> bool {
-        lock(&self.held).progress.as_ref().is_some_and(|progress| progress.borrow().state == LogState::Ended)
+        lock(&self.held)
+            .progress
+            .as_ref()
+            .is_some_and(|progress| progress.borrow().state == LogState::Ended)
     }
 
     pub(super) fn is_here(&self) -> bool {
@@ -157,7 +178,12 @@ impl JournalLog {
     }
 
     /// Takes entries and queues them.
-    pub(super) fn append(&self, epoch: u64, entries: &[Entry], push: impl FnOnce() -> Option<Queued>) -> Result<Queued, LogError> {
+    pub(super) fn append(
+        &self,
+        epoch: u64,
+        entries: &[Entry],
+        push: impl FnOnce() -> Option<Queued>,
+    ) -> Result<Queued, LogError> {
         let mut held = lock(&self.held);
         held.may_append(epoch, entries)?;
         let Some(queued) = push() else {
@@ -170,7 +196,12 @@ impl JournalLog {
     }
 
     /// Takes entries that stay in memory, and commits them. `bytes` is what they weigh.
-    pub(super) fn append_in_memory(&self, epoch: u64, entries: &[Entry], bytes: u64) -> Result<Committed, LogError> {
+    pub(super) fn append_in_memory(
+        &self,
+        epoch: u64,
+        entries: &[Entry],
+        bytes: u64,
+    ) -> Result<Committed, LogError> {
         let mut held = lock(&self.held);
         held.may_append(epoch, entries)?;
         held.accept(entries, bytes);
@@ -179,7 +210,13 @@ impl JournalLog {
     }
 
     /// `count` entries are safe, in the frame at `place`.
-    pub(super) fn commit(&self, count: u64, place: FrameLocation, bytes: u64, tail_bytes: usize) -> Committed {
+    pub(super) fn commit(
+        &self,
+        count: u64,
+        place: FrameLocation,
+        bytes: u64,
+        tail_bytes: usize,
+    ) -> Committed {
         let mut held = lock(&self.held);
         if held.home != LogLocation::Journal {
             return Committed::Orphan;
@@ -194,10 +231,16 @@ impl JournalLog {
     /// A frame was copied. Says whether the copy is now the one that counts.
     pub(super) fn relocate(&self, from: FrameLocation, to: FrameLocation, bytes: u64) -> bool {
         let mut held = lock(&self.held);
-        let Ok(at) = held.index.binary_search_by_key(&from.first, |place| place.first) else { return false };
-        let Some(place) = held.index.get_mut(at).filter(|place| **place == from) else { return false };
+        let Ok(at) = held.index.binary_search_by_key(&from.first, |place| place.first) else {
+            return false;
+        };
+        let Some(place) = held.index.get_mut(at).filter(|place| **place == from) else {
+            return false;
+        };
         *place = to;
-        if let Some((_, left)) = held.segments.iter_mut().find(|(segment, _)| *segment == from.segment) {
+        if let Some((_, left)) =
+            held.segments.iter_mut().find(|(segment, _)| *segment == from.segment)
+        {
             *left = left.saturating_sub(bytes);
         }
         held.segments.retain(|(_, left)| *left > 0);
@@ -228,7 +271,11 @@ impl JournalLog {
     /// The journal writes again.
     pub(super) fn repair(&self) {
         let mut held = lock(&self.held);
-        if held.progress.as_ref().is_some_and(|progress| progress.borrow().state == LogState::Failed) {
+        if held
+            .progress
+            .as_ref()
+            .is_some_and(|progress| progress.borrow().state == LogState::Failed)
+        {
             held.set_state(LogState::Open);
         }
     }
@@ -268,8 +315,11 @@ impl JournalLog {
             return EntryLocation::Here(Vec::new());
         }
         let tail_first = held.next - held.tail.len() as u64;
-        if let Some(skipped) = position.checked_sub(tail_first).and_then(|skipped| usize::try_from(skipped).ok()) {
-            let ready = held.tail.iter().skip(skipped).take_while(|entry| entry.position < committed);
+        if let Some(skipped) =
+            position.checked_sub(tail_first).and_then(|skipped| usize::try_from(skipped).ok())
+        {
+            let ready =
+                held.tail.iter().skip(skipped).take_while(|entry| entry.position < committed);
             return EntryLocation::Here(within(ready, budget, at_least_one));
         }
         let from = held.index.partition_point(|place| place.first <= position).saturating_sub(1);
@@ -287,7 +337,10 @@ impl LogInner {
         if self.has_ended {
             return Err(LogError::Ended);
         }
-        let follow = entries.iter().map(|entry| entry.position).eq(self.next..self.next + entries.len() as u64);
+        let follow = entries
+            .iter()
+            .map(|entry| entry.position)
+            .eq(self.next..self.next + entries.len() as u64);
         if follow { Ok(()) } else { Err(LogError::Gap) }
     }
 
@@ -309,7 +362,9 @@ impl LogInner {
     /// Lets go of what is in the files and more than the newest entries.
     fn trim(&mut self, committed: u64, tail_bytes: usize) {
         while self.tail_bytes > tail_bytes {
-            let Some(entry) = self.tail.pop_front_if(|entry| entry.position < committed) else { return };
+            let Some(entry) = self.tail.pop_front_if(|entry| entry.position < committed) else {
+                return;
+            };
             self.tail_bytes -= entry.data.len();
         }
     }
@@ -339,7 +394,10 @@ impl LogInner {
         self.tail = VecDeque::new();
         self.tail_bytes = 0;
         self.index = Vec::new();
-        Freed { bytes: std::mem::take(&mut self.bytes), segments: std::mem::take(&mut self.segments) }
+        Freed {
+            bytes: std::mem::take(&mut self.bytes),
+            segments: std::mem::take(&mut self.segments),
+        }
     }
 }
 
@@ -351,7 +409,11 @@ pub(super) fn key(id: &ResponseId) -> u64 {
 }
 
 /// The first entries that fit `budget` bytes, and one in any case if `at_least_one`.
-pub(super) fn within<'a>(entries: impl Iterator<Item = &'a Entry>, budget: usize, at_least_one: bool) -> Vec<Entry> {
+pub(super) fn within<'a>(
+    entries: impl Iterator<Item = &'a Entry>,
+    budget: usize,
+    at_least_one: bool,
+) -> Vec<Entry> {
     let mut left = budget;
     let mut within = Vec::new();
     for entry in entries {

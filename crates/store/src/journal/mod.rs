@@ -70,14 +70,21 @@ impl Journal {
     ///
     /// # Errors
     /// The disk refuses, another process has it, or what is there is not ours.
-    pub async fn open(disk: Arc<dyn SegmentDisk>, archive: Arc<dyn Archive>, config: Config, tasks: Tasks) -> Result<Self, JournalError> {
+    pub async fn open(
+        disk: Arc<dyn SegmentDisk>,
+        archive: Arc<dyn Archive>,
+        config: Config,
+        tasks: Tasks,
+    ) -> Result<Self, JournalError> {
         let lock = disk.lock().map_err(|source| match source.kind() {
             std::io::ErrorKind::WouldBlock => JournalError::InUse { path: disk.path(None) },
             _ => JournalError::Io { path: disk.path(None), source },
         })?;
         let scanned = Arc::clone(&disk);
-        let recovered = tasks.blocking(move || recover::recover(&*scanned, config.durability)).await;
-        let recovered = recovered.ok_or_else(|| JournalError::Panicked { path: disk.path(None) })??;
+        let recovered =
+            tasks.blocking(move || recover::recover(&*scanned, config.durability)).await;
+        let recovered =
+            recovered.ok_or_else(|| JournalError::Panicked { path: disk.path(None) })??;
         let shared = Arc::new(JournalInner::new(disk, archive, config, tasks, recovered));
         let renewed = Arc::clone(&shared);
         let renewed = shared.tasks.blocking(move || renewed.renew()).await;
@@ -153,14 +160,19 @@ impl Log for Journal {
     fn take(&self, id: &ResponseId, life: LogLifetime) -> Result<Box<dyn LogWriter>, LogError> {
         let shared = &self.shared;
         let mut logs = lock(&shared.logs);
-        let is_fleeting = || life == LogLifetime::Ephemeral || shared.fleeting.open(id).now_or_never().is_some_and(|open| open.is_ok());
+        let is_fleeting = || {
+            life == LogLifetime::Ephemeral
+                || shared.fleeting.open(id).now_or_never().is_some_and(|open| open.is_ok())
+        };
         if !logs.contains_key(id) && is_fleeting() {
             return shared.fleeting.take(id, life);
         }
         if shared.queue.is_failing() || id.as_str().len() > usize::from(u16::MAX) {
             return Err(LogError::Unavailable);
         }
-        let answer = Arc::clone(logs.entry(id.clone()).or_insert_with(|| Arc::new(JournalLog::new(id.clone()))));
+        let answer = Arc::clone(
+            logs.entry(id.clone()).or_insert_with(|| Arc::new(JournalLog::new(id.clone()))),
+        );
         let epoch = answer.take();
         Ok(Box::new(JournalWriter { shared: Arc::clone(shared), answer, epoch }))
     }

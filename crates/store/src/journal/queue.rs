@@ -100,14 +100,25 @@ impl WriteQueue {
             is_closed: false,
             slow_until: None,
         };
-        Self { generation, state: Mutex::new(state), work: Condvar::new(), waiting: AtomicU64::new(0), drained: Notify::new() }
+        Self {
+            generation,
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            waiting: AtomicU64::new(0),
+            drained: Notify::new(),
+        }
     }
 
     /// Appends entries to a log and queues their frame.
     ///
     /// # Errors
     /// The log is not this writer's any more, or has ended; or nothing is taken now.
-    pub(super) fn append(&self, answer: &Arc<JournalLog>, epoch: u64, entries: &[Entry]) -> Result<Queued, LogError> {
+    pub(super) fn append(
+        &self,
+        answer: &Arc<JournalLog>,
+        epoch: u64,
+        entries: &[Entry],
+    ) -> Result<Queued, LogError> {
         answer.append(epoch, entries, || self.push_entries(answer, entries))
     }
 
@@ -119,18 +130,31 @@ impl WriteQueue {
             return None;
         }
         let first = entries.first().map_or(0, |entry| entry.position);
-        let what = FrameAction::Entries { answer: Arc::clone(answer), first, count: entries.len() as u64 };
-        Some(self.push(&mut state, what, |buffer| frame::put_entries(buffer, answer.id.as_str(), self.generation, entries)))
+        let what =
+            FrameAction::Entries { answer: Arc::clone(answer), first, count: entries.len() as u64 };
+        Some(self.push(&mut state, what, |buffer| {
+            frame::put_entries(buffer, answer.id.as_str(), self.generation, entries)
+        }))
     }
 
     /// Queues the copy of a frame.
-    pub(super) fn push_copy(&self, answer: &Arc<JournalLog>, from: FrameLocation, frame: &[u8]) -> Queued {
+    pub(super) fn push_copy(
+        &self,
+        answer: &Arc<JournalLog>,
+        from: FrameLocation,
+        frame: &[u8],
+    ) -> Queued {
         let what = FrameAction::Copy { answer: Arc::clone(answer), from };
         self.push(&mut self.state(), what, |buffer| buffer.extend_from_slice(frame))
     }
 
     /// Queues that a log is gone. `done` comes when that is safe; it is dropped if that fails for now.
-    pub(super) fn push_gone(&self, id: &ResponseId, reason: GoneReason, done: Option<oneshot::Sender<()>>) -> Queued {
+    pub(super) fn push_gone(
+        &self,
+        id: &ResponseId,
+        reason: GoneReason,
+        done: Option<oneshot::Sender<()>>,
+    ) -> Queued {
         let mut state = self.state();
         // The frame is queued in any case and written when that is possible; who waits is told that it was not yet.
         let done = done.filter(|_| !state.is_failing && !state.is_closed);
@@ -141,10 +165,16 @@ impl WriteQueue {
     /// Queues a mark without a frame. `done` comes when all before it is safe; it is dropped if that fails for now.
     pub(super) fn push_fence(&self, done: oneshot::Sender<()>) -> Option<Queued> {
         let mut state = self.state();
-        (!state.is_failing && !state.is_closed).then(|| self.push(&mut state, FrameAction::Fence { done }, |_| {}))
+        (!state.is_failing && !state.is_closed)
+            .then(|| self.push(&mut state, FrameAction::Fence { done }, |_| {}))
     }
 
-    fn push(&self, state: &mut QueueState, what: FrameAction, put: impl FnOnce(&mut Vec<u8>)) -> Queued {
+    fn push(
+        &self,
+        state: &mut QueueState,
+        what: FrameAction,
+        put: impl FnOnce(&mut Vec<u8>),
+    ) -> Queued {
         let offset = state.batch.bytes.len();
         put(&mut state.batch.bytes);
         let length = state.batch.bytes.len() - offset;
@@ -236,8 +266,10 @@ impl WriteQueue {
 
     /// Waits until the thread is to write. `false`: it is to end.
     pub(super) fn wait_for_work(&self) -> bool {
-        let idle = |state: &mut QueueState| state.owner != CurrentWriter::Thread && !state.is_closed;
-        let state = self.work.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
+        let idle =
+            |state: &mut QueueState| state.owner != CurrentWriter::Thread && !state.is_closed;
+        let state =
+            self.work.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
         state.owner == CurrentWriter::Thread
     }
 
@@ -249,7 +281,10 @@ impl WriteQueue {
     }
 
     /// What to wait for where more than `most` bytes wait. It comes when half of them are gone, or when the journal fails.
-    pub(super) fn backlog(self: &Arc<Self>, most: u64) -> Option<impl Future<Output = ()> + Send + 'static> {
+    pub(super) fn backlog(
+        self: &Arc<Self>,
+        most: u64,
+    ) -> Option<impl Future<Output = ()> + Send + 'static> {
         if self.waiting.load(Ordering::Relaxed) <= most {
             return None;
         }

@@ -57,20 +57,29 @@ impl LogReader for JournalReader {
 
 impl JournalInner {
     /// Reads as far as the budget goes, wherever it is.
-    pub(super) async fn read(&self, answer: &JournalLog, position: u64, budget: usize) -> Result<Vec<Entry>, LogError> {
+    pub(super) async fn read(
+        &self,
+        answer: &JournalLog,
+        position: u64,
+        budget: usize,
+    ) -> Result<Vec<Entry>, LogError> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut left = budget;
         for _ in 0..LOOKS {
             let next = entries.last().map_or(position, |entry| entry.position + 1);
             let (more, is_all) = match answer.look(next, left, entries.is_empty()) {
                 EntryLocation::Here(more) => (more, true),
-                EntryLocation::Files(places) => match self.read_files(places, next, left, entries.is_empty()).await? {
-                    Some(read) => read,
-                    // The frames were copied and their segment went: they are elsewhere now.
-                    None => continue,
-                },
+                EntryLocation::Files(places) => {
+                    match self.read_files(places, next, left, entries.is_empty()).await? {
+                        Some(read) => read,
+                        // The frames were copied and their segment went: they are elsewhere now.
+                        None => continue,
+                    }
+                }
                 // Nothing of the files is lost: the archive has all of it.
-                EntryLocation::Archive if entries.is_empty() => return self.archive.read(&answer.id, next, left).await,
+                EntryLocation::Archive if entries.is_empty() => {
+                    return self.archive.read(&answer.id, next, left).await;
+                }
                 EntryLocation::Archive => return Ok(entries),
                 EntryLocation::Nowhere => return Err(LogError::Missing),
             };
@@ -86,7 +95,13 @@ impl JournalInner {
     }
 
     /// Entries from frames, and whether the budget ends there. `None`: a segment has gone meanwhile.
-    async fn read_files(&self, places: Vec<FrameLocation>, from: u64, budget: usize, at_least_one: bool) -> Result<Option<Part>, LogError> {
+    async fn read_files(
+        &self,
+        places: Vec<FrameLocation>,
+        from: u64,
+        budget: usize,
+        at_least_one: bool,
+    ) -> Result<Option<Part>, LogError> {
         // Files stay open while they are read, whatever becomes of the segment.
         let mut files = HashMap::new();
         for place in &places {
@@ -95,7 +110,10 @@ impl JournalInner {
                 vacant.insert(file);
             }
         }
-        let read = self.tasks.blocking(move || read_frames(&files, &places, from, budget, at_least_one)).await;
+        let read = self
+            .tasks
+            .blocking(move || read_frames(&files, &places, from, budget, at_least_one))
+            .await;
         match read {
             Some(Ok(part)) => Ok(Some(part)),
             Some(Err(error)) => {
@@ -143,7 +161,11 @@ pub(super) struct FrameWindow {
 
 impl FrameWindow {
     /// The bytes of the frame at `place`.
-    pub(super) fn frame(&mut self, file: &dyn SegmentFile, place: FrameLocation) -> io::Result<Bytes> {
+    pub(super) fn frame(
+        &mut self,
+        file: &dyn SegmentFile,
+        place: FrameLocation,
+    ) -> io::Result<Bytes> {
         if let Some(frame) = self.cut(place) {
             return Ok(frame);
         }
@@ -156,11 +178,17 @@ impl FrameWindow {
         self.cut(place).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
-    fn fill(&mut self, file: &dyn SegmentFile, place: FrameLocation, length: usize) -> io::Result<()> {
+    fn fill(
+        &mut self,
+        file: &dyn SegmentFile,
+        place: FrameLocation,
+        length: usize,
+    ) -> io::Result<()> {
         let mut buffer = vec![0; length];
         let read = read_full(file, &mut buffer, u64::from(place.offset))?;
         buffer.truncate(read);
-        *self = Self { segment: place.segment, start: u64::from(place.offset), bytes: buffer.into() };
+        *self =
+            Self { segment: place.segment, start: u64::from(place.offset), bytes: buffer.into() };
         Ok(())
     }
 

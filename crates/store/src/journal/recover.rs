@@ -66,10 +66,20 @@ struct Seen {
 }
 
 /// Scans all segments, oldest first.
-pub(super) fn recover(disk: &dyn SegmentDisk, durability: Durability) -> Result<RecoveredJournal, JournalError> {
-    let mut numbers = disk.list().map_err(|source| JournalError::Io { path: disk.path(None), source })?;
+pub(super) fn recover(
+    disk: &dyn SegmentDisk,
+    durability: Durability,
+) -> Result<RecoveredJournal, JournalError> {
+    let mut numbers =
+        disk.list().map_err(|source| JournalError::Io { path: disk.path(None), source })?;
     numbers.sort_unstable();
-    let mut scan = Scan { disk, traces: HashMap::new(), segments: BTreeMap::new(), generation: 0, damage: Vec::new() };
+    let mut scan = Scan {
+        disk,
+        traces: HashMap::new(),
+        segments: BTreeMap::new(),
+        generation: 0,
+        damage: Vec::new(),
+    };
     let mut buffer = Vec::new();
     for number in &numbers {
         scan.segment(*number, &mut buffer)?;
@@ -97,7 +107,10 @@ pub(super) fn recover(disk: &dyn SegmentDisk, durability: Durability) -> Result<
 impl Scan<'_> {
     fn sync(&self) -> Result<(), JournalError> {
         for (number, kept) in &self.segments {
-            kept.file.sync().map_err(|source| JournalError::Io { path: self.disk.path(Some(*number)), source })?;
+            kept.file.sync().map_err(|source| JournalError::Io {
+                path: self.disk.path(Some(*number)),
+                source,
+            })?;
         }
         self.disk.sync().map_err(|source| JournalError::Io { path: self.disk.path(None), source })
     }
@@ -113,13 +126,17 @@ impl Scan<'_> {
                 self.generation = self.generation.max(generation);
                 frame::HEADER
             }
-            SegmentHeader::Newer(version) => return Err(JournalError::Newer { path: self.disk.path(Some(number)), version }),
+            SegmentHeader::Newer(version) => {
+                return Err(JournalError::Newer { path: self.disk.path(Some(number)), version });
+            }
             SegmentHeader::Damaged | SegmentHeader::Foreign => match next_frame(buffer, 0) {
                 Some(at) => {
                     self.damaged(number, 0, at);
                     at
                 }
-                None if header == SegmentHeader::Foreign => return Err(JournalError::Foreign { path: self.disk.path(Some(number)) }),
+                None if header == SegmentHeader::Foreign => {
+                    return Err(JournalError::Foreign { path: self.disk.path(Some(number)) });
+                }
                 None => 0,
             },
         };
@@ -151,8 +168,12 @@ impl Scan<'_> {
         match *frame {
             JournalFrame::Entries { id, generation, first, count, ends } => {
                 self.generation = self.generation.max(generation);
-                let (at, length) = (u32::try_from(offset).unwrap_or(u32::MAX), u32::try_from(length).unwrap_or(u32::MAX));
-                let seen = Seen { generation, segment: number, offset: at, length, first, count, ends };
+                let (at, length) = (
+                    u32::try_from(offset).unwrap_or(u32::MAX),
+                    u32::try_from(length).unwrap_or(u32::MAX),
+                );
+                let seen =
+                    Seen { generation, segment: number, offset: at, length, first, count, ends };
                 let is_new = match self.traces.get_mut(id) {
                     Some(trace) => trace.enter(seen),
                     None => self.traces.entry(id.into()).or_default().enter(seen),
@@ -166,7 +187,9 @@ impl Scan<'_> {
                 let Some(trace) = self.traces.get_mut(id) else { return };
                 trace.frames = Vec::new();
                 let held = trace.segments.clone();
-                self.kept(number, |kept| kept.guards.extend(held.iter().filter(|other| **other != number)));
+                self.kept(number, |kept| {
+                    kept.guards.extend(held.iter().filter(|other| **other != number))
+                });
                 if reason == GoneReason::Deleted {
                     for other in &held {
                         self.kept(*other, |kept| kept.is_marked_deleted = true);
@@ -179,7 +202,9 @@ impl Scan<'_> {
     /// Makes one log of its frames: dense from the first position, up to a hole or the end.
     fn resolve(&mut self, id: &str, mut trace: Trace) -> Option<FoundLog> {
         // Of two copies the newer one comes first: the older stands where things are to go.
-        trace.frames.sort_by_key(|seen| (seen.generation, seen.first, std::cmp::Reverse((seen.segment, seen.offset))));
+        trace.frames.sort_by_key(|seen| {
+            (seen.generation, seen.first, std::cmp::Reverse((seen.segment, seen.offset)))
+        });
         let mut chain: Vec<Seen> = Vec::new();
         let mut dropped = Vec::new();
         for generation in trace.frames.chunk_by(|one, other| one.generation == other.generation) {
@@ -193,7 +218,13 @@ impl Scan<'_> {
                 }
             }
         }
-        let mut found = FoundLog { id: ResponseId::new(id), next: 0, has_ended: false, index: Vec::new(), segments: Vec::new() };
+        let mut found = FoundLog {
+            id: ResponseId::new(id),
+            next: 0,
+            has_ended: false,
+            index: Vec::new(),
+            segments: Vec::new(),
+        };
         for seen in chain {
             if seen.first != found.next || found.has_ended {
                 dropped.push(seen);
@@ -201,7 +232,11 @@ impl Scan<'_> {
             }
             found.next = seen.end();
             found.has_ended = seen.ends;
-            found.index.push(FrameLocation { first: seen.first, segment: seen.segment, offset: seen.offset });
+            found.index.push(FrameLocation {
+                first: seen.first,
+                segment: seen.segment,
+                offset: seen.offset,
+            });
             found.enter(seen.segment, u64::from(seen.length));
         }
         if let Some(hole) = dropped.first() {
@@ -224,7 +259,11 @@ impl Scan<'_> {
     }
 
     fn damaged(&mut self, number: u32, from: usize, to: usize) {
-        let damage = Damage { path: self.disk.path(Some(number)), offset: from as u64, bytes: (to - from) as u64 };
+        let damage = Damage {
+            path: self.disk.path(Some(number)),
+            offset: from as u64,
+            bytes: (to - from) as u64,
+        };
         tracing::error!(path = %damage.path.display(), offset = damage.offset, bytes = damage.bytes, "the journal is damaged: these bytes are left out");
         self.damage.push(damage);
         self.kept(number, |kept| kept.is_dirty = true);
@@ -265,7 +304,8 @@ impl FoundLog {
 }
 
 fn read_whole(file: &dyn SegmentFile, buffer: &mut Vec<u8>) -> io::Result<()> {
-    let length = usize::try_from(file.length()?).map_err(|_too_long| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    let length = usize::try_from(file.length()?)
+        .map_err(|_too_long| io::Error::from(io::ErrorKind::FileTooLarge))?;
     buffer.resize(length, 0);
     let read = read_full(file, buffer, 0)?;
     buffer.truncate(read);

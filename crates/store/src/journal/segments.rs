@@ -13,7 +13,10 @@ pub(super) struct Segments {
 }
 
 /// One segment.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any may come with any")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and any may come with any"
+)]
 pub(super) struct SegmentInfo {
     pub(super) file: Arc<dyn SegmentFile>,
     /// Its length when it was closed.
@@ -106,7 +109,9 @@ impl Segments {
     /// A frame in `number` declares a log gone: it guards the segments that hold the log.
     pub(super) fn guard(&self, number: u32, key: u64) {
         let mut all = self.all();
-        let held = all.iter().filter(|(other, kept)| **other != number && (kept.is_dirty || kept.holds.contains(&key)));
+        let held = all.iter().filter(|(other, kept)| {
+            **other != number && (kept.is_dirty || kept.holds.contains(&key))
+        });
         let guards: Vec<u32> = held.map(|(other, _)| *other).collect();
         if let Some(kept) = all.get_mut(&number) {
             kept.guards.extend(guards);
@@ -115,7 +120,10 @@ impl Segments {
 
     /// The text of this log has to go.
     pub(super) fn mark_deleted(&self, key: u64) {
-        self.all().values_mut().filter(|kept| kept.is_dirty || kept.holds.contains(&key)).for_each(|kept| kept.is_marked_deleted = true);
+        self.all()
+            .values_mut()
+            .filter(|kept| kept.is_dirty || kept.holds.contains(&key))
+            .for_each(|kept| kept.is_marked_deleted = true);
     }
 
     /// The numbers of all segments.
@@ -126,7 +134,9 @@ impl Segments {
     /// A segment that somebody took away under us: it can still be read, but no start would find it, so it is given up.
     /// Says whether that is news.
     pub(super) fn lose(&self, number: u32) -> bool {
-        self.all().get_mut(&number).is_some_and(|kept| !std::mem::replace(&mut kept.is_marked_deleted, true))
+        self.all()
+            .get_mut(&number)
+            .is_some_and(|kept| !std::mem::replace(&mut kept.is_marked_deleted, true))
     }
 
     /// Whether text that was deleted is still in a segment.
@@ -137,7 +147,11 @@ impl Segments {
     /// Closed segments in which nothing lives and that guard nothing.
     pub(super) fn removable(&self) -> Vec<u32> {
         let all = self.all();
-        let idle = |kept: &SegmentInfo| kept.is_closed && kept.live == 0 && kept.guards.iter().all(|guarded| !all.contains_key(guarded));
+        let idle = |kept: &SegmentInfo| {
+            kept.is_closed
+                && kept.live == 0
+                && kept.guards.iter().all(|guarded| !all.contains_key(guarded))
+        };
         all.iter().filter(|(_, kept)| idle(kept)).map(|(number, _)| *number).collect()
     }
 
@@ -152,7 +166,8 @@ impl Segments {
     /// mostly dead. Copying one that is mostly alive would gain nothing.
     pub(super) fn victims(&self, most: usize) -> Vec<u32> {
         let all = self.all();
-        let closed = || all.iter().filter(|(_, kept)| kept.is_closed && kept.live > 0 && !kept.is_stuck);
+        let closed =
+            || all.iter().filter(|(_, kept)| kept.is_closed && kept.live > 0 && !kept.is_stuck);
         // What one that must go guards, has to go before it. It only guards older ones.
         let mut musts = BTreeSet::new();
         for (number, kept) in all.iter().rev().filter(|(_, kept)| kept.is_closed) {
@@ -161,14 +176,25 @@ impl Segments {
                 musts.extend(&kept.guards);
             }
         }
-        let mut victims: Vec<u32> = closed().filter(|(number, _)| musts.contains(number)).map(|(number, _)| *number).collect();
+        let mut victims: Vec<u32> = closed()
+            .filter(|(number, _)| musts.contains(number))
+            .map(|(number, _)| *number)
+            .collect();
         if all.values().filter(|kept| kept.is_closed).count() > most {
-            let sparse = closed().find(|(number, kept)| kept.live * 2 < kept.length && !victims.contains(number));
+            let sparse = closed()
+                .find(|(number, kept)| kept.live * 2 < kept.length && !victims.contains(number));
             let sparse = sparse.map(|(number, _)| *number);
             // One that is mostly alive may keep many behind it that are dead: then it pays to copy it after all.
-            let total = |count: fn(&SegmentInfo) -> u64| all.values().filter(|kept| kept.is_closed).map(count).sum::<u64>();
+            let total = |count: fn(&SegmentInfo) -> u64| {
+                all.values().filter(|kept| kept.is_closed).map(count).sum::<u64>()
+            };
             let pays = total(|kept| kept.live) * 2 < total(|kept| kept.length);
-            let oldest = || closed().map(|(number, _)| *number).find(|number| !victims.contains(number)).filter(|_| pays);
+            let oldest = || {
+                closed()
+                    .map(|(number, _)| *number)
+                    .find(|number| !victims.contains(number))
+                    .filter(|_| pays)
+            };
             let chosen = sparse.or_else(oldest);
             victims.extend(chosen);
         }

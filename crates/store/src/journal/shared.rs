@@ -68,10 +68,21 @@ impl JournalInner {
             Durability::Memory | Durability::Process => WriterMode::Task,
             Durability::Disk => WriterMode::Thread,
         };
-        let appender = Appender::new(Arc::clone(&disk), Arc::clone(&segments), config.durability, config.segment_bytes, generation, next);
+        let appender = Appender::new(
+            Arc::clone(&disk),
+            Arc::clone(&segments),
+            config.durability,
+            config.segment_bytes,
+            generation,
+            next,
+        );
         let left_behind = found.iter().map(|log| log.id.clone()).collect();
-        let ended = found.iter().filter(|log| log.has_ended).map(|log| log.id.clone()).collect::<Vec<_>>();
-        let logs: HashMap<_, _> = found.into_iter().map(|log| (log.id.clone(), Arc::new(JournalLog::found(log)))).collect();
+        let ended =
+            found.iter().filter(|log| log.has_ended).map(|log| log.id.clone()).collect::<Vec<_>>();
+        let logs: HashMap<_, _> = found
+            .into_iter()
+            .map(|log| (log.id.clone(), Arc::new(JournalLog::found(log))))
+            .collect();
         let bytes = logs.values().map(|answer| answer.bytes()).sum();
         Self {
             config,
@@ -143,7 +154,10 @@ impl JournalInner {
     }
 
     /// Opens a log that is not here.
-    pub(super) async fn find_archived(&self, id: &ResponseId) -> Result<Option<Arc<JournalLog>>, LogError> {
+    pub(super) async fn find_archived(
+        &self,
+        id: &ResponseId,
+    ) -> Result<Option<Arc<JournalLog>>, LogError> {
         let Some(committed) = self.archive.find(id).await? else { return Ok(None) };
         let answer = Arc::new(JournalLog::archived(id.clone(), committed));
         Ok(Some(self.archive(&answer)))

@@ -24,7 +24,10 @@ pub struct Simulated {
 
 /// What goes wrong. Everything that is not set goes well.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own, and any may come with any")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fault of its own, and any may come with any"
+)]
 pub struct DiskFaults {
     /// Bytes that still fit, then there is no room (`ENOSPC`) for data or new files.
     pub room: Option<u64>,
@@ -148,7 +151,11 @@ impl Simulated {
         for number in named {
             // A file whose removal is not safe yet, or one whose name is.
             let inode = after.files.get(&number).cloned();
-            let gone = || state.named.get(&number).map(|inode| Arc::new(Mutex::new(lock(inode).after_power_loss(&mut SplitMix64::new(1)))));
+            let gone = || {
+                state.named.get(&number).map(|inode| {
+                    Arc::new(Mutex::new(lock(inode).after_power_loss(&mut SplitMix64::new(1))))
+                })
+            };
             let inode = inode.or_else(gone).unwrap_or_default();
             after.named.insert(number, inode);
         }
@@ -162,7 +169,8 @@ impl Simulated {
         let state = self.state();
         let mut random = state.random;
         let next = Self::new(random.number());
-        let numbers: BTreeSet<u32> = state.files.keys().chain(state.named.keys()).copied().collect();
+        let numbers: BTreeSet<u32> =
+            state.files.keys().chain(state.named.keys()).copied().collect();
         for number in numbers {
             let inode = match (state.files.get(&number), state.named.get(&number)) {
                 (Some(file), Some(_)) => Some(file),
@@ -193,7 +201,9 @@ impl Simulated {
 
     /// Whether `text` is in any segment.
     pub fn contains(&self, text: &[u8]) -> bool {
-        let holds = |inode: &Arc<Mutex<Inode>>| lock(inode).seen.windows(text.len()).any(|window| window == text);
+        let holds = |inode: &Arc<Mutex<Inode>>| {
+            lock(inode).seen.windows(text.len()).any(|window| window == text)
+        };
         self.state().files.values().any(holds)
     }
 
@@ -300,7 +310,8 @@ impl SegmentFile for File {
             }
             *room -= taken as u64;
         }
-        let at = usize::try_from(offset).map_err(|_too_far| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let at = usize::try_from(offset)
+            .map_err(|_too_far| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let written = bytes.get(..taken).unwrap_or_default();
         let mut inode = lock(&self.inode);
         let change = Change::Write(at, written.to_vec());
@@ -420,7 +431,12 @@ impl Archive for Shelf {
         ready(self.held().map(|held| held.logs.get(id).map(|entries| entries.len() as u64))).boxed()
     }
 
-    fn read(&self, id: &ResponseId, position: u64, budget: usize) -> BoxFuture<'_, Result<Vec<Entry>, LogError>> {
+    fn read(
+        &self,
+        id: &ResponseId,
+        position: u64,
+        budget: usize,
+    ) -> BoxFuture<'_, Result<Vec<Entry>, LogError>> {
         let read = self.held().and_then(|held| {
             let entries = held.logs.get(id).ok_or(LogError::Missing)?;
             Ok(within(entries.iter().filter(|entry| entry.position >= position), budget, true))

@@ -84,7 +84,10 @@ impl JournalInner {
 
     /// A batch is safe: watermarks move.
     fn commit(&self, mut batch: Batch, put: AppendedAt) -> Batch {
-        let frames = batch.marks.iter().filter_map(|mark| mark.what.key().map(|key| (key, mark.length as u64)));
+        let frames = batch
+            .marks
+            .iter()
+            .filter_map(|mark| mark.what.key().map(|key| (key, mark.length as u64)));
         self.segments.enter(put.segment, frames);
         let mut freed = Vec::new();
         for mark in batch.marks.drain(..) {
@@ -150,7 +153,10 @@ impl JournalInner {
                 WriteOutcome::Wrote { .. } => {}
                 WriteOutcome::Failed => {
                     let source = io::Error::other("the journal cannot be written");
-                    return Err(JournalError::Io { path: lock(&self.writer).appender.path(), source });
+                    return Err(JournalError::Io {
+                        path: lock(&self.writer).appender.path(),
+                        source,
+                    });
                 }
             }
         }
@@ -163,7 +169,9 @@ impl JournalInner {
             match self.write_batch() {
                 WriteOutcome::Idle => {}
                 WriteOutcome::Wrote { .. } => pause = PAUSE.0,
-                WriteOutcome::Failed if self.queue.backoff(pause) => pause = (pause * 2).min(PAUSE.1),
+                WriteOutcome::Failed if self.queue.backoff(pause) => {
+                    pause = (pause * 2).min(PAUSE.1)
+                }
                 WriteOutcome::Failed => return,
             }
         }

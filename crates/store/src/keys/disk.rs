@@ -118,7 +118,10 @@ impl KeyDirectory {
     }
 
     /// Reads, changes and writes the keys while nobody else can; makes what is missing.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Vec<StoredKey>) -> T) -> Result<T, KeyError> {
+    pub(super) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Vec<StoredKey>) -> T,
+    ) -> Result<T, KeyError> {
         directory::prepare(&self.directory)?;
         // The lock has a file of its own, because the key file is replaced. It goes when `_lock` is dropped.
         let lock_path = self.directory.join("keys.lock");
@@ -208,7 +211,8 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
         return None;
     }
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+        let value =
+            |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
         *byte = value(pair[0])? << 4 | value(pair[1])?;
     }
     Some(bytes)

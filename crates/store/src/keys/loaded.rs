@@ -42,7 +42,11 @@ pub(super) enum Mark {
 impl Mark {
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         match fs::metadata(path) {
-            Ok(file) => Ok(Self::Present { modified: file.modified().ok(), bytes: file.len(), inode: inode(&file) }),
+            Ok(file) => Ok(Self::Present {
+                modified: file.modified().ok(),
+                bytes: file.len(),
+                inode: inode(&file),
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::Absent),
             Err(error) => Err(error),
         }
@@ -62,7 +66,8 @@ fn inode(_: &Metadata) -> u64 {
 impl LoadedKeys {
     /// The first look.
     pub(super) fn begin(disk: &KeyDirectory) -> Result<Self, KeyError> {
-        let mark = Mark::of(disk.path()).map_err(|source| KeyError::Io { path: disk.path().to_path_buf(), source })?;
+        let mark = Mark::of(disk.path())
+            .map_err(|source| KeyError::Io { path: disk.path().to_path_buf(), source })?;
         let keys = disk.read()?;
         let condition = match &keys {
             None if disk.was_keyed() => Condition::Broken,

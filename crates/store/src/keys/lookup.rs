@@ -14,7 +14,8 @@ impl KeyFile {
     fn now(&self) -> RwLockReadGuard<'_, LoadedKeys> {
         // Nothing panics while the lock is held, and a panic would leave it whole: a poisoned one is as good.
         let mark = Mark::of(self.disk.path());
-        let same = |live: &LoadedKeys| mark.as_ref().is_ok_and(|mark| live.mark.as_ref() == Some(mark));
+        let same =
+            |live: &LoadedKeys| mark.as_ref().is_ok_and(|mark| live.mark.as_ref() == Some(mark));
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         if same(&live) {
             return live;

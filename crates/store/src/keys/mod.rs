@@ -50,12 +50,14 @@ impl KeyFile {
     /// [`KeyError::Lost`] where there have been keys and their file is gone.
     pub fn require(&self) -> Result<(), KeyError> {
         match self.disk.read()? {
-            None if self.disk.was_keyed() => {
-                Err(KeyError::Lost { path: self.disk.path().to_path_buf(), marker: self.disk.marker().to_path_buf() })
-            }
-            Some(keys) if !keys.is_empty() => {
-                self.disk.mark().map_err(|source| KeyError::Io { path: self.disk.marker().to_path_buf(), source })
-            }
+            None if self.disk.was_keyed() => Err(KeyError::Lost {
+                path: self.disk.path().to_path_buf(),
+                marker: self.disk.marker().to_path_buf(),
+            }),
+            Some(keys) if !keys.is_empty() => self
+                .disk
+                .mark()
+                .map_err(|source| KeyError::Io { path: self.disk.marker().to_path_buf(), source }),
             None | Some(_) => Ok(()),
         }
     }

@@ -29,7 +29,9 @@ pub(crate) fn put(from: &Path, to: &Path) -> rusqlite::Result<()> {
         Err(error) => return Err(rusqlite::Error::ToSqlConversionFailure(error.into())),
     };
     let connection = connect(to, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    connection.execute_batch(&format!("DROP TABLE IF EXISTS {TABLE}; CREATE TABLE {TABLE} (document BLOB NOT NULL) STRICT;"))?;
+    connection.execute_batch(&format!(
+        "DROP TABLE IF EXISTS {TABLE}; CREATE TABLE {TABLE} (document BLOB NOT NULL) STRICT;"
+    ))?;
     connection.execute(&format!("INSERT INTO {TABLE} VALUES (?1)"), [bytes]).map(|_count| ())
 }
 
@@ -39,15 +41,19 @@ pub(super) fn restore(directory: &Path, disk: &KeyDirectory) -> Result<(), KeyEr
     let is_missing = |path: &Path| matches!(path.try_exists(), Ok(false));
     // A backup comes without a WAL. To look into the database of a server that has crashed would settle its WAL, by which the next
     // start knows that it has to check the file.
-    let is_in_use = fs::metadata(directory.join(format!("{DATABASE}-wal"))).is_ok_and(|wal| wal.len() > 0);
+    let is_in_use =
+        fs::metadata(directory.join(format!("{DATABASE}-wal"))).is_ok_and(|wal| wal.len() > 0);
     if !is_missing(disk.path()) || is_missing(&database) || is_in_use {
         return Ok(());
     }
-    let found = connect(&database, OpenFlags::SQLITE_OPEN_READ_ONLY).and_then(|connection| Ok((has_table(&connection)?, connection)));
+    let found = connect(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .and_then(|connection| Ok((has_table(&connection)?, connection)));
     // What cannot be opened as a database has no keys, and the server says by itself what is wrong with it.
     let Ok((true, connection)) = found else { return Ok(()) };
-    let document = connection.query_row(&format!("SELECT document FROM {TABLE}"), [], |row| row.get::<_, Vec<u8>>(0));
-    let document = document.map_err(|source| KeyError::Backup { path: database.clone(), source })?;
+    let document = connection
+        .query_row(&format!("SELECT document FROM {TABLE}"), [], |row| row.get::<_, Vec<u8>>(0));
+    let document =
+        document.map_err(|source| KeyError::Backup { path: database.clone(), source })?;
     disk.restore(&database, &document)?;
     tracing::info!(path = %disk.path().display(), "the keys were taken from the backup");
     Ok(())

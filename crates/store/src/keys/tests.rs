@@ -50,17 +50,29 @@ fn a_key_is_kept_hashed_and_lets_its_holder_in() -> Outcome {
     let place = place()?;
     let new = KeyFile::open(&place.directory)?.create("laptop", KeyRole::Admin, noon())?;
     assert!(new.first);
-    assert!(new.secret.reveal().starts_with("wk_") && new.secret.reveal().len() == 67, "{}", new.secret.reveal().len());
+    assert!(
+        new.secret.reveal().starts_with("wk_") && new.secret.reveal().len() == 67,
+        "{}",
+        new.secret.reveal().len()
+    );
 
     let text = fs::read_to_string(&place.file)?;
-    assert!(text.contains(r#""version": 1"#) && text.contains(r#""created_at": 1750000000"#), "{text}");
+    assert!(
+        text.contains(r#""version": 1"#) && text.contains(r#""created_at": 1750000000"#),
+        "{text}"
+    );
     assert!(!text.contains(new.secret.reveal()), "{text}");
 
     let keys = KeyFile::open(&place.directory)?;
     assert!(keys.configured());
     assert_eq!(keys.list()?, std::slice::from_ref(&new.key));
-    assert_eq!(keys.authenticate(new.secret.reveal()), Some(Caller { owner: Owner::new(&new.key.id), admin: true }));
-    for wrong in ["", "wk_", &new.key.id, &new.secret.reveal()[..66], &new.secret.reveal().to_uppercase()] {
+    assert_eq!(
+        keys.authenticate(new.secret.reveal()),
+        Some(Caller { owner: Owner::new(&new.key.id), admin: true })
+    );
+    for wrong in
+        ["", "wk_", &new.key.id, &new.secret.reveal()[..66], &new.secret.reveal().to_uppercase()]
+    {
         assert_eq!(keys.authenticate(wrong), None, "{wrong}");
     }
     Ok(())
@@ -161,9 +173,16 @@ fn a_key_file_that_is_gone_closes_the_next_start_too() -> Outcome {
     let good = fs::read(&place.file)?;
     fs::remove_file(&place.file)?;
     let running = KeyFile::open(&place.directory)?;
-    assert!(running.configured() && running.is_unreadable() && running.authenticate(new.secret.reveal()).is_none());
+    assert!(
+        running.configured()
+            && running.is_unreadable()
+            && running.authenticate(new.secret.reveal()).is_none()
+    );
     let refused = running.require().err().map(|error| error.to_string()).unwrap_or_default();
-    assert!(["keys.json", "weir key create", "keyed"].iter().all(|word| refused.contains(word)), "{refused}");
+    assert!(
+        ["keys.json", "weir key create", "keyed"].iter().all(|word| refused.contains(word)),
+        "{refused}"
+    );
     fs::write(&place.file, good)?;
     assert!(running.authenticate(new.secret.reveal()).is_some());
     running.require()?;
@@ -218,7 +237,13 @@ fn a_backup_takes_the_keys_along() -> Outcome {
     let new = KeyFile::open(&place.directory)?.create("", KeyRole::Admin, noon())?;
     let tasks = engine::tasks::Tasks::new();
     let runtime = tokio::runtime::Runtime::new()?;
-    let open = |directory: &Path| runtime.block_on(crate::storage::Storage::open(directory, crate::Durability::Process, &tasks));
+    let open = |directory: &Path| {
+        runtime.block_on(crate::storage::Storage::open(
+            directory,
+            crate::Durability::Process,
+            &tasks,
+        ))
+    };
     runtime.block_on(open_and_close(&place.directory, &tasks))?;
     let elsewhere = place.directory.with_file_name("elsewhere");
     fs::create_dir(&elsewhere)?;
@@ -226,7 +251,10 @@ fn a_backup_takes_the_keys_along() -> Outcome {
     crate::sqlite::tools::backup(&place.directory.join(crate::directory::DATABASE), &database)?;
 
     let keys = KeyFile::open(&elsewhere)?;
-    assert_eq!(keys.authenticate(new.secret.reveal()), Some(Caller { owner: Owner::new(&new.key.id), admin: true }));
+    assert_eq!(
+        keys.authenticate(new.secret.reveal()),
+        Some(Caller { owner: Owner::new(&new.key.id), admin: true })
+    );
     assert!(elsewhere.join("keyed").exists());
     // The first start takes them out: a key that is revoked later does not come back.
     drop(open(&elsewhere)?);
@@ -236,7 +264,10 @@ fn a_backup_takes_the_keys_along() -> Outcome {
 }
 
 async fn open_and_close(directory: &Path, tasks: &engine::tasks::Tasks) -> Outcome {
-    crate::storage::Storage::open(directory, crate::Durability::Process, tasks).await?.close().await;
+    crate::storage::Storage::open(directory, crate::Durability::Process, tasks)
+        .await?
+        .close()
+        .await;
     Ok(())
 }
 
@@ -256,7 +287,10 @@ fn a_file_that_is_not_ours_is_refused_and_left_alone() -> Outcome {
     let place = place()?;
     let keys = KeyFile::open(&place.directory)?;
     fs::create_dir_all(&place.directory)?;
-    let long = format!(r#"{{"version":1,"keys":[{{"id":"a","name":"","admin":false,"created_at":0,"sha256":"{}"}}]}}"#, "é".repeat(32));
+    let long = format!(
+        r#"{{"version":1,"keys":[{{"id":"a","name":"","admin":false,"created_at":0,"sha256":"{}"}}]}}"#,
+        "é".repeat(32)
+    );
     for (text, expected) in [
         ("{", "is not a key file"),
         (r#"{"version":7,"new":1}"#, "has version 7"),
@@ -264,9 +298,14 @@ fn a_file_that_is_not_ours_is_refused_and_left_alone() -> Outcome {
         (&long, "SHA-256"),
     ] {
         fs::write(&place.file, text)?;
-        let errors = [keys.create("", KeyRole::User, noon()).err(), KeyFile::open(&place.directory).err(), keys.list().err()];
+        let errors = [
+            keys.create("", KeyRole::User, noon()).err(),
+            KeyFile::open(&place.directory).err(),
+            keys.list().err(),
+        ];
         for error in errors {
-            let error = error.map(|error| format!("{error}: {:?}", error.source())).unwrap_or_default();
+            let error =
+                error.map(|error| format!("{error}: {:?}", error.source())).unwrap_or_default();
             assert!(error.contains(expected), "{error}");
         }
         assert_eq!(fs::read_to_string(&place.file)?, text);
@@ -279,9 +318,17 @@ fn writers_wait_for_each_other() -> Outcome {
     let place = place()?;
     std::thread::scope(|scope| {
         let writers: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| KeyFile::open(&place.directory).and_then(|keys| keys.create("", KeyRole::User, noon())).map(|_| ())))
+            .map(|_| {
+                scope.spawn(|| {
+                    KeyFile::open(&place.directory)
+                        .and_then(|keys| keys.create("", KeyRole::User, noon()))
+                        .map(|_| ())
+                })
+            })
             .collect();
-        writers.into_iter().try_for_each(|writer| writer.join().map_err(|_| "a writer panicked")?.map_err(|error| error.to_string()))
+        writers.into_iter().try_for_each(|writer| {
+            writer.join().map_err(|_| "a writer panicked")?.map_err(|error| error.to_string())
+        })
     })?;
     assert_eq!(KeyFile::open(&place.directory)?.list()?.len(), 8);
     assert!(!place.directory.join("keys.json.new").exists());

@@ -27,15 +27,22 @@ impl Archive for Database {
         async move { Ok(found.await.map_err(told)?.map(|(_number, entries)| entries)) }.boxed()
     }
 
-    fn read(&self, id: &ResponseId, position: u64, budget: usize) -> BoxFuture<'_, Result<Vec<Entry>, LogError>> {
+    fn read(
+        &self,
+        id: &ResponseId,
+        position: u64,
+        budget: usize,
+    ) -> BoxFuture<'_, Result<Vec<Entry>, LogError>> {
         let id = id.clone();
-        let read = Database::read(self, move |connection| logs::read(connection, &id, position, budget));
+        let read =
+            Database::read(self, move |connection| logs::read(connection, &id, position, budget));
         async move { read.await.map_err(told) }.boxed()
     }
 
     fn remove(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), LogError>> {
         let id = id.clone();
-        async move { self.write(move |change| logs::remove(change, &id)).await.map_err(told) }.boxed()
+        async move { self.write(move |change| logs::remove(change, &id)).await.map_err(told) }
+            .boxed()
     }
 
     fn bytes(&self) -> u64 {

@@ -58,7 +58,9 @@ impl LogChunk {
         let mut left = raw;
         let mut position = self.first;
         while !left.is_empty() {
-            let (length, rest) = left.split_first_chunk().ok_or(JobFailure::Damaged("an entry of a log is cut off"))?;
+            let (length, rest) = left
+                .split_first_chunk()
+                .ok_or(JobFailure::Damaged("an entry of a log is cut off"))?;
             let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
             if rest.len() < length {
                 return Err(JobFailure::Damaged("an entry of a log is cut off"));
@@ -66,7 +68,10 @@ impl LogChunk {
             let mut rest = left.slice(size_of::<u32>()..);
             let data = rest.split_to(length);
             left = rest;
-            entries.push(Entry::read(position, data).ok_or(JobFailure::Damaged("an entry of a log is not what was written"))?);
+            entries.push(
+                Entry::read(position, data)
+                    .ok_or(JobFailure::Damaged("an entry of a log is not what was written"))?,
+            );
             position += 1;
         }
         Ok(entries)
@@ -81,6 +86,10 @@ impl LogChunk {
             let unpacked = lz4_flex::block::decompress(&self.data, self.raw_bytes);
             unpacked.map_err(|_error| JobFailure::Damaged("a chunk of a log cannot be unpacked"))?
         };
-        if crc32fast::hash(&raw) == self.crc32 { Ok(raw) } else { Err(JobFailure::Damaged("a chunk of a log has another checksum")) }
+        if crc32fast::hash(&raw) == self.crc32 {
+            Ok(raw)
+        } else {
+            Err(JobFailure::Damaged("a chunk of a log has another checksum"))
+        }
     }
 }

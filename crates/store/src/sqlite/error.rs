@@ -138,7 +138,8 @@ impl DatabaseError {
         match source.kind() {
             io::ErrorKind::NotFound => Self::Vanished { path },
             io::ErrorKind::NotADirectory => {
-                let obstacle = path.ancestors().find(|ancestor| ancestor.is_file()).map(Path::to_path_buf);
+                let obstacle =
+                    path.ancestors().find(|ancestor| ancestor.is_file()).map(Path::to_path_buf);
                 Self::InTheWay { path: obstacle.unwrap_or(path) }
             }
             io::ErrorKind::IsADirectory => Self::InTheWay { path },

@@ -52,11 +52,16 @@ struct JanitorThread {
 
 impl Janitor {
     /// Starts the thread. It ends when the janitor is closed or dropped.
-    pub(super) fn start(path: &Path, durability: Durability, shared: Arc<DatabaseShared>) -> Result<Self, DatabaseError> {
+    pub(super) fn start(
+        path: &Path,
+        durability: Durability,
+        shared: Arc<DatabaseShared>,
+    ) -> Result<Self, DatabaseError> {
         // What a process before this one deleted last may still be in the WAL.
         shared.deletions.fetch_add(1, Ordering::Release);
         shared.chores.add();
-        let thread = JanitorThread { path: path.to_path_buf(), durability, shared: Arc::clone(&shared) };
+        let thread =
+            JanitorThread { path: path.to_path_buf(), durability, shared: Arc::clone(&shared) };
         let (ending, ended) = oneshot::channel();
         let started = thread::Builder::new().name("weir-db-janitor".into()).spawn(move || {
             thread.run();
@@ -92,7 +97,8 @@ impl JanitorThread {
             if self.shared.chores.next(limit).is_closing || self.shared.chores.rest(REST) {
                 return;
             }
-            let tidied = self.connected(&mut connection).and_then(|connection| self.tidy(connection));
+            let tidied =
+                self.connected(&mut connection).and_then(|connection| self.tidy(connection));
             // A disk that is full or fails is found by the writer, who says so; here it is tried again.
             is_settled = tidied.as_ref().is_ok_and(|is_settled| *is_settled);
             if tidied.is_err() {
@@ -101,11 +107,15 @@ impl JanitorThread {
         }
     }
 
-    fn connected<'a>(&self, connection: &'a mut Option<Connection>) -> rusqlite::Result<&'a Connection> {
+    fn connected<'a>(
+        &self,
+        connection: &'a mut Option<Connection>,
+    ) -> rusqlite::Result<&'a Connection> {
         if let Some(connection) = connection {
             return Ok(connection);
         }
-        let opened = open::connect(&self.path, self.durability).map_err(|_error| rusqlite::Error::InvalidQuery)?;
+        let opened = open::connect(&self.path, self.durability)
+            .map_err(|_error| rusqlite::Error::InvalidQuery)?;
         opened.busy_timeout(PATIENCE)?;
         Ok(connection.insert(opened))
     }
@@ -178,5 +188,7 @@ struct Wal {
 
 fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<Wal> {
     let sql = format!("PRAGMA wal_checkpoint({mode})");
-    connection.query_row(&sql, [], |row| Ok(Wal { is_busy: row.get(0)?, pages: row.get(1)?, moved: row.get(2)? }))
+    connection.query_row(&sql, [], |row| {
+        Ok(Wal { is_busy: row.get(0)?, pages: row.get(1)?, moved: row.get(2)? })
+    })
 }

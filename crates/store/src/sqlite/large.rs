@@ -45,7 +45,8 @@ impl LargeInsert {
 
 /// Whether so much is better written in steps.
 pub(super) fn is_large(input: &[Written]) -> bool {
-    input.len() > 1 && (input.len() > ITEMS || input.iter().map(Written::bytes).sum::<usize>() > BYTES)
+    input.len() > 1
+        && (input.len() > ITEMS || input.iter().map(Written::bytes).sum::<usize>() > BYTES)
 }
 
 impl Steps for LargeInsert {

@@ -22,24 +22,34 @@ pub(super) fn of(connection: &Connection) -> Option<Box<dyn Job>> {
 }
 
 fn find(connection: &Connection) -> Result<Vec<i64>, JobFailure> {
-    let mut find = connection.prepare("SELECT number FROM answers WHERE state = 0 AND id IS NULL")?;
+    let mut find =
+        connection.prepare("SELECT number FROM answers WHERE state = 0 AND id IS NULL")?;
     Ok(find.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 
 /// Deletes some items of an answer that nobody has seen, and with the last of them its row.
-pub(super) fn delete_some(change: &mut WriteTransaction<'_>, answer: i64) -> Result<Step, JobFailure> {
+pub(super) fn delete_some(
+    change: &mut WriteTransaction<'_>,
+    answer: i64,
+) -> Result<Step, JobFailure> {
     let connection = change.connection;
     change.deletes = true;
     let some = "DELETE FROM items WHERE number IN (SELECT number FROM items WHERE answer = ?1 ORDER BY number DESC LIMIT ?2) \
                 RETURNING COALESCE(octet_length(json), 0)";
     let mut some = connection.prepare_cached(some)?;
-    let bytes = some.query_map((answer, ITEMS), |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>, _>>()?;
+    let bytes = some
+        .query_map((answer, ITEMS), |row| row.get::<_, i64>(0))?
+        .collect::<Result<Vec<_>, _>>()?;
     change.item_bytes -= bytes.iter().sum::<i64>();
     if tree::weight(bytes.len()) == ITEMS {
         return Ok(Step::More);
     }
-    let row = "DELETE FROM answers WHERE number = ?1 AND state = ?2 AND id IS NULL RETURNING parent";
-    let row = connection.prepare_cached(row)?.query_row((answer, RecordState::Running as i64), |row| row.get(0)).optional()?;
+    let row =
+        "DELETE FROM answers WHERE number = ?1 AND state = ?2 AND id IS NULL RETURNING parent";
+    let row = connection
+        .prepare_cached(row)?
+        .query_row((answer, RecordState::Running as i64), |row| row.get(0))
+        .optional()?;
     tree::prune(change, row.flatten())?;
     Ok(Step::Last)
 }

@@ -11,16 +11,24 @@ use super::job::WriteTransaction;
 use super::tree::weight;
 
 /// Puts a log away, unless it is there.
-pub(super) fn put(change: &mut WriteTransaction<'_>, id: &ResponseId, entries: usize, chunks: &[LogChunk]) -> Result<(), JobFailure> {
+pub(super) fn put(
+    change: &mut WriteTransaction<'_>,
+    id: &ResponseId,
+    entries: usize,
+    chunks: &[LogChunk],
+) -> Result<(), JobFailure> {
     let connection = change.connection;
     if find(connection, id)?.is_some() {
         return Ok(());
     }
     let bytes = chunks.iter().map(|chunk| weight(chunk.data.len())).sum::<i64>();
-    let mut add = connection.prepare_cached("INSERT INTO logs (id, entries, bytes) VALUES (?1, ?2, ?3)")?;
+    let mut add =
+        connection.prepare_cached("INSERT INTO logs (id, entries, bytes) VALUES (?1, ?2, ?3)")?;
     add.execute((id.as_str(), weight(entries), bytes))?;
     let log = connection.last_insert_rowid();
-    let mut add = connection.prepare_cached("INSERT INTO chunks (log, first, raw_bytes, crc32, data) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let mut add = connection.prepare_cached(
+        "INSERT INTO chunks (log, first, raw_bytes, crc32, data) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
     for chunk in chunks {
         add.execute((log, chunk.first, weight(chunk.raw_bytes), chunk.crc32, &chunk.data))?;
     }
@@ -29,18 +37,30 @@ pub(super) fn put(change: &mut WriteTransaction<'_>, id: &ResponseId, entries: u
 }
 
 /// The number of a log and how many entries it has.
-pub(super) fn find(connection: &Connection, id: &ResponseId) -> Result<Option<(i64, u64)>, JobFailure> {
+pub(super) fn find(
+    connection: &Connection,
+    id: &ResponseId,
+) -> Result<Option<(i64, u64)>, JobFailure> {
     let mut find = connection.prepare_cached("SELECT number, entries FROM logs WHERE id = ?1")?;
     Ok(find.query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
 /// Entries from `position` on: the first in any case, then those that fit `budget` with it.
-pub(super) fn read(connection: &Connection, id: &ResponseId, position: u64, budget: usize) -> Result<Vec<Entry>, JobFailure> {
+pub(super) fn read(
+    connection: &Connection,
+    id: &ResponseId,
+    position: u64,
+    budget: usize,
+) -> Result<Vec<Entry>, JobFailure> {
     let (log, count) = find(connection, id)?.ok_or(StoreError::Missing)?;
     let (mut entries, mut left) = (Vec::<Entry>::new(), budget);
     let mut next = position;
     while next < count {
-        for entry in chunk(connection, log, next)?.unpack()?.into_iter().skip_while(|entry| entry.position < next) {
+        for entry in chunk(connection, log, next)?
+            .unpack()?
+            .into_iter()
+            .skip_while(|entry| entry.position < next)
+        {
             if !entries.is_empty() && entry.data.len() > left {
                 return Ok(entries);
             }
@@ -76,7 +96,9 @@ pub(super) fn row(row: &Row<'_>) -> rusqlite::Result<LogChunk> {
 pub(super) fn remove(change: &mut WriteTransaction<'_>, id: &ResponseId) -> Result<(), JobFailure> {
     let connection = change.connection;
     let mut find = connection.prepare_cached("SELECT number, bytes FROM logs WHERE id = ?1")?;
-    let found = find.query_row([id.as_str()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))).optional()?;
+    let found = find
+        .query_row([id.as_str()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+        .optional()?;
     let Some((number, bytes)) = found else { return Ok(()) };
     connection.prepare_cached("DELETE FROM chunks WHERE log = ?1")?.execute([number])?;
     connection.prepare_cached("DELETE FROM logs WHERE number = ?1")?.execute([number])?;

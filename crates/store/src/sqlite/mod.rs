@@ -87,7 +87,18 @@ impl Database {
         let writer = DatabaseWriter::start(path, connection, Arc::clone(&shared))?;
         let fleeting = MemoryStore::new();
         let cores = Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get)));
-        Ok(Self { inner: Arc::new(Inner { path: path.to_path_buf(), fleeting, shared, writer, readers, janitor, tasks, cores }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                path: path.to_path_buf(),
+                fleeting,
+                shared,
+                writer,
+                readers,
+                janitor,
+                tasks,
+                cores,
+            }),
+        })
     }
 
     /// Writes down what waits, moves the WAL into the file and closes it. Whoever asks something after that is told that

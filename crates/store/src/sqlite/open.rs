@@ -42,7 +42,8 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Connection, Da
     let mut connection = connect(path, durability)?;
     schema::migrate(path, &mut connection, schema::STEPS)?;
     if was_open && fs::metadata(path).is_ok_and(|file| file.len() <= CHECKED_BYTES) {
-        let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
+        let found: String =
+            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
         if found != "ok" {
             return Err(DatabaseError::Corrupt { path: path.to_path_buf(), what: found });
         }
@@ -51,9 +52,13 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Connection, Da
 }
 
 /// What the threads share, with the totals as they stand in the file.
-pub(super) fn shared(path: &Path, connection: &Connection) -> Result<DatabaseShared, DatabaseError> {
-    let totals =
-        connection.query_row("SELECT item_bytes, log_bytes FROM totals", [], |row| Ok(DatabaseShared::new(row.get(0)?, row.get(1)?)));
+pub(super) fn shared(
+    path: &Path,
+    connection: &Connection,
+) -> Result<DatabaseShared, DatabaseError> {
+    let totals = connection.query_row("SELECT item_bytes, log_bytes FROM totals", [], |row| {
+        Ok(DatabaseShared::new(row.get(0)?, row.get(1)?))
+    });
     totals.map_err(|source| DatabaseError::sqlite(path, source))
 }
 
@@ -81,7 +86,9 @@ pub(super) fn connect(path: &Path, durability: Durability) -> Result<Connection,
 pub(super) fn connect_reader(path: &Path) -> Result<Connection, DatabaseError> {
     let connection = connect_plain(path)?;
     // Not opened as read-only: who reads a file after a crash has to be able to recover it.
-    let settings = format!("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{READER_CACHE};");
+    let settings = format!(
+        "PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{READER_CACHE};"
+    );
     connection.execute_batch(&settings).map_err(|source| DatabaseError::sqlite(path, source))?;
     Ok(connection)
 }
@@ -150,7 +157,10 @@ pub(super) fn existing(path: &Path) -> Result<Connection, DatabaseError> {
 
 /// A connection beside which there is no other. SQLite says "busy" where there is.
 pub(super) fn connect_alone(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
     connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT;")?;
     Ok(connection)
 }

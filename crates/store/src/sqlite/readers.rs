@@ -26,17 +26,30 @@ pub(super) struct Readers {
 
 impl Readers {
     pub(super) fn open(path: &Path) -> Result<Self, DatabaseError> {
-        let idle = (0..READERS).map(|_| open::connect_reader(path)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { path: path.to_path_buf(), idle: Mutex::new(idle), seats: Arc::new(Semaphore::new(READERS)) })
+        let idle =
+            (0..READERS).map(|_| open::connect_reader(path)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            idle: Mutex::new(idle),
+            seats: Arc::new(Semaphore::new(READERS)),
+        })
     }
 
     /// Answers a question away from the runtime. It sees one state of the database from its begin to its end.
-    pub(super) async fn read<T, F>(self: &Arc<Self>, tasks: &Tasks, shared: &Arc<DatabaseShared>, work: F) -> Result<T, StoreError>
+    pub(super) async fn read<T, F>(
+        self: &Arc<Self>,
+        tasks: &Tasks,
+        shared: &Arc<DatabaseShared>,
+        work: F,
+    ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, JobFailure> + Send + 'static,
     {
-        let seat = Arc::clone(&self.seats).acquire_owned().await.map_err(|_closed| StoreError::Unavailable)?;
+        let seat = Arc::clone(&self.seats)
+            .acquire_owned()
+            .await
+            .map_err(|_closed| StoreError::Unavailable)?;
         let readers = Arc::clone(self);
         // The seat goes with the work: who asked may leave before it is done.
         let answer = tasks.blocking(move || {
@@ -45,7 +58,9 @@ impl Readers {
             answer
         });
         let answer = answer.await;
-        match answer.unwrap_or(Err(JobFailure::Damaged("a question to the database panicked, or the process ends"))) {
+        match answer.unwrap_or(Err(JobFailure::Damaged(
+            "a question to the database panicked, or the process ends",
+        ))) {
             Ok(answer) => {
                 shared.reading.works();
                 Ok(answer)
@@ -67,22 +82,31 @@ impl Readers {
         drop(all);
     }
 
-    fn ask<T>(&self, work: impl FnOnce(&Connection) -> Result<T, JobFailure>) -> Result<T, JobFailure> {
+    fn ask<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, JobFailure>,
+    ) -> Result<T, JobFailure> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => open::connect_reader(&self.path).map_err(|_error| JobFailure::Damaged("the database cannot be opened again"))?,
+            None => open::connect_reader(&self.path)
+                .map_err(|_error| JobFailure::Damaged("the database cannot be opened again"))?,
         };
         let answer = ask(&connection, work);
         // One that has met a fault is not asked again: a new one sees what has become of the file.
-        if answer.as_ref().is_ok_and(|_| connection.is_autocommit()) || answer.as_ref().is_err_and(|failure| !failure.is_fault()) {
+        if answer.as_ref().is_ok_and(|_| connection.is_autocommit())
+            || answer.as_ref().is_err_and(|failure| !failure.is_fault())
+        {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
         answer
     }
 }
 
-fn ask<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T, JobFailure>) -> Result<T, JobFailure> {
+fn ask<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, JobFailure>,
+) -> Result<T, JobFailure> {
     let transaction = connection.unchecked_transaction()?;
     work(&transaction)
     // Nothing was written: that it rolls back when it goes is as good as a commit.

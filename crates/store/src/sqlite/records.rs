@@ -32,7 +32,11 @@ struct Columns {
 }
 
 /// Adds an answer that runs.
-pub(super) fn insert(change: &mut WriteTransaction<'_>, record: &ResponseRecord, input: Vec<Written>) -> Result<(), JobFailure> {
+pub(super) fn insert(
+    change: &mut WriteTransaction<'_>,
+    record: &ResponseRecord,
+    input: Vec<Written>,
+) -> Result<(), JobFailure> {
     let (number, parent) = begin(change, record)?;
     let head = match tree::grow(change, number, ItemSide::Input, parent, input)? {
         Some(head) => Some(head),
@@ -42,7 +46,10 @@ pub(super) fn insert(change: &mut WriteTransaction<'_>, record: &ResponseRecord,
 }
 
 /// Adds the row of an answer that nobody finds yet: it has no id. Gives its number and that of the item it continues.
-pub(super) fn begin(change: &mut WriteTransaction<'_>, record: &ResponseRecord) -> Result<(i64, Option<i64>), JobFailure> {
+pub(super) fn begin(
+    change: &mut WriteTransaction<'_>,
+    record: &ResponseRecord,
+) -> Result<(i64, Option<i64>), JobFailure> {
     let connection = change.connection;
     let parent = tree::number(connection, record.parent.as_ref())?;
     let add = "INSERT INTO answers (owner, state, readable, parent) VALUES (?1, ?2, ?3, ?4)";
@@ -52,11 +59,18 @@ pub(super) fn begin(change: &mut WriteTransaction<'_>, record: &ResponseRecord) 
 }
 
 /// Gives an answer its id, and the item where the next turn goes on.
-pub(super) fn show(change: &mut WriteTransaction<'_>, number: i64, record: &ResponseRecord, head: Option<i64>) -> Result<(), JobFailure> {
+pub(super) fn show(
+    change: &mut WriteTransaction<'_>,
+    number: i64,
+    record: &ResponseRecord,
+    head: Option<i64>,
+) -> Result<(), JobFailure> {
     let connection = change.connection;
     let there = "SELECT number FROM answers WHERE id = ?1 AND state = ?2";
-    let tombstone =
-        connection.prepare_cached(there)?.query_row((record.id.as_str(), RecordState::Expired as i64), |row| row.get(0)).optional()?;
+    let tombstone = connection
+        .prepare_cached(there)?
+        .query_row((record.id.as_str(), RecordState::Expired as i64), |row| row.get(0))
+        .optional()?;
     if let Some(tombstone) = tombstone {
         forget(connection, tombstone)?;
     }
@@ -66,12 +80,19 @@ pub(super) fn show(change: &mut WriteTransaction<'_>, number: i64, record: &Resp
 }
 
 /// Ends an answer. Ending it again changes nothing.
-pub(super) fn finish(change: &mut WriteTransaction<'_>, id: &ResponseId, output: Vec<Written>, ended_at: u64) -> Result<(), JobFailure> {
+pub(super) fn finish(
+    change: &mut WriteTransaction<'_>,
+    id: &ResponseId,
+    output: Vec<Written>,
+    ended_at: u64,
+) -> Result<(), JobFailure> {
     let connection = change.connection;
     let find = "SELECT number, head, state FROM answers WHERE id = ?1 AND state <= ?2";
     let found = connection
         .prepare_cached(find)?
-        .query_row((id.as_str(), RecordState::Ended as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?)));
+        .query_row((id.as_str(), RecordState::Ended as i64), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?))
+        });
     let (number, head, state) = found.optional()?.ok_or(StoreError::Missing)?;
     if state == RecordState::Ended as i64 {
         return Ok(());
@@ -84,14 +105,20 @@ pub(super) fn finish(change: &mut WriteTransaction<'_>, id: &ResponseId, output:
 }
 
 /// Takes an answer away, and what of the tree nobody holds then.
-pub(super) fn remove(change: &mut WriteTransaction<'_>, id: &ResponseId, removal: Removal) -> Result<(), JobFailure> {
+pub(super) fn remove(
+    change: &mut WriteTransaction<'_>,
+    id: &ResponseId,
+    removal: Removal,
+) -> Result<(), JobFailure> {
     let connection = change.connection;
     claims::release(connection, id)?;
     // With its log, so that nothing of it can be left behind without a record that leads to it.
     logs::remove(change, id)?;
     let find = "SELECT number, parent, head FROM answers WHERE id = ?1 AND state <= ?2";
     let mut find = connection.prepare_cached(find)?;
-    let found = find.query_row((id.as_str(), RecordState::Ended as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let found = find.query_row((id.as_str(), RecordState::Ended as i64), |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    });
     let Some((number, parent, head)) = found.optional()? else { return Ok(()) };
     match removal {
         Removal::Deleted => {
@@ -123,7 +150,8 @@ fn expire(connection: &Connection, number: i64) -> Result<(), JobFailure> {
     connection.prepare_cached(expire)?.execute((number, place + 1))?;
     let old = "SELECT number FROM answers WHERE state = 2 AND place <= ?1 ORDER BY place LIMIT 2";
     let mut old = connection.prepare_cached(old)?;
-    let old: Vec<i64> = old.query_map([place + 1 - TOMBSTONES], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let old: Vec<i64> =
+        old.query_map([place + 1 - TOMBSTONES], |row| row.get(0))?.collect::<Result<_, _>>()?;
     old.into_iter().try_for_each(|number| forget(connection, number))
 }
 
@@ -136,7 +164,9 @@ fn forget(connection: &Connection, number: i64) -> Result<(), JobFailure> {
 /// What there is under `id`.
 pub(super) fn find(connection: &Connection, id: &ResponseId) -> Result<RecordLookup, JobFailure> {
     let mut find = connection.prepare_cached(&format!("{COLUMNS} WHERE answers.id = ?1"))?;
-    let Some(columns) = find.query_row([id.as_str()], columns).optional()? else { return Ok(RecordLookup::Missing) };
+    let Some(columns) = find.query_row([id.as_str()], columns).optional()? else {
+        return Ok(RecordLookup::Missing);
+    };
     if columns.state <= RecordState::Ended as i64 {
         return record(connection, columns).map(RecordLookup::Record);
     }
@@ -147,23 +177,31 @@ pub(super) fn find(connection: &Connection, id: &ResponseId) -> Result<RecordLoo
 
 /// Answers without an end.
 pub(super) fn unfinished(connection: &Connection) -> Result<Vec<ResponseRecord>, JobFailure> {
-    let mut find =
-        connection.prepare_cached(&format!("{COLUMNS} WHERE answers.state = 0 AND answers.id IS NOT NULL ORDER BY answers.number"))?;
+    let mut find = connection.prepare_cached(&format!(
+        "{COLUMNS} WHERE answers.state = 0 AND answers.id IS NOT NULL ORDER BY answers.number"
+    ))?;
     let found: Vec<Columns> = find.query_map([], columns)?.collect::<Result<_, _>>()?;
     found.into_iter().map(|columns| record(connection, columns)).collect()
 }
 
 /// Ended answers, oldest end first.
-pub(super) fn oldest_ended(connection: &Connection, owner: Option<&Owner>, limit: usize) -> Result<Vec<ResponseRecord>, JobFailure> {
+pub(super) fn oldest_ended(
+    connection: &Connection,
+    owner: Option<&Owner>,
+    limit: usize,
+) -> Result<Vec<ResponseRecord>, JobFailure> {
     let order = "ORDER BY answers.ended_at, answers.place LIMIT ?1";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let found: Vec<Columns> = match owner {
         None => {
-            let mut find = connection.prepare_cached(&format!("{COLUMNS} WHERE answers.state = 1 {order}"))?;
+            let mut find =
+                connection.prepare_cached(&format!("{COLUMNS} WHERE answers.state = 1 {order}"))?;
             find.query_map([limit], columns)?.collect::<Result<_, _>>()?
         }
         Some(owner) => {
-            let mut find = connection.prepare_cached(&format!("{COLUMNS} WHERE answers.state = 1 AND answers.owner = ?2 {order}"))?;
+            let mut find = connection.prepare_cached(&format!(
+                "{COLUMNS} WHERE answers.state = 1 AND answers.owner = ?2 {order}"
+            ))?;
             find.query_map((limit, owner.as_str()), columns)?.collect::<Result<_, _>>()?
         }
     };
@@ -172,9 +210,16 @@ pub(super) fn oldest_ended(connection: &Connection, owner: Option<&Owner>, limit
 
 /// What each caller has stored; most first.
 pub(super) fn stored_by_caller(connection: &Connection) -> Result<Vec<(Owner, u64)>, JobFailure> {
-    let mut find = connection.prepare_cached("SELECT owner, bytes FROM shares WHERE bytes > 0 ORDER BY bytes DESC")?;
-    let stored = find.query_map([], |row| Ok((Owner::new(row.get::<_, String>(0)?), row.get::<_, i64>(1)?)))?;
-    stored.map(|row| row.map(|(owner, bytes)| (owner, u64::try_from(bytes).unwrap_or(0))).map_err(JobFailure::from)).collect()
+    let mut find = connection
+        .prepare_cached("SELECT owner, bytes FROM shares WHERE bytes > 0 ORDER BY bytes DESC")?;
+    let stored = find
+        .query_map([], |row| Ok((Owner::new(row.get::<_, String>(0)?), row.get::<_, i64>(1)?)))?;
+    stored
+        .map(|row| {
+            row.map(|(owner, bytes)| (owner, u64::try_from(bytes).unwrap_or(0)))
+                .map_err(JobFailure::from)
+        })
+        .collect()
 }
 
 fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
@@ -191,8 +236,11 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<Columns> {
 }
 
 fn record(connection: &Connection, columns: Columns) -> Result<ResponseRecord, JobFailure> {
-    let mut find = connection.prepare_cached("SELECT id, side FROM items WHERE answer = ?1 ORDER BY number")?;
-    let items = find.query_map([columns.number], |row| Ok((ItemId::new(row.get::<_, String>(0)?), row.get::<_, i64>(1)?)))?;
+    let mut find = connection
+        .prepare_cached("SELECT id, side FROM items WHERE answer = ?1 ORDER BY number")?;
+    let items = find.query_map([columns.number], |row| {
+        Ok((ItemId::new(row.get::<_, String>(0)?), row.get::<_, i64>(1)?))
+    })?;
     let (mut input, mut output) = (Vec::new(), Vec::new());
     for item in items {
         let (id, side) = item?;

@@ -132,7 +132,12 @@ impl JanitorQueue {
         let held = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let mut held = match limit {
             None => self.changed.wait_while(held, idle).unwrap_or_else(PoisonError::into_inner),
-            Some(limit) => self.changed.wait_timeout_while(held, limit, idle).unwrap_or_else(PoisonError::into_inner).0,
+            Some(limit) => {
+                self.changed
+                    .wait_timeout_while(held, limit, idle)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
         };
         let taken = *held;
         held.is_dirty = false;

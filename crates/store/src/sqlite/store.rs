@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use engine::store::{Claimed, ConversationHead, IdempotencyClaim, Most, RecordLookup, Removal, ResponseRecord, Store, StoreError};
+use engine::store::{
+    Claimed, ConversationHead, IdempotencyClaim, Most, RecordLookup, Removal, ResponseRecord,
+    Store, StoreError,
+};
 use futures_util::future::{BoxFuture, FutureExt};
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
@@ -27,7 +30,10 @@ impl Database {
         if items.iter().map(Item::weight).sum::<usize>() <= QUICK {
             return tree::written(items);
         }
-        let core = Arc::clone(&self.inner.cores).acquire_owned().await.map_err(|_closed| StoreError::Unavailable)?;
+        let core = Arc::clone(&self.inner.cores)
+            .acquire_owned()
+            .await
+            .map_err(|_closed| StoreError::Unavailable)?;
         let work = move || {
             let written = tree::written(items);
             drop(core);
@@ -38,7 +44,11 @@ impl Database {
 }
 
 impl Store for Database {
-    fn insert(&self, record: ResponseRecord, input: Vec<Item>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn insert(
+        &self,
+        record: ResponseRecord,
+        input: Vec<Item>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
         async move {
             if !record.store {
                 return self.inner.fleeting.insert(record, input).await;
@@ -55,7 +65,12 @@ impl Store for Database {
         .boxed()
     }
 
-    fn finish(&self, id: &ResponseId, output: Vec<Item>, ended_at: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn finish(
+        &self,
+        id: &ResponseId,
+        output: Vec<Item>,
+        ended_at: u64,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
         let id = id.clone();
         async move {
             if self.is_fleeting(&id).await? {
@@ -71,7 +86,9 @@ impl Store for Database {
         let id = id.clone();
         async move {
             match self.inner.fleeting.find(&id).await? {
-                RecordLookup::Missing => self.read(move |connection| records::find(connection, &id)).await,
+                RecordLookup::Missing => {
+                    self.read(move |connection| records::find(connection, &id)).await
+                }
                 found @ (RecordLookup::Record(_) | RecordLookup::Expired(_)) => Ok(found),
             }
         }
@@ -104,7 +121,11 @@ impl Store for Database {
         self.read(move |connection| claims::claimed(connection, &claim)).boxed()
     }
 
-    fn claim(&self, claim: IdempotencyClaim, id: &ResponseId) -> BoxFuture<'_, Result<Claimed, StoreError>> {
+    fn claim(
+        &self,
+        claim: IdempotencyClaim,
+        id: &ResponseId,
+    ) -> BoxFuture<'_, Result<Claimed, StoreError>> {
         let id = id.clone();
         self.write(move |change| claims::claim(change.connection, &claim, &id)).boxed()
     }
@@ -121,14 +142,24 @@ impl Store for Database {
         .boxed()
     }
 
-    fn head(&self, owner: &Owner, name: &str) -> BoxFuture<'_, Result<Option<ConversationHead>, StoreError>> {
+    fn head(
+        &self,
+        owner: &Owner,
+        name: &str,
+    ) -> BoxFuture<'_, Result<Option<ConversationHead>, StoreError>> {
         let (owner, name) = (owner.clone(), name.to_owned());
         self.read(move |connection| claims::head(connection, &owner, &name)).boxed()
     }
 
-    fn set_head(&self, owner: &Owner, name: &str, head: Option<ConversationHead>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn set_head(
+        &self,
+        owner: &Owner,
+        name: &str,
+        head: Option<ConversationHead>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
         let (owner, name) = (owner.clone(), name.to_owned());
-        self.write(move |change| claims::set_head(change.connection, &owner, &name, head.as_ref())).boxed()
+        self.write(move |change| claims::set_head(change.connection, &owner, &name, head.as_ref()))
+            .boxed()
     }
 
     fn forget_heads(&self, before: u64) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -149,11 +180,17 @@ impl Store for Database {
         self.read(records::stored_by_caller).boxed()
     }
 
-    fn oldest_ended(&self, owner: Option<&Owner>, limit: usize) -> BoxFuture<'_, Result<Vec<ResponseRecord>, StoreError>> {
+    fn oldest_ended(
+        &self,
+        owner: Option<&Owner>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<ResponseRecord>, StoreError>> {
         let owner = owner.cloned();
         async move {
             let of = owner.clone();
-            let mut oldest = self.read(move |connection| records::oldest_ended(connection, of.as_ref(), limit)).await?;
+            let mut oldest = self
+                .read(move |connection| records::oldest_ended(connection, of.as_ref(), limit))
+                .await?;
             oldest.extend(self.inner.fleeting.oldest_ended(owner.as_ref(), limit).await?);
             // A stable sort: what ended in the same second stays in its order.
             oldest.sort_by_key(|record| record.ended_at);

@@ -38,7 +38,10 @@ async fn a_full_disk_is_told_and_survived() -> Outcome {
                 Err(error) => told.push((number, error)),
             }
         }
-        assert!(!told.is_empty() && told.iter().all(|(_, error)| *error == StoreError::Unavailable), "{told:?}");
+        assert!(
+            !told.is_empty() && told.iter().all(|(_, error)| *error == StoreError::Unavailable),
+            "{told:?}"
+        );
         assert!(!database.figures().writes, "it is known that nothing can be written");
         assert!(database.figures().reads);
         for (number, _) in &told {
@@ -61,7 +64,10 @@ async fn a_full_disk_is_told_and_survived() -> Outcome {
         for number in 200..240 {
             turn(&database, number).await?;
         }
-        assert_eq!(tools::check(&directory.path().join("weir.db"), |_| {})?.problems, Vec::<String>::new());
+        assert_eq!(
+            tools::check(&directory.path().join("weir.db"), |_| {})?.problems,
+            Vec::<String>::new()
+        );
     }
     Ok(())
 }
@@ -69,14 +75,18 @@ async fn a_full_disk_is_told_and_survived() -> Outcome {
 #[tokio::test]
 async fn a_change_that_fails_fails_alone() -> Outcome {
     let directory = tempfile::tempdir()?;
-    let database = Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
+    let database =
+        Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
     // Holds the writer until the others wait for it, so that all of them come into one transaction.
     let (release, held) = std::sync::mpsc::channel::<()>();
-    let holding = database.write(move |_change| held.recv().map_err(|_closed| JobFailure::Damaged("nobody lets go")));
+    let holding = database
+        .write(move |_change| held.recv().map_err(|_closed| JobFailure::Damaged("nobody lets go")));
     let others = async {
         let good = |number| Store::insert(&database, record(number), Vec::new());
         let bad = database.write(|change| {
-            change.connection.execute("INSERT INTO heads VALUES ('alice', 'half', 'resp_1', 1)", [])?;
+            change
+                .connection
+                .execute("INSERT INTO heads VALUES ('alice', 'half', 'resp_1', 1)", [])?;
             change.log_bytes += 77;
             change.connection.execute("INSERT INTO nowhere VALUES (1)", [])?;
             Ok(())
@@ -85,11 +95,19 @@ async fn a_change_that_fails_fails_alone() -> Outcome {
         futures_util::future::join5(good(1), bad, good(1), good(2), let_go).await
     };
     let before = database.figures().commits;
-    let (held, (first, bad, taken, second, let_go)) = futures_util::future::join(holding, others).await;
+    let (held, (first, bad, taken, second, let_go)) =
+        futures_util::future::join(holding, others).await;
     assert_eq!((held, let_go), (Ok(()), Ok(())));
-    assert_eq!((first, bad, taken, second), (Ok(()), Err(StoreError::Unavailable), Err(StoreError::Taken), Ok(())));
+    assert_eq!(
+        (first, bad, taken, second),
+        (Ok(()), Err(StoreError::Unavailable), Err(StoreError::Taken), Ok(()))
+    );
     assert!(database.figures().commits <= before + 2, "they came together");
-    assert_eq!(Store::head(&database, &Owner::new("alice"), "half").await, Ok(None), "nothing of it is left");
+    assert_eq!(
+        Store::head(&database, &Owner::new("alice"), "half").await,
+        Ok(None),
+        "nothing of it is left"
+    );
     assert_eq!(Archive::bytes(&database), 0);
     assert!(matches!(Store::find(&database, &id(2)).await, Ok(RecordLookup::Record(_))));
     Ok(())
@@ -98,7 +116,8 @@ async fn a_change_that_fails_fails_alone() -> Outcome {
 #[tokio::test]
 async fn a_question_that_panics_costs_nobody_a_connection() -> Outcome {
     let directory = tempfile::tempdir()?;
-    let database = Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
+    let database =
+        Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
     for _ in 0..10 {
         let asked: Result<(), _> = database.read(|_connection| panic!("a test panics")).await;
         assert_eq!(asked, Err(StoreError::Unavailable));
@@ -111,14 +130,22 @@ async fn a_question_that_panics_costs_nobody_a_connection() -> Outcome {
 fn an_older_schema_is_brought_up_to_date() -> Outcome {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("weir.db");
-    let steps = ["CREATE TABLE one (a)", "CREATE TABLE two (b); INSERT INTO one VALUES (7)", "CREATE TABLE one (c)"];
+    let steps = [
+        "CREATE TABLE one (a)",
+        "CREATE TABLE two (b); INSERT INTO one VALUES (7)",
+        "CREATE TABLE one (c)",
+    ];
     open::create(&path)?;
     let mut connection = open::connect(&path, Durability::Process)?;
     schema::migrate(&path, &mut connection, &steps[..1])?;
     schema::migrate(&path, &mut connection, &steps[..2])?;
     schema::migrate(&path, &mut connection, &steps[..2])?;
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-    assert_eq!((count("SELECT count(*) FROM one")?, count("PRAGMA user_version")?), (1, 2), "each step is made once");
+    assert_eq!(
+        (count("SELECT count(*) FROM one")?, count("PRAGMA user_version")?),
+        (1, 2),
+        "each step is made once"
+    );
 
     assert!(schema::migrate(&path, &mut connection, &steps).is_err(), "a step that fails");
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -131,7 +158,8 @@ fn an_older_schema_is_brought_up_to_date() -> Outcome {
 #[tokio::test]
 async fn no_lookup_goes_through_a_table() -> Outcome {
     let directory = tempfile::tempdir()?;
-    let database = Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
+    let database =
+        Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
     let questions = [
         "SELECT number FROM answers WHERE id = 'a' AND state <= 1",
         "SELECT number FROM answers WHERE state = 1 ORDER BY ended_at, place LIMIT 32",
@@ -150,7 +178,9 @@ async fn no_lookup_goes_through_a_table() -> Outcome {
     for question in questions {
         let plan = database.read(move |connection| {
             let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {question}"))?;
-            let plan = explain.query_map([], |row| row.get::<_, String>(3))?.collect::<Result<Vec<_>, _>>()?;
+            let plan = explain
+                .query_map([], |row| row.get::<_, String>(3))?
+                .collect::<Result<Vec<_>, _>>()?;
             Ok(plan.join("; "))
         });
         let plan = plan.await?;
@@ -176,7 +206,11 @@ async fn room_is_given_back_in_steps() -> Outcome {
         Archive::remove(&database, &id(number)).await?;
     }
     database.deletions_settled().await;
-    let pages = || database.read(|connection| Ok(connection.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0))?));
+    let pages = || {
+        database.read(|connection| {
+            Ok(connection.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0))?)
+        })
+    };
     while pages().await? > before * 3 / 4 {
         tokio::task::yield_now().await;
     }
@@ -201,14 +235,19 @@ async fn turn(database: &Database, number: u64) -> Result<(), StoreError> {
     let record = ResponseRecord { input: vec![input[0].id().clone()], ..record(number) };
     database.insert(record, input).await?;
     let last = 199;
-    let kind = |position| if position == last { "response.completed" } else { "response.output_text.delta" };
-    let entries = (0..=last).map(|position| entry(position, kind(position), &format!("{}", position * 7_919 + number))).collect();
+    let kind = |position| {
+        if position == last { "response.completed" } else { "response.output_text.delta" }
+    };
+    let entries = (0..=last)
+        .map(|position| entry(position, kind(position), &format!("{}", position * 7_919 + number)))
+        .collect();
     database.put(&id(number), entries).await.map_err(|_unavailable| StoreError::Unavailable)?;
     database.finish(&id(number), vec![message(&format!("a{number}"))], number).await
 }
 
 fn entry(position: u64, kind: &str, text: &str) -> Entry {
-    let data = format!("{{\"type\":\"{kind}\",\"sequence_number\":{position},\"delta\":\"{text}\"}}");
+    let data =
+        format!("{{\"type\":\"{kind}\",\"sequence_number\":{position},\"delta\":\"{text}\"}}");
     Entry::read(position, Bytes::from(data)).expect("an entry")
 }
 
@@ -228,7 +267,10 @@ fn record(number: u64) -> ResponseRecord {
 
 fn message(name: &str) -> Item {
     let content = vec![Part::input_text(name.repeat(50))];
-    Item::Message(Message { id: ItemId::new(format!("msg_{name}")), ..Message::new(Role::User, content) })
+    Item::Message(Message {
+        id: ItemId::new(format!("msg_{name}")),
+        ..Message::new(Role::User, content)
+    })
 }
 
 fn id(number: u64) -> ResponseId {

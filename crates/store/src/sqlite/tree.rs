@@ -33,7 +33,11 @@ impl Written {
 
 /// Serialises items; away from the writer, which has to be quick. Each item goes when it is written: large ones are not held twice.
 pub(super) fn written(items: Vec<Item>) -> Result<Vec<Written>, StoreError> {
-    items.into_iter().map(|item| write(&item)).collect::<Result<_, _>>().map_err(|_not_json| StoreError::Unavailable)
+    items
+        .into_iter()
+        .map(|item| write(&item))
+        .collect::<Result<_, _>>()
+        .map_err(|_not_json| StoreError::Unavailable)
 }
 
 fn write(item: &Item) -> Result<Written, serde_json::Error> {
@@ -53,7 +57,9 @@ pub(super) fn grow(
     items: Vec<Written>,
 ) -> Result<Option<i64>, JobFailure> {
     let connection = change.connection;
-    let mut insert = connection.prepare_cached("INSERT INTO items (id, answer, side, parent, json) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO items (id, answer, side, parent, json) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
     for item in items {
         change.item_bytes += weight(item.bytes());
         insert.raw_bind_parameter(1, item.id.as_str())?;
@@ -72,13 +78,20 @@ pub(super) fn grow(
 /// Takes the text of an answer's items away. They keep their places.
 pub(super) fn blank(change: &mut WriteTransaction<'_>, answer: i64) -> Result<(), JobFailure> {
     let weigh = "SELECT COALESCE(sum(octet_length(json)), 0) FROM items WHERE answer = ?1";
-    change.item_bytes -= change.connection.prepare_cached(weigh)?.query_row([answer], |row| row.get::<_, i64>(0))?;
-    change.connection.prepare_cached("UPDATE items SET json = NULL WHERE answer = ?1")?.execute([answer])?;
+    change.item_bytes -=
+        change.connection.prepare_cached(weigh)?.query_row([answer], |row| row.get::<_, i64>(0))?;
+    change
+        .connection
+        .prepare_cached("UPDATE items SET json = NULL WHERE answer = ?1")?
+        .execute([answer])?;
     Ok(())
 }
 
 /// Cuts leaves that nobody holds, upward from `next`. An answer that is there holds its own items and the one it continues.
-pub(super) fn prune(change: &mut WriteTransaction<'_>, mut next: Option<i64>) -> Result<(), JobFailure> {
+pub(super) fn prune(
+    change: &mut WriteTransaction<'_>,
+    mut next: Option<i64>,
+) -> Result<(), JobFailure> {
     let free = "SELECT parent, answer, COALESCE(octet_length(json), 0) FROM items WHERE number = ?1 \
                 AND NOT EXISTS (SELECT 1 FROM items below WHERE below.parent = ?1) \
                 AND NOT EXISTS (SELECT 1 FROM answers WHERE answers.parent = ?1) \
@@ -86,8 +99,9 @@ pub(super) fn prune(change: &mut WriteTransaction<'_>, mut next: Option<i64>) ->
     let mut free = change.connection.prepare_cached(free)?;
     let mut cut = change.connection.prepare_cached("DELETE FROM items WHERE number = ?1")?;
     while let Some(number) = next.take() {
-        let leaf =
-            free.query_row((number, RecordState::Ended as i64), |row| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
+        let leaf = free.query_row((number, RecordState::Ended as i64), |row| {
+            Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+        });
         let Some((parent, answer, bytes)) = leaf.optional()? else { return Ok(()) };
         cut.execute([number])?;
         change.item_bytes -= bytes;
@@ -105,23 +119,38 @@ pub(super) fn delete_leaf(connection: &Connection, answer: i64) -> Result<(), Jo
 }
 
 /// The number of an item.
-pub(super) fn number(connection: &Connection, id: Option<&ItemId>) -> Result<Option<i64>, JobFailure> {
+pub(super) fn number(
+    connection: &Connection,
+    id: Option<&ItemId>,
+) -> Result<Option<i64>, JobFailure> {
     let Some(id) = id else { return Ok(None) };
     let mut find = connection.prepare_cached("SELECT number FROM items WHERE id = ?1")?;
     Ok(find.query_row([id.as_str()], |row| row.get(0)).optional()?)
 }
 
 /// The conversation up to and with `head`, oldest first, unless it is more than `most`.
-pub(super) fn path(connection: &Connection, head: &ItemId, most: Most) -> Result<Vec<Item>, JobFailure> {
+pub(super) fn path(
+    connection: &Connection,
+    head: &ItemId,
+    most: Most,
+) -> Result<Vec<Item>, JobFailure> {
     path_from(connection, number(connection, Some(head))?, most)
 }
 
 /// The conversation up to and with the item of that number, unless it is more than `most`.
-pub(super) fn path_from(connection: &Connection, mut next: Option<i64>, mut most: Most) -> Result<Vec<Item>, JobFailure> {
+pub(super) fn path_from(
+    connection: &Connection,
+    mut next: Option<i64>,
+    mut most: Most,
+) -> Result<Vec<Item>, JobFailure> {
     let mut find = connection.prepare_cached("SELECT parent, json FROM items WHERE number = ?1")?;
     let mut path = Vec::new();
     while let Some(number) = next {
-        let found = find.query_row([number], |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<String>>(1)?))).optional()?;
+        let found = find
+            .query_row([number], |row| {
+                Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<String>>(1)?))
+            })
+            .optional()?;
         let Some((parent, json)) = found else { break };
         // Before it is read: text that is no more than this long becomes a bit more in memory.
         most = most.without(json.as_ref().map_or(0, String::len))?;
@@ -136,16 +165,22 @@ pub(super) fn path_from(connection: &Connection, mut next: Option<i64>, mut most
 }
 
 /// One item of `owner`.
-pub(super) fn item(connection: &Connection, owner: &Owner, id: &ItemId) -> Result<Option<Item>, JobFailure> {
+pub(super) fn item(
+    connection: &Connection,
+    owner: &Owner,
+    id: &ItemId,
+) -> Result<Option<Item>, JobFailure> {
     let find = "SELECT json FROM items JOIN answers ON answers.number = items.answer WHERE items.id = ?1 AND owner = ?2";
     let mut find = connection.prepare_cached(find)?;
-    let found: Option<Option<String>> = find.query_row((id.as_str(), owner.as_str()), |row| row.get(0)).optional()?;
+    let found: Option<Option<String>> =
+        find.query_row((id.as_str(), owner.as_str()), |row| row.get(0)).optional()?;
     found.flatten().as_deref().map(read).transpose()
 }
 
 /// An item from its row.
 pub(super) fn read(json: &str) -> Result<Item, JobFailure> {
-    serde_json::from_str(json).map_err(|_error| JobFailure::Damaged("an item is not what an item is"))
+    serde_json::from_str(json)
+        .map_err(|_error| JobFailure::Damaged("an item is not what an item is"))
 }
 
 /// A length as what it adds to a total.

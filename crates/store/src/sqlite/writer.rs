@@ -55,11 +55,16 @@ struct WriterThread {
 
 impl DatabaseWriter {
     /// Starts the thread. It ends when the writer is closed or dropped.
-    pub(super) fn start(path: &Path, connection: Connection, shared: Arc<DatabaseShared>) -> Result<Self, DatabaseError> {
+    pub(super) fn start(
+        path: &Path,
+        connection: Connection,
+        shared: Arc<DatabaseShared>,
+    ) -> Result<Self, DatabaseError> {
         let (sender, messages) = mpsc::channel(QUEUE);
         let files = Files::watch(path).map_err(|source| DatabaseError::file(path, source))?;
         let thread = WriterThread { connection, messages, files, shared };
-        let started = thread::Builder::new().name("weir-db-writer".into()).spawn(move || thread.run());
+        let started =
+            thread::Builder::new().name("weir-db-writer".into()).spawn(move || thread.run());
         started.map_err(|source| DatabaseError::NoThread { path: path.to_path_buf(), source })?;
         Ok(Self { messages: sender })
     }
@@ -84,7 +89,10 @@ impl DatabaseWriter {
     }
 
     async fn send(&self, job: impl Job + 'static) -> Result<(), StoreError> {
-        self.messages.send(Message::Job(Box::new(job))).await.map_err(|_closed| StoreError::Unavailable)
+        self.messages
+            .send(Message::Job(Box::new(job)))
+            .await
+            .map_err(|_closed| StoreError::Unavailable)
     }
 
     /// Resolves when everything that was asked before is written, the WAL is in the file and the thread lets go of both.
@@ -101,9 +109,14 @@ impl WriterThread {
     fn run(mut self) {
         let mut closing = None;
         // What was begun and is made step by step.
-        let mut begun: VecDeque<Box<dyn Job>> = leftovers::of(&self.connection).into_iter().collect();
+        let mut begun: VecDeque<Box<dyn Job>> =
+            leftovers::of(&self.connection).into_iter().collect();
         loop {
-            let message = if begun.is_empty() { self.messages.blocking_recv() } else { self.messages.try_recv().ok() };
+            let message = if begun.is_empty() {
+                self.messages.blocking_recv()
+            } else {
+                self.messages.try_recv().ok()
+            };
             if message.is_none() && begun.is_empty() {
                 break;
             }
@@ -118,13 +131,19 @@ impl WriterThread {
             }
         }
         // The last connection to go would do this by itself, with the patience of five seconds for whoever still reads.
-        let _refused = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(()));
+        let _refused =
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(()));
         drop(self.connection);
         drop(closing);
     }
 
     /// Takes what waits.
-    fn gather(&mut self, first: Message, batch: &mut Vec<Box<dyn Job>>, closing: &mut Option<oneshot::Sender<()>>) {
+    fn gather(
+        &mut self,
+        first: Message,
+        batch: &mut Vec<Box<dyn Job>>,
+        closing: &mut Option<oneshot::Sender<()>>,
+    ) {
         let mut next = Some(first);
         while let Some(message) = next {
             match message {
@@ -215,7 +234,11 @@ impl WriterThread {
 }
 
 /// Keeps the totals in step, and gives them if they have changed.
-pub(super) fn count(connection: &Connection, item_bytes: i64, log_bytes: i64) -> Result<Option<(u64, u64)>, JobFailure> {
+pub(super) fn count(
+    connection: &Connection,
+    item_bytes: i64,
+    log_bytes: i64,
+) -> Result<Option<(u64, u64)>, JobFailure> {
     if item_bytes == 0 && log_bytes == 0 {
         return Ok(None);
     }
@@ -233,16 +256,21 @@ struct Files {
 impl Files {
     fn watch(path: &Path) -> io::Result<Self> {
         let watched = [path.to_path_buf(), open::wal(path)].into_iter();
-        let watched = watched.map(|path| identity(&path).map(|identity| (path, identity))).collect::<io::Result<_>>()?;
+        let watched = watched
+            .map(|path| identity(&path).map(|identity| (path, identity)))
+            .collect::<io::Result<_>>()?;
         Ok(Self { watched })
     }
 
     fn check(&self) -> Result<(), JobFailure> {
-        let is_there = |(path, known): &(PathBuf, Identity)| identity(path).is_ok_and(|found| found == *known);
+        let is_there =
+            |(path, known): &(PathBuf, Identity)| identity(path).is_ok_and(|found| found == *known);
         if self.watched.iter().all(is_there) {
             return Ok(());
         }
-        Err(JobFailure::Damaged("its file was moved or deleted while in use; put it back, or start weir again"))
+        Err(JobFailure::Damaged(
+            "its file was moved or deleted while in use; put it back, or start weir again",
+        ))
     }
 }
 

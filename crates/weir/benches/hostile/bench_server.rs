@@ -49,12 +49,17 @@ impl BenchServer {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
         command.args(["--listen", "127.0.0.1:0", "--log-level", "error"]);
         let keys = if wire == BenchWire::Keyed { Some(Keys::make()?) } else { None };
-        command.arg("--data").arg(keys.as_ref().map_or(Path::new(":memory:"), |keys| keys.data.path()));
+        command
+            .arg("--data")
+            .arg(keys.as_ref().map_or(Path::new(":memory:"), |keys| keys.data.path()));
         command.env("OPENAI_BASE_URL", upstream.base_url()).env("OPENAI_API_KEY", "none");
         // It is ours, and the server refuses settings that it does not know.
         command.env_remove("WEIR_CONNECTIONS");
         // As many as the system allows; and who is idle stays until it is counted.
-        command.env("WEIR_SERVER_CONNECTIONS", "20000").env("WEIR_SERVER_IDLE_TIMEOUT", "10m").envs(settings.iter().copied());
+        command
+            .env("WEIR_SERVER_CONNECTIONS", "20000")
+            .env("WEIR_SERVER_IDLE_TIMEOUT", "10m")
+            .envs(settings.iter().copied());
         let pair = if wire == BenchWire::Tls { Some(Pair::make()?) } else { None };
         if let Some(pair) = &pair {
             command.arg("--tls-cert").arg(pair.certificate()).arg("--tls-key").arg(pair.key());
@@ -62,7 +67,11 @@ impl BenchServer {
         let mut server = command.stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(server.stdout.take().context("no standard output")?).read_line(&mut line)?;
-        let address = line.split_whitespace().find_map(|word| word.split_once("://")).context("it does not say where it listens")?.1;
+        let address = line
+            .split_whitespace()
+            .find_map(|word| word.split_once("://"))
+            .context("it does not say where it listens")?
+            .1;
         Ok(Self { server, address: address.parse()?, upstream, pair, keys, load: Cell::new(0.0) })
     }
 
@@ -82,7 +91,14 @@ impl BenchServer {
     pub(crate) async fn connect(&self) -> Result<Connection> {
         match &self.pair {
             None => Connection::open(self.address).await,
-            Some(pair) => Connection::open_encrypted(self.address, "localhost", &connector(&pair.certificate())?).await,
+            Some(pair) => {
+                Connection::open_encrypted(
+                    self.address,
+                    "localhost",
+                    &connector(&pair.certificate())?,
+                )
+                .await
+            }
         }
     }
 
@@ -92,7 +108,10 @@ impl BenchServer {
     }
 
     /// Watches the server's processor time during a measurement.
-    pub(crate) async fn during<T>(&self, measurement: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(crate) async fn during<T>(
+        &self,
+        measurement: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let (begun, before) = (client::now(), self.ticks()?);
         let measured = measurement.await?;
         let seconds = (self.ticks()? - before) / TICKS_PER_SECOND;
@@ -117,7 +136,10 @@ impl BenchServer {
 
     fn memory(&self, field: &str) -> Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.server.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).context("not what proc(5) says")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .context("not what proc(5) says")?;
         Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
     }
 
@@ -125,7 +147,8 @@ impl BenchServer {
     fn ticks(&self) -> Result<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.server.id()))?;
         let (_, fields) = stat.rsplit_once(") ").context("not what proc(5) says")?;
-        let times: Vec<u32> = fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+        let times: Vec<u32> =
+            fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
         Ok(times.into_iter().map(f64::from).sum())
     }
 }
@@ -150,7 +173,10 @@ impl Keys {
         let data = tempfile::tempdir()?;
         let make = |name| -> Result<String> {
             let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-            let made = command.args(["key", "create", "--name", name, "--data"]).arg(data.path()).output()?;
+            let made = command
+                .args(["key", "create", "--name", name, "--data"])
+                .arg(data.path())
+                .output()?;
             ensure!(made.status.success(), "no key: {}", String::from_utf8_lossy(&made.stderr));
             Ok(String::from_utf8(made.stdout)?.trim().to_owned())
         };
@@ -165,7 +191,8 @@ struct Pair(TempDir);
 impl Pair {
     fn make() -> Result<Self> {
         let pair = Self(tempfile::tempdir()?);
-        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()])?;
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["localhost".to_owned()])?;
         fs::write(pair.certificate(), cert.pem())?;
         fs::write(pair.key(), signing_key.serialize_pem())?;
         Ok(pair)

@@ -22,14 +22,22 @@ const STORED: usize = 200 << 10;
 pub(crate) fn request(kind: AttackKind) -> Option<Request> {
     let responses = |body: &Value| Request::post("/v1/responses", body);
     let request = match kind {
-        AttackKind::Calls => responses(&json!({ "model": "demo", "store": false, "input": calls() })),
+        AttackKind::Calls => {
+            responses(&json!({ "model": "demo", "store": false, "input": calls() }))
+        }
         AttackKind::Zeros => {
             let body = format!(r#"{{"model":"demo","input":"x","x":[{}0]}}"#, "0,".repeat(ZEROS));
-            Request::new("POST", "/v1/responses").header("content-type", "application/json").body(body)
+            Request::new("POST", "/v1/responses")
+                .header("content-type", "application/json")
+                .body(body)
         }
         AttackKind::Sessions => Request::post("/v1/tickets", &json!({ "cookie": true })),
-        AttackKind::Stored => responses(&json!({ "model": "demo", "store": true, "input": "word ".repeat(STORED / 5) })),
-        AttackKind::Background => responses(&json!({ "model": "demo", "store": true, "background": true, "input": "/lorem 2000" })),
+        AttackKind::Stored => responses(
+            &json!({ "model": "demo", "store": true, "input": "word ".repeat(STORED / 5) }),
+        ),
+        AttackKind::Background => responses(
+            &json!({ "model": "demo", "store": true, "background": true, "input": "/lorem 2000" }),
+        ),
         _ => return None,
     };
     Some(request)

@@ -22,37 +22,57 @@ const AT_ONCE: usize = 64;
 pub(crate) async fn gather(kind: AttackKind, target: &AttackTarget) -> Result<Vec<Task>> {
     let connector = target.certificate.as_deref().map(connector).transpose()?.map(Arc::new);
     let silent = if kind == AttackKind::Silent { Some(silent_answer(target).await?) } else { None };
-    let opening = (0..target.count).map(|_| open(kind, target, connector.as_deref(), silent.as_deref()));
+    let opening =
+        (0..target.count).map(|_| open(kind, target, connector.as_deref(), silent.as_deref()));
     iter(opening).buffer_unordered(AT_ONCE).try_collect().await
 }
 
-async fn open(kind: AttackKind, target: &AttackTarget, connector: Option<&TlsConnector>, silent: Option<&str>) -> Result<Task> {
+async fn open(
+    kind: AttackKind,
+    target: &AttackTarget,
+    connector: Option<&TlsConnector>,
+    silent: Option<&str>,
+) -> Result<Task> {
     match kind {
         AttackKind::WebSocket => {
             let mut socket = websocket::connect(target.address, "/v1/responses", &[]).await?.socket;
             Ok(client::spawn(async move { while let Ok(Some(_)) = socket.next().await {} }))
         }
         AttackKind::Http2 => {
-            let (send, connection) = Builder::new().handshake::<_, bytes::Bytes>(TcpStream::connect(target.address).await?).await?;
+            let (send, connection) = Builder::new()
+                .handshake::<_, bytes::Bytes>(TcpStream::connect(target.address).await?)
+                .await?;
             let held = send.clone();
             let task = client::spawn(async move {
                 drop(connection.await);
                 drop(held);
             });
             let request = http::Request::get("http://localhost/healthz").body(())?;
-            ensure!(send.ready().await?.send_request(request, true)?.0.await?.status() == 200, "not served");
+            ensure!(
+                send.ready().await?.send_request(request, true)?.0.await?.status() == 200,
+                "not served"
+            );
             Ok(task)
         }
         _ => {
             let connection = match connector {
-                Some(connector) => Connection::open_encrypted(target.address, "localhost", connector).await?,
+                Some(connector) => {
+                    Connection::open_encrypted(target.address, "localhost", connector).await?
+                }
                 None => Connection::open(target.address).await?,
             };
-            let path = silent.map_or("/healthz".to_owned(), |id| format!("/v1/responses/{id}?stream=true"));
+            let path = silent
+                .map_or("/healthz".to_owned(), |id| format!("/v1/responses/{id}?stream=true"));
             let response = connection.send(&Request::get(&path)).await?;
             ensure!(response.status == 200, "not served: {}", response.status);
-            let mut connection = if silent.is_some() { response.abandon() } else { response.into_connection().await? };
-            Ok(client::spawn(async move { while connection.read_raw().await.is_ok_and(|bytes| !bytes.is_empty()) {} }))
+            let mut connection = if silent.is_some() {
+                response.abandon()
+            } else {
+                response.into_connection().await?
+            };
+            Ok(client::spawn(async move {
+                while connection.read_raw().await.is_ok_and(|bytes| !bytes.is_empty()) {}
+            }))
         }
     }
 }
@@ -60,7 +80,8 @@ async fn open(kind: AttackKind, target: &AttackTarget, connector: Option<&TlsCon
 /// The id of an answer that says a word and then nothing.
 async fn silent_answer(target: &AttackTarget) -> Result<String> {
     let body = json!({ "model": "demo", "input": "/stall 1", "stream": true });
-    let mut stream = client::send(target.address, &Request::post("/v1/responses", &body)).await?.events()?;
+    let mut stream =
+        client::send(target.address, &Request::post("/v1/responses", &body)).await?.events()?;
     let created = stream.next().await?.context("an event")?.json()?;
     Ok(created["response"]["id"].as_str().context("an id")?.to_owned())
 }

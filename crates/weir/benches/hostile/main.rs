@@ -58,12 +58,23 @@ struct Measurement {
 
 impl Measurement {
     async fn run(self) -> Result<()> {
-        let connections = env::var("WEIR_CONNECTIONS").ok().map_or(Ok(CONNECTIONS), |count| count.parse())?;
+        let connections =
+            env::var("WEIR_CONNECTIONS").ok().map_or(Ok(CONNECTIONS), |count| count.parse())?;
         // The server keeps a file for the upstream of each connection, and 64 for itself; the readers need theirs, too.
-        let connections = connections.min((machine::open_files()?.saturating_sub(64) / 2).saturating_sub(2 * READERS));
-        head(&format!("{READERS} readers, {} tokens a second each; {connections} idle", readers::PACE))?;
+        let connections = connections
+            .min((machine::open_files()?.saturating_sub(64) / 2).saturating_sub(2 * READERS));
+        head(&format!(
+            "{READERS} readers, {} tokens a second each; {connections} idle",
+            readers::PACE
+        ))?;
         self.row("alone", BenchWire::Clear, &[], None).await?;
-        self.row("beside a process that uses one core", BenchWire::Clear, &[], Some((AttackKind::Burn, 1))).await?;
+        self.row(
+            "beside a process that uses one core",
+            BenchWire::Clear,
+            &[],
+            Some((AttackKind::Burn, 1)),
+        )
+        .await?;
         for (name, kind) in [
             ("idle: HTTP/1.1 keep-alive", AttackKind::KeepAlive),
             ("idle: WebSocket", AttackKind::WebSocket),
@@ -81,14 +92,23 @@ impl Measurement {
             ("attack: compression bombs", AttackKind::CompressionBombs, FAST),
         ] {
             // So that slow bodies meet their limit while we look.
-            let settings =
-                [("WEIR_SERVER_WEBSOCKET_DEFLATE", "true"), ("WEIR_SERVER_BODY_TIMEOUT", "5s"), ("WEIR_SERVER_HEAD_TIMEOUT", "5s")];
+            let settings = [
+                ("WEIR_SERVER_WEBSOCKET_DEFLATE", "true"),
+                ("WEIR_SERVER_BODY_TIMEOUT", "5s"),
+                ("WEIR_SERVER_HEAD_TIMEOUT", "5s"),
+            ];
             self.row(name, BenchWire::Clear, &settings, Some((kind, count))).await?;
         }
         self.callers().await?;
         head(&format!("{READERS} readers through TLS"))?;
         self.row("TLS: alone", BenchWire::Tls, &[], None).await?;
-        self.row("TLS idle: HTTP/1.1 keep-alive", BenchWire::Tls, &[], Some((AttackKind::Tls, connections))).await?;
+        self.row(
+            "TLS idle: HTTP/1.1 keep-alive",
+            BenchWire::Tls,
+            &[],
+            Some((AttackKind::Tls, connections)),
+        )
+        .await?;
         head(&format!("{READERS} readers of one answer, {} MiB long", readers::SAID >> 20))?;
         self.shared("one answer: alone", None).await?;
         for (name, kind) in [
@@ -124,18 +144,27 @@ impl Measurement {
     }
 
     /// Readers of answers of their own, beside somebody.
-    async fn row(&self, name: &str, wire: BenchWire, settings: &[(&str, &str)], beside: Option<(AttackKind, usize)>) -> Result<()> {
+    async fn row(
+        &self,
+        name: &str,
+        wire: BenchWire,
+        settings: &[(&str, &str)],
+        beside: Option<(AttackKind, usize)>,
+    ) -> Result<()> {
         if !self.is_wanted(name) {
             return Ok(());
         }
-        let (bench_server, quiet) = (BenchServer::open(wire, settings).await?, BenchServer::open(wire, settings).await?);
+        let (bench_server, quiet) =
+            (BenchServer::open(wire, settings).await?, BenchServer::open(wire, settings).await?);
         let before = bench_server.resident()?;
         let mut neighbour = None;
         if let Some((kind, count)) = beside {
             neighbour = Some(Neighbour::start(kind, &bench_server, count).await?);
         }
         let crowded = bench_server.resident()?;
-        let delays = bench_server.during(try_join(readers::of_their_own(&bench_server), readers::of_their_own(&quiet))).await?;
+        let delays = bench_server
+            .during(try_join(readers::of_their_own(&bench_server), readers::of_their_own(&quiet)))
+            .await?;
         let peak = bench_server.peak()?;
         let mut notes = Vec::new();
         if let (Some(neighbour), Some((kind, count))) = (neighbour, beside) {
@@ -147,7 +176,10 @@ impl Measurement {
         }
         tokio::time::sleep(REST).await;
         print(name, &bench_server, &delays, [before, peak, bench_server.resident()?])?;
-        notes.iter().filter(|note| !note.is_empty()).try_for_each(|note| say(&format!("    {note}")))
+        notes
+            .iter()
+            .filter(|note| !note.is_empty())
+            .try_for_each(|note| say(&format!("    {note}")))
     }
 
     /// Readers of one answer, beside one that never reads.
@@ -156,15 +188,21 @@ impl Measurement {
             return Ok(());
         }
         let settings = [("WEIR_SERVER_WRITE_TIMEOUT", "5s")];
-        let (bench_server, quiet) =
-            (BenchServer::open(BenchWire::Clear, &settings).await?, BenchServer::open(BenchWire::Clear, &settings).await?);
-        let (answer, other) = (readers::SharedResponse::start(&bench_server).await?, readers::SharedResponse::start(&quiet).await?);
+        let (bench_server, quiet) = (
+            BenchServer::open(BenchWire::Clear, &settings).await?,
+            BenchServer::open(BenchWire::Clear, &settings).await?,
+        );
+        let (answer, other) = (
+            readers::SharedResponse::start(&bench_server).await?,
+            readers::SharedResponse::start(&quiet).await?,
+        );
         let before = bench_server.resident()?;
         let mut stalled = None;
         if let Some(kind) = kind {
             stalled = Some(Stalled::open(kind, &bench_server, &answer.id).await?);
         }
-        let delays = bench_server.during(try_join(answer.read(&bench_server), other.read(&quiet))).await?;
+        let delays =
+            bench_server.during(try_join(answer.read(&bench_server), other.read(&quiet))).await?;
         let peak = bench_server.peak()?;
         let note = match stalled {
             Some(stalled) => Some(stalled.end().await?),
@@ -177,15 +215,22 @@ impl Measurement {
 }
 
 fn head(title: &str) -> Result<()> {
-    let (delay, other, ratio, memory) = ("added delay of a token, ms", "at the other server", "ratio", "resident, MiB");
+    let (delay, other, ratio, memory) =
+        ("added delay of a token, ms", "at the other server", "ratio", "resident, MiB");
     say(&format!("\n{title:42} {delay:28} | {other:20} | {ratio:17} | cpu% | {memory}"))?;
     let (three, times) = ("   p50    p90    p99", "  p50   p90   p99");
     say(&format!("{:42} {three}   worst | {three} | {times} |      | before   peak  after", ""))
 }
 
 /// Prints a row: the server's figures, and the other's.
-fn print(name: &str, bench_server: &BenchServer, (delays, other): &(Delays, Delays), memory: [f64; 3]) -> Result<()> {
-    let columns = |delays: [f64; 3], precision: usize| delays.map(|delay| format!("{delay:.precision$}"));
+fn print(
+    name: &str,
+    bench_server: &BenchServer,
+    (delays, other): &(Delays, Delays),
+    memory: [f64; 3],
+) -> Result<()> {
+    let columns =
+        |delays: [f64; 3], precision: usize| delays.map(|delay| format!("{delay:.precision$}"));
     let shares = [0.5, 0.9, 0.99];
     let [p50, p90, p99] = columns(shares.map(|share| delays.at(share)), 2);
     let [o50, o90, o99] = columns(shares.map(|share| other.at(share)), 2);

@@ -77,7 +77,11 @@ pub(crate) struct Neighbour {
 
 impl Neighbour {
     /// Starts it and waits until it is at its work: idle connections are all there then.
-    pub(crate) async fn start(kind: AttackKind, bench_server: &BenchServer, count: usize) -> Result<Self> {
+    pub(crate) async fn start(
+        kind: AttackKind,
+        bench_server: &BenchServer,
+        count: usize,
+    ) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let mut command = Command::new(env::current_exe()?);
         command.args([
@@ -118,8 +122,13 @@ impl Drop for Neighbour {
 
 /// The process itself: one task.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let [kind, control, address, count, certificate @ ..] = arguments else { anyhow::bail!("too few arguments") };
-    let kind = AttackKind::ALL.into_iter().find(|known| format!("{known:?}") == *kind).context("an unknown kind")?;
+    let [kind, control, address, count, certificate @ ..] = arguments else {
+        anyhow::bail!("too few arguments")
+    };
+    let kind = AttackKind::ALL
+        .into_iter()
+        .find(|known| format!("{known:?}") == *kind)
+        .context("an unknown kind")?;
     let target = AttackTarget {
         address: address.parse()?,
         count: count.parse()?,
@@ -137,7 +146,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             machine::step_back()?;
             control.write_all(b"ready\n").await?;
             control.read_u8().await.err().context("the measurement says nothing but its end")?;
-            format!("{} of {} still there", crowd.iter().filter(|held| !held.is_finished()).count(), target.count)
+            format!(
+                "{} of {} still there",
+                crowd.iter().filter(|held| !held.is_finished()).count(),
+                target.count
+            )
         } else {
             machine::step_back()?;
             let begun = client::now();
@@ -173,7 +186,12 @@ impl OutcomeCounts {
     }
 
     fn in_words(&self, time: Duration) -> String {
-        let words: Vec<String> = self.0.iter().map(|(outcome, count)| format!("{count} × {outcome}")).collect();
-        if words.is_empty() { String::new() } else { format!("in {:.0} s: {}", time.as_secs_f64(), words.join(", ")) }
+        let words: Vec<String> =
+            self.0.iter().map(|(outcome, count)| format!("{count} × {outcome}")).collect();
+        if words.is_empty() {
+            String::new()
+        } else {
+            format!("in {:.0} s: {}", time.as_secs_f64(), words.join(", "))
+        }
     }
 }

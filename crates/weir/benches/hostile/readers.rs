@@ -42,7 +42,12 @@ impl Delays {
     /// Milliseconds that this share of all tokens did not exceed.
     pub(crate) fn at(&self, share: f64) -> f64 {
         let last = self.0.len().saturating_sub(1);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index, rounded")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "an index, rounded"
+        )]
         let index = (last as f64 * share).round() as usize;
         self.0.get(index).map_or(f64::NAN, |delay| delay.as_secs_f64() * 1e3)
     }
@@ -53,10 +58,16 @@ pub(crate) async fn of_their_own(bench_server: &BenchServer) -> Result<Delays> {
     let marks: Vec<Marks> = (0..READERS).map(|_| Marks::default()).collect();
     for (answer, marks) in marks.iter().enumerate() {
         // They come one after another, as independent answers do.
-        let stagger = Duration::from_secs(1) / PACE * u32::try_from(answer)? / u32::try_from(READERS)?;
-        bench_server.upstream.script(tokens(Script::new().role().sleep(stagger), answer, marks).finish("stop").done());
+        let stagger =
+            Duration::from_secs(1) / PACE * u32::try_from(answer)? / u32::try_from(READERS)?;
+        bench_server.upstream.script(
+            tokens(Script::new().role().sleep(stagger), answer, marks).finish("stop").done(),
+        );
     }
-    let request = bench_server.sign(Request::post("/v1/responses", &json!({ "model": "scripted", "stream": true, "input": "hello" })));
+    let request = bench_server.sign(Request::post(
+        "/v1/responses",
+        &json!({ "model": "scripted", "stream": true, "input": "hello" }),
+    ));
     let reading = marks.iter().map(|_| async {
         let mut stream = bench_server.connect().await?.send(&request).await?.events()?;
         read_to_last(&mut stream).await
@@ -78,10 +89,19 @@ impl SharedResponse {
     pub(crate) async fn start(bench_server: &BenchServer) -> Result<Self> {
         let (gate, marks) = (Arc::new(Notify::new()), Marks::default());
         let piece = "x".repeat(PIECE);
-        let said = Script::new().role().contents(&vec![piece.as_str(); SAID / PIECE]).content(BEGIN).wait_for(&gate);
+        let said = Script::new()
+            .role()
+            .contents(&vec![piece.as_str(); SAID / PIECE])
+            .content(BEGIN)
+            .wait_for(&gate);
         bench_server.upstream.script(tokens(said, 0, &marks).stall());
         let body = json!({ "model": "scripted", "stream": true, "input": "hello" });
-        let mut stream = bench_server.connect().await?.send(&Request::post("/v1/responses", &body)).await?.events()?;
+        let mut stream = bench_server
+            .connect()
+            .await?
+            .send(&Request::post("/v1/responses", &body))
+            .await?
+            .events()?;
         let created = stream.next().await?.context("an event")?.json()?;
         let id = created["response"]["id"].as_str().context("an id")?.to_owned();
         let position = loop {
@@ -95,7 +115,10 @@ impl SharedResponse {
 
     /// All read what comes; when all are there, it goes on.
     pub(crate) async fn read(&self, bench_server: &BenchServer) -> Result<Delays> {
-        let request = Request::get(&format!("/v1/responses/{}?stream=true&starting_after={}", self.id, self.position));
+        let request = Request::get(&format!(
+            "/v1/responses/{}?stream=true&starting_after={}",
+            self.id, self.position
+        ));
         let ready = Cell::new(0);
         let reading = (0..READERS).map(|_| async {
             let mut stream = bench_server.connect().await?.send(&request).await?.events()?;
@@ -112,7 +135,9 @@ impl SharedResponse {
 /// Appends the tokens of an answer. Each says which it is.
 fn tokens(script: Script, answer: usize, marks: &Marks) -> Script {
     let pause = Duration::from_secs(1) / PACE;
-    (0..TOKENS).fold(script, |script, token| script.sleep(pause).mark(marks).content(&format!("{answer}:{token}")))
+    (0..TOKENS).fold(script, |script, token| {
+        script.sleep(pause).mark(marks).content(&format!("{answer}:{token}"))
+    })
 }
 
 /// A token, as it came: its answer, its number in it, and when.
@@ -125,7 +150,8 @@ async fn read_to_last(stream: &mut Stream) -> Result<Vec<Token>> {
         let event = stream.next().await?.context("a stream ended early")?;
         if event.name.as_deref() == Some("response.output_text.delta") {
             let said = event.json()?;
-            let (answer, token) = said["delta"].as_str().and_then(|word| word.split_once(':')).context("a token")?;
+            let (answer, token) =
+                said["delta"].as_str().and_then(|word| word.split_once(':')).context("a token")?;
             tokens.push((answer.parse()?, token.parse()?, event.arrived));
         }
     }
@@ -135,8 +161,13 @@ async fn read_to_last(stream: &mut Stream) -> Result<Vec<Token>> {
 fn delays(read: Vec<Vec<Token>>, marks: &[Marks]) -> Result<Delays> {
     let written: Vec<Vec<Instant>> = marks.iter().map(Marks::times).collect();
     let mut delays = Vec::new();
-    for (answer, token, arrived) in read.into_iter().flatten().filter(|(_, token, _)| *token >= FIRST) {
-        let written = written.get(answer).and_then(|times| times.get(token)).context("a token that nobody wrote")?;
+    for (answer, token, arrived) in
+        read.into_iter().flatten().filter(|(_, token, _)| *token >= FIRST)
+    {
+        let written = written
+            .get(answer)
+            .and_then(|times| times.get(token))
+            .context("a token that nobody wrote")?;
         delays.push(arrived.saturating_duration_since(*written));
     }
     delays.sort_unstable();

@@ -31,7 +31,11 @@ pub(crate) enum Stalled {
 
 impl Stalled {
     /// Asks for an answer from its begin.
-    pub(crate) async fn open(kind: StalledTransport, bench_server: &BenchServer, answer: &str) -> Result<Self> {
+    pub(crate) async fn open(
+        kind: StalledTransport,
+        bench_server: &BenchServer,
+        answer: &str,
+    ) -> Result<Self> {
         let path = format!("/v1/responses/{answer}?stream=true");
         match kind {
             StalledTransport::Sse => {
@@ -41,16 +45,23 @@ impl Stalled {
             }
             StalledTransport::WebSocket => {
                 let connection = Connection::open_narrow(bench_server.address, NARROW).await?;
-                let Handshake::Open(connected) = shake_hands(connection, "/v1/responses", &[]).await? else {
+                let Handshake::Open(connected) =
+                    shake_hands(connection, "/v1/responses", &[]).await?
+                else {
                     anyhow::bail!("the socket was refused")
                 };
                 let mut socket = connected.socket;
-                socket.send_text(&json!({ "type": "response.resume", "response_id": answer }).to_string()).await?;
+                socket
+                    .send_text(
+                        &json!({ "type": "response.resume", "response_id": answer }).to_string(),
+                    )
+                    .await?;
                 Ok(Self::WebSocket(Box::new(socket)))
             }
             StalledTransport::Http2 => {
                 let stream = TcpStream::connect(bench_server.address).await?;
-                let (send, connection) = Builder::new().initial_window_size(0).handshake(stream).await?;
+                let (send, connection) =
+                    Builder::new().initial_window_size(0).handshake(stream).await?;
                 let task = client::spawn(async move { drop(connection.await) });
                 let mut send = send.ready().await?;
                 let request = http::Request::get(format!("http://localhost{path}")).body(())?;
@@ -66,9 +77,13 @@ impl Stalled {
             Self::Sse(mut connection) => raw(&mut connection).await,
             Self::WebSocket(mut socket) => raw(socket.connection()).await,
             Self::Http2 { mut body, .. } => {
-                let end = client::soon(body.data()).await?.context("the stream ended as if it were whole")?;
-                Ok(end
-                    .map_or_else(|error| format!("its end: {error}"), |data| format!("it got {} bytes through a shut window", data.len())))
+                let end = client::soon(body.data())
+                    .await?
+                    .context("the stream ended as if it were whole")?;
+                Ok(end.map_or_else(
+                    |error| format!("its end: {error}"),
+                    |data| format!("it got {} bytes through a shut window", data.len()),
+                ))
             }
         }
     }
@@ -79,9 +94,13 @@ async fn raw(connection: &mut Connection) -> Result<String> {
     let mut count = 0;
     loop {
         match client::soon(connection.read_raw()).await? {
-            Ok(bytes) if bytes.is_empty() => return Ok(format!("its end: FIN after {} KiB", count >> 10)),
+            Ok(bytes) if bytes.is_empty() => {
+                return Ok(format!("its end: FIN after {} KiB", count >> 10));
+            }
             Ok(bytes) => count += bytes.len(),
-            Err(error) => return Ok(format!("its end: {:?} after {} KiB", error.kind(), count >> 10)),
+            Err(error) => {
+                return Ok(format!("its end: {:?} after {} KiB", error.kind(), count >> 10));
+            }
         }
     }
 }

@@ -60,7 +60,11 @@ impl ChatCommand {
             ("/transport", None) => Self::Transport(None),
             ("/transport", Some(name)) => match ChatTransport::of(name) {
                 Some(transport) => Self::Transport(Some(transport)),
-                None => return TypedInput::Wrong(format!("There is no transport '{name}': json, ndjson, sse or websocket.")),
+                None => {
+                    return TypedInput::Wrong(format!(
+                        "There is no transport '{name}': json, ndjson, sse or websocket."
+                    ));
+                }
             },
             ("/stop", None) => Self::Stop,
             ("/cost", None) => Self::Cost,
@@ -73,8 +77,18 @@ impl ChatCommand {
     /// What may become of the beginning of a line.
     pub(super) fn completions(begun: &str) -> Vec<String> {
         if let Some(begun) = begun.strip_prefix("/transport ") {
-            let names = [ChatTransport::Json, ChatTransport::Ndjson, ChatTransport::Sse, ChatTransport::Websocket].map(ChatTransport::name);
-            return names.iter().filter(|name| name.starts_with(begun)).map(|name| format!("/transport {name}")).collect();
+            let names = [
+                ChatTransport::Json,
+                ChatTransport::Ndjson,
+                ChatTransport::Sse,
+                ChatTransport::Websocket,
+            ]
+            .map(ChatTransport::name);
+            return names
+                .iter()
+                .filter(|name| name.starts_with(begun))
+                .map(|name| format!("/transport {name}"))
+                .collect();
         }
         if !begun.starts_with('/') {
             return Vec::new();
@@ -96,7 +110,10 @@ mod tests {
         check(" ", &TypedInput::Nothing);
         check("/help", &TypedInput::Command(ChatCommand::Help));
         check("/model gpt-5 ", &TypedInput::Command(ChatCommand::Model(Some("gpt-5".into()))));
-        check("/transport websocket", &TypedInput::Command(ChatCommand::Transport(Some(ChatTransport::Websocket))));
+        check(
+            "/transport websocket",
+            &TypedInput::Command(ChatCommand::Transport(Some(ChatTransport::Websocket))),
+        );
         assert!(matches!(ChatCommand::read("/transport smoke"), TypedInput::Wrong(_)));
         check("/count 10", &TypedInput::Question("/count 10".into()));
         check("//help", &TypedInput::Question("/help".into()));

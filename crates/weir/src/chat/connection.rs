@@ -74,12 +74,15 @@ pub(super) async fn ask(
     let with = |more: &str| {
         let mut body = body.clone();
         body[more] = true.into();
-        let request = server.request("POST", "/v1/responses").header("idempotency-key", idempotency_key);
+        let request =
+            server.request("POST", "/v1/responses").header("idempotency-key", idempotency_key);
         request.header("content-type", "application/json").body(body.to_string())
     };
     match transport {
         // Its id is wanted at once, to stop it by: its head is not to wait for the model.
-        ChatTransport::Sse | ChatTransport::Ndjson => stream(server, framed(with("stream"), transport).header("prefer", "wait=0")).await,
+        ChatTransport::Sse | ChatTransport::Ndjson => {
+            stream(server, framed(with("stream"), transport).header("prefer", "wait=0")).await
+        }
         ChatTransport::Json => {
             // An answer that runs by itself can be stopped and resumed; one that is waited for has no id until its end.
             let response = server.json(&with("background")).await?;
@@ -105,8 +108,10 @@ pub(super) async fn resume(
 ) -> Result<ResponseConnection, ChatError> {
     match transport {
         ChatTransport::Sse | ChatTransport::Ndjson => {
-            let position = after.map(|position| format!("&starting_after={position}")).unwrap_or_default();
-            let request = server.request("GET", &format!("/v1/responses/{id}?stream=true{position}"));
+            let position =
+                after.map(|position| format!("&starting_after={position}")).unwrap_or_default();
+            let request =
+                server.request("GET", &format!("/v1/responses/{id}?stream=true{position}"));
             Ok(stream(server, framed(request, transport)).await?.0)
         }
         ChatTransport::Json => Ok(poll(id, after)),
@@ -121,7 +126,11 @@ pub(super) async fn resume(
 }
 
 fn framed(request: Request, transport: ChatTransport) -> Request {
-    let accept = if transport == ChatTransport::Ndjson { "application/x-ndjson" } else { "text/event-stream" };
+    let accept = if transport == ChatTransport::Ndjson {
+        "application/x-ndjson"
+    } else {
+        "text/event-stream"
+    };
     request.header("accept", accept)
 }
 
@@ -132,16 +141,22 @@ fn poll(id: &str, after: Option<u64>) -> ResponseConnection {
 async fn stream(server: &ChatServer, request: Request) -> Result<OpenedResponse, ChatError> {
     let response = server.send(&request).await?;
     let id = response.headers.get("weir-response-id").map(str::to_owned);
-    let stream = response.events().map_err(|error| ChatError::Hopeless(format!("{}: {error:#}", server.address())))?;
+    let stream = response
+        .events()
+        .map_err(|error| ChatError::Hopeless(format!("{}: {error:#}", server.address())))?;
     Ok((ResponseConnection::Stream(Box::new(stream)), id))
 }
 
 async fn socket(server: &ChatServer, message: &Value) -> Result<ResponseConnection, ChatError> {
     let broken = |error: anyhow::Error| ChatError::Broken(format!("{error:#}"));
     let headers = server.headers();
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let headers: Vec<(&str, &str)> =
+        headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let connection = server.connect().await?;
-    match websocket::shake_hands(connection, &server.path("/v1/responses"), &headers).await.map_err(broken)? {
+    match websocket::shake_hands(connection, &server.path("/v1/responses"), &headers)
+        .await
+        .map_err(broken)?
+    {
         Handshake::Refused(mut response) => Err(refusal(&mut response).await),
         Handshake::Open(connected) => {
             let mut socket = connected.socket;
@@ -180,8 +195,14 @@ impl ResponseConnection {
                 if *is_ended {
                     return Ok(None);
                 }
-                let position = after.map(|position| format!("&starting_after={position}")).unwrap_or_default();
-                let news = server.json(&server.request("GET", &format!("/v1/responses/{id}/events?wait={POLL}{position}"))).await?;
+                let position =
+                    after.map(|position| format!("&starting_after={position}")).unwrap_or_default();
+                let news = server
+                    .json(&server.request(
+                        "GET",
+                        &format!("/v1/responses/{id}/events?wait={POLL}{position}"),
+                    ))
+                    .await?;
                 *is_ended = news["ended"].as_bool().unwrap_or(true);
                 for event in news["data"].as_array().into_iter().flatten() {
                     *after = event["sequence_number"].as_u64().or(*after);

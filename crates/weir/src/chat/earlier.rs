@@ -29,7 +29,8 @@ impl Earlier {
     /// The end of a conversation, oldest first, from the server's list of its items, which is newest first. Thoughts and
     /// tools are left out: what was done with them stands in the answers.
     pub(super) fn read(list: &Value) -> Vec<Self> {
-        let mut pieces: Vec<Self> = list["data"].as_array().into_iter().flatten().filter_map(Self::of).collect();
+        let mut pieces: Vec<Self> =
+            list["data"].as_array().into_iter().flatten().filter_map(Self::of).collect();
         if list["has_more"] == true {
             pieces.push(Self::More);
         }
@@ -39,7 +40,8 @@ impl Earlier {
 
     fn of(item: &Value) -> Option<Self> {
         let parts = item["content"].as_array()?.iter();
-        let words = parts.filter_map(|part| part["text"].as_str().or_else(|| part["refusal"].as_str()));
+        let words =
+            parts.filter_map(|part| part["text"].as_str().or_else(|| part["refusal"].as_str()));
         let text = words.collect::<Vec<_>>().join("\n");
         match item["role"].as_str()? {
             "user" => Some(Self::Question(text)),
@@ -75,8 +77,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_conversation_oldest_first() {
-        let said =
-            |role: &str, kind: &str, text: &str| json!({ "type": "message", "role": role, "content": [{ "type": kind, "text": text }] });
+        let said = |role: &str, kind: &str, text: &str| json!({ "type": "message", "role": role, "content": [{ "type": kind, "text": text }] });
         let list = json!({ "has_more": true, "data": [
             said("user", "input_text", "Why?"),
             { "type": "message", "role": "assistant", "status": "incomplete", "content": [{ "type": "refusal", "refusal": "No." }] },

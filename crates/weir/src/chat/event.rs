@@ -79,9 +79,9 @@ impl NumberedEvent {
         match self.value["type"].as_str().unwrap_or_default() {
             "response.output_text.delta" => EventMeaning::Text(delta),
             "response.refusal.delta" => EventMeaning::Refusal(delta),
-            "response.reasoning.delta" | "response.reasoning_text.delta" | "response.reasoning_summary_text.delta" => {
-                EventMeaning::Reasoning(delta)
-            }
+            "response.reasoning.delta"
+            | "response.reasoning_text.delta"
+            | "response.reasoning_summary_text.delta" => EventMeaning::Reasoning(delta),
             "response.output_item.done" if self.value["item"]["type"] == "function_call" => {
                 let text = |name: &str| self.value["item"][name].as_str().unwrap_or_default();
                 EventMeaning::Call(text("name"), text("arguments"))
@@ -89,12 +89,18 @@ impl NumberedEvent {
             "response.completed" => EventMeaning::End(ResponseEnd::Whole),
             "response.failed" => {
                 let message = self.value["response"]["error"]["message"].as_str();
-                EventMeaning::End(ResponseEnd::Failed(message.unwrap_or("the answer failed").to_owned()))
+                EventMeaning::End(ResponseEnd::Failed(
+                    message.unwrap_or("the answer failed").to_owned(),
+                ))
             }
-            "response.incomplete" if self.value["response"]["status"] == "cancelled" => EventMeaning::End(ResponseEnd::Stopped),
+            "response.incomplete" if self.value["response"]["status"] == "cancelled" => {
+                EventMeaning::End(ResponseEnd::Stopped)
+            }
             "response.incomplete" => {
                 let reason = self.value["response"]["incomplete_details"]["reason"].as_str();
-                EventMeaning::End(ResponseEnd::Incomplete(reason.unwrap_or("no reason was given").to_owned()))
+                EventMeaning::End(ResponseEnd::Incomplete(
+                    reason.unwrap_or("no reason was given").to_owned(),
+                ))
             }
             _ => EventMeaning::Other,
         }
@@ -116,7 +122,9 @@ pub(crate) fn why(reason: &str) -> &str {
 /// `12 tokens in, 40 out (counted by Weir)`, or that nobody knows.
 pub(crate) fn tokens(usage: Option<&Usage>) -> String {
     let Some(usage) = usage else { return "unknown".to_owned() };
-    let detail = |count: u64, what: &str| if count > 0 { format!(", {count} of them {what}") } else { String::new() };
+    let detail = |count: u64, what: &str| {
+        if count > 0 { format!(", {count} of them {what}") } else { String::new() }
+    };
     let source = match usage.source {
         UsageSource::Provider => "as the provider says",
         UsageSource::Counted => "counted by Weir",
@@ -145,19 +153,31 @@ mod tests {
 
     #[test]
     fn ends() {
-        let end = |kind: &str, response: &Value| event(&json!({ "type": kind, "sequence_number": 1, "response": response }));
-        let check = |event: NumberedEvent, expected: ResponseEnd| assert_eq!(event.meaning(), EventMeaning::End(expected), "{event:?}");
+        let end = |kind: &str, response: &Value| {
+            event(&json!({ "type": kind, "sequence_number": 1, "response": response }))
+        };
+        let check = |event: NumberedEvent, expected: ResponseEnd| {
+            assert_eq!(event.meaning(), EventMeaning::End(expected), "{event:?}")
+        };
         check(end("response.completed", &json!({})), ResponseEnd::Whole);
         check(end("response.incomplete", &json!({ "status": "cancelled" })), ResponseEnd::Stopped);
         let reason = json!({ "status": "incomplete", "incomplete_details": { "reason": "max_output_tokens" } });
-        check(end("response.incomplete", &reason), ResponseEnd::Incomplete("max_output_tokens".into()));
-        check(end("response.failed", &json!({ "error": { "message": "no" } })), ResponseEnd::Failed("no".into()));
+        check(
+            end("response.incomplete", &reason),
+            ResponseEnd::Incomplete("max_output_tokens".into()),
+        );
+        check(
+            end("response.failed", &json!({ "error": { "message": "no" } })),
+            ResponseEnd::Failed("no".into()),
+        );
     }
 
     #[test]
     fn an_error_without_a_number_is_no_event() {
         let refused = json!({ "type": "error", "status": 404, "error": { "message": "not here" } });
-        assert!(matches!(ServerMessage::read(refused.to_string().into()), ServerMessage::Error(404, message) if message == "not here"));
+        assert!(
+            matches!(ServerMessage::read(refused.to_string().into()), ServerMessage::Error(404, message) if message == "not here")
+        );
         assert!(matches!(ServerMessage::read("[DONE]".into()), ServerMessage::Nothing));
     }
 
@@ -165,8 +185,13 @@ mod tests {
     fn what_it_cost_says_who_counted() {
         let usage = json!({ "input_tokens": 9, "input_tokens_details": { "cached_tokens": 4 }, "output_tokens": 3,
             "output_tokens_details": { "reasoning_tokens": 0 }, "total_tokens": 12, "source": "provider" });
-        let event = event(&json!({ "type": "response.completed", "sequence_number": 1, "response": { "usage": usage } }));
-        assert_eq!(tokens(event.usage().as_ref()), "9 tokens in, 4 of them cached, 3 out (as the provider says)");
+        let event = event(
+            &json!({ "type": "response.completed", "sequence_number": 1, "response": { "usage": usage } }),
+        );
+        assert_eq!(
+            tokens(event.usage().as_ref()),
+            "9 tokens in, 4 of them cached, 3 out (as the provider says)"
+        );
         assert_eq!(tokens(None), "unknown");
     }
 }

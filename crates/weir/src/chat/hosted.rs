@@ -30,9 +30,19 @@ impl Hosted {
         let mut server = settings.server;
         server.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         // It is for this terminal alone: nobody comes to it by another name or through a proxy, and it has no keys.
-        (server.hosts, server.trusted_proxies, server.proxy_protocol) = (Vec::new(), Vec::new(), ProxyProtocol::Off);
-        let mut blueprint = Blueprint::in_memory(server, settings.engine, settings.provider, Arc::new(MemoryKeys::default()));
-        blueprint.shutdown = shutdown::Config { delay: Duration::ZERO, spread: Duration::ZERO, grace: Duration::ZERO };
+        (server.hosts, server.trusted_proxies, server.proxy_protocol) =
+            (Vec::new(), Vec::new(), ProxyProtocol::Off);
+        let mut blueprint = Blueprint::in_memory(
+            server,
+            settings.engine,
+            settings.provider,
+            Arc::new(MemoryKeys::default()),
+        );
+        blueprint.shutdown = shutdown::Config {
+            delay: Duration::ZERO,
+            spread: Duration::ZERO,
+            grace: Duration::ZERO,
+        };
         let weir = Weir::assemble(blueprint).await?;
         let address = weir.address();
         let (stop, stopped) = oneshot::channel::<()>();

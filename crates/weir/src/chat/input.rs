@@ -67,7 +67,12 @@ impl Validator for EditorHelper {
 impl Completer for EditorHelper {
     type Candidate = String;
 
-    fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
+    fn complete(
+        &self,
+        line: &str,
+        position: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
         Ok((0, ChatCommand::completions(line.get(..position).unwrap_or_default())))
     }
 }
@@ -75,7 +80,9 @@ impl Completer for EditorHelper {
 impl Highlighter for EditorHelper {
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
         match self.paint {
-            Some(paint) => Cow::Owned(TextStyle::PLAIN.bold().colour(TerminalColour::Cyan).paint(prompt, paint)),
+            Some(paint) => Cow::Owned(
+                TextStyle::PLAIN.bold().colour(TerminalColour::Cyan).paint(prompt, paint),
+            ),
             None => Cow::Borrowed(prompt),
         }
     }

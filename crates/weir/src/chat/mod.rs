@@ -49,7 +49,8 @@ pub(crate) fn run(settings: Settings, arguments: &ChatArguments) -> Result<ExitC
         crate::cli::output::complain(&"weir chat: standard input has no question");
         return Ok(ExitCode::from(pipe::USAGE));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let tasks = Tasks::new();
     let (mut interrupts, place) = runtime.block_on(async {
         let interrupts = Interrupts::watch()?;
@@ -63,7 +64,12 @@ pub(crate) fn run(settings: Settings, arguments: &ChatArguments) -> Result<ExitC
     let done = if let Some(question) = asked {
         pipe::run(&session, &runtime, &mut interrupts, &question, arguments.json)
     } else {
-        let about = format!("{} over {} at {}; /help", session.model, session.transport.name(), session.server.address());
+        let about = format!(
+            "{} over {} at {}; /help",
+            session.model,
+            session.transport.name(),
+            session.server.address()
+        );
         screen::note(&about, terminal::paint());
         session.talk(&runtime, &mut interrupts, hosted.is_none()).map(|()| ExitCode::SUCCESS)
     };
@@ -95,25 +101,43 @@ impl ChatPeer {
             return Ok(Self { server, hosted: None });
         }
         let (scheme, address) = (scheme(&settings), hosted::reached(settings.server.listen));
-        let hosted = Hosted::start(settings, tasks).await.context("no server of our own could be started")?;
-        let what = format!("Nobody listens on {scheme}://{address}: this is a server of our own, and what is said is gone when it ends.");
+        let hosted = Hosted::start(settings, tasks)
+            .await
+            .context("no server of our own could be started")?;
+        let what = format!(
+            "Nobody listens on {scheme}://{address}: this is a server of our own, and what is said is gone when it ends."
+        );
         screen::note(&what, terminal::paint());
-        Ok(Self { server: ChatServer::at(&format!("http://{}", hosted.address), None, None)?, hosted: Some(hosted) })
+        Ok(Self {
+            server: ChatServer::at(&format!("http://{}", hosted.address), None, None)?,
+            hosted: Some(hosted),
+        })
     }
 }
 
 /// The server that the settings describe, if it is there.
-pub(crate) async fn configured(settings: &Settings, fingerprint: Option<&str>, key: Option<Secret>) -> Result<Option<ChatServer>> {
+pub(crate) async fn configured(
+    settings: &Settings,
+    fingerprint: Option<&str>,
+    key: Option<Secret>,
+) -> Result<Option<ChatServer>> {
     let address = hosted::reached(settings.server.listen);
     if !hosted::is_there(address).await {
         return Ok(None);
     }
     let ours = match settings.tls {
         TlsConfig::Off => None,
-        TlsConfig::Files { .. } | TlsConfig::SelfSigned => certificate::tls(&settings.tls, &settings.data, &settings.server)?,
+        TlsConfig::Files { .. } | TlsConfig::SelfSigned => {
+            certificate::tls(&settings.tls, &settings.data, &settings.server)?
+        }
     };
     let ours = ours.map(|tls| tls.fingerprint());
-    ChatServer::at(&format!("{}://{address}", scheme(settings)), fingerprint.or(ours.as_deref()), key).map(Some)
+    ChatServer::at(
+        &format!("{}://{address}", scheme(settings)),
+        fingerprint.or(ours.as_deref()),
+        key,
+    )
+    .map(Some)
 }
 
 fn scheme(settings: &Settings) -> &'static str {
@@ -123,7 +147,11 @@ fn scheme(settings: &Settings) -> &'static str {
     }
 }
 
-async fn session(server: Arc<ChatServer>, tasks: &Tasks, arguments: &ChatArguments) -> Result<ChatSession> {
+async fn session(
+    server: Arc<ChatServer>,
+    tasks: &Tasks,
+    arguments: &ChatArguments,
+) -> Result<ChatSession> {
     let mut session = ChatSession {
         tasks: tasks.clone(),
         server,
@@ -135,13 +163,18 @@ async fn session(server: Arc<ChatServer>, tasks: &Tasks, arguments: &ChatArgumen
     };
     if let Some(id) = &arguments.resume {
         let request = session.server.request("GET", &format!("/v1/responses/{id}"));
-        let response = session.server.json(&request).await.map_err(|trouble| anyhow!("{id} cannot be resumed: {trouble}"))?;
+        let response = session
+            .server
+            .json(&request)
+            .await
+            .map_err(|trouble| anyhow!("{id} cannot be resumed: {trouble}"))?;
         if session.model.is_empty() {
             response["model"].as_str().unwrap_or_default().clone_into(&mut session.model);
         }
     }
     if session.model.is_empty() {
-        session.model = session.models().await?.into_iter().next().context("the server serves no model")?;
+        session.model =
+            session.models().await?.into_iter().next().context("the server serves no model")?;
     }
     Ok(session)
 }

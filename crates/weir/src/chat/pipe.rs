@@ -57,7 +57,9 @@ pub(super) fn run(
     let wrong = match outcome.end {
         Some(Ok(ResponseEnd::Whole)) => return Ok(ExitCode::SUCCESS),
         Some(Ok(ResponseEnd::Stopped)) | None => return Ok(ExitCode::from(INTERRUPTED)),
-        Some(Ok(ResponseEnd::Incomplete(reason))) => format!("the answer is not whole: {}", why(&reason)),
+        Some(Ok(ResponseEnd::Incomplete(reason))) => {
+            format!("the answer is not whole: {}", why(&reason))
+        }
         Some(Ok(ResponseEnd::Failed(message))) => message,
         Some(Err(trouble)) => trouble.to_string(),
     };

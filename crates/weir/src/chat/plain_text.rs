@@ -16,7 +16,9 @@ impl PlainText {
             self.open.push(*byte);
             if self.open[0] == 0x1b {
                 // A sequence ends with a letter or `~`; its second byte may be `[` or `O` (ECMA-48, §5.4).
-                if self.open.len() > 2 && (byte.is_ascii_alphabetic() || *byte == b'~') || self.open.len() == 2 && !b"[O".contains(byte) {
+                if self.open.len() > 2 && (byte.is_ascii_alphabetic() || *byte == b'~')
+                    || self.open.len() == 2 && !b"[O".contains(byte)
+                {
                     self.open.clear();
                 }
                 continue;
@@ -32,7 +34,9 @@ impl PlainText {
                 Ok("\u{3}") => is_stop = true,
                 Ok("\u{7f}" | "\u{8}") => drop(self.text.pop()),
                 Ok("\u{15}") => self.text.clear(),
-                Ok(text) => self.text.extend(text.chars().filter(|character| !character.is_control())),
+                Ok(text) => {
+                    self.text.extend(text.chars().filter(|character| !character.is_control()))
+                }
                 Err(error) if error.error_len().is_none() && self.open.len() < 4 => continue,
                 Err(_) => {}
             }

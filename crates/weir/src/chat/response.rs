@@ -116,15 +116,22 @@ impl Reader {
                 Break::Done => return,
                 Break::Trouble(trouble) => trouble,
             };
-            let has_stood = self.opened.take().is_some_and(|opened| opened.elapsed() > LONGEST_PAUSE);
+            let has_stood =
+                self.opened.take().is_some_and(|opened| opened.elapsed() > LONGEST_PAUSE);
             if self.position != before || has_stood {
                 (since, pause) = (Instant::now(), FIRST_PAUSE);
             }
             let Some(why) = self.may_retry(trouble, since).await else { return };
             if !is_lost {
                 is_lost = true;
-                let after = self.position.map(|position| format!(" behind event {position}")).unwrap_or_default();
-                self.tell(News::Note(format!("The connection is lost{after} ({why}); trying to get it back…"))).await;
+                let after = self
+                    .position
+                    .map(|position| format!(" behind event {position}"))
+                    .unwrap_or_default();
+                self.tell(News::Note(format!(
+                    "The connection is lost{after} ({why}); trying to get it back…"
+                )))
+                .await;
             }
             tokio::select! {
                 () = sleep(pause) => {}
@@ -143,18 +150,24 @@ impl Reader {
         };
         let lost = match trouble {
             // A socket has no Idempotency-Key: to ask again there might be to ask twice.
-            ChatError::Broken(what) if self.id.is_none() && (!self.is_asked || self.transport == ChatTransport::Websocket) => {
+            ChatError::Broken(what)
+                if self.id.is_none()
+                    && (!self.is_asked || self.transport == ChatTransport::Websocket) =>
+            {
                 ChatError::Broken(what)
             }
             ChatError::Broken(what) if since.elapsed() > PATIENCE => ChatError::Broken(hint(&what)),
             ChatError::Broken(what) => return Some(what),
             // A server that starts or stops says so with these.
-            ChatError::Refused(status @ (500 | 502 | 503 | 504), what) if self.position.is_some() && since.elapsed() <= PATIENCE => {
+            ChatError::Refused(status @ (500 | 502 | 503 | 504), what)
+                if self.position.is_some() && since.elapsed() <= PATIENCE =>
+            {
                 return Some(format!("{what} ({status})"));
             }
-            ChatError::Refused(404, what) if self.position.is_some() => {
-                ChatError::Refused(404, format!("{what} The server that began this answer does not have it any more."))
-            }
+            ChatError::Refused(404, what) if self.position.is_some() => ChatError::Refused(
+                404,
+                format!("{what} The server that began this answer does not have it any more."),
+            ),
             other => other,
         };
         self.tell(News::Lost(lost)).await;
@@ -194,12 +207,18 @@ impl Reader {
             };
             let heard = match message {
                 Ok(Some(data)) => ServerMessage::read(data),
-                Ok(None) => return Break::Trouble(ChatError::Broken("the connection ended before the answer".to_owned())),
+                Ok(None) => {
+                    return Break::Trouble(ChatError::Broken(
+                        "the connection ended before the answer".to_owned(),
+                    ));
+                }
                 Err(trouble) => return Break::Trouble(trouble),
             };
             match heard {
                 ServerMessage::Nothing => {}
-                ServerMessage::Error(status @ 400..500, what) => return Break::Trouble(ChatError::Refused(status, what)),
+                ServerMessage::Error(status @ 400..500, what) => {
+                    return Break::Trouble(ChatError::Refused(status, what));
+                }
                 ServerMessage::Error(_, what) => return Break::Trouble(ChatError::Broken(what)),
                 ServerMessage::Event(event) => {
                     if std::mem::take(is_lost) {
@@ -222,15 +241,21 @@ impl Reader {
         let ResponseRequest::New(body) = &self.question else {
             return Err(ChatError::Hopeless("there is nothing to resume".to_owned()));
         };
-        let opened = connection::ask(&self.server, self.transport, body, &self.idempotency_key).await;
-        self.is_asked = self.is_asked || !matches!(&opened, Err(ChatError::Broken(what)) if what.starts_with("cannot reach"));
+        let opened =
+            connection::ask(&self.server, self.transport, body, &self.idempotency_key).await;
+        self.is_asked = self.is_asked
+            || !matches!(&opened, Err(ChatError::Broken(what)) if what.starts_with("cannot reach"));
         let (line, id) = opened?;
         self.id = id;
         Ok(line)
     }
 
     /// Passes an event on. Gives whether it was the last.
-    async fn take(&mut self, event: Box<NumberedEvent>, line: &mut ResponseConnection) -> Result<bool, ChatError> {
+    async fn take(
+        &mut self,
+        event: Box<NumberedEvent>,
+        line: &mut ResponseConnection,
+    ) -> Result<bool, ChatError> {
         let expected = self.position.map_or(0, |position| position + 1);
         if event.position < expected {
             return Ok(false);
@@ -245,7 +270,12 @@ impl Reader {
         }
         let is_last = matches!(
             event.meaning(),
-            EventMeaning::End(ResponseEnd::Whole | ResponseEnd::Stopped | ResponseEnd::Incomplete(_) | ResponseEnd::Failed(_))
+            EventMeaning::End(
+                ResponseEnd::Whole
+                    | ResponseEnd::Stopped
+                    | ResponseEnd::Incomplete(_)
+                    | ResponseEnd::Failed(_)
+            )
         );
         self.tell(News::Event(event)).await;
         if is_first_name && self.is_stopping && !is_last {
@@ -264,7 +294,9 @@ impl Reader {
         match timeout(STOPPING, self.server.json(&request)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(trouble)) => Err(trouble),
-            Err(_) => Err(ChatError::Broken("the server did not stop the answer in time".to_owned())),
+            Err(_) => {
+                Err(ChatError::Broken("the server did not stop the answer in time".to_owned()))
+            }
         }
     }
 

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::io;
 
-use super::render::{Markdown, Paint, RenderOptions, TerminalColour, TextStyle, is_harmless, rows, width};
+use super::render::{
+    Markdown, Paint, RenderOptions, TerminalColour, TextStyle, is_harmless, rows, width,
+};
 use super::terminal;
 use crate::cli::output;
 
@@ -61,7 +63,15 @@ impl Screen {
             None => Vec::new(),
         };
         if !self.status.is_empty() {
-            let short: String = self.status.chars().rev().take(size.columns / 2).collect::<Vec<_>>().into_iter().rev().collect();
+            let short: String = self
+                .status
+                .chars()
+                .rev()
+                .take(size.columns / 2)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .collect();
             live.push(TextStyle::PLAIN.dim().paint(&short, self.paint));
         }
         // Rows that have left the screen cannot be drawn over.
@@ -104,7 +114,11 @@ impl Screen {
             LineKind::Thoughts => TextStyle::PLAIN.dim().italic(),
         };
         // The last column stays free: some terminals wrap a row that ends in it.
-        RenderOptions { columns: terminal::size().columns.saturating_sub(1), paint: self.paint, base }
+        RenderOptions {
+            columns: terminal::size().columns.saturating_sub(1),
+            paint: self.paint,
+            base,
+        }
     }
 }
 
@@ -120,8 +134,12 @@ pub(super) fn wrong(text: &str, paint: Option<Paint>) {
 
 fn complain(text: &str, style: TextStyle, paint: Option<Paint>) {
     let said = match paint {
-        Some(paint) => rows(text, style, terminal::size().columns.saturating_sub(1), paint).join("\n"),
-        None => text.chars().filter(|character| *character == '\n' || is_harmless(*character)).collect(),
+        Some(paint) => {
+            rows(text, style, terminal::size().columns.saturating_sub(1), paint).join("\n")
+        }
+        None => {
+            text.chars().filter(|character| *character == '\n' || is_harmless(*character)).collect()
+        }
     };
     output::complain_drawn(said.trim_end_matches('\n'));
 }
@@ -133,7 +151,9 @@ fn frame(drawn: &[String], ready: &str, live: &[String], columns: usize) -> Stri
     let same = drawn.iter().zip(&rows).take_while(|(old, new)| old.as_str() == **new).count();
     // The cursor stood in the last row that was drawn, and is to stand in the last row there is: both are written again.
     let kept = same.min(drawn.len().saturating_sub(1)).min(rows.len().saturating_sub(1));
-    if drawn.is_empty() && rows.is_empty() || (drawn.len() == rows.len() && same == rows.len() && !live.is_empty() && ready.is_empty()) {
+    if drawn.is_empty() && rows.is_empty()
+        || (drawn.len() == rows.len() && same == rows.len() && !live.is_empty() && ready.is_empty())
+    {
         return String::new();
     }
     let mut bytes = String::from("\x1b[?2026h");
@@ -185,8 +205,14 @@ mod tests {
 
     #[test]
     fn what_may_change_is_drawn_over_and_what_is_final_stays() {
-        assert_eq!(shown(&[("", &["a"]), ("", &["ab"]), ("abc\n", &[]), ("", &["d"])], 20), "abc\nd");
-        assert_eq!(shown(&[("", &["a", "b", "c"]), ("", &["a", "B"]), ("a\nBB\n\n", &["x"])], 20), "a\nBB\n\nx");
+        assert_eq!(
+            shown(&[("", &["a"]), ("", &["ab"]), ("abc\n", &[]), ("", &["d"])], 20),
+            "abc\nd"
+        );
+        assert_eq!(
+            shown(&[("", &["a", "b", "c"]), ("", &["a", "B"]), ("a\nBB\n\n", &["x"])], 20),
+            "a\nBB\n\nx"
+        );
         assert_eq!(shown(&[("one\n", &["two"]), ("two\nthree\n", &[])], 20), "one\ntwo\nthree");
         assert_eq!(shown(&[("", &["gone"]), ("", &[])], 20), "");
         assert_eq!(shown(&[("", &["a", "b", "c"]), ("", &["a"]), ("a\nd\n", &[])], 20), "a\nd");

@@ -33,7 +33,9 @@ impl std::fmt::Display for ChatError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Refused(401, what) => write!(formatter, "{what} Set WEIR_API_KEY, or say --key."),
-            Self::Broken(what) | Self::Hopeless(what) | Self::Refused(_, what) => formatter.write_str(what),
+            Self::Broken(what) | Self::Hopeless(what) | Self::Refused(_, what) => {
+                formatter.write_str(what)
+            }
         }
     }
 }
@@ -70,11 +72,15 @@ impl ChatServer {
 
     /// What every request carries.
     pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
-        let key = self.key.as_ref().map(|key| ("authorization", format!("Bearer {}", key.reveal())));
-        [("host", self.place.authority()), ("user-agent", concat!("weir/", env!("CARGO_PKG_VERSION")).to_owned())]
-            .into_iter()
-            .chain(key)
-            .collect()
+        let key =
+            self.key.as_ref().map(|key| ("authorization", format!("Bearer {}", key.reveal())));
+        [
+            ("host", self.place.authority()),
+            ("user-agent", concat!("weir/", env!("CARGO_PKG_VERSION")).to_owned()),
+        ]
+        .into_iter()
+        .chain(key)
+        .collect()
     }
 
     /// The path below the server's prefix.
@@ -85,10 +91,15 @@ impl ChatServer {
     /// A connection to the first of its addresses that takes one.
     pub(crate) async fn connect(&self) -> Result<Connection, ChatError> {
         let place = self.address();
-        let broken = |error: &dyn std::fmt::Display| ChatError::Broken(format!("cannot reach {place}: {error}"));
-        let found = timeout(CONNECTING, lookup_host((self.place.host.as_str(), self.place.port))).await;
-        let addresses: Vec<SocketAddr> =
-            found.map_err(|_| broken(&"its name was not found in time"))?.map_err(|error| broken(&error))?.collect();
+        let broken = |error: &dyn std::fmt::Display| {
+            ChatError::Broken(format!("cannot reach {place}: {error}"))
+        };
+        let found =
+            timeout(CONNECTING, lookup_host((self.place.host.as_str(), self.place.port))).await;
+        let addresses: Vec<SocketAddr> = found
+            .map_err(|_| broken(&"its name was not found in time"))?
+            .map_err(|error| broken(&error))?
+            .collect();
         let mut last = broken(&"it has no address");
         for address in addresses {
             match timeout(CONNECTING, self.open(address)).await {
@@ -103,9 +114,9 @@ impl ChatServer {
     async fn open(&self, address: SocketAddr) -> Result<Connection, ChatError> {
         let place = self.address();
         let Some(encryption) = &self.encryption else {
-            return Connection::open(address)
-                .await
-                .map_err(|error| ChatError::Broken(format!("cannot reach {place}: {}", error.root_cause())));
+            return Connection::open(address).await.map_err(|error| {
+                ChatError::Broken(format!("cannot reach {place}: {}", error.root_cause()))
+            });
         };
         Connection::open_encrypted(address, &self.place.host, encryption.connector()).await.map_err(|error| {
             let cause = error.root_cause().to_string();
@@ -134,9 +145,13 @@ impl ChatServer {
     pub(crate) async fn json(&self, request: &Request) -> Result<Value, ChatError> {
         let whole = async {
             let mut response = self.send(request).await?;
-            json::value(&mut response).await.map_err(|error| ChatError::Broken(format!("{error:#}")))
+            json::value(&mut response)
+                .await
+                .map_err(|error| ChatError::Broken(format!("{error:#}")))
         };
-        timeout(WAITING, whole).await.unwrap_or_else(|_| Err(ChatError::Broken(format!("{} did not answer in time", self.address()))))
+        timeout(WAITING, whole).await.unwrap_or_else(|_| {
+            Err(ChatError::Broken(format!("{} did not answer in time", self.address())))
+        })
     }
 }
 
@@ -144,7 +159,9 @@ impl ChatServer {
 pub(crate) async fn refusal(response: &mut Response) -> ChatError {
     let status = response.status;
     let body = json::value(response).await.unwrap_or_default();
-    let message = body["error"]["message"].as_str().map_or_else(|| format!("the server answered with status {status}"), str::to_owned);
+    let message = body["error"]["message"]
+        .as_str()
+        .map_or_else(|| format!("the server answered with status {status}"), str::to_owned);
     ChatError::Refused(status, message)
 }
 
@@ -156,7 +173,10 @@ mod tests {
     fn the_key_goes_into_requests_and_nowhere_else() {
         let server = ChatServer::at("http://h", None, Some(Secret::new("wk_marker"))).unwrap();
         let bytes = String::from_utf8(server.request("GET", "/v1/models").encode("x")).unwrap();
-        assert!(bytes.contains("authorization: Bearer wk_marker\r\n") && bytes.contains("host: h\r\n"), "{bytes}");
+        assert!(
+            bytes.contains("authorization: Bearer wk_marker\r\n") && bytes.contains("host: h\r\n"),
+            "{bytes}"
+        );
         assert!(!server.address().contains("wk_"));
     }
 }

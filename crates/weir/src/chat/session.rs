@@ -61,13 +61,22 @@ impl ChatSession {
 
     /// What can be asked.
     pub(super) async fn models(&self) -> Result<Vec<String>> {
-        let list = self.server.json(&self.server.request("GET", "/v1/models")).await.map_err(|trouble| anyhow!("{trouble}"))?;
+        let list = self
+            .server
+            .json(&self.server.request("GET", "/v1/models"))
+            .await
+            .map_err(|trouble| anyhow!("{trouble}"))?;
         let id = |model: &Value| model["id"].as_str().map(str::to_owned);
         Ok(list["data"].as_array().into_iter().flatten().filter_map(id).collect())
     }
 
     /// Talks with the person at the terminal until that person leaves.
-    pub(super) fn talk(mut self, runtime: &Runtime, interrupts: &mut Interrupts, is_kept: bool) -> Result<()> {
+    pub(super) fn talk(
+        mut self,
+        runtime: &Runtime,
+        interrupts: &mut Interrupts,
+        is_kept: bool,
+    ) -> Result<()> {
         let paint = terminal::paint();
         let mut input = LineEditor::new(paint)?;
         // Between two lines, and before an answer, nothing that is typed gets lost.
@@ -99,7 +108,9 @@ impl ChatSession {
                 TypedInput::Wrong(what) => wrong(&what, paint),
                 TypedInput::Command(ChatCommand::Quit) => break,
                 TypedInput::Command(command) => self.run_command(runtime, command, paint),
-                TypedInput::Question(text) => typed = self.show(runtime, interrupts, self.question(&text), paint)?,
+                TypedInput::Question(text) => {
+                    typed = self.show(runtime, interrupts, self.question(&text), paint)?
+                }
             }
         }
         if let Some(id) = self.previous.filter(|_| is_kept) {
@@ -117,7 +128,9 @@ impl ChatSession {
             }
             ChatCommand::Model(None) => match runtime.block_on(self.models()) {
                 Ok(models) => {
-                    let mark = |model: &String| format!("{} {model}\n", if *model == self.model { "*" } else { " " });
+                    let mark = |model: &String| {
+                        format!("{} {model}\n", if *model == self.model { "*" } else { " " })
+                    };
                     models.iter().map(mark).collect()
                 }
                 Err(error) => return wrong(&format!("{error:#}"), paint),
@@ -127,7 +140,10 @@ impl ChatSession {
                 format!("The next answer comes over {}.", transport.name())
             }
             ChatCommand::Transport(None) => {
-                format!("Answers come over {}; there are json, ndjson, sse and websocket.", self.transport.name())
+                format!(
+                    "Answers come over {}; there are json, ndjson, sse and websocket.",
+                    self.transport.name()
+                )
             }
             ChatCommand::Stop => "No answer is coming.".to_owned(),
             ChatCommand::Cost => self.cost(),
@@ -146,16 +162,29 @@ impl ChatSession {
         let known: Vec<&Usage> = self.used.iter().flatten().collect();
         let sum = |count: fn(&Usage) -> u64| known.iter().map(|usage| count(usage)).sum::<u64>();
         let (read, written) = (sum(|usage| usage.input_tokens), sum(|usage| usage.output_tokens));
-        let answers = if self.used.len() == 1 { "1 answer".to_owned() } else { format!("{} answers", self.used.len()) };
+        let answers = if self.used.len() == 1 {
+            "1 answer".to_owned()
+        } else {
+            format!("{} answers", self.used.len())
+        };
         let unknown = match self.used.len() - known.len() {
             0 => String::new(),
             count => format!("; of {count} it is not known"),
         };
-        format!("last answer    {}\nthis session   {read} tokens in, {written} out, {answers}{unknown}", tokens(last.as_ref()))
+        format!(
+            "last answer    {}\nthis session   {read} tokens in, {written} out, {answers}{unknown}",
+            tokens(last.as_ref())
+        )
     }
 
     /// Shows an answer; gives what was typed meanwhile.
-    fn show(&mut self, runtime: &Runtime, interrupts: &mut Interrupts, question: ResponseRequest, paint: Option<Paint>) -> Result<String> {
+    fn show(
+        &mut self,
+        runtime: &Runtime,
+        interrupts: &mut Interrupts,
+        question: ResponseRequest,
+        paint: Option<Paint>,
+    ) -> Result<String> {
         let mut view = OutputView::of_person(paint);
         let mut typed = PlainText::default();
         let outcome = runtime.block_on(async {
@@ -169,12 +198,16 @@ impl ChatSession {
         match outcome.end {
             Some(Ok(ResponseEnd::Whole)) => {}
             Some(Ok(ResponseEnd::Stopped)) => view.note("(stopped)")?,
-            Some(Ok(ResponseEnd::Incomplete(reason))) => view.note(&format!("(the answer is not whole: {})", why(&reason)))?,
+            Some(Ok(ResponseEnd::Incomplete(reason))) => {
+                view.note(&format!("(the answer is not whole: {})", why(&reason)))?
+            }
             Some(Ok(ResponseEnd::Failed(message))) => view.wrong(&message),
             Some(Err(trouble)) => {
                 view.wrong(&trouble.to_string());
                 if matches!(trouble, ChatError::Refused(400 | 404, _)) && self.previous.is_some() {
-                    view.note("If the server has forgotten this conversation, /new begins another.")?;
+                    view.note(
+                        "If the server has forgotten this conversation, /new begins another.",
+                    )?;
                 }
             }
             None => view.note("(left; the answer may go on)")?,
@@ -191,7 +224,8 @@ impl ChatSession {
         }
         match &outcome.end {
             Some(Ok(ResponseEnd::Failed(_)) | Err(_)) => {}
-            Some(Ok(ResponseEnd::Whole | ResponseEnd::Stopped | ResponseEnd::Incomplete(_))) | None => {
+            Some(Ok(ResponseEnd::Whole | ResponseEnd::Stopped | ResponseEnd::Incomplete(_)))
+            | None => {
                 self.previous = outcome.id.clone().or(self.previous.take());
             }
         }
@@ -200,7 +234,8 @@ impl ChatSession {
     /// What was said before the answer that is resumed, with the question to it. Where that cannot be had, the answer itself
     /// can be shown all the same, or says why not.
     async fn before(&self, id: &str) -> Vec<Earlier> {
-        let request = self.server.request("GET", &format!("/v1/responses/{id}/input_items?limit={SHOWN}"));
+        let request =
+            self.server.request("GET", &format!("/v1/responses/{id}/input_items?limit={SHOWN}"));
         self.server.json(&request).await.map(|list| Earlier::read(&list)).unwrap_or_default()
     }
 }

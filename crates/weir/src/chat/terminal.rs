@@ -22,7 +22,8 @@ const PLAIN: [&str; 3] = ["dumb", "cons25", "emacs"];
 /// What it can show; `None` where it can only write one character after another.
 pub(super) fn paint() -> Option<Paint> {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let is_plain = |name: std::ffi::OsString| PLAIN.iter().any(|plain| name.eq_ignore_ascii_case(plain));
+    let is_plain =
+        |name: std::ffi::OsString| PLAIN.iter().any(|plain| name.eq_ignore_ascii_case(plain));
     if !io::stdout().is_terminal() || std::env::var_os("TERM").is_none_or(is_plain) {
         return None;
     }
@@ -151,7 +152,8 @@ mod keys {
     fn read(woken: &io::PipeReader, sender: &mpsc::Sender<Vec<u8>>) -> io::Result<()> {
         let mut terminal = std::fs::File::from(rustix::io::dup(io::stdin())?);
         loop {
-            let mut both = [PollFd::new(woken, PollFlags::IN), PollFd::new(&terminal, PollFlags::IN)];
+            let mut both =
+                [PollFd::new(woken, PollFlags::IN), PollFd::new(&terminal, PollFlags::IN)];
             match poll(&mut both, None) {
                 Err(rustix::io::Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
@@ -190,7 +192,8 @@ mod keys {
     /// Leaves the terminal as it is now when the process is told to end.
     pub(in crate::chat) fn restore_on_end(tasks: &Tasks) -> io::Result<()> {
         let before = termios::tcgetattr(io::stdin())?;
-        let (mut terminate, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+        let (mut terminate, mut hang_up) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
         let running = tasks.clone();
         tasks.spawn("terminal", async move {
             let status = tokio::select! {

@@ -53,7 +53,9 @@ impl OutputView {
                 EventMeaning::Text(text) => screen.push(LineKind::Answer, text),
                 EventMeaning::Refusal(text) => screen.push(LineKind::Refusal, text),
                 EventMeaning::Reasoning(text) => screen.push(LineKind::Thoughts, text),
-                EventMeaning::Call(name, arguments) => return screen.note(&called(name, arguments)),
+                EventMeaning::Call(name, arguments) => {
+                    return screen.note(&called(name, arguments));
+                }
                 EventMeaning::End(_) | EventMeaning::Other => {}
             },
             Self::Text(out) => match event.meaning() {
@@ -114,7 +116,10 @@ impl PlainOutput {
         if !self.is_seen {
             return output::write_out(text);
         }
-        let clean: String = text.chars().filter(|character| matches!(character, '\n' | '\t') || is_harmless(*character)).collect();
+        let clean: String = text
+            .chars()
+            .filter(|character| matches!(character, '\n' | '\t') || is_harmless(*character))
+            .collect();
         output::write_out(&clean)
     }
 }

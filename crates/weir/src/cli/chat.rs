@@ -51,6 +51,10 @@ pub(crate) struct ChatArguments {
 /// Without the key.
 impl fmt::Debug for ChatArguments {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("ChatArguments").field("server", &self.server).field("resume", &self.resume).finish_non_exhaustive()
+        formatter
+            .debug_struct("ChatArguments")
+            .field("server", &self.server)
+            .field("resume", &self.resume)
+            .finish_non_exhaustive()
     }
 }

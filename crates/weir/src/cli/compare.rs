@@ -79,7 +79,11 @@ pub(crate) struct CompareArguments {
 /// Without the key.
 impl fmt::Debug for CompareArguments {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("CompareArguments").field("server", &self.server).field("output", &self.output).finish_non_exhaustive()
+        formatter
+            .debug_struct("CompareArguments")
+            .field("server", &self.server)
+            .field("output", &self.output)
+            .finish_non_exhaustive()
     }
 }
 

@@ -24,9 +24,13 @@ pub(crate) fn run(settings: &Settings, arguments: &ConfigArguments) -> Printed {
         return Printed { out: example(), hints: String::new() };
     }
     let shown = |value: &str| if value.is_empty() { "(none)".to_owned() } else { value.to_owned() };
-    let (advanced, usual): (Vec<_>, Vec<_>) = settings.in_force.iter().partition(|row| is_advanced(&row.path));
-    let rows: Vec<[String; 3]> =
-        usual.iter().chain(&advanced).map(|row| [row.path.clone(), shown(&row.value), row.place.to_string()]).collect();
+    let (advanced, usual): (Vec<_>, Vec<_>) =
+        settings.in_force.iter().partition(|row| is_advanced(&row.path));
+    let rows: Vec<[String; 3]> = usual
+        .iter()
+        .chain(&advanced)
+        .map(|row| [row.path.clone(), shown(&row.value), row.place.to_string()])
+        .collect();
     let mut lines: Vec<String> = columns(&rows).lines().map(str::to_owned).collect();
     // Both parts are laid out together, so that their columns agree.
     lines.insert(usual.len(), ADVANCED.to_owned());
@@ -50,9 +54,15 @@ mod tests {
         let file = file(
             "[server]\nheartbeat = \"20s\"\nhosts = [\"a.example\", \"b.example\"]\n\n[[upstream]]\nname = \"local\"\nbase_url = \"http://localhost:1/v1\"\napi_key = \"hunter2\"\n",
         );
-        let environment =
-            environment(&[("WEIR_LISTEN", "127.0.0.1:9000"), ("OPENAI_API_KEY", "sk-hunter3"), ("WEIR_UPSTREAM_IDLE_TIMEOUT", "30s")]);
-        let printed = run(&settings(&[("data", ":memory:")], &environment, Some(&file))?, &ConfigArguments { example: false });
+        let environment = environment(&[
+            ("WEIR_LISTEN", "127.0.0.1:9000"),
+            ("OPENAI_API_KEY", "sk-hunter3"),
+            ("WEIR_UPSTREAM_IDLE_TIMEOUT", "30s"),
+        ]);
+        let printed = run(
+            &settings(&[("data", ":memory:")], &environment, Some(&file))?,
+            &ConfigArguments { example: false },
+        );
         for (path, expected) in [
             ("data", "data :memory: --data"),
             ("server.listen", "server.listen 127.0.0.1:9000 WEIR_LISTEN"),
@@ -61,11 +71,21 @@ mod tests {
             ("server.hosts", "server.hosts a.example, b.example weir.toml:3"),
             ("engine.running", "engine.running 10000 default"),
             ("upstream.local.api_key", "upstream.local.api_key (hidden) weir.toml:8"),
-            ("upstream.local.idle_timeout", "upstream.local.idle_timeout 30s WEIR_UPSTREAM_IDLE_TIMEOUT"),
-            ("upstream.openai.base_url", "upstream.openai.base_url https://api.openai.com/v1 default"),
+            (
+                "upstream.local.idle_timeout",
+                "upstream.local.idle_timeout 30s WEIR_UPSTREAM_IDLE_TIMEOUT",
+            ),
+            (
+                "upstream.openai.base_url",
+                "upstream.openai.base_url https://api.openai.com/v1 default",
+            ),
             ("upstream.openai.api_key", "upstream.openai.api_key (hidden) OPENAI_API_KEY"),
         ] {
-            let line = printed.out.lines().find(|line| line.split_whitespace().next() == Some(path)).unwrap_or_default();
+            let line = printed
+                .out
+                .lines()
+                .find(|line| line.split_whitespace().next() == Some(path))
+                .unwrap_or_default();
             assert_eq!(line.split_whitespace().collect::<Vec<_>>().join(" "), expected);
         }
         assert!(!format!("{printed:?}").contains("hunter"), "{}", printed.out);
@@ -74,10 +94,16 @@ mod tests {
 
     #[test]
     fn advanced_settings_come_last() -> TestResult {
-        let printed = run(&settings(&[("data", ":memory:")], &environment(&[]), None)?, &ConfigArguments { example: false });
+        let printed = run(
+            &settings(&[("data", ":memory:")], &environment(&[]), None)?,
+            &ConfigArguments { example: false },
+        );
         let (usual, advanced) = printed.out.split_once(ADVANCED).ok_or("nothing is advanced")?;
         assert!(usual.contains("server.listen ") && !usual.contains("lens.sampling"), "{usual}");
-        assert!(advanced.contains("lens.sampling ") && !advanced.contains("server.listen"), "{advanced}");
+        assert!(
+            advanced.contains("lens.sampling ") && !advanced.contains("server.listen"),
+            "{advanced}"
+        );
         Ok(())
     }
 

@@ -38,9 +38,10 @@ pub(crate) fn run(settings: &Settings, arguments: &HealthArguments) -> Result<Pr
     match answer.split(' ').nth(1) {
         Some("200") => Ok(Printed { out: format!("{body}\n"), hints: String::new() }),
         // That it speaks HTTPS alone is said in clear by the server itself: it lives.
-        Some("400") if body.contains("\"https_only\"") => {
-            Ok(Printed { out: String::new(), hints: "It lives, and speaks HTTPS alone: more was not asked.\n".to_owned() })
-        }
+        Some("400") if body.contains("\"https_only\"") => Ok(Printed {
+            out: String::new(),
+            hints: "It lives, and speaks HTTPS alone: more was not asked.\n".to_owned(),
+        }),
         Some(status) => bail!("{authority}{path} says {status}: {body}"),
         None => bail!("{authority} does not speak HTTP"),
     }
@@ -52,7 +53,8 @@ fn taken_apart(url: &str) -> Result<(String, String)> {
         bail!("expected an address such as http://127.0.0.1:8000/healthz, got {url:?}");
     };
     let path = if uri.path() == "/" { PATH } else { uri.path() };
-    let port = authority.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+    let port =
+        authority.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
     Ok((format!("{}:{port}", authority.host()), path.to_owned()))
 }
 
@@ -85,7 +87,8 @@ mod tests {
     #[test]
     fn addresses_are_taken_apart() {
         let check = |url: &str, expected: Option<(&str, &str)>| {
-            let expected = expected.map(|(authority, path)| (authority.to_owned(), path.to_owned()));
+            let expected =
+                expected.map(|(authority, path)| (authority.to_owned(), path.to_owned()));
             assert_eq!(taken_apart(url).ok(), expected, "{url}");
         };
         check("http://127.0.0.1:8000", Some(("127.0.0.1:8000", "/healthz")));
@@ -97,7 +100,11 @@ mod tests {
 
     #[test]
     fn who_listens_everywhere_is_reached_at_home() {
-        for (listen, expected) in [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("192.0.2.1:80", "192.0.2.1:80")] {
+        for (listen, expected) in [
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+            ("192.0.2.1:80", "192.0.2.1:80"),
+        ] {
             assert_eq!(reachable(listen.parse().unwrap()).to_string(), expected);
         }
     }

@@ -79,8 +79,13 @@ fn listed(keys: &[Key], file: &KeyFile) -> Printed {
         return Printed { out: String::new(), hints };
     }
     let heading = ["id", "role", "made", "name"].map(str::to_owned);
-    let rows = keys.iter().map(|key| [key.id.clone(), role(key.role).to_owned(), date(key.created_at), key.name.clone()]);
-    Printed { out: columns(&std::iter::once(heading).chain(rows).collect::<Vec<_>>()), hints: String::new() }
+    let rows = keys.iter().map(|key| {
+        [key.id.clone(), role(key.role).to_owned(), date(key.created_at), key.name.clone()]
+    });
+    Printed {
+        out: columns(&std::iter::once(heading).chain(rows).collect::<Vec<_>>()),
+        hints: String::new(),
+    }
 }
 
 fn revoke(keys: &KeyFile, id: &str) -> Result<Printed> {
@@ -90,7 +95,11 @@ fn revoke(keys: &KeyFile, id: &str) -> Result<Printed> {
     let Some(key) = keys.revoke(id)? else {
         bail!("there is no key {id}; weir key list shows the ids");
     };
-    let mut hints = format!("Revoked {}{}.\n", key.id, if key.name.is_empty() { String::new() } else { format!(" ({})", key.name) });
+    let mut hints = format!(
+        "Revoked {}{}.\n",
+        key.id,
+        if key.name.is_empty() { String::new() } else { format!(" ({})", key.name) }
+    );
     if keys.list()?.is_empty() {
         hints.extend(["It was the last key: ", CLOSED, "\n"]);
     }
@@ -98,8 +107,7 @@ fn revoke(keys: &KeyFile, id: &str) -> Result<Printed> {
 }
 
 /// What becomes of a server whose last key was revoked.
-const CLOSED: &str =
-    "a running server lets nobody in until there is another key, and a server started without keys serves this machine alone.";
+const CLOSED: &str = "a running server lets nobody in until there is another key, and a server started without keys serves this machine alone.";
 
 fn role(role: KeyRole) -> &'static str {
     match role {
@@ -120,7 +128,8 @@ fn date(seconds: u64) -> String {
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
@@ -161,9 +170,14 @@ mod tests {
         let settings = settings(&[("data", &data)], &environment(&[]), None)?;
         assert!(run(&settings, &KeyCommand::List, noon())?.hints.contains("weir key create"));
 
-        let made = run(&settings, &KeyCommand::Create { name: "laptop".to_owned(), admin: true }, noon())?;
+        let made =
+            run(&settings, &KeyCommand::Create { name: "laptop".to_owned(), admin: true }, noon())?;
         assert!(made.out.starts_with("wk_") && made.out.lines().count() == 1, "{made:?}");
-        assert!(!made.hints.contains("wk_") && made.hints.contains("127.0.0.1:8000"), "{}", made.hints);
+        assert!(
+            !made.hints.contains("wk_") && made.hints.contains("127.0.0.1:8000"),
+            "{}",
+            made.hints
+        );
 
         let list = run(&settings, &KeyCommand::List, noon())?.out;
         let line = list.lines().nth(1).unwrap_or_default();
@@ -171,10 +185,15 @@ mod tests {
         let id = line.split_whitespace().next().unwrap_or_default().to_owned();
 
         let secret = made.out.trim().to_owned();
-        let refused = run(&settings, &KeyCommand::Revoke { id: secret.clone() }, noon()).err().map(|error| error.to_string());
+        let refused = run(&settings, &KeyCommand::Revoke { id: secret.clone() }, noon())
+            .err()
+            .map(|error| error.to_string());
         assert!(refused.is_some_and(|text| text.contains("not its id") && !text.contains(&secret)));
         let revoked = run(&settings, &KeyCommand::Revoke { id: id.clone() }, noon())?;
-        assert!(revoked.hints.contains("(laptop)") && revoked.hints.contains("the last key"), "{revoked:?}");
+        assert!(
+            revoked.hints.contains("(laptop)") && revoked.hints.contains("the last key"),
+            "{revoked:?}"
+        );
         // `weir key list` said that anybody may talk, while the server let nobody in.
         let list = run(&settings, &KeyCommand::List, noon())?.hints;
         assert!(list.contains("no keys any more") && list.contains("lets nobody in"), "{list}");

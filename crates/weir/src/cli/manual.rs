@@ -46,7 +46,10 @@ pub(crate) fn manual(arguments: &ManualArguments) -> Result<Printed> {
     let mut command = Cli::command();
     command.build();
     if let Some(name) = &arguments.command {
-        command = command.find_subcommand(name).with_context(|| format!("there is no command {name}"))?.clone();
+        command = command
+            .find_subcommand(name)
+            .with_context(|| format!("there is no command {name}"))?
+            .clone();
     }
     let mut page = Vec::new();
     Man::new(command).source(concat!("weir ", env!("CARGO_PKG_VERSION"))).render(&mut page)?;
@@ -63,17 +66,27 @@ mod tests {
     fn every_shell_learns_every_command() -> Result<()> {
         for shell in Shell::value_variants() {
             let script = completions(&CompletionsArguments { shell: *shell })?.out;
-            assert!(["chat", "transport", "key"].iter().all(|word| script.contains(word)), "{shell}: {script}");
+            assert!(
+                ["chat", "transport", "key"].iter().all(|word| script.contains(word)),
+                "{shell}: {script}"
+            );
         }
         Ok(())
     }
 
     #[test]
     fn each_command_has_a_page() -> Result<()> {
-        let page = |command: Option<&str>| manual(&ManualArguments { command: command.map(str::to_owned) });
+        let page = |command: Option<&str>| {
+            manual(&ManualArguments { command: command.map(str::to_owned) })
+        };
         assert!(page(None)?.out.contains(".TH weir 1"));
         let chat = page(Some("chat"))?.out;
-        assert!(chat.contains(".TH weir-chat 1") && chat.contains("fingerprint") && chat.contains("echo hi"), "{chat}");
+        assert!(
+            chat.contains(".TH weir-chat 1")
+                && chat.contains("fingerprint")
+                && chat.contains("echo hi"),
+            "{chat}"
+        );
         assert!(page(Some("chatter")).is_err());
         Ok(())
     }

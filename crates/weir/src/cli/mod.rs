@@ -107,7 +107,8 @@ impl Cli {
 
     /// The flags that are settings.
     pub(crate) fn flags(&self) -> FlagValues {
-        let Options { listen, tls, tls_cert, tls_key, data, config, log_format, log_level } = self.options.clone();
+        let Options { listen, tls, tls_cert, tls_key, data, config, log_format, log_level } =
+            self.options.clone();
         let flags = [
             ("listen", listen),
             ("tls", tls),
@@ -141,14 +142,20 @@ mod tests {
     fn weir_alone_serves() -> Result<(), clap::Error> {
         assert_eq!(parse(&[])?.chosen(), CliCommand::Serve);
         assert_eq!(parse(&["serve"])?.chosen(), CliCommand::Serve);
-        assert_eq!(parse(&["--listen", "[::]:80"])?.flags().get("listen").map(String::as_str), Some("[::]:80"));
+        assert_eq!(
+            parse(&["--listen", "[::]:80"])?.flags().get("listen").map(String::as_str),
+            Some("[::]:80")
+        );
         Ok(())
     }
 
     #[test]
     fn flags_stand_anywhere() -> Result<(), clap::Error> {
         let create = parse(&["key", "create", "--name", "laptop", "--admin", "--data", "/data"])?;
-        assert_eq!(create.chosen(), CliCommand::Key(key::KeyCommand::Create { name: "laptop".to_owned(), admin: true }));
+        assert_eq!(
+            create.chosen(),
+            CliCommand::Key(key::KeyCommand::Create { name: "laptop".to_owned(), admin: true })
+        );
         assert_eq!(create.flags().get("data").map(String::as_str), Some("/data"));
         assert!(parse(&["--data", "/data", "key", "list"])?.flags().contains_key("data"));
         assert!(parse(&["key"]).is_err());
@@ -158,7 +165,10 @@ mod tests {
 
     #[test]
     fn every_setting_with_a_flag_has_it_here_and_the_reverse() {
-        let mut here: Vec<String> = Cli::command().get_arguments().filter_map(|argument| argument.get_long().map(str::to_owned)).collect();
+        let mut here: Vec<String> = Cli::command()
+            .get_arguments()
+            .filter_map(|argument| argument.get_long().map(str::to_owned))
+            .collect();
         here.sort();
         let mut there: Vec<&str> = crate::config::flag_names().chain(["config"]).collect();
         there.sort_unstable();

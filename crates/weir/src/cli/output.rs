@@ -92,11 +92,13 @@ fn write(stream: &mut dyn Write, text: &str) -> io::Result<()> {
 
 /// Rows with their cells under each other. The last cell of a row is not padded.
 pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     let mut text = String::new();
     for row in rows {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         text += cells.join("  ").trim_end();
         text.push('\n');
     }
@@ -110,7 +112,8 @@ mod tests {
     #[test]
     fn cells_stand_under_each_other() {
         let row = |cells: [&str; 3]| cells.map(str::to_owned);
-        let text = columns(&[row(["a", "字字字字", "x"]), row(["bbb", "", "y"]), row(["c", "z", ""])]);
+        let text =
+            columns(&[row(["a", "字字字字", "x"]), row(["bbb", "", "y"]), row(["c", "z", ""])]);
         assert_eq!(text, "a    字字字字  x\nbbb        y\nc    z\n");
     }
 }

@@ -79,13 +79,18 @@ pub(crate) fn run(settings: &Settings, command: &StoreCommand) -> Result<Printed
 
 fn check(database: &Path) -> Result<Printed> {
     let mut meter = ProgressMeter::new("checking");
-    let Checked { answers, items, logs, entries, problems } = tools::check(database, |at| meter.show(at.done, at.total))?;
+    let Checked { answers, items, logs, entries, problems } =
+        tools::check(database, |at| meter.show(at.done, at.total))?;
     meter.done();
     let looked_at = format!("{answers} answers, {items} items, {logs} logs with {entries} events");
     if problems.is_empty() {
-        return Ok(Printed { out: format!("{}: whole ({looked_at})\n", database.display()), hints: String::new() });
+        return Ok(Printed {
+            out: format!("{}: whole ({looked_at})\n", database.display()),
+            hints: String::new(),
+        });
     }
-    let hint = "Keep a copy of the file, then: weir store export writes down what can still be read.";
+    let hint =
+        "Keep a copy of the file, then: weir store export writes down what can still be read.";
     bail!("{} is damaged ({looked_at}):\n  {}\n{hint}", database.display(), problems.join("\n  "));
 }
 
@@ -95,14 +100,20 @@ fn compact(directory: &Path, database: &Path) -> Result<Printed> {
     let compacted = tools::compact(database, |at| meter.show(at.done, at.total))?;
     meter.done();
     let (before, after) = (megabytes(compacted.before), megabytes(compacted.after));
-    Ok(Printed { out: format!("{}: {before} before, {after} now\n", database.display()), hints: String::new() })
+    Ok(Printed {
+        out: format!("{}: {before} before, {after} now\n", database.display()),
+        hints: String::new(),
+    })
 }
 
 fn backup(database: &Path, file: &Path) -> Result<Printed> {
     let bytes = tools::backup(database, file)?;
     let hints = "It is a whole weir.db, with the hashes of the API keys in it: to go back to it, stop the server and put it in the place of \
                  weir.db, without weir.db-wal. The keys in it count where there is no keys.json.\n";
-    Ok(Printed { out: format!("{}: {}\n", file.display(), megabytes(bytes)), hints: hints.to_owned() })
+    Ok(Printed {
+        out: format!("{}: {}\n", file.display(), megabytes(bytes)),
+        hints: hints.to_owned(),
+    })
 }
 
 fn export(database: &Path, format: ExportFormat, output: Option<&Path>) -> Result<Printed> {
@@ -110,7 +121,9 @@ fn export(database: &Path, format: ExportFormat, output: Option<&Path>) -> Resul
     let progress = |at: tools::read::ToolProgress| meter.show(at.done, at.total);
     let count = match output {
         Some(path) => {
-            let mut file = BufWriter::new(make(path).with_context(|| format!("cannot make {}", path.display()))?);
+            let mut file = BufWriter::new(
+                make(path).with_context(|| format!("cannot make {}", path.display()))?,
+            );
             let count = write(database, format, &mut file, progress)?;
             file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
             count
@@ -121,7 +134,12 @@ fn export(database: &Path, format: ExportFormat, output: Option<&Path>) -> Resul
     Ok(Printed { out: String::new(), hints: format!("Exported {count} answers.\n") })
 }
 
-fn write(database: &Path, format: ExportFormat, out: &mut impl Write, progress: impl FnMut(tools::read::ToolProgress)) -> Result<u64> {
+fn write(
+    database: &Path,
+    format: ExportFormat,
+    out: &mut impl Write,
+    progress: impl FnMut(tools::read::ToolProgress),
+) -> Result<u64> {
     Ok(match format {
         ExportFormat::Jsonl => tools::export(database, out, progress)?,
         ExportFormat::Markdown => tools::export_markdown(database, out, progress)?,
@@ -150,7 +168,9 @@ fn import(directory: &Path, database: &Path, file: &Path) -> Result<Printed> {
     };
     meter.done();
     let Imported { answers, heads, skipped } = imported;
-    let out = format!("{answers} answers and {heads} heads of conversations imported; {skipped} were there already\n");
+    let out = format!(
+        "{answers} answers and {heads} heads of conversations imported; {skipped} were there already\n"
+    );
     Ok(Printed { out, hints: String::new() })
 }
 

@@ -72,7 +72,9 @@ pub(crate) fn run(settings: &Settings, command: &UpstreamCommand) -> Result<Chec
 /// Where an upstream is, and through which proxy; never with a password.
 fn address(config: &UpstreamConfig) -> String {
     match &config.connection.proxy {
-        ProxyConfig::At(url) => format!("{} through {}", config.base_url, without_password(url.reveal())),
+        ProxyConfig::At(url) => {
+            format!("{} through {}", config.base_url, without_password(url.reveal()))
+        }
         ProxyConfig::Environment | ProxyConfig::Direct => config.base_url.clone(),
     }
 }

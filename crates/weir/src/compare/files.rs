@@ -61,34 +61,56 @@ pub(super) enum Authentication {
 
 impl ComparisonFiles {
     /// Creates the directory, and a capture file in it if packets are captured.
-    pub(super) fn create(directory: &Path, interface: Option<&str>, authentication: Authentication) -> Result<Self> {
+    pub(super) fn create(
+        directory: &Path,
+        interface: Option<&str>,
+        authentication: Authentication,
+    ) -> Result<Self> {
         let ladders = directory.join("ladders");
-        fs::create_dir_all(&ladders).with_context(|| format!("cannot make {}", directory.display()))?;
+        fs::create_dir_all(&ladders)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
         // Files of an earlier run do not belong to this one.
         let path = directory.join("capture.pcapng");
-        let old =
-            fs::read_dir(&ladders)?.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "svg"));
+        let old = fs::read_dir(&ladders)?
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|end| end == "svg"));
         for old in old.chain([path.clone()]).filter(|old| old.is_file()) {
             fs::remove_file(&old).with_context(|| format!("cannot replace {}", old.display()))?;
         }
         let capture = match interface {
             Some(name) => {
-                let file = private(&path).with_context(|| format!("cannot write {}", path.display()))?;
+                let file =
+                    private(&path).with_context(|| format!("cannot write {}", path.display()))?;
                 let section = Section {
                     hardware: std::env::consts::ARCH,
                     system: std::env::consts::OS,
                     application: concat!("weir ", env!("CARGO_PKG_VERSION")),
                     comment: "weir compare: each packet says which cell it belongs to, and what it holds",
                 };
-                Some(Capture { writer: Writer::new(BufWriter::new(file), &section)?, name: name.to_owned(), interfaces: Vec::new() })
+                Some(Capture {
+                    writer: Writer::new(BufWriter::new(file), &section)?,
+                    name: name.to_owned(),
+                    interfaces: Vec::new(),
+                })
             }
             None => None,
         };
-        Ok(Self { directory: directory.to_owned(), capture, ladders: Vec::new(), has_key: authentication == Authentication::Key })
+        Ok(Self {
+            directory: directory.to_owned(),
+            capture,
+            ladders: Vec::new(),
+            has_key: authentication == Authentication::Key,
+        })
     }
 
     /// Writes the packets of a cell.
-    pub(super) fn packets(&mut self, cell: Cell, caught: &CapturedConnections, key_lines: &str) -> Result<()> {
+    pub(super) fn packets(
+        &mut self,
+        cell: Cell,
+        caught: &CapturedConnections,
+        key_lines: &str,
+    ) -> Result<()> {
         let reads = caught.read();
         if let Some(capture) = &mut self.capture {
             if !key_lines.is_empty() && !self.has_key {
@@ -96,12 +118,15 @@ impl ComparisonFiles {
             }
             let ids: Vec<u64> = caught.flows.iter().map(|(id, _)| id.0).collect();
             for (packet, connection, number) in &caught.packets {
-                let read = ids.iter().position(|id| id == connection).and_then(|index| reads.get(index));
-                let comment = format!("{cell}{}", read.map(|read| about(read, *number)).unwrap_or_default());
+                let read =
+                    ids.iter().position(|id| id == connection).and_then(|index| reads.get(index));
+                let comment =
+                    format!("{cell}{}", read.map(|read| about(read, *number)).unwrap_or_default());
                 let comments = [comment.as_str()];
                 let mut shown = Packet::of(packet, &comments);
                 if self.has_key {
-                    shown.bytes = &shown.bytes[..kept(read, *number, packet).min(shown.bytes.len())];
+                    shown.bytes =
+                        &shown.bytes[..kept(read, *number, packet).min(shown.bytes.len())];
                 }
                 let interface = capture.interface(packet.link)?;
                 capture.writer.packet(interface, &shown)?;
@@ -117,7 +142,12 @@ impl ComparisonFiles {
     /// Draws the first connection of a cell. Some of the pictures are also in the report.
     fn ladder(&mut self, cell: Cell, read: &ReadConnection<'_>) -> Result<()> {
         let pictures = [Language::English, Language::Chinese].map(|language| {
-            let options = Options { language, vantage: Side::Client, segments: MAX_SEGMENTS, ..Options::default() };
+            let options = Options {
+                language,
+                vantage: Side::Client,
+                segments: MAX_SEGMENTS,
+                ..Options::default()
+            };
             draw(read.connection, &read.conversation, &options)
         });
         let name = cell.to_string().replace(['/', '+'], "-");
@@ -125,7 +155,8 @@ impl ComparisonFiles {
             self.write(&format!("ladders/{name}.{end}.svg"), picture)?;
         }
         if is_shown(cell) {
-            let title = Bilingual::new(title(cell, Language::English), title(cell, Language::Chinese));
+            let title =
+                Bilingual::new(title(cell, Language::English), title(cell, Language::Chinese));
             self.ladders.push(Ladder { name, title, pictures });
         }
         Ok(())
@@ -158,7 +189,9 @@ impl ComparisonFiles {
 
     fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.directory.join(name);
-        private(&path).and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| format!("cannot write {}", path.display()))
+        private(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
@@ -173,17 +206,22 @@ fn private(path: &Path) -> io::Result<File> {
 
 /// The number of bytes of a packet that are kept if there is a key: all of the server's, and the headers of the client's.
 fn kept(read: Option<&ReadConnection<'_>>, number: u64, packet: &Captured) -> usize {
-    let segment = read.and_then(|read| read.connection.segments().get(usize::try_from(number).ok()?));
+    let segment =
+        read.and_then(|read| read.connection.segments().get(usize::try_from(number).ok()?));
     match segment {
         Some(segment) if segment.from == Side::Server => packet.bytes.len(),
-        Some(segment) => usize::try_from(segment.link_bytes + segment.network_bytes + segment.transport_bytes).unwrap_or_default(),
+        Some(segment) => {
+            usize::try_from(segment.link_bytes + segment.network_bytes + segment.transport_bytes)
+                .unwrap_or_default()
+        }
         None => 0,
     }
 }
 
 /// The contents of a segment, and remarks on it.
 fn about(read: &ReadConnection<'_>, number: u64) -> String {
-    let segment = usize::try_from(number).ok().and_then(|index| read.connection.segments().get(index));
+    let segment =
+        usize::try_from(number).ok().and_then(|index| read.connection.segments().get(index));
     let Some(segment) = segment else { return String::new() };
     let mut words = remarks(segment, Language::English);
     words.extend(holds(segment, &read.conversation.readings, Language::English));
@@ -196,7 +234,14 @@ fn is_shown(cell: Cell) -> bool {
         (Transport::Sse, Version::Http10 | Version::Http11 | Version::Http2, false)
         | (Transport::Json | Transport::Websocket, Version::Http11, false)
         | (Transport::Sse, Version::Http11, true) => true,
-        (Transport::Json | Transport::LongPoll | Transport::Ndjson | Transport::Sse | Transport::Websocket, ..) => false,
+        (
+            Transport::Json
+            | Transport::LongPoll
+            | Transport::Ndjson
+            | Transport::Sse
+            | Transport::Websocket,
+            ..,
+        ) => false,
     };
     cell.dialect == Dialect::Responses && is_one_of
 }

@@ -51,10 +51,15 @@ impl LocalServers {
         options: &LocalServerOptions<'_>,
         at: impl Fn(&dyn Fn() -> Result<TcpListener>) -> Result<TcpListener>,
     ) -> Result<Self> {
-        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name(THREADS).enable_all().build()?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name(THREADS)
+            .enable_all()
+            .build()?;
         let bind = || {
             let _context = runtime.enter();
-            server::bind(SocketAddr::new(options.listen, 0)).with_context(|| format!("cannot listen on {}", options.listen))
+            server::bind(SocketAddr::new(options.listen, 0))
+                .with_context(|| format!("cannot listen on {}", options.listen))
         };
         let (clear, encrypted) = (at(&bind)?, at(&bind)?);
         let names: Vec<String> = options.addresses.iter().map(ToString::to_string).collect();
@@ -66,7 +71,12 @@ impl LocalServers {
         Ok(own)
     }
 
-    fn serve(&mut self, options: &LocalServerOptions<'_>, listener: TcpListener, tls: Option<Arc<TlsServer>>) -> Result<()> {
+    fn serve(
+        &mut self,
+        options: &LocalServerOptions<'_>,
+        listener: TcpListener,
+        tls: Option<Arc<TlsServer>>,
+    ) -> Result<()> {
         let mut server = options.settings.server.clone();
         server.listen = listener.local_addr()?;
         // Only this program can reach the server, whatever its addresses are.
@@ -77,14 +87,24 @@ impl LocalServers {
         server.classic.enabled = true;
         // The grace period for browser pages is no property of a transport.
         server.classic.grace = Duration::ZERO;
-        let demo = provider::config::DemoConfig { enabled: true, tokens_per_second: 1.0 / options.pace.as_secs_f64() };
+        let demo = provider::config::DemoConfig {
+            enabled: true,
+            tokens_per_second: 1.0 / options.pace.as_secs_f64(),
+        };
         let provider = provider::Config { demo, ..provider::Config::default() };
         let keys = Arc::new(MemoryKeys::default());
-        let mut blueprint = Blueprint::in_memory(server, options.settings.engine.clone(), provider, keys);
-        blueprint.shutdown = shutdown::Config { delay: Duration::ZERO, spread: Duration::ZERO, grace: Duration::ZERO };
+        let mut blueprint =
+            Blueprint::in_memory(server, options.settings.engine.clone(), provider, keys);
+        blueprint.shutdown = shutdown::Config {
+            delay: Duration::ZERO,
+            spread: Duration::ZERO,
+            grace: Duration::ZERO,
+        };
         (blueprint.tls, blueprint.listener) = (tls, Some(listener));
         let stamps = options.stamps.clone();
-        let weir = self.runtime.block_on(Weir::assemble_with(blueprint, |models| Arc::new(Stamped::new(models, stamps))))?;
+        let weir = self.runtime.block_on(Weir::assemble_with(blueprint, |models| {
+            Arc::new(Stamped::new(models, stamps))
+        }))?;
         let (stop, stopped) = oneshot::channel::<()>();
         self.stops.push(stop);
         let tasks = Tasks::new();

@@ -33,7 +33,9 @@ use testbed::{LocalOptions, TestBed};
 
 /// Runs the comparison and prints its result.
 pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<ExitCode> {
-    let pace = Duration::from_millis(arguments.pace.unwrap_or(if arguments.quick { 5 } else { 10 }).into());
+    let pace = Duration::from_millis(
+        arguments.pace.unwrap_or(if arguments.quick { 5 } else { 10 }).into(),
+    );
     // Before any thread starts: only a process with a single thread can enter a user namespace.
     let network = network(arguments);
     if let (Err(why), true) = (&network, path(arguments) != Path::default()) {
@@ -42,23 +44,32 @@ pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<E
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut testbed, model) = match (&arguments.server, network) {
         (Some(url), _) => runtime.block_on(elsewhere(url, arguments))?,
-        (None, network) => (TestBed::own(settings, LocalOptions { network, path: path(arguments), pace })?, demo::MODEL.to_owned()),
+        (None, network) => (
+            TestBed::own(settings, LocalOptions { network, path: path(arguments), pace })?,
+            demo::MODEL.to_owned(),
+        ),
     };
     let plan = plan(arguments, pace, &testbed, model);
     if plan.cells.is_empty() {
-        bail!("there is no such cell: a WebSocket needs HTTP/1.1 at least, and --encrypted must fit the server (see --help)");
+        bail!(
+            "there is no such cell: a WebSocket needs HTTP/1.1 at least, and --encrypted must fit the server (see --help)"
+        );
     }
     // A response takes as long as the model's pace, and some experiments have two.
     testbed.harness.timeout += 2 * pace * u32::from(tokens(arguments));
-    let authentication = if testbed.harness.key.is_some() { Authentication::Key } else { Authentication::None };
+    let authentication =
+        if testbed.harness.key.is_some() { Authentication::Key } else { Authentication::None };
     let mut files = ComparisonFiles::create(&arguments.output, testbed.interface, authentication)?;
     let report = runtime.block_on(measure(&testbed, &plan, &mut files));
     let report = Report { conversation: conversation(arguments, &plan, pace), ..report? };
     let written = files.report(&report)?;
-    let is_well = report.disagreements().next().is_none() && report.cells.iter().all(|cell| cell.failed.is_none());
-    let disagreements = report.disagreements().map(|what| format!("The counts do not agree: {what}"));
+    let is_well = report.disagreements().next().is_none()
+        && report.cells.iter().all(|cell| cell.failed.is_none());
+    let disagreements =
+        report.disagreements().map(|what| format!("The counts do not agree: {what}"));
     let paths = written.iter().map(|path| path.display().to_string());
-    let lines: Vec<String> = std::iter::once(table(&report)).chain(disagreements).chain(paths).collect();
+    let lines: Vec<String> =
+        std::iter::once(table(&report)).chain(disagreements).chain(paths).collect();
     let notes: Vec<&str> = report.notes.iter().map(|note| note.en.as_str()).collect();
     let hints = if notes.is_empty() { String::new() } else { notes.join("\n") + "\n" };
     output::print(&output::Printed { out: lines.join("\n") + "\n", hints })?;
@@ -85,24 +96,42 @@ fn network(arguments: &CompareArguments) -> Result<Network, Bilingual> {
 
 /// The delay and bandwidth of the path.
 fn path(arguments: &CompareArguments) -> Path {
-    let kilobytes = arguments.bandwidth.and_then(|kilobytes| NonZero::new(kilobytes.saturating_mul(1000)));
-    Path { delay: Duration::from_millis(arguments.delay.unwrap_or(0).into()), bytes_per_second: kilobytes }
+    let kilobytes =
+        arguments.bandwidth.and_then(|kilobytes| NonZero::new(kilobytes.saturating_mul(1000)));
+    Path {
+        delay: Duration::from_millis(arguments.delay.unwrap_or(0).into()),
+        bytes_per_second: kilobytes,
+    }
 }
 
 /// The given server, and the model to use there.
 async fn elsewhere(url: &str, arguments: &CompareArguments) -> Result<(TestBed, String)> {
     let place = Address::read(url)?;
     let trust = arguments.fingerprint.clone().map_or(Trust::System, Trust::Fingerprint);
-    let key = arguments.key.clone().or_else(|| std::env::var(config::API_KEY).ok()).filter(|key| !key.is_empty());
+    let key = arguments
+        .key
+        .clone()
+        .or_else(|| std::env::var(config::API_KEY).ok())
+        .filter(|key| !key.is_empty());
     let testbed = TestBed::elsewhere(&place, trust, key).await?;
     if let Some(model) = &arguments.model {
         return Ok((testbed, model.clone()));
     }
     let mut control = testbed.harness.control(place.is_encrypted)?;
-    let listing = client::soon(control.fetch(Request::get("/v1/models"), 200)).await.and_then(|listing| listing);
-    let hint = if place.is_encrypted { "; if you know its certificate, trust it by --fingerprint and its SHA-256" } else { "" };
-    let models: Value = serde_json::from_slice(&listing.with_context(|| format!("{place}{hint}"))?)?;
-    let model = models["data"][0]["id"].as_str().context("the server names no model: say --model")?.to_owned();
+    let listing = client::soon(control.fetch(Request::get("/v1/models"), 200))
+        .await
+        .and_then(|listing| listing);
+    let hint = if place.is_encrypted {
+        "; if you know its certificate, trust it by --fingerprint and its SHA-256"
+    } else {
+        ""
+    };
+    let models: Value =
+        serde_json::from_slice(&listing.with_context(|| format!("{place}{hint}"))?)?;
+    let model = models["data"][0]["id"]
+        .as_str()
+        .context("the server names no model: say --model")?
+        .to_owned();
     Ok((testbed, model))
 }
 
@@ -128,13 +157,20 @@ async fn measure(testbed: &TestBed, plan: &Plan, files: &mut ComparisonFiles) ->
     let (evidence, missing) = gather(&testbed.harness, plan, &measured, step).await;
     meter.done();
     let verdicts = judge(&evidence);
-    let missing = missing.into_iter().map(|what| Bilingual::new(format!("Not measured: {what}."), format!("未测量：{what}。")));
+    let missing = missing
+        .into_iter()
+        .map(|what| Bilingual::new(format!("Not measured: {what}."), format!("未测量：{what}。")));
     let of_cells = measured.iter().flat_map(of_cell);
     let notes = testbed.notes.iter().cloned().chain(missing).chain(of_cells).collect();
     Ok(Report {
         program: concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned(),
         at: engine::clock::unix_seconds(),
-        machine: format!("{} {}, {} processors", std::env::consts::OS, std::env::consts::ARCH, std::thread::available_parallelism()?),
+        machine: format!(
+            "{} {}, {} processors",
+            std::env::consts::OS,
+            std::env::consts::ARCH,
+            std::thread::available_parallelism()?
+        ),
         place: testbed.place(),
         conversation: Bilingual::new("", ""),
         notes,
@@ -148,18 +184,32 @@ async fn measure(testbed: &TestBed, plan: &Plan, files: &mut ComparisonFiles) ->
 /// Notes on what could not be measured in a cell.
 fn of_cell(measured: &Measured) -> impl Iterator<Item = Bilingual> {
     let cell = measured.cell.map(|cell| cell.to_string()).unwrap_or_default();
-    measured.missing.iter().map(move |what| Bilingual::new(format!("{cell}: not measured: {what}."), format!("{cell}：未测量：{what}。")))
+    measured.missing.iter().map(move |what| {
+        Bilingual::new(
+            format!("{cell}: not measured: {what}."),
+            format!("{cell}：未测量：{what}。"),
+        )
+    })
 }
 
 fn conversation(arguments: &CompareArguments, plan: &Plan, pace: Duration) -> Bilingual {
     let turns = plan.questions.len();
     let (pace_en, pace_zh) = match plan.pace {
-        Some(_) => (format!(", a token every {} ms", pace.as_millis()), format!("，每 {} 毫秒一个 token", pace.as_millis())),
+        Some(_) => (
+            format!(", a token every {} ms", pace.as_millis()),
+            format!("，每 {} 毫秒一个 token", pace.as_millis()),
+        ),
         None => (format!("; the model is {}", plan.model), format!("；模型是 {}", plan.model)),
     };
-    let tokens = plan.questions.first().and_then(|question| question.strip_prefix("/lorem ")).filter(|_| arguments.text.is_none());
+    let tokens = plan
+        .questions
+        .first()
+        .and_then(|question| question.strip_prefix("/lorem "))
+        .filter(|_| arguments.text.is_none());
     let (tokens_en, tokens_zh) = match tokens {
-        Some(tokens) => (format!(", {tokens} tokens in each answer"), format!("，每个回答 {tokens} 个 token")),
+        Some(tokens) => {
+            (format!(", {tokens} tokens in each answer"), format!("，每个回答 {tokens} 个 token"))
+        }
         None => (String::new(), String::new()),
     };
     Bilingual::new(
@@ -177,8 +227,15 @@ fn plan(arguments: &CompareArguments, pace: Duration, testbed: &TestBed, model: 
     let dialects: Vec<_> = arguments.dialects.iter().map(|name| name.0).collect();
     let transports: Vec<_> = arguments.transports.iter().map(|name| name.0).collect();
     let versions: Vec<_> = arguments.versions.iter().map(|name| name.0).collect();
-    let (has_clear, has_tls) = (testbed.harness.clear.is_some(), testbed.harness.encrypted.is_some());
-    let tls: Vec<bool> = arguments.encrypted.each().iter().copied().filter(|tls| if *tls { has_tls } else { has_clear }).collect();
+    let (has_clear, has_tls) =
+        (testbed.harness.clear.is_some(), testbed.harness.encrypted.is_some());
+    let tls: Vec<bool> = arguments
+        .encrypted
+        .each()
+        .iter()
+        .copied()
+        .filter(|tls| if *tls { has_tls } else { has_clear })
+        .collect();
     let cells: Vec<Cell> = cells(&dialects, &transports, &versions, &tls);
     let turns = arguments.turns.unwrap_or(if arguments.quick { 3 } else { 5 });
     let tokens = tokens(arguments);
@@ -193,6 +250,16 @@ fn plan(arguments: &CompareArguments, pace: Duration, testbed: &TestBed, model: 
         None => format!("Count from 1 to {tokens} in English words, nothing else."),
     };
     let questions = (0..turns).map(|_| question.clone()).collect();
-    let long_question = if is_demo { format!("/lorem {long}") } else { format!("Count from 1 to {long} in English words, nothing else.") };
-    Plan { cells, questions, model, pace: Some(pace).filter(|_| arguments.server.is_none()), long_question }
+    let long_question = if is_demo {
+        format!("/lorem {long}")
+    } else {
+        format!("Count from 1 to {long} in English words, nothing else.")
+    };
+    Plan {
+        cells,
+        questions,
+        model,
+        pace: Some(pace).filter(|_| arguments.server.is_none()),
+        long_question,
+    }
 }

@@ -31,7 +31,10 @@ impl Models for Stamped {
     fn route(&self, model: &str) -> Option<Route> {
         let mut route = self.models.route(model)?;
         let stamped = |leg: &engine::provider::route::RouteTarget| {
-            let provider: Arc<dyn Provider> = Arc::new(StampedProvider { inner: Arc::clone(&leg.provider), stamps: self.stamps.clone() });
+            let provider: Arc<dyn Provider> = Arc::new(StampedProvider {
+                inner: Arc::clone(&leg.provider),
+                stamps: self.stamps.clone(),
+            });
             engine::provider::route::RouteTarget { provider, ..leg.clone() }
         };
         route.targets = route.targets.iter().map(stamped).collect();
@@ -49,7 +52,10 @@ struct StampedProvider {
 }
 
 impl Provider for StampedProvider {
-    fn ask(&self, request: ModelRequest) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
+    fn ask(
+        &self,
+        request: ModelRequest,
+    ) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
         let (asked, stamps) = (self.inner.ask(request), self.stamps.start());
         async move {
             let words = asked.await?;

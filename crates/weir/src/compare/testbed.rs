@@ -67,49 +67,94 @@ impl TestBed {
     /// Local servers with the demo model: in a private network if that is permitted, otherwise on loopback.
     pub(crate) fn own(settings: &Settings, options: LocalOptions) -> Result<Self> {
         match options.network {
-            Ok(network) => Self::in_network(settings, &Arc::new(network), options.path, options.pace),
+            Ok(network) => {
+                Self::in_network(settings, &Arc::new(network), options.path, options.pace)
+            }
             Err(why) => Self::on_loopback(settings, why, options.pace),
         }
     }
 
-    fn in_network(settings: &Settings, network: &Arc<Network>, path: Path, pace: Duration) -> Result<Self> {
+    fn in_network(
+        settings: &Settings,
+        network: &Arc<Network>,
+        path: Path,
+        pace: Duration,
+    ) -> Result<Self> {
         let is_shaped = path != Path::default();
         let road = Arc::new(network.road(path)?);
-        let (address, interface) =
-            if is_shaped { (End::Far.road_ipv4(), End::Near.road_interface()) } else { (End::Far.ipv4(), End::Near.interface()) };
+        let (address, interface) = if is_shaped {
+            (End::Far.road_ipv4(), End::Near.road_interface())
+        } else {
+            (End::Far.ipv4(), End::Near.interface())
+        };
         let stamps = Stamps::default();
-        let (listen, addresses) = (Ipv4Addr::UNSPECIFIED.into(), vec![End::Far.ipv4(), End::Far.road_ipv4()]);
-        let options = LocalServerOptions { settings, pace, listen, addresses, stamps: stamps.clone() };
+        let (listen, addresses) =
+            (Ipv4Addr::UNSPECIFIED.into(), vec![End::Far.ipv4(), End::Far.road_ipv4()]);
+        let options =
+            LocalServerOptions { settings, pace, listen, addresses, stamps: stamps.clone() };
         let own = LocalServers::start(&options, |bind| network.at(End::Far, bind)?)?;
         let mut notes = Vec::new();
-        let recorder = recorder(&Config { interface: Some(interface.to_owned()), ..Config::default() }, &mut notes);
+        let recorder = recorder(
+            &Config { interface: Some(interface.to_owned()), ..Config::default() },
+            &mut notes,
+        );
         let mut harness = harness(&own, address, stamps, recorder.clone());
         let hosts = Arc::clone(network);
-        harness.sockets = Some(Arc::new(move || End::BOTH.map(|end| hosts.at(end, sockets).unwrap_or_default()).concat()));
-        harness.road = Some(ShapedRoute { road, path, server: server_address(SocketAddr::new(End::Far.road_ipv4(), own.ports[0])) });
+        harness.sockets = Some(Arc::new(move || {
+            End::BOTH.map(|end| hosts.at(end, sockets).unwrap_or_default()).concat()
+        }));
+        harness.road = Some(ShapedRoute {
+            road,
+            path,
+            server: server_address(SocketAddr::new(End::Far.road_ipv4(), own.ports[0])),
+        });
         let location = if is_shaped { Location::Road(path) } else { Location::Cable };
-        Ok(Self { harness, interface: recorder.map(|_| interface), notes, location, own: Some(own) })
+        Ok(Self {
+            harness,
+            interface: recorder.map(|_| interface),
+            notes,
+            location,
+            own: Some(own),
+        })
     }
 
     fn on_loopback(settings: &Settings, why: Bilingual, pace: Duration) -> Result<Self> {
         let (stamps, address) = (Stamps::default(), IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let options = LocalServerOptions { settings, pace, listen: address, addresses: vec![address], stamps: stamps.clone() };
+        let options = LocalServerOptions {
+            settings,
+            pace,
+            listen: address,
+            addresses: vec![address],
+            stamps: stamps.clone(),
+        };
         let own = LocalServers::start(&options, |bind| bind())?;
         let mut notes = vec![why];
-        let recorder = recorder(&Config { interface: Some("lo".to_owned()), ..Config::default() }, &mut notes);
+        let recorder =
+            recorder(&Config { interface: Some("lo".to_owned()), ..Config::default() }, &mut notes);
         let mut harness = harness(&own, address, stamps, recorder.clone());
         harness.sockets = Some(Arc::new(sockets));
-        Ok(Self { harness, interface: recorder.map(|_| "lo"), notes, location: Location::Loopback, own: Some(own) })
+        Ok(Self {
+            harness,
+            interface: recorder.map(|_| "lo"),
+            notes,
+            location: Location::Loopback,
+            own: Some(own),
+        })
     }
 
     /// A server elsewhere, with or without TLS as its address says.
-    pub(crate) async fn elsewhere(place: &Address, trust: Trust, key: Option<String>) -> Result<Self> {
+    pub(crate) async fn elsewhere(
+        place: &Address,
+        trust: Trust,
+        key: Option<String>,
+    ) -> Result<Self> {
         let address = reach(place).await?;
         let mut notes = vec![Bilingual::new(
             "The model is elsewhere: when it said a token is not known, and neither is the server's processor time. What came in pieces counts as tokens.",
             "模型在别处：它何时给出 token、服务器的处理器时间均不可知；收到的每一段计为一个 token。",
         )];
-        let recorder = recorder(&Config { port: Some(address.port()), ..Config::default() }, &mut notes);
+        let recorder =
+            recorder(&Config { port: Some(address.port()), ..Config::default() }, &mut notes);
         if recorder.is_some() {
             notes.push(Bilingual::new(
                 "The packets are those of this machine's end: a network card may join and split them (offloads), and a proxy may be in between.",
@@ -122,9 +167,13 @@ impl TestBed {
                 "请求中带有密钥：capture.pcapng 只保留客户端数据包的头部，且不含 TLS 密钥。",
             ));
         }
-        let server_address = ServerAddress { address, authority: place.authority(), prefix: place.prefix.clone() };
-        let (clear, encrypted) =
-            if place.is_encrypted { (None, Some((server_address, place.host.clone(), trust))) } else { (Some(server_address), None) };
+        let server_address =
+            ServerAddress { address, authority: place.authority(), prefix: place.prefix.clone() };
+        let (clear, encrypted) = if place.is_encrypted {
+            (None, Some((server_address, place.host.clone(), trust)))
+        } else {
+            (Some(server_address), None)
+        };
         let harness = Harness {
             clear,
             encrypted,
@@ -136,7 +185,13 @@ impl TestBed {
             sockets: None,
             road: None,
         };
-        Ok(Self { harness, interface: recorder.map(|_| "any"), notes, location: Location::Elsewhere(place.to_string()), own: None })
+        Ok(Self {
+            harness,
+            interface: recorder.map(|_| "any"),
+            notes,
+            location: Location::Elsewhere(place.to_string()),
+            own: None,
+        })
     }
 
     /// Describes what connects client and server.
@@ -151,20 +206,27 @@ impl TestBed {
             Location::Road(path) => {
                 let delay = path.delay.as_millis();
                 let (rate_en, rate_zh) = match path.bytes_per_second {
-                    Some(rate) => {
-                        (format!(", and {} KB pass each second", rate.get() / 1000), format!("，每秒通过 {} KB", rate.get() / 1000))
-                    }
+                    Some(rate) => (
+                        format!(", and {} KB pass each second", rate.get() / 1000),
+                        format!("，每秒通过 {} KB", rate.get() / 1000),
+                    ),
                     None => (String::new(), String::new()),
                 };
                 Bilingual::new(
-                    format!("{} Between them a packet takes {delay} ms in each direction{rate_en}.", hosts.en),
+                    format!(
+                        "{} Between them a packet takes {delay} ms in each direction{rate_en}.",
+                        hosts.en
+                    ),
                     format!("{}两者之间每个方向的数据包需要 {delay} 毫秒{rate_zh}。", hosts.zh),
                 )
             }
-            Location::Elsewhere(url) => Bilingual::new(format!("The server is {url}."), format!("服务器是 {url}。")),
-            Location::Loopback => {
-                Bilingual::new("Client and server are on one machine, on loopback.", "客户端与服务器在同一台机器上，经由回环接口。")
+            Location::Elsewhere(url) => {
+                Bilingual::new(format!("The server is {url}."), format!("服务器是 {url}。"))
             }
+            Location::Loopback => Bilingual::new(
+                "Client and server are on one machine, on loopback.",
+                "客户端与服务器在同一台机器上，经由回环接口。",
+            ),
         }
     }
 
@@ -176,7 +238,12 @@ impl TestBed {
     }
 }
 
-fn harness(own: &LocalServers, address: IpAddr, stamps: Stamps, recorder: Option<Arc<Recorder>>) -> Harness {
+fn harness(
+    own: &LocalServers,
+    address: IpAddr,
+    stamps: Stamps,
+    recorder: Option<Arc<Recorder>>,
+) -> Harness {
     let [clear, encrypted] = own.ports.map(|port| server_address(SocketAddr::new(address, port)));
     let trust = Trust::Fingerprint(own.fingerprint.clone());
     Harness {
@@ -198,13 +265,17 @@ fn server_address(address: SocketAddr) -> ServerAddress {
 
 /// The first of a server's addresses that accepts a connection.
 async fn reach(place: &Address) -> Result<SocketAddr> {
-    let addresses = lookup_host((place.host.as_str(), place.port)).await.with_context(|| format!("{place} is not found"))?;
+    let addresses = lookup_host((place.host.as_str(), place.port))
+        .await
+        .with_context(|| format!("{place} is not found"))?;
     let mut refused = anyhow!("{place} has no address");
     for address in addresses {
         match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(_)) => return Ok(address),
             Ok(Err(error)) => refused = anyhow!("cannot reach {place} at {address}: {error}"),
-            Err(_) => refused = anyhow!("cannot reach {place} at {address}: it did not respond in time"),
+            Err(_) => {
+                refused = anyhow!("cannot reach {place} at {address}: it did not respond in time")
+            }
         }
     }
     Err(refused)
@@ -215,7 +286,10 @@ fn recorder(config: &Config, notes: &mut Vec<Bilingual>) -> Option<Arc<Recorder>
     match Recorder::start(config, CAPTURE_BUFFER) {
         Ok(recorder) => Some(Arc::new(recorder)),
         Err(unable) => {
-            notes.push(Bilingual::new(format!("Packets are not captured: {unable}."), format!("未抓包：{unable}。")));
+            notes.push(Bilingual::new(
+                format!("Packets are not captured: {unable}."),
+                format!("未抓包：{unable}。"),
+            ));
             None
         }
     }

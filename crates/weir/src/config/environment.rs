@@ -18,29 +18,46 @@ pub(crate) const API_KEY: &str = "WEIR_API_KEY";
 
 /// The environment of this process. A name that is not Unicode is none of ours.
 pub(super) fn of_process() -> Environment {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .collect()
 }
 
 /// The text of a variable; `None` where it is unset or empty, as Compose files leave it.
-pub(super) fn text<'a>(environment: &'a Environment, name: &str) -> Result<Option<&'a str>, Problem> {
+pub(super) fn text<'a>(
+    environment: &'a Environment,
+    name: &str,
+) -> Result<Option<&'a str>, Problem> {
     match environment.get(name).map(|value| value.to_str()) {
-        Some(None) => Err(Problem::new(ValueSource::Variable(name.to_owned()), "expected Unicode text")),
+        Some(None) => {
+            Err(Problem::new(ValueSource::Variable(name.to_owned()), "expected Unicode text"))
+        }
         Some(Some(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
         None => Ok(None),
     }
 }
 
 /// The settings in the environment, each with the variable it comes from and its text.
-pub(super) fn settings(environment: &Environment, problems: &mut Vec<Problem>) -> Vec<(&'static Definition, String, String)> {
+pub(super) fn settings(
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+) -> Vec<(&'static Definition, String, String)> {
     let mut found: Vec<(&Definition, String, String)> = Vec::new();
-    for name in environment.keys().filter(|name| name.starts_with("WEIR_") && !NO_SETTINGS.contains(&name.as_str()) && !is_foreign(name)) {
-        let Some(definition) = SETTINGS.iter().find(|definition| definition.all_variables().contains(name)) else {
+    for name in environment.keys().filter(|name| {
+        name.starts_with("WEIR_") && !NO_SETTINGS.contains(&name.as_str()) && !is_foreign(name)
+    }) {
+        let Some(definition) =
+            SETTINGS.iter().find(|definition| definition.all_variables().contains(name))
+        else {
             problems.push(unknown(name));
             continue;
         };
         match text(environment, name) {
             Ok(Some(_)) if found.iter().any(|(other, ..)| other.path == definition.path) => {
-                let what = format!("the same setting as {}; set one of them", definition.all_variables().join(" and "));
+                let what = format!(
+                    "the same setting as {}; set one of them",
+                    definition.all_variables().join(" and ")
+                );
                 problems.push(Problem::new(ValueSource::Variable(name.clone()), what));
             }
             Ok(Some(text)) => found.push((definition, name.clone(), text.to_owned())),
@@ -52,7 +69,11 @@ pub(super) fn settings(environment: &Environment, problems: &mut Vec<Problem>) -
 }
 
 fn unknown(name: &str) -> Problem {
-    let known: Vec<String> = SETTINGS.iter().flat_map(Definition::variables).chain(NO_SETTINGS.map(str::to_owned)).collect();
+    let known: Vec<String> = SETTINGS
+        .iter()
+        .flat_map(Definition::variables)
+        .chain(NO_SETTINGS.map(str::to_owned))
+        .collect();
     let near = did_you_mean(name, '_', &known.iter().map(String::as_str).collect::<Vec<_>>());
     Problem::new(ValueSource::Variable(name.to_owned()), format!("unknown setting{near}"))
 }
@@ -61,7 +82,10 @@ fn unknown(name: &str) -> Problem {
 /// `WEIR_SERVICE_PORT_HTTP`, `WEIR_PORT`, `WEIR_PORT_8000_TCP_ADDR`.
 fn is_foreign(name: &str) -> bool {
     let rest = name.strip_prefix("WEIR_").unwrap_or(name);
-    rest == "SERVICE_HOST" || rest == "PORT" || rest.starts_with("SERVICE_PORT") || rest.starts_with("PORT_")
+    rest == "SERVICE_HOST"
+        || rest == "PORT"
+        || rest.starts_with("SERVICE_PORT")
+        || rest.starts_with("PORT_")
 }
 
 /// Where this platform keeps a user's data; `None` where the user has no home.
@@ -71,7 +95,8 @@ pub(super) fn data_directory(environment: &Environment) -> Option<PathBuf> {
     } else if cfg!(windows) {
         directory(environment, "LOCALAPPDATA")?
     } else {
-        directory(environment, "XDG_DATA_HOME").or_else(|| Some(home(environment)?.join(".local/share")))?
+        directory(environment, "XDG_DATA_HOME")
+            .or_else(|| Some(home(environment)?.join(".local/share")))?
     };
     Some(place.join("weir"))
 }
@@ -83,7 +108,8 @@ pub(super) fn config_directory(environment: &Environment) -> Option<PathBuf> {
     } else if cfg!(windows) {
         directory(environment, "APPDATA")?
     } else {
-        directory(environment, "XDG_CONFIG_HOME").or_else(|| Some(home(environment)?.join(".config")))?
+        directory(environment, "XDG_CONFIG_HOME")
+            .or_else(|| Some(home(environment)?.join(".config")))?
     };
     Some(place.join("weir"))
 }
@@ -100,7 +126,9 @@ fn directory(environment: &Environment, name: &str) -> Option<PathBuf> {
 /// Whether a text is the name of a variable as such names are (POSIX.1-2024, XBD 8.1), and no key.
 pub(super) fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_uppercase() || first == '_')
-        && text.bytes().all(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == b'_')
+        && text
+            .bytes()
+            .all(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == b'_')
 }
 
 #[cfg(test)]
@@ -109,21 +137,37 @@ mod tests {
 
     #[test]
     fn what_kubernetes_sets_is_not_ours() {
-        for name in ["WEIR_SERVICE_HOST", "WEIR_SERVICE_PORT", "WEIR_SERVICE_PORT_HTTP", "WEIR_PORT", "WEIR_PORT_8000_TCP_ADDR"] {
+        for name in [
+            "WEIR_SERVICE_HOST",
+            "WEIR_SERVICE_PORT",
+            "WEIR_SERVICE_PORT_HTTP",
+            "WEIR_PORT",
+            "WEIR_PORT_8000_TCP_ADDR",
+        ] {
             assert!(is_foreign(name), "{name}");
         }
-        let ours: Vec<String> = SETTINGS.iter().flat_map(Definition::variables).filter(|name| is_foreign(name)).collect();
+        let ours: Vec<String> = SETTINGS
+            .iter()
+            .flat_map(Definition::variables)
+            .filter(|name| is_foreign(name))
+            .collect();
         assert_eq!(ours, Vec::<String>::new());
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn the_platforms_places() {
-        let environment = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), value.into())).collect();
-        let home: Environment = environment(&[("HOME", "/home/ada"), ("XDG_CONFIG_HOME", "relative")]);
+        let environment = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), value.into())).collect()
+        };
+        let home: Environment =
+            environment(&[("HOME", "/home/ada"), ("XDG_CONFIG_HOME", "relative")]);
         assert_eq!(data_directory(&home), Some("/home/ada/.local/share/weir".into()));
         assert_eq!(config_directory(&home), Some("/home/ada/.config/weir".into()));
-        assert_eq!(data_directory(&environment(&[("XDG_DATA_HOME", "/data")])), Some("/data/weir".into()));
+        assert_eq!(
+            data_directory(&environment(&[("XDG_DATA_HOME", "/data")])),
+            Some("/data/weir".into())
+        );
         assert_eq!(data_directory(&Environment::new()), None);
     }
 }

@@ -10,7 +10,8 @@ pub(crate) fn example() -> String {
         if !table.is_empty() {
             parts.push(format!("\n[{table}]\n"));
         }
-        let (advanced, usual): (Vec<_>, Vec<_>) = of_table(table).partition(|definition| definition.is_advanced);
+        let (advanced, usual): (Vec<_>, Vec<_>) =
+            of_table(table).partition(|definition| definition.is_advanced);
         parts.extend(usual.into_iter().map(entry));
         if !advanced.is_empty() {
             parts.push(ADVANCED.to_owned());
@@ -29,7 +30,8 @@ pub(crate) fn example() -> String {
 
 /// The tables of the file in their order; the empty one is its top.
 pub(super) fn tables() -> Vec<&'static str> {
-    let mut tables: Vec<&str> = SETTINGS.iter().map(|definition| definition.table_and_key().0).collect();
+    let mut tables: Vec<&str> =
+        SETTINGS.iter().map(|definition| definition.table_and_key().0).collect();
     tables.dedup();
     tables
 }

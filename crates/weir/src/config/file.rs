@@ -27,9 +27,14 @@ pub(crate) struct FileText {
 }
 
 /// The file that `--config` or `WEIR_CONFIG` names, else `./weir.toml`, else the user's; `None` where there is none.
-pub(super) fn find(flags: &FlagValues, environment: &Environment) -> Result<Option<FileText>, Problem> {
+pub(super) fn find(
+    flags: &FlagValues,
+    environment: &Environment,
+) -> Result<Option<FileText>, Problem> {
     if let Some(name) = flags.get("config") {
-        return read(Path::new(name)).map(Some).map_err(|what| Problem::new(ValueSource::Flag("config"), what));
+        return read(Path::new(name))
+            .map(Some)
+            .map_err(|what| Problem::new(ValueSource::Flag("config"), what));
     }
     if let Some(name) = environment.get("WEIR_CONFIG").filter(|name| !name.is_empty()) {
         let place = || ValueSource::Variable("WEIR_CONFIG".to_owned());
@@ -47,18 +52,22 @@ pub(super) fn find(flags: &FlagValues, environment: &Environment) -> Result<Opti
 /// Where [`find`] looks.
 pub(super) fn candidates(flags: &FlagValues, environment: &Environment) -> Vec<PathBuf> {
     let named = flags.get("config").map(PathBuf::from);
-    let named = named.or_else(|| environment.get("WEIR_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from));
+    let named = named.or_else(|| {
+        environment.get("WEIR_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from)
+    });
     named.map_or_else(|| usual(environment), |name| vec![name])
 }
 
 /// Where the file is looked for when nobody says where it is.
 fn usual(environment: &Environment) -> Vec<PathBuf> {
-    let users = environment::config_directory(environment).map(|directory| directory.join("weir.toml"));
+    let users =
+        environment::config_directory(environment).map(|directory| directory.join("weir.toml"));
     std::iter::once(PathBuf::from("weir.toml")).chain(users).collect()
 }
 
 fn read(name: &Path) -> Result<FileText, String> {
-    let text = fs::read_to_string(name).map_err(|error| format!("cannot read {}: {error}", name.display()))?;
+    let text = fs::read_to_string(name)
+        .map_err(|error| format!("cannot read {}: {error}", name.display()))?;
     Ok(FileText { name: name.to_path_buf(), text })
 }
 
@@ -89,7 +98,8 @@ pub(super) fn parse(file: &FileText) -> FileContents {
 }
 
 /// The tables that there may be several of, and the keys that each knows.
-const SEVERAL: [(&str, &[(&str, &str)]); 3] = [("upstream", upstream::KEYS), ("route", route::KEYS), ("limit", limit::KEYS)];
+const SEVERAL: [(&str, &[(&str, &str)]); 3] =
+    [("upstream", upstream::KEYS), ("route", route::KEYS), ("limit", limit::KEYS)];
 
 struct Parser<'a> {
     name: Arc<str>,
@@ -117,16 +127,32 @@ impl Parser<'_> {
     }
 
     fn setting(&mut self, table: &str, (key, value): Entry<'_>) {
-        let path = if table.is_empty() { key.get_ref().to_string() } else { format!("{table}.{}", key.get_ref()) };
+        let path = if table.is_empty() {
+            key.get_ref().to_string()
+        } else {
+            format!("{table}.{}", key.get_ref())
+        };
         if let Some(definition) = SETTINGS.iter().find(|definition| definition.is_at(&path)) {
             if self.contents.settings.iter().any(|(other, _)| other.path == definition.path) {
-                return self.problem_at(key, &format!("{path}: the same setting under two names; its name is {}", definition.path));
+                return self.problem_at(
+                    key,
+                    &format!(
+                        "{path}: the same setting under two names; its name is {}",
+                        definition.path
+                    ),
+                );
             }
             let field = self.field(value);
             return self.contents.settings.push((definition, field));
         }
-        let tables = SEVERAL.map(|(name, _)| name).into_iter().chain(SETTINGS.iter().map(|definition| definition.table_and_key().0));
-        let known = SETTINGS.iter().map(|definition| definition.path).chain(tables.filter(|_| table.is_empty()));
+        let tables = SEVERAL
+            .map(|(name, _)| name)
+            .into_iter()
+            .chain(SETTINGS.iter().map(|definition| definition.table_and_key().0));
+        let known = SETTINGS
+            .iter()
+            .map(|definition| definition.path)
+            .chain(tables.filter(|_| table.is_empty()));
         let near = did_you_mean(&path, '.', &known.collect::<Vec<_>>());
         self.problem_at(key, &format!("{path}: unknown setting{near}"));
     }
@@ -151,7 +177,12 @@ impl Parser<'_> {
         }
     }
 
-    fn fields(&mut self, table: &str, known: &[(&'static str, &str)], entries: &DeTable<'_>) -> BTreeMap<&'static str, Field> {
+    fn fields(
+        &mut self,
+        table: &str,
+        known: &[(&'static str, &str)],
+        entries: &DeTable<'_>,
+    ) -> BTreeMap<&'static str, Field> {
         let mut fields = BTreeMap::new();
         let known: Vec<&'static str> = known.iter().map(|(known, _)| *known).collect();
         for (key, value) in entries {
@@ -159,7 +190,10 @@ impl Parser<'_> {
             if let Some(known) = known.iter().copied().find(|known| *known == name) {
                 fields.insert(known, self.field(value));
             } else {
-                self.problem_at(key, &format!("{table}.{name}: unknown setting{}", did_you_mean(name, '_', &known)));
+                self.problem_at(
+                    key,
+                    &format!("{table}.{name}: unknown setting{}", did_you_mean(name, '_', &known)),
+                );
             }
         }
         fields
@@ -173,7 +207,11 @@ impl Parser<'_> {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let line = before.matches('\n').count() + 1;
-        ValueSource::File { name: Arc::clone(&self.name), line, column: before[line_start..].chars().count() + 1 }
+        ValueSource::File {
+            name: Arc::clone(&self.name),
+            line,
+            column: before[line_start..].chars().count() + 1,
+        }
     }
 
     fn problem_at<T>(&mut self, spanned: &Spanned<T>, what: &str) {
@@ -195,7 +233,13 @@ fn raw(value: &DeValue<'_>) -> Raw {
         DeValue::Datetime(_) => Raw::Other("a date"),
         DeValue::Table(_) => Raw::Other("a table"),
         DeValue::Array(values) => {
-            let texts = values.iter().map(|value| if let DeValue::String(text) = value.get_ref() { Some(text.to_string()) } else { None });
+            let texts = values.iter().map(|value| {
+                if let DeValue::String(text) = value.get_ref() {
+                    Some(text.to_string())
+                } else {
+                    None
+                }
+            });
             texts.collect::<Option<_>>().map_or(Raw::Other("a list of other things"), Raw::List)
         }
     }
@@ -203,5 +247,6 @@ fn raw(value: &DeValue<'_>) -> Raw {
 
 /// TOML also writes whole numbers to the bases 2, 8 and 16.
 fn decimal(number: &DeInteger<'_>) -> String {
-    i128::from_str_radix(number.as_str(), number.radix()).map_or_else(|_| number.to_string(), |value| value.to_string())
+    i128::from_str_radix(number.as_str(), number.radix())
+        .map_or_else(|_| number.to_string(), |value| value.to_string())
 }

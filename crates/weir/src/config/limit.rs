@@ -9,7 +9,10 @@ use super::value::{self, Raw};
 
 /// The keys of a `[[limit]]`, each with a line of an example.
 pub(super) const KEYS: &[(&str, &str)] = &[
-    ("key", r#""key_3f2a"                      # the id of the API key, as `weir key list` shows it"#),
+    (
+        "key",
+        r#""key_3f2a"                      # the id of the API key, as `weir key list` shows it"#,
+    ),
     ("running", "10                             # responses that run or wait at once"),
     ("requests_per_second", "5                  # on average; twice as many may come at once"),
     ("memory_bytes", r#""32MiB"                 # of engine.memory_bytes"#),
@@ -32,10 +35,13 @@ impl LimitReader<'_> {
         let bytes = |raw: &Raw| value::bytes(raw, 1);
         let share = CallerLimits {
             running: self.read(table, "running", count).unwrap_or(usual.running),
-            requests_per_second: self.read(table, "requests_per_second", count).map_or(usual.requests_per_second, |count| {
-                // More than one can count is no limit at all.
-                u32::try_from(count).unwrap_or(u32::MAX)
-            }),
+            requests_per_second: self.read(table, "requests_per_second", count).map_or(
+                usual.requests_per_second,
+                |count| {
+                    // More than one can count is no limit at all.
+                    u32::try_from(count).unwrap_or(u32::MAX)
+                },
+            ),
             memory_bytes: self.read(table, "memory_bytes", bytes).unwrap_or(usual.memory_bytes),
             stored_bytes: self.read(table, "stored_bytes", bytes).unwrap_or(usual.stored_bytes),
             connections: self.read(table, "connections", count).unwrap_or(usual.connections),
@@ -43,9 +49,15 @@ impl LimitReader<'_> {
         if !table.fields.contains_key("key") {
             return self.problem(table, "key", "missing");
         }
-        let Some(key) = self.read(table, "key", |raw| value::text(raw).map(str::to_owned)) else { return };
+        let Some(key) = self.read(table, "key", |raw| value::text(raw).map(str::to_owned)) else {
+            return;
+        };
         if !key.starts_with("key_") {
-            return self.problem(table, "key", "expected the id of a key, such as key_3f2a; `weir key list` shows them");
+            return self.problem(
+                table,
+                "key",
+                "expected the id of a key, such as key_3f2a; `weir key list` shows them",
+            );
         }
         if self.shares.keys.insert(key.clone(), share).is_some() {
             return self.problem(table, "key", &format!("there is already a limit for {key:?}"));
@@ -58,7 +70,12 @@ impl LimitReader<'_> {
         }
     }
 
-    fn read<T>(&mut self, table: &Table, key: &'static str, read: impl FnOnce(&Raw) -> Result<T, String>) -> Option<T> {
+    fn read<T>(
+        &mut self,
+        table: &Table,
+        key: &'static str,
+        read: impl FnOnce(&Raw) -> Result<T, String>,
+    ) -> Option<T> {
         let field = table.fields.get(key)?;
         read(&field.raw).map_err(|what| self.problem(table, key, &what)).ok()
     }

@@ -75,10 +75,18 @@ pub(crate) fn load(flags: &FlagValues) -> Loaded {
         Ok(file) => (file, None),
         Err(problem) => (None, Some(problem)),
     };
-    let inputs = ConfigSources { flags, environment: &environment, file: file.as_ref(), read: &|path| sources.read(path) };
+    let inputs = ConfigSources {
+        flags,
+        environment: &environment,
+        file: file.as_ref(),
+        read: &|path| sources.read(path),
+    };
     let (settings, mut problems) = gather(&inputs);
     problems.extend(unreadable);
-    Loaded { settings: Problems::of(problems).map_or(Ok(settings), Err), sources: sources.into_versions() }
+    Loaded {
+        settings: Problems::of(problems).map_or(Ok(settings), Err),
+        sources: sources.into_versions(),
+    }
 }
 
 /// Whether a change of this setting waits for the next start.
@@ -108,7 +116,8 @@ fn gather(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
     let base = inputs.file.and_then(|file| file.name.parent()).unwrap_or(Path::new(""));
     let FileContents { settings, upstreams: tables, routes: route_tables, limits, mut problems } =
         inputs.file.map(file::parse).unwrap_or_default();
-    let mut gathering = Gathering { draft: Draft::default(), in_force: defaults(), problems: Vec::new() };
+    let mut gathering =
+        Gathering { draft: Draft::default(), in_force: defaults(), problems: Vec::new() };
     for definition in SETTINGS.iter().filter(|definition| !definition.default.is_empty()) {
         gathering.put(definition, typed(ValueSource::Default, definition.default), base);
     }
@@ -119,7 +128,9 @@ fn gather(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
         gathering.put(definition, typed(ValueSource::Variable(name), &text), Path::new(""));
     }
     for definition in SETTINGS {
-        if let Some((flag, text)) = definition.flag.and_then(|flag| inputs.flags.get_key_value(flag)) {
+        if let Some((flag, text)) =
+            definition.flag.and_then(|flag| inputs.flags.get_key_value(flag))
+        {
             gathering.put(definition, typed(ValueSource::Flag(flag), text), Path::new(""));
         }
     }
@@ -130,7 +141,11 @@ fn gather(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
 
     let Gathering { mut draft, mut in_force, problems: more } = gathering;
     problems.extend(more);
-    let mut reading = LimitReader { shares: &mut draft.engine.shares, in_force: &mut in_force, problems: &mut problems };
+    let mut reading = LimitReader {
+        shares: &mut draft.engine.shares,
+        in_force: &mut in_force,
+        problems: &mut problems,
+    };
     for table in &limits {
         reading.add(table);
     }
@@ -149,25 +164,55 @@ fn gather(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
     let mut notes = upstreams.add_from_environment(&tables);
     upstreams.check_not_ourselves(draft.server.listen);
     let upstreams = upstreams.configs;
-    let mut routes = RouteReader { upstreams: &upstreams, configs: Vec::new(), in_force: &mut in_force, problems: &mut problems };
+    let mut routes = RouteReader {
+        upstreams: &upstreams,
+        configs: Vec::new(),
+        in_force: &mut in_force,
+        problems: &mut problems,
+    };
     for table in &route_tables {
         routes.add(table);
     }
     let routes = routes.configs;
-    let demo = provider::config::DemoConfig { enabled: draft.demo_enabled.unwrap_or(upstreams.is_empty()), ..draft.demo };
+    let demo = provider::config::DemoConfig {
+        enabled: draft.demo_enabled.unwrap_or(upstreams.is_empty()),
+        ..draft.demo
+    };
     let provider = provider::Config { demo, upstreams, routes, retries: draft.retries };
     if !provider.demo.enabled && provider.upstreams.is_empty() {
         notes.push("there is no model: demo.enabled is false and there is no upstream".to_owned());
     }
     let Draft { server, engine, durability, shutdown, log, traces, .. } = draft;
-    let place = in_force.iter().find(|row| row.path == traces::ENDPOINT).map_or(ValueSource::Default, |row| row.place.clone());
-    let mut reading = Traces { environment: inputs.environment, problems: &mut problems, notes: &mut notes };
+    let place = in_force
+        .iter()
+        .find(|row| row.path == traces::ENDPOINT)
+        .map_or(ValueSource::Default, |row| row.place.clone());
+    let mut reading =
+        Traces { environment: inputs.environment, problems: &mut problems, notes: &mut notes };
     let (traces, theirs) = reading.settle(traces, &place);
     if let (Some(config), Some(name)) = (&traces, theirs) {
-        note(&mut in_force, traces::ENDPOINT, config.endpoint.clone(), Some(ValueSource::Variable(name.to_owned())));
+        note(
+            &mut in_force,
+            traces::ENDPOINT,
+            config.endpoint.clone(),
+            Some(ValueSource::Variable(name.to_owned())),
+        );
     }
     let file = inputs.file.map(|file| file.name.clone());
-    let settings = Settings { server, engine, provider, tls, data, shutdown, durability, log, traces, file, in_force, notes };
+    let settings = Settings {
+        server,
+        engine,
+        provider,
+        tls,
+        data,
+        shutdown,
+        durability,
+        log,
+        traces,
+        file,
+        in_force,
+        notes,
+    };
     (settings, problems)
 }
 
@@ -225,7 +270,11 @@ impl Gathering {
     fn tls(&mut self) -> TlsConfig {
         let draft = std::mem::take(&mut self.draft.tls);
         draft.settle().unwrap_or_else(|(path, what)| {
-            let place = self.in_force.iter().find(|row| row.path == path).map_or(ValueSource::Default, |row| row.place.clone());
+            let place = self
+                .in_force
+                .iter()
+                .find(|row| row.path == path)
+                .map_or(ValueSource::Default, |row| row.place.clone());
             self.problems.push(Problem::new(place, format!("{path}: {what}")));
             TlsConfig::Off
         })
@@ -247,11 +296,16 @@ impl Gathering {
         if self.draft.engine.answer_bytes <= self.draft.engine.kept_bytes {
             return;
         }
-        let rows = ["engine.answer_bytes", "store.bytes"].map(|path| self.in_force.iter().find(|row| row.path == path));
+        let rows = ["engine.answer_bytes", "store.bytes"]
+            .map(|path| self.in_force.iter().find(|row| row.path == path));
         let values = rows.map(|row| row.map_or("", |row| &row.value));
         // The one that was typed is the one to change.
-        let place = rows.into_iter().flatten().map(|row| &row.place).max().unwrap_or(&ValueSource::Default);
-        let what = format!("engine.answer_bytes ({}) must not be larger than store.bytes ({})", values[0], values[1]);
+        let place =
+            rows.into_iter().flatten().map(|row| &row.place).max().unwrap_or(&ValueSource::Default);
+        let what = format!(
+            "engine.answer_bytes ({}) must not be larger than store.bytes ({})",
+            values[0], values[1]
+        );
         self.problems.push(Problem::new(place.clone(), what));
     }
 }

@@ -52,7 +52,9 @@ impl Problem {
     /// The value of `path` at `place` is wrong. A variable and a flag say themselves what they are; a line does not.
     pub(crate) fn value(place: &ValueSource, path: &str, what: &str) -> Self {
         match place {
-            ValueSource::Default | ValueSource::File { .. } => Self::new(place.clone(), format!("{path}: {what}")),
+            ValueSource::Default | ValueSource::File { .. } => {
+                Self::new(place.clone(), format!("{path}: {what}"))
+            }
             ValueSource::Variable(_) | ValueSource::Flag(_) => Self::new(place.clone(), what),
         }
     }
@@ -63,7 +65,9 @@ impl fmt::Display for Problem {
         match &self.place {
             ValueSource::Default => {}
             ValueSource::File { column, .. } => write!(formatter, "{}:{column}: ", self.place)?,
-            ValueSource::Variable(_) | ValueSource::Flag(_) => write!(formatter, "{}: ", self.place)?,
+            ValueSource::Variable(_) | ValueSource::Flag(_) => {
+                write!(formatter, "{}: ", self.place)?
+            }
         }
         formatter.write_str(&self.what)
     }
@@ -99,7 +103,9 @@ pub(crate) fn did_you_mean(typed: &str, separator: char, candidates: &[&str]) ->
     let last = typed.rsplit(separator).next().unwrap_or(typed);
     let whole = typed.strip_prefix("WEIR_").unwrap_or(typed);
     let ends_so = |end: &str| {
-        let mut found = candidates.iter().filter(|candidate| candidate.strip_suffix(end).is_some_and(|rest| rest.ends_with(separator)));
+        let mut found = candidates.iter().filter(|candidate| {
+            candidate.strip_suffix(end).is_some_and(|rest| rest.ends_with(separator))
+        });
         found.next().filter(|_| found.next().is_none())
     };
     // Every third letter may be wrong, and one always.
@@ -143,15 +149,25 @@ mod tests {
 
     #[test]
     fn near_names_are_offered() {
-        let paths = ["data", "server.listen", "server.heartbeat", "engine.running", "timeouts.idle"];
-        let check = |typed: &str, expected: &str| assert_eq!(did_you_mean(typed, '.', &paths), expected, "{typed}");
+        let paths =
+            ["data", "server.listen", "server.heartbeat", "engine.running", "timeouts.idle"];
+        let check = |typed: &str, expected: &str| {
+            assert_eq!(did_you_mean(typed, '.', &paths), expected, "{typed}")
+        };
         check("server.hartbeat", "; did you mean server.heartbeat?");
         check("heartbeat", "; did you mean server.heartbeat?");
         check("engine.heartbeat", "; did you mean server.heartbeat?");
         check("dta", "; did you mean data?");
         check("server.colour", "");
-        let variables = ["WEIR_LISTEN", "WEIR_SERVER_LISTEN", "WEIR_SERVER_HEARTBEAT", "WEIR_SERVER_BODY_TIMEOUT"];
-        let check = |typed: &str, expected: &str| assert_eq!(did_you_mean(typed, '_', &variables), expected, "{typed}");
+        let variables = [
+            "WEIR_LISTEN",
+            "WEIR_SERVER_LISTEN",
+            "WEIR_SERVER_HEARTBEAT",
+            "WEIR_SERVER_BODY_TIMEOUT",
+        ];
+        let check = |typed: &str, expected: &str| {
+            assert_eq!(did_you_mean(typed, '_', &variables), expected, "{typed}")
+        };
         check("WEIR_LISEN", "; did you mean WEIR_LISTEN?");
         check("WEIR_HEARTBEAT", "; did you mean WEIR_SERVER_HEARTBEAT?");
         check("WEIR_BODY_TIMEOUT", "; did you mean WEIR_SERVER_BODY_TIMEOUT?");

@@ -19,7 +19,10 @@ fn the_settings_reference_is_up_to_date() -> TestResult {
         fs::write(&path, &text)?;
     }
     let how = format!("write it again: {WRITE}=1 cargo test -p weir --lib config::reference");
-    assert!(fs::read_to_string(&path)? == text, "docs/reference/settings.md is not what the table says; {how}");
+    assert!(
+        fs::read_to_string(&path)? == text,
+        "docs/reference/settings.md is not what the table says; {how}"
+    );
     Ok(())
 }
 
@@ -36,21 +39,41 @@ fn reference() -> String {
     parts.push(TABLE.to_owned());
     parts.extend(rows(true));
     parts.push(RESTART.to_owned());
-    let restart = SETTINGS.iter().filter(|definition| definition.needs_restart).map(|definition| format!("`{}`", definition.path));
+    let restart = SETTINGS
+        .iter()
+        .filter(|definition| definition.needs_restart)
+        .map(|definition| format!("`{}`", definition.path));
     parts.push(format!("{}.\n", restart.collect::<Vec<_>>().join(", ")));
     parts.concat()
 }
 
 /// The rows of the usual or of the advanced settings.
 fn rows(is_advanced: bool) -> impl Iterator<Item = String> {
-    tables().into_iter().flat_map(of_table).filter(move |definition| definition.is_advanced == is_advanced).map(row)
+    tables()
+        .into_iter()
+        .flat_map(of_table)
+        .filter(move |definition| definition.is_advanced == is_advanced)
+        .map(row)
 }
 
 fn row(definition: &Definition) -> String {
     let flag = definition.flag.map(|flag| format!("`--{flag}`, ")).unwrap_or_default();
-    let variables = definition.variables().iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let default = if definition.default.is_empty() { "–".to_owned() } else { format!("`{}`", definition.default) };
-    format!("| `{}` | {default} | {} | {flag}{variables} |\n", definition.path, definition.help.replace('\n', " "))
+    let variables = definition
+        .variables()
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let default = if definition.default.is_empty() {
+        "–".to_owned()
+    } else {
+        format!("`{}`", definition.default)
+    };
+    format!(
+        "| `{}` | {default} | {} | {flag}{variables} |\n",
+        definition.path,
+        definition.help.replace('\n', " ")
+    )
 }
 
 /// A key of a table of tables: an example of its value, and what it is for.

@@ -11,10 +11,19 @@ use super::value::{self, Raw};
 /// The keys of a `[[route]]`, each with a line of an example.
 pub(super) const KEYS: &[(&str, &str)] = &[
     ("model", r#""fast"                          # the name that callers use"#),
-    ("upstreams", r#"["local:qwen3", "openai:gpt-5-mini"]  # the upstreams, and the model's name there; the next one if one fails"#),
+    (
+        "upstreams",
+        r#"["local:qwen3", "openai:gpt-5-mini"]  # the upstreams, and the model's name there; the next one if one fails"#,
+    ),
     ("weights", r#"["1", "1"]                    # the share of each; equal by default"#),
-    ("strategy", r#""order"                      # which is asked first: order, least_busy, round_robin or random"#),
-    ("on_leave", r#""finish_within 30s, 500 tokens"  # when the last reader leaves: cancel, finish, or finish_within; default: [engine]"#),
+    (
+        "strategy",
+        r#""order"                      # which is asked first: order, least_busy, round_robin or random"#,
+    ),
+    (
+        "on_leave",
+        r#""finish_within 30s, 500 tokens"  # when the last reader leaves: cancel, finish, or finish_within; default: [engine]"#,
+    ),
 ];
 
 /// What reading routes needs, and what it gathers.
@@ -29,20 +38,36 @@ impl RouteReader<'_> {
     /// Takes one `[[route]]` of the file.
     pub(super) fn add(&mut self, table: &Table) {
         let model = self.required(table, "model", |raw| value::text(raw).map(str::to_owned));
-        let targets = self.required(table, "upstreams", |raw| Ok(value::list(raw)?.into_iter().map(target).collect::<Vec<_>>()));
-        let strategy = self.read(table, "strategy", |raw| value::word(raw, STRATEGIES)).unwrap_or(Strategy::Order);
+        let targets = self.required(table, "upstreams", |raw| {
+            Ok(value::list(raw)?.into_iter().map(target).collect::<Vec<_>>())
+        });
+        let strategy = self
+            .read(table, "strategy", |raw| value::word(raw, STRATEGIES))
+            .unwrap_or(Strategy::Order);
         let on_leave = self.read(table, "on_leave", value::on_leave);
         let (Some(model), Some(mut targets)) = (model, targets) else { return };
         if self.configs.iter().any(|route| route.model == model) {
-            return self.problem(table, "model", &format!("there is already a route for {model:?}"));
+            return self.problem(
+                table,
+                "model",
+                &format!("there is already a route for {model:?}"),
+            );
         }
         if targets.is_empty() {
             return self.problem(table, "upstreams", "there must be one");
         }
-        if let Some(unknown) = targets.iter().find(|target| !self.upstreams.iter().any(|known| known.name == target.upstream)) {
-            return self.problem(table, "upstreams", &format!("there is no upstream {:?}", unknown.upstream));
+        if let Some(unknown) = targets
+            .iter()
+            .find(|target| !self.upstreams.iter().any(|known| known.name == target.upstream))
+        {
+            return self.problem(
+                table,
+                "upstreams",
+                &format!("there is no upstream {:?}", unknown.upstream),
+            );
         }
-        if let Some(weights) = self.read(table, "weights", |raw| value::weights(raw, targets.len())) {
+        if let Some(weights) = self.read(table, "weights", |raw| value::weights(raw, targets.len()))
+        {
             targets.iter_mut().zip(weights).for_each(|(target, weight)| target.weight = weight);
         }
         for (key, _) in KEYS.iter().filter(|(key, _)| *key != "model") {
@@ -57,14 +82,24 @@ impl RouteReader<'_> {
         self.configs.push(RouteConfig { model, upstreams: targets, strategy, on_leave });
     }
 
-    fn required<T>(&mut self, table: &Table, key: &'static str, read: impl FnOnce(&Raw) -> Result<T, String>) -> Option<T> {
+    fn required<T>(
+        &mut self,
+        table: &Table,
+        key: &'static str,
+        read: impl FnOnce(&Raw) -> Result<T, String>,
+    ) -> Option<T> {
         if !table.fields.contains_key(key) {
             self.problem(table, key, "missing");
         }
         self.read(table, key, read)
     }
 
-    fn read<T>(&mut self, table: &Table, key: &'static str, read: impl FnOnce(&Raw) -> Result<T, String>) -> Option<T> {
+    fn read<T>(
+        &mut self,
+        table: &Table,
+        key: &'static str,
+        read: impl FnOnce(&Raw) -> Result<T, String>,
+    ) -> Option<T> {
         let field = table.fields.get(key)?;
         read(&field.raw).map_err(|what| self.problem(table, key, &what)).ok()
     }
@@ -77,6 +112,8 @@ impl RouteReader<'_> {
 
 /// `upstream` or `upstream:model`; an upstream's name has no colon, a model's may.
 fn target(text: &str) -> TargetConfig {
-    let (upstream, model) = text.split_once(':').map_or((text, None), |(upstream, model)| (upstream, Some(model.to_owned())));
+    let (upstream, model) = text
+        .split_once(':')
+        .map_or((text, None), |(upstream, model)| (upstream, Some(model.to_owned())));
     TargetConfig { upstream: upstream.trim().to_owned(), model, weight: 1 }
 }

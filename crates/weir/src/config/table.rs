@@ -194,7 +194,8 @@ pub(crate) const SETTINGS: &[Definition] = &[
 ];
 
 /// The names of the durabilities.
-const DURABILITIES: &[(&str, Durability)] = &[("memory", Durability::Memory), ("process", Durability::Process), ("disk", Durability::Disk)];
+const DURABILITIES: &[(&str, Durability)] =
+    &[("memory", Durability::Memory), ("process", Durability::Process), ("disk", Durability::Disk)];
 
 /// The shortest timeout: with none at all nothing would get through.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -290,19 +291,38 @@ impl SettingKind {
             Self::Share(set) => set(draft, value::share(raw)?),
             Self::Boolean(set) => set(draft, value::boolean(raw)?),
             Self::Switch(set) => set(draft, value::switch(raw)?),
-            Self::List(check, set) => set(draft, value::list(raw)?.into_iter().map(check).collect::<Result<_, _>>()?),
-            Self::Networks(set) => set(draft, value::list(raw)?.into_iter().map(network).collect::<Result<_, _>>()?),
-            Self::ProxyProtocol(set) => set(draft, value::word(raw, &[("off", ProxyProtocol::Off), ("on", ProxyProtocol::On)])?),
+            Self::List(check, set) => {
+                set(draft, value::list(raw)?.into_iter().map(check).collect::<Result<_, _>>()?)
+            }
+            Self::Networks(set) => {
+                set(draft, value::list(raw)?.into_iter().map(network).collect::<Result<_, _>>()?)
+            }
+            Self::ProxyProtocol(set) => set(
+                draft,
+                value::word(raw, &[("off", ProxyProtocol::Off), ("on", ProxyProtocol::On)])?,
+            ),
             Self::Durability(set) => set(draft, value::word(raw, DURABILITIES)?),
-            Self::MetricsAccess(set) => set(draft, value::word(raw, &[("admin", MetricsAccess::Admin), ("open", MetricsAccess::Open)])?),
-            Self::CaptureMode(set) => set(draft, value::word(raw, &[("auto", CaptureMode::Auto), ("off", CaptureMode::Off)])?),
+            Self::MetricsAccess(set) => set(
+                draft,
+                value::word(
+                    raw,
+                    &[("admin", MetricsAccess::Admin), ("open", MetricsAccess::Open)],
+                )?,
+            ),
+            Self::CaptureMode(set) => set(
+                draft,
+                value::word(raw, &[("auto", CaptureMode::Auto), ("off", CaptureMode::Off)])?,
+            ),
             Self::OnLeave(set) => set(draft, value::on_leave(raw)?),
             Self::Data(set) => set(draft, data(raw, base)?),
             Self::File(set) => set(draft, value::optional_path(raw, base)?),
             Self::Name(set) => set(draft, value::optional_text(raw)?),
             Self::Tls(set) => set(draft, value::word(raw, TlsWord::WORDS)?),
             Self::Endpoint(set) => set(draft, value::endpoint(raw)?),
-            Self::LogFormat(set) => set(draft, value::word(raw, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?),
+            Self::LogFormat(set) => set(
+                draft,
+                value::word(raw, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?,
+            ),
             Self::Filter(set) => set(draft, value::filter(raw)?),
         }
         Ok(())
@@ -341,7 +361,11 @@ fn network(text: &str) -> Result<IpNetwork, String> {
 fn data(raw: &Raw, base: &Path) -> Result<DataLocation, String> {
     let path = value::path(raw, base)?;
     // Compared before `base` is applied: it is not a file's name.
-    Ok(if raw.to_string() == DataLocation::MEMORY { DataLocation::Memory } else { DataLocation::Directory(path) })
+    Ok(if raw.to_string() == DataLocation::MEMORY {
+        DataLocation::Memory
+    } else {
+        DataLocation::Directory(path)
+    })
 }
 
 fn size(bytes: u64) -> usize {

@@ -26,7 +26,11 @@ pub(crate) fn file(text: &str) -> FileText {
     FileText { name: PathBuf::from("weir.toml"), text: text.to_owned() }
 }
 
-pub(crate) fn settings(flags: &[(&'static str, &str)], environment: &Environment, file: Option<&FileText>) -> Result<Settings, Problems> {
+pub(crate) fn settings(
+    flags: &[(&'static str, &str)],
+    environment: &Environment,
+    file: Option<&FileText>,
+) -> Result<Settings, Problems> {
     let flags = flags.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
     let read = |path: &Path| match path.to_str() {
         Some("secrets/key") => Ok("sk-file\n".to_owned()),
@@ -40,7 +44,10 @@ fn of_file(text: &str) -> Result<Settings, Problems> {
 }
 
 fn complaints(result: Result<Settings, Problems>) -> Vec<String> {
-    result.err().map(|problems| problems.to_string().lines().map(str::to_owned).collect()).unwrap_or_default()
+    result
+        .err()
+        .map(|problems| problems.to_string().lines().map(str::to_owned).collect())
+        .unwrap_or_default()
 }
 
 #[test]
@@ -58,19 +65,45 @@ fn the_tables_defaults_are_the_rooms_defaults() -> TestResult {
 
 #[test]
 fn https_wants_a_certificate_and_its_key_or_makes_both() -> TestResult {
-    let file = FileText { name: PathBuf::from("etc/weir.toml"), text: "[server]\ntls_cert = \"chain.pem\"\n".to_owned() };
+    let file = FileText {
+        name: PathBuf::from("etc/weir.toml"),
+        text: "[server]\ntls_cert = \"chain.pem\"\n".to_owned(),
+    };
     let key = [("tls-key", "/run/key.pem")];
-    let files = TlsConfig::Files { certificate: "etc/chain.pem".into(), key: "/run/key.pem".into() };
+    let files =
+        TlsConfig::Files { certificate: "etc/chain.pem".into(), key: "/run/key.pem".into() };
     assert_eq!(settings(&key, &environment(&[]), Some(&file))?.tls, files);
-    assert_eq!(settings(&[], &environment(&[("WEIR_SERVER_TLS", "self-signed")]), None)?.tls, TlsConfig::SelfSigned);
-    assert_eq!(settings(&[("tls", "off"), key[0]], &environment(&[]), Some(&file))?.tls, TlsConfig::Off);
+    assert_eq!(
+        settings(&[], &environment(&[("WEIR_SERVER_TLS", "self-signed")]), None)?.tls,
+        TlsConfig::SelfSigned
+    );
+    assert_eq!(
+        settings(&[("tls", "off"), key[0]], &environment(&[]), Some(&file))?.tls,
+        TlsConfig::Off
+    );
 
     let alone = complaints(settings(&key, &environment(&[]), None));
-    assert_eq!(alone, ["--tls-key: server.tls_key: the certificate is missing; say server.tls_cert (--tls-cert), too"]);
+    assert_eq!(
+        alone,
+        [
+            "--tls-key: server.tls_key: the certificate is missing; say server.tls_cert (--tls-cert), too"
+        ]
+    );
     let alone = complaints(settings(&[], &environment(&[]), Some(&file)));
-    assert_eq!(alone, ["etc/weir.toml:2:12: server.tls_cert: the key is missing; say server.tls_key (--tls-key), too"]);
-    let both = complaints(settings(&[("tls", "self-signed"), key[0]], &environment(&[]), Some(&file)));
-    assert_eq!(both, ["--tls: server.tls: self-signed makes its own certificate; leave out server.tls_cert and server.tls_key"]);
+    assert_eq!(
+        alone,
+        [
+            "etc/weir.toml:2:12: server.tls_cert: the key is missing; say server.tls_key (--tls-key), too"
+        ]
+    );
+    let both =
+        complaints(settings(&[("tls", "self-signed"), key[0]], &environment(&[]), Some(&file)));
+    assert_eq!(
+        both,
+        [
+            "--tls: server.tls: self-signed makes its own certificate; leave out server.tls_cert and server.tls_key"
+        ]
+    );
     Ok(())
 }
 
@@ -80,15 +113,29 @@ fn data_has_a_place_by_default() -> TestResult {
     let place = PathBuf::from("/home/ada/.local/share/weir");
     assert_eq!(settings(&[], &environment(&[]), None)?.data, DataLocation::Directory(place));
     let homeless = complaints(settings(&[], &Environment::new(), None));
-    assert_eq!(homeless, ["data: there is no home directory to keep it in; say --data DIR, or --data :memory: to keep nothing"]);
-    assert_eq!(settings(&[("data", ":memory:")], &Environment::new(), None)?.data, DataLocation::Memory);
+    assert_eq!(
+        homeless,
+        [
+            "data: there is no home directory to keep it in; say --data DIR, or --data :memory: to keep nothing"
+        ]
+    );
+    assert_eq!(
+        settings(&[("data", ":memory:")], &Environment::new(), None)?.data,
+        DataLocation::Memory
+    );
     Ok(())
 }
 
 #[test]
 fn flags_outrank_the_environment_which_outranks_the_file() -> TestResult {
-    let file = file("data = \"from-file\"\n[server]\nlisten = \"127.0.0.1:1\"\nheartbeat = \"1s\"\n[engine]\nrunning = 5");
-    let environment = environment(&[("WEIR_SERVER_LISTEN", "127.0.0.1:2"), ("WEIR_SERVER_HEARTBEAT", "2s"), ("WEIR_ENGINE_RUNNING", "")]);
+    let file = file(
+        "data = \"from-file\"\n[server]\nlisten = \"127.0.0.1:1\"\nheartbeat = \"1s\"\n[engine]\nrunning = 5",
+    );
+    let environment = environment(&[
+        ("WEIR_SERVER_LISTEN", "127.0.0.1:2"),
+        ("WEIR_SERVER_HEARTBEAT", "2s"),
+        ("WEIR_ENGINE_RUNNING", ""),
+    ]);
     let settings = settings(&[("listen", "127.0.0.1:3")], &environment, Some(&file))?;
     assert_eq!(settings.server.listen.port(), 3);
     assert_eq!(settings.server.heartbeat, Duration::from_secs(2));
@@ -124,19 +171,29 @@ fn every_kind_of_value_can_stand_in_the_file() -> TestResult {
     assert_eq!(settings.server.origins, ["https://chat.example.org"]);
     assert_eq!((settings.server.body_bytes, settings.server.head_bytes), (1 << 20, 16 << 10));
     assert!(!settings.server.fin_leaves_json && settings.server.hold.is_zero());
-    assert_eq!((settings.engine.on_leave_stored, settings.engine.on_leave_stateless), (OnLeave::Cancel, OnLeave::Finish));
+    assert_eq!(
+        (settings.engine.on_leave_stored, settings.engine.on_leave_stateless),
+        (OnLeave::Cancel, OnLeave::Finish)
+    );
     assert_eq!(settings.engine.running, 1_000);
     assert!(!settings.provider.demo.enabled);
     assert!((settings.provider.demo.tokens_per_second - 1.5).abs() < f64::EPSILON);
-    assert_eq!(settings.log, LogConfig { format: LogFormat::Json, level: "warn,weir=debug".to_owned() });
-    assert_eq!(settings.notes, ["there is no model: demo.enabled is false and there is no upstream"]);
+    assert_eq!(
+        settings.log,
+        LogConfig { format: LogFormat::Json, level: "warn,weir=debug".to_owned() }
+    );
+    assert_eq!(
+        settings.notes,
+        ["there is no model: demo.enabled is false and there is no upstream"]
+    );
     Ok(())
 }
 
 #[test]
 fn every_problem_is_reported_at_once_with_its_place() {
-    let file =
-        file("dta = 1\nserver = 5\n[engine]\nrunning = 0\nanswer_bytes = \"soon\"\ncolour = \"red\"\n[upstream]\nname = \"x\"\n[logs]\n");
+    let file = file(
+        "dta = 1\nserver = 5\n[engine]\nrunning = 0\nanswer_bytes = \"soon\"\ncolour = \"red\"\n[upstream]\nname = \"x\"\n[logs]\n",
+    );
     let environment = environment(&[
         ("WEIR_UPSTREAM_IDLE_TIMEOUT", "30"),
         ("WEIR_HEARTBEAT", "15s"),
@@ -146,7 +203,8 @@ fn every_problem_is_reported_at_once_with_its_place() {
         ("WEIR_CONFIG", "weir.toml"),
         ("OPENAI_BASE_URL", "api.openai.com"),
     ]);
-    let result = settings(&[("listen", "everywhere"), ("log-format", "xml")], &environment, Some(&file));
+    let result =
+        settings(&[("listen", "everywhere"), ("log-format", "xml")], &environment, Some(&file));
     let expected = [
         "weir.toml:1:1: dta: unknown setting; did you mean data?",
         "weir.toml:2:10: server: expected a table; write [server]",
@@ -169,13 +227,21 @@ fn every_problem_is_reported_at_once_with_its_place() {
 fn a_file_that_is_not_toml_has_all_its_errors_with_places_and_shows_no_line() {
     let problems = complaints(of_file("[server\nlisten = \n[[upstream]]\napi_key = sk-hunter2\n"));
     assert!(problems.len() >= 2, "{problems:?}");
-    assert!(problems.iter().all(|problem| problem.starts_with("weir.toml:") && !problem.contains("hunter2")), "{problems:?}");
+    assert!(
+        problems
+            .iter()
+            .all(|problem| problem.starts_with("weir.toml:") && !problem.contains("hunter2")),
+        "{problems:?}"
+    );
 }
 
 #[test]
 fn one_answer_is_not_larger_than_all_together() {
     let problems = complaints(of_file("[store]\nbytes = \"1MiB\""));
-    assert_eq!(problems, ["weir.toml:2:9: engine.answer_bytes (16MiB) must not be larger than store.bytes (1MiB)"]);
+    assert_eq!(
+        problems,
+        ["weir.toml:2:9: engine.answer_bytes (16MiB) must not be larger than store.bytes (1MiB)"]
+    );
 }
 
 #[test]
@@ -197,11 +263,22 @@ fn upstreams_come_in_order_with_their_keys_and_timeouts() -> TestResult {
             "#
         .to_owned(),
     };
-    let environment = environment(&[("TWO_KEY", "sk-two"), ("OPENAI_API_KEY", "sk-openai\n"), ("WEIR_UPSTREAM_IDLE_TIMEOUT", "30s")]);
+    let environment = environment(&[
+        ("TWO_KEY", "sk-two"),
+        ("OPENAI_API_KEY", "sk-openai\n"),
+        ("WEIR_UPSTREAM_IDLE_TIMEOUT", "30s"),
+    ]);
     let upstreams = settings(&[], &environment, Some(&file))?.provider.upstreams;
     let seen: Vec<_> = upstreams
         .iter()
-        .map(|one| (one.name.as_str(), one.base_url.as_str(), one.keys.first().map(|key| key.secret.reveal()), one.models.len()))
+        .map(|one| {
+            (
+                one.name.as_str(),
+                one.base_url.as_str(),
+                one.keys.first().map(|key| key.secret.reveal()),
+                one.models.len(),
+            )
+        })
         .collect();
     let expected = [
         ("one", "http://localhost:1/v1", Some("sk-file"), 2),
@@ -217,10 +294,18 @@ fn upstreams_come_in_order_with_their_keys_and_timeouts() -> TestResult {
 
 #[test]
 fn the_environment_alone_adds_openai() -> TestResult {
-    let upstreams = settings(&[], &environment(&[("OPENAI_BASE_URL", "http://localhost:1/v1")]), None)?.provider.upstreams;
+    let upstreams =
+        settings(&[], &environment(&[("OPENAI_BASE_URL", "http://localhost:1/v1")]), None)?
+            .provider
+            .upstreams;
     assert_eq!(upstreams.len(), 1);
-    assert_eq!((upstreams[0].base_url.as_str(), upstreams[0].keys.len()), ("http://localhost:1/v1", 0));
-    assert!(settings(&[], &environment(&[("OPENAI_API_KEY", "")]), None)?.provider.upstreams.is_empty());
+    assert_eq!(
+        (upstreams[0].base_url.as_str(), upstreams[0].keys.len()),
+        ("http://localhost:1/v1", 0)
+    );
+    assert!(
+        settings(&[], &environment(&[("OPENAI_API_KEY", "")]), None)?.provider.upstreams.is_empty()
+    );
     Ok(())
 }
 
@@ -285,15 +370,28 @@ api_key_file = "missing"
 
 #[test]
 fn what_may_be_a_key_in_the_wrong_field_is_not_repeated() {
-    for key in ["sk-TOPSECRET4", "TOPSECRET.4", "hunter2hunter2HUNTER", "eyJhbGciOi.eyJzdWIi.c2lnbmF0dXJlc2ln", "abc/DEF+gh123456=="] {
+    for key in [
+        "sk-TOPSECRET4",
+        "TOPSECRET.4",
+        "hunter2hunter2HUNTER",
+        "eyJhbGciOi.eyJzdWIi.c2lnbmF0dXJlc2ln",
+        "abc/DEF+gh123456==",
+    ] {
         for field in ["api_key_env", "api_key_file"] {
-            let text = format!("[[upstream]]\nname = \"mine\"\nbase_url = \"http://localhost\"\n{field} = \"{key}\"\n");
+            let text = format!(
+                "[[upstream]]\nname = \"mine\"\nbase_url = \"http://localhost\"\n{field} = \"{key}\"\n"
+            );
             let problems = complaints(of_file(&text));
-            assert!(problems.len() == 1 && problems[0].contains(field) && !problems[0].contains(key), "{problems:?}");
+            assert!(
+                problems.len() == 1 && problems[0].contains(field) && !problems[0].contains(key),
+                "{problems:?}"
+            );
         }
     }
     for path in ["missing", "/run/secrets/openai", "./Key1", "keys/openai.key", "openai_key"] {
-        let text = format!("[[upstream]]\nname = \"mine\"\nbase_url = \"http://localhost\"\napi_key_file = \"{path}\"\n");
+        let text = format!(
+            "[[upstream]]\nname = \"mine\"\nbase_url = \"http://localhost\"\napi_key_file = \"{path}\"\n"
+        );
         let problems = complaints(of_file(&text));
         assert!(problems[0].contains(path.trim_start_matches("./")), "{problems:?}");
     }
@@ -305,13 +403,19 @@ fn a_setting_is_read_under_its_former_name_but_not_under_both() -> TestResult {
     let former = environment(&[("WEIR_SERVER_CHAT_HOLD", "7s")]);
     assert_eq!(settings(&[], &former, None)?.server.hold, Duration::from_secs(7));
     let twice = complaints(of_file("[server]\nchat_hold = \"1s\"\nhold = \"2s\"\n"));
-    assert_eq!(twice, ["weir.toml:3:1: server.hold: the same setting under two names; its name is server.hold"]);
+    assert_eq!(
+        twice,
+        ["weir.toml:3:1: server.hold: the same setting under two names; its name is server.hold"]
+    );
     Ok(())
 }
 
 #[test]
 fn no_setting_has_two_definitions() {
-    let mut names: Vec<String> = SETTINGS.iter().flat_map(|one| one.all_variables().into_iter().chain([one.path.to_owned()])).collect();
+    let mut names: Vec<String> = SETTINGS
+        .iter()
+        .flat_map(|one| one.all_variables().into_iter().chain([one.path.to_owned()]))
+        .collect();
     let all = names.len();
     names.sort();
     names.dedup();
@@ -322,7 +426,11 @@ fn no_setting_has_two_definitions() {
 #[test]
 fn the_committed_example_is_the_tables() -> TestResult {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../weir.example.toml");
-    assert_eq!(fs::read_to_string(path)?, example(), "write it again: cargo run -- config --example > weir.example.toml");
+    assert_eq!(
+        fs::read_to_string(path)?,
+        example(),
+        "write it again: cargo run -- config --example > weir.example.toml"
+    );
     Ok(())
 }
 
@@ -332,9 +440,11 @@ fn the_example_changes_nothing_with_and_without_its_marks() -> TestResult {
     let text = example();
     let settings_part = text.split("# Models of others").next().unwrap_or_default();
     // A setting is a mark, one word and an equals sign; prose has more words before one.
-    let unmarked = settings_part.lines().map(|line| match line.strip_prefix("# ").and_then(|rest| rest.split_once(" = ")) {
-        Some((key, value)) if !key.contains(' ') => format!("{key} = {value}\n"),
-        Some(_) | None => format!("{line}\n"),
+    let unmarked = settings_part.lines().map(|line| {
+        match line.strip_prefix("# ").and_then(|rest| rest.split_once(" = ")) {
+            Some((key, value)) if !key.contains(' ') => format!("{key} = {value}\n"),
+            Some(_) | None => format!("{line}\n"),
+        }
     });
     let all = of_file(&unmarked.collect::<String>())?;
     assert!(all.in_force.iter().all(|row| row.place != ValueSource::Default), "{:?}", all.in_force);
@@ -373,17 +483,51 @@ fn kinds_know_their_address_and_their_key_and_keys_may_be_several() -> TestResul
     let environment = environment(&[("ANTHROPIC_API_KEY", "sk-ant")]);
     let read = |_: &Path| Ok("# two keys\nsk-1\n\nsk-2\n".to_owned());
     let file = file(text);
-    let settings = settle(&ConfigSources { flags: &FlagValues::new(), environment: &environment, file: Some(&file), read: &read })?;
-    let [claude, pool] = &settings.provider.upstreams[..] else { return Err("two were expected".into()) };
-    assert_eq!((claude.wire, claude.base_url.as_str()), (WireKind::Anthropic, "https://api.anthropic.com/v1"));
-    assert_eq!((&*claude.keys[0].label, claude.keys[0].secret.reveal()), ("ANTHROPIC_API_KEY", "sk-ant"));
-    let keys: Vec<_> = pool.keys.iter().map(|key| (&*key.label, key.secret.reveal(), key.weight, key.concurrency)).collect();
+    let settings = settle(&ConfigSources {
+        flags: &FlagValues::new(),
+        environment: &environment,
+        file: Some(&file),
+        read: &read,
+    })?;
+    let [claude, pool] = &settings.provider.upstreams[..] else {
+        return Err("two were expected".into());
+    };
+    assert_eq!(
+        (claude.wire, claude.base_url.as_str()),
+        (WireKind::Anthropic, "https://api.anthropic.com/v1")
+    );
+    assert_eq!(
+        (&*claude.keys[0].label, claude.keys[0].secret.reveal()),
+        ("ANTHROPIC_API_KEY", "sk-ant")
+    );
+    let keys: Vec<_> = pool
+        .keys
+        .iter()
+        .map(|key| (&*key.label, key.secret.reveal(), key.weight, key.concurrency))
+        .collect();
     assert_eq!(keys, [("1", "sk-1", 3, 8), ("2", "sk-2", 1, 8)]);
-    assert_eq!((pool.wire, pool.strategy, pool.timeouts.total), (WireKind::Responses, Strategy::RoundRobin, Duration::from_secs(600)));
+    assert_eq!(
+        (pool.wire, pool.strategy, pool.timeouts.total),
+        (WireKind::Responses, Strategy::RoundRobin, Duration::from_secs(600))
+    );
     let route = &settings.provider.routes[0];
-    let targets: Vec<_> = route.upstreams.iter().map(|target| (target.upstream.as_str(), target.model.as_deref())).collect();
-    assert_eq!((targets, route.strategy), (vec![("pool", Some("gpt:mini")), ("claude", None)], Strategy::LeastBusy));
-    assert!(settings.in_force.iter().all(|row| !row.value.contains("secret") && !row.value.contains("sk-")), "{:?}", settings.in_force);
+    let targets: Vec<_> = route
+        .upstreams
+        .iter()
+        .map(|target| (target.upstream.as_str(), target.model.as_deref()))
+        .collect();
+    assert_eq!(
+        (targets, route.strategy),
+        (vec![("pool", Some("gpt:mini")), ("claude", None)], Strategy::LeastBusy)
+    );
+    assert!(
+        settings
+            .in_force
+            .iter()
+            .all(|row| !row.value.contains("secret") && !row.value.contains("sk-")),
+        "{:?}",
+        settings.in_force
+    );
     Ok(())
 }
 
@@ -416,8 +560,10 @@ weights = ["1"]
 #[test]
 fn nobody_is_its_own_upstream() {
     let text = "[[upstream]]\nname = \"local\"\nkind = \"vllm\"\n";
-    let expected =
-        "upstream.base_url: local: this is where Weir itself listens (127.0.0.1:8000); say another base_url, or another server.listen";
+    let expected = "upstream.base_url: local: this is where Weir itself listens (127.0.0.1:8000); say another base_url, or another server.listen";
     assert_eq!(complaints(of_file(text)), [expected]);
-    assert_eq!(complaints(of_file(&format!("[server]\nlisten = \"127.0.0.1:8001\"\n{text}"))), Vec::<String>::new());
+    assert_eq!(
+        complaints(of_file(&format!("[server]\nlisten = \"127.0.0.1:8001\"\n{text}"))),
+        Vec::<String>::new()
+    );
 }

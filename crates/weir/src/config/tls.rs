@@ -40,7 +40,8 @@ pub(crate) enum TlsWord {
 
 impl TlsWord {
     /// How one types them.
-    pub(crate) const WORDS: &[(&str, Self)] = &[("auto", Self::Auto), ("off", Self::Off), ("self-signed", Self::SelfSigned)];
+    pub(crate) const WORDS: &[(&str, Self)] =
+        &[("auto", Self::Auto), ("off", Self::Off), ("self-signed", Self::SelfSigned)];
 }
 
 impl TlsDraft {
@@ -48,13 +49,21 @@ impl TlsDraft {
     pub(crate) fn settle(self) -> Result<TlsConfig, (&'static str, &'static str)> {
         match (self.word, self.certificate, self.key) {
             (TlsWord::Off, _, _) | (TlsWord::Auto, None, None) => Ok(TlsConfig::Off),
-            (TlsWord::Auto, Some(certificate), Some(key)) => Ok(TlsConfig::Files { certificate, key }),
-            (TlsWord::Auto, Some(_), None) => Err(("server.tls_cert", "the key is missing; say server.tls_key (--tls-key), too")),
-            (TlsWord::Auto, None, Some(_)) => Err(("server.tls_key", "the certificate is missing; say server.tls_cert (--tls-cert), too")),
-            (TlsWord::SelfSigned, None, None) => Ok(TlsConfig::SelfSigned),
-            (TlsWord::SelfSigned, _, _) => {
-                Err(("server.tls", "self-signed makes its own certificate; leave out server.tls_cert and server.tls_key"))
+            (TlsWord::Auto, Some(certificate), Some(key)) => {
+                Ok(TlsConfig::Files { certificate, key })
             }
+            (TlsWord::Auto, Some(_), None) => {
+                Err(("server.tls_cert", "the key is missing; say server.tls_key (--tls-key), too"))
+            }
+            (TlsWord::Auto, None, Some(_)) => Err((
+                "server.tls_key",
+                "the certificate is missing; say server.tls_cert (--tls-cert), too",
+            )),
+            (TlsWord::SelfSigned, None, None) => Ok(TlsConfig::SelfSigned),
+            (TlsWord::SelfSigned, _, _) => Err((
+                "server.tls",
+                "self-signed makes its own certificate; leave out server.tls_cert and server.tls_key",
+            )),
         }
     }
 }

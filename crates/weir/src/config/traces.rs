@@ -23,13 +23,21 @@ pub(super) struct Traces<'a> {
 impl Traces<'_> {
     /// The settings in force, and which variable the address is from, if it is from OpenTelemetry's. `typed` is what the setting
     /// says, and where; our own variable is nearer than theirs.
-    pub(super) fn settle(&mut self, typed: Option<String>, place: &ValueSource) -> (Option<Config>, Option<&'static str>) {
-        let is_ours = typed.is_some() && matches!(place, ValueSource::Variable(_) | ValueSource::Flag(_));
+    pub(super) fn settle(
+        &mut self,
+        typed: Option<String>,
+        place: &ValueSource,
+    ) -> (Option<Config>, Option<&'static str>) {
+        let is_ours =
+            typed.is_some() && matches!(place, ValueSource::Variable(_) | ValueSource::Flag(_));
         let theirs = if is_ours { None } else { self.theirs() };
         let from = theirs.as_ref().map(|(_, name)| *name);
-        let endpoint = theirs.map(|(endpoint, _)| endpoint).or_else(|| typed.map(|base| format!("{base}{PATH}")));
-        let is_off = self.text("OTEL_SDK_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true"))
-            || self.text("OTEL_TRACES_EXPORTER").is_some_and(|text| text == "none");
+        let endpoint = theirs
+            .map(|(endpoint, _)| endpoint)
+            .or_else(|| typed.map(|base| format!("{base}{PATH}")));
+        let is_off =
+            self.text("OTEL_SDK_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true"))
+                || self.text("OTEL_TRACES_EXPORTER").is_some_and(|text| text == "none");
         let Some(endpoint) = endpoint.filter(|_| !is_off) else { return (None, from) };
         for name in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
             if let Some(protocol) = self.text(name).filter(|text| text != "http/json") {
@@ -51,13 +59,17 @@ impl Traces<'_> {
                 }
             }
         };
-        address("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "").or_else(|| address("OTEL_EXPORTER_OTLP_ENDPOINT", PATH))
+        address("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
+            .or_else(|| address("OTEL_EXPORTER_OTLP_ENDPOINT", PATH))
     }
 
     /// `name=value,…`, with values that may be percent-encoded (W3C Baggage).
     fn headers(&mut self) -> Vec<(String, Secret)> {
         let names = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];
-        let Some((name, text)) = names.into_iter().find_map(|name| Some((name, self.text(name)?))) else { return Vec::new() };
+        let Some((name, text)) = names.into_iter().find_map(|name| Some((name, self.text(name)?)))
+        else {
+            return Vec::new();
+        };
         let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
         let read = |pair: &str| {
             let (name, value) = pair.split_once('=')?;
@@ -65,7 +77,10 @@ impl Traces<'_> {
         };
         pairs.map(read).collect::<Option<_>>().unwrap_or_else(|| {
             // What it says stays out: it may be a key.
-            self.problems.push(Problem::new(ValueSource::Variable(name.to_owned()), "expected name=value, with a comma between two"));
+            self.problems.push(Problem::new(
+                ValueSource::Variable(name.to_owned()),
+                "expected name=value, with a comma between two",
+            ));
             Vec::new()
         })
     }
@@ -86,7 +101,11 @@ fn decoded(text: &str) -> Option<String> {
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
-            b'%' => u8::try_from(char::from(rest.next()?).to_digit(16)? * 16 + char::from(rest.next()?).to_digit(16)?).ok()?,
+            b'%' => u8::try_from(
+                char::from(rest.next()?).to_digit(16)? * 16
+                    + char::from(rest.next()?).to_digit(16)?,
+            )
+            .ok()?,
             byte => byte,
         });
     }
@@ -116,9 +135,15 @@ mod tests {
         let theirs = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:4318/");
         assert_eq!(endpoint(&[theirs], FILE).as_deref(), Some("http://all:4318/v1/traces"));
         let traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:4318/as/it/is");
-        assert_eq!(endpoint(&[theirs, traces], FILE).as_deref(), Some("http://traces:4318/as/it/is"));
+        assert_eq!(
+            endpoint(&[theirs, traces], FILE).as_deref(),
+            Some("http://traces:4318/as/it/is")
+        );
         let ours = ("WEIR_TRACES_ENDPOINT", "http://ours:4318");
-        assert_eq!(endpoint(&[theirs, traces, ours], FILE).as_deref(), Some("http://ours:4318/v1/traces"));
+        assert_eq!(
+            endpoint(&[theirs, traces, ours], FILE).as_deref(),
+            Some("http://ours:4318/v1/traces")
+        );
         assert_eq!(endpoint(&[ours, ("OTEL_SDK_DISABLED", "true")], FILE), None);
         assert_eq!(endpoint(&[ours, ("OTEL_TRACES_EXPORTER", "none")], FILE), None);
     }
@@ -126,18 +151,27 @@ mod tests {
     #[test]
     fn the_name_and_the_headers_are_the_environments() {
         let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=abc%3D, x=y");
-        let config = traces(&[headers, ("OTEL_SERVICE_NAME", "chat")], FILE).ok().flatten().unwrap();
+        let config =
+            traces(&[headers, ("OTEL_SERVICE_NAME", "chat")], FILE).ok().flatten().unwrap();
         assert_eq!(config.service, "chat");
-        let headers: Vec<_> = config.headers.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
+        let headers: Vec<_> =
+            config.headers.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
         assert_eq!(headers, [("api-key", "abc="), ("x", "y")]);
     }
 
     #[test]
     fn what_is_wrong_has_its_place_and_no_secret() {
-        let wrong = traces(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317")], "").err().map(|problems| problems.to_string());
+        let wrong = traces(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317")], "")
+            .err()
+            .map(|problems| problems.to_string());
         let expected = "OTEL_EXPORTER_OTLP_ENDPOINT: expected the address of a collector such as http://localhost:4318";
         assert_eq!(wrong.as_deref(), Some(expected));
-        let wrong = traces(&[("OTEL_EXPORTER_OTLP_HEADERS", "secret")], FILE).err().map(|problems| problems.to_string());
-        assert_eq!(wrong.as_deref(), Some("OTEL_EXPORTER_OTLP_HEADERS: expected name=value, with a comma between two"));
+        let wrong = traces(&[("OTEL_EXPORTER_OTLP_HEADERS", "secret")], FILE)
+            .err()
+            .map(|problems| problems.to_string());
+        assert_eq!(
+            wrong.as_deref(),
+            Some("OTEL_EXPORTER_OTLP_HEADERS: expected name=value, with a comma between two")
+        );
     }
 }

@@ -46,7 +46,9 @@ impl Raw {
 
     fn list(&self) -> Option<Vec<&str>> {
         match self {
-            Self::Typed(text) => Some(text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect()),
+            Self::Typed(text) => {
+                Some(text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect())
+            }
             Self::List(list) => Some(list.iter().map(String::as_str).collect()),
             Self::Text(_) | Self::Number(_) | Self::Boolean(_) | Self::Other(_) => None,
         }
@@ -55,7 +57,9 @@ impl Raw {
     fn instead_of(&self, expected: &str) -> String {
         match self {
             Self::Typed(text) | Self::Text(text) => format!("expected {expected}, got {text:?}"),
-            Self::Number(_) | Self::Boolean(_) | Self::Other(_) => format!("expected {expected}, got {self}"),
+            Self::Number(_) | Self::Boolean(_) | Self::Other(_) => {
+                format!("expected {expected}, got {self}")
+            }
             Self::List(_) => format!("expected {expected}, got a list"),
         }
     }
@@ -76,10 +80,14 @@ impl fmt::Display for Raw {
 /// An address and a port. No names but `localhost`: a server should not ask a resolver where it stands.
 pub(crate) fn address(raw: &Raw) -> Result<SocketAddr, String> {
     let parse = |text: &str| match text.strip_prefix("localhost:") {
-        Some(port) => port.parse().ok().map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        Some(port) => {
+            port.parse().ok().map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        }
         None => text.parse().ok(),
     };
-    raw.text().and_then(parse).ok_or_else(|| raw.instead_of("an address and a port such as 127.0.0.1:8000"))
+    raw.text()
+        .and_then(parse)
+        .ok_or_else(|| raw.instead_of("an address and a port such as 127.0.0.1:8000"))
 }
 
 /// A whole number of milliseconds, seconds, minutes, hours or days, and not less than `least`.
@@ -111,7 +119,9 @@ fn parse_duration(text: &str) -> Option<Duration> {
 /// A number of bytes, with or without a unit, and not less than `least`.
 pub(crate) fn bytes(raw: &Raw, least: u64) -> Result<u64, String> {
     let text = raw.text().or_else(|| raw.number());
-    let bytes = text.and_then(parse_bytes).ok_or_else(|| raw.instead_of("a number of bytes such as 32MiB"))?;
+    let bytes = text
+        .and_then(parse_bytes)
+        .ok_or_else(|| raw.instead_of("a number of bytes such as 32MiB"))?;
     if bytes < least {
         return Err(format!("must be at least {least} bytes, got {raw}"));
     }
@@ -141,7 +151,10 @@ fn split_unit(text: &str) -> Option<(u64, &str)> {
 
 /// A whole number, and not less than `least`.
 pub(crate) fn count(raw: &Raw, least: usize) -> Result<usize, String> {
-    let count = raw.number().and_then(|text| text.parse().ok()).ok_or_else(|| raw.instead_of("a whole number"))?;
+    let count = raw
+        .number()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| raw.instead_of("a whole number"))?;
     if count < least {
         return Err(format!("must be at least {least}, got {raw}"));
     }
@@ -150,7 +163,8 @@ pub(crate) fn count(raw: &Raw, least: usize) -> Result<usize, String> {
 
 /// A number that is not negative.
 pub(crate) fn rate(raw: &Raw) -> Result<f64, String> {
-    let parse = |text: &str| text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
+    let parse =
+        |text: &str| text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
     raw.number().and_then(parse).ok_or_else(|| raw.instead_of("a number such as 60"))
 }
 
@@ -200,12 +214,18 @@ pub(crate) fn weights(raw: &Raw, count: usize) -> Result<Vec<u32>, String> {
     let weight = |text: &str| text.parse().ok().filter(|weight: &u32| *weight > 0);
     let weights: Option<Vec<u32>> = list(raw)?.into_iter().map(weight).collect();
     let weights = weights.ok_or_else(|| raw.instead_of("whole numbers such as [\"3\", \"1\"]"))?;
-    if weights.len() == count { Ok(weights) } else { Err(format!("expected {count}, one for each, got {}", weights.len())) }
+    if weights.len() == count {
+        Ok(weights)
+    } else {
+        Err(format!("expected {count}, one for each, got {}", weights.len()))
+    }
 }
 
 /// What happens when the last reader leaves.
 pub(crate) fn on_leave(raw: &Raw) -> Result<OnLeave, String> {
-    raw.text().and_then(|text| text.parse().ok()).ok_or_else(|| raw.instead_of(protocol::on_leave::EXPECTED))
+    raw.text()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| raw.instead_of(protocol::on_leave::EXPECTED))
 }
 
 /// Any text that says something.
@@ -215,7 +235,11 @@ pub(crate) fn text(raw: &Raw) -> Result<&str, String> {
 
 /// The same, or nothing.
 pub(crate) fn optional_text(raw: &Raw) -> Result<Option<String>, String> {
-    if raw.text().is_some_and(str::is_empty) { Ok(None) } else { text(raw).map(|text| Some(text.trim().to_owned())) }
+    if raw.text().is_some_and(str::is_empty) {
+        Ok(None)
+    } else {
+        text(raw).map(|text| Some(text.trim().to_owned()))
+    }
 }
 
 /// One of a few words.
@@ -245,7 +269,10 @@ pub(crate) fn optional_path(raw: &Raw, base: &Path) -> Result<Option<PathBuf>, S
 /// A level, or levels by module: `info`, `warn,weir=debug`.
 pub(crate) fn filter(raw: &Raw) -> Result<String, String> {
     let is_level = |text: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&text);
-    let is_module = |text: &str| !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "_:".contains(letter));
+    let is_module = |text: &str| {
+        !text.is_empty()
+            && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "_:".contains(letter))
+    };
     let is_part = |part: &str| match part.split_once('=') {
         Some((module, level)) => is_module(module) && is_level(level),
         None => is_level(part),
@@ -260,7 +287,9 @@ pub(crate) fn filter(raw: &Raw) -> Result<String, String> {
 pub(crate) fn host(text: &str) -> Result<String, String> {
     match text.parse::<Authority>() {
         Ok(authority) if is_host_and_port(&authority) => Ok(text.to_ascii_lowercase()),
-        Ok(_) | Err(_) => Err(format!("expected host names such as chat.example.org, got {text:?}")),
+        Ok(_) | Err(_) => {
+            Err(format!("expected host names such as chat.example.org, got {text:?}"))
+        }
     }
 }
 
@@ -268,7 +297,9 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
 fn is_host_and_port(authority: &Authority) -> bool {
     let host = authority.host();
     let port = authority.as_str().strip_prefix(host);
-    let is_port = |rest: &str| rest.is_empty() || rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    let is_port = |rest: &str| {
+        rest.is_empty() || rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
+    };
     !host.is_empty() && port.is_some_and(is_port)
 }
 
@@ -276,8 +307,12 @@ fn is_host_and_port(authority: &Authority) -> bool {
 pub(crate) fn origin(text: &str) -> Result<String, String> {
     let trimmed = text.strip_suffix('/').unwrap_or(text);
     match trimmed.split_once("://") {
-        Some((scheme, rest)) if !scheme.is_empty() && host(rest).is_ok() => Ok(trimmed.to_ascii_lowercase()),
-        Some(_) | None => Err(format!("expected origins such as https://chat.example.org, each by name, got {text:?}")),
+        Some((scheme, rest)) if !scheme.is_empty() && host(rest).is_ok() => {
+            Ok(trimmed.to_ascii_lowercase())
+        }
+        Some(_) | None => Err(format!(
+            "expected origins such as https://chat.example.org, each by name, got {text:?}"
+        )),
     }
 }
 
@@ -288,7 +323,8 @@ pub(crate) fn page(text: &str) -> Result<String, String> {
 
 /// The address of an upstream. It is not repeated in errors: somebody may have typed a password into it.
 pub(crate) fn base_url(raw: &Raw) -> Result<String, String> {
-    let text = text(raw).map_err(|_| "expected an address such as https://api.openai.com/v1".to_owned())?;
+    let text = text(raw)
+        .map_err(|_| "expected an address such as https://api.openai.com/v1".to_owned())?;
     let Ok(uri) = text.parse::<Uri>() else {
         return Err("not a web address; expected one such as https://api.openai.com/v1".to_owned());
     };
@@ -302,7 +338,9 @@ pub(crate) fn base_url(raw: &Raw) -> Result<String, String> {
         return Err("expected an address with a host, and a port below 65536 if any".to_owned());
     }
     // Azure's version stays behind whatever path is asked for. Anything else there may be a key.
-    let is_version = |query: &str| query.strip_prefix("api-version=").is_some_and(|version| !version.contains(['&', '=']));
+    let is_version = |query: &str| {
+        query.strip_prefix("api-version=").is_some_and(|version| !version.contains(['&', '=']))
+    };
     if text.contains('#') || !uri.query().is_none_or(is_version) {
         return Err("expected an address without ? and #, but for Azure's ?api-version=".to_owned());
     }
@@ -311,14 +349,17 @@ pub(crate) fn base_url(raw: &Raw) -> Result<String, String> {
 
 /// The address of a collector of traces; empty: there is none.
 pub(crate) fn endpoint(raw: &Raw) -> Result<Option<String>, String> {
-    let expected = || "expected the address of a collector such as http://localhost:4318".to_owned();
+    let expected =
+        || "expected the address of a collector such as http://localhost:4318".to_owned();
     let text = raw.text().ok_or_else(expected)?;
     if text.is_empty() {
         return Ok(None);
     }
     let uri: Uri = text.parse().map_err(|_| expected())?;
     match (uri.scheme_str(), uri.authority()) {
-        (Some("http" | "https"), Some(authority)) if is_host_and_port(authority) && !authority.as_str().contains('@') => {
+        (Some("http" | "https"), Some(authority))
+            if is_host_and_port(authority) && !authority.as_str().contains('@') =>
+        {
             Ok(Some(text.trim_end_matches('/').to_owned()))
         }
         _ => Err(expected()),
@@ -332,15 +373,20 @@ pub(super) fn optional_address(raw: &Raw) -> Result<Option<SocketAddr>, String> 
 
 /// Whether a text that should be a path looks like one, and not like a key that was put into the wrong field.
 pub(super) fn looks_like_path(text: &str) -> bool {
-    const KEYS: [&str; 11] = ["sk-", "sk_", "pk-", "AIza", "xai-", "gsk_", "hf_", "ghp_", "AKIA", "eyJ", "wk_"];
+    const KEYS: [&str; 11] =
+        ["sk-", "sk_", "pk-", "AIza", "xai-", "gsk_", "hf_", "ghp_", "AKIA", "eyJ", "wk_"];
     if text.split('/').any(|step| KEYS.iter().any(|key| step.starts_with(key))) {
         return false;
     }
     let is_word = |letter: u8| letter.is_ascii_lowercase() || b"-_/".contains(&letter);
-    let ending = text.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, ending)| ending);
-    let has_ending =
-        ending.is_some_and(|ending| (1..=8).contains(&ending.len()) && ending.bytes().all(|letter| letter.is_ascii_lowercase()));
-    text.starts_with(['/', '.', '~']) || has_ending || (text.len() <= 32 && text.bytes().all(is_word))
+    let ending =
+        text.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, ending)| ending);
+    let has_ending = ending.is_some_and(|ending| {
+        (1..=8).contains(&ending.len()) && ending.bytes().all(|letter| letter.is_ascii_lowercase())
+    });
+    text.starts_with(['/', '.', '~'])
+        || has_ending
+        || (text.len() <= 32 && text.bytes().all(is_word))
 }
 
 #[cfg(test)]

@@ -8,14 +8,25 @@ fn typed(text: &str) -> Raw {
 
 #[test]
 fn durations() {
-    let check = |text: &str, expected: Option<Duration>| assert_eq!(duration(&typed(text), Duration::ZERO).ok(), expected, "{text}");
+    let check = |text: &str, expected: Option<Duration>| {
+        assert_eq!(duration(&typed(text), Duration::ZERO).ok(), expected, "{text}")
+    };
     check("500ms", Some(Duration::from_millis(500)));
     check("30s", Some(Duration::from_secs(30)));
     check("2m", Some(Duration::from_mins(2)));
     check("24h", Some(Duration::from_hours(24)));
     check("7d", Some(Duration::from_hours(168)));
     check("0s", Some(Duration::ZERO));
-    for wrong in ["", "30", "s", "-1s", "1.5s", "30 seconds", "99999999999999999999s", "18446744073709551615d"] {
+    for wrong in [
+        "",
+        "30",
+        "s",
+        "-1s",
+        "1.5s",
+        "30 seconds",
+        "99999999999999999999s",
+        "18446744073709551615d",
+    ] {
         check(wrong, None);
     }
     let short = duration(&typed("10ms"), Duration::from_secs(1));
@@ -26,7 +37,9 @@ fn durations() {
 
 #[test]
 fn numbers_of_bytes() {
-    let check = |text: &str, expected: Option<u64>| assert_eq!(bytes(&typed(text), 0).ok(), expected, "{text}");
+    let check = |text: &str, expected: Option<u64>| {
+        assert_eq!(bytes(&typed(text), 0).ok(), expected, "{text}")
+    };
     check("32MiB", Some(32 << 20));
     check("64 kib", Some(64 << 10));
     check("1GiB", Some(1 << 30));
@@ -35,13 +48,20 @@ fn numbers_of_bytes() {
     for wrong in ["", "MiB", "1.5MiB", "-1", "32 MiBs", "18446744073709551615GiB"] {
         check(wrong, None);
     }
-    assert_eq!(bytes(&Raw::Number("4096".to_owned()), 8192), Err("must be at least 8192 bytes, got 4096".to_owned()));
+    assert_eq!(
+        bytes(&Raw::Number("4096".to_owned()), 8192),
+        Err("must be at least 8192 bytes, got 4096".to_owned())
+    );
 }
 
 #[test]
 fn addresses() {
     let check = |text: &str, expected: Option<&str>| {
-        assert_eq!(address(&typed(text)).ok().map(|address| address.to_string()).as_deref(), expected, "{text}");
+        assert_eq!(
+            address(&typed(text)).ok().map(|address| address.to_string()).as_deref(),
+            expected,
+            "{text}"
+        );
     };
     check("127.0.0.1:8000", Some("127.0.0.1:8000"));
     check("[::]:0", Some("[::]:0"));
@@ -96,26 +116,43 @@ fn hosts_and_origins() {
     assert!(host("[::1]:8000").is_ok());
     assert_eq!(origin("https://Chat.example.org/"), Ok("https://chat.example.org".to_owned()));
     assert!(origin("http://localhost:5173").is_ok());
-    for wrong in ["*", "chat.example.org", "https://", "https://example.org/path", "https://me@example.org"] {
+    for wrong in
+        ["*", "chat.example.org", "https://", "https://example.org/path", "https://me@example.org"]
+    {
         assert!(origin(wrong).is_err(), "{wrong}");
     }
-    for wrong in ["", "https://example.org", "example.org/", "me@example.org", "example.org:", "example.org:70000"] {
+    for wrong in [
+        "",
+        "https://example.org",
+        "example.org/",
+        "me@example.org",
+        "example.org:",
+        "example.org:70000",
+    ] {
         assert!(host(wrong).is_err(), "{wrong}");
     }
 }
 
 #[test]
 fn addresses_of_upstreams() {
-    let check = |text: &str, expected: Option<&str>| assert_eq!(base_url(&typed(text)).ok().as_deref(), expected, "{text}");
+    let check = |text: &str, expected: Option<&str>| {
+        assert_eq!(base_url(&typed(text)).ok().as_deref(), expected, "{text}")
+    };
     check("https://api.openai.com/v1", Some("https://api.openai.com/v1"));
     check("http://localhost:11434/v1/", Some("http://localhost:11434/v1"));
     check("http://[::1]:8080", Some("http://[::1]:8080"));
     let azure = "https://mine.openai.azure.com/openai/deployments/gpt?api-version=2024-10-21";
     check(azure, Some(azure));
     check(&format!("{azure}&api-key=1"), None);
-    for wrong in
-        ["", "api.openai.com/v1", "ftp://example.org", "/v1", "https://", "https://example.org/v1?key=1", "https://example.org:99999999"]
-    {
+    for wrong in [
+        "",
+        "api.openai.com/v1",
+        "ftp://example.org",
+        "/v1",
+        "https://",
+        "https://example.org/v1?key=1",
+        "https://example.org:99999999",
+    ] {
         check(wrong, None);
     }
     let secret = base_url(&typed("https://me:hunter2@example.org/v1")).err().unwrap_or_default();

@@ -80,8 +80,12 @@ impl Reloader {
     async fn read(&mut self, why: ReloadCause) -> Option<Vec<FileVersion>> {
         let flags = self.flags.clone();
         let (loaded, sources) = match self.tasks.blocking(move || config::load(&flags)).await {
-            Some(Loaded { settings: Ok(settings), sources }) => (self.apply(settings), Some(sources)),
-            Some(Loaded { settings: Err(problems), sources }) => (Err(problems.to_string()), Some(sources)),
+            Some(Loaded { settings: Ok(settings), sources }) => {
+                (self.apply(settings), Some(sources))
+            }
+            Some(Loaded { settings: Err(problems), sources }) => {
+                (Err(problems.to_string()), Some(sources))
+            }
             None => (Err("they could not be read".to_owned()), None),
         };
         let why = why.as_str();
@@ -91,9 +95,18 @@ impl Reloader {
             }
             Ok(Changes { applied, waiting }) => {
                 let (applied, needs_restart) = (applied.join(", "), waiting.join(", "));
-                tracing::warn!(why, applied, needs_restart, "settings were read again; some changes wait for a restart");
+                tracing::warn!(
+                    why,
+                    applied,
+                    needs_restart,
+                    "settings were read again; some changes wait for a restart"
+                );
             }
-            Err(problems) => tracing::error!(why, problems, "the new settings are wrong; the old ones stay in force"),
+            Err(problems) => tracing::error!(
+                why,
+                problems,
+                "the new settings are wrong; the old ones stay in force"
+            ),
         }
         sources
     }
@@ -111,7 +124,9 @@ impl Reloader {
         } else {
             descriptors::fit(server.connections)
         };
-        self.controls.apply(server, new.engine.clone(), &new.provider, new.shutdown).map_err(|error| error.to_string())?;
+        self.controls
+            .apply(server, new.engine.clone(), &new.provider, new.shutdown)
+            .map_err(|error| error.to_string())?;
         if let Err(error) = (self.set_level)(&new.log.level) {
             tracing::warn!(%error, "the level of the log stays as it is");
         }
@@ -136,7 +151,8 @@ impl Changes {
         let rows = |settings: &Settings| -> BTreeSet<(String, String)> {
             settings.in_force.iter().map(|row| (row.path.clone(), row.value.clone())).collect()
         };
-        let mut changed: BTreeSet<String> = rows(old).symmetric_difference(&rows(new)).map(|(path, _)| path.clone()).collect();
+        let mut changed: BTreeSet<String> =
+            rows(old).symmetric_difference(&rows(new)).map(|(path, _)| path.clone()).collect();
         for upstream in &new.provider.upstreams {
             let before = old.provider.upstreams.iter().find(|before| before.name == upstream.name);
             // Keys are not among the rows.
@@ -157,7 +173,8 @@ impl Settings {
     fn keep_as_much_as(&mut self, old: &Self) {
         let is_elsewhere = self.data != old.data;
         self.data.clone_from(&old.data);
-        let is_default = |row: &&InForce| row.path == "store.bytes" && row.place == ValueSource::Default;
+        let is_default =
+            |row: &&InForce| row.path == "store.bytes" && row.place == ValueSource::Default;
         let before = old.in_force.iter().find(is_default);
         let now = self.in_force.iter_mut().find(|row| is_default(&&**row));
         if let (true, Some(before), Some(now)) = (is_elsewhere, before, now) {
@@ -193,11 +210,21 @@ mod tests {
 
     #[test]
     fn what_changed_is_named_and_a_key_is_not_shown() -> TestResult {
-        let upstream = |key: &str| format!("[[upstream]]\nname = \"local\"\nbase_url = \"http://localhost:9/v1\"\napi_key = \"{key}\"\n");
+        let upstream = |key: &str| {
+            format!(
+                "[[upstream]]\nname = \"local\"\nbase_url = \"http://localhost:9/v1\"\napi_key = \"{key}\"\n"
+            )
+        };
         let old = of(&upstream("sk-old"))?;
-        let new = of(&format!("[server]\nheartbeat = \"20s\"\nlisten = \"127.0.0.1:1\"\n[demo]\nenabled = false\n{}", upstream("sk-new")))?;
+        let new = of(&format!(
+            "[server]\nheartbeat = \"20s\"\nlisten = \"127.0.0.1:1\"\n[demo]\nenabled = false\n{}",
+            upstream("sk-new")
+        ))?;
         let changes = Changes::between(&old, &new);
-        assert_eq!(changes.applied, names(&["demo.enabled", "server.heartbeat", "upstream.local.api_key"]));
+        assert_eq!(
+            changes.applied,
+            names(&["demo.enabled", "server.heartbeat", "upstream.local.api_key"])
+        );
         assert_eq!(changes.waiting, names(&["server.listen"]));
         assert!(!format!("{changes:?}").contains("sk-"));
         Ok(())
@@ -214,7 +241,9 @@ mod tests {
 
     #[test]
     fn nothing_is_thrown_away_because_answers_will_be_elsewhere() -> TestResult {
-        let at = |data: &str| settings(&[], &environment(&[]), Some(&file(&format!("data = \"{data}\"\n"))));
+        let at = |data: &str| {
+            settings(&[], &environment(&[]), Some(&file(&format!("data = \"{data}\"\n"))))
+        };
         let (old, mut new) = (at("/var/lib/weir")?, at(":memory:")?);
         assert!(new.engine.kept_bytes < old.engine.kept_bytes);
         new.keep_as_much_as(&old);

@@ -24,7 +24,9 @@ const LARGE: usize = 4 << 20;
 
 /// A long text whose upstream then fails.
 fn large_and_cut() -> Script {
-    (0..LARGE >> 20).fold(Script::new().role(), |script, _| script.content(&"words! ".repeat((1 << 20) / 7))).fin()
+    (0..LARGE >> 20)
+        .fold(Script::new().role(), |script, _| script.content(&"words! ".repeat((1 << 20) / 7)))
+        .fin()
 }
 
 fn chat(frame: TestFrame) -> Request {
@@ -34,7 +36,8 @@ fn chat(frame: TestFrame) -> Request {
 /// The last event of a text in a streaming frame.
 fn last_event(text: &str) -> Value {
     let line = text.trim_end().rsplit('\n').find(|line| line.contains('{')).unwrap_or_default();
-    serde_json::from_str(line.strip_prefix("data: ").unwrap_or(line)).unwrap_or_else(|error| panic!("{error}: {line:.200}"))
+    serde_json::from_str(line.strip_prefix("data: ").unwrap_or(line))
+        .unwrap_or_else(|error| panic!("{error}: {line:.200}"))
 }
 
 fn check_last(text: &str, code: &str) {
@@ -56,9 +59,18 @@ async fn only_the_chat_completions_stream_is_broken_off() {
             "{frame:?}"
         );
         // Its terminal event reports the failure.
-        let (events, end) = test_server.stream(&question((TestApi::Responses, frame), MODEL, &json!({}))).await.collect().await.unwrap();
-        let text: String = events.iter().map(|event| String::from_utf8_lossy(&event.data)).collect();
-        assert!(end == BodyEnd::Clean && text.contains("response.failed"), "{frame:?} {end:?}: {text}");
+        let (events, end) = test_server
+            .stream(&question((TestApi::Responses, frame), MODEL, &json!({})))
+            .await
+            .collect()
+            .await
+            .unwrap();
+        let text: String =
+            events.iter().map(|event| String::from_utf8_lossy(&event.data)).collect();
+        assert!(
+            end == BodyEnd::Clean && text.contains("response.failed"),
+            "{frame:?} {end:?}: {text}"
+        );
         assert_eq!(text.ends_with("[DONE]"), frame == TestFrame::Sse, "{text}");
     }
     test_server.quiet().await;
@@ -70,7 +82,12 @@ async fn a_slow_reader_gets_the_error_before_the_break() {
     let test_server = TestServer::open().await;
     test_server.upstream.script(large_and_cut());
     let request = question((TestApi::Chat, TestFrame::Sse), MODEL, &json!({ "store": true }));
-    let mut response = Connection::open_narrow(test_server.address, 64 << 10).await.unwrap().send(&request).await.unwrap();
+    let mut response = Connection::open_narrow(test_server.address, 64 << 10)
+        .await
+        .unwrap()
+        .send(&request)
+        .await
+        .unwrap();
     // The response has ended before anything is read of it.
     test_server.quiet().await;
     let (text, end) = client::soon(response.collect()).await.unwrap().unwrap();
@@ -99,7 +116,11 @@ struct GatedSocket {
 }
 
 impl AsyncRead for GatedSocket {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.is_open {
             ready!(self.gate.as_mut().poll(context));
             self.is_open = true;
@@ -109,7 +130,11 @@ impl AsyncRead for GatedSocket {
 }
 
 impl AsyncWrite for GatedSocket {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -137,14 +162,19 @@ async fn a_stream_of_http_2_is_reset_after_its_error() {
         gate: Box::pin(async move { opened.notified().await }),
         is_open: false,
     };
-    let (send, connection) =
-        Builder::new().initial_window_size(1 << 20).initial_connection_window_size(100 << 20).handshake::<_, Bytes>(stream).await.unwrap();
+    let (send, connection) = Builder::new()
+        .initial_window_size(1 << 20)
+        .initial_connection_window_size(100 << 20)
+        .handshake::<_, Bytes>(stream)
+        .await
+        .unwrap();
     let task = client::spawn(async move { drop(connection.await) });
     let body = json!({ "model": MODEL, "stream": true, "store": true, "messages": [{ "role": "user", "content": "hi" }] }).to_string();
     let mut responses = Vec::new();
     for _ in 0..STREAMS {
         let request = http::Request::post("http://127.0.0.1/v1/chat/completions").body(()).unwrap();
-        let (response, mut sending) = send.clone().ready().await.unwrap().send_request(request, false).unwrap();
+        let (response, mut sending) =
+            send.clone().ready().await.unwrap().send_request(request, false).unwrap();
         sending.send_data(body.clone().into(), true).unwrap();
         responses.push(response);
     }
@@ -165,14 +195,27 @@ async fn a_stopped_stream_reports_usage_before_its_error() {
     let test_server = TestServer::open().await;
     test_server.upstream.script(Script::new().role().content("Once").stall());
     let options = json!({ "stream_options": { "include_usage": true } });
-    let mut stream = test_server.stream(&question((TestApi::Chat, TestFrame::Sse), MODEL, &options)).await;
-    while !client::soon(stream.next()).await.unwrap().unwrap().unwrap().data.windows(4).any(|window| window == b"Once") {}
+    let mut stream =
+        test_server.stream(&question((TestApi::Chat, TestFrame::Sse), MODEL, &options)).await;
+    while !client::soon(stream.next())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap()
+        .data
+        .windows(4)
+        .any(|window| window == b"Once")
+    {}
     let (status, _) = test_server.json(&cancel(&id_of(&stream))).await;
     assert_eq!(status, 200);
     let (events, end) = stream.collect().await.unwrap();
     let [usage, error] = &events[..] else { panic!("{events:?}") };
     let (usage, error) = (usage.json().unwrap(), error.json().unwrap());
-    assert_eq!((&usage["choices"], &usage["usage"]["source"]), (&json!([]), &json!("counted")), "{usage}");
+    assert_eq!(
+        (&usage["choices"], &usage["usage"]["source"]),
+        (&json!([]), &json!("counted")),
+        "{usage}"
+    );
     assert_eq!((end, &error["error"]["code"]), (BodyEnd::Truncated, &json!("response_cancelled")));
     test_server.quiet().await;
     test_server.close().await;

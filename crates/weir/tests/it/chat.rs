@@ -22,9 +22,16 @@ fn chat(directory: &TempDir, address: impl std::fmt::Display, arguments: &[&str]
 }
 
 /// The same with another model.
-fn chat_with(directory: &TempDir, address: impl std::fmt::Display, model: &str, arguments: &[&str]) -> Command {
+fn chat_with(
+    directory: &TempDir,
+    address: impl std::fmt::Display,
+    model: &str,
+    arguments: &[&str],
+) -> Command {
     let mut command = weir(directory.path());
-    command.args(["chat", "--server", &format!("http://{address}"), "--model", model]).args(arguments);
+    command
+        .args(["chat", "--server", &format!("http://{address}"), "--model", model])
+        .args(arguments);
     command.env_remove("NO_COLOR").env("TERM", "xterm-256color");
     command
 }

@@ -24,20 +24,29 @@ pub(crate) const UID: &str = "2f6c1a4e-8d0b-4b57-9f0e-0a1b2c3d4e5f";
 
 /// Opens a stream like the polyfill.
 fn create_sse(uid: &str) -> Request {
-    Request::get("/createSse").header("accept", "text/event-stream").header("uid", uid).header("cache-control", "no-store")
+    Request::get("/createSse")
+        .header("accept", "text/event-stream")
+        .header("uid", uid)
+        .header("cache-control", "no-store")
 }
 
 /// Posts a question like the page.
 fn chat(uid: &str, question: &str) -> Request {
     let body = json!({ "msg": question }).to_string();
-    Request::new("POST", "/chat").header("content-type", "application/json;charset=UTF-8").header("uid", uid).body(body)
+    Request::new("POST", "/chat")
+        .header("content-type", "application/json;charset=UTF-8")
+        .header("uid", uid)
+        .body(body)
 }
 
 /// Opens a stream, and waits for its headers and first block.
 async fn open(test_server: &TestServer, uid: &str) -> Response {
     let mut response = test_server.send(&create_sse(uid)).await;
     assert_eq!(response.status, 200);
-    assert_eq!(client::soon(response.chunk()).await.unwrap().unwrap().as_deref(), Some(b"retry:5000\n\n".as_slice()));
+    assert_eq!(
+        client::soon(response.chunk()).await.unwrap().unwrap().as_deref(),
+        Some(b"retry:5000\n\n".as_slice())
+    );
     response
 }
 
@@ -54,7 +63,8 @@ pub(crate) async fn told(mut stream: Stream) -> String {
     let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
     assert_eq!(end, BodyEnd::Clean);
     assert_eq!(events.last().map(|event| &*event.data), Some(b"[DONE]".as_slice()), "{events:?}");
-    let contents = events.iter().filter(|event| event.name.is_none()).filter_map(|event| event.json().ok());
+    let contents =
+        events.iter().filter(|event| event.name.is_none()).filter_map(|event| event.json().ok());
     contents.filter_map(|json| json["content"].as_str().map(str::to_owned)).collect()
 }
 
@@ -67,9 +77,15 @@ async fn converse(test_server: &TestServer, uid: &str, question: &str) -> String
 /// Role and text of each message in the last request to the model.
 fn sent(test_server: &TestServer) -> Vec<(String, String)> {
     let body = test_server.upstream.requests().last().unwrap().body.clone();
-    let text = |content: &Value| content.as_str().map_or_else(|| content[0]["text"].as_str().unwrap().to_owned(), str::to_owned);
+    let text = |content: &Value| {
+        content
+            .as_str()
+            .map_or_else(|| content[0]["text"].as_str().unwrap().to_owned(), str::to_owned)
+    };
     let messages = body["messages"].as_array().unwrap().iter();
-    messages.map(|message| (message["role"].as_str().unwrap().to_owned(), text(&message["content"]))).collect()
+    messages
+        .map(|message| (message["role"].as_str().unwrap().to_owned(), text(&message["content"])))
+        .collect()
 }
 
 fn roles_and_texts(expected: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -84,15 +100,21 @@ fn plan(change: impl FnOnce(&mut server::ClassicConfig)) -> TestServerPlan {
 async fn its_responses_are_counted_while_they_run() {
     let test_server = TestServer::open().await;
     let gate = Arc::new(Notify::new());
-    test_server.upstream.default_script(Script::new().role().content("a").wait_for(&gate).finish("stop").done().end());
+    test_server.upstream.default_script(
+        Script::new().role().content("a").wait_for(&gate).finish("stop").done().end(),
+    );
     let waiting = open(&test_server, "another").await;
     let (_tokens, stream) = ask(&test_server, UID, "hello").await;
     let mut socket = sockets::open(&test_server).await;
     socket.send_text("hello").await.unwrap();
     client::soon(test_server.upstream.wait_requests(2)).await.unwrap();
     let seen = scrape(&test_server).await;
-    let classic = |frame| seen.value("weir_streams_open", &[("frame", frame), ("dialect", "classic")]);
-    assert_eq!((classic("sse"), classic("websocket"), seen.sum("weir_streams_open", &[])), (Some(1.0), Some(1.0), 2.0));
+    let classic =
+        |frame| seen.value("weir_streams_open", &[("frame", frame), ("dialect", "classic")]);
+    assert_eq!(
+        (classic("sse"), classic("websocket"), seen.sum("weir_streams_open", &[])),
+        (Some(1.0), Some(1.0), 2.0)
+    );
     assert_eq!(seen.value("weir_sockets_open", &[]), Some(1.0));
     gate.notify_one();
     gate.notify_one();

@@ -34,7 +34,12 @@ fn user(text: &str) -> Value {
 #[tokio::test]
 async fn the_model_is_asked_once_and_nothing_is_stored() {
     let test_server = TestServer::open().await;
-    let (_, first) = test_server.post("/v1/responses", &json!({ "model": MODEL, "input": "I am Ada.", "instructions": "Be brief." })).await;
+    let (_, first) = test_server
+        .post(
+            "/v1/responses",
+            &json!({ "model": MODEL, "input": "I am Ada.", "instructions": "Be brief." }),
+        )
+        .await;
     let before = test_server.engine.census();
     test_server.upstream.script(Script::text(&["Ada said ", "hello."]));
     let ask = json!({ "model": MODEL, "previous_response_id": first["id"], "input": "And now?", "instructions": "Be exact." });
@@ -43,7 +48,11 @@ async fn the_model_is_asked_once_and_nothing_is_stored() {
     assert_eq!(response.status, 200, "{compacted}");
     assert_eq!(response.headers.get("weir-response-id"), compacted["id"].as_str());
 
-    assert_eq!((test_server.upstream.requests().len(), test_server.upstream.scripts_left()), (2, 0), "one turn upstream");
+    assert_eq!(
+        (test_server.upstream.requests().len(), test_server.upstream.scripts_left()),
+        (2, 0),
+        "one turn upstream"
+    );
     let expected = json!([
         { "role": "system", "content": "Be exact." },
         { "role": "user", "content": "I am Ada." },
@@ -56,16 +65,30 @@ async fn the_model_is_asked_once_and_nothing_is_stored() {
     let keys: Vec<&str> = compacted.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, ["id", "object", "created_at", "output", "usage"]);
     assert_eq!(compacted["object"], "response.compaction");
-    assert!(compacted["id"].as_str().unwrap().starts_with("resp_") && compacted["created_at"].is_u64());
-    let [kept, item] = compacted["output"].as_array().unwrap().as_slice() else { panic!("{compacted}") };
-    assert_eq!((&kept["role"], &kept["content"][0]["text"]), (&json!("user"), &json!("And now?")), "it is kept as it was");
+    assert!(
+        compacted["id"].as_str().unwrap().starts_with("resp_") && compacted["created_at"].is_u64()
+    );
+    let [kept, item] = compacted["output"].as_array().unwrap().as_slice() else {
+        panic!("{compacted}")
+    };
+    assert_eq!(
+        (&kept["role"], &kept["content"][0]["text"]),
+        (&json!("user"), &json!("And now?")),
+        "it is kept as it was"
+    );
     assert_eq!(summary(item), "Ada said hello.");
     let usage = &compacted["usage"];
-    assert_eq!((&usage["source"], &usage["input_tokens"], &usage["output_tokens"]), (&json!("provider"), &json!(9), &json!(2)));
+    assert_eq!(
+        (&usage["source"], &usage["input_tokens"], &usage["output_tokens"]),
+        (&json!("provider"), &json!(9), &json!(2))
+    );
 
     test_server.quiet().await;
     assert_eq!(test_server.engine.census(), before, "the tree and the logs are as they were");
-    assert_eq!(test_server.get(&format!("/v1/responses/{}", compacted["id"].as_str().unwrap())).await.0, 404);
+    assert_eq!(
+        test_server.get(&format!("/v1/responses/{}", compacted["id"].as_str().unwrap())).await.0,
+        404
+    );
     test_server.close().await;
 }
 
@@ -77,12 +100,19 @@ async fn a_new_conversation_continues_from_the_summary() {
     let input = going_on(&compacted, &[user("Go on.")]);
     let count = async |summary: &str| {
         let item = json!({ "type": "compaction", "encrypted_content": encode(summary) });
-        let (_, counted) = test_server.post("/v1/responses/input_tokens", &json!({ "model": MODEL, "input": [item] })).await;
+        let (_, counted) = test_server
+            .post("/v1/responses/input_tokens", &json!({ "model": MODEL, "input": [item] }))
+            .await;
         counted["input_tokens"].as_u64().unwrap()
     };
-    assert_eq!(count("hello hello hello hello").await, count("hello").await + 3, "the summary is counted, not its encoding");
+    assert_eq!(
+        count("hello hello hello hello").await,
+        count("hello").await + 3,
+        "the summary is counted, not its encoding"
+    );
 
-    let (status, response) = test_server.post("/v1/responses", &json!({ "model": MODEL, "input": input })).await;
+    let (status, response) =
+        test_server.post("/v1/responses", &json!({ "model": MODEL, "input": input })).await;
     assert_eq!(status, 200, "{response}");
     let told = json!([
         { "role": "system", "content": "Summary of the conversation so far:\n\nThey greeted." },
@@ -92,9 +122,14 @@ async fn a_new_conversation_continues_from_the_summary() {
     assert_eq!(test_server.upstream.requests()[1].body["messages"], told);
 
     // It is stored like any other item: listed, continued and referred to.
-    let (_, listed) = test_server.get(&format!("/v1/responses/{}/input_items?order=asc", response["id"].as_str().unwrap())).await;
+    let (_, listed) = test_server
+        .get(&format!("/v1/responses/{}/input_items?order=asc", response["id"].as_str().unwrap()))
+        .await;
     let item = &listed["data"][1];
-    assert_eq!((summary(item).as_str(), &item["encrypted_content"]), ("They greeted.", &input[1]["encrypted_content"]));
+    assert_eq!(
+        (summary(item).as_str(), &item["encrypted_content"]),
+        ("They greeted.", &input[1]["encrypted_content"])
+    );
     let next = json!({ "model": MODEL, "input": "More.", "previous_response_id": response["id"] });
     assert_eq!(test_server.post("/v1/responses", &next).await.0, 200);
     assert_eq!(test_server.upstream.requests()[2].body["messages"][0], told[0]);
@@ -109,23 +144,38 @@ async fn a_new_conversation_continues_from_the_summary() {
 async fn the_demo_remembers_across_a_summary() {
     let test_server = TestServer::open().await;
     let mut previous = Value::Null;
-    for text in ["Hello, my name is Ada.", "Please remember that the door code is 4711", "Thank you"] {
-        let (status, response) =
-            test_server.post("/v1/responses", &json!({ "model": "demo", "input": text, "previous_response_id": previous })).await;
+    for text in
+        ["Hello, my name is Ada.", "Please remember that the door code is 4711", "Thank you"]
+    {
+        let (status, response) = test_server
+            .post(
+                "/v1/responses",
+                &json!({ "model": "demo", "input": text, "previous_response_id": previous }),
+            )
+            .await;
         assert_eq!(status, 200, "{response}");
         previous = response["id"].clone();
     }
-    let (status, once) = test_server.post(PATH, &json!({ "model": "demo", "previous_response_id": previous })).await;
-    assert_eq!((status, &once["output"][0]["content"][0]["text"]), (200, &json!("Thank you")), "{once}");
+    let (status, once) =
+        test_server.post(PATH, &json!({ "model": "demo", "previous_response_id": previous })).await;
+    assert_eq!(
+        (status, &once["output"][0]["content"][0]["text"]),
+        (200, &json!("Thank you")),
+        "{once}"
+    );
     assert_eq!(once["usage"]["source"], "counted");
     // A summary of a summary contains the same.
-    let (_, twice) = test_server.post(PATH, &json!({ "model": "demo", "input": once["output"] })).await;
+    let (_, twice) =
+        test_server.post(PATH, &json!({ "model": "demo", "input": once["output"] })).await;
     for compacted in [once, twice] {
         let ask = async |text: &str| {
             let input = going_on(&compacted, &[user(text)]);
             test_server.post("/v1/responses", &json!({ "model": "demo", "input": input })).await.1
         };
-        assert_eq!(said(&ask("What is my name?").await), "Your name is Ada. You told me so earlier.");
+        assert_eq!(
+            said(&ask("What is my name?").await),
+            "Your name is Ada. You told me so earlier."
+        );
         let all = ask("What do you remember?").await;
         assert!(said(&all).contains("- the door code is 4711"), "{all}");
     }
@@ -138,20 +188,32 @@ async fn a_call_that_waits_for_its_output_can_still_be_answered() {
     let test_server = TestServer::open().await;
     test_server.upstream.script(Script::tool_call("look", "call_7", &["{}"]));
     let tools = json!([{ "type": "function", "name": "look", "parameters": { "type": "object" } }]);
-    let (_, first) = test_server.post("/v1/responses", &json!({ "model": MODEL, "input": "Look!", "tools": tools })).await;
+    let (_, first) = test_server
+        .post("/v1/responses", &json!({ "model": MODEL, "input": "Look!", "tools": tools }))
+        .await;
     test_server.upstream.script(Script::text(&["A look was asked for."]));
     let body = json!({ "model": MODEL, "previous_response_id": first["id"], "tools": tools });
     let (status, compacted) = test_server.post(PATH, &body).await;
     assert_eq!((status, &compacted["output"][2]), (200, &first["output"][0]), "{compacted}");
     let asked = test_server.upstream.requests()[1].body.clone();
-    assert_eq!(asked["messages"], json!([user("Look!"), user(SUMMARISE)]), "no upstream takes a call without its output");
+    assert_eq!(
+        asked["messages"],
+        json!([user("Look!"), user(SUMMARISE)]),
+        "no upstream takes a call without its output"
+    );
     assert_eq!(asked.get("tools"), None, "a summary calls nothing");
 
-    let output = json!({ "type": "function_call_output", "call_id": "call_7", "output": "nothing there" });
-    let (status, next) = test_server.post("/v1/responses", &json!({ "model": MODEL, "input": going_on(&compacted, &[output]) })).await;
+    let output =
+        json!({ "type": "function_call_output", "call_id": "call_7", "output": "nothing there" });
+    let (status, next) = test_server
+        .post("/v1/responses", &json!({ "model": MODEL, "input": going_on(&compacted, &[output]) }))
+        .await;
     assert_eq!(status, 200, "{next}");
     let messages = &test_server.upstream.requests()[2].body["messages"];
-    assert_eq!((&messages[2]["tool_calls"][0]["id"], &messages[3]["role"]), (&json!("call_7"), &json!("tool")));
+    assert_eq!(
+        (&messages[2]["tool_calls"][0]["id"], &messages[3]["role"]),
+        (&json!("call_7"), &json!("tool"))
+    );
     test_server.quiet().await;
     test_server.close().await;
 }
@@ -166,12 +228,24 @@ async fn errors_name_their_field() {
         (json!({ "model": MODEL, "input": [] }), "empty_input", "input"),
         (json!({ "model": MODEL, "input": 5 }), "invalid_type", "input"),
         (json!({ "model": MODEL, "input": "hi", "stream": true }), "unsupported_value", "stream"),
-        (json!({ "model": MODEL, "input": "hi", "background": true }), "unsupported_value", "background"),
-        (json!({ "model": MODEL, "previous_response_id": "resp_x" }), "previous_response_not_found", "previous_response_id"),
+        (
+            json!({ "model": MODEL, "input": "hi", "background": true }),
+            "unsupported_value",
+            "background",
+        ),
+        (
+            json!({ "model": MODEL, "previous_response_id": "resp_x" }),
+            "previous_response_not_found",
+            "previous_response_id",
+        ),
         (json!({ "model": "demo", "input": "hi", "nonsense": 1 }), "unknown_parameter", "nonsense"),
     ] {
         let (status, answer) = test_server.post(PATH, &body).await;
-        assert_eq!((status, &answer["error"]["code"], &answer["error"]["param"]), (400, &json!(code), &json!(param)), "{body}");
+        assert_eq!(
+            (status, &answer["error"]["code"], &answer["error"]["param"]),
+            (400, &json!(code), &json!(param)),
+            "{body}"
+        );
     }
     let item = |content: Value| json!({ "model": MODEL, "input": [user("hi"), { "type": "compaction", "encrypted_content": content }] });
     let param = json!("input[1].encrypted_content");
@@ -185,7 +259,11 @@ async fn errors_name_their_field() {
     ] {
         for path in [PATH, "/v1/responses", "/v1/responses/input_tokens"] {
             let (status, answer) = test_server.post(path, &item(content.clone())).await;
-            assert_eq!((status, &answer["error"]["code"], &answer["error"]["param"]), (400, &json!(code), &param), "{path}: {content}");
+            assert_eq!(
+                (status, &answer["error"]["code"], &answer["error"]["param"]),
+                (400, &json!(code), &param),
+                "{path}: {content}"
+            );
         }
     }
     assert_eq!(test_server.get(PATH).await.0, 405);
@@ -200,17 +278,23 @@ async fn an_incomplete_summary_is_an_error_with_its_cause() {
     let cases = [
         (Script::error(429, &overloaded), 429, None),
         (Script::new().role().content("Half").fin(), 502, None),
-        (Script::new().role().content("Half").finish("length").usage(9, 1, 0).done(), 502, Some("summary_incomplete")),
+        (
+            Script::new().role().content("Half").finish("length").usage(9, 1, 0).done(),
+            502,
+            Some("summary_incomplete"),
+        ),
         (Script::refusal(&["I would rather not."]), 502, Some("summary_missing")),
         (Script::text(&[" ", "\n"]), 502, Some("summary_missing")),
     ];
     for (script, status, code) in cases {
         test_server.upstream.script(script);
-        let (found, answer) = test_server.post(PATH, &json!({ "model": MODEL, "input": "hi" })).await;
+        let (found, answer) =
+            test_server.post(PATH, &json!({ "model": MODEL, "input": "hi" })).await;
         assert_eq!(found, status, "{answer}");
         assert!(code.is_none_or(|code| answer["error"]["code"] == code), "{answer}");
     }
-    let (status, answer) = test_server.post(PATH, &json!({ "model": "nobody's", "input": "hi" })).await;
+    let (status, answer) =
+        test_server.post(PATH, &json!({ "model": "nobody's", "input": "hi" })).await;
     assert_eq!((status, &answer["error"]["code"]), (404, &json!("model_not_found")));
     test_server.quiet().await;
     test_server.close().await;
@@ -246,9 +330,17 @@ async fn leaving_and_a_shutdown_stop_a_compaction() {
 
 #[tokio::test]
 async fn a_caller_cannot_compact_anothers_conversation() {
-    let test_server = TestServer::open_with(TestServerPlan { with_keys: true, ..TestServerPlan::default() }).await;
-    let (_, first) = test_server.json(&Request::post("/v1/responses", &json!({ "model": MODEL, "input": "mine" })).bearer(ALICE)).await;
-    let compact = |id: &Value| Request::post(PATH, &json!({ "model": MODEL, "previous_response_id": id }));
+    let test_server =
+        TestServer::open_with(TestServerPlan { with_keys: true, ..TestServerPlan::default() })
+            .await;
+    let (_, first) = test_server
+        .json(
+            &Request::post("/v1/responses", &json!({ "model": MODEL, "input": "mine" }))
+                .bearer(ALICE),
+        )
+        .await;
+    let compact =
+        |id: &Value| Request::post(PATH, &json!({ "model": MODEL, "previous_response_id": id }));
     assert_eq!(test_server.json(&compact(&first["id"])).await.0, 401, "a key is wanted");
     let (status, foreign) = test_server.json(&compact(&first["id"]).bearer(BOB)).await;
     assert_eq!((status, &foreign["error"]["code"]), (400, &json!("previous_response_not_found")));

@@ -39,15 +39,24 @@ fn report(directory: &Path) -> Value {
 
 /// Whether unprivileged network namespaces are available, according to unshare(1).
 fn has_namespaces() -> bool {
-    let status = Command::new("unshare").args(["--user", "--map-root-user", "--net", "true"]).status();
-    !cfg!(target_os = "linux") || status.unwrap_or_else(|error| panic!("unshare: {error}; it is Debian's util-linux")).success()
+    let status =
+        Command::new("unshare").args(["--user", "--map-root-user", "--net", "true"]).status();
+    !cfg!(target_os = "linux")
+        || status
+            .unwrap_or_else(|error| panic!("unshare: {error}; it is Debian's util-linux"))
+            .success()
 }
 
 #[tokio::test]
 async fn every_cell_is_measured_and_all_counts_agree() {
     let directory = tempfile::tempdir().unwrap();
-    let output = compare(directory.path(), &["--turns", "2", "--tokens", &TOKENS.to_string(), "--pace", "5"]).await;
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let output = compare(
+        directory.path(),
+        &["--turns", "2", "--tokens", &TOKENS.to_string(), "--pace", "5"],
+    )
+    .await;
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{err}");
     let report = report(directory.path());
     let cells = report["cells"].as_array().unwrap();
@@ -80,7 +89,8 @@ fn count(value: &Value) -> u64 {
 fn check_cell(cell: &Value) {
     let name = &cell["cell"];
     let is = |key: &str, value: &str| name[key] == value;
-    let (connections, requests, answers) = (count(&cell["connections"]), count(&cell["requests"]), count(&cell["answers"]));
+    let (connections, requests, answers) =
+        (count(&cell["connections"]), count(&cell["requests"]), count(&cell["answers"]));
     let is_socket = is("transport", "websocket");
     let closes = is("version", "1.0") || is("version", "1.1-close");
     match (closes, is_socket) {
@@ -97,25 +107,41 @@ fn check_cell(cell: &Value) {
     assert_eq!(count(&down["tls"]) > 0, name["tls"] == true, "{name}");
     assert_eq!(
         count(&down["framing"]) == 0,
-        is("version", "1.0") || (is("transport", "json") && !is("version", "2")) || is("transport", "long_poll") && !is("version", "2"),
+        is("version", "1.0")
+            || (is("transport", "json") && !is("version", "2"))
+            || is("transport", "long_poll") && !is("version", "2"),
         "{name}: {down}"
     );
     // The server's body counts cover all bytes.
-    let said = ["framing", "dialect", "text"].map(|kind| count(&cell["said"][kind])).iter().sum::<u64>();
+    let said =
+        ["framing", "dialect", "text"].map(|kind| count(&cell["said"][kind])).iter().sum::<u64>();
     // Apart from responses there are polls, the classic page's questions, and, in an HTTP/2 stream's body, a socket's
     // frames.
-    let has_others = is("transport", "long_poll") || (is("dialect", "classic") && !is_socket) || (is_socket && is("version", "2"));
-    assert!(said == count(&down["body"]) || (has_others && said < count(&down["body"])), "{name}: {said} {down}");
+    let has_others = is("transport", "long_poll")
+        || (is("dialect", "classic") && !is_socket)
+        || (is_socket && is("version", "2"));
+    assert!(
+        said == count(&down["body"]) || (has_others && said < count(&down["body"])),
+        "{name}: {said} {down}"
+    );
     assert!(has_others || count(&cell["said"]["text"]) >= count(&cell["text_bytes"]), "{name}");
     assert_eq!(cell["missing"], json!([]), "{name}");
     let cut = &cell["cut"];
     if is("dialect", "responses") || is("transport", "json") {
         assert!(cut["resumed_by"].is_string(), "{name}: {cut}");
-        assert_eq!((&cut["missing"], &cut["twice"], &cut["pieces_whole"]), (&json!(0), &json!(0), &json!(TOKENS)), "{name}");
+        assert_eq!(
+            (&cut["missing"], &cut["twice"], &cut["pieces_whole"]),
+            (&json!(0), &json!(0), &json!(TOKENS)),
+            "{name}"
+        );
     } else {
         // It cannot be resumed, and the model call is cancelled.
         let gave = count(&cut["model_gave"]);
-        assert_eq!((&cut["resumed_by"], count(&cut["missing"])), (&Value::Null, TOKENS - count(&cut["pieces_before"])), "{name}: {cut}");
+        assert_eq!(
+            (&cut["resumed_by"], count(&cut["missing"])),
+            (&Value::Null, TOKENS - count(&cut["pieces_before"])),
+            "{name}: {cut}"
+        );
         assert!(gave < TOKENS, "{name}: {cut}");
     }
     if let Some(speech) = cell["speech"].as_object() {
@@ -136,21 +162,34 @@ fn check_wire(cell: &Value) {
     assert!((2 * connections..=most).contains(&count(&wire["syn"])), "{name}: {wire}");
     let endings: u64 = wire["endings"].as_object().unwrap().values().map(count).sum();
     assert_eq!(endings, connections, "{name}");
-    assert!(wire["endings"].as_object().unwrap().keys().all(|ending| ending != "open"), "{name}: {wire}");
-    let payload: u64 = ["up", "down"].iter().flat_map(|way| cell["bytes"][way].as_object().unwrap().values()).map(count).sum();
-    let on_wire = count(&wire["bytes_up"]) + count(&wire["bytes_down"]) - count(&wire["header_bytes"]);
+    assert!(
+        wire["endings"].as_object().unwrap().keys().all(|ending| ending != "open"),
+        "{name}: {wire}"
+    );
+    let payload: u64 = ["up", "down"]
+        .iter()
+        .flat_map(|way| cell["bytes"][way].as_object().unwrap().values())
+        .map(count)
+        .sum();
+    let on_wire =
+        count(&wire["bytes_up"]) + count(&wire["bytes_down"]) - count(&wire["header_bytes"]);
     assert!(on_wire >= payload, "{name}: {on_wire} {payload}");
 }
 
 fn check_verdicts(report: &Value) {
     let verdicts = report["verdicts"].as_array().unwrap();
-    let rulings: BTreeMap<&str, &str> =
-        verdicts.iter().map(|verdict| (verdict["id"].as_str().unwrap(), verdict["ruling"].as_str().unwrap())).collect();
+    let rulings: BTreeMap<&str, &str> = verdicts
+        .iter()
+        .map(|verdict| (verdict["id"].as_str().unwrap(), verdict["ruling"].as_str().unwrap()))
+        .collect();
     assert_eq!(rulings.len(), 30);
     for (ruling, claims) in [
         (
             "right",
-            &["4.1", "4.3", "4.6", "4.8", "4.9", "4.10", "4.11", "4.15", "4.16", "4.19", "4.20", "4.21", "4.22", "4.24", "4.25", "4.27"][..],
+            &[
+                "4.1", "4.3", "4.6", "4.8", "4.9", "4.10", "4.11", "4.15", "4.16", "4.19", "4.20",
+                "4.21", "4.22", "4.24", "4.25", "4.27",
+            ][..],
         ),
         ("imprecise", &["4.2", "4.5", "4.12", "4.13", "4.23", "4.26"]),
         ("half_right", &["4.7"]),
@@ -165,7 +204,10 @@ fn check_verdicts(report: &Value) {
         }
     }
     let shown = verdicts.iter().find(|verdict| verdict["id"] == "4.28").unwrap();
-    assert_eq!(shown["evidence"]["en"], "2 answers of 56 events: 1 SYN, 0 FIN before the last was over.");
+    assert_eq!(
+        shown["evidence"]["en"],
+        "2 answers of 56 events: 1 SYN, 0 FIN before the last was over."
+    );
 }
 
 fn check_files(out: &Path, report: &Value) {
@@ -177,14 +219,22 @@ fn check_files(out: &Path, report: &Value) {
         }
     }
     assert!(!page.contains("src=\"http") && !page.contains("href=\"http"), "it needs nothing else");
-    for name in ["responses-sse-h1.1", "responses-websocket-h1.1", "responses-sse-h2", "responses-sse-h1.1-tls"] {
+    for name in [
+        "responses-sse-h1.1",
+        "responses-websocket-h1.1",
+        "responses-sse-h2",
+        "responses-sse-h1.1-tls",
+    ] {
         let ladder = fs::read_to_string(out.join(format!("ladders/{name}.en.svg"))).unwrap();
         assert!(ladder.contains("SYN+ACK") && ladder.contains("FIN"), "{name}");
         assert!(page.contains("SYN+ACK"));
     }
     for name in ["transports.md", "transports.zh.md"] {
         let article = fs::read_to_string(out.join(name)).unwrap();
-        for picture in article.lines().filter_map(|line| line.strip_prefix("![")?.split_once("](")?.1.strip_suffix(')')) {
+        for picture in article
+            .lines()
+            .filter_map(|line| line.strip_prefix("![")?.split_once("](")?.1.strip_suffix(')'))
+        {
             assert!(out.join(picture).is_file(), "{name}: {picture}");
         }
     }
@@ -199,14 +249,27 @@ fn packets(file: &[u8]) -> Vec<(Moment, usize, Vec<u8>)> {
         if number(at) == 6 {
             let nanoseconds = u64::from(number(at + 12)) << 32 | u64::from(number(at + 16));
             let captured = number(at + 20) as usize;
-            packets.push((Moment(nanoseconds), number(at + 24) as usize, file[at + 28..at + 28 + captured].to_vec()));
+            packets.push((
+                Moment(nanoseconds),
+                number(at + 24) as usize,
+                file[at + 28..at + 28 + captured].to_vec(),
+            ));
         }
         at += length;
     }
     packets
 }
 
-const FIELDS: [&str; 8] = ["tcp.seq", "tcp.seq_raw", "tcp.ack", "tcp.len", "tcp.flags", "tcp.window_size", "tcp.hdr_len", "frame.len"];
+const FIELDS: [&str; 8] = [
+    "tcp.seq",
+    "tcp.seq_raw",
+    "tcp.ack",
+    "tcp.len",
+    "tcp.flags",
+    "tcp.window_size",
+    "tcp.hdr_len",
+    "frame.len",
+];
 
 /// A segment in the format of tshark's fields.
 fn line(segment: &Segment, length: usize) -> String {
@@ -226,8 +289,13 @@ fn line(segment: &Segment, length: usize) -> String {
 
 fn tshark(arguments: &[&str]) -> String {
     // Independent of the user's own settings.
-    let output = Command::new("tshark").args(arguments).env("LC_ALL", "C.UTF-8").env("HOME", "/nonexistent").output();
-    let output = output.unwrap_or_else(|error| panic!("tshark: {error}; scripts/setup installs it"));
+    let output = Command::new("tshark")
+        .args(arguments)
+        .env("LC_ALL", "C.UTF-8")
+        .env("HOME", "/nonexistent")
+        .output();
+    let output =
+        output.unwrap_or_else(|error| panic!("tshark: {error}; scripts/setup installs it"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -235,47 +303,103 @@ fn tshark(arguments: &[&str]) -> String {
 fn check_with_wireshark(path: &Path) {
     let file = fs::read(path).unwrap();
     let path = path.to_str().unwrap();
-    let mut arguments = vec!["-r", path, "-T", "fields", "-E", "occurrence=f", "-o", "tcp.check_checksum:TRUE"];
+    let mut arguments =
+        vec!["-r", path, "-T", "fields", "-E", "occurrence=f", "-o", "tcp.check_checksum:TRUE"];
     arguments.extend(FIELDS.iter().flat_map(|field| ["-e", field]));
     let found = tshark(&arguments);
-    let mut flows = Flows::new(Limits { connections: 1 << 16, segments: 1, stream_bytes: 1 << 20, pending_bytes: 1 << 20 });
+    let mut flows = Flows::new(Limits {
+        connections: 1 << 16,
+        segments: 1,
+        stream_bytes: 1 << 20,
+        pending_bytes: 1 << 20,
+    });
     let packets = packets(&file);
     assert!(packets.len() > 4000, "{}", packets.len());
     assert_eq!(found.lines().count(), packets.len());
     for (index, (found, (at, length, bytes))) in found.lines().zip(&packets).enumerate() {
-        let seen = flows.push(*at, *length as u64, &decode(Link::Ethernet, bytes).unwrap()).unwrap();
+        let seen =
+            flows.push(*at, *length as u64, &decode(Link::Ethernet, bytes).unwrap()).unwrap();
         assert_eq!(found, line(&seen.segment, *length), "packet {}", index + 1);
     }
     // The file contains the keys: TLS can be decrypted, and the comments explain the packets.
-    let inside = tshark(&["-r", path, "-Y", "tls && http.request.method == \"POST\"", "-T", "fields", "-e", "http.request.uri"]);
+    let inside = tshark(&[
+        "-r",
+        path,
+        "-Y",
+        "tls && http.request.method == \"POST\"",
+        "-T",
+        "fields",
+        "-e",
+        "http.request.uri",
+    ]);
     assert!(inside.lines().any(|line| line == "/v1/responses"), "{inside}");
-    let comments = tshark(&["-r", path, "-Y", "frame.comment contains \"responses/sse/h1.1:\"", "-T", "fields", "-e", "frame.comment"]);
+    let comments = tshark(&[
+        "-r",
+        path,
+        "-Y",
+        "frame.comment contains \"responses/sse/h1.1:\"",
+        "-T",
+        "fields",
+        "-e",
+        "frame.comment",
+    ]);
     assert!(comments.lines().any(|line| line.contains("POST /v1/responses")), "{comments}");
-    assert!(comments.lines().any(|line| line.contains("event response.output_text.delta")), "{comments}");
+    assert!(
+        comments.lines().any(|line| line.contains("event response.output_text.delta")),
+        "{comments}"
+    );
 }
 
 #[tokio::test]
 async fn a_remote_server_is_measured_from_the_client_and_its_key_stays_secret() {
-    let test_server = TestServer::open_with(TestServerPlan { with_keys: true, ..TestServerPlan::default() }).await;
+    let test_server =
+        TestServer::open_with(TestServerPlan { with_keys: true, ..TestServerPlan::default() })
+            .await;
     let directory = tempfile::tempdir().unwrap();
     let server = format!("http://{}", test_server.address);
-    let arguments =
-        ["--server", &server, "--key", ADMIN, "--model", "demo", "--quick", "--turns", "2", "--dialect", "responses,chat_completions"];
-    let output = compare(directory.path(), &[&arguments[..], &["--transport", "sse,websocket", "--http", "1.1,2"]].concat()).await;
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let arguments = [
+        "--server",
+        &server,
+        "--key",
+        ADMIN,
+        "--model",
+        "demo",
+        "--quick",
+        "--turns",
+        "2",
+        "--dialect",
+        "responses,chat_completions",
+    ];
+    let output = compare(
+        directory.path(),
+        &[&arguments[..], &["--transport", "sse,websocket", "--http", "1.1,2"]].concat(),
+    )
+    .await;
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{err}");
     assert!(err.contains("The model is elsewhere"), "{err}");
     let report = report(directory.path());
     let cells = report["cells"].as_array().unwrap();
     assert_eq!(cells.len(), 6);
     for cell in cells {
-        assert_eq!((&cell["failed"], &cell["disagreements"], &cell["answers"]), (&Value::Null, &json!([]), &json!(2)));
-        assert_eq!((&cell["times"]["added_ms"], &cell["processor_us_per_token"]), (&Value::Null, &Value::Null));
+        assert_eq!(
+            (&cell["failed"], &cell["disagreements"], &cell["answers"]),
+            (&Value::Null, &json!([]), &json!(2))
+        );
+        assert_eq!(
+            (&cell["times"]["added_ms"], &cell["processor_us_per_token"]),
+            (&Value::Null, &Value::Null)
+        );
         assert!(cell["said"].is_object(), "an admin sees what the server counts: {cell}");
     }
     for file in walk(&directory.path().join("out")) {
         let bytes = fs::read(&file).unwrap();
-        assert!(!bytes.windows(ADMIN.len()).any(|window| window == ADMIN.as_bytes()), "{}", file.display());
+        assert!(
+            !bytes.windows(ADMIN.len()).any(|window| window == ADMIN.as_bytes()),
+            "{}",
+            file.display()
+        );
     }
     test_server.close().await;
 }
@@ -286,19 +410,41 @@ async fn packets_have_the_requested_delay() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let cells = ["--dialect", "responses", "--transport", "json,sse", "--http", "1.1,1.1-close", "--encrypted", "off"];
-    let output =
-        compare(directory.path(), &[&["--quick", "--turns", "2", "--delay", "30", "--bandwidth", "500"][..], &cells].concat()).await;
+    let cells = [
+        "--dialect",
+        "responses",
+        "--transport",
+        "json,sse",
+        "--http",
+        "1.1,1.1-close",
+        "--encrypted",
+        "off",
+    ];
+    let output = compare(
+        directory.path(),
+        &[&["--quick", "--turns", "2", "--delay", "30", "--bandwidth", "500"][..], &cells].concat(),
+    )
+    .await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report = report(directory.path());
-    assert!(report["place"]["en"].as_str().unwrap().contains("takes 30 ms in each direction, and 500 KB pass each second"));
+    assert!(
+        report["place"]["en"]
+            .as_str()
+            .unwrap()
+            .contains("takes 30 ms in each direction, and 500 KB pass each second")
+    );
     for cell in report["cells"].as_array().unwrap() {
         let least = |path: &str| cell.pointer(path).and_then(Value::as_f64).unwrap();
-        assert!(least("/wire/handshake_ms/min") >= 60.0 && least("/times/added_ms/min") >= 30.0, "{cell}");
+        assert!(
+            least("/wire/handshake_ms/min") >= 60.0 && least("/times/added_ms/min") >= 30.0,
+            "{cell}"
+        );
         assert_eq!((&cell["cut"]["missing"], &cell["missing"]), (&json!(0), &json!([])));
     }
     // The verdicts do not depend on the delay.
-    let ruling = |id: &str| report["verdicts"].as_array().unwrap().iter().find(|verdict| verdict["id"] == id).unwrap()["ruling"].clone();
+    let ruling = |id: &str| {
+        report["verdicts"].as_array().unwrap().iter().find(|verdict| verdict["id"] == id).unwrap()["ruling"].clone()
+    };
     assert_eq!(
         ["4.6", "4.11", "4.16", "4.17", "4.27", "4.28"].map(ruling),
         ["right", "right", "right", "meaningless", "right", "wrong"].map(Value::from)
@@ -308,14 +454,33 @@ async fn packets_have_the_requested_delay() {
 #[tokio::test]
 async fn on_loopback_it_reports_what_is_missing() {
     let directory = tempfile::tempdir().unwrap();
-    let cells = ["--dialect", "responses", "--transport", "sse,websocket", "--http", "1.1", "--encrypted", "on"];
-    let output = compare(directory.path(), &[&["--quick", "--turns", "2", "--loopback"][..], &cells].concat()).await;
+    let cells = [
+        "--dialect",
+        "responses",
+        "--transport",
+        "sse,websocket",
+        "--http",
+        "1.1",
+        "--encrypted",
+        "on",
+    ];
+    let output = compare(
+        directory.path(),
+        &[&["--quick", "--turns", "2", "--loopback"][..], &cells].concat(),
+    )
+    .await;
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && err.contains("On loopback, as was asked for"), "{err}");
     let report = report(directory.path());
     assert!(report["notes"][0]["zh"].as_str().unwrap().contains("回环"));
     assert_eq!(report["evidence"]["loss"], Value::Null);
-    assert!(report["cells"].as_array().unwrap().iter().all(|cell| cell["failed"].is_null() && cell["disagreements"] == json!([])));
+    assert!(
+        report["cells"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|cell| cell["failed"].is_null() && cell["disagreements"] == json!([]))
+    );
 }
 
 #[tokio::test]
@@ -325,12 +490,17 @@ async fn a_silent_server_times_out() {
     let directory = tempfile::tempdir().unwrap();
     let output = compare(directory.path(), &["--server", &server, "--quick"]).await;
     let err = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && err.contains("nothing happened within 10 seconds"), "{err}");
+    assert!(
+        !output.status.success() && err.contains("nothing happened within 10 seconds"),
+        "{err}"
+    );
 }
 
 #[tokio::test]
 async fn a_cell_that_cannot_be_measured_says_why_and_the_others_continue() {
-    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.classic.enabled = false)).await;
+    let test_server =
+        TestServer::open_with(TestServerPlan::server(|server| server.classic.enabled = false))
+            .await;
     let directory = tempfile::tempdir().unwrap();
     let server = format!("http://{}", test_server.address);
     let arguments = [
@@ -369,8 +539,12 @@ async fn incomparable_settings_are_reported() {
         (&["--delay", "10", "--loopback"], "cannot be used with"),
         (&["--http", "1.0", "--transport", "websocket"], "there is no such cell"),
     ] {
-        let arguments: Vec<&str> = ["compare", "--output", "out"].iter().chain(arguments).copied().collect();
+        let arguments: Vec<&str> =
+            ["compare", "--output", "out"].iter().chain(arguments).copied().collect();
         let (status, out, err) = run_in(&directory, &arguments).await;
-        assert!(!status.success() && out.is_empty() && err.contains(complaint), "{arguments:?}: {err}");
+        assert!(
+            !status.success() && out.is_empty() && err.contains(complaint),
+            "{arguments:?}: {err}"
+        );
     }
 }

@@ -34,9 +34,14 @@ const AGAIN: &str = "again ";
 
 #[tokio::test]
 async fn responses_survive_kill_9() {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap_or_else(|error| panic!("{name}: {error}")));
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().unwrap_or_else(|error| panic!("{name}: {error}")))
+    };
     let rounds = number("WEIR_CRASH_ROUNDS").unwrap_or(3);
-    let seed = number("WEIR_CRASH_SEED").unwrap_or_else(|| RandomState::new().hash_one(std::process::id()));
+    let seed = number("WEIR_CRASH_SEED")
+        .unwrap_or_else(|| RandomState::new().hash_one(std::process::id()));
     eprintln!("crash: {rounds} rounds of {ANSWERS} answers, WEIR_CRASH_SEED={seed}");
     let mut world = World::open(seed).await;
     for round in 0..rounds {
@@ -45,7 +50,10 @@ async fn responses_survive_kill_9() {
     }
     let total = world.close().await;
     eprintln!("crash: all: {total:?}");
-    assert!(total.cut > 0 && total.ended > 0 && total.recovered > 0, "the kills came at the wrong moments");
+    assert!(
+        total.cut > 0 && total.ended > 0 && total.recovered > 0,
+        "the kills came at the wrong moments"
+    );
 }
 
 /// One data directory for all rounds.
@@ -81,7 +89,8 @@ impl World {
     async fn open(seed: u64) -> Self {
         let place = ServerHome::new().await;
         place.upstream.default_script(Script::text(&[AGAIN, "and ", "again"]));
-        let said = ExpectedContent { text: format!("{AGAIN}and again"), ..ExpectedContent::default() };
+        let said =
+            ExpectedContent { text: format!("{AGAIN}and again"), ..ExpectedContent::default() };
         let server = place.start().await;
         Self {
             place,
@@ -98,7 +107,8 @@ impl World {
         // In every fifth round many responses have not started yet.
         let is_early = round % 5 == 2;
         let clients = self.run_and_kill(round, is_early).await;
-        let mut figures = Figures { before: clients.iter().map(CrashClient::heard).sum(), ..Figures::default() };
+        let mut figures =
+            Figures { before: clients.iter().map(CrashClient::heard).sum(), ..Figures::default() };
         if round % 2 == 1 {
             for _ in 0..=self.dice.below(3) {
                 figures.kills += usize::from(self.kill_recovery().await);
@@ -110,7 +120,10 @@ impl World {
         let address = server.address;
         drop(std::mem::replace(&mut self.server, server));
 
-        let returning = clients.iter().enumerate().map(|(number, client)| client.come_back(address, round + number, &self.said));
+        let returning = clients
+            .iter()
+            .enumerate()
+            .map(|(number, client)| client.come_back(address, round + number, &self.said));
         let outcomes = join_all(returning.map(Box::pin)).await;
         let mut cut = Vec::new();
         for outcome in outcomes {
@@ -120,7 +133,9 @@ impl World {
                     figures.recovered += recovered;
                     *(if is_cut { &mut figures.cut } else { &mut figures.ended }) += 1;
                     self.kept.extend(kept.map(|(id, log)| (id, hash(&log))));
-                    cut.extend(ended.filter(|ended| ended.is_cut && !text_of(&ended.response).is_empty()));
+                    cut.extend(
+                        ended.filter(|ended| ended.is_cut && !text_of(&ended.response).is_empty()),
+                    );
                 }
             }
         }
@@ -143,10 +158,17 @@ impl World {
             expected += said.events * 2 / 3;
             self.said.insert(label, said);
         }
-        let target = if is_early { self.dice.below(2 * ANSWERS) } else { self.dice.below(expected * 7 / 10) };
+        let target = if is_early {
+            self.dice.below(2 * ANSWERS)
+        } else {
+            self.dice.below(expected * 7 / 10)
+        };
         let (count, mut seen) = watch::channel(0);
-        let clients = (0..ANSWERS).map(|number| CrashClient::new(KINDS[number % KINDS.len()], format!("c{round}.{number}")));
-        let listening = join_all(clients.map(|client| Box::pin(client.listen(self.server.address, &count))));
+        let clients = (0..ANSWERS).map(|number| {
+            CrashClient::new(KINDS[number % KINDS.len()], format!("c{round}.{number}"))
+        });
+        let listening =
+            join_all(clients.map(|client| Box::pin(client.listen(self.server.address, &count))));
         let kill = async {
             if !is_early {
                 ::client::soon(self.place.upstream.wait_requests(asked + ANSWERS)).await.unwrap();
@@ -189,7 +211,8 @@ impl World {
 
     /// Checks that responses of earlier rounds are unchanged.
     async fn look_back(&mut self, most: usize) {
-        let sample: Vec<usize> = (0..most.min(self.kept.len())).map(|_| self.dice.below(self.kept.len())).collect();
+        let sample: Vec<usize> =
+            (0..most.min(self.kept.len())).map(|_| self.dice.below(self.kept.len())).collect();
         let address = self.server.address;
         let looks = sample.iter().map(|index| {
             let (id, expected) = &self.kept[*index];
@@ -208,7 +231,8 @@ impl World {
     /// Continues the conversation after a truncated response, with its partial text.
     async fn go_on(&self, cut: &Value) {
         let more = json!({ "previous_response_id": cut["id"], "store": false });
-        let response = value(self.server.address, &ask(&with(offering("go on"), &more))).await.unwrap();
+        let response =
+            value(self.server.address, &ask(&with(offering("go on"), &more))).await.unwrap();
         assert_eq!(response["status"], "completed");
         let requests = self.place.upstream.requests();
         let last = requests.last().unwrap().body["messages"].to_string();

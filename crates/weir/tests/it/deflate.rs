@@ -13,14 +13,17 @@ use serde_json::{Value, json};
 use crate::test_server::{MODEL, TestServer, TestServerPlan};
 
 const PATH: &str = "/v1/responses";
-const COMPRESSED: WebSocketFrameHead = WebSocketFrameHead { fin: true, rsv1: true, opcode: Opcode::Text };
+const COMPRESSED: WebSocketFrameHead =
+    WebSocketFrameHead { fin: true, rsv1: true, opcode: Opcode::Text };
 
 async fn open(deflate: bool) -> TestServer {
     TestServer::open_with(TestServerPlan::server(|server| server.websocket_deflate = deflate)).await
 }
 
 async fn connect(test_server: &TestServer, offer: &str) -> Connected {
-    websocket::connect(test_server.address, PATH, &[("sec-websocket-extensions", offer)]).await.unwrap()
+    websocket::connect(test_server.address, PATH, &[("sec-websocket-extensions", offer)])
+        .await
+        .unwrap()
 }
 
 fn create(text: &str) -> String {
@@ -29,11 +32,16 @@ fn create(text: &str) -> String {
 
 #[tokio::test]
 async fn it_is_negotiated_only_if_both_sides_want_it() {
-    const AGREED: Option<&str> = Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover");
+    const AGREED: Option<&str> =
+        Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover");
     for (is_on, offer, agreed) in [
         (false, "permessage-deflate", None),
         (true, "permessage-deflate; client_max_window_bits", AGREED),
-        (true, "x-webkit-deflate-frame, permessage-deflate; server_max_window_bits=9, permessage-deflate", AGREED),
+        (
+            true,
+            "x-webkit-deflate-frame, permessage-deflate; server_max_window_bits=9, permessage-deflate",
+            AGREED,
+        ),
         (true, "permessage-deflate; unknown", None),
         (true, "permessage-deflate; server_max_window_bits=9", None),
     ] {
@@ -43,7 +51,11 @@ async fn it_is_negotiated_only_if_both_sides_want_it() {
         test_server.upstream.script(Script::text(&["Hel", "lo"]));
         connected.socket.send_text(&create("hi")).await.unwrap();
         let first = client::soon(connected.socket.connection().read_raw()).await.unwrap().unwrap();
-        assert_eq!(first[0], if agreed.is_some() { 0xC1 } else { 0x81 }, "a response's first event is large enough");
+        assert_eq!(
+            first[0],
+            if agreed.is_some() { 0xC1 } else { 0x81 },
+            "a response's first event is large enough"
+        );
         drop(connected);
         test_server.quiet().await;
         test_server.close().await;
@@ -55,7 +67,13 @@ async fn compression_without_negotiation_is_a_violation() {
     for (is_on, offer) in [(false, "permessage-deflate"), (true, "permessage-deflate; unknown")] {
         let test_server = open(is_on).await;
         let mut socket = connect(&test_server, offer).await.socket;
-        socket.send_frame(COMPRESSED, &Compressor::new(1).compress(create(&"hi".repeat(100)).as_bytes()).unwrap()).await.unwrap();
+        socket
+            .send_frame(
+                COMPRESSED,
+                &Compressor::new(1).compress(create(&"hi".repeat(100)).as_bytes()).unwrap(),
+            )
+            .await
+            .unwrap();
         let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
         assert!(matches!(end, End::Closed { code: Some(1002), .. }), "{end:?}");
         drop(socket);
@@ -69,7 +87,9 @@ async fn a_compressed_turn_is_the_log_message_by_message() {
     let mut socket = connect(&test_server, "permessage-deflate").await.socket;
     let text = "你好 and hello. ".repeat(100);
     // A small response, one that is compressed, and one that is too large to be.
-    for (turn, answer) in ["hi".to_owned(), "word ".repeat(2000), "0123456789".repeat(20_000)].into_iter().enumerate() {
+    for (turn, answer) in
+        ["hi".to_owned(), "word ".repeat(2000), "0123456789".repeat(20_000)].into_iter().enumerate()
+    {
         test_server.upstream.script(Script::text(&[&answer]));
         let request = Compressor::new(1).compress(create(&text).as_bytes()).unwrap();
         let (begin, end) = request.split_at(request.len() / 2);
@@ -78,13 +98,17 @@ async fn a_compressed_turn_is_the_log_message_by_message() {
         socket.ping(b"still there?").await.unwrap();
         socket.send_frame(WebSocketFrameHead::whole(Opcode::Continuation), end).await.unwrap();
         let mut texts: Vec<String> = Vec::new();
-        while !texts.last().is_some_and(|text| text.starts_with("{\"type\":\"response.completed\"")) {
+        while !texts.last().is_some_and(|text| text.starts_with("{\"type\":\"response.completed\""))
+        {
             texts.push(client::soon(socket.next_text()).await.unwrap().unwrap().unwrap());
         }
         assert_eq!(test_server.upstream.requests()[turn].body["messages"][0]["content"], text);
         let created: Value = serde_json::from_str(&texts[0]).unwrap();
         let id = created["response"]["id"].as_str().unwrap();
-        assert_eq!(texts, crate::resume::tail(&test_server, id, None, crate::test_server::TestFrame::Sse).await);
+        assert_eq!(
+            texts,
+            crate::resume::tail(&test_server, id, None, crate::test_server::TestFrame::Sse).await
+        );
     }
     socket.close(1000, "").await.unwrap();
     let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
@@ -108,8 +132,10 @@ async fn corrupt_compressed_data_is_an_error() {
 #[tokio::test]
 async fn a_compression_bomb_is_too_large_and_costs_no_memory() {
     // The limit is as small as the bomb's frame allows, because inflating is slow in debug builds.
-    let test_server =
-        TestServer::open_with(TestServerPlan::server(|server| (server.websocket_deflate, server.body_bytes) = (true, 6 << 20))).await;
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| {
+        (server.websocket_deflate, server.body_bytes) = (true, 6 << 20)
+    }))
+    .await;
     let mut socket = connect(&test_server, "permessage-deflate").await.socket;
     let mut block = Compressor::new(1).compress(&vec![0; 1 << 20]).unwrap();
     block.extend_from_slice(&[0, 0, 0xFF, 0xFF]);
@@ -124,8 +150,10 @@ async fn a_compression_bomb_is_too_large_and_costs_no_memory() {
     test_server.close().await;
 
     // Small enough to be received completely, so that the close code arrives.
-    let test_server =
-        TestServer::open_with(TestServerPlan::server(|server| (server.websocket_deflate, server.body_bytes) = (true, 64 << 10))).await;
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| {
+        (server.websocket_deflate, server.body_bytes) = (true, 64 << 10)
+    }))
+    .await;
     let mut socket = connect(&test_server, "permessage-deflate").await.socket;
     socket.send_frame(COMPRESSED, &block).await.unwrap();
     let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
@@ -138,8 +166,10 @@ async fn a_compression_bomb_is_too_large_and_costs_no_memory() {
 /// sockets sent bombs. Here a single thread must still serve everybody else.
 #[tokio::test]
 async fn a_compression_bomb_does_not_block_others() {
-    let test_server =
-        TestServer::open_with(TestServerPlan::server(|server| (server.websocket_deflate, server.body_bytes) = (true, 6 << 20))).await;
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| {
+        (server.websocket_deflate, server.body_bytes) = (true, 6 << 20)
+    }))
+    .await;
     let mut socket = connect(&test_server, "permessage-deflate").await.socket;
     let mut block = Compressor::new(1).compress(&vec![0; 1 << 20]).unwrap();
     block.extend_from_slice(&[0, 0, 0xFF, 0xFF]);

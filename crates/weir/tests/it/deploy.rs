@@ -26,13 +26,17 @@ fn read(path: &str) -> String {
 /// The objects of a manifest, by kind.
 fn objects(path: &str) -> BTreeMap<String, Value> {
     let text = read(path);
-    let objects = Deserializer::from_str(&text).map(|document| Value::deserialize(document).unwrap());
+    let objects =
+        Deserializer::from_str(&text).map(|document| Value::deserialize(document).unwrap());
     objects.map(|object| (object["kind"].as_str().unwrap().to_owned(), object)).collect()
 }
 
 /// The value of a setting in the output of `weir config`.
 fn setting(shown: &str, path: &str) -> String {
-    let line = shown.lines().find(|line| line.split_whitespace().next() == Some(path)).unwrap_or_else(|| panic!("{path}: {shown}"));
+    let line = shown
+        .lines()
+        .find(|line| line.split_whitespace().next() == Some(path))
+        .unwrap_or_else(|| panic!("{path}: {shown}"));
     line.split_whitespace().nth(1).unwrap().to_owned()
 }
 
@@ -57,18 +61,39 @@ fn kubernetes_waits_long_enough_for_a_shutdown() {
     let objects = objects("deploy/kubernetes/weir.yaml");
     let pod = &objects["StatefulSet"]["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
-    let variables: Vec<(String, String)> = container["env"].as_sequence().unwrap().iter().map(variable).collect();
+    let variables: Vec<(String, String)> =
+        container["env"].as_sequence().unwrap().iter().map(variable).collect();
     let shown = config(&variables, objects["ConfigMap"]["data"]["weir.toml"].as_str());
-    let needed = seconds(&setting(&shown, "shutdown.delay")) + seconds(&setting(&shown, "shutdown.grace")) + LAST_WORDS;
-    assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > needed, "{needed} s are needed");
+    let needed = seconds(&setting(&shown, "shutdown.delay"))
+        + seconds(&setting(&shown, "shutdown.grace"))
+        + LAST_WORDS;
+    assert!(
+        pod["terminationGracePeriodSeconds"].as_u64().unwrap() > needed,
+        "{needed} s are needed"
+    );
     let port = setting(&shown, "server.listen");
-    assert!(port.ends_with(&format!(":{}", container["ports"][0]["containerPort"].as_u64().unwrap())), "{port}");
-    for (probe, path) in [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
+    assert!(
+        port.ends_with(&format!(":{}", container["ports"][0]["containerPort"].as_u64().unwrap())),
+        "{port}"
+    );
+    for (probe, path) in
+        [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")]
+    {
         assert_eq!(container[probe]["httpGet"]["path"], path);
         assert_eq!(container[probe]["httpGet"]["httpHeaders"][0]["value"], "localhost");
     }
-    let mounts: Vec<&str> = container["volumeMounts"].as_sequence().unwrap().iter().filter_map(|mount| mount["name"].as_str()).collect();
-    let volumes: Vec<&str> = pod["volumes"].as_sequence().unwrap().iter().filter_map(|volume| volume["name"].as_str()).collect();
+    let mounts: Vec<&str> = container["volumeMounts"]
+        .as_sequence()
+        .unwrap()
+        .iter()
+        .filter_map(|mount| mount["name"].as_str())
+        .collect();
+    let volumes: Vec<&str> = pod["volumes"]
+        .as_sequence()
+        .unwrap()
+        .iter()
+        .filter_map(|volume| volume["name"].as_str())
+        .collect();
     assert_eq!(mounts, volumes);
     let job = &self::objects("deploy/kubernetes/first-key.yaml")["Job"]["spec"]["template"]["spec"];
     assert_eq!(job["volumes"][0], pod["volumes"][0], "the key goes where the server looks for it");
@@ -83,25 +108,48 @@ fn variable(entry: &Value) -> (String, String) {
 #[test]
 fn the_images_settings_are_valid_and_it_does_not_run_as_root() {
     let text = read("Dockerfile");
-    let instruction = |name: &str| text.lines().filter_map(|line| line.strip_prefix(name)).next_back().unwrap().trim().to_owned();
+    let instruction = |name: &str| {
+        text.lines()
+            .filter_map(|line| line.strip_prefix(name))
+            .next_back()
+            .unwrap()
+            .trim()
+            .to_owned()
+    };
     let variables: Vec<(String, String)> = instruction("ENV WEIR")
         .split_whitespace()
         .map(|pair| pair.split_once('=').unwrap())
-        .map(|(name, value)| (if name.starts_with('_') { format!("WEIR{name}") } else { name.to_owned() }, value.to_owned()))
+        .map(|(name, value)| {
+            (
+                if name.starts_with('_') { format!("WEIR{name}") } else { name.to_owned() },
+                value.to_owned(),
+            )
+        })
         .collect();
     let shown = config(&variables, None);
     assert_eq!(setting(&shown, "server.listen"), "0.0.0.0:8000");
     assert_eq!(setting(&shown, "log.format"), "json");
-    assert_eq!((instruction("USER "), instruction("EXPOSE ")), ("65532:65532".to_owned(), "8000".to_owned()));
-    assert!(text.contains("CMD [\"/weir\", \"health\"]") && instruction("ENTRYPOINT ") == "[\"/weir\"]");
+    assert_eq!(
+        (instruction("USER "), instruction("EXPOSE ")),
+        ("65532:65532".to_owned(), "8000".to_owned())
+    );
+    assert!(
+        text.contains("CMD [\"/weir\", \"health\"]") && instruction("ENTRYPOINT ") == "[\"/weir\"]"
+    );
 }
 
 #[test]
 fn the_unit_is_valid_and_waits_long_enough_for_a_shutdown() {
     let unit = read("deploy/systemd/weir.service");
-    let value = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_else(|| panic!("{name}"));
+    let value = |name: &str| {
+        unit.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+            .unwrap_or_else(|| panic!("{name}"))
+    };
     let shown = config(&[], None);
-    let needed = seconds(&setting(&shown, "shutdown.delay")) + seconds(&setting(&shown, "shutdown.grace")) + LAST_WORDS;
+    let needed = seconds(&setting(&shown, "shutdown.delay"))
+        + seconds(&setting(&shown, "shutdown.grace"))
+        + LAST_WORDS;
     assert!(seconds(value("TimeoutStopSec")) > needed, "{needed} s are needed");
     assert_eq!((value("Type"), value("RestartPreventExitStatus")), ("notify", "78"));
     assert!(value("RestrictAddressFamilies").contains("AF_UNIX"), "systemd could not be told");
@@ -124,7 +172,9 @@ fn every_log_line_is_documented() {
     }
     assert!(lines.len() > 20, "only {} lines were found", lines.len());
     // Parts in brackets or placeholders vary.
-    let known = |line: &String| documented.contains(line.split(['(', '{']).next().unwrap_or(line).trim_end());
+    let known = |line: &String| {
+        documented.contains(line.split(['(', '{']).next().unwrap_or(line).trim_end())
+    };
     let missing: Vec<&String> = lines.iter().filter(|line| !known(line)).collect();
     assert!(missing.is_empty(), "docs/reference/log.md does not explain: {missing:#?}");
 }
@@ -154,7 +204,9 @@ fn collect(directory: &Path, lines: &mut Vec<String>) {
             collect(&path, lines);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).unwrap();
-            let calls = ["tracing::info!(", "tracing::warn!(", "tracing::error!("].iter().flat_map(|call| text.split(call).skip(1));
+            let calls = ["tracing::info!(", "tracing::warn!(", "tracing::error!("]
+                .iter()
+                .flat_map(|call| text.split(call).skip(1));
             lines.extend(calls.filter_map(last_text).filter(|message| !message.starts_with('{')));
         }
     }

@@ -26,12 +26,22 @@ async fn a_whole_response() {
 
 #[tokio::test]
 async fn a_response_that_fails_after_its_first_words() {
-    check("failed", || Script::new().head().role().content("so").failure(VendorError::Internal).end()).await;
+    check("failed", || {
+        Script::new().head().role().content("so").failure(VendorError::Internal).end()
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_response_that_thinks_and_calls_a_function() {
-    let script = || Script::new().role().reason("hm").content("so").call(0, "call_1", "weather", &["{\"a\"", ":1}"]);
+    let script = || {
+        Script::new().role().reason("hm").content("so").call(
+            0,
+            "call_1",
+            "weather",
+            &["{\"a\"", ":1}"],
+        )
+    };
     check("called", || script().finish("tool_calls").usage(3, 4, 1).done().end()).await;
 }
 
@@ -43,14 +53,21 @@ async fn check(name: &str, script: impl Fn() -> Script) {
     for words in [TestApi::Responses, TestApi::Chat] {
         for frame in [TestFrame::Json, TestFrame::Ndjson, TestFrame::Sse] {
             let response = test_server.send(&question((words, frame), MODEL, &json!({}))).await;
-            let dialect = if words == TestApi::Responses { "responses" } else { "chat_completions" };
-            put(&mut received, &format!("{dialect} {}", format!("{frame:?}").to_lowercase()), response).await;
+            let dialect =
+                if words == TestApi::Responses { "responses" } else { "chat_completions" };
+            put(
+                &mut received,
+                &format!("{dialect} {}", format!("{frame:?}").to_lowercase()),
+                response,
+            )
+            .await;
         }
     }
     let last = last_response(&test_server).await;
     let replayed = test_server.send(&Request::get(&format!("/v1/responses/{last}/events"))).await;
     put(&mut received, "responses sse (EventSource)", replayed).await;
-    let socket = websocket::connect(test_server.address, "/v1/responses", &[]).await.unwrap().socket;
+    let socket =
+        websocket::connect(test_server.address, "/v1/responses", &[]).await.unwrap().socket;
     let create = json!({ "type": "response.create", "model": MODEL, "input": "hi" });
     put_messages(&mut received, "responses websocket", socket, &create.to_string()).await;
     put_classic(&mut received, &test_server).await;
@@ -72,7 +89,8 @@ fn check_all(received: &str) {
 
 /// The id of a stored response that was played to its end.
 async fn last_response(test_server: &TestServer) -> String {
-    let response = test_server.send(&question((TestApi::Responses, TestFrame::Sse), MODEL, &json!({}))).await;
+    let response =
+        test_server.send(&question((TestApi::Responses, TestFrame::Sse), MODEL, &json!({}))).await;
     let id = response.headers.get("weir-response-id").unwrap().to_owned();
     let (events, _) = response.events().unwrap().collect().await.unwrap();
     assert!(!events.is_empty());
@@ -83,26 +101,36 @@ async fn last_response(test_server: &TestServer) -> String {
 async fn put_classic(received: &mut String, test_server: &TestServer) {
     let channel = test_server.send(&Request::get("/createSse").header("uid", "one")).await;
     let body = json!({ "msg": "hi" }).to_string();
-    let post = Request::new("POST", "/chat").header("content-type", "application/json").header("uid", "one").body(body);
+    let post = Request::new("POST", "/chat")
+        .header("content-type", "application/json")
+        .header("uid", "one")
+        .body(body);
     let asked = test_server.send(&post).await;
     put(received, "classic sse (channel)", channel).await;
     put(received, "classic question", asked).await;
     let query = test_server.send(&Request::get("/chat?message=hi&uid=two")).await;
     put(received, "classic sse (query)", query).await;
-    let socket = websocket::connect(test_server.address, "/websocket/three", &[]).await.unwrap().socket;
+    let socket =
+        websocket::connect(test_server.address, "/websocket/three", &[]).await.unwrap().socket;
     put_messages(received, "classic websocket", socket, "hi").await;
 }
 
 async fn put(received: &mut String, title: &str, mut response: Response) {
     let mut head = format!("{}", response.status);
-    for name in ["content-type", "cache-control", "x-accel-buffering", "incremental", "x-should-retry"] {
+    for name in
+        ["content-type", "cache-control", "x-accel-buffering", "incremental", "x-should-retry"]
+    {
         if let Some(value) = response.headers.get(name) {
             write!(head, "\n{name}: {value}").unwrap();
         }
     }
     let (body, end) = response.collect().await.unwrap();
     let end = if end == BodyEnd::Clean { "clean" } else { "cut" };
-    section(received, title, &format!("{head}\n\n{}\n({end})", steady(&String::from_utf8(body).unwrap())));
+    section(
+        received,
+        title,
+        &format!("{head}\n\n{}\n({end})", steady(&String::from_utf8(body).unwrap())),
+    );
 }
 
 async fn put_messages(received: &mut String, title: &str, mut socket: Socket, message: &str) {
@@ -111,7 +139,9 @@ async fn put_messages(received: &mut String, title: &str, mut socket: Socket, me
     loop {
         let message = client::soon(socket.next_text()).await.unwrap().unwrap().unwrap();
         let is_last = message == "[DONE]"
-            || ["completed", "failed", "incomplete"].iter().any(|end| message.starts_with(&format!("{{\"type\":\"response.{end}\"")));
+            || ["completed", "failed", "incomplete"]
+                .iter()
+                .any(|end| message.starts_with(&format!("{{\"type\":\"response.{end}\"")));
         messages.push(steady(&message));
         if is_last {
             break;
@@ -131,7 +161,9 @@ fn steady(text: &str) -> String {
     let text = if let Some(first) = text.strip_prefix('\n') { first } else { text };
     let mut text = text.replace(": ping\n", "");
     for start in IDS {
-        text = replace_after(&text, start, |character| character.is_ascii_alphanumeric() || character == '_');
+        text = replace_after(&text, start, |character| {
+            character.is_ascii_alphanumeric() || character == '_'
+        });
     }
     for start in TIMES {
         text = replace_after(&text, start, |character| character.is_ascii_digit());
@@ -162,6 +194,7 @@ fn compare(name: &str, received: &str) {
         fs::write(&path, received).unwrap();
     }
     let expected = fs::read_to_string(&path).unwrap();
-    let differing = expected.lines().zip(received.lines()).find(|(expected, received)| expected != received);
+    let differing =
+        expected.lines().zip(received.lines()).find(|(expected, received)| expected != received);
     assert!(expected == received, "{name}: {differing:?}\nall that was received:\n{received}");
 }

@@ -18,12 +18,17 @@ fn get(id: &str) -> Request {
 
 /// Sends a request and reads to the end; returns the id and the log.
 async fn answer(server: &RunningServer, question: &Value) -> (String, Vec<String>) {
-    let log = ProgramReader::begin(server.address, ReadMethod::Sse, question).await.unwrap().rest().await;
+    let log =
+        ProgramReader::begin(server.address, ReadMethod::Sse, question).await.unwrap().rest().await;
     (id_of(&log[0]), log)
 }
 
 /// Sends a request and reads until a piece of the response arrived; it continues.
-async fn begin(server: &RunningServer, question: &Value, piece: &str) -> (ProgramReader, String, Vec<String>) {
+async fn begin(
+    server: &RunningServer,
+    question: &Value,
+    piece: &str,
+) -> (ProgramReader, String, Vec<String>) {
     let mut reader = ProgramReader::begin(server.address, ReadMethod::Sse, question).await.unwrap();
     let mut log = Vec::new();
     while !log.last().is_some_and(|last: &String| last.contains(piece)) {
@@ -60,7 +65,13 @@ async fn finished_answers_read_back_byte_for_byte_over_every_frame() {
         place.upstream.script(script);
         let (id, log) = answer(&server, &with(question("How is it?"), &more)).await;
         let items = Request::get(&format!("/v1/responses/{id}/input_items"));
-        answers.push((id.clone(), log, server.body(&get(&id)).await, items.clone(), server.body(&items).await));
+        answers.push((
+            id.clone(),
+            log,
+            server.body(&get(&id)).await,
+            items.clone(),
+            server.body(&items).await,
+        ));
     }
     server.stop().await;
 
@@ -76,7 +87,8 @@ async fn finished_answers_read_back_byte_for_byte_over_every_frame() {
                 let behind = read(server.address, way, id, Some(after as u64)).await;
                 assert!(behind == log[after + 1..], "{way:?} behind {after}: {id}");
             }
-            let at_end = Request::get(&format!("/v1/responses/{id}/events")).header("last-event-id", &(log.len() - 1).to_string());
+            let at_end = Request::get(&format!("/v1/responses/{id}/events"))
+                .header("last-event-id", &(log.len() - 1).to_string());
             assert_eq!(server.send(&at_end).await.status, 204);
             assert_eq!(&server.body(&get(id)).await, response);
             assert_eq!(&server.body(items).await, input);
@@ -90,7 +102,8 @@ async fn a_conversation_continues_after_a_restart() {
     let place = ServerHome::new().await;
     let server = place.start().await;
     place.upstream.script(Script::text(&["Hello, ", "Ada."]));
-    let (first, _) = answer(&server, &with(question("I am Ada."), &json!({ "instructions": "Be kind." }))).await;
+    let (first, _) =
+        answer(&server, &with(question("I am Ada."), &json!({ "instructions": "Be kind." }))).await;
     place.upstream.script(Script::tool_call("weather", "call_1", &["{}"]));
     let tool = json!({ "type": "function", "name": "weather", "parameters": { "type": "object", "properties": {} } });
     let more = json!({ "previous_response_id": first, "tools": [tool] });
@@ -109,7 +122,11 @@ async fn a_conversation_continues_after_a_restart() {
             assert_eq!(server.json(&ask(&with(question(""), follow_up))).await.0, 200);
             messages.push(place.upstream.requests().last().unwrap().body["messages"].clone());
         }
-        assert!(messages[0].to_string().contains("I am Ada.") && messages[0].to_string().contains("sunny"), "{messages:?}");
+        assert!(
+            messages[0].to_string().contains("I am Ada.")
+                && messages[0].to_string().contains("sunny"),
+            "{messages:?}"
+        );
         let expected = seen.get_or_insert_with(|| messages.clone());
         assert_eq!(&messages, expected, "start {start}: the model is shown something else");
         server.stop().await;
@@ -117,11 +134,13 @@ async fn a_conversation_continues_after_a_restart() {
     }
     // A turn made after the restart is like any other.
     place.upstream.script(Script::text(&["Ada."]));
-    let (third, log) = answer(&server, &with(question("Who?"), &json!({ "previous_response_id": first }))).await;
+    let (third, log) =
+        answer(&server, &with(question("Who?"), &json!({ "previous_response_id": first }))).await;
     server.stop().await;
     let server = place.start().await;
     assert_eq!(read(server.address, ReadMethod::Ndjson, &third, None).await, log);
-    let (status, items) = server.json(&Request::get(&format!("/v1/responses/{third}/input_items"))).await;
+    let (status, items) =
+        server.json(&Request::get(&format!("/v1/responses/{third}/input_items"))).await;
     assert!(status == 200 && items.to_string().contains("I am Ada."), "{items}");
     server.stop().await;
 }
@@ -132,18 +151,24 @@ async fn an_idempotency_key_has_the_same_response_as_before() {
     let server = place.start().await;
     let chat = |stream: bool| {
         let messages = json!([{ "role": "user", "content": "hi" }]);
-        Request::post("/v1/chat/completions", &json!({ "model": "m", "messages": messages, "stream": stream }))
+        Request::post(
+            "/v1/chat/completions",
+            &json!({ "model": "m", "messages": messages, "stream": stream }),
+        )
     };
     let responses = |more: Value| ask(&with(question("hi"), &more));
     let requests = [
         responses(json!({ "stream": true })),
         responses(json!({})),
-        responses(json!({ "stream": true, "store": false })).header("accept", "application/x-ndjson"),
+        responses(json!({ "stream": true, "store": false }))
+            .header("accept", "application/x-ndjson"),
         responses(json!({ "store": false })),
         chat(true),
         chat(false),
     ];
-    let keyed = |number: usize| requests[number].clone().header("idempotency-key", &format!("key {number}"));
+    let keyed = |number: usize| {
+        requests[number].clone().header("idempotency-key", &format!("key {number}"))
+    };
     let mut bodies = Vec::new();
     for number in 0..requests.len() {
         place.upstream.script(Script::text(&["Paid ", "once: ", &number.to_string()]));
@@ -166,7 +191,11 @@ async fn an_idempotency_key_has_the_same_response_as_before() {
     let (status, refused) = server.json(&other).await;
     assert_eq!((status, code(&refused)), (409, "idempotency_key_reused"));
     assert_eq!(place.upstream.requests().len(), asked, "nobody pays twice");
-    assert_eq!(server.json(&get(unstored["id"].as_str().unwrap())).await.0, 404, "it was not stored: only its key finds it");
+    assert_eq!(
+        server.json(&get(unstored["id"].as_str().unwrap())).await.0,
+        404,
+        "it was not stored: only its key finds it"
+    );
     place.upstream.script(Script::text(&["now"]));
     assert_eq!(server.body(&again).await.0, 200);
     server.stop().await;
@@ -181,11 +210,15 @@ async fn deleted_cancelled_and_unstored_responses_stay_so() {
     place.upstream.script(Script::new().role().content("Cut").stall());
     let (_reader, deleted_running, _) = begin(&server, &question("hi"), "Cut").await;
     for id in [&deleted, &deleted_running] {
-        assert_eq!(server.json(&Request::new("DELETE", &format!("/v1/responses/{id}"))).await.0, 200);
+        assert_eq!(
+            server.json(&Request::new("DELETE", &format!("/v1/responses/{id}"))).await.0,
+            200
+        );
     }
     place.upstream.script(Script::new().role().content("Stopped").stall());
     let (reader, cancelled, before) = begin(&server, &question("hi"), "Stopped").await;
-    let (status, cancelled_response) = server.json(&Request::new("POST", &format!("/v1/responses/{cancelled}/cancel"))).await;
+    let (status, cancelled_response) =
+        server.json(&Request::new("POST", &format!("/v1/responses/{cancelled}/cancel"))).await;
     assert_eq!((status, &cancelled_response["status"]), (200, &json!("cancelled")));
     let cancelled_log = [before, reader.rest().await].concat();
     place.upstream.script(Script::text(&["Fleeting."]));
@@ -196,12 +229,15 @@ async fn deleted_cancelled_and_unstored_responses_stay_so() {
     for id in [&deleted, &deleted_running, &unstored] {
         let (status, body) = server.json(&get(id)).await;
         assert_eq!((status, code(&body)), (404, "response_not_found"), "{id}");
-        let (status, body) = server.json(&ask(&with(question("go on"), &json!({ "previous_response_id": id })))).await;
+        let (status, body) = server
+            .json(&ask(&with(question("go on"), &json!({ "previous_response_id": id }))))
+            .await;
         assert_eq!((status, code(&body)), (400, "previous_response_not_found"), "{id}");
     }
     assert_eq!(server.json(&get(&cancelled)).await, (200, cancelled_response.clone()));
     assert_eq!(read(server.address, ReadMethod::Socket, &cancelled, None).await, cancelled_log);
-    let again = server.json(&Request::new("POST", &format!("/v1/responses/{cancelled}/cancel"))).await;
+    let again =
+        server.json(&Request::new("POST", &format!("/v1/responses/{cancelled}/cancel"))).await;
     assert_eq!(again, (200, cancelled_response));
     server.stop().await;
 }
@@ -237,13 +273,18 @@ async fn callers_stay_separate() {
     let mut bodies = Vec::new();
     for key in &keys {
         place.upstream.script(Script::text(&["For ", "me."]));
-        bodies.push(server.json(&ask(&question("hi")).header("idempotency-key", "same").bearer(key)).await);
+        bodies.push(
+            server.json(&ask(&question("hi")).header("idempotency-key", "same").bearer(key)).await,
+        );
     }
     server.stop().await;
     let server = place.start().await;
     for (mine, key) in bodies.iter().zip(&keys) {
         let theirs = bodies.iter().find(|other| other.1["id"] != mine.1["id"]).unwrap();
-        assert_eq!(&server.json(&ask(&question("hi")).header("idempotency-key", "same").bearer(key)).await, mine);
+        assert_eq!(
+            &server.json(&ask(&question("hi")).header("idempotency-key", "same").bearer(key)).await,
+            mine
+        );
         assert_eq!(&server.json(&get(mine.1["id"].as_str().unwrap()).bearer(key)).await, mine);
         assert_eq!(server.json(&get(theirs.1["id"].as_str().unwrap()).bearer(key)).await.0, 404);
         let theirs = with(question("go on"), &json!({ "previous_response_id": theirs.1["id"] }));
@@ -267,7 +308,9 @@ async fn an_expired_response_reports_what_is_left_of_it() {
     place.set("WEIR_ENGINE_ANSWER_BYTES", "2000");
     let mut server = place.start().await;
     place.upstream.script(Script::new().role().content("On").stall());
-    let (_reader, heir, _) = begin(&server, &with(question("go on"), &json!({ "previous_response_id": old })), "On").await;
+    let (_reader, heir, _) =
+        begin(&server, &with(question("go on"), &json!({ "previous_response_id": old })), "On")
+            .await;
     answer(&server, &question("the next")).await;
     for (id, left) in [(&old, "2 of its items are left"), (&alone, "Nothing of it is left")] {
         expect_expired(&server, id, left).await;
@@ -282,7 +325,8 @@ async fn an_expired_response_reports_what_is_left_of_it() {
         let (status, body) = server.json(&ask(&with(question("go on"), &more))).await;
         assert_eq!((status, code(&body)), (400, "previous_response_not_found"));
     }
-    let (status, items) = server.json(&Request::get(&format!("/v1/responses/{heir}/input_items"))).await;
+    let (status, items) =
+        server.json(&Request::get(&format!("/v1/responses/{heir}/input_items"))).await;
     assert_eq!((status, items["data"].as_array().map(Vec::len)), (200, Some(3)), "{items}");
     server.stop().await;
 
@@ -333,7 +377,10 @@ async fn a_response_is_either_kept_or_expired() {
     let next = ask(&question("hi"));
     let (_, seen) = tokio::join!(server.json(&next), client::soon(looks));
     let seen = seen.unwrap();
-    assert!(seen.iter().all(|(status, body)| (*status, code(body)) == (410, "response_expired")), "{seen:?}");
+    assert!(
+        seen.iter().all(|(status, body)| (*status, code(body)) == (410, "response_expired")),
+        "{seen:?}"
+    );
     server.stop().await;
 }
 
@@ -359,19 +406,39 @@ async fn each_durability_keeps_what_it_promises() {
         let (finished, log) = answer(&server, &question("hi")).await;
         server.stop().await;
         let mut server = place.start().await;
-        assert_eq!(read(server.address, ReadMethod::Sse, &finished, None).await, log, "{durability}");
+        assert_eq!(
+            read(server.address, ReadMethod::Sse, &finished, None).await,
+            log,
+            "{durability}"
+        );
 
         let gate = Arc::new(Notify::new());
-        place.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done().end());
+        place.upstream.script(
+            Script::new()
+                .role()
+                .content("Once")
+                .wait_for(&gate)
+                .content(" more")
+                .finish("stop")
+                .done()
+                .end(),
+        );
         let (_reader, running, before) = begin(&server, &question("hi"), "Once").await;
         server.kill().await;
         let server = place.start().await;
-        assert_eq!(read(server.address, ReadMethod::Sse, &finished, None).await, log, "{durability}, after a crash");
+        assert_eq!(
+            read(server.address, ReadMethod::Sse, &finished, None).await,
+            log,
+            "{durability}, after a crash"
+        );
         let (status, response) = server.json(&get(&running)).await;
         if survives_a_crash {
             let after = read(server.address, ReadMethod::Ndjson, &running, None).await;
             assert!(after.starts_with(&before), "{durability}: {after:?}");
-            assert_eq!(response["incomplete_details"]["reason"], "server_restarted", "{durability}");
+            assert_eq!(
+                response["incomplete_details"]["reason"], "server_restarted",
+                "{durability}"
+            );
         } else {
             assert_eq!((status, code(&response)), (404, "response_not_found"), "{durability}");
         }

@@ -27,13 +27,20 @@ fn check(output: &Output, what: &str) -> String {
 #[tokio::test]
 async fn an_upstreams_error_is_printed_without_escapes() {
     let (lab, directory) = (Upstream::start().await.unwrap(), TempDir::new().unwrap());
-    let settings = format!("[[upstream]]\nname = \"lab\"\nbase_url = \"{}\"\napi_key = \"sk-x\"\n", lab.base_url());
+    let settings = format!(
+        "[[upstream]]\nname = \"lab\"\nbase_url = \"{}\"\napi_key = \"sk-x\"\n",
+        lab.base_url()
+    );
     std::fs::write(directory.path().join("weir.toml"), settings).unwrap();
     let error = json!({ "error": { "message": HOSTILE, "type": HOSTILE, "code": HOSTILE, "param": HOSTILE } });
     for status in [400, 401, 403, 404, 429, 500] {
         for body in [error.to_string(), HOSTILE.to_owned()] {
             for more in [&[][..], &["--json"]] {
-                lab.script(Script::status(status, &[("content-type", "application/json")], body.clone()));
+                lab.script(Script::status(
+                    status,
+                    &[("content-type", "application/json")],
+                    body.clone(),
+                ));
                 let mut command = weir(directory.path());
                 command.args(["upstream", "test", "--model", "m"]).args(more);
                 let output = run(command).await;
@@ -41,7 +48,10 @@ async fn an_upstreams_error_is_printed_without_escapes() {
                 let printed = check(&output, &what);
                 assert_eq!(output.status.code(), Some(1), "{what}: {printed}");
                 // The message itself is printed for statuses without a text of our own.
-                assert!(!matches!(status, 400 | 500) || body == HOSTILE || printed.contains("PWN"), "{what}: {printed}");
+                assert!(
+                    !matches!(status, 400 | 500) || body == HOSTILE || printed.contains("PWN"),
+                    "{what}: {printed}"
+                );
                 if !more.is_empty() {
                     serde_json::from_slice::<Value>(&output.stdout).unwrap();
                 }
@@ -60,7 +70,9 @@ async fn an_upstreams_error_is_printed_without_escapes() {
 #[tokio::test]
 async fn an_export_shows_messages_as_messages() {
     let place = ServerHome::new().await;
-    let forged = format!("{HOSTILE}\n\n## resp_ffffffff\n\nkey_forged, 2026-11-29 10:00 UTC\n\n### User\n\nforged");
+    let forged = format!(
+        "{HOSTILE}\n\n## resp_ffffffff\n\nkey_forged, 2026-11-29 10:00 UTC\n\n### User\n\nforged"
+    );
     place.upstream.script(Script::text(&[&forged]));
     let server = place.start().await;
     let (status, answer) = server.json(&ask(&question(&forged))).await;
@@ -77,13 +89,20 @@ async fn an_export_shows_messages_as_messages() {
     let markdown = export("markdown").await;
     let id = answer["id"].as_str().unwrap();
     let headings: Vec<&str> = markdown.lines().filter(|line| line.starts_with('#')).collect();
-    assert_eq!(headings, ["# Conversations", &format!("## {id}"), "### User", "### Assistant"], "{markdown}");
+    assert_eq!(
+        headings,
+        ["# Conversations", &format!("## {id}"), "### User", "### Assistant"],
+        "{markdown}"
+    );
     assert_eq!(markdown.matches("\n> ## resp_ffffffff\n").count(), 2, "{markdown}");
     assert!(!markdown.contains("\nkey_forged") && markdown.contains("␛]0;PWN␇"), "{markdown}");
     let lines = export("jsonl").await;
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let holds = lines.iter().filter(|line| line.to_string().contains("PWN")).count();
-    assert!(holds > 0 && lines.iter().any(|line| holds_text(line, &forged)), "JSON keeps the text as it was: {lines:#?}");
+    assert!(
+        holds > 0 && lines.iter().any(|line| holds_text(line, &forged)),
+        "JSON keeps the text as it was: {lines:#?}"
+    );
 }
 
 fn holds_text(value: &Value, text: &str) -> bool {
@@ -101,7 +120,15 @@ async fn events_of_a_chat_are_json_without_escapes() {
     let directory = TempDir::new().unwrap();
     let chat = async |more: &[&str]| {
         let mut command = weir(directory.path());
-        command.args(["chat", "--server", &format!("http://{}", test_server.address), "--model", crate::test_server::MODEL]).args(more);
+        command
+            .args([
+                "chat",
+                "--server",
+                &format!("http://{}", test_server.address),
+                "--model",
+                crate::test_server::MODEL,
+            ])
+            .args(more);
         crate::chat::pipe::run(command, "hi\n").await
     };
     for transport in crate::chat::TRANSPORTS {

@@ -28,7 +28,15 @@ fn once_and_more(gate: &Arc<Notify>) -> Script {
 
 /// Reads until the first piece of the text.
 async fn until_once(stream: &mut Stream) {
-    while !client::soon(stream.next()).await.unwrap().unwrap().unwrap().data.windows(4).any(|window| window == b"Once") {}
+    while !client::soon(stream.next())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap()
+        .data
+        .windows(4)
+        .any(|window| window == b"Once")
+    {}
 }
 
 #[tokio::test]
@@ -40,21 +48,29 @@ async fn readers_of_a_failing_log_get_an_error_and_are_cut_off() {
     let mut sse = test_server.stream(&Request::post("/v1/responses", &ask("hi"))).await;
     let id = sse.response().headers.get("weir-response-id").unwrap().to_owned();
     let again = Request::get(&format!("/v1/responses/{id}?stream=true"));
-    let mut ndjson = test_server.stream(&again.clone().header("accept", "application/x-ndjson")).await;
-    let mut browser = test_server.stream(&Request::get(&format!("/v1/responses/{id}/events"))).await;
+    let mut ndjson =
+        test_server.stream(&again.clone().header("accept", "application/x-ndjson")).await;
+    let mut browser =
+        test_server.stream(&Request::get(&format!("/v1/responses/{id}/events"))).await;
     for stream in [&mut sse, &mut ndjson, &mut browser] {
         until_once(stream).await;
     }
     log.break_after(0);
     gate.notify_one();
-    for (frame, stream) in [("sse", &mut sse), ("ndjson", &mut ndjson), ("EventSource", &mut browser)] {
+    for (frame, stream) in
+        [("sse", &mut sse), ("ndjson", &mut ndjson), ("EventSource", &mut browser)]
+    {
         let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
         assert_eq!(end, BodyEnd::Truncated, "{frame}");
         let [error] = &events[..] else { panic!("{frame}: {events:?}") };
         let name = (frame == "sse").then_some("error");
         assert_eq!((error.name.as_deref(), error.id.as_ref()), (name, None), "{frame}");
         let error = error.json().unwrap();
-        assert_eq!((&error["type"], &error["error"]["code"]), (&json!("error"), &json!("log_unavailable")), "{frame}");
+        assert_eq!(
+            (&error["type"], &error["error"]["code"]),
+            (&json!("error"), &json!("log_unavailable")),
+            "{frame}"
+        );
         assert_eq!(error.get("sequence_number"), None, "{frame}: it has no position");
     }
     // Nothing new starts, and new requests get a correct error status.
@@ -66,10 +82,14 @@ async fn readers_of_a_failing_log_get_an_error_and_are_cut_off() {
     test_server.quiet().await;
     let (events, end) = test_server.stream(&again).await.collect().await.unwrap();
     let said: Vec<Value> = events.iter().filter_map(|event| event.json().ok()).collect();
-    let numbers: Vec<_> = said.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
+    let numbers: Vec<_> =
+        said.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
     assert!(numbers.iter().copied().eq(0..said.len() as u64), "{numbers:?}");
     let [.., error, terminal] = &said[..] else { panic!("{said:?}") };
-    assert_eq!((&error["type"], &terminal["type"], end), (&json!("error"), &json!("response.failed"), BodyEnd::Clean));
+    assert_eq!(
+        (&error["type"], &terminal["type"], end),
+        (&json!("error"), &json!("response.failed"), BodyEnd::Clean)
+    );
     assert_eq!(terminal["response"]["error"]["code"], "log_failed");
     test_server.close().await;
 }
@@ -90,18 +110,25 @@ async fn chat_and_json_readers_of_a_failing_log_get_an_error_too() {
             if frame == TestFrame::Json {
                 log.break_after(0);
                 gate.notify_one();
-                let mut response = client::soon(connection.read_response(&request)).await.unwrap().unwrap();
+                let mut response =
+                    client::soon(connection.read_response(&request)).await.unwrap().unwrap();
                 assert_eq!(response.status, 503, "{what}");
-                let body: Value = serde_json::from_slice(&response.collect().await.unwrap().0).unwrap();
+                let body: Value =
+                    serde_json::from_slice(&response.collect().await.unwrap().0).unwrap();
                 assert_eq!(body["error"]["code"], "log_unavailable", "{what}");
             } else {
-                let mut stream = connection.read_response(&request).await.unwrap().events().unwrap();
+                let mut stream =
+                    connection.read_response(&request).await.unwrap().events().unwrap();
                 until_once(&mut stream).await;
                 log.break_after(0);
                 gate.notify_one();
                 let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
                 assert_eq!(end, BodyEnd::Truncated, "{what}");
-                let last = events.last().unwrap_or_else(|| panic!("{what}: nothing was said")).json().unwrap();
+                let last = events
+                    .last()
+                    .unwrap_or_else(|| panic!("{what}: nothing was said"))
+                    .json()
+                    .unwrap();
                 assert_eq!(last["error"]["code"], "log_unavailable", "{what}");
             }
             log.repair();
@@ -159,7 +186,10 @@ async fn a_slow_log_delivers_nothing_before_it_commits() {
         log.open_gate();
         let (events, end) = client::soon(stream.collect()).await.unwrap().unwrap();
         assert_eq!(end, BodyEnd::Clean, "{way:?}");
-        assert!(events.iter().any(|event| event.data.windows(5).any(|window| window == b" more")), "{way:?}");
+        assert!(
+            events.iter().any(|event| event.data.windows(5).any(|window| window == b" more")),
+            "{way:?}"
+        );
         test_server.quiet().await;
         test_server.close().await;
     }
@@ -208,7 +238,9 @@ async fn a_cancel_is_confirmed_once_its_end_is_in_the_log() {
     assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);
     log.release();
     let mut response = client::soon(connection.read_response(&request)).await.unwrap().unwrap();
-    assert!(String::from_utf8(response.collect().await.unwrap().0).unwrap().contains("\"cancelled\""));
+    assert!(
+        String::from_utf8(response.collect().await.unwrap().0).unwrap().contains("\"cancelled\"")
+    );
     assert_eq!(client::soon(stream.end()).await.unwrap().unwrap(), BodyEnd::Clean);
     test_server.quiet().await;
     test_server.close().await;

@@ -69,11 +69,19 @@ fn a_header_may_be_split_anywhere() {
                         (taken, found) = (taken + count, origin);
                     }
                 }
-                assert_eq!((taken, found), (header.len(), Some(expected)), "{header:?} at {first} and {second}");
+                assert_eq!(
+                    (taken, found),
+                    (header.len(), Some(expected)),
+                    "{header:?} at {first} and {second}"
+                );
             }
         }
         for cut in 0..header.len() {
-            assert_eq!(ProxyHeaderParser::default().push(&header[..cut]), Ok((cut, None)), "{header:?} cut at {cut}");
+            assert_eq!(
+                ProxyHeaderParser::default().push(&header[..cut]),
+                Ok((cut, None)),
+                "{header:?} cut at {cut}"
+            );
         }
     }
 }
@@ -132,7 +140,9 @@ fn networks_are_address_prefixes() {
         assert_eq!(parsed.contains(address.parse().unwrap()), expected, "{network} {address}");
         assert_eq!(parsed.to_string().parse(), Ok(parsed));
     }
-    for wrong in ["", "proxy.example", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/", "::/129", "127.0.0.1:80"] {
+    for wrong in
+        ["", "proxy.example", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/", "::/129", "127.0.0.1:80"]
+    {
         assert!(wrong.parse::<IpNetwork>().is_err(), "{wrong:?}");
     }
 }
@@ -160,7 +170,11 @@ async fn a_trusted_proxy_must_send_a_header_on_each_connection() {
     }
     assert_eq!(status(&test_server, b"").await, None, "without a header");
     assert_eq!(status(&test_server, b"PROXY nonsense\r\n").await, None);
-    assert_eq!(status(&test_server, &[v4(), v4()].concat()).await, None, "a second header is the client's own");
+    assert_eq!(
+        status(&test_server, &[v4(), v4()].concat()).await,
+        None,
+        "a second header is the client's own"
+    );
     // A port check is not an error.
     drop(Connection::open(test_server.address).await.unwrap());
     test_server.close().await;
@@ -187,8 +201,14 @@ async fn connections_count_for_the_client_not_its_proxy() {
     let held = begin(&test_server, &v4()).await.unwrap();
     assert_eq!(status(&test_server, &v4()).await, Some(503), "a second one of the same client");
     let other = begin(&test_server, &v6()).await.unwrap();
-    let checks = [begin(&test_server, &binary(0x20, 0, b"")).await.unwrap(), begin(&test_server, &binary(0x20, 0, b"")).await.unwrap()];
-    assert_eq!((held.status, other.status, checks.map(|check| check.status)), (200, 200, [200, 200]));
+    let checks = [
+        begin(&test_server, &binary(0x20, 0, b"")).await.unwrap(),
+        begin(&test_server, &binary(0x20, 0, b"")).await.unwrap(),
+    ];
+    assert_eq!(
+        (held.status, other.status, checks.map(|check| check.status)),
+        (200, 200, [200, 200])
+    );
     assert_eq!(test_server.connections.refused(), 1);
     drop((held, other));
     test_server.wait_connections(0).await;
@@ -202,7 +222,8 @@ async fn forwarded_headers_are_used_from_trusted_proxies_only() {
     for (proxy, is_trusted) in [("127.0.0.1", true), (NOBODY, false)] {
         let test_server = test_server(proxy, ProxyProtocol::Off, 0).await;
         let pick = |trusted: u16, other: u16| if is_trusted { trusted } else { other };
-        for (scheme, is_secure) in [("https", is_trusted), ("http", false), ("https, http", false)] {
+        for (scheme, is_secure) in [("https", is_trusted), ("http", false), ("https, http", false)]
+        {
             let response = test_server.send(&session().header("x-forwarded-proto", scheme)).await;
             let cookie = response.headers.get("set-cookie").unwrap();
             assert_eq!(cookie.contains("; Secure"), is_secure, "{scheme}: {cookie}");
@@ -210,13 +231,17 @@ async fn forwarded_headers_are_used_from_trusted_proxies_only() {
             assert_eq!(cookie.starts_with("__Host-weir_session="), is_secure, "{scheme}: {cookie}");
             let pair = cookie.split(';').next().unwrap();
             let renamed = format!("weir_session={}", pair.split_once('=').unwrap().1);
-            for (cookie, expected) in [(pair, 200), (&*renamed, if is_secure { 401 } else { 200 })] {
-                let request = Request::get("/v1/models").header("x-forwarded-proto", scheme).header("cookie", cookie);
+            for (cookie, expected) in [(pair, 200), (&*renamed, if is_secure { 401 } else { 200 })]
+            {
+                let request = Request::get("/v1/models")
+                    .header("x-forwarded-proto", scheme)
+                    .header("cookie", cookie);
                 assert_eq!(test_server.send(&request).await.status, expected, "{scheme}: {cookie}");
             }
         }
         let of_page = |host: &str, origin: &str| {
-            let request = Request::get("/v1/models").bearer(ALICE).header("x-forwarded-proto", "https");
+            let request =
+                Request::get("/v1/models").bearer(ALICE).header("x-forwarded-proto", "https");
             request.header("x-forwarded-host", host).header("origin", origin)
         };
         for (host, origin, expected) in [
@@ -226,7 +251,11 @@ async fn forwarded_headers_are_used_from_trusted_proxies_only() {
             ("chat.example", "https://evil.example", 403),
             ("evil.example", "https://evil.example", pick(421, 403)),
         ] {
-            assert_eq!(test_server.send(&of_page(host, origin)).await.status, expected, "{proxy}: {host} {origin}");
+            assert_eq!(
+                test_server.send(&of_page(host, origin)).await.status,
+                expected,
+                "{proxy}: {host} {origin}"
+            );
         }
         test_server.close().await;
     }
@@ -246,13 +275,28 @@ async fn a_path_prefix_that_the_proxy_strips_is_in_urls_for_clients() {
             ("/weir?x=", ""),
             ("/we ir", ""),
         ] {
-            let expected = format!("http://{}{}", test_server.address, if is_trusted { expected } else { "" });
-            let (status, body) = test_server.json(&Request::get("/v1").header("x-forwarded-prefix", prefix)).await;
-            assert_eq!((status, &body["base_url"]), (200, &json!(format!("{expected}/v1"))), "{proxy}: {prefix}");
-            assert_eq!(body["description"], json!(format!("{expected}/openapi.json")), "{proxy}: {prefix}");
-            let (status, body) = test_server.json(&Request::get("/api/v1/models").header("x-forwarded-prefix", prefix)).await;
+            let expected =
+                format!("http://{}{}", test_server.address, if is_trusted { expected } else { "" });
+            let (status, body) =
+                test_server.json(&Request::get("/v1").header("x-forwarded-prefix", prefix)).await;
+            assert_eq!(
+                (status, &body["base_url"]),
+                (200, &json!(format!("{expected}/v1"))),
+                "{proxy}: {prefix}"
+            );
+            assert_eq!(
+                body["description"],
+                json!(format!("{expected}/openapi.json")),
+                "{proxy}: {prefix}"
+            );
+            let (status, body) = test_server
+                .json(&Request::get("/api/v1/models").header("x-forwarded-prefix", prefix))
+                .await;
             let message = body["error"]["message"].as_str().unwrap();
-            assert!(status == 404 && message.ends_with(&format!(" {expected}/v1.")), "{proxy}: {prefix}: {message}");
+            assert!(
+                status == 404 && message.ends_with(&format!(" {expected}/v1.")),
+                "{proxy}: {prefix}: {message}"
+            );
         }
         test_server.close().await;
     }
@@ -263,7 +307,9 @@ async fn a_client_of_a_proxy_cannot_impersonate_a_proxy() {
     let test_server = test_server("127.0.0.1", ProxyProtocol::On, 0).await;
     for (header, is_secure) in [(v4(), false), (binary(0x20, 0, b""), true)] {
         let mut connection = Connection::open(test_server.address).await.unwrap();
-        let request = Request::post("/v1/tickets", &json!({ "cookie": true })).header("x-forwarded-proto", "https").bearer(ALICE);
+        let request = Request::post("/v1/tickets", &json!({ "cookie": true }))
+            .header("x-forwarded-proto", "https")
+            .bearer(ALICE);
         connection.write_raw(&[header, request.encode("localhost")].concat()).await.unwrap();
         let response = client::soon(connection.read_response(&request)).await.unwrap().unwrap();
         assert_eq!(response.headers.get("set-cookie").unwrap().contains("; Secure"), is_secure);

@@ -31,12 +31,19 @@ async fn rest(connection: &mut Connection) -> (String, Option<ErrorKind>) {
 
 /// An HTTP/1.0 request.
 fn old(request: &Request) -> Vec<u8> {
-    String::from_utf8(request.encode("localhost")).unwrap().replacen("HTTP/1.1", "HTTP/1.0", 1).into_bytes()
+    String::from_utf8(request.encode("localhost"))
+        .unwrap()
+        .replacen("HTTP/1.1", "HTTP/1.0", 1)
+        .into_bytes()
 }
 
 fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     let (head, _) = answer.split_once("\r\n\r\n")?;
-    head.lines().find_map(|line| line.split_once(": ").filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value))
+    head.lines().find_map(|line| {
+        line.split_once(": ")
+            .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    })
 }
 
 #[tokio::test]
@@ -56,9 +63,14 @@ async fn http_1_0_ends_by_closing() {
 #[tokio::test]
 async fn a_malformed_head_in_the_same_write_as_a_good_request_gets_a_response_with_a_body() {
     let test_server = TestServer::open().await;
-    let (text, cut) = say(&test_server, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\nGARBAGE\r\n\r\n").await;
+    let (text, cut) =
+        say(&test_server, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\nGARBAGE\r\n\r\n").await;
     let (first, second) = text.split_once(r#"{"status":"ok"}"#).unwrap();
-    assert!(first.starts_with("HTTP/1.1 200 OK\r\n") && second.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{text}");
+    assert!(
+        first.starts_with("HTTP/1.1 200 OK\r\n")
+            && second.starts_with("HTTP/1.1 400 Bad Request\r\n"),
+        "{text}"
+    );
     let (_, body) = second.split_once("\r\n\r\n").unwrap();
     let body: Value = serde_json::from_str(body).unwrap();
     assert_eq!((body["error"]["code"].as_str(), cut), (Some("malformed_request"), None), "{text}");
@@ -75,9 +87,16 @@ async fn http_1_0_keeps_a_connection_alive_on_request() {
     connection.write_raw(&keep).await.unwrap();
     let mut first = String::new();
     while !first.ends_with(r#"{"status":"ok"}"#) {
-        first.push_str(std::str::from_utf8(&client::soon(connection.read_raw()).await.unwrap().unwrap()).unwrap());
+        first.push_str(
+            std::str::from_utf8(&client::soon(connection.read_raw()).await.unwrap().unwrap())
+                .unwrap(),
+        );
     }
-    assert_eq!((header(&first, "connection"), header(&first, "content-length")), (Some("keep-alive"), Some("15")), "{first}");
+    assert_eq!(
+        (header(&first, "connection"), header(&first, "content-length")),
+        (Some("keep-alive"), Some("15")),
+        "{first}"
+    );
     connection.write_raw(&last).await.unwrap();
     let (second, cut) = rest(&mut connection).await;
     assert!(second.ends_with(r#"{"status":"ok"}"#) && cut.is_none(), "{cut:?} {second}");
@@ -86,7 +105,12 @@ async fn http_1_0_keeps_a_connection_alive_on_request() {
     test_server.upstream.script(Script::text(&["Hel", "lo"]));
     let stream = Request::post("/v1/responses", &ask("hi")).header("connection", "keep-alive");
     let (text, cut) = say(&test_server, &old(&stream)).await;
-    assert!(text.ends_with("data: [DONE]\n\n") && cut.is_none() && header(&text, "connection") != Some("keep-alive"), "{cut:?} {text}");
+    assert!(
+        text.ends_with("data: [DONE]\n\n")
+            && cut.is_none()
+            && header(&text, "connection") != Some("keep-alive"),
+        "{cut:?} {text}"
+    );
     test_server.quiet().await;
     test_server.close().await;
 }
@@ -94,12 +118,20 @@ async fn http_1_0_keeps_a_connection_alive_on_request() {
 #[tokio::test]
 async fn a_broken_response_over_http_1_0_resets_the_connection() {
     let log = Arc::new(FailingLog::new());
-    let test_server = TestServer::open_with(TestServerPlan { log: Some(log.clone()), ..TestServerPlan::default() }).await;
+    let test_server = TestServer::open_with(TestServerPlan {
+        log: Some(log.clone()),
+        ..TestServerPlan::default()
+    })
+    .await;
     test_server.upstream.script(Script::text(&["Hel", "lo", " again"]));
     log.break_after(4);
     let (text, cut) = say(&test_server, &old(&Request::post("/v1/responses", &ask("hi")))).await;
     assert!(text.contains("response.created") && !text.contains("[DONE]"), "{text}");
-    assert_eq!(cut, Some(ErrorKind::ConnectionReset), "nothing but a reset tells a part from the whole");
+    assert_eq!(
+        cut,
+        Some(ErrorKind::ConnectionReset),
+        "nothing but a reset tells a part from the whole"
+    );
     log.repair();
     test_server.quiet().await;
     test_server.close().await;
@@ -108,10 +140,19 @@ async fn a_broken_response_over_http_1_0_resets_the_connection() {
 #[tokio::test]
 async fn a_broken_response_over_http_1_1_has_no_last_chunk() {
     let log = Arc::new(FailingLog::new());
-    let test_server = TestServer::open_with(TestServerPlan { log: Some(log.clone()), ..TestServerPlan::default() }).await;
+    let test_server = TestServer::open_with(TestServerPlan {
+        log: Some(log.clone()),
+        ..TestServerPlan::default()
+    })
+    .await;
     test_server.upstream.script(Script::text(&["Hel", "lo", " again"]));
     log.break_after(4);
-    let (_, end) = test_server.stream(&Request::post("/v1/responses", &ask("hi"))).await.collect().await.unwrap();
+    let (_, end) = test_server
+        .stream(&Request::post("/v1/responses", &ask("hi")))
+        .await
+        .collect()
+        .await
+        .unwrap();
     assert_eq!(end, BodyEnd::Truncated);
     log.repair();
     test_server.quiet().await;
@@ -128,7 +169,11 @@ async fn host_is_required_once() {
         ("Host: evil.example\r\n", 421),
         ("Host: localhost\r\n", 200),
     ] {
-        let (text, _) = say(&test_server, format!("GET /healthz HTTP/1.1\r\n{heads}connection: close\r\n\r\n").as_bytes()).await;
+        let (text, _) = say(
+            &test_server,
+            format!("GET /healthz HTTP/1.1\r\n{heads}connection: close\r\n\r\n").as_bytes(),
+        )
+        .await;
         assert!(text.starts_with(&format!("HTTP/1.1 {expected} ")), "{heads:?}: {text}");
         assert_eq!(text.contains("\"error\""), expected != 200, "{text}");
     }
@@ -162,10 +207,18 @@ async fn a_body_may_wait_for_100_continue() {
 async fn pipelined_requests_are_answered_in_order() {
     let test_server = TestServer::open().await;
     let gate = Arc::new(tokio::sync::Notify::new());
-    test_server.upstream.script(Script::new().role().content("slow").wait_for(&gate).finish("stop").done());
+    test_server
+        .upstream
+        .script(Script::new().role().content("slow").wait_for(&gate).finish("stop").done());
     let mut all = Vec::new();
     all.extend(Request::post("/v1/responses", &ask("hi")).encode("localhost"));
-    all.extend(Request::post("/v1/responses", &json!({ "model": "demo", "input": "echo fast", "stream": false })).encode("localhost"));
+    all.extend(
+        Request::post(
+            "/v1/responses",
+            &json!({ "model": "demo", "input": "echo fast", "stream": false }),
+        )
+        .encode("localhost"),
+    );
     all.extend(Request::get("/v1/models").encode("localhost"));
     all.extend(Request::get("/healthz").header("connection", "close").encode("localhost"));
     let mut connection = Connection::open(test_server.address).await.unwrap();
@@ -173,7 +226,10 @@ async fn pipelined_requests_are_answered_in_order() {
     client::soon(test_server.upstream.wait_requests(1)).await.unwrap();
     gate.notify_one();
     let (text, cut) = rest(&mut connection).await;
-    let places: Vec<_> = ["slow", "[DONE]", "fast", MODEL, r#"{"status":"ok"}"#].iter().filter_map(|word| text.rfind(word)).collect();
+    let places: Vec<_> = ["slow", "[DONE]", "fast", MODEL, r#"{"status":"ok"}"#]
+        .iter()
+        .filter_map(|word| text.rfind(word))
+        .collect();
     assert!(places.len() == 5 && places.is_sorted() && cut.is_none(), "{places:?} {cut:?} {text}");
     test_server.quiet().await;
     test_server.close().await;
@@ -182,21 +238,34 @@ async fn pipelined_requests_are_answered_in_order() {
 #[tokio::test]
 async fn head_responds_like_get_without_a_body() {
     let test_server = TestServer::open().await;
-    let (_, made) = test_server.post("/v1/responses", &json!({ "model": "demo", "input": "hi" })).await;
+    let (_, made) =
+        test_server.post("/v1/responses", &json!({ "model": "demo", "input": "hi" })).await;
     let id = made["id"].as_str().unwrap();
-    for path in ["/healthz", "/v1/models", "/", "/openapi.json", &format!("/v1/responses/{id}"), "/nowhere"] {
+    for path in
+        ["/healthz", "/v1/models", "/", "/openapi.json", &format!("/v1/responses/{id}"), "/nowhere"]
+    {
         let mut got = test_server.send(&Request::get(path)).await;
         let (body, _) = got.collect().await.unwrap();
         let head = old(&Request::new("HEAD", path));
         let (text, cut) = say(&test_server, &head).await;
         assert!(text.ends_with("\r\n\r\n") && cut.is_none(), "{path}: {text}");
-        assert_eq!(header(&text, "content-length"), Some(body.len().to_string().as_str()), "{path}");
+        assert_eq!(
+            header(&text, "content-length"),
+            Some(body.len().to_string().as_str()),
+            "{path}"
+        );
         assert_eq!(header(&text, "content-type"), got.headers.get("content-type"), "{path}");
         assert_eq!(text.split(' ').nth(1), Some(got.status.to_string().as_str()), "{path}");
     }
     // A stream has no length, and HEAD starts no response.
-    let (text, _) = say(&test_server, &old(&Request::new("HEAD", &format!("/v1/responses/{id}?stream=true")))).await;
-    assert!(text.ends_with("\r\n\r\n") && header(&text, "content-type") == Some("text/event-stream; charset=utf-8"), "{text}");
+    let (text, _) =
+        say(&test_server, &old(&Request::new("HEAD", &format!("/v1/responses/{id}?stream=true"))))
+            .await;
+    assert!(
+        text.ends_with("\r\n\r\n")
+            && header(&text, "content-type") == Some("text/event-stream; charset=utf-8"),
+        "{text}"
+    );
     test_server.quiet().await;
     test_server.close().await;
 }
@@ -211,7 +280,8 @@ async fn options_lists_the_allowed_methods() {
         ("/", vec!["GET", "HEAD"]),
     ] {
         let response = test_server.send(&Request::new("OPTIONS", path)).await;
-        let mut allowed: Vec<_> = response.headers.get("allow").unwrap_or_default().split(',').map(str::trim).collect();
+        let mut allowed: Vec<_> =
+            response.headers.get("allow").unwrap_or_default().split(',').map(str::trim).collect();
         allowed.sort_unstable();
         assert_eq!((response.status, allowed), (204, expected), "{path}");
     }
@@ -226,17 +296,30 @@ async fn options_lists_the_allowed_methods() {
 async fn assets_are_compressed_and_revalidated() {
     let test_server = TestServer::open().await;
     let plain = test_server.send(&Request::get("/")).await;
-    assert_eq!((plain.headers.get("content-encoding"), plain.headers.get("vary")), (None, Some("accept-encoding")));
+    assert_eq!(
+        (plain.headers.get("content-encoding"), plain.headers.get("vary")),
+        (None, Some("accept-encoding"))
+    );
     let tag = plain.headers.get("etag").unwrap().to_owned();
-    let packed = test_server.send(&Request::get("/").header("accept-encoding", "br;q=1, gzip;q=0.5")).await;
-    assert_eq!((packed.headers.get("content-encoding"), packed.headers.get("vary")), (Some("gzip"), Some("accept-encoding")));
+    let packed =
+        test_server.send(&Request::get("/").header("accept-encoding", "br;q=1, gzip;q=0.5")).await;
+    assert_eq!(
+        (packed.headers.get("content-encoding"), packed.headers.get("vary")),
+        (Some("gzip"), Some("accept-encoding"))
+    );
     let packed_tag = packed.headers.get("etag").unwrap().to_owned();
     assert_ne!(packed_tag, tag, "two representations have two strong tags");
-    let length = |response: &client::Response| response.headers.get("content-length").unwrap().parse::<usize>().unwrap();
+    let length = |response: &client::Response| {
+        response.headers.get("content-length").unwrap().parse::<usize>().unwrap()
+    };
     assert!(length(&packed) < length(&plain));
     for refused in ["gzip;q=0", "identity", "br", "*;q=0"] {
         assert_eq!(
-            test_server.send(&Request::get("/").header("accept-encoding", refused)).await.headers.get("content-encoding"),
+            test_server
+                .send(&Request::get("/").header("accept-encoding", refused))
+                .await
+                .headers
+                .get("content-encoding"),
             None,
             "{refused}"
         );
@@ -250,13 +333,24 @@ async fn assets_are_compressed_and_revalidated() {
         ("\"other\"".to_owned(), "identity", 200),
         (tag.trim_matches('"').to_owned(), "identity", 200),
     ] {
-        let response = test_server.send(&Request::get("/").header("if-none-match", &given).header("accept-encoding", encoding)).await;
+        let response = test_server
+            .send(
+                &Request::get("/")
+                    .header("if-none-match", &given)
+                    .header("accept-encoding", encoding),
+            )
+            .await;
         assert_eq!(response.status, expected, "{given}");
-        assert!(response.headers.get("etag").is_some() && response.headers.get("cache-control").is_some());
+        assert!(
+            response.headers.get("etag").is_some()
+                && response.headers.get("cache-control").is_some()
+        );
     }
     // A stream is never compressed: each event must arrive at once.
     test_server.upstream.script(Script::text(&["Hel", "lo"]));
-    let stream = test_server.send(&Request::post("/v1/responses", &ask("hi")).header("accept-encoding", "gzip")).await;
+    let stream = test_server
+        .send(&Request::post("/v1/responses", &ask("hi")).header("accept-encoding", "gzip"))
+        .await;
     assert_eq!(stream.headers.get("content-encoding"), None);
     drop(stream);
     test_server.quiet().await;
@@ -269,9 +363,13 @@ async fn malformed_requests_get_a_json_error() {
     let (text, _) = say(&test_server, b"what is this\r\n\r\n").await;
     let (_, body) = text.split_once("\r\n\r\n").unwrap();
     let body: Value = serde_json::from_str(body).unwrap();
-    assert!(text.starts_with("HTTP/1.1 400 ") && body["error"]["code"] == "malformed_request", "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 400 ") && body["error"]["code"] == "malformed_request",
+        "{text}"
+    );
     // TLS on a port without it.
-    let (text, _) = say(&test_server, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n").await;
+    let (text, _) =
+        say(&test_server, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n").await;
     assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
     test_server.close().await;
 }

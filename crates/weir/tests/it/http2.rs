@@ -38,10 +38,19 @@ impl Http2Client {
         Self { send, ended, _task: task }
     }
 
-    pub(crate) async fn send(&mut self, method: Method, path: &str, body: Option<&Value>) -> Result<Response<RecvStream>, h2::Error> {
+    pub(crate) async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Response<RecvStream>, h2::Error> {
         let mut send = self.send.clone().ready().await?;
-        let request = Request::builder().method(method).uri(format!("http://127.0.0.1{path}")).header("content-type", "application/json");
-        let (response, mut sending) = send.send_request(request.body(()).unwrap(), body.is_none())?;
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://127.0.0.1{path}"))
+            .header("content-type", "application/json");
+        let (response, mut sending) =
+            send.send_request(request.body(()).unwrap(), body.is_none())?;
         if let Some(body) = body {
             sending.send_data(body.to_string().into(), true)?;
         }
@@ -107,7 +116,11 @@ async fn a_response_larger_than_every_window_arrives_completely() {
     let text = "字 and more of it. ".repeat(1_500);
     let answer = client.post("/v1/responses", &demo(&format!("echo {text}"))).await;
     let (stream, end) = collect(answer).await;
-    assert!(stream.len() > 200_000 && stream.ends_with("data: [DONE]\n\n") && end.is_none(), "{} {end:?}", stream.len());
+    assert!(
+        stream.len() > 200_000 && stream.ends_with("data: [DONE]\n\n") && end.is_none(),
+        "{} {end:?}",
+        stream.len()
+    );
     drop(client);
     test_server.quiet().await;
     test_server.close().await;
@@ -116,7 +129,11 @@ async fn a_response_larger_than_every_window_arrives_completely() {
 #[tokio::test]
 async fn a_broken_response_resets_its_stream_only() {
     let log = Arc::new(FailingLog::new());
-    let test_server = TestServer::open_with(TestServerPlan { log: Some(log.clone()), ..TestServerPlan::default() }).await;
+    let test_server = TestServer::open_with(TestServerPlan {
+        log: Some(log.clone()),
+        ..TestServerPlan::default()
+    })
+    .await;
     let mut client = Http2Client::open(test_server.address).await;
     test_server.upstream.script(Script::text(&["Hel", "lo", " again"]));
     log.break_after(4);
@@ -132,7 +149,10 @@ async fn a_broken_response_resets_its_stream_only() {
 
 #[tokio::test]
 async fn a_stream_with_a_closed_window_is_reset_and_its_connection_survives() {
-    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.write_timeout = Duration::from_millis(300))).await;
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| {
+        server.write_timeout = Duration::from_millis(300)
+    }))
+    .await;
     let stream = TcpStream::connect(test_server.address).await.unwrap();
     let mut client = Http2Client::over(stream, Builder::new().initial_window_size(0)).await;
     let mut body = client.post("/v1/responses", &demo("hi")).await.into_body();
@@ -146,10 +166,16 @@ async fn a_stream_with_a_closed_window_is_reset_and_its_connection_survives() {
 
 #[tokio::test]
 async fn a_slow_reader_is_not_cut_off() {
-    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.write_timeout = Duration::from_millis(500))).await;
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| {
+        server.write_timeout = Duration::from_millis(500)
+    }))
+    .await;
     let stream = TcpStream::connect(test_server.address).await.unwrap();
     let mut client = Http2Client::over(stream, Builder::new().initial_window_size(1024)).await;
-    let mut body = client.post("/v1/responses", &demo(&format!("echo {}", "word ".repeat(300)))).await.into_body();
+    let mut body = client
+        .post("/v1/responses", &demo(&format!("echo {}", "word ".repeat(300))))
+        .await
+        .into_body();
     let begun = client::now();
     let mut length = 0;
     while let Some(data) = client::soon(body.data()).await.unwrap() {
@@ -166,7 +192,10 @@ async fn a_slow_reader_is_not_cut_off() {
 
 #[tokio::test]
 async fn a_reader_waiting_for_the_model_is_not_cut_off() {
-    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.write_timeout = Duration::from_millis(200))).await;
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| {
+        server.write_timeout = Duration::from_millis(200)
+    }))
+    .await;
     let mut client = Http2Client::open(test_server.address).await;
     test_server.upstream.script(Script::text(&["Hel", "lo"]).paced(Duration::from_millis(300)));
     let (text, end) = collect(client.post("/v1/responses", &ask("hi")).await).await;
@@ -187,7 +216,11 @@ async fn a_reset_stream_counts_as_a_reader_leaving() {
         if stream {
             drop(client.post("/v1/responses", &body).await);
         } else {
-            let waiting = tokio::time::timeout(Duration::from_millis(200), client.post("/v1/responses", &body)).await;
+            let waiting = tokio::time::timeout(
+                Duration::from_millis(200),
+                client.post("/v1/responses", &body),
+            )
+            .await;
             assert!(waiting.is_err(), "an answer that stalls was answered");
         }
         client::soon(test_server.upstream.wait_closed(request)).await.unwrap();
@@ -203,7 +236,12 @@ async fn a_closed_connection_counts_as_a_reader_leaving() {
     let test_server = TestServer::open().await;
     let mut client = Http2Client::open(test_server.address).await;
     test_server.upstream.script(Script::text(&["Hel", "lo"]).first(2).stall());
-    let answer = client.post("/v1/responses", &json!({ "model": MODEL, "input": "hi", "stream": true, "store": false })).await;
+    let answer = client
+        .post(
+            "/v1/responses",
+            &json!({ "model": MODEL, "input": "hi", "stream": true, "store": false }),
+        )
+        .await;
     drop(client);
     client::soon(test_server.upstream.wait_closed(0)).await.unwrap();
     drop(answer);
@@ -213,7 +251,10 @@ async fn a_closed_connection_counts_as_a_reader_leaving() {
 
 #[tokio::test]
 async fn idle_connections_get_a_goaway() {
-    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.idle_timeout = Duration::from_millis(200))).await;
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| {
+        server.idle_timeout = Duration::from_millis(200)
+    }))
+    .await;
     let mut client = Http2Client::open(test_server.address).await;
     assert_eq!(client.send(Method::GET, "/healthz", None).await.unwrap().status(), 200);
     client.ended().await.unwrap();
@@ -222,10 +263,16 @@ async fn idle_connections_get_a_goaway() {
 
 #[tokio::test]
 async fn a_drain_lets_the_response_end_and_sends_a_goaway() {
-    let test_server = TestServer::open_with(TestServerPlan { grace: Duration::from_secs(5), ..TestServerPlan::default() }).await;
+    let test_server = TestServer::open_with(TestServerPlan {
+        grace: Duration::from_secs(5),
+        ..TestServerPlan::default()
+    })
+    .await;
     let mut client = Http2Client::open(test_server.address).await;
     let gate = Arc::new(tokio::sync::Notify::new());
-    test_server.upstream.script(Script::new().role().content("Hel").wait_for(&gate).content("lo").finish("stop").done());
+    test_server.upstream.script(
+        Script::new().role().content("Hel").wait_for(&gate).content("lo").finish("stop").done(),
+    );
     let answer = client.post("/v1/responses", &ask("hi")).await;
     let idle = Http2Client::open(test_server.address).await;
     let closing = tokio::spawn(test_server.close());
@@ -290,8 +337,15 @@ async fn limits_are_announced_in_settings() {
     let mut stream = raw(&test_server).await;
     let (kind, payload) = next_frame(&mut stream).await.unwrap();
     assert_eq!(kind, SETTINGS);
-    let settings: Vec<(u16, u32)> =
-        payload.chunks(6).map(|six| (u16::from_be_bytes([six[0], six[1]]), u32::from_be_bytes([six[2], six[3], six[4], six[5]]))).collect();
+    let settings: Vec<(u16, u32)> = payload
+        .chunks(6)
+        .map(|six| {
+            (
+                u16::from_be_bytes([six[0], six[1]]),
+                u32::from_be_bytes([six[2], six[3], six[4], six[5]]),
+            )
+        })
+        .collect();
     assert!(settings.contains(&(3, 128)), "MAX_CONCURRENT_STREAMS: {settings:?}");
     assert!(settings.contains(&(6, 64 << 10)), "MAX_HEADER_LIST_SIZE: {settings:?}");
     drop(stream);
@@ -302,8 +356,12 @@ async fn limits_are_announced_in_settings() {
 async fn rapid_reset_ends_the_connection() {
     let test_server = TestServer::open().await;
     let mut stream = raw(&test_server).await;
-    let burst: Vec<u8> =
-        (0..200).flat_map(|n| [frame(HEADERS, 5, 2 * n + 1, GET), frame(RST_STREAM, 0, 2 * n + 1, &[0, 0, 0, 8])].concat()).collect();
+    let burst: Vec<u8> = (0..200)
+        .flat_map(|n| {
+            [frame(HEADERS, 5, 2 * n + 1, GET), frame(RST_STREAM, 0, 2 * n + 1, &[0, 0, 0, 8])]
+                .concat()
+        })
+        .collect();
     stream.write_all(&burst).await.unwrap();
     assert_eq!(goaway(&mut stream).await, u32::from(Reason::ENHANCE_YOUR_CALM));
     drop(stream);
@@ -322,7 +380,10 @@ async fn a_flood_of_continuations_ends_the_connection() {
     // The server may have closed before it has read everything.
     drop(stream.write_all(&flood).await);
     let code = goaway(&mut stream).await;
-    assert!([Reason::ENHANCE_YOUR_CALM, Reason::COMPRESSION_ERROR].map(u32::from).contains(&code), "{code}");
+    assert!(
+        [Reason::ENHANCE_YOUR_CALM, Reason::COMPRESSION_ERROR].map(u32::from).contains(&code),
+        "{code}"
+    );
     drop(stream);
     test_server.close().await;
 }

@@ -51,14 +51,15 @@ async fn a_turn_on_a_stream_is_the_log_message_by_message() {
         let texts = turn(&mut socket).await;
         let created: Value = serde_json::from_str(&texts[0]).unwrap();
         let id = created["response"]["id"].as_str().unwrap();
-        let (log, _) = client::send(test_server.address, &Request::get(&format!("{PATH}/{id}?stream=true")))
-            .await
-            .unwrap()
-            .events()
-            .unwrap()
-            .collect_data()
-            .await
-            .unwrap();
+        let (log, _) =
+            client::send(test_server.address, &Request::get(&format!("{PATH}/{id}?stream=true")))
+                .await
+                .unwrap()
+                .events()
+                .unwrap()
+                .collect_data()
+                .await
+                .unwrap();
         assert_eq!(texts.iter().map(String::as_bytes).collect::<Vec<_>>(), log[..log.len() - 1]);
     }
     socket.close(1000, "bye").await.unwrap();
@@ -72,9 +73,16 @@ async fn a_turn_on_a_stream_is_the_log_message_by_message() {
 async fn two_sockets_on_one_connection_are_independent() {
     let test_server = TestServer::open().await;
     let client = open(&test_server).await;
-    let (mut first, mut second) = (client.socket(PATH, &[]).await.unwrap(), client.socket(PATH, &[]).await.unwrap());
+    let (mut first, mut second) =
+        (client.socket(PATH, &[]).await.unwrap(), client.socket(PATH, &[]).await.unwrap());
     test_server.upstream.script(Script::new().role().content("slow").stall());
-    first.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false }).to_string()).await.unwrap();
+    first
+        .send_text(
+            &json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false })
+                .to_string(),
+        )
+        .await
+        .unwrap();
     client::soon(test_server.upstream.wait_requests(1)).await.unwrap();
     test_server.upstream.script(Script::text(&["fast"]));
     second.send_text(&create("hi")).await.unwrap();
@@ -95,7 +103,9 @@ async fn two_sockets_on_one_connection_are_independent() {
 async fn a_violation_is_reported_by_its_close_code() {
     let test_server = TestServer::open().await;
     let client = open(&test_server).await;
-    for (bytes, code) in [(&b"\x81\x02hi"[..], 1002), (b"\x82\x80\0\0\0\0", 1003), (b"\x81\x81\0\0\0\0\xff", 1007)] {
+    for (bytes, code) in
+        [(&b"\x81\x02hi"[..], 1002), (b"\x82\x80\0\0\0\0", 1003), (b"\x81\x81\0\0\0\0\xff", 1007)]
+    {
         let mut socket = client.socket(PATH, &[]).await.unwrap();
         socket.send_raw(bytes.into()).await.unwrap();
         assert_eq!(socket.next_text().await, Err(End::Closed(Some(code))));
@@ -107,9 +117,11 @@ async fn a_violation_is_reported_by_its_close_code() {
 async fn malformed_handshakes_are_rejected() {
     let test_server = TestServer::open().await;
     let client = open(&test_server).await;
-    for (path, headers, status) in
-        [(PATH, &[("origin", "https://evil.example")][..], 403), ("/v1/models", &[], 405), ("/nowhere", &[], 404)]
-    {
+    for (path, headers, status) in [
+        (PATH, &[("origin", "https://evil.example")][..], 403),
+        ("/v1/models", &[], 405),
+        ("/nowhere", &[], 404),
+    ] {
         let (response, _sending) = client.extended_connect(path, headers).await.unwrap();
         assert_eq!(response.status(), status, "{path} {headers:?}");
     }
@@ -119,12 +131,21 @@ async fn malformed_handshakes_are_rejected() {
 
 #[tokio::test]
 async fn a_socket_that_reads_nothing_is_cut_off_and_its_connection_survives() {
-    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.write_timeout = Duration::from_millis(300))).await;
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| {
+        server.write_timeout = Duration::from_millis(300)
+    }))
+    .await;
     let stream = TcpStream::connect(test_server.address).await.unwrap();
     let client = Client::with(stream, Builder::new().initial_window_size(100)).await.unwrap();
     let mut socket = client.socket(PATH, &[]).await.unwrap();
     test_server.upstream.script(Script::text(&["a"; 200]).first(190).stall());
-    socket.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false }).to_string()).await.unwrap();
+    socket
+        .send_text(
+            &json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false })
+                .to_string(),
+        )
+        .await
+        .unwrap();
     // An unstored response is cancelled when its reader is gone.
     client::soon(test_server.upstream.wait_requests(1)).await.unwrap();
     client::soon(test_server.upstream.wait_closed(0)).await.unwrap();
@@ -133,7 +154,10 @@ async fn a_socket_that_reads_nothing_is_cut_off_and_its_connection_survives() {
 
 #[tokio::test]
 async fn the_stream_of_a_socket_that_reads_nothing_is_reset() {
-    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.write_timeout = Duration::from_millis(300))).await;
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| {
+        server.write_timeout = Duration::from_millis(300)
+    }))
+    .await;
     let stream = TcpStream::connect(test_server.address).await.unwrap();
     let client = Client::with(stream, Builder::new().initial_window_size(100)).await.unwrap();
     let mut socket = client.socket(PATH, &[]).await.unwrap();

@@ -17,9 +17,19 @@ async fn the_same_request_gets_the_same_bytes_while_it_runs_and_after() {
     let test_server = TestServer::open().await;
     for frame in FRAMES {
         let gate = Arc::new(Notify::new());
-        test_server.upstream.script(Script::new().role().content("On").wait_for(&gate).content("ce.").finish("stop").usage(9, 2, 0).done());
+        test_server.upstream.script(
+            Script::new()
+                .role()
+                .content("On")
+                .wait_for(&gate)
+                .content("ce.")
+                .finish("stop")
+                .usage(9, 2, 0)
+                .done(),
+        );
         let key = format!("key of {frame:?}");
-        let ask = accept(keyed(&key, &json!({ "model": MODEL, "input": "hi", "stream": true })), frame);
+        let ask =
+            accept(keyed(&key, &json!({ "model": MODEL, "input": "hi", "stream": true })), frame);
         let mut first = test_server.stream(&ask).await;
         let mut first_data = take(&mut first, 5).await;
         // While it runs: a second device, and one that lost its connection and retries.
@@ -33,7 +43,11 @@ async fn the_same_request_gets_the_same_bytes_while_it_runs_and_after() {
         first_data.extend_from_slice(&second_data[5..]);
         assert_eq!(first_data, second_data);
     }
-    assert_eq!(test_server.upstream.requests().len(), FRAMES.len(), "upstream was asked once for each key");
+    assert_eq!(
+        test_server.upstream.requests().len(),
+        FRAMES.len(),
+        "upstream was asked once for each key"
+    );
     test_server.quiet().await;
     test_server.close().await;
 }
@@ -42,7 +56,9 @@ async fn the_same_request_gets_the_same_bytes_while_it_runs_and_after() {
 async fn json_waits_for_the_first_response() {
     let test_server = TestServer::open().await;
     let gate = Arc::new(Notify::new());
-    test_server.upstream.script(Script::new().role().wait_for(&gate).content("Once.").finish("stop").usage(9, 2, 0).done());
+    test_server.upstream.script(
+        Script::new().role().wait_for(&gate).content("Once.").finish("stop").usage(9, 2, 0).done(),
+    );
     let ask = keyed("k", &json!({ "model": MODEL, "input": "hi" }));
     let mut waiting = Vec::new();
     for _ in 0..3 {
@@ -71,7 +87,10 @@ async fn json_waits_for_the_first_response() {
 async fn another_request_with_the_same_key_is_a_conflict() {
     let test_server = TestServer::open().await;
     let chat = json!({ "model": MODEL, "messages": [{ "role": "user", "content": "hi" }] });
-    assert_eq!(test_server.json(&keyed("k", &json!({ "model": MODEL, "input": "hi" }))).await.0, 200);
+    assert_eq!(
+        test_server.json(&keyed("k", &json!({ "model": MODEL, "input": "hi" }))).await.0,
+        200
+    );
     let others = [
         keyed("k", &json!({ "model": MODEL, "input": "bye" })),
         keyed("k", &json!({ "model": MODEL, "input": "hi", "stream": true })),
@@ -83,13 +102,24 @@ async fn another_request_with_the_same_key_is_a_conflict() {
         assert_eq!((response.status, response.headers.get("x-should-retry")), (409, Some("false")));
         let body: Value = serde_json::from_slice(&response.collect().await.unwrap().0).unwrap();
         let error = &body["error"];
-        assert_eq!((&error["code"], &error["param"]), (&json!("idempotency_key_reused"), &json!("Idempotency-Key")));
+        assert_eq!(
+            (&error["code"], &error["param"]),
+            (&json!("idempotency_key_reused"), &json!("Idempotency-Key"))
+        );
     }
     assert_eq!(test_server.upstream.requests().len(), 1);
-    assert_eq!(test_server.json(&keyed("l", &json!({ "model": MODEL, "input": "bye" }))).await.0, 200);
+    assert_eq!(
+        test_server.json(&keyed("l", &json!({ "model": MODEL, "input": "bye" }))).await.0,
+        200
+    );
     for wrong in ["", " ", &"k".repeat(256)] {
-        let (status, body) = test_server.json(&keyed(wrong, &json!({ "model": MODEL, "input": "hi" }))).await;
-        assert_eq!((status, &body["error"]["param"]), (400, &json!("Idempotency-Key")), "{wrong:?}");
+        let (status, body) =
+            test_server.json(&keyed(wrong, &json!({ "model": MODEL, "input": "hi" }))).await;
+        assert_eq!(
+            (status, &body["error"]["param"]),
+            (400, &json!("Idempotency-Key")),
+            "{wrong:?}"
+        );
     }
     test_server.quiet().await;
     test_server.close().await;
@@ -100,12 +130,22 @@ async fn a_stateless_response_with_a_key_survives_its_reader() {
     let test_server = TestServer::open().await;
     let stateless = json!({ "model": MODEL, "input": "hi", "stream": true, "store": false });
     let chat = json!({ "model": MODEL, "messages": [{ "role": "user", "content": "hi" }], "stream": true });
-    let asks = [keyed("r", &stateless), Request::post("/v1/chat/completions", &chat).header("idempotency-key", "c")];
+    let asks = [
+        keyed("r", &stateless),
+        Request::post("/v1/chat/completions", &chat).header("idempotency-key", "c"),
+    ];
     for (number, ask) in asks.iter().enumerate() {
         let gate = Arc::new(Notify::new());
-        test_server
-            .upstream
-            .script(Script::new().role().content("Kept").wait_for(&gate).content(" on.").finish("stop").usage(9, 2, 0).done());
+        test_server.upstream.script(
+            Script::new()
+                .role()
+                .content("Kept")
+                .wait_for(&gate)
+                .content(" on.")
+                .finish("stop")
+                .usage(9, 2, 0)
+                .done(),
+        );
         let mut reader = test_server.stream(ask).await;
         let first = take(&mut reader, 2).await;
         reader.abandon().reset().unwrap();
@@ -121,7 +161,10 @@ async fn a_stateless_response_with_a_key_survives_its_reader() {
         let again = rest(&mut test_server.stream(ask).await, TestFrame::Sse).await;
         assert_eq!(again[..2], first);
         let text: String = again.iter().filter_map(|data| delta(data)).collect();
-        assert_eq!((text.as_str(), test_server.upstream.requests().len()), ("Kept on.", number + 1));
+        assert_eq!(
+            (text.as_str(), test_server.upstream.requests().len()),
+            ("Kept on.", number + 1)
+        );
         test_server.quiet().await;
         // It was not stored: only its key finds it.
         if first[0].contains("response.created") {
@@ -141,6 +184,7 @@ fn keyed(key: &str, body: &Value) -> Request {
 /// The text of a delta in either dialect.
 fn delta(data: &str) -> Option<String> {
     let value: Value = serde_json::from_str(data).unwrap();
-    let delta = value["delta"].as_str().or_else(|| value["choices"][0]["delta"]["content"].as_str());
+    let delta =
+        value["delta"].as_str().or_else(|| value["choices"][0]["delta"]["content"].as_str());
     delta.map(str::to_owned)
 }

@@ -23,7 +23,10 @@ fn requests() -> Vec<Request> {
         Request::get("/createSse").header("uid", "u1"),
         Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })),
         Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi", "stream": true })),
-        Request::post("/v1/chat/completions", &json!({ "model": MODEL, "messages": [{ "role": "user", "content": "hi" }] })),
+        Request::post(
+            "/v1/chat/completions",
+            &json!({ "model": MODEL, "messages": [{ "role": "user", "content": "hi" }] }),
+        ),
         Request::post("/v1/embeddings", &json!({ "model": MODEL, "input": "hi" })),
         Request::post("/v1/tickets", &json!({ "cookie": true })),
     ]
@@ -45,24 +48,47 @@ async fn requests_passed_on_by_a_proxy_require_a_key() {
         for request in requests() {
             let what = format!("{} {} {name}: {value}", request.method, request.path);
             let (status, body) = test_server.json(&request.header(name, value)).await;
-            assert_eq!((status, &body["error"]["code"]), (403, &json!("key_required")), "{what}: {body}");
+            assert_eq!(
+                (status, &body["error"]["code"]),
+                (403, &json!("key_required")),
+                "{what}: {body}"
+            );
             assert_eq!(body["error"]["param"], json!(name.to_ascii_lowercase()), "{what}");
-            assert!(body["error"]["message"].as_str().unwrap().contains("weir key create"), "{what}: {body}");
+            assert!(
+                body["error"]["message"].as_str().unwrap().contains("weir key create"),
+                "{what}: {body}"
+            );
         }
         for path in ["/v1/responses", "/websocket/u1"] {
             let connection = Connection::open(test_server.address).await.unwrap();
-            let shaken = client::websocket::shake_hands(connection, path, &[(name, value)]).await.unwrap();
-            let client::websocket::Handshake::Refused(refused) = shaken else { panic!("{path} was opened") };
+            let shaken =
+                client::websocket::shake_hands(connection, path, &[(name, value)]).await.unwrap();
+            let client::websocket::Handshake::Refused(refused) = shaken else {
+                panic!("{path} was opened")
+            };
             assert_eq!(refused.status, 403, "{path} {name}");
         }
     }
     assert!(test_server.upstream.requests().is_empty());
     // Requests without signs of a proxy pass, as do pages and probes that never need a key.
-    assert_eq!(test_server.send(&Request::get("/v1/models").header("via", "1.1 proxy")).await.status, 200);
+    assert_eq!(
+        test_server.send(&Request::get("/v1/models").header("via", "1.1 proxy")).await.status,
+        200
+    );
     for path in ["/", "/healthz", "/readyz"] {
-        assert_eq!(test_server.send(&Request::get(path).header("x-forwarded-for", "203.0.113.9")).await.status, 200, "{path}");
+        assert_eq!(
+            test_server
+                .send(&Request::get(path).header("x-forwarded-for", "203.0.113.9"))
+                .await
+                .status,
+            200,
+            "{path}"
+        );
     }
-    test_server.keys.add(ALICE, engine::keys::Caller { owner: protocol::id::Owner::new("alice"), admin: false });
+    test_server.keys.add(
+        ALICE,
+        engine::keys::Caller { owner: protocol::id::Owner::new("alice"), admin: false },
+    );
     let keyed = Request::get("/v1/models").header("x-forwarded-for", "203.0.113.9").bearer(ALICE);
     assert_eq!(test_server.send(&keyed).await.status, 200, "with a key it does not matter");
     test_server.quiet().await;
@@ -73,15 +99,34 @@ async fn requests_passed_on_by_a_proxy_require_a_key() {
 #[tokio::test]
 async fn pages_of_other_ports_are_rejected() {
     for with_keys in [false, true] {
-        let test_server = TestServer::open_with(TestServerPlan { with_keys, ..TestServerPlan::default() }).await;
-        for path in ["/v1/lens/connections", "/v1/models", "/v1/upstreams", "/v1/responses/resp_1?stream=true", "/chat?message=hi"] {
+        let test_server =
+            TestServer::open_with(TestServerPlan { with_keys, ..TestServerPlan::default() }).await;
+        for path in [
+            "/v1/lens/connections",
+            "/v1/models",
+            "/v1/upstreams",
+            "/v1/responses/resp_1?stream=true",
+            "/chat?message=hi",
+        ] {
             for site in ["same-site", "cross-site"] {
-                let (status, body) = test_server.json(&Request::get(path).header("sec-fetch-site", site).bearer(ALICE)).await;
-                assert_eq!((status, &body["error"]["code"]), (403, &json!("origin_not_allowed")), "{site}: {path}");
+                let (status, body) = test_server
+                    .json(&Request::get(path).header("sec-fetch-site", site).bearer(ALICE))
+                    .await;
+                assert_eq!(
+                    (status, &body["error"]["code"]),
+                    (403, &json!("origin_not_allowed")),
+                    "{site}: {path}"
+                );
             }
         }
         for site in ["same-origin", "none"] {
-            assert_eq!(test_server.send(&Request::get("/v1/models").header("sec-fetch-site", site).bearer(ALICE)).await.status, 200);
+            assert_eq!(
+                test_server
+                    .send(&Request::get("/v1/models").header("sec-fetch-site", site).bearer(ALICE))
+                    .await
+                    .status,
+                200
+            );
         }
         assert!(test_server.upstream.requests().is_empty());
         test_server.close().await;
@@ -112,16 +157,29 @@ async fn settings_that_open_the_server_require_a_key() {
         let line = server.logged(&format!("{name} is set"), 1).await;
         assert_eq!(line["level"], "ERROR", "{line}");
     }
-    let (status, body) = server.json(&Request::get("/v1/models").header("host", "chat.example")).await;
+    let (status, body) =
+        server.json(&Request::get("/v1/models").header("host", "chat.example")).await;
     assert_eq!((status, &body["error"]["code"]), (421, &json!("misdirected_request")));
     let key = create_key(&directory).await;
     fs::write(&file, "[server]\nhosts = [\"chat.example\"]\n").unwrap();
     server.signal("HUP");
     server.logged("settings were read again", 1).await;
-    assert_eq!(server.json(&Request::get("/v1/models").header("host", "chat.example").bearer(&key)).await.0, 200);
+    assert_eq!(
+        server
+            .json(&Request::get("/v1/models").header("host", "chat.example").bearer(&key))
+            .await
+            .0,
+        200
+    );
     drop(server);
     let server = RunningServer::start(weir(directory.path())).await;
-    assert_eq!(server.json(&Request::get("/v1/models").header("host", "chat.example").bearer(&key)).await.0, 200);
+    assert_eq!(
+        server
+            .json(&Request::get("/v1/models").header("host", "chat.example").bearer(&key))
+            .await
+            .0,
+        200
+    );
 }
 
 async fn create_key(directory: &TempDir) -> String {
@@ -144,9 +202,15 @@ async fn losing_the_keys_prevents_the_next_start_too() {
     server.ended().await;
     let (status, out, errors) = run_in(&directory, &["--listen", "127.0.0.1:0"]).await;
     assert!(!status.success() && out.is_empty(), "{out}");
-    assert!(["keys.json", "weir key create", "backup"].iter().all(|word| errors.contains(word)), "{errors}");
+    assert!(
+        ["keys.json", "weir key create", "backup"].iter().all(|word| errors.contains(word)),
+        "{errors}"
+    );
     let (_, list, hints) = run_in(&directory, &["key", "list"]).await;
-    assert!(list.is_empty() && hints.contains("nobody gets in") && hints.contains("keys.json"), "{hints}");
+    assert!(
+        list.is_empty() && hints.contains("nobody gets in") && hints.contains("keys.json"),
+        "{hints}"
+    );
     fs::write(&keys, saved).unwrap();
     let server = RunningServer::start(weir(directory.path())).await;
     assert_eq!(server.json(&Request::get("/v1/models").bearer(&key)).await.0, 200);
@@ -184,9 +248,15 @@ async fn a_data_directory_writable_by_others_is_rejected() {
     for mode in [0o777, 0o1777, 0o770, 0o702] {
         fs::set_permissions(&data, fs::Permissions::from_mode(mode)).unwrap();
         let (status, out, errors) = run_in(&directory, &["--listen", "127.0.0.1:0"]).await;
-        assert!(!status.success() && out.is_empty() && errors.contains("chmod go-w"), "{mode:o}: {errors}");
+        assert!(
+            !status.success() && out.is_empty() && errors.contains("chmod go-w"),
+            "{mode:o}: {errors}"
+        );
         let (status, out, errors) = run_in(&directory, &["key", "create"]).await;
-        assert!(!status.success() && out.is_empty() && errors.contains("chmod go-w"), "{mode:o}: {errors}");
+        assert!(
+            !status.success() && out.is_empty() && errors.contains("chmod go-w"),
+            "{mode:o}: {errors}"
+        );
     }
     fs::remove_dir_all(&data).unwrap();
     let server = RunningServer::start(weir(directory.path())).await;

@@ -20,7 +20,9 @@ async fn lines() -> Vec<Value> {
     server.terminate();
     let (status, log) = server.ended().await;
     assert!(status.success(), "{status}: {log}");
-    log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    log.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
 }
 
 fn with_message<'a>(lines: &'a [Value], message: &str) -> Vec<&'a Value> {
@@ -31,17 +33,28 @@ fn with_message<'a>(lines: &'a [Value], message: &str) -> Vec<&'a Value> {
 async fn a_request_and_its_response_have_one_line_each_and_probes_have_none() {
     let lines = lines().await;
     let [request] = with_message(&lines, "request")[..] else { panic!("{lines:?}") };
-    assert_eq!((request["method"].as_str(), request["path"].as_str()), (Some("POST"), Some("/v1/responses")), "{request}");
+    assert_eq!(
+        (request["method"].as_str(), request["path"].as_str()),
+        (Some("POST"), Some("/v1/responses")),
+        "{request}"
+    );
     assert_eq!(request["status"].as_u64(), Some(200), "{request}");
     assert!(request["duration_ms"].is_u64() && request["connection"].is_u64(), "{request}");
     assert!(request["bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{request}");
     let [response] = with_message(&lines, "response ended")[..] else { panic!("{lines:?}") };
-    assert_eq!((response["status"].as_str(), response["model"].as_str()), (Some("completed"), Some("m")), "{response}");
+    assert_eq!(
+        (response["status"].as_str(), response["model"].as_str()),
+        (Some("completed"), Some("m")),
+        "{response}"
+    );
     for name in ["tokens_in", "tokens_out"] {
         assert!(response[name].as_u64().is_some_and(|tokens| tokens > 0), "{name}: {response}");
     }
     assert!(response["duration_ms"].is_u64(), "{response}");
-    assert!(response["response"].is_string() && response["response"] == request["response"], "{request} {response}");
+    assert!(
+        response["response"].is_string() && response["response"] == request["response"],
+        "{request} {response}"
+    );
 }
 
 #[tokio::test]
@@ -51,8 +64,15 @@ async fn no_value_is_written_as_the_debug_form_of_a_type() {
     for line in &lines {
         for (name, value) in line.as_object().unwrap() {
             let text = value.as_str().unwrap_or_default();
-            let is_duration = text.starts_with(|first: char| first.is_ascii_digit()) && (text.ends_with("ns") || text.ends_with("ms"));
-            assert!(!text.starts_with(['"', '[']) && !text.starts_with("Some(") && text != "None" && !is_duration, "{name}: {line}");
+            let is_duration = text.starts_with(|first: char| first.is_ascii_digit())
+                && (text.ends_with("ns") || text.ends_with("ms"));
+            assert!(
+                !text.starts_with(['"', '['])
+                    && !text.starts_with("Some(")
+                    && text != "None"
+                    && !is_duration,
+                "{name}: {line}"
+            );
         }
     }
 }

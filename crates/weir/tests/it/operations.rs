@@ -14,19 +14,35 @@ fn anywhere() -> Option<SocketAddr> {
 
 #[tokio::test]
 async fn activity_is_shown_to_admins_only() {
-    let test_server = TestServer::open_with(TestServerPlan { with_keys: true, ..TestServerPlan::default() }).await;
-    for request in [Request::get("/readyz"), Request::get("/readyz").bearer(ALICE), Request::get("/readyz").bearer("wk_wrong")] {
-        assert_eq!(test_server.json(&request).await, (200, serde_json::json!({ "status": "ready" })), "{request:?}");
+    let test_server =
+        TestServer::open_with(TestServerPlan { with_keys: true, ..TestServerPlan::default() })
+            .await;
+    for request in [
+        Request::get("/readyz"),
+        Request::get("/readyz").bearer(ALICE),
+        Request::get("/readyz").bearer("wk_wrong"),
+    ] {
+        assert_eq!(
+            test_server.json(&request).await,
+            (200, serde_json::json!({ "status": "ready" })),
+            "{request:?}"
+        );
     }
     let (status, said) = test_server.json(&Request::get("/readyz").bearer(ADMIN)).await;
-    assert_eq!((status, &said["status"], &said["answers_running"]), (200, &"ready".into(), &0.into()));
+    assert_eq!(
+        (status, &said["status"], &said["answers_running"]),
+        (200, &"ready".into(), &0.into())
+    );
     assert!(said["connections"].as_u64() > Some(0), "{said}");
     test_server.close().await;
 }
 
 #[tokio::test]
 async fn the_operations_listener_serves_nothing_else_and_needs_no_key_on_loopback() {
-    let plan = TestServerPlan { with_keys: true, ..TestServerPlan::server(|server| server.admin_listen = anywhere()) };
+    let plan = TestServerPlan {
+        with_keys: true,
+        ..TestServerPlan::server(|server| server.admin_listen = anywhere())
+    };
     let test_server = TestServer::open_with(plan).await;
     let operations = test_server.admin_address.unwrap();
     let ask = async |request: Request| {
@@ -41,14 +57,25 @@ async fn the_operations_listener_serves_nothing_else_and_needs_no_key_on_loopbac
     for path in ["/", "/v1/models", "/v1/responses/resp_1", "/lab", "/createSse", "/openapi.json"] {
         assert_eq!(ask(Request::get(path)).await.0, 404, "{path}");
     }
-    assert_eq!(ask(Request::get("/metrics").header("host", "evil.example")).await.0, 421, "a name that was pointed here");
-    assert_eq!(test_server.json(&Request::get("/metrics")).await.0, 401, "the public one is as it was");
+    assert_eq!(
+        ask(Request::get("/metrics").header("host", "evil.example")).await.0,
+        421,
+        "a name that was pointed here"
+    );
+    assert_eq!(
+        test_server.json(&Request::get("/metrics")).await.0,
+        401,
+        "the public one is as it was"
+    );
     test_server.close().await;
 }
 
 #[tokio::test]
 async fn operations_are_on_the_public_listener_only_if_configured() {
-    let open = TestServerPlan { with_keys: true, ..TestServerPlan::server(|server| server.metrics = MetricsAccess::Open) };
+    let open = TestServerPlan {
+        with_keys: true,
+        ..TestServerPlan::server(|server| server.metrics = MetricsAccess::Open)
+    };
     let test_server = TestServer::open_with(open).await;
     assert!(test_server.json(&Request::get("/readyz")).await.1["answers_running"].is_number());
     assert!(test_server.admin_address.is_none());
@@ -65,10 +92,14 @@ async fn request_ids_reveal_nothing_about_other_requests() {
     }
     for name in &names {
         let random = name.strip_prefix("req_").unwrap();
-        assert!(random.len() == 32 && random.bytes().all(|digit| digit.is_ascii_hexdigit()), "{name}");
+        assert!(
+            random.len() == 32 && random.bytes().all(|digit| digit.is_ascii_hexdigit()),
+            "{name}"
+        );
     }
     // Consecutive numbers would have most digits in common.
-    let common = names[0].bytes().zip(names[1].bytes()).take_while(|(one, other)| one == other).count();
+    let common =
+        names[0].bytes().zip(names[1].bytes()).take_while(|(one, other)| one == other).count();
     assert!(common < 16 && names[1] != names[2], "{names:?}");
     test_server.close().await;
 }
@@ -76,14 +107,24 @@ async fn request_ids_reveal_nothing_about_other_requests() {
 #[tokio::test]
 async fn ambiguous_requests_are_rejected() {
     let test_server = TestServer::open().await;
-    for (host, status) in [("localhost:8000/#@evil", 400), ("127.0.0.1:x", 400), ("u@localhost", 400), ("localhost:8000", 200)] {
+    for (host, status) in [
+        ("localhost:8000/#@evil", 400),
+        ("127.0.0.1:x", 400),
+        ("u@localhost", 400),
+        ("localhost:8000", 200),
+    ] {
         let mut stream = tokio::net::TcpStream::connect(test_server.address).await.unwrap();
         let request = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        assert!(exchange(&mut stream, &request).await.starts_with(&format!("HTTP/1.1 {status} ")), "{host}");
+        assert!(
+            exchange(&mut stream, &request).await.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{host}"
+        );
     }
     for (coding, status) in [("gzip, chunked", 501), ("identity, chunked", 501), ("chunked", 404)] {
         let mut stream = tokio::net::TcpStream::connect(test_server.address).await.unwrap();
-        let head = format!("POST /nowhere HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {coding}\r\nConnection: close\r\n\r\n");
+        let head = format!(
+            "POST /nowhere HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {coding}\r\nConnection: close\r\n\r\n"
+        );
         let answer = exchange(&mut stream, &(head + "2\r\n{}\r\n0\r\n\r\n")).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{coding}: {answer}");
     }

@@ -21,7 +21,8 @@ use crate::test_server::{TestServer, TestServerPlan, upstream_of};
 const SHORT: Duration = Duration::from_millis(200);
 
 /// The paths, each with its input field.
-const PATHS: [(&str, &str); 3] = [("/v1/embeddings", "input"), ("/v1/completions", "prompt"), ("/v1/moderations", "input")];
+const PATHS: [(&str, &str); 3] =
+    [("/v1/embeddings", "input"), ("/v1/completions", "prompt"), ("/v1/moderations", "input")];
 
 /// One upstream of each API, and the server in front of them. Each has one model, named like the API.
 struct Vendors {
@@ -43,11 +44,22 @@ impl Vendors {
     async fn open() -> Self {
         let (mut fakes, mut more_upstreams) = (Vec::new(), Vec::new());
         for (model, vendor, preset, wire) in KINDS {
-            let fake = if preset == Preset::Compatible { Upstream::start().await } else { Upstream::start_as(vendor).await }.unwrap();
-            more_upstreams.push(UpstreamConfig { preset, wire, ..upstream_of(model, fake.base_url(), Timeouts::default()) });
+            let fake = if preset == Preset::Compatible {
+                Upstream::start().await
+            } else {
+                Upstream::start_as(vendor).await
+            }
+            .unwrap();
+            more_upstreams.push(UpstreamConfig {
+                preset,
+                wire,
+                ..upstream_of(model, fake.base_url(), Timeouts::default())
+            });
             fakes.push((model, fake));
         }
-        let test_server = TestServer::open_with(TestServerPlan { more_upstreams, ..TestServerPlan::default() }).await;
+        let test_server =
+            TestServer::open_with(TestServerPlan { more_upstreams, ..TestServerPlan::default() })
+                .await;
         Self { test_server, fakes }
     }
 
@@ -81,10 +93,23 @@ impl Pair {
         let mut first = upstream_of("first", self.first.base_url(), Timeouts::default());
         change(&mut first);
         let second = upstream_of("second", self.second.base_url(), Timeouts::default());
-        let target = |name: &str| TargetConfig { upstream: format!("lab-{name}"), model: Some(format!("{name}-model")), weight: 1 };
+        let target = |name: &str| TargetConfig {
+            upstream: format!("lab-{name}"),
+            model: Some(format!("{name}-model")),
+            weight: 1,
+        };
         let upstreams = vec![target("first"), target("second")];
-        let route = RouteConfig { model: "both".to_owned(), upstreams, strategy: Strategy::Order, on_leave: None };
-        TestServerPlan { more_upstreams: vec![first, second], routes: vec![route], ..TestServerPlan::default() }
+        let route = RouteConfig {
+            model: "both".to_owned(),
+            upstreams,
+            strategy: Strategy::Order,
+            on_leave: None,
+        };
+        TestServerPlan {
+            more_upstreams: vec![first, second],
+            routes: vec![route],
+            ..TestServerPlan::default()
+        }
     }
 
     fn asked(&self) -> [usize; 2] {

@@ -27,7 +27,8 @@ pub(crate) fn weir(directory: &Path) -> Command {
 /// The same with another data directory, or none (`:memory:`). `WEIR_TEST_BINARY` selects another build, such as for
 /// a long run of `crash.rs`.
 pub(crate) fn weir_on(directory: &Path, data: &OsStr) -> Command {
-    let binary = std::env::var_os("WEIR_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_weir").into());
+    let binary =
+        std::env::var_os("WEIR_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_weir").into());
     let mut command = Command::new(binary);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
@@ -39,7 +40,12 @@ pub(crate) fn weir_on(directory: &Path, data: &OsStr) -> Command {
             command.env_remove(name);
         }
     }
-    command.env("HOME", directory).current_dir(directory).stdin(Stdio::null()).arg("--data").arg(data);
+    command
+        .env("HOME", directory)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .arg("--data")
+        .arg(data);
     command
 }
 
@@ -49,16 +55,26 @@ pub(crate) async fn run(mut command: Command) -> Output {
     client::soon(spawn_blocking(move || child.wait_with_output())).await.unwrap().unwrap().unwrap()
 }
 
-pub(crate) async fn run_in(directory: &TempDir, arguments: &[&str]) -> (ExitStatus, String, String) {
+pub(crate) async fn run_in(
+    directory: &TempDir,
+    arguments: &[&str],
+) -> (ExitStatus, String, String) {
     let mut command = weir(directory.path());
     command.args(arguments);
     let output = run(command).await;
-    (output.status, String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    (
+        output.status,
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
 }
 
 /// All files in a directory, recursively, except those that disappear meanwhile.
 pub(crate) fn walk(directory: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let entries = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()));
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
@@ -110,7 +126,9 @@ impl ServerHome {
 
     /// Passes the settings and the upstream to a command.
     pub(crate) fn equip(&self, command: &mut Command) {
-        command.env("OPENAI_API_KEY", "sk-of-q8Zv41Tn0bX").env("OPENAI_BASE_URL", self.upstream.base_url());
+        command
+            .env("OPENAI_API_KEY", "sk-of-q8Zv41Tn0bX")
+            .env("OPENAI_BASE_URL", self.upstream.base_url());
         // A failure scripted for the upstream is not retried.
         command.env("WEIR_RETRIES_COUNT", "0");
         // In addition to the upstream.
@@ -144,7 +162,10 @@ impl Starting {
     }
 
     fn spawn_at(mut command: Command, address: SocketAddr) -> Self {
-        command.args(["--listen", &address.to_string()]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(["--listen", &address.to_string()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut errors = child.stderr.take().unwrap();
@@ -166,9 +187,13 @@ impl Starting {
     /// Waits for the greeting.
     pub(crate) async fn listening(self) -> RunningServer {
         let Self { mut process, greeting } = self;
-        let greeting =
-            tokio::time::timeout(START, greeting).await.unwrap_or_else(|late| panic!("{late}: {}", process.logged())).unwrap().unwrap();
-        let address = greeting.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let greeting = tokio::time::timeout(START, greeting)
+            .await
+            .unwrap_or_else(|late| panic!("{late}: {}", process.logged()))
+            .unwrap()
+            .unwrap();
+        let address =
+            greeting.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
         let Some(address) = address else {
             let (status, log) = process.ended().await;
             panic!("it ended with {status}: {greeting:?} {log}")
@@ -272,7 +297,8 @@ impl RunningServer {
     }
 
     pub(crate) fn terminate(&self) {
-        let killed = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
+        let killed =
+            Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
         assert!(killed.success());
     }
 

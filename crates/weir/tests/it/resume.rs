@@ -30,7 +30,12 @@ pub(crate) fn resume(id: &str, after: Option<u64>, frame: TestFrame) -> Request 
 }
 
 /// All events after a position, to the end of the response.
-pub(crate) async fn tail(test_server: &TestServer, id: &str, after: Option<u64>, frame: TestFrame) -> Vec<String> {
+pub(crate) async fn tail(
+    test_server: &TestServer,
+    id: &str,
+    after: Option<u64>,
+    frame: TestFrame,
+) -> Vec<String> {
     let mut stream = test_server.stream(&resume(id, after, frame)).await;
     rest(&mut stream, frame).await
 }
@@ -39,7 +44,8 @@ pub(crate) async fn tail(test_server: &TestServer, id: &str, after: Option<u64>,
 pub(crate) async fn rest(stream: &mut Stream, frame: TestFrame) -> Vec<String> {
     let (data, end) = soon(stream.collect_data()).await.unwrap().unwrap();
     assert_eq!(end, BodyEnd::Clean);
-    let mut data: Vec<String> = data.iter().map(|data| String::from_utf8(data.to_vec()).unwrap()).collect();
+    let mut data: Vec<String> =
+        data.iter().map(|data| String::from_utf8(data.to_vec()).unwrap()).collect();
     if frame == TestFrame::Sse {
         assert_eq!(data.pop().as_deref(), Some("[DONE]"));
     }
@@ -73,7 +79,8 @@ impl GatedScript {
     pub(crate) fn rich() -> Self {
         let call = |piece: &Value| json!({ "tool_calls": [piece] });
         let named = json!({ "index": 0, "id": "call_1", "type": "function", "function": { "name": "weather", "arguments": "" } });
-        let arguments = |text: &str| call(&json!({ "index": 0, "function": { "arguments": text } }));
+        let arguments =
+            |text: &str| call(&json!({ "index": 0, "function": { "arguments": text } }));
         let deltas = [
             json!({ "reasoning_content": "Let " }),
             json!({ "reasoning_content": "me " }),
@@ -124,7 +131,11 @@ pub(crate) async fn rich_answer(test_server: &TestServer) -> (String, Vec<String
     let gated = GatedScript::rich();
     gated.open_all();
     test_server.upstream.script(gated.script);
-    let data = rest(&mut test_server.stream(&Request::post("/v1/responses", &ask_rich())).await, TestFrame::Sse).await;
+    let data = rest(
+        &mut test_server.stream(&Request::post("/v1/responses", &ask_rich())).await,
+        TestFrame::Sse,
+    )
+    .await;
     assert_eq!(data.len(), EVENTS_BEHIND_GATES[gated.gates.len()]);
     (id_of(&data[0]), data)
 }
@@ -139,7 +150,11 @@ async fn a_finished_response_can_be_resumed_at_every_event() {
             let before = take(&mut stream, cut + 1).await;
             stream.abandon().reset().unwrap();
             let after = tail(&test_server, &id, Some(cut as u64), second).await;
-            assert_eq!([before, after].concat(), whole, "{first:?} cut behind {cut}, then {second:?}");
+            assert_eq!(
+                [before, after].concat(),
+                whole,
+                "{first:?} cut behind {cut}, then {second:?}"
+            );
         }
     }
     test_server.close().await;
@@ -156,7 +171,9 @@ async fn a_running_response_can_be_resumed_at_every_event() {
             // its end.
             let opened = EVENTS_BEHIND_GATES.iter().position(|events| cut < *events).unwrap();
             gated.open(0..opened);
-            let mut stream = test_server.stream(&accept(Request::post("/v1/responses", &ask_rich()), first)).await;
+            let mut stream = test_server
+                .stream(&accept(Request::post("/v1/responses", &ask_rich()), first))
+                .await;
             let before = take(&mut stream, cut + 1).await;
             stream.abandon().reset().unwrap();
             let id = id_of(&before[0]);
@@ -165,7 +182,11 @@ async fn a_running_response_can_be_resumed_at_every_event() {
             gated.open(opened..gated.gates.len());
             let after = rest(&mut stream, second).await;
             let whole = tail(&test_server, &id, None, first).await;
-            assert_eq!([before, ready, after].concat(), whole, "{first:?} cut behind {cut}, then {second:?}");
+            assert_eq!(
+                [before, ready, after].concat(),
+                whole,
+                "{first:?} cut behind {cut}, then {second:?}"
+            );
         }
     }
     test_server.quiet().await;
@@ -189,12 +210,17 @@ async fn a_response_can_be_resumed_after_a_cut_inside_an_event() {
         if end == BodyEnd::Clean {
             break;
         }
-        let before: Vec<String> = seen.iter().map(|data| String::from_utf8(data.to_vec()).unwrap()).collect();
+        let before: Vec<String> =
+            seen.iter().map(|data| String::from_utf8(data.to_vec()).unwrap()).collect();
         // The client may have received `[DONE]` but not the last chunk.
         let before: Vec<String> = before.into_iter().filter(|data| data != "[DONE]").collect();
         let after = (before.len() as u64).checked_sub(1);
         let rest = tail(&test_server, &id, after, FRAMES[(cuts + 1) % 2]).await;
-        assert_eq!([before, rest].concat(), tail(&test_server, &id, None, frame).await, "{frame:?} cut after {bytes} bytes");
+        assert_eq!(
+            [before, rest].concat(),
+            tail(&test_server, &id, None, frame).await,
+            "{frame:?} cut after {bytes} bytes"
+        );
         // A prime, so that the cuts fall everywhere in events.
         bytes += 151;
         cuts += 1;
@@ -209,7 +235,10 @@ async fn nothing_follows_the_last_position() {
     let test_server = TestServer::open().await;
     let (id, whole) = rich_answer(&test_server).await;
     for frame in FRAMES {
-        assert!(tail(&test_server, &id, Some(whole.len() as u64 - 1), frame).await.is_empty(), "{frame:?}");
+        assert!(
+            tail(&test_server, &id, Some(whole.len() as u64 - 1), frame).await.is_empty(),
+            "{frame:?}"
+        );
     }
     test_server.close().await;
 }
@@ -234,12 +263,23 @@ async fn invalid_positions_are_rejected_by_name() {
         (&id, "", "invalid_value"),
     ];
     for (id, after, code) in refused {
-        let (status, body) = test_server.get(&format!("/v1/responses/{id}?stream=true&starting_after={after}")).await;
+        let (status, body) = test_server
+            .get(&format!("/v1/responses/{id}?stream=true&starting_after={after}"))
+            .await;
         let error = &body["error"];
-        assert_eq!((status, &error["code"], &error["param"]), (400, &json!(code), &json!("starting_after")), "{after}: {body}");
+        assert_eq!(
+            (status, &error["code"], &error["param"]),
+            (400, &json!(code), &json!("starting_after")),
+            "{after}: {body}"
+        );
     }
-    let (status, body) = test_server.get(&format!("/v1/responses/{id}?stream=false&starting_after=3")).await;
-    assert_eq!((status, &body["error"]["param"]), (400, &json!("starting_after")), "a position without a stream");
+    let (status, body) =
+        test_server.get(&format!("/v1/responses/{id}?stream=false&starting_after=3")).await;
+    assert_eq!(
+        (status, &body["error"]["param"]),
+        (400, &json!("starting_after")),
+        "a position without a stream"
+    );
     let (status, body) = test_server.get(&format!("/v1/responses/{id}?stream=maybe")).await;
     assert_eq!((status, &body["error"]["param"]), (400, &json!("stream")));
     running.open_all();
@@ -258,7 +298,11 @@ async fn two_devices_read_the_same_bytes_at_the_same_time() {
     let id = id_of(&begin[0]);
     let mut second = test_server.stream(&resume(&id, None, TestFrame::Ndjson)).await;
     let mut third = test_server.stream(&resume(&id, Some(0), TestFrame::Sse)).await;
-    let mut heard = [begin.clone(), take(&mut second, 2).await, [&begin[..1], &take(&mut third, 1).await].concat()];
+    let mut heard = [
+        begin.clone(),
+        take(&mut second, 2).await,
+        [&begin[..1], &take(&mut third, 1).await].concat(),
+    ];
     for (gate, counts) in EVENTS_BEHIND_GATES.windows(2).enumerate() {
         gated.open(gate..gate + 1);
         for (heard, stream) in heard.iter_mut().zip([&mut first, &mut second, &mut third]) {
@@ -283,11 +327,20 @@ async fn a_running_response_shows_its_partial_output() {
     let mut stream = test_server.stream(&Request::post("/v1/responses", &ask_rich())).await;
     let id = id_of(&take(&mut stream, EVENTS_BEHIND_GATES[9]).await[0]);
     let (status, response) = test_server.get(&format!("/v1/responses/{id}")).await;
-    assert_eq!((status, &response["status"], &response["usage"]), (200, &json!("in_progress"), &Value::Null));
+    assert_eq!(
+        (status, &response["status"], &response["usage"]),
+        (200, &json!("in_progress"), &Value::Null)
+    );
     let output = &response["output"];
     assert_eq!(output[0]["content"][0]["text"], "Let me think…");
-    assert_eq!((&output[1]["content"][0]["text"], &output[1]["status"]), (&json!("你好 \"there\"\n👋"), &json!("completed")));
-    assert_eq!((&output[2]["arguments"], &output[2]["status"]), (&json!("{\"city\":\"W"), &json!("in_progress")));
+    assert_eq!(
+        (&output[1]["content"][0]["text"], &output[1]["status"]),
+        (&json!("你好 \"there\"\n👋"), &json!("completed"))
+    );
+    assert_eq!(
+        (&output[2]["arguments"], &output[2]["status"]),
+        (&json!("{\"city\":\"W"), &json!("in_progress"))
+    );
     gated.open(9..11);
     rest(&mut stream, TestFrame::Sse).await;
     test_server.quiet().await;
@@ -298,10 +351,20 @@ async fn a_running_response_shows_its_partial_output() {
 async fn a_background_response_returns_at_once_and_can_be_polled() {
     let test_server = TestServer::open().await;
     let gate = Arc::new(Notify::new());
-    test_server.upstream.script(Script::new().role().wait_for(&gate).content("Here.").finish("stop").usage(9, 1, 0).done());
-    let (status, response) = test_server.post("/v1/responses", &json!({ "model": MODEL, "input": "hi", "background": true })).await;
-    assert_eq!((status, &response["background"], &response["output"]), (200, &json!(true), &json!([])));
-    assert!(["queued", "in_progress"].contains(&response["status"].as_str().unwrap()), "{response}");
+    test_server.upstream.script(
+        Script::new().role().wait_for(&gate).content("Here.").finish("stop").usage(9, 1, 0).done(),
+    );
+    let (status, response) = test_server
+        .post("/v1/responses", &json!({ "model": MODEL, "input": "hi", "background": true }))
+        .await;
+    assert_eq!(
+        (status, &response["background"], &response["output"]),
+        (200, &json!(true), &json!([]))
+    );
+    assert!(
+        ["queued", "in_progress"].contains(&response["status"].as_str().unwrap()),
+        "{response}"
+    );
     let path = format!("/v1/responses/{}", response["id"].as_str().unwrap());
     assert_eq!(test_server.get(&path).await.1["status"], "in_progress");
     gate.notify_one();
@@ -314,7 +377,10 @@ async fn a_background_response_returns_at_once_and_can_be_polled() {
         }
     });
     let response = polled.await.unwrap();
-    assert_eq!((&response["status"], &response["output"][0]["content"][0]["text"]), (&json!("completed"), &json!("Here.")));
+    assert_eq!(
+        (&response["status"], &response["output"][0]["content"][0]["text"]),
+        (&json!("completed"), &json!("Here."))
+    );
     test_server.quiet().await;
     test_server.close().await;
 }
@@ -323,12 +389,24 @@ async fn a_background_response_returns_at_once_and_can_be_polled() {
 async fn a_background_stream_starts_queued_and_continues_without_its_reader() {
     let test_server = TestServer::open().await;
     let gate = Arc::new(Notify::new());
-    test_server.upstream.script(Script::new().role().content("He").wait_for(&gate).content("re.").finish("stop").usage(9, 2, 0).done());
+    test_server.upstream.script(
+        Script::new()
+            .role()
+            .content("He")
+            .wait_for(&gate)
+            .content("re.")
+            .finish("stop")
+            .usage(9, 2, 0)
+            .done(),
+    );
     let mut request = ask("hi");
     request["background"] = true.into();
     let mut stream = test_server.stream(&Request::post("/v1/responses", &request)).await;
     let before = take(&mut stream, 4).await;
-    let kinds: Vec<Value> = before.iter().map(|data| serde_json::from_str::<Value>(data).unwrap()["type"].clone()).collect();
+    let kinds: Vec<Value> = before
+        .iter()
+        .map(|data| serde_json::from_str::<Value>(data).unwrap()["type"].clone())
+        .collect();
     assert_eq!(kinds[..3], ["response.created", "response.queued", "response.in_progress"]);
     stream.abandon().reset().unwrap();
     gate.notify_one();

@@ -29,7 +29,8 @@ fn endless() -> Script {
 
 async fn connect(test_server: &TestServer, path: &str, key: Option<&str>) -> Socket {
     let bearer = key.map(|key| format!("Bearer {key}"));
-    let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+    let headers: Vec<(&str, &str)> =
+        bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
     websocket::connect(test_server.address, path, &headers).await.unwrap().socket
 }
 
@@ -42,7 +43,9 @@ async fn turned_away(socket: &mut Socket) -> Vec<String> {
 
 fn is_revoked(message: &str) -> bool {
     let event: Value = serde_json::from_str(message).unwrap();
-    event["type"] == "error" && event["status"] == 401 && event["error"]["code"] == "invalid_api_key"
+    event["type"] == "error"
+        && event["status"] == 401
+        && event["error"]["code"] == "invalid_api_key"
 }
 
 fn revoke(test_server: &TestServer) -> Instant {
@@ -65,7 +68,10 @@ async fn idle_sockets_of_both_kinds_are_closed() {
     assert!(turned_away(&mut classic).await.last().unwrap().contains("invalid_api_key"));
     check_prompt(since);
     test_server.upstream.script(Script::text(&["hi"]));
-    of_bob.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "x" }).to_string()).await.unwrap();
+    of_bob
+        .send_text(&json!({ "type": "response.create", "model": MODEL, "input": "x" }).to_string())
+        .await
+        .unwrap();
     assert_eq!(crate::drain::event(&mut of_bob).await["type"], "response.created");
     drop(of_bob);
     test_server.quiet().await;
@@ -88,7 +94,11 @@ async fn sockets_with_running_responses_are_closed_and_these_cancelled() {
     let messages = turned_away(&mut responses).await;
     assert!(is_revoked(messages.last().unwrap()), "{messages:?}");
     let messages = turned_away(&mut classic).await;
-    assert!(messages.last().unwrap().contains("invalid_api_key") && !messages.iter().any(|message| message == "[DONE]"), "{messages:?}");
+    assert!(
+        messages.last().unwrap().contains("invalid_api_key")
+            && !messages.iter().any(|message| message == "[DONE]"),
+        "{messages:?}"
+    );
     test_server.quiet().await;
     check_prompt(since);
     client::soon(test_server.upstream.wait_open(0)).await.unwrap();
@@ -100,13 +110,18 @@ async fn sockets_with_running_responses_are_closed_and_these_cancelled() {
 async fn nothing_new_starts_on_a_socket_with_a_revoked_key() {
     let test_server = keyed().await;
     let create = json!({ "type": "response.create", "model": MODEL, "input": "x" });
-    for (path, message) in [("/v1/responses", create.to_string()), ("/websocket/u1", "hello".to_owned())] {
+    for (path, message) in
+        [("/v1/responses", create.to_string()), ("/websocket/u1", "hello".to_owned())]
+    {
         let key = format!("wk_of{path}");
         test_server.keys.add(&key, Caller { owner: Owner::new("carol"), admin: false });
         let mut socket = connect(&test_server, path, Some(&key)).await;
         test_server.keys.revoke(&Owner::new("carol"));
         socket.send_text(&message).await.unwrap();
-        assert!(turned_away(&mut socket).await.last().unwrap().contains("invalid_api_key"), "{path}");
+        assert!(
+            turned_away(&mut socket).await.last().unwrap().contains("invalid_api_key"),
+            "{path}"
+        );
     }
     assert!(test_server.upstream.requests().is_empty());
     test_server.close().await;
@@ -117,7 +132,8 @@ async fn streams_break_off_with_an_error_in_their_dialect() {
     let test_server = keyed().await;
     let ask = |path: &str, body: &Value| Request::post(path, body).bearer(ALICE);
     let question = json!({ "model": MODEL, "input": "x", "stream": true });
-    let chat = json!({ "model": MODEL, "messages": [{ "role": "user", "content": "x" }], "stream": true });
+    let chat =
+        json!({ "model": MODEL, "messages": [{ "role": "user", "content": "x" }], "stream": true });
     let requests = [
         ask("/v1/responses", &question),
         ask("/v1/responses", &question).header("accept", "application/x-ndjson"),
@@ -147,11 +163,16 @@ async fn streams_break_off_with_an_error_in_their_dialect() {
 #[tokio::test]
 async fn an_http_2_connection_loses_the_revoked_streams_only() {
     let test_server = keyed().await;
-    let client = http2::Client::over(tokio::net::TcpStream::connect(test_server.address).await.unwrap()).await.unwrap();
+    let client =
+        http2::Client::over(tokio::net::TcpStream::connect(test_server.address).await.unwrap())
+            .await
+            .unwrap();
     let bearer = format!("Bearer {ALICE}");
     let mut socket = client.socket("/v1/responses", &[("authorization", &bearer)]).await.unwrap();
     test_server.upstream.script(endless());
-    let ask = Request::post("/v1/responses", &json!({ "model": MODEL, "input": "x", "stream": true })).bearer(ALICE);
+    let ask =
+        Request::post("/v1/responses", &json!({ "model": MODEL, "input": "x", "stream": true }))
+            .bearer(ALICE);
     let mut body = client.send(&ask).await.unwrap().into_body();
     let since = revoke(&test_server);
     let mut said = String::new();
@@ -167,7 +188,10 @@ async fn an_http_2_connection_loses_the_revoked_streams_only() {
     assert!(matches!(end, Err(http2::End::Closed(Some(1008)))), "{end:?}");
     check_prompt(since);
     let (models, bob) = (Request::get("/v1/models"), format!("Bearer {BOB}"));
-    assert_eq!(client.send(&models.clone().header("authorization", &bearer)).await.unwrap().status(), 401);
+    assert_eq!(
+        client.send(&models.clone().header("authorization", &bearer)).await.unwrap().status(),
+        401
+    );
     assert_eq!(client.send(&models.header("authorization", &bob)).await.unwrap().status(), 200);
     drop((socket, client));
     test_server.quiet().await;
@@ -180,10 +204,16 @@ async fn a_socket_that_reads_nothing_is_cut_off() {
     let test_server = keyed().await;
     let connection = client::Connection::open_narrow(test_server.address, 4096).await.unwrap();
     let headers = [("authorization", &*format!("Bearer {ALICE}"))];
-    let Handshake::Open(mut open) = websocket::shake_hands(connection, "/v1/responses", &headers).await.unwrap() else { panic!("refused") };
+    let Handshake::Open(mut open) =
+        websocket::shake_hands(connection, "/v1/responses", &headers).await.unwrap()
+    else {
+        panic!("refused")
+    };
     // More than all buffers hold.
     let long = "word ".repeat(1 << 18);
-    test_server.upstream.script((0..5).fold(Script::new().role(), |script, _| script.content(&long)).stall());
+    test_server
+        .upstream
+        .script((0..5).fold(Script::new().role(), |script, _| script.content(&long)).stall());
     let create = json!({ "type": "response.create", "model": MODEL, "input": "x", "store": false });
     open.socket.send_text(&create.to_string()).await.unwrap();
     let all = async {
@@ -206,14 +236,22 @@ async fn a_caller_that_waits_for_an_answer_is_refused() {
     let test_server = keyed().await;
     let background = json!({ "model": MODEL, "input": "x", "background": true });
     test_server.upstream.script(endless());
-    let id = test_server.json(&Request::post("/v1/responses", &background).bearer(ALICE)).await.1["id"].as_str().unwrap().to_owned();
+    let id =
+        test_server.json(&Request::post("/v1/responses", &background).bearer(ALICE)).await.1["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
     client::soon(test_server.upstream.wait_requests(1)).await.unwrap();
     let position = "starting_after=100000";
     test_server.upstream.script(endless());
     test_server.upstream.script(endless());
     let requests = [
         Request::post("/v1/responses", &json!({ "model": MODEL, "input": "x" })).bearer(ALICE),
-        Request::post("/v1/chat/completions", &json!({ "model": MODEL, "messages": [{ "role": "user", "content": "x" }] })).bearer(ALICE),
+        Request::post(
+            "/v1/chat/completions",
+            &json!({ "model": MODEL, "messages": [{ "role": "user", "content": "x" }] }),
+        )
+        .bearer(ALICE),
     ];
     let waiting = requests.iter().map(|request| test_server.json(request));
     let revoked = async {
@@ -237,7 +275,8 @@ async fn background_responses_are_cancelled_with_a_reason() {
     let background = json!({ "model": MODEL, "input": "x", "background": true });
     let start = async |key: &str| {
         test_server.upstream.script(endless());
-        let (status, body) = test_server.json(&Request::post("/v1/responses", &background).bearer(key)).await;
+        let (status, body) =
+            test_server.json(&Request::post("/v1/responses", &background).bearer(key)).await;
         assert_eq!(status, 200, "{body}");
         body["id"].as_str().unwrap().to_owned()
     };
@@ -254,11 +293,18 @@ async fn background_responses_are_cancelled_with_a_reason() {
     check_prompt(since);
     // With another key of that owner, which only this test can make, it is found as it ended.
     test_server.keys.add(ALICE, Caller { owner: Owner::new("alice"), admin: false });
-    let ended = test_server.json(&Request::get(&format!("/v1/responses/{hers}")).bearer(ALICE)).await.1;
-    assert_eq!((&ended["status"], &ended["incomplete_details"]["reason"]), (&json!("cancelled"), &json!("key_revoked")), "{ended}");
+    let ended =
+        test_server.json(&Request::get(&format!("/v1/responses/{hers}")).bearer(ALICE)).await.1;
+    assert_eq!(
+        (&ended["status"], &ended["incomplete_details"]["reason"]),
+        (&json!("cancelled"), &json!("key_revoked")),
+        "{ended}"
+    );
     let runs = test_server.json(&Request::get(&format!("/v1/responses/{his}")).bearer(BOB)).await.1;
     assert_eq!(runs["status"], "in_progress");
-    test_server.json(&Request::post(&format!("/v1/responses/{his}/cancel"), &json!({})).bearer(BOB)).await;
+    test_server
+        .json(&Request::post(&format!("/v1/responses/{his}/cancel"), &json!({})).bearer(BOB))
+        .await;
     test_server.quiet().await;
     test_server.close().await;
 }
@@ -267,7 +313,12 @@ async fn background_responses_are_cancelled_with_a_reason() {
 async fn what_was_open_without_a_key_ends_with_the_first_key() {
     let test_server = TestServer::open().await;
     test_server.upstream.script(endless());
-    let mut stream = test_server.stream(&Request::post("/v1/responses", &json!({ "model": MODEL, "input": "x", "stream": true }))).await;
+    let mut stream = test_server
+        .stream(&Request::post(
+            "/v1/responses",
+            &json!({ "model": MODEL, "input": "x", "stream": true }),
+        ))
+        .await;
     let mut responses = connect(&test_server, "/v1/responses", None).await;
     let mut classic = connect(&test_server, "/websocket/u1", None).await;
     test_server.keys.add(ALICE, Caller { owner: Owner::new("alice"), admin: false });
@@ -283,15 +334,23 @@ async fn what_was_open_without_a_key_ends_with_the_first_key() {
 /// The classic socket ignored `server.socket_age`.
 #[tokio::test]
 async fn sockets_of_both_kinds_have_a_maximum_age() {
-    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.socket_age = Duration::from_millis(300))).await;
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| {
+        server.socket_age = Duration::from_millis(300)
+    }))
+    .await;
     for path in ["/v1/responses", "/websocket/u1"] {
         let mut socket = connect(&test_server, path, None).await;
         let (messages, end) = client::soon(socket.collect()).await.unwrap().unwrap();
-        assert!(messages.is_empty() && matches!(end, End::Closed { code: Some(1001), .. }), "{path}: {messages:?} {end:?}");
+        assert!(
+            messages.is_empty() && matches!(end, End::Closed { code: Some(1001), .. }),
+            "{path}: {messages:?} {end:?}"
+        );
     }
     // Running responses finish, and waiting ones are rejected with an error of the API.
     let gate = std::sync::Arc::new(tokio::sync::Notify::new());
-    test_server.upstream.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done());
+    test_server.upstream.script(
+        Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").done(),
+    );
     let mut classic = connect(&test_server, "/websocket/u1", None).await;
     classic.send_text("hello").await.unwrap();
     client::soon(test_server.upstream.wait_requests(1)).await.unwrap();
@@ -300,7 +359,10 @@ async fn sockets_of_both_kinds_have_a_maximum_age() {
     gate.notify_one();
     let (messages, end) = client::soon(classic.collect()).await.unwrap().unwrap();
     let said = messages.concat();
-    assert!(said.contains("Once") && said.contains(" more") && said.contains("connect again"), "{said}");
+    assert!(
+        said.contains("Once") && said.contains(" more") && said.contains("connect again"),
+        "{said}"
+    );
     assert_eq!(messages.iter().filter(|message| *message == "[DONE]").count(), 2, "{said}");
     assert!(matches!(end, End::Closed { code: Some(1001), .. }), "{end:?}");
     assert_eq!(test_server.upstream.requests().len(), 1);
@@ -314,7 +376,8 @@ async fn the_command_line_ends_what_a_running_server_has_open() {
     let directory = TempDir::new().unwrap();
     let server = RunningServer::start(weir(directory.path())).await;
     let open = async |headers: &[(&str, &str)]| {
-        let connect = async |path| websocket::connect(server.address, path, headers).await.unwrap().socket;
+        let connect =
+            async |path| websocket::connect(server.address, path, headers).await.unwrap().socket;
         (connect("/v1/responses").await, connect("/websocket/u1").await)
     };
     let (mut responses, mut classic) = open(&[]).await;
@@ -325,10 +388,17 @@ async fn the_command_line_ends_what_a_running_server_has_open() {
 
     let bearer = format!("Bearer {}", key.trim_end());
     let (mut responses, mut classic) = open(&[("authorization", &bearer)]).await;
-    let slow = Request::post("/v1/responses", &json!({ "model": "demo", "input": "/slow 500", "stream": true })).bearer(key.trim_end());
+    let slow = Request::post(
+        "/v1/responses",
+        &json!({ "model": "demo", "input": "/slow 500", "stream": true }),
+    )
+    .bearer(key.trim_end());
     let mut stream = server.send(&slow).await.events().unwrap();
     let (_, list, _) = run_in(&directory, &["key", "list"]).await;
-    let id = list.lines().find_map(|line| line.split_whitespace().next().filter(|word| word.starts_with("key_"))).unwrap();
+    let id = list
+        .lines()
+        .find_map(|line| line.split_whitespace().next().filter(|word| word.starts_with("key_")))
+        .unwrap();
     let (status, _, hints) = run_in(&directory, &["key", "revoke", id]).await;
     assert!(status.success() && hints.contains("lets nobody in"), "{hints}");
     let since = Instant::now();
@@ -346,7 +416,10 @@ async fn the_command_line_ends_what_a_running_server_has_open() {
 
     // A server started without keys serves this machine.
     let (_, list, _) = run_in(&directory, &["key", "list"]).await;
-    let id = list.lines().find_map(|line| line.split_whitespace().next().filter(|word| word.starts_with("key_"))).unwrap();
+    let id = list
+        .lines()
+        .find_map(|line| line.split_whitespace().next().filter(|word| word.starts_with("key_")))
+        .unwrap();
     run_in(&directory, &["key", "revoke", id]).await;
     let server = RunningServer::start(weir(directory.path())).await;
     assert_eq!(server.json(&Request::get("/v1/models")).await.0, 200);

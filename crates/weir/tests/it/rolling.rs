@@ -38,7 +38,11 @@ async fn steps_1_and_2_readiness_fails_before_new_connections_are_refused() {
     assert_eq!((unready.status, unready.headers.get("connection")), (503, Some("close")));
     assert_eq!(client::json::value(&mut unready).await.unwrap()["status"], "draining");
     let ask = json!({ "model": "demo", "input": "/echo still here" });
-    assert_eq!(server.json(&Request::post("/v1/responses", &ask)).await.0, 200, "whoever comes is served");
+    assert_eq!(
+        server.json(&Request::post("/v1/responses", &ask)).await.0,
+        200,
+        "whoever comes is served"
+    );
     in_time(async { while Connection::open(server.address).await.is_ok() {} }).await;
     assert!(told.elapsed() >= Duration::from_secs(1));
     let (status, log) = server.ended().await;
@@ -50,21 +54,30 @@ async fn a_second_signal_ends_at_once_and_reports_what_was_cut_off() {
     for (second, expected) in [("TERM", 143), ("INT", 130)] {
         let directory = TempDir::new().unwrap();
         let mut server = Service::start(weir(directory.path())).await;
-        let mut stream = server.send(&Request::post("/v1/responses", &demo("/stall 1"))).await.events().unwrap();
+        let mut stream =
+            server.send(&Request::post("/v1/responses", &demo("/stall 1"))).await.events().unwrap();
         stream.next().await.unwrap().unwrap();
         server.signal("TERM");
         server.logged("nothing new is accepted", 1).await;
         let told = client::now();
         server.signal(second);
         let (events, end) = in_time(stream.collect()).await.unwrap();
-        let is_told = events.iter().any(|event| String::from_utf8_lossy(&event.data).contains("server_shutdown"));
+        let is_told = events
+            .iter()
+            .any(|event| String::from_utf8_lossy(&event.data).contains("server_shutdown"));
         assert!(is_told && end == BodyEnd::Clean, "{end:?}");
         let (status, log) = server.ended().await;
         assert_eq!(status.code(), Some(expected), "{log}");
         assert!(told.elapsed() < Duration::from_secs(10), "25 s of grace were left");
-        let report = log.lines().find(|line| line.contains("something was cut")).unwrap_or_else(|| panic!("{log}"));
+        let report = log
+            .lines()
+            .find(|line| line.contains("something was cut"))
+            .unwrap_or_else(|| panic!("{log}"));
         let report: Value = serde_json::from_str(report).unwrap();
-        assert_eq!((&report["cut"], &report["ended"], &report["hurried"]), (&json!(1), &json!(0), &json!(true)));
+        assert_eq!(
+            (&report["cut"], &report["ended"], &report["hurried"]),
+            (&json!(1), &json!(0), &json!(true))
+        );
     }
 }
 
@@ -95,16 +108,27 @@ async fn a_rolling_restart_under_two_hundred_streams_loses_nothing() {
     let directories = [TempDir::new().unwrap(), TempDir::new().unwrap()];
     let command = |directory: &TempDir| {
         let mut command = weir(directory.path());
-        command.env("WEIR_SHUTDOWN_DELAY", "2s").env("WEIR_SHUTDOWN_GRACE", "60s").env("WEIR_DEMO_TOKENS_PER_SECOND", "20");
+        command
+            .env("WEIR_SHUTDOWN_DELAY", "2s")
+            .env("WEIR_SHUTDOWN_GRACE", "60s")
+            .env("WEIR_DEMO_TOKENS_PER_SECOND", "20");
         command
     };
-    let (mut old, new) = (Service::start(command(&directories[0])).await, Service::start(command(&directories[1])).await);
+    let (mut old, new) = (
+        Service::start(command(&directories[0])).await,
+        Service::start(command(&directories[1])).await,
+    );
     let balancer = Balancer::open([old.address, new.address]).await;
     let (tell, told) = watch::channel(false);
     let (begin, mut begun) = watch::channel(0);
     let clients = (0..STREAMS).map(|number| {
         let (way, loses) = (WAYS[number % WAYS.len()], (number / WAYS.len()).is_multiple_of(2));
-        let client = Client { balancer: balancer.address, home: old.address, told: told.clone(), begin: begin.clone() };
+        let client = Client {
+            balancer: balancer.address,
+            home: old.address,
+            told: told.clone(),
+            begin: begin.clone(),
+        };
         tokio::spawn(async move { (way, client.run(way, loses).await) })
     });
     let clients: Vec<_> = clients.collect();
@@ -114,7 +138,12 @@ async fn a_rolling_restart_under_two_hundred_streams_loses_nothing() {
     tell.send(true).unwrap();
     // New clients are sent to the other process.
     for _ in 0..20 {
-        let mut answer = in_time(client::send(balancer.address, &Request::post("/v1/responses", &demo("/count 2")))).await.unwrap();
+        let mut answer = in_time(client::send(
+            balancer.address,
+            &Request::post("/v1/responses", &demo("/count 2")),
+        ))
+        .await
+        .unwrap();
         assert_eq!((answer.status, answer.end().await.unwrap()), (200, BodyEnd::Clean));
     }
     let mut returned = 0;
@@ -126,15 +155,29 @@ async fn a_rolling_restart_under_two_hundred_streams_loses_nothing() {
     }
     let (status, log) = old.ended().await;
     assert!(status.success(), "{log}");
-    let steps = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(|line| line["step"].is_u64());
-    println!("{STREAMS} answers over {WAYS:?}, {returned} clients lost their connection and came back by position:");
+    let steps = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|line| line["step"].is_u64());
+    println!(
+        "{STREAMS} answers over {WAYS:?}, {returned} clients lost their connection and came back by position:"
+    );
     let mut last = Value::Null;
     for step in steps {
-        println!("  {:>6} ms  step {}  {} {}", step["took_ms"], step["step"], step["message"].as_str().unwrap(), details(&step));
+        println!(
+            "  {:>6} ms  step {}  {} {}",
+            step["took_ms"],
+            step["step"],
+            step["message"].as_str().unwrap(),
+            details(&step)
+        );
         last = step;
     }
     assert!(returned > STREAMS / 4, "{returned}");
-    assert_eq!((&last["message"], &last["ended"]), (&json!("stopped; nothing was cut"), &json!(STREAMS)));
+    assert_eq!(
+        (&last["message"], &last["ended"]),
+        (&json!("stopped; nothing was cut"), &json!(STREAMS))
+    );
     assert_eq!(new.json(&Request::get("/readyz")).await.0, 200);
 }
 
@@ -149,7 +192,10 @@ async fn after_a_restart_the_next_process_has_the_rest_of_cut_off_responses() {
         command
     };
     let mut old = Service::start(command()).await;
-    let whole = old.json(&Request::post("/v1/responses", &json!({ "model": "demo", "input": "/echo whole" }))).await.1;
+    let whole = old
+        .json(&Request::post("/v1/responses", &json!({ "model": "demo", "input": "/echo whole" })))
+        .await
+        .1;
     let mut cut = Vec::new();
     for way in [RollingTransport::Sse, RollingTransport::Ndjson, RollingTransport::Browser] {
         let stream = old.send(&Request::post("/v1/responses", &demo("/stall 3"))).await;
@@ -164,27 +210,49 @@ async fn after_a_restart_the_next_process_has_the_rest_of_cut_off_responses() {
     let new = Service::start(command()).await;
     for (way, id, first, mut stream) in cut {
         let (heard, _end) = in_time(stream.collect()).await.unwrap();
-        let heard: Vec<Value> = heard.iter().filter(|event| event.data.as_ref() != b"[DONE]").map(|event| event.json().unwrap()).collect();
+        let heard: Vec<Value> = heard
+            .iter()
+            .filter(|event| event.data.as_ref() != b"[DONE]")
+            .map(|event| event.json().unwrap())
+            .collect();
         let stream = new.send(&resume(way, &id, first["sequence_number"].as_u64())).await;
         assert_eq!(stream.status, 200, "{way:?}");
         let (rest, end) = in_time(stream.events().unwrap().collect()).await.unwrap();
-        let rest: Vec<Value> = rest.iter().filter(|event| event.data.as_ref() != b"[DONE]").map(|event| event.json().unwrap()).collect();
+        let rest: Vec<Value> = rest
+            .iter()
+            .filter(|event| event.data.as_ref() != b"[DONE]")
+            .map(|event| event.json().unwrap())
+            .collect();
         assert_eq!((&rest, end), (&heard, BodyEnd::Clean), "{way:?}");
         let last = rest.last().unwrap();
-        assert_eq!((&last["type"], &last["response"]["error"]["code"]), (&json!("response.failed"), &json!("server_shutdown")), "{way:?}");
+        assert_eq!(
+            (&last["type"], &last["response"]["error"]["code"]),
+            (&json!("response.failed"), &json!("server_shutdown")),
+            "{way:?}"
+        );
         for (index, event) in rest.iter().enumerate() {
             assert_eq!(event["sequence_number"].as_u64(), Some(index as u64 + 1), "{way:?}");
         }
     }
     let read = Request::get(&format!("/v1/responses/{}", whole["id"].as_str().unwrap()));
     assert_eq!(new.json(&read).await, (200, whole));
-    assert!(!new.log().contains("recovered"), "an orderly end leaves nothing to recover: {}", new.log());
+    assert!(
+        !new.log().contains("recovered"),
+        "an orderly end leaves nothing to recover: {}",
+        new.log()
+    );
 }
 
 fn details(step: &Value) -> String {
     let known = ["timestamp", "level", "target", "message", "step", "took_ms"];
-    let fields = step.as_object().unwrap().iter().filter(|(name, _)| !known.contains(&name.as_str()));
-    fields.map(|(name, value)| format!("{name}={}", value.as_str().map_or(value.to_string(), str::to_owned))).collect::<Vec<_>>().join(" ")
+    let fields =
+        step.as_object().unwrap().iter().filter(|(name, _)| !known.contains(&name.as_str()));
+    fields
+        .map(|(name, value)| {
+            format!("{name}={}", value.as_str().map_or(value.to_string(), str::to_owned))
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// What a client received in the end.
@@ -222,9 +290,19 @@ impl Client {
                 let mut background = question;
                 background["stream"] = false.into();
                 background["background"] = true.into();
-                let mut created = client::send(self.balancer, &Request::post("/v1/responses", &background)).await.unwrap();
-                let id = client::json::value(&mut created).await.unwrap()["id"].as_str().unwrap().to_owned();
-                let stream = client::send(self.home, &resume(way, &id, None)).await.unwrap().events().unwrap();
+                let mut created =
+                    client::send(self.balancer, &Request::post("/v1/responses", &background))
+                        .await
+                        .unwrap();
+                let id = client::json::value(&mut created).await.unwrap()["id"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned();
+                let stream = client::send(self.home, &resume(way, &id, None))
+                    .await
+                    .unwrap()
+                    .events()
+                    .unwrap();
                 self.stream(way, &id, stream, loses).await
             }
         }
@@ -234,7 +312,13 @@ impl Client {
         self.begin.send_modify(|count| *count += 1);
     }
 
-    async fn stream(mut self, way: RollingTransport, id: &str, mut stream: Stream, loses: bool) -> Heard {
+    async fn stream(
+        mut self,
+        way: RollingTransport,
+        id: &str,
+        mut stream: Stream,
+        loses: bool,
+    ) -> Heard {
         let mut events = vec![stream.next().await.unwrap().unwrap().json().unwrap()];
         self.has_begun();
         if loses {
@@ -242,25 +326,36 @@ impl Client {
             events.push(stream.next().await.unwrap().unwrap().json().unwrap());
             stream.abandon().reset().unwrap();
             let position = events.last().unwrap()["sequence_number"].as_u64();
-            stream = client::send(self.home, &resume(way, id, position)).await.unwrap().events().unwrap();
+            stream = client::send(self.home, &resume(way, id, position))
+                .await
+                .unwrap()
+                .events()
+                .unwrap();
         }
         let (rest, end) = stream.collect().await.unwrap();
         assert_eq!(end, BodyEnd::Clean, "{way:?}");
-        events.extend(rest.iter().filter(|event| event.data.as_ref() != b"[DONE]").map(|event| event.json().unwrap()));
+        events.extend(
+            rest.iter()
+                .filter(|event| event.data.as_ref() != b"[DONE]")
+                .map(|event| event.json().unwrap()),
+        );
         Heard { numbers: whole(&events), has_returned: loses }
     }
 
     async fn socket(mut self, loses: bool) -> Heard {
-        let mut socket = websocket::connect(self.balancer, "/v1/responses", &[]).await.unwrap().socket;
+        let mut socket =
+            websocket::connect(self.balancer, "/v1/responses", &[]).await.unwrap().socket;
         let create = json!({ "type": "response.create", "model": "demo", "input": format!("/count {LAST}") });
         socket.send_text(&create.to_string()).await.unwrap();
-        let mut events: Vec<Value> = vec![serde_json::from_str(&socket.next_text().await.unwrap().unwrap()).unwrap()];
+        let mut events: Vec<Value> =
+            vec![serde_json::from_str(&socket.next_text().await.unwrap().unwrap()).unwrap()];
         self.has_begun();
         if loses {
             self.told.wait_for(|told| *told).await.unwrap();
             socket.reset().unwrap();
             let id = &events[0]["response"]["id"];
-            let resume = json!({ "type": "response.resume", "response_id": id, "starting_after": 0 });
+            let resume =
+                json!({ "type": "response.resume", "response_id": id, "starting_after": 0 });
             socket = websocket::connect(self.home, "/v1/responses", &[]).await.unwrap().socket;
             socket.send_text(&resume.to_string()).await.unwrap();
         }
@@ -272,25 +367,37 @@ impl Client {
 
     /// A client waiting for a document notices nothing before it is complete: it counts as started once sent.
     async fn json(self) -> Heard {
-        let request = Request::post("/v1/responses", &json!({ "model": "demo", "input": format!("/count {LAST}") }));
+        let request = Request::post(
+            "/v1/responses",
+            &json!({ "model": "demo", "input": format!("/count {LAST}") }),
+        );
         let mut connection = Connection::open(self.balancer).await.unwrap();
         connection.write(&request).await.unwrap();
         self.has_begun();
         let mut response = connection.read_response(&request).await.unwrap();
         let answer = client::json::value(&mut response).await.unwrap();
-        Heard { numbers: numbers(answer["output"][0]["content"][0]["text"].as_str().unwrap()), has_returned: false }
+        Heard {
+            numbers: numbers(answer["output"][0]["content"][0]["text"].as_str().unwrap()),
+            has_returned: false,
+        }
     }
 
     async fn chat(self) -> Heard {
         let body = json!({ "model": "demo", "stream": true, "messages": [{ "role": "user", "content": format!("/count {LAST}") }] });
-        let mut stream = client::send(self.balancer, &Request::post("/v1/chat/completions", &body)).await.unwrap().events().unwrap();
+        let mut stream = client::send(self.balancer, &Request::post("/v1/chat/completions", &body))
+            .await
+            .unwrap()
+            .events()
+            .unwrap();
         let mut events = vec![stream.next().await.unwrap().unwrap()];
         self.has_begun();
         let (rest, end) = stream.collect().await.unwrap();
         assert_eq!((rest.last().unwrap().data.as_ref(), end), (&b"[DONE]"[..], BodyEnd::Clean));
         events.extend(rest);
         let chunks = events.iter().filter_map(|event| event.json().ok());
-        let text: String = chunks.filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str().map(str::to_owned)).collect();
+        let text: String = chunks
+            .filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str().map(str::to_owned))
+            .collect();
         Heard { numbers: numbers(&text), has_returned: false }
     }
 }
@@ -299,10 +406,12 @@ fn resume(way: RollingTransport, id: &str, position: Option<u64>) -> Request {
     let after = position.map(|position| format!("&starting_after={position}")).unwrap_or_default();
     match way {
         RollingTransport::Browser => Request::get(&format!("/v1/responses/{id}/events?x=1{after}")),
-        RollingTransport::Ndjson => {
-            Request::get(&format!("/v1/responses/{id}?stream=true{after}")).header("accept", "application/x-ndjson")
-        }
-        RollingTransport::Json | RollingTransport::Sse | RollingTransport::Chat | RollingTransport::Socket => {
+        RollingTransport::Ndjson => Request::get(&format!("/v1/responses/{id}?stream=true{after}"))
+            .header("accept", "application/x-ndjson"),
+        RollingTransport::Json
+        | RollingTransport::Sse
+        | RollingTransport::Chat
+        | RollingTransport::Socket => {
             Request::get(&format!("/v1/responses/{id}?stream=true{after}"))
         }
     }
@@ -310,7 +419,8 @@ fn resume(way: RollingTransport, id: &str, position: Option<u64>) -> Request {
 
 /// The numbers in a stream's deltas, in which no event is missing or repeated, and which has its end.
 fn whole(events: &[Value]) -> Vec<String> {
-    let positions: Vec<u64> = events.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
+    let positions: Vec<u64> =
+        events.iter().map(|event| event["sequence_number"].as_u64().unwrap()).collect();
     assert!(positions.iter().copied().eq(0..events.len() as u64), "{positions:?}");
     assert_eq!(events.last().unwrap()["type"], "response.completed");
     let deltas = events.iter().filter(|event| event["type"] == "response.output_text.delta");

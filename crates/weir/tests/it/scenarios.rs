@@ -33,18 +33,25 @@ async fn responses_as_json() {
 
 #[tokio::test]
 async fn responses_as_ndjson() {
-    run(|test_server, scenario| responses_streamed(test_server, scenario, TestFrame::Ndjson, TestFrame::Sse)).await;
+    run(|test_server, scenario| {
+        responses_streamed(test_server, scenario, TestFrame::Ndjson, TestFrame::Sse)
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn responses_as_sse() {
-    run(|test_server, scenario| responses_streamed(test_server, scenario, TestFrame::Sse, TestFrame::Ndjson)).await;
+    run(|test_server, scenario| {
+        responses_streamed(test_server, scenario, TestFrame::Sse, TestFrame::Ndjson)
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn chat_completions_as_json() {
     run(|test_server, scenario| async move {
-        let (status, completion) = test_server.post("/v1/chat/completions", &chat_request(&json!({}))).await;
+        let (status, completion) =
+            test_server.post("/v1/chat/completions", &chat_request(&json!({}))).await;
         if let ExpectedOutcome::Fails { status: expected, code, .. } = scenario.outcome {
             return check_refusal(&scenario.name, status, &completion, (expected, code));
         }
@@ -76,24 +83,36 @@ async fn run<F: Future<Output = ()>>(check: impl Fn(std::rc::Rc<TestServer>, Sce
 }
 
 /// A streamed response: the stream, the stored response, and a replay in another frame have the same content.
-async fn responses_streamed(test_server: std::rc::Rc<TestServer>, scenario: Scenario, frame: TestFrame, other: TestFrame) {
+async fn responses_streamed(
+    test_server: std::rc::Rc<TestServer>,
+    scenario: Scenario,
+    frame: TestFrame,
+    other: TestFrame,
+) {
     // Errors in band in any case; other tests check early failures reported by the status.
-    let request = accept(Request::post("/v1/responses", &responses_request(true)), frame).header("prefer", "wait=0");
+    let request = accept(Request::post("/v1/responses", &responses_request(true)), frame)
+        .header("prefer", "wait=0");
     let (events, end) = test_server.stream(&request).await.collect().await.unwrap();
     assert_eq!(end, BodyEnd::Clean, "{}", scenario.name);
-    let data: Vec<String> = data(&scenario.name, (frame, end), &events, |event| event["type"].as_str());
+    let data: Vec<String> =
+        data(&scenario.name, (frame, end), &events, |event| event["type"].as_str());
     let terminal = responses::check_stream(&scenario, &data);
     let id = terminal["id"].as_str().unwrap();
     let (status, stored) = test_server.get(&format!("/v1/responses/{id}")).await;
     assert_eq!(status, 200, "{}", scenario.name);
     assert!(stored == terminal, "{}: what is stored is not what was streamed", scenario.name);
-    assert!(tail(&test_server, id, None, other).await == data, "{}: the replay differs", scenario.name);
+    assert!(
+        tail(&test_server, id, None, other).await == data,
+        "{}: the replay differs",
+        scenario.name
+    );
 }
 
 /// A streamed chat completion, with and without the usage chunk.
 async fn chat_streamed(test_server: std::rc::Rc<TestServer>, scenario: Scenario, frame: TestFrame) {
     for include_usage in [true, false] {
-        let options = json!({ "stream": true, "stream_options": { "include_usage": include_usage } });
+        let options =
+            json!({ "stream": true, "stream_options": { "include_usage": include_usage } });
         let request = accept(Request::post("/v1/chat/completions", &chat_request(&options)), frame);
         if let ExpectedOutcome::Fails { status, code, after_output: false } = scenario.outcome {
             let (found, body) = test_server.json(&request).await;
@@ -115,7 +134,8 @@ pub(crate) fn data(
     events: &[StreamEvent],
     name: impl Fn(&Value) -> Option<&str>,
 ) -> Vec<String> {
-    let mut data: Vec<String> = events.iter().map(|event| String::from_utf8(event.data.to_vec()).unwrap()).collect();
+    let mut data: Vec<String> =
+        events.iter().map(|event| String::from_utf8(event.data.to_vec()).unwrap()).collect();
     if (frame, end) == (TestFrame::Sse, BodyEnd::Clean) {
         assert_eq!(data.pop().as_deref(), Some("[DONE]"), "{scenario}");
     }
@@ -130,8 +150,15 @@ pub(crate) fn data(
 }
 
 pub(crate) fn check_refusal(scenario: &str, status: u16, body: &Value, expected: (u16, &str)) {
-    assert_eq!((status, body["error"]["code"].as_str()), (expected.0, Some(expected.1)), "{scenario}: {body}");
-    assert!(["message", "type", "code", "param"].iter().all(|key| body["error"].get(key).is_some()), "{scenario}: {body}");
+    assert_eq!(
+        (status, body["error"]["code"].as_str()),
+        (expected.0, Some(expected.1)),
+        "{scenario}: {body}"
+    );
+    assert!(
+        ["message", "type", "code", "param"].iter().all(|key| body["error"].get(key).is_some()),
+        "{scenario}: {body}"
+    );
 }
 
 pub(crate) fn responses_request(stream: bool) -> Value {
@@ -140,8 +167,7 @@ pub(crate) fn responses_request(stream: bool) -> Value {
 }
 
 fn chat_request(more: &Value) -> Value {
-    let tool =
-        |name: &str| json!({ "type": "function", "function": { "name": name, "parameters": { "type": "object", "properties": {} } } });
+    let tool = |name: &str| json!({ "type": "function", "function": { "name": name, "parameters": { "type": "object", "properties": {} } } });
     let mut request = json!({
         "model": MODEL, "messages": [{ "role": "user", "content": "How is the weather?" }], "tools": [tool("weather"), tool("time")],
     });

@@ -17,7 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for something that must happen.
 pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_late| panic!("nothing happened within {PATIENCE:?}"))
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_late| panic!("nothing happened within {PATIENCE:?}"))
 }
 
 /// The program with its own data and working directories, and none of our environment.
@@ -25,9 +27,20 @@ pub(crate) fn weir(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        if ["WEIR_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "OLLAMA_", "OTEL_", "XDG_", "RUST_LOG", "NOTIFY_SOCKET"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+        if [
+            "WEIR_",
+            "OPENAI_",
+            "ANTHROPIC_",
+            "GEMINI_",
+            "GOOGLE_",
+            "OLLAMA_",
+            "OTEL_",
+            "XDG_",
+            "RUST_LOG",
+            "NOTIFY_SOCKET",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
             || name.to_lowercase().ends_with("_proxy")
         {
             command.env_remove(name);
@@ -74,8 +87,12 @@ impl Service {
             out.read_line(&mut line).map(|_| line)
         });
         let greeting = in_time(greeting).await.unwrap().unwrap();
-        let address = greeting.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
-        let address = address.unwrap_or_else(|| panic!("{greeting:?} {}", log.text.lock().unwrap())).parse().unwrap();
+        let address =
+            greeting.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let address = address
+            .unwrap_or_else(|| panic!("{greeting:?} {}", log.text.lock().unwrap()))
+            .parse()
+            .unwrap();
         Self { address, child, log, logging: Some(logging) }
     }
 
@@ -90,7 +107,10 @@ impl Service {
 
     /// Sends a signal, by its name without `SIG`.
     pub(crate) fn signal(&self, name: &str) {
-        let killed = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        let killed = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(killed.success());
     }
 
@@ -104,13 +124,16 @@ impl Service {
             loop {
                 let log = self.log();
                 let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
-                if let Some(line) = whole.lines().filter(|line| line.contains(words)).nth(count - 1) {
+                if let Some(line) = whole.lines().filter(|line| line.contains(words)).nth(count - 1)
+                {
                     return serde_json::from_str(line).unwrap();
                 }
                 self.log.grown.notified().await;
             }
         };
-        tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_late| panic!("no {words:?} in\n{}", self.log()))
+        tokio::time::timeout(PATIENCE, found)
+            .await
+            .unwrap_or_else(|_late| panic!("no {words:?} in\n{}", self.log()))
     }
 
     /// Waits for it to exit; returns its status and log.

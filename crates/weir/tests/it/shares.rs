@@ -44,11 +44,17 @@ fn ask(more: &Value) -> Request {
 #[tokio::test]
 async fn the_demo_model_has_a_budget_whatever_the_schema_is() {
     let test_server = TestServer::open().await;
-    for schema in
-        [json!({ "type": "string", "minLength": 99_999_999_999_u64 }), json!({ "type": "array", "minItems": 9, "items": { "$ref": "#" } })]
-    {
+    for schema in [
+        json!({ "type": "string", "minLength": 99_999_999_999_u64 }),
+        json!({ "type": "array", "minItems": 9, "items": { "$ref": "#" } }),
+    ] {
         let format = json!({ "type": "json_schema", "name": "s", "schema": schema });
-        let (status, body) = test_server.post(RESPONSES, &json!({ "model": "demo", "input": "/json", "text": { "format": format } })).await;
+        let (status, body) = test_server
+            .post(
+                RESPONSES,
+                &json!({ "model": "demo", "input": "/json", "text": { "format": format } }),
+            )
+            .await;
         assert_eq!(status, 200, "{schema}");
         assert!(body.to_string().len() < 1_000_000, "{schema}");
         let tool = json!({ "type": "function", "function": { "name": "f", "parameters": schema } });
@@ -63,14 +69,20 @@ async fn the_demo_model_has_a_budget_whatever_the_schema_is() {
 async fn a_body_is_rejected_before_it_fills_the_memory() {
     let test_server = TestServer::open().await;
     let zeros = format!(r#"{{"model":"demo","input":"x","x":[{}0]}}"#, "0,".repeat(300_000));
-    let (status, code, _) = refusal(test_server.send(&Request::new("POST", RESPONSES).body(zeros)).await).await;
+    let (status, code, _) =
+        refusal(test_server.send(&Request::new("POST", RESPONSES).body(zeros)).await).await;
     assert_eq!((status, code.as_str()), (413, "body_too_complex"));
     let text = json!({ "model": "demo", "input": "word ".repeat(2_000_000) });
     let (status, code, _) = refusal(test_server.send(&Request::post(RESPONSES, &text)).await).await;
     assert_eq!((status, code.as_str()), (413, "body_too_large"));
     test_server.upstream.script(Script::text(&["A picture."]));
     let picture = json!({ "type": "input_image", "image_url": format!("data:image/png;base64,{}", "QUJD".repeat(2_500_000)) });
-    let (status, _) = test_server.post(RESPONSES, &json!({ "model": MODEL, "input": [{ "role": "user", "content": [picture] }] })).await;
+    let (status, _) = test_server
+        .post(
+            RESPONSES,
+            &json!({ "model": MODEL, "input": [{ "role": "user", "content": [picture] }] }),
+        )
+        .await;
     assert_eq!(status, 200, "10 MB of a picture are no text");
     test_server.close().await;
 }
@@ -96,7 +108,10 @@ async fn memory_is_reserved_before_a_body_is_read_and_released() {
         }
     };
     client::soon(taken).await.unwrap();
-    assert_eq!(refusal(test_server.send(&ask(&json!({})).bearer(ALICE)).await).await, busy("too_many_bytes"));
+    assert_eq!(
+        refusal(test_server.send(&ask(&json!({})).bearer(ALICE)).await).await,
+        busy("too_many_bytes")
+    );
     test_server.upstream.script(Script::text(&["Hello"]));
     assert_eq!(test_server.json(&ask(&json!({})).bearer(BOB)).await.0, 200, "nobody else notices");
     drop(open);
@@ -115,18 +130,26 @@ async fn memory_is_reserved_before_a_body_is_read_and_released() {
 async fn queued_turns_on_a_socket_count_as_memory() {
     let test_server = with_share(|share| share.memory_bytes = 2_000_000).await;
     let gate = Arc::new(Notify::new());
-    test_server.upstream.script(Script::new().role().content("On").wait_for(&gate).finish("stop").usage(9, 2, 0).done());
+    test_server.upstream.script(
+        Script::new().role().content("On").wait_for(&gate).finish("stop").usage(9, 2, 0).done(),
+    );
     let bearer = format!("Bearer {ALICE}");
-    let mut socket = websocket::connect(test_server.address, RESPONSES, &[("authorization", &bearer)]).await.unwrap().socket;
+    let mut socket =
+        websocket::connect(test_server.address, RESPONSES, &[("authorization", &bearer)])
+            .await
+            .unwrap()
+            .socket;
     send(&mut socket, &json!({ "type": "response.create", "model": MODEL, "input": "hi" })).await;
     let long = "word ".repeat(60_000);
     let mut refused = None;
     for _ in 0..10 {
-        send(&mut socket, &json!({ "type": "response.create", "model": MODEL, "input": long })).await;
+        send(&mut socket, &json!({ "type": "response.create", "model": MODEL, "input": long }))
+            .await;
     }
     let seen = async {
         while refused.is_none() {
-            let event: Value = serde_json::from_str(&socket.next_text().await.unwrap().unwrap()).unwrap();
+            let event: Value =
+                serde_json::from_str(&socket.next_text().await.unwrap().unwrap()).unwrap();
             if event["type"] == "error" {
                 refused = Some(event);
             }
@@ -134,7 +157,11 @@ async fn queued_turns_on_a_socket_count_as_memory() {
     };
     client::soon(seen).await.unwrap();
     let refused = refused.unwrap();
-    assert_eq!((&refused["status"], &refused["error"]["code"]), (&json!(429), &json!("too_many_bytes")), "{refused}");
+    assert_eq!(
+        (&refused["status"], &refused["error"]["code"]),
+        (&json!(429), &json!("too_many_bytes")),
+        "{refused}"
+    );
     test_server.upstream.script(Script::text(&["Hello"]));
     assert_eq!(test_server.json(&ask(&json!({})).bearer(BOB)).await.0, 200);
     drop((socket, gate));
@@ -154,15 +181,25 @@ async fn a_conversation_has_a_limit_however_it_is_assembled() {
     let mut last = (0, Value::Null);
     for _ in 0..4 {
         test_server.upstream.script(Script::text(&["Hm."]));
-        last = test_server.json(&ask(&json!({ "input": long, "previous_response_id": previous })).bearer(ALICE)).await;
+        last = test_server
+            .json(&ask(&json!({ "input": long, "previous_response_id": previous })).bearer(ALICE))
+            .await;
         if last.0 != 200 {
             break;
         }
         previous = last.1["id"].clone();
         let path = format!("{RESPONSES}/{}/input_items", previous.as_str().unwrap());
-        items = test_server.json(&Request::get(&path).bearer(ALICE)).await.1["data"].as_array().cloned().unwrap_or(items);
+        items = test_server.json(&Request::get(&path).bearer(ALICE)).await.1["data"]
+            .as_array()
+            .cloned()
+            .unwrap_or(items);
     }
-    assert_eq!((last.0, &last.1["error"]["code"]), (400, &json!("conversation_too_large")), "{}", last.1);
+    assert_eq!(
+        (last.0, &last.1["error"]["code"]),
+        (400, &json!("conversation_too_large")),
+        "{}",
+        last.1
+    );
     let reference = json!({ "type": "item_reference", "id": items[0]["id"] });
     let many = json!({ "input": vec![reference; 50] });
     let (status, body) = test_server.json(&ask(&many).bearer(ALICE)).await;
@@ -175,15 +212,20 @@ async fn the_running_responses_of_a_key_are_limited_and_others_have_places() {
     let test_server = with_share(|share| share.running = 2).await;
     let gate = Arc::new(Notify::new());
     for _ in 0..2 {
-        test_server.upstream.script(Script::new().role().wait_for(&gate).content("On").finish("stop").usage(9, 2, 0).done());
-        let (status, _) = test_server.json(&ask(&json!({ "background": true })).bearer(ALICE)).await;
+        test_server.upstream.script(
+            Script::new().role().wait_for(&gate).content("On").finish("stop").usage(9, 2, 0).done(),
+        );
+        let (status, _) =
+            test_server.json(&ask(&json!({ "background": true })).bearer(ALICE)).await;
         assert_eq!(status, 200);
     }
     let refused = test_server.send(&ask(&json!({})).bearer(ALICE)).await;
-    let left = ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests"].map(|name| refused.headers.get(name).map(str::to_owned));
+    let left = ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests"]
+        .map(|name| refused.headers.get(name).map(str::to_owned));
     assert_eq!(left, [Some("2".to_owned()), Some("0".to_owned())]);
     assert_eq!(refusal(refused).await, busy("too_many_responses"));
-    let embeddings = Request::post("/v1/embeddings", &json!({ "model": "demo", "input": "hi" })).bearer(ALICE);
+    let embeddings =
+        Request::post("/v1/embeddings", &json!({ "model": "demo", "input": "hi" })).bearer(ALICE);
     assert_eq!(refusal(test_server.send(&embeddings).await).await, busy("too_many_responses"));
     test_server.upstream.script(Script::text(&["Hello"]));
     assert_eq!(test_server.json(&ask(&json!({})).bearer(BOB)).await.0, 200);
@@ -199,7 +241,10 @@ async fn the_requests_a_second_of_a_key_are_limited() {
     for _ in 0..30 {
         statuses.push(test_server.json(&models(ALICE)).await.0);
     }
-    assert!(statuses[..10].iter().all(|status| *status == 200) && statuses.contains(&429), "{statuses:?}");
+    assert!(
+        statuses[..10].iter().all(|status| *status == 200) && statuses.contains(&429),
+        "{statuses:?}"
+    );
     assert_eq!(test_server.json(&models(BOB)).await.0, 200);
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(test_server.json(&models(ALICE)).await.0, 200);
@@ -212,7 +257,12 @@ async fn the_connections_of_a_key_are_limited() {
     let models = |key: &str| Request::get("/v1/models").bearer(key);
     let mut kept = Vec::new();
     for _ in 0..2 {
-        let mut response = Connection::open(test_server.address).await.unwrap().send(&models(ALICE)).await.unwrap();
+        let mut response = Connection::open(test_server.address)
+            .await
+            .unwrap()
+            .send(&models(ALICE))
+            .await
+            .unwrap();
         assert_eq!(response.status, 200);
         response.collect().await.unwrap();
         kept.push(response.into_connection().await.unwrap());
@@ -240,7 +290,8 @@ async fn the_caller_that_stores_most_makes_room() {
     let mut first = Value::Null;
     for _ in 0..20 {
         test_server.upstream.script(Script::text(&["Hm."]));
-        let (status, body) = test_server.json(&ask(&json!({ "input": "word ".repeat(20_000) })).bearer(BOB)).await;
+        let (status, body) =
+            test_server.json(&ask(&json!({ "input": "word ".repeat(20_000) })).bearer(BOB)).await;
         assert_eq!(status, 200, "{body}");
         first = if first.is_null() { body["id"].clone() } else { first };
     }
@@ -252,6 +303,10 @@ async fn the_caller_that_stores_most_makes_room() {
     };
     client::soon(gone).await.unwrap();
     let path = format!("{RESPONSES}/{}", kept["id"].as_str().unwrap());
-    assert_eq!(test_server.json(&Request::get(&path).bearer(ALICE)).await.0, 200, "hers has outlived his");
+    assert_eq!(
+        test_server.json(&Request::get(&path).bearer(ALICE)).await.0,
+        200,
+        "hers has outlived his"
+    );
     test_server.close().await;
 }

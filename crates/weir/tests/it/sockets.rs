@@ -31,7 +31,10 @@ async fn next(socket: &mut Socket) -> Value {
 }
 
 fn is_terminal(event: &Value) -> bool {
-    matches!(event["type"].as_str(), Some("response.completed" | "response.incomplete" | "response.failed"))
+    matches!(
+        event["type"].as_str(),
+        Some("response.completed" | "response.incomplete" | "response.failed")
+    )
 }
 
 /// Every event up to the terminal one.
@@ -50,7 +53,11 @@ fn id(events: &[Value]) -> String {
 }
 
 fn text(events: &[Value]) -> String {
-    events.iter().filter(|event| event["type"] == "response.output_text.delta").map(|event| event["delta"].as_str().unwrap()).collect()
+    events
+        .iter()
+        .filter(|event| event["type"] == "response.output_text.delta")
+        .map(|event| event["delta"].as_str().unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -70,8 +77,17 @@ async fn a_turn_on_a_socket_is_the_log_message_by_message() {
     }
     let created: Value = serde_json::from_str(&messages[0]).unwrap();
     let id = created["response"]["id"].as_str().unwrap();
-    let (replayed, _) = test_server.stream(&Request::get(&format!("{PATH}/{id}?stream=true"))).await.collect_data().await.unwrap();
-    assert_eq!(messages.iter().map(String::as_bytes).collect::<Vec<_>>(), replayed[..replayed.len() - 1], "byte for byte, but for [DONE]");
+    let (replayed, _) = test_server
+        .stream(&Request::get(&format!("{PATH}/{id}?stream=true")))
+        .await
+        .collect_data()
+        .await
+        .unwrap();
+    assert_eq!(
+        messages.iter().map(String::as_bytes).collect::<Vec<_>>(),
+        replayed[..replayed.len() - 1],
+        "byte for byte, but for [DONE]"
+    );
     socket.close(1000, "bye").await.unwrap();
     let (_, end) = socket.collect().await.unwrap();
     assert!(matches!(end, End::Closed { code: Some(1000), .. }), "{end:?}");
@@ -82,7 +98,9 @@ async fn a_turn_on_a_socket_is_the_log_message_by_message() {
 async fn turns_of_one_lane_are_sequential_and_lanes_run_concurrently() {
     let test_server = TestServer::open().await;
     let gate = Arc::new(Notify::new());
-    test_server.upstream.script(Script::new().head().role().content("slow").wait_for(&gate).finish("stop").done().end());
+    test_server.upstream.script(
+        Script::new().head().role().content("slow").wait_for(&gate).finish("stop").done().end(),
+    );
     test_server.upstream.script(Script::text(&["fast"]));
     let mut socket = open(&test_server).await;
     send(&mut socket, &create("first")).await;
@@ -104,9 +122,17 @@ async fn turns_of_one_lane_are_sequential_and_lanes_run_concurrently() {
     while rest.iter().filter(|event| is_terminal(event)).count() < 2 {
         rest.push(next(&mut socket).await);
     }
-    let ends: Vec<usize> = rest.iter().enumerate().filter(|(_, event)| is_terminal(event)).map(|(index, _)| index).collect();
+    let ends: Vec<usize> = rest
+        .iter()
+        .enumerate()
+        .filter(|(_, event)| is_terminal(event))
+        .map(|(index, _)| index)
+        .collect();
     let second = &rest[ends[0] + 1];
-    assert_eq!(second["type"], "response.created", "the second turn begins when the first has ended");
+    assert_eq!(
+        second["type"], "response.created",
+        "the second turn begins when the first has ended"
+    );
     assert!(rest.iter().all(|event| event.get("stream_id").is_none()));
     drop(socket);
     test_server.close().await;
@@ -125,14 +151,21 @@ async fn a_stateless_turn_can_be_continued_on_its_socket_only() {
     let second = turn(&mut socket).await;
     assert_eq!(text(&second), "Ada");
     let asked = test_server.upstream.requests();
-    let contents: Vec<_> =
-        asked[1].body["messages"].as_array().unwrap().iter().map(|message| message["content"].as_str().unwrap()).collect();
+    let contents: Vec<_> = asked[1].body["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| message["content"].as_str().unwrap())
+        .collect();
     assert_eq!(contents, ["I am Ada", "Hi Ada", "who am I?"]);
 
     let mut other = open(&test_server).await;
     send(&mut other, &stateless("and I?", Some(&id(&second)))).await;
     let refused = next(&mut other).await;
-    assert_eq!((refused["type"].as_str(), refused["error"]["code"].as_str()), (Some("error"), Some("previous_response_not_found")));
+    assert_eq!(
+        (refused["type"].as_str(), refused["error"]["code"].as_str()),
+        (Some("error"), Some("previous_response_not_found"))
+    );
     assert_eq!(refused["status"], 400);
     let (status, _) = test_server.get(&format!("{PATH}/{}", id(&second))).await;
     assert_eq!(status, 404, "what is not stored cannot be fetched");
@@ -149,10 +182,14 @@ async fn a_failed_turn_evicts_its_parent_on_its_own_lane_only() {
     send(&mut socket, &stateless("a", None, "main")).await;
     let parent = id(&turn(&mut socket).await);
     // A fork on another lane fails: the source remains.
-    test_server.upstream.script(Script::error(500, &json!({ "error": { "message": "no", "type": "x" } })));
+    test_server
+        .upstream
+        .script(Script::error(500, &json!({ "error": { "message": "no", "type": "x" } })));
     send(&mut socket, &stateless("b", Some(&parent), "fork")).await;
     assert_eq!(turn(&mut socket).await.last().unwrap()["type"], "response.failed");
-    test_server.upstream.script(Script::error(500, &json!({ "error": { "message": "no", "type": "x" } })));
+    test_server
+        .upstream
+        .script(Script::error(500, &json!({ "error": { "message": "no", "type": "x" } })));
     send(&mut socket, &stateless("c", Some(&parent), "main")).await;
     assert_eq!(turn(&mut socket).await.last().unwrap()["type"], "response.failed");
     // A failure on its own lane evicts it.
@@ -195,7 +232,10 @@ async fn a_cancel_overtakes_the_queue() {
     send(&mut socket, &json!({ "type": "response.cancel" })).await;
     let first = turn(&mut socket).await;
     let end = first.last().unwrap();
-    assert_eq!((end["type"].as_str(), end["response"]["status"].as_str()), (Some("response.incomplete"), Some("cancelled")));
+    assert_eq!(
+        (end["type"].as_str(), end["response"]["status"].as_str()),
+        (Some("response.incomplete"), Some("cancelled"))
+    );
     client::soon(test_server.upstream.wait_closed(0)).await.unwrap();
     assert_eq!(text(&turn(&mut socket).await), "second");
     send(&mut socket, &json!({ "type": "response.cancel" })).await;
@@ -210,13 +250,25 @@ async fn a_cancel_overtakes_the_queue() {
 async fn a_response_is_resumed_on_a_socket_at_every_event() {
     let test_server = TestServer::open().await;
     test_server.upstream.script(Script::reasoning(&["hm", "m"], &["Hel", "lo"]));
-    let (events, _) =
-        test_server.stream(&Request::post(PATH, &json!({ "model": MODEL, "input": "hi", "stream": true }))).await.collect().await.unwrap();
-    let data: Vec<_> = events.iter().map(|event| event.data.clone()).filter(|data| &data[..] != b"[DONE]").collect();
+    let (events, _) = test_server
+        .stream(&Request::post(PATH, &json!({ "model": MODEL, "input": "hi", "stream": true })))
+        .await
+        .collect()
+        .await
+        .unwrap();
+    let data: Vec<_> = events
+        .iter()
+        .map(|event| event.data.clone())
+        .filter(|data| &data[..] != b"[DONE]")
+        .collect();
     let id = events[0].json().unwrap()["response"]["id"].as_str().unwrap().to_owned();
     let mut socket = open(&test_server).await;
     for after in 0..data.len() - 1 {
-        send(&mut socket, &json!({ "type": "response.resume", "response_id": id, "starting_after": after })).await;
+        send(
+            &mut socket,
+            &json!({ "type": "response.resume", "response_id": id, "starting_after": after }),
+        )
+        .await;
         for expected in &data[after + 1..] {
             let message = client::soon(socket.next_text()).await.unwrap().unwrap().unwrap();
             assert_eq!(message.as_bytes(), &expected[..], "resumed behind {after}");
@@ -224,7 +276,10 @@ async fn a_response_is_resumed_on_a_socket_at_every_event() {
     }
     send(&mut socket, &json!({ "type": "response.resume", "response_id": id, "starting_after": 999, "stream_id": "x" })).await;
     let refused = next(&mut socket).await;
-    assert_eq!((refused["error"]["code"].as_str(), refused["stream_id"].as_str()), (Some("position_out_of_range"), Some("x")));
+    assert_eq!(
+        (refused["error"]["code"].as_str(), refused["stream_id"].as_str()),
+        (Some("position_out_of_range"), Some("x"))
+    );
     drop(socket);
     test_server.close().await;
 }
@@ -234,7 +289,11 @@ async fn closing_a_socket_cancels_unstored_responses() {
     let test_server = TestServer::open().await;
     let mut socket = open(&test_server).await;
     test_server.upstream.script(Script::new().head().role().content("a").stall());
-    send(&mut socket, &json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false })).await;
+    send(
+        &mut socket,
+        &json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false }),
+    )
+    .await;
     test_server.upstream.wait_requests(1).await;
     socket.reset().unwrap();
     client::soon(test_server.upstream.wait_closed(0)).await.unwrap();
@@ -259,7 +318,10 @@ async fn invalid_messages_are_rejected_and_the_socket_survives() {
     // In fragments, split inside a character, with a ping in between.
     let message = create("你好").to_string();
     let middle = message.find('你').unwrap() + 1;
-    socket.send_fragmented(&[&message.as_bytes()[..middle], &message.as_bytes()[middle..]]).await.unwrap();
+    socket
+        .send_fragmented(&[&message.as_bytes()[..middle], &message.as_bytes()[middle..]])
+        .await
+        .unwrap();
     assert_eq!(text(&turn(&mut socket).await), "still here");
     assert_eq!(test_server.upstream.requests()[0].body["messages"][0]["content"], "你好");
     drop(socket);
@@ -272,7 +334,17 @@ async fn a_socket_that_is_too_old_finishes_running_turns_and_starts_nothing() {
     plan.server.socket_age = Duration::from_millis(300);
     let test_server = TestServer::open_with(plan).await;
     let gate = Arc::new(Notify::new());
-    test_server.upstream.script(Script::new().head().role().content("a").wait_for(&gate).content("b").finish("stop").done().end());
+    test_server.upstream.script(
+        Script::new()
+            .head()
+            .role()
+            .content("a")
+            .wait_for(&gate)
+            .content("b")
+            .finish("stop")
+            .done()
+            .end(),
+    );
     let mut socket = open(&test_server).await;
     send(&mut socket, &create("first")).await;
     send(&mut socket, &create("waits")).await;
@@ -297,7 +369,10 @@ async fn the_heartbeat_is_a_ping_and_a_silent_peer_is_disconnected() {
     let test_server = TestServer::open_with(plan).await;
     let mut socket = open(&test_server).await;
     for _ in 0..3 {
-        assert!(matches!(client::soon(socket.next()).await.unwrap().unwrap(), Some(Message::Ping(_))));
+        assert!(matches!(
+            client::soon(socket.next()).await.unwrap().unwrap(),
+            Some(Message::Ping(_))
+        ));
     }
     socket.set_replies(websocket::ControlReplies::None);
     let ended = client::soon(async { while socket.next().await.unwrap().is_some() {} }).await;
@@ -308,11 +383,29 @@ async fn the_heartbeat_is_a_ping_and_a_silent_peer_is_disconnected() {
 #[tokio::test]
 async fn a_foreign_page_and_a_bad_handshake_are_rejected() {
     let test_server = TestServer::open().await;
-    let refused = websocket::shake_hands(connection(&test_server).await, PATH, &[("origin", "https://evil.example")]).await.unwrap();
+    let refused = websocket::shake_hands(
+        connection(&test_server).await,
+        PATH,
+        &[("origin", "https://evil.example")],
+    )
+    .await
+    .unwrap();
     assert_eq!(status(refused), 403);
-    let refused = websocket::shake_hands(connection(&test_server).await, PATH, &[("sec-websocket-version", "8")]).await.unwrap();
+    let refused = websocket::shake_hands(
+        connection(&test_server).await,
+        PATH,
+        &[("sec-websocket-version", "8")],
+    )
+    .await
+    .unwrap();
     assert_eq!(status(refused), 426);
-    let refused = websocket::shake_hands(connection(&test_server).await, PATH, &[("sec-websocket-key", "short")]).await.unwrap();
+    let refused = websocket::shake_hands(
+        connection(&test_server).await,
+        PATH,
+        &[("sec-websocket-key", "short")],
+    )
+    .await
+    .unwrap();
     assert_eq!(status(refused), 400);
     let (status, body) = test_server.get(PATH).await;
     assert_eq!((status, body["error"]["code"].as_str()), (426, Some("upgrade_required")));
@@ -346,7 +439,10 @@ async fn a_violation_is_reported_by_its_close_code() {
         let mut socket = open(&test_server).await;
         socket.send_raw(bytes).await.unwrap();
         let (_, end) = client::soon(socket.collect()).await.unwrap().unwrap();
-        assert!(matches!(&end, End::Closed { code: Some(given), .. } if *given == code), "{bytes:?}: {end:?}");
+        assert!(
+            matches!(&end, End::Closed { code: Some(given), .. } if *given == code),
+            "{bytes:?}: {end:?}"
+        );
     }
     test_server.close().await;
 }

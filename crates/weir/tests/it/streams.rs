@@ -11,7 +11,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::leaving::heartbeat;
-use crate::test_server::{MODEL, TestApi, TestFrame, TestServer, TestServerPlan, WAYS, ask, demo, question};
+use crate::test_server::{
+    MODEL, TestApi, TestFrame, TestServer, TestServerPlan, WAYS, ask, demo, question,
+};
 
 fn streamed() -> impl Iterator<Item = (TestApi, TestFrame)> {
     WAYS.into_iter().filter(|(_, frame)| *frame != TestFrame::Json)
@@ -20,7 +22,8 @@ fn streamed() -> impl Iterator<Item = (TestApi, TestFrame)> {
 #[tokio::test]
 async fn every_stream_has_its_headers_and_is_never_compressed() {
     let test_server = TestServer::open().await;
-    let (_, done) = test_server.post("/v1/responses", &json!({ "model": "demo", "input": "/echo hi" })).await;
+    let (_, done) =
+        test_server.post("/v1/responses", &json!({ "model": "demo", "input": "/echo hi" })).await;
     let path = format!("/v1/responses/{}", done["id"].as_str().unwrap());
     let resumed = Request::get(&format!("{path}?stream=true"));
     let asked = streamed().map(|way| (question(way, MODEL, &json!({})), way.1));
@@ -31,7 +34,8 @@ async fn every_stream_has_its_headers_and_is_never_compressed() {
     ];
     for (request, frame) in asked.chain(read) {
         let what = format!("{} {} {frame:?}", request.method, request.path);
-        let mut response = test_server.send(&request.header("accept-encoding", "gzip, deflate, br, zstd")).await;
+        let mut response =
+            test_server.send(&request.header("accept-encoding", "gzip, deflate, br, zstd")).await;
         assert_eq!(response.status, 200, "{what}");
         let headers = &response.headers;
         for (name, value) in [
@@ -44,7 +48,11 @@ async fn every_stream_has_its_headers_and_is_never_compressed() {
             ("content-length", None),
             ("transfer-encoding", Some("chunked")),
         ] {
-            assert_eq!(headers.all(name).collect::<Vec<_>>(), value.into_iter().collect::<Vec<_>>(), "{what}: {name}");
+            assert_eq!(
+                headers.all(name).collect::<Vec<_>>(),
+                value.into_iter().collect::<Vec<_>>(),
+                "{what}: {name}"
+            );
         }
         assert!(headers.get("weir-response-id").is_some(), "{what}");
         assert_eq!(response.end().await.unwrap(), BodyEnd::Clean, "{what}");
@@ -66,10 +74,18 @@ async fn a_silent_upstream_is_covered_by_heartbeats_from_the_start() {
     let test_server = TestServer::open_with(plan).await;
     test_server.upstream.default_script(Script::no_head());
     for way in streamed() {
-        let mut response = client::soon(test_server.send(&question(way, MODEL, &json!({ "store": false })))).await.unwrap();
-        let (end, beat): (&[u8], &[u8]) = if way.1 == TestFrame::Sse { (b"}\n\n", b": ping\n") } else { (b"}\n", b"\n") };
+        let mut response =
+            client::soon(test_server.send(&question(way, MODEL, &json!({ "store": false }))))
+                .await
+                .unwrap();
+        let (end, beat): (&[u8], &[u8]) =
+            if way.1 == TestFrame::Sse { (b"}\n\n", b": ping\n") } else { (b"}\n", b"\n") };
         let mut first = Vec::new();
-        let last = if way.0 == TestApi::Responses { "\"type\":\"response.in_progress\"" } else { "\"role\":\"assistant\"" };
+        let last = if way.0 == TestApi::Responses {
+            "\"type\":\"response.in_progress\""
+        } else {
+            "\"role\":\"assistant\""
+        };
         while !(first.ends_with(end) && String::from_utf8_lossy(&first).contains(last)) {
             first.extend_from_slice(&piece(&mut response).await);
         }
@@ -79,7 +95,10 @@ async fn a_silent_upstream_is_covered_by_heartbeats_from_the_start() {
     }
     // A browser's reader gets the same after its `retry:`.
     let stream = test_server.stream(&Request::post("/v1/responses", &ask("hi"))).await;
-    let path = format!("/v1/responses/{}/events?starting_after=1", stream.response().headers.get("weir-response-id").unwrap());
+    let path = format!(
+        "/v1/responses/{}/events?starting_after=1",
+        stream.response().headers.get("weir-response-id").unwrap()
+    );
     let mut response = test_server.send(&Request::get(&path)).await;
     assert_eq!(&piece(&mut response).await[..], b"retry: 1000\n\n");
     for _ in 0..3 {
@@ -94,8 +113,10 @@ async fn a_silent_upstream_is_covered_by_heartbeats_from_the_start() {
 /// A server that holds heads back for this long, and whose upstream returns 429 once the gate opens.
 async fn holding(hold: Duration, gate: &Arc<Notify>) -> TestServer {
     let refused = json!({ "error": { "message": "slow down", "code": "rate_limit_exceeded" } });
-    let status = Step::Status(429, vec![("retry-after".into(), "7".into())], refused.to_string().into());
-    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.hold = hold)).await;
+    let status =
+        Step::Status(429, vec![("retry-after".into(), "7".into())], refused.to_string().into());
+    let test_server =
+        TestServer::open_with(TestServerPlan::server(|server| server.hold = hold)).await;
     test_server.upstream.script(Script::new().wait_for(gate).step(status));
     test_server
 }
@@ -111,7 +132,8 @@ async fn a_stream_holds_its_head_for_the_status_but_not_for_ever() {
         client::soon(test_server.upstream.wait_requests(1)).await.unwrap();
         gate.notify_one();
         let mut response = client::soon(connection.read_response(&request)).await.unwrap().unwrap();
-        let headers = ["retry-after", "x-should-retry", "content-type"].map(|name| response.headers.get(name).map(str::to_owned));
+        let headers = ["retry-after", "x-should-retry", "content-type"]
+            .map(|name| response.headers.get(name).map(str::to_owned));
         assert_eq!(
             (response.status, headers),
             (429, [Some("7".into()), None, Some("application/json".into())]),
@@ -136,9 +158,17 @@ async fn a_stream_holds_its_head_for_the_status_but_not_for_ever() {
 async fn refused_in_band(mut stream: Stream, words: TestApi, gate: &Notify) {
     gate.notify_one();
     let (events, end) = stream.collect().await.unwrap();
-    let error = events.iter().filter_map(|event| event.json().ok()).find(|event| event["error"].is_object()).unwrap();
+    let error = events
+        .iter()
+        .filter_map(|event| event.json().ok())
+        .find(|event| event["error"].is_object())
+        .unwrap();
     let expected = if words == TestApi::Chat { BodyEnd::Truncated } else { BodyEnd::Clean };
-    assert_eq!((&error["error"]["code"], end), (&json!("rate_limit_exceeded"), expected), "{error}");
+    assert_eq!(
+        (&error["error"]["code"], end),
+        (&json!("rate_limit_exceeded"), expected),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -158,10 +188,14 @@ async fn a_request_may_ask_for_its_head_at_once() {
 async fn background_and_resumed_streams_are_not_held() {
     let gate = Arc::new(Notify::new());
     let test_server = holding(Duration::from_secs(60), &gate).await;
-    let request = question((TestApi::Responses, TestFrame::Sse), MODEL, &json!({ "background": true }));
+    let request =
+        question((TestApi::Responses, TestFrame::Sse), MODEL, &json!({ "background": true }));
     let stream = client::soon(test_server.stream(&request)).await.unwrap();
     let id = stream.response().headers.get("weir-response-id").unwrap().to_owned();
-    let again = client::soon(test_server.stream(&Request::get(&format!("/v1/responses/{id}?stream=true")))).await.unwrap();
+    let again =
+        client::soon(test_server.stream(&Request::get(&format!("/v1/responses/{id}?stream=true"))))
+            .await
+            .unwrap();
     refused_in_band(stream, TestApi::Responses, &gate).await;
     refused_in_band(again, TestApi::Responses, &gate).await;
     test_server.quiet().await;
@@ -171,12 +205,20 @@ async fn background_and_resumed_streams_are_not_held() {
 /// The text of the next delta; other events are skipped.
 async fn delta(stream: &mut Stream, words: TestApi) -> String {
     loop {
-        let event = client::soon(stream.next()).await.unwrap_or_else(|_late| panic!("the delta waits for the next")).unwrap().unwrap();
+        let event = client::soon(stream.next())
+            .await
+            .unwrap_or_else(|_late| panic!("the delta waits for the next"))
+            .unwrap()
+            .unwrap();
         let event = event.json().unwrap();
         let text = match words {
-            TestApi::Responses if event["type"] == "response.output_text.delta" => event["delta"].as_str(),
+            TestApi::Responses if event["type"] == "response.output_text.delta" => {
+                event["delta"].as_str()
+            }
             TestApi::Responses => None,
-            TestApi::Chat => event["choices"][0]["delta"]["content"].as_str().filter(|text| !text.is_empty()),
+            TestApi::Chat => {
+                event["choices"][0]["delta"]["content"].as_str().filter(|text| !text.is_empty())
+            }
         };
         if let Some(text) = text {
             return text.to_owned();
@@ -190,7 +232,9 @@ async fn no_event_waits_for_the_next() {
     for way in streamed() {
         let gate = Arc::new(Notify::new());
         let pieces: Vec<String> = (0..30).map(|number| format!(" {number}")).collect();
-        let script = pieces.iter().fold(Script::new().role(), |script, piece| script.wait_for(&gate).content(piece));
+        let script = pieces
+            .iter()
+            .fold(Script::new().role(), |script, piece| script.wait_for(&gate).content(piece));
         test_server.upstream.script(script.wait_for(&gate).finish("stop").done().end());
         gate.notify_one();
         let mut stream = test_server.stream(&question(way, MODEL, &json!({}))).await;
@@ -231,7 +275,9 @@ async fn chunks(test_server: &TestServer, request: &Request) -> Vec<Vec<u8>> {
 #[tokio::test]
 async fn ready_events_are_sent_together_and_not_split() {
     let test_server = TestServer::open().await;
-    let (_, done) = test_server.post("/v1/responses", &json!({ "model": "demo", "input": "/count 2000" })).await;
+    let (_, done) = test_server
+        .post("/v1/responses", &json!({ "model": "demo", "input": "/count 2000" }))
+        .await;
     let path = format!("/v1/responses/{}", done["id"].as_str().unwrap());
     let replay = Request::get(&format!("{path}?stream=true"));
     let replays = [
@@ -241,7 +287,14 @@ async fn ready_events_are_sent_together_and_not_split() {
     ];
     let live = [
         (Request::post("/v1/responses", &demo("/count 2000")), "\n\n"),
-        (question((TestApi::Chat, TestFrame::Sse), "demo", &json!({ "messages": [{ "role": "user", "content": "/count 500" }] })), "\n\n"),
+        (
+            question(
+                (TestApi::Chat, TestFrame::Sse),
+                "demo",
+                &json!({ "messages": [{ "role": "user", "content": "/count 500" }] }),
+            ),
+            "\n\n",
+        ),
     ];
     for (request, end) in replays.iter().chain(&live) {
         let chunks = chunks(&test_server, request).await;
@@ -257,7 +310,12 @@ async fn ready_events_are_sent_together_and_not_split() {
         if request.method == "GET" {
             // 64 KiB of events and their framing.
             let most = 2 + bytes / (48 << 10);
-            assert!(chunks.len() <= most, "{}: {} chunks for {bytes} bytes", request.path, chunks.len());
+            assert!(
+                chunks.len() <= most,
+                "{}: {} chunks for {bytes} bytes",
+                request.path,
+                chunks.len()
+            );
         }
     }
     test_server.quiet().await;
@@ -278,13 +336,20 @@ async fn a_stalled_reader_is_cut_off_and_resumes_while_a_hundred_others_finish()
     plan.server.write_timeout = Duration::from_secs(3);
     let test_server = TestServer::open_with(plan).await;
     let (flood, rest) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let pieces = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n".repeat(PIECES);
+    let pieces =
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n".repeat(PIECES);
     let script = Script::new().role().content("go").wait_for(&flood).raw(pieces);
-    test_server.upstream.script(script.wait_for(&rest).content("over").finish("stop").usage(1, 1, 0).done().end());
+    test_server
+        .upstream
+        .script(script.wait_for(&rest).content("over").finish("stop").usage(1, 1, 0).done().end());
     let narrow = Connection::open_narrow(test_server.address, 4096).await.unwrap();
-    let mut stalled = narrow.send(&Request::post("/v1/responses", &ask("hi"))).await.unwrap().events().unwrap();
+    let mut stalled =
+        narrow.send(&Request::post("/v1/responses", &ask("hi"))).await.unwrap().events().unwrap();
     assert_eq!(delta(&mut stalled, TestApi::Responses).await, "go");
-    let path = format!("/v1/responses/{}?stream=true", stalled.response().headers.get("weir-response-id").unwrap());
+    let path = format!(
+        "/v1/responses/{}?stream=true",
+        stalled.response().headers.get("weir-response-id").unwrap()
+    );
     flood.notify_one();
     let mut reader = test_server.stream(&Request::get(&path)).await;
     for _ in 0..=LAST_PIECE {
@@ -296,7 +361,8 @@ async fn a_stalled_reader_is_cut_off_and_resumes_while_a_hundred_others_finish()
     for number in 0..100 {
         let accept = if number % 2 == 0 { "text/event-stream" } else { "application/x-ndjson" };
         // Most have read the flood already: the test is about readers, not about copying memory.
-        let path = if number < 5 { path.clone() } else { format!("{path}&starting_after={LAST_PIECE}") };
+        let path =
+            if number < 5 { path.clone() } else { format!("{path}&starting_after={LAST_PIECE}") };
         let mut response = test_server.send(&Request::get(&path).header("accept", accept)).await;
         assert_eq!(response.status, 200);
         others.spawn(async move { response.end().await.unwrap() });
@@ -314,7 +380,10 @@ async fn a_stalled_reader_is_cut_off_and_resumes_while_a_hundred_others_finish()
 
     // What the kernel had buffered arrives, and then the break: never a clean end.
     let (got, end) = stalled.collect_data().await.unwrap();
-    assert_eq!((end, stalled.response().cut_by()), (BodyEnd::Truncated, Some(std::io::ErrorKind::ConnectionReset)));
+    assert_eq!(
+        (end, stalled.response().cut_by()),
+        (BodyEnd::Truncated, Some(std::io::ErrorKind::ConnectionReset))
+    );
     let (whole, end) = test_server.stream(&Request::get(&path)).await.collect_data().await.unwrap();
     assert_eq!(end, BodyEnd::Clean);
     // It had received everything up to "go".
@@ -330,10 +399,15 @@ async fn a_stalled_reader_is_cut_off_and_resumes_while_a_hundred_others_finish()
 async fn readers_cost_no_memory_in_the_log() {
     let test_server = TestServer::open().await;
     let gate = Arc::new(Notify::new());
-    test_server.upstream.script(Script::new().role().content("go").wait_for(&gate).finish("stop").done().end());
+    test_server
+        .upstream
+        .script(Script::new().role().content("go").wait_for(&gate).finish("stop").done().end());
     let mut first = test_server.stream(&Request::post("/v1/responses", &ask("hi"))).await;
     assert_eq!(delta(&mut first, TestApi::Responses).await, "go");
-    let path = format!("/v1/responses/{}?stream=true", first.response().headers.get("weir-response-id").unwrap());
+    let path = format!(
+        "/v1/responses/{}?stream=true",
+        first.response().headers.get("weir-response-id").unwrap()
+    );
     let before = test_server.engine.census();
     let mut readers = Vec::new();
     for _ in 0..100 {
@@ -342,7 +416,10 @@ async fn readers_cost_no_memory_in_the_log() {
         readers.push(reader);
     }
     let after = test_server.engine.census();
-    assert_eq!((after.log_bytes, after.item_bytes, after.running), (before.log_bytes, before.item_bytes, 1));
+    assert_eq!(
+        (after.log_bytes, after.item_bytes, after.running),
+        (before.log_bytes, before.item_bytes, 1)
+    );
     assert_eq!(after.tasks, before.tasks + 100, "a task per connection and no more");
     gate.notify_one();
     for mut reader in readers {
@@ -357,7 +434,8 @@ async fn the_first_bytes_come_at_once_even_if_the_upstream_never_responds() {
     let test_server = TestServer::open().await;
     test_server.upstream.default_script(Script::no_head());
     for frame in [TestFrame::Ndjson, TestFrame::Sse] {
-        let asked = question((TestApi::Responses, frame), MODEL, &json!({ "store": false })).header("prefer", "wait=0");
+        let asked = question((TestApi::Responses, frame), MODEL, &json!({ "store": false }))
+            .header("prefer", "wait=0");
         let mut stream = test_server.stream(&asked).await;
         for kind in ["response.created", "response.in_progress"] {
             let event = client::soon(stream.next()).await.unwrap().unwrap().unwrap();
@@ -366,7 +444,8 @@ async fn the_first_bytes_come_at_once_even_if_the_upstream_never_responds() {
         // A late reader of a silent response gets a heartbeat at once, too; the default one would come after 15 s.
         let id = stream.response().headers.get("weir-response-id").unwrap();
         let accept = frame.content_type();
-        let late = Request::get(&format!("/v1/responses/{id}?stream=true&starting_after=1")).header("accept", accept);
+        let late = Request::get(&format!("/v1/responses/{id}?stream=true&starting_after=1"))
+            .header("accept", accept);
         heartbeat(&mut test_server.stream(&late).await).await;
     }
     test_server.quiet().await;

@@ -71,7 +71,10 @@ impl TestServerPlan {
 impl Default for TestServerPlan {
     fn default() -> Self {
         Self {
-            server: server::Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..server::Config::default() },
+            server: server::Config {
+                listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+                ..server::Config::default()
+            },
             engine: engine::Config::default(),
             timeouts: Timeouts::default(),
             routes: Vec::new(),
@@ -96,7 +99,10 @@ impl TestServer {
         let upstream = Upstream::start().await.unwrap();
         let provider = provider::Config {
             demo: DemoConfig { enabled: true, tokens_per_second: 0.0 },
-            upstreams: [upstream_of(MODEL, upstream.base_url(), plan.timeouts)].into_iter().chain(plan.more_upstreams).collect(),
+            upstreams: [upstream_of(MODEL, upstream.base_url(), plan.timeouts)]
+                .into_iter()
+                .chain(plan.more_upstreams)
+                .collect(),
             routes: plan.routes,
             retries: plan.retries,
         };
@@ -104,8 +110,10 @@ impl TestServer {
         let admin = Caller { admin: true, ..caller("admin") };
         let keys = [(ALICE, caller("alice")), (BOB, caller("bob")), (ADMIN, admin)];
         let keys = if plan.with_keys { MemoryKeys::new(keys) } else { MemoryKeys::default() };
-        let mut blueprint = Blueprint::in_memory(plan.server, plan.engine, provider, Arc::new(keys.clone()));
-        blueprint.shutdown = shutdown::Config { delay: Duration::ZERO, spread: plan.spread, grace: plan.grace };
+        let mut blueprint =
+            Blueprint::in_memory(plan.server, plan.engine, provider, Arc::new(keys.clone()));
+        blueprint.shutdown =
+            shutdown::Config { delay: Duration::ZERO, spread: plan.spread, grace: plan.grace };
         blueprint.tls = plan.tls;
         blueprint.traces = plan.traces;
         if let Some(log) = plan.log {
@@ -113,7 +121,8 @@ impl TestServer {
         }
         let weir = Weir::assemble(blueprint).await.unwrap();
         let admin_address = weir.admin_address();
-        let (address, engine, connections) = (weir.address(), weir.engine().clone(), weir.connections());
+        let (address, engine, connections) =
+            (weir.address(), weir.engine().clone(), weir.connections());
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(weir.serve(async { drop(stopped.await) }));
         Self { address, admin_address, engine, upstream, connections, keys, stop, serving }
@@ -139,7 +148,8 @@ impl TestServer {
         let mut response = self.send(request).await;
         let (body, end) = response.collect().await.unwrap();
         assert_eq!(end, client::BodyEnd::Clean, "a JSON answer ends cleanly");
-        let value = serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&body)));
+        let value = serde_json::from_slice(&body)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&body)));
         (response.status, value)
     }
 
@@ -157,7 +167,9 @@ impl TestServer {
                 tokio::task::yield_now().await;
             }
         };
-        client::soon(quiet).await.unwrap_or_else(|_late| panic!("still there: {:?}", self.engine.census()));
+        client::soon(quiet)
+            .await
+            .unwrap_or_else(|_late| panic!("still there: {:?}", self.engine.census()));
     }
 
     /// The number of open client connections.
@@ -172,7 +184,9 @@ impl TestServer {
                 tokio::task::yield_now().await;
             }
         };
-        client::soon(few).await.unwrap_or_else(|_late| panic!("{} connections are open", self.connections()));
+        client::soon(few)
+            .await
+            .unwrap_or_else(|_late| panic!("{} connections are open", self.connections()));
     }
 
     /// Ends the server; anything left over fails the test.
@@ -243,14 +257,21 @@ pub(crate) const WAYS: [(TestApi, TestFrame); 6] = [
 pub(crate) fn question((words, frame): (TestApi, TestFrame), model: &str, more: &Value) -> Request {
     let (path, mut body) = match words {
         TestApi::Responses => ("/v1/responses", json!({ "model": model, "input": "hi" })),
-        TestApi::Chat => ("/v1/chat/completions", json!({ "model": model, "messages": [{ "role": "user", "content": "hi" }] })),
+        TestApi::Chat => (
+            "/v1/chat/completions",
+            json!({ "model": model, "messages": [{ "role": "user", "content": "hi" }] }),
+        ),
     };
     body["stream"] = (frame != TestFrame::Json).into();
     for (name, value) in more.as_object().into_iter().flatten() {
         body[name] = value.clone();
     }
     let request = Request::post(path, &body);
-    if frame == TestFrame::Ndjson { request.header("accept", "application/x-ndjson") } else { request }
+    if frame == TestFrame::Ndjson {
+        request.header("accept", "application/x-ndjson")
+    } else {
+        request
+    }
 }
 
 /// A request whose response is cancelled when its last reader leaves.

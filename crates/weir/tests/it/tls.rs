@@ -39,7 +39,8 @@ impl CertificatePair {
 
     /// Creates a new one.
     fn make(&self) {
-        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         fs::write(self.key(), signing_key.serialize_pem()).unwrap();
         fs::write(self.certificate(), cert.pem()).unwrap();
     }
@@ -54,13 +55,19 @@ impl CertificatePair {
 
     pub(crate) fn plan(&self) -> TestServerPlan {
         TestServerPlan {
-            tls: Some(Arc::new(server::TlsServer::from_files(&self.certificate(), &self.key()).unwrap())),
+            tls: Some(Arc::new(
+                server::TlsServer::from_files(&self.certificate(), &self.key()).unwrap(),
+            )),
             ..TestServerPlan::default()
         }
     }
 }
 
-pub(crate) fn connector(certificate: &Path, alpn: &[&[u8]], versions: &[&'static SupportedProtocolVersion]) -> TlsConnector {
+pub(crate) fn connector(
+    certificate: &Path,
+    alpn: &[&[u8]],
+    versions: &[&'static SupportedProtocolVersion],
+) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -75,7 +82,10 @@ pub(crate) fn connector(certificate: &Path, alpn: &[&[u8]], versions: &[&'static
 pub(crate) async fn connect(connector: &TlsConnector, address: SocketAddr) -> TlsStream<TcpStream> {
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
-    client::soon(connector.connect(ServerName::try_from("localhost").unwrap(), stream)).await.unwrap().unwrap()
+    client::soon(connector.connect(ServerName::try_from("localhost").unwrap(), stream))
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 /// Sends a request that closes the connection, and reads everything.
@@ -92,11 +102,16 @@ async fn http1_through_both_versions() {
     let test_server = TestServer::open_with(pair.plan()).await;
     for versions in [&[&TLS12], &[&TLS13]] {
         for alpn in [&[][..], &[&b"http/1.1"[..]]] {
-            let mut stream = connect(&connector(&pair.certificate(), alpn, versions), test_server.address).await;
+            let mut stream =
+                connect(&connector(&pair.certificate(), alpn, versions), test_server.address).await;
             assert_eq!(stream.get_ref().1.protocol_version(), Some(versions[0].version));
             test_server.upstream.script(Script::text(&["Hel", "lo"]));
             let text = say(&mut stream, Request::post("/v1/responses", &ask("hi"))).await;
-            assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("data: [DONE]\n\n\r\n0\r\n\r\n"), "{text}");
+            assert!(
+                text.starts_with("HTTP/1.1 200 OK\r\n")
+                    && text.ends_with("data: [DONE]\n\n\r\n0\r\n\r\n"),
+                "{text}"
+            );
         }
     }
     test_server.quiet().await;
@@ -107,7 +122,11 @@ async fn http1_through_both_versions() {
 async fn http2_by_alpn() {
     let pair = CertificatePair::new();
     let test_server = TestServer::open_with(pair.plan()).await;
-    let stream = connect(&connector(&pair.certificate(), &[b"h2", b"http/1.1"], &[&TLS13]), test_server.address).await;
+    let stream = connect(
+        &connector(&pair.certificate(), &[b"h2", b"http/1.1"], &[&TLS13]),
+        test_server.address,
+    )
+    .await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let mut client = Http2Client::over(stream, &Builder::new()).await;
     test_server.upstream.script(Script::text(&["Hel", "lo"]));
@@ -124,10 +143,16 @@ async fn http2_by_alpn() {
 async fn requests_sent_during_a_response_are_answered_after_it() {
     let pair = CertificatePair::new();
     let test_server = TestServer::open_with(pair.plan()).await;
-    let mut stream = connect(&connector(&pair.certificate(), &[], &[&TLS13]), test_server.address).await;
+    let mut stream =
+        connect(&connector(&pair.certificate(), &[], &[&TLS13]), test_server.address).await;
     let gate = Arc::new(tokio::sync::Notify::new());
-    test_server.upstream.script(Script::new().role().content("Hel").wait_for(&gate).content("lo").finish("stop").done());
-    stream.write_all(&Request::post("/v1/responses", &ask("hi")).encode("localhost")).await.unwrap();
+    test_server.upstream.script(
+        Script::new().role().content("Hel").wait_for(&gate).content("lo").finish("stop").done(),
+    );
+    stream
+        .write_all(&Request::post("/v1/responses", &ask("hi")).encode("localhost"))
+        .await
+        .unwrap();
     let mut seen = String::new();
     while !seen.contains("Hel") {
         let mut buffer = [0; 4096];
@@ -136,14 +161,19 @@ async fn requests_sent_during_a_response_are_answered_after_it() {
     }
     // Much more than one record, in pieces.
     let padding = "x".repeat(40_000);
-    stream.write_all(&Request::get("/healthz").header("x-padding", &padding).encode("localhost")).await.unwrap();
+    stream
+        .write_all(&Request::get("/healthz").header("x-padding", &padding).encode("localhost"))
+        .await
+        .unwrap();
     stream.flush().await.unwrap();
     gate.notify_one();
     let rest = say(&mut stream, Request::get("/v1/models")).await;
     let (first, after) = rest.split_once("\r\n0\r\n\r\n").unwrap();
     assert!(first.ends_with("data: [DONE]\n\n"), "{first}");
     assert!(
-        after.starts_with("HTTP/1.1 200 OK\r\n") && after.contains(r#"{"status":"ok"}"#) && after.contains(r#""object":"list""#),
+        after.starts_with("HTTP/1.1 200 OK\r\n")
+            && after.contains(r#"{"status":"ok"}"#)
+            && after.contains(r#""object":"list""#),
         "{after}"
     );
     test_server.quiet().await;
@@ -156,7 +186,8 @@ async fn a_leaving_client_is_detected_below_tls() {
     let test_server = TestServer::open_with(pair.plan()).await;
     for (request, stream) in [true, false].into_iter().enumerate() {
         test_server.upstream.script(Script::text(&["Hel", "lo"]).first(2).stall());
-        let mut tls = connect(&connector(&pair.certificate(), &[], &[&TLS13]), test_server.address).await;
+        let mut tls =
+            connect(&connector(&pair.certificate(), &[], &[&TLS13]), test_server.address).await;
         let body = json!({ "model": MODEL, "input": "hi", "stream": stream, "store": false });
         tls.write_all(&Request::post("/v1/responses", &body).encode("localhost")).await.unwrap();
         client::soon(test_server.upstream.wait_requests(request + 1)).await.unwrap();
@@ -185,7 +216,10 @@ async fn a_reader_that_reads_nothing_is_cut_off_with_and_without_tls() {
         plan.server.write_timeout = Duration::from_millis(300);
         let test_server = TestServer::open_with(plan).await;
         let connector = connector(&pair.certificate(), &[], &[&TLS13]);
-        let question = Request::post("/v1/responses", &json!({ "model": "demo", "input": format!("echo {}", "word ".repeat(1000)) }));
+        let question = Request::post(
+            "/v1/responses",
+            &json!({ "model": "demo", "input": format!("echo {}", "word ".repeat(1000)) }),
+        );
         let answer = if is_encrypted {
             say(&mut connect(&connector, test_server.address).await, question).await
         } else {
@@ -194,10 +228,13 @@ async fn a_reader_that_reads_nothing_is_cut_off_with_and_without_tls() {
         let (_, id) = answer.split_once(r#""id":""#).unwrap();
         let id = &id[..id.find('"').unwrap()];
         if is_encrypted {
-            let _held = ask_and_take_nothing(connect(&connector, test_server.address).await, id).await;
+            let _held =
+                ask_and_take_nothing(connect(&connector, test_server.address).await, id).await;
             test_server.wait_connections(0).await;
         } else {
-            let _held = ask_and_take_nothing(TcpStream::connect(test_server.address).await.unwrap(), id).await;
+            let _held =
+                ask_and_take_nothing(TcpStream::connect(test_server.address).await.unwrap(), id)
+                    .await;
             test_server.wait_connections(0).await;
         }
         test_server.close().await;
@@ -208,10 +245,14 @@ async fn a_reader_that_reads_nothing_is_cut_off_with_and_without_tls() {
 async fn plain_http_gets_a_readable_response() {
     let pair = CertificatePair::new();
     let test_server = TestServer::open_with(pair.plan()).await;
-    let mut response = test_server.send(&Request::post("/v1/responses", &ask(&"hi ".repeat(1000)))).await;
+    let mut response =
+        test_server.send(&Request::post("/v1/responses", &ask(&"hi ".repeat(1000)))).await;
     let (body, end) = response.collect().await.unwrap();
     let body: Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!((response.status, end, body["error"]["code"].as_str()), (400, BodyEnd::Clean, Some("https_only")));
+    assert_eq!(
+        (response.status, end, body["error"]["code"].as_str()),
+        (400, BodyEnd::Clean, Some("https_only"))
+    );
     test_server.close().await;
 }
 
@@ -224,7 +265,10 @@ async fn a_handshake_has_the_same_timeout_as_a_head() {
     for begin in [&b""[..], b"\x16\x03\x01\x02"] {
         let mut connection = Connection::open(test_server.address).await.unwrap();
         connection.write_raw(begin).await.unwrap();
-        assert!(client::soon(connection.read_raw()).await.unwrap().is_ok_and(|bytes| bytes.is_empty()), "{begin:?}");
+        assert!(
+            client::soon(connection.read_raw()).await.unwrap().is_ok_and(|bytes| bytes.is_empty()),
+            "{begin:?}"
+        );
     }
     test_server.close().await;
 }

@@ -13,7 +13,11 @@ use crate::test_server::{MODEL, TestServer, TestServerPlan, upstream_of};
 #[tokio::test]
 async fn a_tools_output_is_sent_back_to_the_model() {
     let test_server = TestServer::open().await;
-    test_server.upstream.script(Script::tool_call("weather", "call_1", &["{\"city\":", "\"Wien\"}"]));
+    test_server.upstream.script(Script::tool_call(
+        "weather",
+        "call_1",
+        &["{\"city\":", "\"Wien\"}"],
+    ));
     let (_, first) = test_server.post("/v1/responses", &with_tools("Weather?", &json!({}))).await;
     let call = &first["output"][0];
     assert_eq!(
@@ -22,8 +26,12 @@ async fn a_tools_output_is_sent_back_to_the_model() {
     );
     test_server.upstream.script(Script::text(&["Sunny."]));
     let output = json!([{ "type": "function_call_output", "call_id": "call_1", "output": "{\"sun\":true}" }]);
-    let (status, second) =
-        test_server.post("/v1/responses", &with_tools("", &json!({ "input": output, "previous_response_id": first["id"] }))).await;
+    let (status, second) = test_server
+        .post(
+            "/v1/responses",
+            &with_tools("", &json!({ "input": output, "previous_response_id": first["id"] })),
+        )
+        .await;
     assert_eq!((status, &second["output"][0]["content"][0]["text"]), (200, &json!("Sunny.")));
     assert_eq!(second["previous_response_id"], first["id"]);
     let messages = json!([
@@ -36,7 +44,9 @@ async fn a_tools_output_is_sent_back_to_the_model() {
     assert_eq!(test_server.upstream.requests()[1].body["messages"], messages);
     // The same turn in the other dialect, where the client sends the conversation itself.
     test_server.upstream.script(Script::text(&["Sunny."]));
-    let (status, completion) = test_server.post("/v1/chat/completions", &json!({ "model": MODEL, "messages": messages })).await;
+    let (status, completion) = test_server
+        .post("/v1/chat/completions", &json!({ "model": MODEL, "messages": messages }))
+        .await;
     assert_eq!((status, &completion["choices"][0]["message"]["content"]), (200, &json!("Sunny.")));
     assert_eq!(test_server.upstream.requests()[2].body["messages"], messages);
     test_server.quiet().await;
@@ -47,17 +57,30 @@ async fn a_tools_output_is_sent_back_to_the_model() {
 async fn an_output_without_its_call_is_rejected() {
     let test_server = TestServer::open().await;
     let output = |id: &str| json!({ "type": "function_call_output", "call_id": id, "output": "x" });
-    let (_, first) = test_server.post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })).await;
+    let (_, first) =
+        test_server.post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })).await;
     let asked = test_server.upstream.requests().len();
     let refused = [
-        ("/v1/responses", json!({ "model": MODEL, "input": [output("call_9")] }), "input[0].call_id"),
-        ("/v1/responses", json!({ "model": MODEL, "input": [output("call_9")], "previous_response_id": first["id"] }), "input[0].call_id"),
+        (
+            "/v1/responses",
+            json!({ "model": MODEL, "input": [output("call_9")] }),
+            "input[0].call_id",
+        ),
+        (
+            "/v1/responses",
+            json!({ "model": MODEL, "input": [output("call_9")], "previous_response_id": first["id"] }),
+            "input[0].call_id",
+        ),
         (
             "/v1/responses",
             json!({ "model": MODEL, "stream": true, "input": [{ "role": "user", "content": "x" }, output("call_9")] }),
             "input[1].call_id",
         ),
-        ("/v1/chat/completions", json!({ "model": MODEL, "messages": [{ "role": "tool", "tool_call_id": "call_9", "content": "x" }] }), ""),
+        (
+            "/v1/chat/completions",
+            json!({ "model": MODEL, "messages": [{ "role": "tool", "tool_call_id": "call_9", "content": "x" }] }),
+            "",
+        ),
     ];
     for (path, body, param) in refused {
         let (status, answer) = test_server.post(path, &body).await;
@@ -86,26 +109,52 @@ async fn the_choice_of_tools_is_passed_on_and_enforced() {
         (json!("none"), json!("none"), both, Script::text(&["No."]), None),
         (json!("none"), json!("none"), both, weather(), None),
         (json!("required"), json!("required"), both, time(), None),
-        (json!("required"), json!("required"), both, Script::text(&["No."]), Some("tool_choice_unmet")),
+        (
+            json!("required"),
+            json!("required"),
+            both,
+            Script::text(&["No."]),
+            Some("tool_choice_unmet"),
+        ),
         (named.clone(), told.clone(), both, weather(), None),
         (named.clone(), told.clone(), both, time(), None),
         (named.clone(), told, both, Script::text(&["No."]), Some("tool_choice_unmet")),
         (allowed("auto"), json!("auto"), &["weather"], weather(), None),
         (allowed("auto"), json!("auto"), &["weather"], time(), None),
         (allowed("auto"), json!("auto"), &["weather"], Script::text(&["No."]), None),
-        (allowed("required"), json!("required"), &["weather"], Script::text(&["No."]), Some("tool_choice_unmet")),
+        (
+            allowed("required"),
+            json!("required"),
+            &["weather"],
+            Script::text(&["No."]),
+            Some("tool_choice_unmet"),
+        ),
     ];
     for (choice, told, tools, script, code) in cases {
         test_server.upstream.script(script);
         let request = with_tools("Weather?", &json!({ "tool_choice": choice, "stream": true }));
-        let data =
-            rest(&mut test_server.stream(&Request::post("/v1/responses", &request).header("prefer", "wait=0")).await, TestFrame::Sse).await;
+        let data = rest(
+            &mut test_server
+                .stream(&Request::post("/v1/responses", &request).header("prefer", "wait=0"))
+                .await,
+            TestFrame::Sse,
+        )
+        .await;
         let last: Value = serde_json::from_str(data.last().unwrap()).unwrap();
         assert_eq!(last["response"]["error"]["code"].as_str(), code, "{choice}: {last}");
         assert_eq!(last["response"]["tool_choice"], choice);
-        assert_eq!(last["response"]["tools"].as_array().unwrap().len(), 2, "the caller sees what it sent");
+        assert_eq!(
+            last["response"]["tools"].as_array().unwrap().len(),
+            2,
+            "the caller sees what it sent"
+        );
         let asked = test_server.upstream.requests().pop().unwrap().body;
-        let sent: Vec<&str> = asked["tools"].as_array().unwrap().iter().map(|tool| tool["function"]["name"].as_str().unwrap()).collect();
+        let sent: Vec<&str> = asked["tools"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|tool| tool["function"]["name"].as_str().unwrap())
+            .collect();
         assert_eq!((sent.as_slice(), &asked["tool_choice"]), (tools, &told), "{choice}");
     }
     test_server.quiet().await;
@@ -117,18 +166,28 @@ async fn chat_completions_choose_tools_in_their_own_format() {
     let test_server = TestServer::open().await;
     let function = |name: &str| json!({ "type": "function", "function": { "name": name } });
     let allowed = json!({ "type": "allowed_tools", "allowed_tools": { "mode": "required", "tools": [function("time")] } });
-    for (choice, told, tools) in
-        [(function("time"), function("time"), 2), (allowed, json!("required"), 1), (json!("required"), json!("required"), 2)]
-    {
+    for (choice, told, tools) in [
+        (function("time"), function("time"), 2),
+        (allowed, json!("required"), 1),
+        (json!("required"), json!("required"), 2),
+    ] {
         test_server.upstream.script(Script::tool_call("time", "call_1", &["{}"]));
         let request = json!({
             "model": MODEL, "messages": [{ "role": "user", "content": "Time?" }],
             "tools": [function("weather"), function("time")], "tool_choice": choice,
         });
         let (status, completion) = test_server.post("/v1/chat/completions", &request).await;
-        assert_eq!((status, &completion["choices"][0]["finish_reason"]), (200, &json!("tool_calls")), "{choice}");
+        assert_eq!(
+            (status, &completion["choices"][0]["finish_reason"]),
+            (200, &json!("tool_calls")),
+            "{choice}"
+        );
         let asked = test_server.upstream.requests().pop().unwrap().body;
-        assert_eq!((asked["tools"].as_array().unwrap().len(), &asked["tool_choice"]), (tools, &told), "{choice}");
+        assert_eq!(
+            (asked["tools"].as_array().unwrap().len(), &asked["tool_choice"]),
+            (tools, &told),
+            "{choice}"
+        );
     }
     test_server.quiet().await;
     test_server.close().await;
@@ -147,7 +206,10 @@ async fn invalid_choices_are_rejected_by_name() {
         ),
         (json!({ "tool_choice": "required", "tools": [] }), "tool_choice"),
         (json!({ "tools": [{ "type": "function", "name": "no spaces" }] }), "tools[0].name"),
-        (json!({ "tools": [{ "type": "namespace", "name": "no spaces", "tools": [] }] }), "tools[0].name"),
+        (
+            json!({ "tools": [{ "type": "namespace", "name": "no spaces", "tools": [] }] }),
+            "tools[0].name",
+        ),
         (json!({ "tools": [{ "name": "weather" }] }), "tools[0].type"),
     ];
     for (more, param) in refused {
@@ -163,15 +225,29 @@ async fn invalid_choices_are_rejected_by_name() {
 async fn hosted_tools_are_left_out_or_refused_as_configured() {
     let strict = Upstream::start().await.unwrap();
     let compat = Compat { hosted_tools: HostedTools::Refuse, ..Compat::default() };
-    let strict_config = UpstreamConfig { compat, ..upstream_of("strict", strict.base_url(), Timeouts::default()) };
-    let test_server = TestServer::open_with(TestServerPlan { more_upstreams: vec![strict_config], ..TestServerPlan::default() }).await;
+    let strict_config =
+        UpstreamConfig { compat, ..upstream_of("strict", strict.base_url(), Timeouts::default()) };
+    let test_server = TestServer::open_with(TestServerPlan {
+        more_upstreams: vec![strict_config],
+        ..TestServerPlan::default()
+    })
+    .await;
     let tools = json!([{ "type": "web_search" }, { "type": "function", "name": "weather", "parameters": { "type": "object" } }]);
     let request = with_tools("x", &json!({ "tools": tools }));
     let (status, response) = test_server.post("/v1/responses", &request).await;
-    assert_eq!((status, &response["tools"][0]["type"]), (200, &json!("web_search")), "the caller sees what it sent: {response}");
+    assert_eq!(
+        (status, &response["tools"][0]["type"]),
+        (200, &json!("web_search")),
+        "the caller sees what it sent: {response}"
+    );
     let sent = test_server.upstream.requests().remove(0).body["tools"].clone();
-    assert_eq!((sent.as_array().map(Vec::len), &sent[0]["function"]["name"]), (Some(1), &json!("weather")));
-    let (status, body) = test_server.post("/v1/responses", &with_tools("x", &json!({ "tools": tools, "model": "strict" }))).await;
+    assert_eq!(
+        (sent.as_array().map(Vec::len), &sent[0]["function"]["name"]),
+        (Some(1), &json!("weather"))
+    );
+    let (status, body) = test_server
+        .post("/v1/responses", &with_tools("x", &json!({ "tools": tools, "model": "strict" })))
+        .await;
     assert_eq!((status, &body["error"]["param"]), (400, &json!("tools[0].type")), "{body}");
     assert!(strict.requests().is_empty());
     test_server.quiet().await;
@@ -181,7 +257,8 @@ async fn hosted_tools_are_left_out_or_refused_as_configured() {
 /// A request with two tools.
 fn with_tools(input: &str, more: &Value) -> Value {
     let tool = |name: &str| json!({ "type": "function", "name": name, "parameters": { "type": "object", "properties": {} } });
-    let mut request = json!({ "model": MODEL, "input": input, "tools": [tool("weather"), tool("time")] });
+    let mut request =
+        json!({ "model": MODEL, "input": input, "tools": [tool("weather"), tool("time")] });
     for (name, value) in more.as_object().unwrap() {
         request[name] = value.clone();
     }

@@ -43,7 +43,9 @@ impl Collector {
                     if status == 200 {
                         keeping.lock().unwrap_or_else(PoisonError::into_inner).push(request);
                     }
-                    let answer = format!("HTTP/1.1 {status} x\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}");
+                    let answer = format!(
+                        "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+                    );
                     stream.write_all(answer.as_bytes()).await.unwrap();
                 }
             }
@@ -53,7 +55,11 @@ impl Collector {
 
     pub(crate) fn plan(&self) -> TestServerPlan {
         let headers = vec![("api-key".to_owned(), Secret::new("of-the-collector"))];
-        let config = traces::Config { endpoint: self.endpoint.clone(), headers, service: "weir-in-a-test".to_owned() };
+        let config = traces::Config {
+            endpoint: self.endpoint.clone(),
+            headers,
+            service: "weir-in-a-test".to_owned(),
+        };
         TestServerPlan { traces: Some(config), ..TestServerPlan::default() }
     }
 
@@ -63,8 +69,13 @@ impl Collector {
 
     /// All spans, in order of arrival.
     pub(crate) fn spans(&self) -> Vec<ReceivedSpan> {
-        let documents = self.heard().into_iter().map(|(_, body)| serde_json::from_slice::<Value>(&body).unwrap());
-        let all = documents.flat_map(|document| document["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().clone());
+        let documents = self
+            .heard()
+            .into_iter()
+            .map(|(_, body)| serde_json::from_slice::<Value>(&body).unwrap());
+        let all = documents.flat_map(|document| {
+            document["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().clone()
+        });
         all.map(ReceivedSpan).collect()
     }
 }
@@ -80,7 +91,8 @@ async fn request(stream: &mut TcpStream) -> Option<ReceivedRequest> {
             return None;
         }
     };
-    let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length: "))?.parse().unwrap();
+    let length: usize =
+        head.lines().find_map(|line| line.strip_prefix("content-length: "))?.parse().unwrap();
     while buffer.len() < length {
         stream.read_buf(&mut buffer).await.ok().filter(|count| *count > 0)?;
     }
@@ -98,7 +110,14 @@ impl ReceivedSpan {
 
     fn attributes(&self) -> BTreeMap<&str, &Value> {
         let attributes = self.0["attributes"].as_array().unwrap().iter();
-        attributes.map(|one| (one["key"].as_str().unwrap(), one["value"].as_object().unwrap().values().next().unwrap())).collect()
+        attributes
+            .map(|one| {
+                (
+                    one["key"].as_str().unwrap(),
+                    one["value"].as_object().unwrap().values().next().unwrap(),
+                )
+            })
+            .collect()
     }
 
     pub(crate) fn attribute(&self, key: &str) -> Value {
@@ -148,7 +167,10 @@ async fn spans_link_the_client_the_response_and_the_upstream() {
     let spans = collector.spans();
     let (answer, call) = both(&spans);
     for span in [answer, call] {
-        assert_eq!((span.text("traceId"), span.text("name"), span.text("traceState")), (TRACE, "chat scripted", "rojo=00f067aa0ba902b7"));
+        assert_eq!(
+            (span.text("traceId"), span.text("name"), span.text("traceState")),
+            (TRACE, "chat scripted", "rojo=00f067aa0ba902b7")
+        );
         assert_eq!(span.attribute("gen_ai.operation.name"), "chat");
         assert_eq!(span.attribute("gen_ai.provider.name"), "lab-scripted");
         assert_eq!(span.attribute("gen_ai.request.model"), MODEL);
@@ -161,21 +183,44 @@ async fn spans_link_the_client_the_response_and_the_upstream() {
     assert!(call.nanoseconds("endTimeUnixNano") <= answer.nanoseconds("endTimeUnixNano"));
     assert!(answer.attribute("gen_ai.response.id").as_str().unwrap().starts_with("resp_"));
     assert_eq!(answer.attribute("weir.response.status"), "completed");
-    assert_eq!((answer.attribute("gen_ai.usage.input_tokens"), answer.attribute("gen_ai.usage.output_tokens")), (json!("9"), json!("2")));
-    assert_eq!((call.attribute("server.address"), call.attribute("server.port")), (json!("127.0.0.1"), json!(upstream.port().to_string())));
+    assert_eq!(
+        (
+            answer.attribute("gen_ai.usage.input_tokens"),
+            answer.attribute("gen_ai.usage.output_tokens")
+        ),
+        (json!("9"), json!("2"))
+    );
+    assert_eq!(
+        (call.attribute("server.address"), call.attribute("server.port")),
+        (json!("127.0.0.1"), json!(upstream.port().to_string()))
+    );
     assert_eq!(call.attribute("http.response.status_code"), "200");
-    assert_eq!(call.attribute("gen_ai.response.finish_reasons"), json!({ "values": [{ "stringValue": "stop" }] }));
-    assert!(call.attribute("gen_ai.response.time_to_first_chunk").as_f64().is_some_and(|seconds| seconds > 0.0));
+    assert_eq!(
+        call.attribute("gen_ai.response.finish_reasons"),
+        json!({ "values": [{ "stringValue": "stop" }] })
+    );
+    assert!(
+        call.attribute("gen_ai.response.time_to_first_chunk")
+            .as_f64()
+            .is_some_and(|seconds| seconds > 0.0)
+    );
 
     let passed_on = format!("00-{TRACE}-{}-01", call.text("spanId"));
     assert_eq!(told(&recorded[0], "traceparent"), Some(passed_on.as_str()));
     assert_eq!(told(&recorded[0], "tracestate"), Some("rojo=00f067aa0ba902b7"));
 
     for (head, body) in collector.heard() {
-        assert!(head.starts_with("post /v1/traces ") && head.contains("\r\ncontent-type: application/json\r\n"), "{head}");
+        assert!(
+            head.starts_with("post /v1/traces ")
+                && head.contains("\r\ncontent-type: application/json\r\n"),
+            "{head}"
+        );
         assert!(head.contains("\r\napi-key: of-the-collector\r\n"), "{head}");
         let body = String::from_utf8(body).unwrap();
-        assert!(body.contains(r#"{"key":"service.name","value":{"stringValue":"weir-in-a-test"}}"#), "{body}");
+        assert!(
+            body.contains(r#"{"key":"service.name","value":{"stringValue":"weir-in-a-test"}}"#),
+            "{body}"
+        );
         for private in [PROMPT, ANSWER, "private", "sk-of-q8Zv41Tn0bX"] {
             assert!(!body.contains(private), "{private} in {body}");
         }
@@ -186,8 +231,15 @@ async fn spans_link_the_client_the_response_and_the_upstream() {
 async fn failures_and_cancels_are_in_the_spans() {
     let collector = Collector::start(&[]).await;
     let test_server = TestServer::open_with(collector.plan()).await;
-    test_server.upstream.script(Script::error(429, &json!({ "error": { "message": PROMPT, "code": "slow_down" } })));
-    to_the_end(&test_server, &Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" }))).await;
+    test_server.upstream.script(Script::error(
+        429,
+        &json!({ "error": { "message": PROMPT, "code": "slow_down" } }),
+    ));
+    to_the_end(
+        &test_server,
+        &Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })),
+    )
+    .await;
     test_server.close().await;
     let spans = collector.spans();
     let (answer, call) = both(&spans);
@@ -204,7 +256,10 @@ async fn failures_and_cancels_are_in_the_spans() {
     let test_server = TestServer::open_with(collector.plan()).await;
     test_server.upstream.script(Script::new().role().content("a").stall());
     let mut stream = test_server.stream(&ask("01")).await;
-    let id = stream.next().await.unwrap().unwrap().json().unwrap()["response"]["id"].as_str().unwrap().to_owned();
+    let id = stream.next().await.unwrap().unwrap().json().unwrap()["response"]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     test_server.post(&format!("/v1/responses/{id}/cancel"), &json!({})).await;
     stream.collect().await.unwrap();
     test_server.close().await;
@@ -214,20 +269,41 @@ async fn failures_and_cancels_are_in_the_spans() {
         (answer.attribute("weir.response.status"), answer.attribute("weir.response.reason")),
         (json!("cancelled"), json!("cancelled"))
     );
-    assert!(answer.0.get("status").is_none() && call.0.get("status").is_none(), "a wish is no error");
+    assert!(
+        answer.0.get("status").is_none() && call.0.get("status").is_none(),
+        "a wish is no error"
+    );
 }
 
 #[tokio::test]
 async fn without_a_collector_the_trace_is_passed_on_unchanged() {
     let test_server = TestServer::open().await;
     to_the_end(&test_server, &ask("01")).await;
-    to_the_end(&test_server, &Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" }))).await;
-    to_the_end(&test_server, &Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })).header("traceparent", "00-wrong"))
-        .await;
+    to_the_end(
+        &test_server,
+        &Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" })),
+    )
+    .await;
+    to_the_end(
+        &test_server,
+        &Request::post("/v1/responses", &json!({ "model": MODEL, "input": "hi" }))
+            .header("traceparent", "00-wrong"),
+    )
+    .await;
     let headers = [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")];
-    let mut socket = websocket::connect(test_server.address, "/v1/responses", &headers).await.unwrap().socket;
-    socket.send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi" }).to_string()).await.unwrap();
-    while !client::soon(socket.next_text()).await.unwrap().unwrap().unwrap().contains("response.completed") {}
+    let mut socket =
+        websocket::connect(test_server.address, "/v1/responses", &headers).await.unwrap().socket;
+    socket
+        .send_text(&json!({ "type": "response.create", "model": MODEL, "input": "hi" }).to_string())
+        .await
+        .unwrap();
+    while !client::soon(socket.next_text())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap()
+        .contains("response.completed")
+    {}
     drop(socket);
     let recorded = test_server.upstream.requests();
     let parents: Vec<_> = recorded.iter().map(|request| told(request, "traceparent")).collect();
@@ -242,7 +318,10 @@ async fn an_unsampled_trace_is_not_recorded() {
     let collector = Collector::start(&[]).await;
     let test_server = TestServer::open_with(collector.plan()).await;
     to_the_end(&test_server, &ask("00")).await;
-    assert_eq!(told(&test_server.upstream.requests()[0], "traceparent"), Some(format!("00-{TRACE}-{CLIENT}-00").as_str()));
+    assert_eq!(
+        told(&test_server.upstream.requests()[0], "traceparent"),
+        Some(format!("00-{TRACE}-{CLIENT}-00").as_str())
+    );
     test_server.close().await;
     assert!(collector.spans().is_empty());
 }
@@ -264,7 +343,9 @@ async fn a_busy_collector_is_retried_and_rejected_spans_are_counted() {
     let collector = Collector::start(&[503]).await;
     let test_server = TestServer::open_with(collector.plan()).await;
     to_the_end(&test_server, &ask("01")).await;
-    let outcome = |text: &str, what: &str| text.contains(&format!("weir_trace_spans_total{{outcome=\"{what}\"}} 2\n"));
+    let outcome = |text: &str, what: &str| {
+        text.contains(&format!("weir_trace_spans_total{{outcome=\"{what}\"}} 2\n"))
+    };
     let seen = async |what: &str| {
         while !outcome(&metrics(&test_server).await, what) {}
     };
@@ -285,8 +366,16 @@ async fn a_busy_collector_is_retried_and_rejected_spans_are_counted() {
 
 #[tokio::test]
 async fn an_unreachable_collector_delays_nothing() {
-    let nowhere = traces::Config { endpoint: "http://127.0.0.1:9/v1/traces".into(), headers: Vec::new(), service: "weir".into() };
-    let test_server = TestServer::open_with(TestServerPlan { traces: Some(nowhere), ..TestServerPlan::default() }).await;
+    let nowhere = traces::Config {
+        endpoint: "http://127.0.0.1:9/v1/traces".into(),
+        headers: Vec::new(),
+        service: "weir".into(),
+    };
+    let test_server = TestServer::open_with(TestServerPlan {
+        traces: Some(nowhere),
+        ..TestServerPlan::default()
+    })
+    .await;
     for _ in 0..3 {
         to_the_end(&test_server, &ask("01")).await;
     }

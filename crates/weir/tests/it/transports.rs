@@ -25,17 +25,24 @@ async fn scenarios_over_http_1_0() {
 
 #[tokio::test]
 async fn scenarios_over_http_2() {
-    run(&[TransportKind::Http2(Sse), TransportKind::Http2(Ndjson), TransportKind::Http2Socket]).await;
+    run(&[TransportKind::Http2(Sse), TransportKind::Http2(Ndjson), TransportKind::Http2Socket])
+        .await;
 }
 
 #[tokio::test]
 async fn scenarios_over_tls_and_http_1_1() {
-    run(&[TransportKind::Https11(Sse), TransportKind::Https11(Ndjson), TransportKind::SecureSocket]).await;
+    run(&[
+        TransportKind::Https11(Sse),
+        TransportKind::Https11(Ndjson),
+        TransportKind::SecureSocket,
+    ])
+    .await;
 }
 
 #[tokio::test]
 async fn scenarios_over_tls_and_http_2() {
-    run(&[TransportKind::Https2(Sse), TransportKind::Https2(Ndjson), TransportKind::Https2Socket]).await;
+    run(&[TransportKind::Https2(Sse), TransportKind::Https2(Ndjson), TransportKind::Https2Socket])
+        .await;
 }
 
 /// Every scenario over each transport, all at once (over HTTP/2 on one connection): each delivers the bytes that the
@@ -49,7 +56,11 @@ async fn run(ways: &[TransportKind]) {
             let data = TransportReader::begin(&doors, *way, &question).await.rest().await;
             let terminal = check_stream(&scenario, &data);
             let id = terminal["id"].as_str().unwrap();
-            assert!(tail(&doors.test_server, id, None, Sse).await == data, "{}, {way:?}: not what the log says", scenario.name);
+            assert!(
+                tail(&doors.test_server, id, None, Sse).await == data,
+                "{}, {way:?}: not what the log says",
+                scenario.name
+            );
             assert!(
                 TransportReader::resume(&doors, *way, id, None).await.rest().await == data,
                 "{}, {way:?}: the replay differs",
@@ -75,10 +86,17 @@ async fn all_scenarios_share_a_connection() {
             client::soon(doors.test_server.upstream.wait_requests(asked + 1)).await.unwrap();
             answers.push((scenario, reader));
         }
-        let streams = join_all(answers.into_iter().map(async |(scenario, reader)| (scenario, reader.rest().await))).await;
+        let streams = join_all(
+            answers.into_iter().map(async |(scenario, reader)| (scenario, reader.rest().await)),
+        )
+        .await;
         for (scenario, data) in streams {
             let terminal = check_stream(&scenario, &data);
-            assert!(tail(&doors.test_server, terminal["id"].as_str().unwrap(), None, Sse).await == data, "{}, {way:?}", scenario.name);
+            assert!(
+                tail(&doors.test_server, terminal["id"].as_str().unwrap(), None, Sse).await == data,
+                "{}, {way:?}",
+                scenario.name
+            );
         }
     }
     doors.close().await;
@@ -103,14 +121,19 @@ async fn a_response_cut_off_at_every_event_resumes_over_any_transport() {
             reader.cut();
             let id = id_of(&before[0]);
             let whole = if cut + 1 < *EVENTS_BEHIND_GATES.last().unwrap() {
-                let mut reader = TransportReader::resume(&doors, second, &id, Some(cut as u64)).await;
+                let mut reader =
+                    TransportReader::resume(&doors, second, &id, Some(cut as u64)).await;
                 let ready = reader.take(EVENTS_BEHIND_GATES[opened] - cut - 1).await;
                 gated.open(opened..gated.gates.len());
                 [before, reader.rest_behind(ready).await].concat()
             } else {
                 before
             };
-            assert_eq!(whole, tail(&doors.test_server, &id, None, Sse).await, "{first:?} cut behind {cut}, then {second:?}");
+            assert_eq!(
+                whole,
+                tail(&doors.test_server, &id, None, Sse).await,
+                "{first:?} cut behind {cut}, then {second:?}"
+            );
         }
     }
     doors.close().await;

@@ -71,14 +71,16 @@ fn text(bytes: &[u8]) -> String {
 fn settings(upstreams: &[(&str, String, &str)]) -> String {
     let mut text = String::new();
     for (name, address, more) in upstreams {
-        writeln!(text, "[[upstream]]\nname = \"{name}\"\nbase_url = \"{address}\"\n{more}").unwrap();
+        writeln!(text, "[[upstream]]\nname = \"{name}\"\nbase_url = \"{address}\"\n{more}")
+            .unwrap();
     }
     text
 }
 
 /// The report on an upstream's first key.
 fn said(report: &Value, name: &str) -> Value {
-    let upstream = report["upstreams"].as_array().unwrap().iter().find(|upstream| upstream["name"] == name);
+    let upstream =
+        report["upstreams"].as_array().unwrap().iter().find(|upstream| upstream["name"] == name);
     upstream.unwrap_or_else(|| panic!("no {name} in {report:#}"))["keys"][0].clone()
 }
 
@@ -98,7 +100,8 @@ async fn connection_failures_are_distinguished() {
     let directory = TempDir::new().unwrap();
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let encrypted = TestServer::open_with(CertificatePair::new().plan()).await;
-    let clear = Talker::start(When::Asked, "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+    let clear =
+        Talker::start(When::Asked, "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
     let ssh = Talker::start(When::Unasked, "SSH-2.0-OpenSSH_9.9\r\n").await;
     let smtp = Talker::start(When::Asked, "500 what?\r\n").await;
     let closer = Talker::start(When::Asked, "").await;
@@ -149,8 +152,16 @@ async fn error_responses_are_distinguished() {
     let moved = Talker::start(When::Asked, moved).await;
     let other = Talker::start(When::Asked, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
     // Servers with their own format of the model list.
-    let bare = Talker::start(When::Asked, "HTTP/1.1 200 OK\r\ncontent-length: 23\r\n\r\n[{\"id\":\"a\"},{\"id\":\"b\"}]").await;
-    let named = Talker::start(When::Asked, "HTTP/1.1 200 OK\r\ncontent-length: 25\r\n\r\n{\"models\":[{\"name\":\"a\"}]}").await;
+    let bare = Talker::start(
+        When::Asked,
+        "HTTP/1.1 200 OK\r\ncontent-length: 23\r\n\r\n[{\"id\":\"a\"},{\"id\":\"b\"}]",
+    )
+    .await;
+    let named = Talker::start(
+        When::Asked,
+        "HTTP/1.1 200 OK\r\ncontent-length: 25\r\n\r\n{\"models\":[{\"name\":\"a\"}]}",
+    )
+    .await;
     let url = |talker: &Talker| format!("http://{}/v1", talker.address);
     let settings = settings(&[
         ("wrong-key", lab.base_url(), KEY),
@@ -181,37 +192,62 @@ async fn error_responses_are_distinguished() {
     );
     for (name, models) in [("bare", 2), ("named", 1)] {
         let said = said(&report, name);
-        assert_eq!((&said["ok"], &said["models"]), (&json!(true), &json!(models)), "{name}: {said:#}");
+        assert_eq!(
+            (&said["ok"], &said["models"]),
+            (&json!(true), &json!(models)),
+            "{name}: {said:#}"
+        );
     }
     let good = report["upstreams"].as_array().unwrap().last().unwrap();
-    assert_eq!((&good["keys"][0]["ok"], &good["keys"][0]["models"]), (&json!(true), &json!(1)), "{good:#}");
+    assert_eq!(
+        (&good["keys"][0]["ok"], &good["keys"][0]["models"]),
+        (&json!(true), &json!(1)),
+        "{good:#}"
+    );
     assert_eq!(good["keys"][1]["code"], "key_refused", "each key is tested: {good:#}");
 
     let output = run(directory.path(), &["upstream", "test", "good"], &[]).await;
     let printed = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "one of its keys is wrong");
     assert!(
-        printed.contains("  1: well: it lists 1 model (") && printed.contains("  2: FAILED: the key 2 is refused (401)\n    Is it whole"),
+        printed.contains("  1: well: it lists 1 model (")
+            && printed.contains("  2: FAILED: the key 2 is refused (401)\n    Is it whole"),
         "{printed}"
     );
     assert!(!printed.contains("marker") && !report.to_string().contains("marker"), "{printed}");
     let output = run(directory.path(), &["upstream", "test", "nobody"], &[]).await;
-    assert!(output.status.code() == Some(1) && text(&output.stderr).contains("no upstream \"nobody\""), "{output:?}");
+    assert!(
+        output.status.code() == Some(1) && text(&output.stderr).contains("no upstream \"nobody\""),
+        "{output:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_model_is_called_and_its_failures_are_distinguished() {
     let directory = TempDir::new().unwrap();
     let lab = Upstream::start().await.unwrap();
-    let settings = format!("{}[[route]]\nmodel = \"fast\"\nupstreams = [\"lab:lab-model\"]\n", settings(&[("lab", lab.base_url(), KEY)]));
+    let settings = format!(
+        "{}[[route]]\nmodel = \"fast\"\nupstreams = [\"lab:lab-model\"]\n",
+        settings(&[("lab", lab.base_url(), KEY)])
+    );
     fs::write(directory.path().join("weir.toml"), settings).unwrap();
     let ask = async |model: &str| {
-        let output = run(directory.path(), &["upstream", "test", "lab", "--model", model, "--json"], &[]).await;
+        let output =
+            run(directory.path(), &["upstream", "test", "lab", "--model", model, "--json"], &[])
+                .await;
         (output.status.code(), said(&serde_json::from_slice(&output.stdout).unwrap(), "lab"))
     };
     let (status, well) = ask("fast").await;
-    assert_eq!((status, &well["model"], &well["models"]), (Some(0), &json!("lab-model"), &json!(1)), "{well:#}");
-    assert!(well["first_token_ms"].is_u64() && well["total_ms"].as_u64() >= well["first_token_ms"].as_u64(), "{well:#}");
+    assert_eq!(
+        (status, &well["model"], &well["models"]),
+        (Some(0), &json!("lab-model"), &json!(1)),
+        "{well:#}"
+    );
+    assert!(
+        well["first_token_ms"].is_u64()
+            && well["total_ms"].as_u64() >= well["first_token_ms"].as_u64(),
+        "{well:#}"
+    );
     let asked = lab.requests().pop().unwrap().body;
     assert_eq!((&asked["model"], &asked["stream"]), (&json!("lab-model"), &json!(true)), "{asked}");
 
@@ -223,8 +259,16 @@ async fn a_model_is_called_and_its_failures_are_distinguished() {
         (Script::refused(404, VendorError::NotFound), "model_not_found", "it knows no model \"x\""),
         (Script::refused(503, VendorError::Overloaded), "overloaded", "too much to do (503)"),
         (Script::refused(500, VendorError::Internal), "upstream_error", "it failed (500)"),
-        (Script::new().role().content("Once").failure(VendorError::Internal).end(), "upstream_error", "its answer broke off"),
-        (Script::new().role().content("Once").done().end(), "upstream_truncated", "its answer broke off"),
+        (
+            Script::new().role().content("Once").failure(VendorError::Internal).end(),
+            "upstream_error",
+            "its answer broke off",
+        ),
+        (
+            Script::new().role().content("Once").done().end(),
+            "upstream_truncated",
+            "its answer broke off",
+        ),
         (Script::new().role().content("Once").rst(), "upstream_cut", "its answer broke off"),
     ] {
         lab.script(script);
@@ -240,23 +284,43 @@ async fn an_upstream_without_a_model_list_is_ok_if_it_responds() {
     let directory = TempDir::new().unwrap();
     let lab = Upstream::start().await.unwrap();
     let address = format!("http://{}/openai/deployments/ours", lab.address());
-    fs::write(directory.path().join("weir.toml"), settings(&[("lab", address, "kind = \"azure\"\napi_key = \"sk-marker\"")])).unwrap();
+    fs::write(
+        directory.path().join("weir.toml"),
+        settings(&[("lab", address, "kind = \"azure\"\napi_key = \"sk-marker\"")]),
+    )
+    .unwrap();
     let output = run(directory.path(), &["upstream", "test", "--json"], &[]).await;
-    check(&serde_json::from_slice(&output.stdout).unwrap(), &[("lab", "not_found", "no list of models", "--model NAME")]);
+    check(
+        &serde_json::from_slice(&output.stdout).unwrap(),
+        &[("lab", "not_found", "no list of models", "--model NAME")],
+    );
     let output = run(directory.path(), &["upstream", "test", "--model", "x"], &[]).await;
     let printed = text(&output.stdout);
-    assert!(output.status.success() && printed.contains("  1: well: x began to answer after "), "{output:?}");
+    assert!(
+        output.status.success() && printed.contains("  1: well: x began to answer after "),
+        "{output:?}"
+    );
 }
 
 #[tokio::test]
 async fn proxy_failures_are_distinguished() {
     let directory = TempDir::new().unwrap();
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let wants = Talker::start(When::Asked, "HTTP/1.1 407 Who?\r\nproxy-authenticate: Basic\r\ncontent-length: 0\r\n\r\n").await;
-    let mistaken = "HTTP/1.1 401 Who?\r\nwww-authenticate: Basic realm=\"x\"\r\ncontent-length: 0\r\n\r\n";
+    let wants = Talker::start(
+        When::Asked,
+        "HTTP/1.1 407 Who?\r\nproxy-authenticate: Basic\r\ncontent-length: 0\r\n\r\n",
+    )
+    .await;
+    let mistaken =
+        "HTTP/1.1 401 Who?\r\nwww-authenticate: Basic realm=\"x\"\r\ncontent-length: 0\r\n\r\n";
     let mistaken = Talker::start(When::Asked, mistaken).await;
-    let forbids = Talker::start(When::Asked, "HTTP/1.1 403 No\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>").await;
-    let proxy = |scheme: &str, address: &str| format!("proxy = \"{scheme}://me:pass-marker@{address}\"");
+    let forbids = Talker::start(
+        When::Asked,
+        "HTTP/1.1 403 No\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",
+    )
+    .await;
+    let proxy =
+        |scheme: &str, address: &str| format!("proxy = \"{scheme}://me:pass-marker@{address}\"");
     let (clear, encrypted) = ("http://models.invalid/v1", "https://models.invalid/v1");
     let cases = [
         ("gone", clear, proxy("http", &gone.to_string())),
@@ -269,7 +333,10 @@ async fn proxy_failures_are_distinguished() {
         ("forbids", clear, proxy("http", &forbids.address)),
         ("forbids-tunnel", encrypted, proxy("http", &forbids.address)),
     ];
-    let upstreams: Vec<_> = cases.iter().map(|(name, address, more)| (*name, (*address).to_owned(), more.as_str())).collect();
+    let upstreams: Vec<_> = cases
+        .iter()
+        .map(|(name, address, more)| (*name, (*address).to_owned(), more.as_str()))
+        .collect();
     fs::write(directory.path().join("weir.toml"), settings(&upstreams)).unwrap();
     let output = run(directory.path(), &["upstream", "test", "--json"], &[]).await;
     let report = serde_json::from_slice(&output.stdout).unwrap();
@@ -277,18 +344,41 @@ async fn proxy_failures_are_distinguished() {
     check(
         &report,
         &[
-            ("gone", "proxy_unreachable", "its proxy cannot be reached", "http://(hidden)@127.0.0.1:"),
-            ("gone-tunnel", "proxy_unreachable", "its proxy cannot be reached", "Does the proxy run"),
-            ("gone-socks", "proxy_unreachable", "its proxy cannot be reached", "socks5://(hidden)@127.0.0.1:"),
+            (
+                "gone",
+                "proxy_unreachable",
+                "its proxy cannot be reached",
+                "http://(hidden)@127.0.0.1:",
+            ),
+            (
+                "gone-tunnel",
+                "proxy_unreachable",
+                "its proxy cannot be reached",
+                "Does the proxy run",
+            ),
+            (
+                "gone-socks",
+                "proxy_unreachable",
+                "its proxy cannot be reached",
+                "socks5://(hidden)@127.0.0.1:",
+            ),
             ("no-socks", "proxy_unreachable", "none of that kind", "is it of the kind"),
             ("wants", "proxy_password", "another user and password", password),
             ("wants-tunnel", "proxy_password", "another user and password", password),
             ("mistaken", "proxy_password", "another user and password", password),
-            ("forbids", "proxy_refused", "its proxy answered in its place (403)", "its log says why"),
+            (
+                "forbids",
+                "proxy_refused",
+                "its proxy answered in its place (403)",
+                "its log says why",
+            ),
             ("forbids-tunnel", "proxy_refused", "does not lead there", "its log says why"),
         ],
     );
-    assert!(!text(&output.stdout).contains("marker") && !text(&output.stderr).contains("marker"), "{output:?}");
+    assert!(
+        !text(&output.stdout).contains("marker") && !text(&output.stderr).contains("marker"),
+        "{output:?}"
+    );
 }
 
 #[tokio::test]
@@ -299,7 +389,8 @@ async fn the_list_shows_the_settings_and_the_state_of_a_running_server() {
     lab.default_script(Script::text(&["hi"]));
     let more = "api_key = [\"sk-bad-marker\", \"sk-good-marker\"]\nkey_strategy = \"order\"\nmodels = [\"m\"]\nproxy = \"none\"";
     let far = "proxy = \"http://me:pass-marker@proxy.invalid:3128\"";
-    let upstreams = settings(&[("lab", lab.base_url(), more), ("far", "https://far.invalid/v1".into(), far)]);
+    let upstreams =
+        settings(&[("lab", lab.base_url(), more), ("far", "https://far.invalid/v1".into(), far)]);
     let route = "[[route]]\nmodel = \"fast\"\nupstreams = [\"lab:m\", \"far\"]\nweights = [\"2\", \"1\"]\nstrategy = \"round_robin\"\n";
     fs::write(directory.path().join("weir.toml"), format!("{upstreams}{route}")).unwrap();
 
@@ -318,23 +409,45 @@ async fn the_list_shows_the_settings_and_the_state_of_a_running_server() {
     }
 
     let server = Service::start(weir(directory.path())).await;
-    assert_eq!(server.json(&Request::post("/v1/responses", &json!({ "model": "m", "input": "hi" }))).await.0, 200);
+    assert_eq!(
+        server
+            .json(&Request::post("/v1/responses", &json!({ "model": "m", "input": "hi" })))
+            .await
+            .0,
+        200
+    );
     let address = server.address.to_string();
     let list = async |more: &[&str], key: &str| {
         let arguments = [&["upstream", "list", "--listen", &address], more].concat();
         run(directory.path(), &arguments, &[("WEIR_API_KEY", key)]).await
     };
     let asked = text(&list(&[], "").await.stdout);
-    assert!(asked.contains("1 (refused for 30 s), 2") && asked.contains("  0 running\n"), "{asked}");
+    assert!(
+        asked.contains("1 (refused for 30 s), 2") && asked.contains("  0 running\n"),
+        "{asked}"
+    );
     let document: Value = serde_json::from_slice(&list(&["--json"], "").await.stdout).unwrap();
     assert_eq!(document["server"], format!("http://{address}"), "{document:#}");
     let state = &document["upstreams"][0]["state"];
-    assert_eq!((&state["circuit"], &state["waiting"]), (&json!("closed"), &json!(0)), "{document:#}");
-    assert_eq!((&state["keys"][0]["state"], &state["keys"][1]["state"]), (&json!("refused"), &json!("well")), "{document:#}");
-    assert_eq!(document["routes"][0]["upstreams"][0], json!({ "upstream": "lab", "model": "m", "weight": 2 }));
+    assert_eq!(
+        (&state["circuit"], &state["waiting"]),
+        (&json!("closed"), &json!(0)),
+        "{document:#}"
+    );
+    assert_eq!(
+        (&state["keys"][0]["state"], &state["keys"][1]["state"]),
+        (&json!("refused"), &json!("well")),
+        "{document:#}"
+    );
+    assert_eq!(
+        document["routes"][0]["upstreams"][0],
+        json!({ "upstream": "lab", "model": "m", "weight": 2 })
+    );
 
     // If keys are configured, an administrator's is required.
-    let make = async |arguments: &[&str]| text(&run(directory.path(), arguments, &[]).await.stdout).trim().to_owned();
+    let make = async |arguments: &[&str]| {
+        text(&run(directory.path(), arguments, &[]).await.stdout).trim().to_owned()
+    };
     let (user, admin) = (make(&["key", "create"]).await, make(&["key", "create", "--admin"]).await);
     let seen = async |request: Request| server.json(&request).await;
     let (status, body) = seen(Request::get("/v1/upstreams").bearer(&user)).await;
@@ -342,9 +455,16 @@ async fn the_list_shows_the_settings_and_the_state_of_a_running_server() {
     assert_eq!(seen(Request::get("/v1/upstreams")).await.0, 401);
     assert_eq!(seen(Request::get("/v1/upstreams").bearer(&admin)).await.0, 200);
     let refused = list(&[], &user).await;
-    assert!(refused.status.success() && text(&refused.stderr).contains("key create --admin"), "{refused:?}");
+    assert!(
+        refused.status.success() && text(&refused.stderr).contains("key create --admin"),
+        "{refused:?}"
+    );
     assert!(text(&list(&[], "").await.stderr).contains("WEIR_API_KEY"));
     assert!(text(&list(&[], &admin).await.stdout).contains("refused for"));
     let everything = [alone.stdout, alone.stderr, refused.stdout, refused.stderr].concat();
-    assert!(!text(&everything).contains("marker") && !document.to_string().contains("marker") && !asked.contains("marker"));
+    assert!(
+        !text(&everything).contains("marker")
+            && !document.to_string().contains("marker")
+            && !asked.contains("marker")
+    );
 }

@@ -5,7 +5,9 @@ use engine::provider::route::Timeouts;
 use fakes::{Script, Upstream};
 use serde_json::json;
 
-use crate::test_server::{TestApi, TestFrame, TestServer, TestServerPlan, WAYS, stateless, upstream_of};
+use crate::test_server::{
+    TestApi, TestFrame, TestServer, TestServerPlan, WAYS, stateless, upstream_of,
+};
 
 const CLIENTS: usize = 200;
 
@@ -34,7 +36,16 @@ enum Far {
     Reading,
 }
 
-const FAR: [Far; 8] = [Far::Connected, Far::HalfAHead, Far::HalfABody, Far::Written, Far::Asked, Far::Asked, Far::Reading, Far::Reading];
+const FAR: [Far; 8] = [
+    Far::Connected,
+    Far::HalfAHead,
+    Far::HalfABody,
+    Far::Written,
+    Far::Asked,
+    Far::Asked,
+    Far::Reading,
+    Far::Reading,
+];
 
 struct Client {
     connection: Connection,
@@ -47,10 +58,15 @@ impl Client {
     /// One client, whose kind depends on its number, up to the upstream call.
     async fn come(test_server: &TestServer, number: usize) -> Self {
         // The numbers are coprime, so that every combination occurs.
-        let (far, way, model) = (FAR[number % FAR.len()], WAYS[number % 5 + number / 100], MODELS[number % MODELS.len()]);
+        let (far, way, model) = (
+            FAR[number % FAR.len()],
+            WAYS[number % 5 + number / 100],
+            MODELS[number % MODELS.len()],
+        );
         let request = stateless(way, model);
         // Their first event arrives before the upstream sends anything.
-        let request = if way.0 == TestApi::Responses { request.header("prefer", "wait=0") } else { request };
+        let request =
+            if way.0 == TestApi::Responses { request.header("prefer", "wait=0") } else { request };
         let bytes = request.encode("localhost");
         let mut connection = Connection::open(test_server.address).await.unwrap();
         match far {
@@ -60,17 +76,20 @@ impl Client {
             Far::Asked | Far::Reading => connection.write(&request).await.unwrap(),
         }
         // Chat completions hold the head back until the upstream has sent something.
-        let speaks = way.1 != TestFrame::Json && (way.0 == TestApi::Responses || model == "stalling");
+        let speaks =
+            way.1 != TestFrame::Json && (way.0 == TestApi::Responses || model == "stalling");
         Self { connection, far, request, reads: far == Far::Reading && speaks }
     }
 
     fn is_asked(&self, model: &str) -> bool {
-        matches!(self.far, Far::Asked | Far::Reading) && String::from_utf8_lossy(&self.request.body).contains(model)
+        matches!(self.far, Far::Asked | Far::Reading)
+            && String::from_utf8_lossy(&self.request.body).contains(model)
     }
 
     async fn read(mut self) -> Self {
         if self.reads {
-            let mut stream = self.connection.read_response(&self.request).await.unwrap().events().unwrap();
+            let mut stream =
+                self.connection.read_response(&self.request).await.unwrap().events().unwrap();
             client::soon(stream.next()).await.unwrap().unwrap().unwrap();
             self.connection = stream.abandon();
         }
@@ -98,8 +117,15 @@ async fn two_hundred_disappearing_clients_leave_nothing() {
         upstream.default_script(script(model));
         upstreams.push(upstream);
     }
-    let more = MODELS.iter().zip(&upstreams).map(|(model, upstream)| upstream_of(model, upstream.base_url(), Timeouts::default()));
-    let test_server = TestServer::open_with(TestServerPlan { more_upstreams: more.collect(), ..TestServerPlan::default() }).await;
+    let more = MODELS
+        .iter()
+        .zip(&upstreams)
+        .map(|(model, upstream)| upstream_of(model, upstream.base_url(), Timeouts::default()));
+    let test_server = TestServer::open_with(TestServerPlan {
+        more_upstreams: more.collect(),
+        ..TestServerPlan::default()
+    })
+    .await;
     let before = test_server.engine.census();
 
     let mut clients = Vec::new();
@@ -115,7 +141,11 @@ async fn two_hundred_disappearing_clients_leave_nothing() {
     for client in clients {
         reading.push(client.read().await);
     }
-    eprintln!("before they vanish: {} connections, {:?}", test_server.connections(), test_server.engine.census());
+    eprintln!(
+        "before they vanish: {} connections, {:?}",
+        test_server.connections(),
+        test_server.engine.census()
+    );
     for (number, client) in reading.into_iter().enumerate() {
         client.vanish(number).await;
     }
@@ -126,12 +156,21 @@ async fn two_hundred_disappearing_clients_leave_nothing() {
         }
     };
     let settled = client::soon(settled).await;
-    settled.unwrap_or_else(|_late| panic!("{} connections, {:?}, not {before:?}", test_server.connections(), test_server.engine.census()));
+    settled.unwrap_or_else(|_late| {
+        panic!(
+            "{} connections, {:?}, not {before:?}",
+            test_server.connections(),
+            test_server.engine.census()
+        )
+    });
     for (model, upstream) in MODELS.iter().zip(&upstreams) {
-        client::soon(upstream.wait_open(0)).await.unwrap_or_else(|_late| panic!("{model}: {} left", upstream.open_connections()));
+        client::soon(upstream.wait_open(0))
+            .await
+            .unwrap_or_else(|_late| panic!("{model}: {} left", upstream.open_connections()));
     }
     // The server still works.
-    let (status, _) = test_server.post("/v1/responses", &json!({ "model": "demo", "input": "/echo hi" })).await;
+    let (status, _) =
+        test_server.post("/v1/responses", &json!({ "model": "demo", "input": "/echo hi" })).await;
     assert_eq!(status, 200);
     test_server.quiet().await;
     test_server.close().await;

@@ -35,8 +35,14 @@ struct Declarations {
 impl Crate {
     /// Reads the crate whose `lib.rs` or `main.rs` is in `source`.
     pub(crate) fn read(source: &Path) -> Result<Self> {
-        let root = ["lib.rs", "main.rs"].map(|name| source.join(name)).into_iter().find(|path| path.exists());
-        let mut waiting = vec![(Module::new(), root.with_context(|| format!("no crate in {}", source.display()))?)];
+        let root = ["lib.rs", "main.rs"]
+            .map(|name| source.join(name))
+            .into_iter()
+            .find(|path| path.exists());
+        let mut waiting = vec![(
+            Module::new(),
+            root.with_context(|| format!("no crate in {}", source.display()))?,
+        )];
         let mut modules = BTreeMap::new();
         while let Some((module, path)) = waiting.pop() {
             let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
@@ -54,7 +60,11 @@ impl Crate {
     /// For each file the files that it imports, and itself never.
     pub(crate) fn files(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let edges = self.modules.iter().map(|(module, file)| {
-            let imported = file.declarations.imports.iter().filter_map(|import| self.modules.get(&self.target(module, import)?));
+            let imported = file
+                .declarations
+                .imports
+                .iter()
+                .filter_map(|import| self.modules.get(&self.target(module, import)?));
             let others = imported.map(|file| file.name.as_str()).filter(|name| *name != file.name);
             (file.name.as_str(), others.collect())
         });
@@ -66,7 +76,11 @@ impl Crate {
         let mut layers = BTreeMap::<&str, BTreeSet<String>>::new();
         for (module, file) in &self.modules {
             let Some(own) = module.first() else { continue };
-            let targets = file.declarations.imports.iter().filter_map(|import| self.target(module, import)?.into_iter().next());
+            let targets = file
+                .declarations
+                .imports
+                .iter()
+                .filter_map(|import| self.target(module, import)?.into_iter().next());
             layers.entry(own).or_default().extend(targets.filter(|other| other != own));
         }
         layers
@@ -84,7 +98,9 @@ impl Crate {
             None => from.clone(),
         };
         let rest = &import[keywords.len()..];
-        if keywords.is_empty() && !self.modules.contains_key(&[module.as_slice(), &rest[..1]].concat()) {
+        if keywords.is_empty()
+            && !self.modules.contains_key(&[module.as_slice(), &rest[..1]].concat())
+        {
             return None;
         }
         for name in rest {
@@ -117,7 +133,9 @@ fn declarations(text: &str) -> Declarations {
         }
         if let Some(name) = item.strip_prefix("mod ") {
             match name.strip_suffix(';') {
-                Some(name) if !is_for_tests && name != "tests" => found.children.push(name.trim().to_owned()),
+                Some(name) if !is_for_tests && name != "tests" => {
+                    found.children.push(name.trim().to_owned())
+                }
                 // An inline module for tests ends with the brace that stands as far to the left as it does.
                 None if is_for_tests => {
                     let end = format!("{}}}", &line[..line.len() - line.trim_start().len()]);
@@ -151,7 +169,8 @@ fn without_visibility(code: &str) -> &str {
 
 /// The paths of a use tree: `a::{b, c::{self, d}}` has `a::b`, `a::c` and `a::c::d`.
 fn leaves(before: &[String], tree: &str, paths: &mut Vec<Vec<String>>) {
-    let (path, group) = tree.split_once('{').map_or((tree, None), |(path, group)| (path, Some(group)));
+    let (path, group) =
+        tree.split_once('{').map_or((tree, None), |(path, group)| (path, Some(group)));
     let path = path.split(" as ").next().unwrap_or_default();
     let names = path.split("::").map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
     let mut whole: Vec<String> = before.iter().cloned().chain(names).collect();
@@ -181,12 +200,17 @@ fn leaves(before: &[String], tree: &str, paths: &mut Vec<Vec<String>>) {
 }
 
 /// The circles: sets of files in which each leads to each other (strongly connected components of more than one).
-pub(crate) fn circles<'a>(imports: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Vec<BTreeSet<&'a str>> {
-    let reached: BTreeMap<&str, BTreeSet<&str>> = imports.keys().map(|from| (*from, reachable(imports, from))).collect();
+pub(crate) fn circles<'a>(
+    imports: &BTreeMap<&'a str, BTreeSet<&'a str>>,
+) -> Vec<BTreeSet<&'a str>> {
+    let reached: BTreeMap<&str, BTreeSet<&str>> =
+        imports.keys().map(|from| (*from, reachable(imports, from))).collect();
     let mut circles = Vec::<BTreeSet<&str>>::new();
     for (from, others) in &reached {
         if others.contains(from) && !circles.iter().any(|circle| circle.contains(from)) {
-            circles.push(others.iter().copied().filter(|other| reached[other].contains(from)).collect());
+            circles.push(
+                others.iter().copied().filter(|other| reached[other].contains(from)).collect(),
+            );
         }
     }
     circles
@@ -225,6 +249,10 @@ fn circles_are_found_and_trees_are_not() {
         ("e", BTreeSet::new()),
     ]);
     assert_eq!(circles(&imports), [BTreeSet::from(["a", "b", "c"])]);
-    let tree = BTreeMap::from([("a", BTreeSet::from(["b", "c"])), ("b", BTreeSet::from(["c"])), ("c", BTreeSet::new())]);
+    let tree = BTreeMap::from([
+        ("a", BTreeSet::from(["b", "c"])),
+        ("b", BTreeSet::from(["c"])),
+        ("c", BTreeSet::new()),
+    ]);
     assert!(circles(&tree).is_empty());
 }

@@ -32,4 +32,5 @@ pub(crate) const LAYERS: &[&str] = &[
 ];
 
 /// Imports of a higher layer that are still there.
-pub(crate) const UPWARD: &[(&str, &str)] = &[("app", "http"), ("error", "http"), ("error", "transport"), ("tickets", "http")];
+pub(crate) const UPWARD: &[(&str, &str)] =
+    &[("app", "http"), ("error", "http"), ("error", "transport"), ("tickets", "http")];

@@ -11,10 +11,12 @@ use crate::buffer::split_at;
 
 const LIMITS: WebSocketLimits = WebSocketLimits { frame_bytes: 1 << 20, message_bytes: 1 << 16 };
 
-const COMPRESSED: WebSocketFrameHead = WebSocketFrameHead { fin: true, rsv1: true, opcode: Opcode::Text };
+const COMPRESSED: WebSocketFrameHead =
+    WebSocketFrameHead { fin: true, rsv1: true, opcode: Opcode::Text };
 
 fn decode(context: Context, pieces: &[&[u8]]) -> Vec<Result<IncomingMessage, Violation>> {
-    let mut decoder = WebSocketDecoder::new(WebSocketRole::Client, LIMITS).with_inflate(Inflate::new(context));
+    let mut decoder =
+        WebSocketDecoder::new(WebSocketRole::Client, LIMITS).with_inflate(Inflate::new(context));
     let mut found = Vec::new();
     for piece in pieces {
         decoder.push(piece);
@@ -57,7 +59,11 @@ fn the_examples_of_section_7_2_3() {
 
 #[test]
 fn the_bit_belongs_to_the_first_frame_of_a_message() {
-    check(Context::Fresh, b"\x41\x03\xf2\x48\xcd\xc0\x04\xc9\xc9\x07\x00", &[Err(Violation::ReservedBit)]);
+    check(
+        Context::Fresh,
+        b"\x41\x03\xf2\x48\xcd\xc0\x04\xc9\xc9\x07\x00",
+        &[Err(Violation::ReservedBit)],
+    );
     check(Context::Fresh, b"\xc9\x00", &[Err(Violation::ReservedBit)]);
     check(Context::Fresh, b"\xe1\x00", &[Err(Violation::ReservedBit)]);
 }
@@ -67,7 +73,11 @@ fn what_is_no_deflate_is_refused() {
     // The reserved kind of block; a stored block whose length is not repeated; and a great number of streams.
     check(Context::Fresh, b"\xc1\x01\x07", &[Err(Violation::InvalidDeflate)]);
     check(Context::Fresh, b"\xc1\x05\x00\x05\x00\x00\x00", &[Err(Violation::InvalidDeflate)]);
-    check(Context::Fresh, &[b"\xc1\x7c".as_slice(), &[0x03, 0x00].repeat(62)].concat(), &[Err(Violation::InvalidDeflate)]);
+    check(
+        Context::Fresh,
+        &[b"\xc1\x7c".as_slice(), &[0x03, 0x00].repeat(62)].concat(),
+        &[Err(Violation::InvalidDeflate)],
+    );
     assert_eq!(Violation::InvalidDeflate.close_code().get(), 1007);
     // Compressed text is text, and is refused at its first wrong byte: a stored block that has not ended.
     check(Context::Fresh, b"\x41\x20\x00\x05\x00\xfa\xffab\xff", &[Err(Violation::InvalidUtf8)]);
@@ -81,25 +91,40 @@ fn deflated(payload: &[u8]) -> Vec<u8> {
 #[test]
 fn a_bomb_is_refused_when_the_limit_is_reached() {
     let within = vec![b'a'; 1 << 16];
-    check(Context::Fresh, &server_frame(COMPRESSED, &deflated(&within)), &[Ok(IncomingMessage::Text(String::from_utf8(within).unwrap()))]);
+    check(
+        Context::Fresh,
+        &server_frame(COMPRESSED, &deflated(&within)),
+        &[Ok(IncomingMessage::Text(String::from_utf8(within).unwrap()))],
+    );
     let bomb = deflated(&vec![b'a'; 8 << 20]);
     assert!(bomb.len() < 1 << 16);
     let limit = LIMITS.message_bytes;
-    check(Context::Fresh, &server_frame(COMPRESSED, &bomb), &[Err(Violation::MessageTooLarge { limit })]);
-    assert_eq!(decode(Context::Fresh, &[&server_frame(COMPRESSED, &bomb)[..2048]]), [Err(Violation::MessageTooLarge { limit })]);
+    check(
+        Context::Fresh,
+        &server_frame(COMPRESSED, &bomb),
+        &[Err(Violation::MessageTooLarge { limit })],
+    );
+    assert_eq!(
+        decode(Context::Fresh, &[&server_frame(COMPRESSED, &bomb)[..2048]]),
+        [Err(Violation::MessageTooLarge { limit })]
+    );
 }
 
 #[test]
 fn a_message_that_becomes_a_hundred_times_larger_is_refused() {
     let decode = |text: &[u8]| {
         let limits = WebSocketLimits { frame_bytes: 8 << 20, message_bytes: 32 << 20 };
-        let mut decoder = WebSocketDecoder::new(WebSocketRole::Client, limits).with_inflate(Inflate::new(Context::Fresh));
+        let mut decoder = WebSocketDecoder::new(WebSocketRole::Client, limits)
+            .with_inflate(Inflate::new(Context::Fresh));
         decoder.push(&server_frame(COMPRESSED, &deflated(text)));
         decoder.next_message().map(|found| found.map(|_whole| ()))
     };
     assert_eq!(decode(&vec![b'a'; 1 << 20]), Some(Ok(())), "small enough to repeat itself");
     let refused = Violation::Inflated { ratio: 100 };
-    assert_eq!((decode(&vec![b'a'; 2 << 20]), refused.close_code()), (Some(Err(refused)), CloseCode::TOO_LARGE));
+    assert_eq!(
+        (decode(&vec![b'a'; 2 << 20]), refused.close_code()),
+        (Some(Err(refused)), CloseCode::TOO_LARGE)
+    );
     let words: Vec<String> = (0..200_000).map(|number| format!("word {number}, ")).collect();
     let words = words.concat();
     assert_eq!(decode(words.as_bytes()), Some(Ok(())), "a long text");
@@ -111,7 +136,8 @@ fn the_limit_is_for_what_a_message_says_not_for_what_it_weighs() {
     let stored = b"\xc1\x0b\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00";
     for (limit, expected) in [(5, hello()), (4, Err(Violation::MessageTooLarge { limit: 4 }))] {
         let limits = WebSocketLimits { frame_bytes: 11, message_bytes: limit };
-        let mut decoder = WebSocketDecoder::new(WebSocketRole::Client, limits).with_inflate(Inflate::new(Context::Fresh));
+        let mut decoder = WebSocketDecoder::new(WebSocketRole::Client, limits)
+            .with_inflate(Inflate::new(Context::Fresh));
         decoder.push(stored);
         assert_eq!(decoder.next_message(), Some(expected));
     }
@@ -149,7 +175,8 @@ fn only_what_shrinks_is_compressed() {
     let once = compressor.compress(words.as_bytes()).unwrap();
     assert!(once.len() < words.len() / 4);
     assert_eq!(compressor.compress(words.as_bytes()), Some(once), "no message depends on another");
-    let random: Vec<u8> = (0..2000u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let random: Vec<u8> =
+        (0..2000u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     assert!(compressor.compress(&random).is_none_or(|out| out.len() < random.len()));
     assert_eq!(Compressor::new(0).compress(b""), None);
 }
@@ -161,12 +188,19 @@ fn check_answer(offers: &str, expected: Option<&str>) {
 
 #[test]
 fn offers_are_answered() {
-    const PLAIN: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    const PLAIN: &str =
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
     // Chrome's, Firefox's, and what other libraries send.
     check_answer("permessage-deflate; client_max_window_bits", Some(PLAIN));
     check_answer("permessage-deflate", Some(PLAIN));
-    check_answer("permessage-deflate; server_no_context_takeover; client_max_window_bits=\"10\"", Some(PLAIN));
-    check_answer("x-other; a=\"1, permessage-deflate\" , Permessage-Deflate;client_no_context_takeover", Some(PLAIN));
+    check_answer(
+        "permessage-deflate; server_no_context_takeover; client_max_window_bits=\"10\"",
+        Some(PLAIN),
+    );
+    check_answer(
+        "x-other; a=\"1, permessage-deflate\" , Permessage-Deflate;client_no_context_takeover",
+        Some(PLAIN),
+    );
     let bits = format!("{PLAIN}; server_max_window_bits=15");
     check_answer("permessage-deflate; server_max_window_bits=15", Some(&bits));
     // The second offer is the one that can be honoured.
@@ -193,17 +227,35 @@ fn offers_are_answered() {
 
 #[test]
 fn answers_are_read() {
-    let read = |header: &str| Agreement::read(header).map(|agreement| (agreement.client_may_compress(), agreement.header()));
-    let same = |header: &str, may_compress| assert_eq!(read(header), Some((may_compress, header.to_owned())));
+    let read = |header: &str| {
+        Agreement::read(header)
+            .map(|agreement| (agreement.client_may_compress(), agreement.header()))
+    };
+    let same = |header: &str, may_compress| {
+        assert_eq!(read(header), Some((may_compress, header.to_owned())))
+    };
     same("permessage-deflate", true);
-    same("permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=9", true);
+    same(
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=9",
+        true,
+    );
     same("permessage-deflate; client_max_window_bits=15", true);
     same("permessage-deflate; client_max_window_bits=10", false);
-    assert_eq!(read("permessage-deflate; client_max_window_bits"), None, "an answer has to say how many");
+    assert_eq!(
+        read("permessage-deflate; client_max_window_bits"),
+        None,
+        "an answer has to say how many"
+    );
     assert_eq!(read("permessage-deflate, permessage-deflate"), None);
     let agreement = Agreement::choose("permessage-deflate").unwrap();
-    assert_eq!((agreement.server_inflate().context, agreement.client_inflate().context), (Context::Fresh, Context::Fresh));
-    assert_eq!(Agreement::read("permessage-deflate").unwrap().client_inflate().context, Context::Kept);
+    assert_eq!(
+        (agreement.server_inflate().context, agreement.client_inflate().context),
+        (Context::Fresh, Context::Fresh)
+    );
+    assert_eq!(
+        Agreement::read("permessage-deflate").unwrap().client_inflate().context,
+        Context::Kept
+    );
 }
 
 proptest! {
@@ -239,7 +291,11 @@ proptest! {
 fn a_client_may_compress_what_it_masks() {
     let mut out = BytesMut::new();
     client_frame(&mut out, COMPRESSED, [1, 2, 3, 4], &deflated(b"Hello Hello Hello Hello"));
-    let mut decoder = WebSocketDecoder::new(WebSocketRole::Server, LIMITS).with_inflate(Inflate::new(Context::Fresh));
+    let mut decoder = WebSocketDecoder::new(WebSocketRole::Server, LIMITS)
+        .with_inflate(Inflate::new(Context::Fresh));
     decoder.push(&out);
-    assert_eq!(decoder.next_message(), Some(Ok(IncomingMessage::Text("Hello Hello Hello Hello".into()))));
+    assert_eq!(
+        decoder.next_message(),
+        Some(Ok(IncomingMessage::Text("Hello Hello Hello Hello".into())))
+    );
 }

@@ -132,7 +132,8 @@ impl ResponseBuilder {
     pub(crate) fn usage(&self) -> Option<Usage> {
         let is_possible = |usage: &Usage| {
             let is_too_much = usage.input_tokens > MOST_TOKENS || usage.output_tokens > MOST_TOKENS;
-            let is_of_output = usage.input_tokens > 0 && usage.output_tokens > 0 && !self.is_usage_stale;
+            let is_of_output =
+                usage.input_tokens > 0 && usage.output_tokens > 0 && !self.is_usage_stale;
             !is_too_much && (!self.has_output() || is_of_output)
         };
         self.usage.filter(is_possible).map(Usage::within_its_sums)
@@ -173,7 +174,11 @@ impl ResponseBuilder {
             ModelEvent::Annotation(annotation) => self.annotate(annotation),
             ModelEvent::Reasoning(text) => self.think(text, false),
             ModelEvent::ReasoningSummary(text) => self.think(text, true),
-            ModelEvent::ReasoningBreak if matches!(self.open, Some(Open::Reasoning | Open::Summary)) => self.close_part(),
+            ModelEvent::ReasoningBreak
+                if matches!(self.open, Some(Open::Reasoning | Open::Summary)) =>
+            {
+                self.close_part()
+            }
             ModelEvent::ReasoningEnd { encrypted } => self.end_reasoning(encrypted),
             ModelEvent::Refusal(text) => {
                 self.open(Open::Refusal);
@@ -192,10 +197,18 @@ impl ResponseBuilder {
 
     /// Ends the response: closes what is open and appends the terminal event, after an `error` if it failed. Returns the
     /// failure.
-    pub(crate) fn end(&mut self, end: &End, usage: Option<Usage>, now: u64, upstream: &str) -> Option<Fault> {
+    pub(crate) fn end(
+        &mut self,
+        end: &End,
+        usage: Option<Usage>,
+        now: u64,
+        upstream: &str,
+    ) -> Option<Fault> {
         let failure = match end {
             End::Failed(fault) => Some(fault.clone()),
-            End::Over => self.missing_evidence(upstream).or_else(|| self.calls.has_nameless().then(|| nameless(upstream))),
+            End::Over => self
+                .missing_evidence(upstream)
+                .or_else(|| self.calls.has_nameless().then(|| nameless(upstream))),
             End::Stopped(cause) => cause.fault(),
         };
         let reason = match (end, &self.finish) {
@@ -211,7 +224,9 @@ impl ResponseBuilder {
             self.push(&Event::error(fault));
         }
         let response = &mut self.response;
-        if let (Some(IncompleteDetails::UNKNOWN_FINISH_REASON), Some(Finish::Unknown(word))) = (reason, &self.finish) {
+        if let (Some(IncompleteDetails::UNKNOWN_FINISH_REASON), Some(Finish::Unknown(word))) =
+            (reason, &self.finish)
+        {
             // The caller's own metadata have priority: a response with more pairs than the limit would not be accepted back.
             if response.metadata.len() < MOST_METADATA {
                 let word: String = word.chars().take(LONGEST_METADATA).collect();
@@ -227,7 +242,8 @@ impl ResponseBuilder {
             (None, _, None) => ResponseStatus::Completed,
         };
         if failure.is_none() {
-            response.incomplete_details = reason.map(|reason| IncompleteDetails { reason: reason.into() });
+            response.incomplete_details =
+                reason.map(|reason| IncompleteDetails { reason: reason.into() });
         }
         response.completed_at = whole.then_some(now);
         let terminal = Event::terminal(response.clone());
@@ -241,8 +257,12 @@ impl ResponseBuilder {
             return Some(truncated(upstream));
         }
         let called = !self.calls.is_empty();
-        if self.finish == Some(Finish::Stop) && self.response.tool_choice.mode() == ToolMode::Required && !called {
-            let message = format!("{}: the model had to call a tool and did not.", of_upstream(upstream));
+        if self.finish == Some(Finish::Stop)
+            && self.response.tool_choice.mode() == ToolMode::Required
+            && !called
+        {
+            let message =
+                format!("{}: the model had to call a tool and did not.", of_upstream(upstream));
             return Some(Fault::new(FaultKind::Upstream, "tool_choice_unmet", message));
         }
         None

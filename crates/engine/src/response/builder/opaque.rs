@@ -17,8 +17,17 @@ impl ResponseBuilder {
             }
             OpaqueStep::Event { key, kind, fields } => {
                 let Some(&output_index) = self.opaque.get(&key) else { return };
-                let Some(item_id) = self.response.output.get(output_index).map(|item| item.id().clone()) else { return };
-                self.push(&Event::Hosted(HostedEvent { kind, item_id, output_index, fields: Extra::new(fields) }));
+                let Some(item_id) =
+                    self.response.output.get(output_index).map(|item| item.id().clone())
+                else {
+                    return;
+                };
+                self.push(&Event::Hosted(HostedEvent {
+                    kind,
+                    item_id,
+                    output_index,
+                    fields: Extra::new(fields),
+                }));
             }
             OpaqueStep::Done { key, item } => {
                 let output_index = match self.opaque.remove(&key) {
@@ -95,7 +104,9 @@ fn started(item: &Map<String, Value>) -> Map<String, Value> {
     if started.get("status").is_some_and(|status| status == "completed") {
         started.insert("status".into(), "in_progress".into());
     }
-    if started.get("type").is_some_and(|kind| kind == "image_generation_call") && started.contains_key("result") {
+    if started.get("type").is_some_and(|kind| kind == "image_generation_call")
+        && started.contains_key("result")
+    {
         started.insert("result".into(), Value::Null);
     }
     started
@@ -107,7 +118,9 @@ fn opaque(mut fields: Map<String, Value>) -> Item {
         Some(Value::String(kind)) => kind,
         _ => String::new(),
     };
-    if let Some(upstream_id) = fields.shift_remove("id").filter(|id| id.as_str().is_some_and(|id| !id.is_empty())) {
+    if let Some(upstream_id) =
+        fields.shift_remove("id").filter(|id| id.as_str().is_some_and(|id| !id.is_empty()))
+    {
         fields.entry(OpaqueItem::UPSTREAM_ID).or_insert(upstream_id);
     }
     Item::Opaque(OpaqueItem { kind, id: id::item("item"), fields: Extra::new(fields) })

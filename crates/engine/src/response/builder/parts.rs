@@ -1,8 +1,8 @@
 //! The items and parts of a response: how they open, grow and close, and the events of that.
 
 use protocol::event::{
-    AnnotationAdded, ContentDelta, Event, ItemEvent, PartEvent, PartPlace, PlacedText, RefusalDone, SummaryDelta, SummaryPartEvent,
-    SummaryPlace, SummaryText, TextDelta, TextDone,
+    AnnotationAdded, ContentDelta, Event, ItemEvent, PartEvent, PartPlace, PlacedText, RefusalDone,
+    SummaryDelta, SummaryPartEvent, SummaryPlace, SummaryText, TextDelta, TextDone,
 };
 use protocol::extra::Extra;
 use protocol::id::ItemId;
@@ -33,7 +33,10 @@ impl ResponseBuilder {
         self.is_part_open = true;
         match self.place() {
             Some(place) if wanted == Open::Summary => {
-                self.push(&Event::ReasoningSummaryPartAdded(SummaryPartEvent { place: of_summary(place), part }));
+                self.push(&Event::ReasoningSummaryPartAdded(SummaryPartEvent {
+                    place: of_summary(place),
+                    part,
+                }));
             }
             Some(place) => self.push(&Event::ContentPartAdded(PartEvent { place, part })),
             None => {}
@@ -43,9 +46,12 @@ impl ResponseBuilder {
     /// Adds reasoning, in one form: as a summary if the caller asked for one, or else as reasoning text. A change of the
     /// upstream's form starts a new part.
     pub(super) fn think(&mut self, text: String, is_summary: bool) {
-        let is_asked_for = self.response.reasoning.as_ref().is_some_and(|asked| asked.summary.is_some());
+        let is_asked_for =
+            self.response.reasoning.as_ref().is_some_and(|asked| asked.summary.is_some());
         let wanted = if is_asked_for { Open::Summary } else { Open::Reasoning };
-        if std::mem::replace(&mut self.was_summary, is_summary) != is_summary && self.open == Some(wanted) {
+        if std::mem::replace(&mut self.was_summary, is_summary) != is_summary
+            && self.open == Some(wanted)
+        {
             self.close_part();
         }
         self.open(wanted);
@@ -100,7 +106,11 @@ impl ResponseBuilder {
         let Some(Part::OutputText { annotations, .. }) = self.open_part() else { return };
         let annotation_index = annotations.len();
         annotations.push(annotation.clone());
-        self.push(&Event::OutputTextAnnotationAdded(AnnotationAdded { place, annotation_index, annotation }));
+        self.push(&Event::OutputTextAnnotationAdded(AnnotationAdded {
+            place,
+            annotation_index,
+            annotation,
+        }));
     }
 
     pub(super) fn summary(&mut self, delta: String) {
@@ -118,7 +128,13 @@ impl ResponseBuilder {
             all.extend(logprobs.iter().cloned());
         }
         let PartPlace { item_id, output_index, content_index } = place;
-        self.push(&Event::OutputTextDelta(TextDelta { item_id, output_index, content_index, delta, logprobs }));
+        self.push(&Event::OutputTextDelta(TextDelta {
+            item_id,
+            output_index,
+            content_index,
+            delta,
+            logprobs,
+        }));
     }
 
     pub(super) fn reasoning(&mut self, delta: String) {
@@ -127,7 +143,12 @@ impl ResponseBuilder {
             text.push_str(&delta);
         }
         let PartPlace { item_id, output_index, content_index } = place;
-        self.push(&Event::ReasoningDelta(ContentDelta { item_id, output_index, content_index, delta }));
+        self.push(&Event::ReasoningDelta(ContentDelta {
+            item_id,
+            output_index,
+            content_index,
+            delta,
+        }));
     }
 
     pub(super) fn refusal(&mut self, delta: String) {
@@ -136,7 +157,12 @@ impl ResponseBuilder {
             refusal.push_str(&delta);
         }
         let PartPlace { item_id, output_index, content_index } = place;
-        self.push(&Event::RefusalDelta(ContentDelta { item_id, output_index, content_index, delta }));
+        self.push(&Event::RefusalDelta(ContentDelta {
+            item_id,
+            output_index,
+            content_index,
+            delta,
+        }));
     }
 
     pub(super) fn close_open(&mut self, status: ItemStatus) {
@@ -160,18 +186,31 @@ impl ResponseBuilder {
         }
         let (Some(place), Some(part)) = (self.place(), self.open_part().cloned()) else { return };
         let done = match &part {
-            Part::OutputText { text, logprobs, .. } => {
-                Some(Event::OutputTextDone(TextDone { place: place.clone(), text: text.clone(), logprobs: logprobs.clone() }))
+            Part::OutputText { text, logprobs, .. } => Some(Event::OutputTextDone(TextDone {
+                place: place.clone(),
+                text: text.clone(),
+                logprobs: logprobs.clone(),
+            })),
+            Part::Refusal { refusal } => Some(Event::RefusalDone(RefusalDone {
+                place: place.clone(),
+                refusal: refusal.clone(),
+            })),
+            Part::ReasoningText { text } => {
+                Some(Event::ReasoningDone(PlacedText { place: place.clone(), text: text.clone() }))
             }
-            Part::Refusal { refusal } => Some(Event::RefusalDone(RefusalDone { place: place.clone(), refusal: refusal.clone() })),
-            Part::ReasoningText { text } => Some(Event::ReasoningDone(PlacedText { place: place.clone(), text: text.clone() })),
             Part::SummaryText { text } => {
                 let place = of_summary(place);
-                self.push(&Event::ReasoningSummaryDone(SummaryText { place: place.clone(), text: text.clone() }));
+                self.push(&Event::ReasoningSummaryDone(SummaryText {
+                    place: place.clone(),
+                    text: text.clone(),
+                }));
                 self.push(&Event::ReasoningSummaryPartDone(SummaryPartEvent { place, part }));
                 return;
             }
-            Part::InputText { .. } | Part::InputImage { .. } | Part::InputFile { .. } | Part::Opaque(_) => None,
+            Part::InputText { .. }
+            | Part::InputImage { .. }
+            | Part::InputFile { .. }
+            | Part::Opaque(_) => None,
         };
         if let Some(done) = done {
             self.push(&done);
@@ -194,7 +233,11 @@ impl ResponseBuilder {
         let open = self.open;
         match self.response.output.last_mut()? {
             Item::Message(message) => Some(&mut message.content),
-            Item::Reasoning(reasoning) => Some(if open == Some(Open::Summary) { &mut reasoning.summary } else { &mut reasoning.content }),
+            Item::Reasoning(reasoning) => Some(if open == Some(Open::Summary) {
+                &mut reasoning.summary
+            } else {
+                &mut reasoning.content
+            }),
             Item::FunctionCall(_)
             | Item::FunctionCallOutput(_)
             | Item::CustomToolCall(_)
@@ -218,5 +261,9 @@ impl ResponseBuilder {
 
 /// The place of a part in `summary`, with the index it would have in `content`.
 fn of_summary(place: PartPlace) -> SummaryPlace {
-    SummaryPlace { item_id: place.item_id, output_index: place.output_index, summary_index: place.content_index }
+    SummaryPlace {
+        item_id: place.item_id,
+        output_index: place.output_index,
+        summary_index: place.content_index,
+    }
 }

@@ -22,11 +22,20 @@ impl ResponseBuilder {
         let response = snapshot::response(entries)?;
         let position = entries.last()?.position + 1;
         let done = indices(entries, EventKind::OutputItemDone);
-        let is_open = |index: usize, item: &Item| !done.contains(&index) && matches!(item, Item::Message(_) | Item::Reasoning(_));
-        let open = response.output.iter().enumerate().rfind(|(index, item)| is_open(*index, item)).and_then(|(_, item)| kind_of(item));
+        let is_open = |index: usize, item: &Item| {
+            !done.contains(&index) && matches!(item, Item::Message(_) | Item::Reasoning(_))
+        };
+        let open = response
+            .output
+            .iter()
+            .enumerate()
+            .rfind(|(index, item)| is_open(*index, item))
+            .and_then(|(_, item)| kind_of(item));
         let mut calls = Calls::default();
         let mut opaque = BTreeMap::new();
-        for (index, item) in response.output.iter().enumerate().filter(|(index, _)| !done.contains(index)) {
+        for (index, item) in
+            response.output.iter().enumerate().filter(|(index, _)| !done.contains(index))
+        {
             match item {
                 Item::FunctionCall(_) | Item::CustomToolCall(_) => calls.resume(index),
                 Item::Opaque(_) => _ = opaque.insert(index as u64, index),
@@ -65,7 +74,10 @@ impl ResponseBuilder {
 /// The output indices of all events of one kind.
 fn indices(entries: &[Entry], kind: EventKind) -> BTreeSet<usize> {
     let of_kind = entries.iter().filter(|entry| entry.kind == kind);
-    of_kind.filter_map(|entry| serde_json::from_slice::<AtIndex>(&entry.data).ok()).map(|at| at.output_index).collect()
+    of_kind
+        .filter_map(|entry| serde_json::from_slice::<AtIndex>(&entry.data).ok())
+        .map(|at| at.output_index)
+        .collect()
 }
 
 /// Whether an event opens or closes a part, and of what: of a summary, or of the content (as [`Open::Text`]).
@@ -95,6 +107,10 @@ fn kind_of(item: &Item) -> Option<Open> {
         Part::OutputText { .. } => Some(Open::Text),
         Part::Refusal { .. } => Some(Open::Refusal),
         Part::ReasoningText { .. } => Some(Open::Reasoning),
-        Part::InputText { .. } | Part::InputImage { .. } | Part::InputFile { .. } | Part::SummaryText { .. } | Part::Opaque(_) => None,
+        Part::InputText { .. }
+        | Part::InputImage { .. }
+        | Part::InputFile { .. }
+        | Part::SummaryText { .. }
+        | Part::Opaque(_) => None,
     }
 }

@@ -17,7 +17,10 @@ impl ResponseBuilder {
     pub(super) fn tool_call(&mut self, delta: ToolCallDelta, upstream: &str) -> Result<(), Fault> {
         let ToolCallDelta { index, id, name, is_custom, arguments, extra } = delta;
         self.close_open(ItemStatus::Completed);
-        let is_full = self.response.max_tool_calls.is_some_and(|most| self.calls.open().count() as u64 >= most);
+        let is_full = self
+            .response
+            .max_tool_calls
+            .is_some_and(|most| self.calls.open().count() as u64 >= most);
         let call = self.calls.entry(index);
         call.id = call.id.take().or(id);
         call.is_custom |= name.is_some() && is_custom;
@@ -25,7 +28,9 @@ impl ResponseBuilder {
         match call.state {
             CallState::Ignored => return Ok(()),
             CallState::Item(output_index) => {
-                if let Some(fields) = self.response.output.get_mut(output_index).and_then(Item::extra_mut) {
+                if let Some(fields) =
+                    self.response.output.get_mut(output_index).and_then(Item::extra_mut)
+                {
                     fields.merge(extra);
                 }
                 self.arguments(output_index, arguments);
@@ -36,7 +41,11 @@ impl ResponseBuilder {
         call.held_back.push_str(&arguments);
         call.extra.merge(extra);
         let Some(name) = call.name.clone() else {
-            return if call.held_back.len() > LONGEST_HELD_BACK { Err(nameless(upstream)) } else { Ok(()) };
+            return if call.held_back.len() > LONGEST_HELD_BACK {
+                Err(nameless(upstream))
+            } else {
+                Ok(())
+            };
         };
         if is_full {
             // OpenAI: "any further attempts to call a tool by the model will be ignored".
@@ -50,9 +59,23 @@ impl ResponseBuilder {
         let call_id = call.id.clone().unwrap_or_else(|| id::item("call").as_str().to_owned());
         let status = ItemStatus::InProgress;
         let item = if call.is_custom {
-            Item::CustomToolCall(CustomToolCall { id: id::item("ctc"), call_id, name, input: String::new(), status, extra })
+            Item::CustomToolCall(CustomToolCall {
+                id: id::item("ctc"),
+                call_id,
+                name,
+                input: String::new(),
+                status,
+                extra,
+            })
         } else {
-            Item::FunctionCall(FunctionCall { id: id::item("fc"), call_id, name, arguments: String::new(), status, extra })
+            Item::FunctionCall(FunctionCall {
+                id: id::item("fc"),
+                call_id,
+                name,
+                arguments: String::new(),
+                status,
+                extra,
+            })
         };
         self.add_item(item);
         self.arguments(output_index, held_back);
@@ -66,11 +89,19 @@ impl ResponseBuilder {
         let event = match self.response.output.get_mut(output_index) {
             Some(Item::FunctionCall(call)) => {
                 call.arguments.push_str(&delta);
-                Event::FunctionCallArgumentsDelta(ArgumentsDelta { item_id: call.id.clone(), output_index, delta })
+                Event::FunctionCallArgumentsDelta(ArgumentsDelta {
+                    item_id: call.id.clone(),
+                    output_index,
+                    delta,
+                })
             }
             Some(Item::CustomToolCall(call)) => {
                 call.input.push_str(&delta);
-                Event::CustomToolCallInputDelta(ArgumentsDelta { item_id: call.id.clone(), output_index, delta })
+                Event::CustomToolCallInputDelta(ArgumentsDelta {
+                    item_id: call.id.clone(),
+                    output_index,
+                    delta,
+                })
             }
             _ => return,
         };
@@ -91,8 +122,14 @@ impl ResponseBuilder {
         let done = match self.response.output.get_mut(output_index) {
             Some(Item::FunctionCall(call)) => {
                 call.status = status;
-                let (item_id, name, arguments) = (call.id.clone(), call.name.clone(), call.arguments.clone());
-                Event::FunctionCallArgumentsDone(ArgumentsDone { item_id, output_index, name, arguments })
+                let (item_id, name, arguments) =
+                    (call.id.clone(), call.name.clone(), call.arguments.clone());
+                Event::FunctionCallArgumentsDone(ArgumentsDone {
+                    item_id,
+                    output_index,
+                    name,
+                    arguments,
+                })
             }
             Some(Item::CustomToolCall(call)) => {
                 call.status = status;

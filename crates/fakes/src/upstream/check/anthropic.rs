@@ -39,13 +39,19 @@ pub(super) fn check(checked: &CheckedRequest<'_>, found: &mut Findings) {
     let body = checked.body;
     match checked.headers.get("anthropic-version") {
         None => found.invalid("anthropic-version: header is required"),
-        Some(version) if !VERSIONS.contains(&version) => found.invalid(&format!("anthropic-version: {version} is not valid")),
+        Some(version) if !VERSIONS.contains(&version) => {
+            found.invalid(&format!("anthropic-version: {version} is not valid"))
+        }
         Some(_) => {}
     }
     found.text(body, "model", "model: Field required");
     let max_tokens = body["max_tokens"].as_u64().unwrap_or_default();
     if max_tokens == 0 {
-        found.invalid(if body["max_tokens"].is_null() { "max_tokens: Field required" } else { "max_tokens: must be greater than 0" });
+        found.invalid(if body["max_tokens"].is_null() {
+            "max_tokens: Field required"
+        } else {
+            "max_tokens: must be greater than 0"
+        });
     }
     found.unknown(body, FIELDS, |name| format!("{name}: Extra inputs are not permitted"));
     let is_new = checked.headers.get("anthropic-version") == Some("2026-10-21");
@@ -64,11 +70,15 @@ pub(super) fn check(checked: &CheckedRequest<'_>, found: &mut Findings) {
     check_blocks("system", list(&body["system"]), found);
     for (index, tool) in list(&body["tools"]).iter().enumerate() {
         // Only the vendor's own tools have a type instead of a schema.
-        if tool["type"].as_str().is_none_or(|kind| kind == "custom") && !tool["input_schema"].is_object() {
+        if tool["type"].as_str().is_none_or(|kind| kind == "custom")
+            && !tool["input_schema"].is_object()
+        {
             found.strict(&format!("tools.{index}.custom.input_schema: Field required"));
         }
     }
-    let Some(messages) = body["messages"].as_array() else { return found.invalid("messages: Field required") };
+    let Some(messages) = body["messages"].as_array() else {
+        return found.invalid("messages: Field required");
+    };
     check_messages(messages, is_new, found);
 }
 
@@ -78,7 +88,9 @@ fn check_thinking(body: &Value, max_tokens: u64, found: &mut Findings) {
         Some("enabled") => {
             let budget = thinking["budget_tokens"].as_u64().unwrap_or_default();
             if budget < 1024 {
-                found.strict("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024");
+                found.strict(
+                    "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024",
+                );
             }
             if budget >= max_tokens {
                 found.strict("`max_tokens` must be greater than `thinking.budget_tokens`.");
@@ -86,7 +98,9 @@ fn check_thinking(body: &Value, max_tokens: u64, found: &mut Findings) {
         }
         Some("adaptive" | "between_tools" | "disabled") => {}
         None if thinking.is_null() => {}
-        Some(_) | None => found.strict("thinking: Input tag is not one of: 'adaptive', 'between_tools', 'disabled', 'enabled'"),
+        Some(_) | None => found.strict(
+            "thinking: Input tag is not one of: 'adaptive', 'between_tools', 'disabled', 'enabled'",
+        ),
     }
     let is_thinking = matches!(thinking["type"].as_str(), Some("enabled" | "adaptive"));
     if is_thinking && body["temperature"].as_f64().is_some_and(|temperature| temperature < 1.0) {
@@ -116,7 +130,9 @@ fn check_messages(messages: &[Value], is_new: bool, found: &mut Findings) {
         let is_last = index + 1 == messages.len();
         if !message["content"].is_string() && !message["content"].is_array() {
             found.strict(&format!("messages.{index}.content: Field required"));
-        } else if (content.is_empty() && message["content"].as_str().is_none_or(str::is_empty)) && !(is_last && role == "assistant") {
+        } else if (content.is_empty() && message["content"].as_str().is_none_or(str::is_empty))
+            && !(is_last && role == "assistant")
+        {
             found.strict(&format!(
                 "messages.{index}: all messages must have non-empty content except for the optional final assistant message"
             ));
@@ -125,33 +141,55 @@ fn check_messages(messages: &[Value], is_new: bool, found: &mut Findings) {
         if is_new {
             check_new(index, role, content, found);
         }
-        let results: Vec<Value> = content.iter().filter(|block| block["type"] == "tool_result").cloned().collect();
+        let results: Vec<Value> =
+            content.iter().filter(|block| block["type"] == "tool_result").cloned().collect();
         let answered = texts(&results, "tool_use_id");
-        let missing: Vec<&str> = open.iter().filter(|id| !answered.contains(*id)).copied().collect();
+        let missing: Vec<&str> =
+            open.iter().filter(|id| !answered.contains(*id)).copied().collect();
         if !missing.is_empty() {
             let ids = missing.join(", ");
             found.strict(&format!("messages.{index}: `tool_use` ids were found without `tool_result` blocks immediately after: {ids}."));
         }
         if let Some(id) = answered.iter().find(|id| !open.contains(*id)) {
-            found.strict(&format!("messages.{index}: unexpected `tool_use_id` found in `tool_result` blocks: {id}."));
+            found.strict(&format!(
+                "messages.{index}: unexpected `tool_use_id` found in `tool_result` blocks: {id}."
+            ));
         }
-        let first_other = content.iter().position(|block| block["type"] != "tool_result").unwrap_or(content.len());
+        let first_other = content
+            .iter()
+            .position(|block| block["type"] != "tool_result")
+            .unwrap_or(content.len());
         if content[first_other..].iter().any(|block| block["type"] == "tool_result") {
-            found.strict(&format!("messages.{index}: tool_result blocks must come before any other content"));
+            found.strict(&format!(
+                "messages.{index}: tool_result blocks must come before any other content"
+            ));
         }
-        open = content.iter().filter(|block| block["type"] == "tool_use").filter_map(|block| block["id"].as_str()).collect();
+        open = content
+            .iter()
+            .filter(|block| block["type"] == "tool_use")
+            .filter_map(|block| block["id"].as_str())
+            .collect();
     }
     if !open.is_empty() {
-        found.strict(&format!("`tool_use` ids were found without `tool_result` blocks immediately after: {}.", open.join(", ")));
+        found.strict(&format!(
+            "`tool_use` ids were found without `tool_result` blocks immediately after: {}.",
+            open.join(", ")
+        ));
     }
 }
 
 /// Content that the version of October 2026 no longer accepts.
 fn check_new(index: usize, role: &str, content: &[Value], found: &mut Findings) {
     if role == "assistant" && content.iter().any(|block| block["type"] == "document") {
-        found.strict(&format!("messages.{index}: document blocks are not allowed in assistant messages"));
+        found.strict(&format!(
+            "messages.{index}: document blocks are not allowed in assistant messages"
+        ));
     }
-    if role == "user" && content.iter().any(|block| block["type"] == "text" && !list(&block["citations"]).is_empty()) {
+    if role == "user"
+        && content
+            .iter()
+            .any(|block| block["type"] == "text" && !list(&block["citations"]).is_empty())
+    {
         found.strict(&format!("messages.{index}: citations are not allowed in user messages"));
     }
 }

@@ -57,7 +57,9 @@ pub(super) fn check(checked: &CheckedRequest<'_>, found: &mut Findings) {
                 found.strict("The query has no api-version.");
             }
         }
-        RequestKind::Response { model: None, .. } | RequestKind::Passthrough { .. } | RequestKind::Models => {
+        RequestKind::Response { model: None, .. }
+        | RequestKind::Passthrough { .. }
+        | RequestKind::Models => {
             found.text(body, "model", "you must provide a model parameter");
         }
     }
@@ -95,15 +97,23 @@ fn check_messages(messages: &[Value], found: &mut Findings) {
         unanswered(&mut open, found);
         if role == "assistant" {
             let calls = list(&message["tool_calls"]);
-            if message["content"].is_null() && calls.is_empty() && message["function_call"].is_null() && message["refusal"].is_null() {
-                found.strict(&format!("Invalid value for 'content': expected a string, got null. (messages[{index}])"));
+            if message["content"].is_null()
+                && calls.is_empty()
+                && message["function_call"].is_null()
+                && message["refusal"].is_null()
+            {
+                found.strict(&format!(
+                    "Invalid value for 'content': expected a string, got null. (messages[{index}])"
+                ));
             }
             if calls.iter().any(|call| !call["function"]["arguments"].is_string()) {
                 found.strict(&format!("Invalid type for 'messages[{index}].tool_calls[0].function.arguments': expected a string."));
             }
             open = texts(calls, "id");
         } else if message["content"].is_null() {
-            found.strict(&format!("Invalid value for 'content': expected a string, got null. (messages[{index}])"));
+            found.strict(&format!(
+                "Invalid value for 'content': expected a string, got null. (messages[{index}])"
+            ));
         }
     }
     unanswered(&mut open, found);

@@ -46,7 +46,12 @@ impl Findings {
     }
 
     /// Adds a complaint for each field that is not in `known`; `message` is given its name.
-    pub(super) fn unknown(&mut self, value: &Value, known: &[&str], message: impl Fn(&str) -> String) {
+    pub(super) fn unknown(
+        &mut self,
+        value: &Value,
+        known: &[&str],
+        message: impl Fn(&str) -> String,
+    ) {
         for name in value.as_object().into_iter().flat_map(|fields| fields.keys()) {
             if !known.contains(&name.as_str()) {
                 self.strict(&message(name));

@@ -60,10 +60,13 @@ const PART_DATA: &[&str] = &[
 ];
 
 /// The other fields of a part.
-const PART_MORE: &[&str] = &["thought", "thoughtSignature", "videoMetadata", "mediaResolution", "partMetadata"];
+const PART_MORE: &[&str] =
+    &["thought", "thoughtSignature", "videoMetadata", "mediaResolution", "partMetadata"];
 
 pub(super) fn check(checked: &CheckedRequest<'_>, found: &mut Findings) {
-    if is_stream(checked.route, checked.body) && !checked.query.split('&').any(|pair| pair == "alt=sse") {
+    if is_stream(checked.route, checked.body)
+        && !checked.query.split('&').any(|pair| pair == "alt=sse")
+    {
         // The vendor would send a JSON array, which the fake does not implement.
         found.invalid("The fake streams only with alt=sse.");
     }
@@ -72,7 +75,9 @@ pub(super) fn check(checked: &CheckedRequest<'_>, found: &mut Findings) {
         found.invalid("The path names no model.");
     }
     let body = camel_case(checked.body);
-    let unknown = |name: &str| format!("Invalid JSON payload received. Unknown name \"{name}\": Cannot find field.");
+    let unknown = |name: &str| {
+        format!("Invalid JSON payload received. Unknown name \"{name}\": Cannot find field.")
+    };
     found.unknown(&body, FIELDS, unknown);
     found.unknown(&body["generationConfig"], CONFIG_FIELDS, |name| {
         format!("Invalid JSON payload received. Unknown name \"{name}\" at 'generation_config': Cannot find field.")
@@ -112,7 +117,8 @@ fn check_contents(contents: &[Value], needs_signatures: bool, found: &mut Findin
             found.strict("Please ensure that function call turn comes immediately after a user turn or after a function response turn.");
         }
         let first_call = parts.iter().find(|part| !part["functionCall"].is_null());
-        if needs_signatures && first_call.is_some_and(|part| !part["thoughtSignature"].is_string()) {
+        if needs_signatures && first_call.is_some_and(|part| !part["thoughtSignature"].is_string())
+        {
             found.strict("Function call is missing a thought_signature in functionCall parts.");
         }
         before = role;
@@ -134,11 +140,15 @@ fn check_part(part: &Value, found: &mut Findings) {
     let (call, response) = (&part["functionCall"], &part["functionResponse"]);
     for (name, function) in [("function_call", call), ("function_response", response)] {
         if !function.is_null() && function["name"].as_str().is_none_or(str::is_empty) {
-            found.strict(&format!("* GenerateContentRequest.contents.parts.{name}.name: Name cannot be empty."));
+            found.strict(&format!(
+                "* GenerateContentRequest.contents.parts.{name}.name: Name cannot be empty."
+            ));
         }
     }
     if !response.is_null() && !response["response"].is_object() {
-        found.strict("Invalid value at 'contents.parts.function_response.response': it is not an object.");
+        found.strict(
+            "Invalid value at 'contents.parts.function_response.response': it is not an object.",
+        );
     }
     if !call["args"].is_null() && !call["args"].is_object() {
         found.strict("Invalid value at 'contents.parts.function_call.args': it is not an object.");
@@ -157,5 +167,9 @@ fn camel_case(value: &Value) -> Value {
             result + &initial.into_iter().chain(letters).collect::<String>()
         })
     };
-    fields.iter().map(|(name, value)| (camel(name), value.clone())).collect::<serde_json::Map<_, _>>().into()
+    fields
+        .iter()
+        .map(|(name, value)| (camel(name), value.clone()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }

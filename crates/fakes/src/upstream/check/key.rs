@@ -27,7 +27,12 @@ pub(crate) fn key_of<'a>(route: &Route, headers: &'a Headers) -> Option<&'a str>
 }
 
 /// Complaints about keys in wrong places: another vendor's header field, the query (which is logged), or the body.
-pub(crate) fn misplaced_keys(route: &Route, query: &str, headers: &Headers, body: &[u8]) -> Vec<String> {
+pub(crate) fn misplaced_keys(
+    route: &Route,
+    query: &str,
+    headers: &Headers,
+    body: &[u8],
+) -> Vec<String> {
     let field = field(route, headers);
     let mut wrong: Vec<String> = FIELDS
         .iter()

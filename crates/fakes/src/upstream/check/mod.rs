@@ -44,9 +44,17 @@ fn media_types(checked: &CheckedRequest<'_>, found: &mut Findings) {
     }
     // No vendor refuses an `Accept` that excludes its response, but such a request is a mistake of the client.
     let Some(accept) = checked.headers.get("accept") else { return };
-    let fits = |media_type: &str| accept.split(',').any(|range| range.split(';').next().unwrap_or_default().trim() == media_type);
+    let fits = |media_type: &str| {
+        accept
+            .split(',')
+            .any(|range| range.split(';').next().unwrap_or_default().trim() == media_type)
+    };
     let is_chat = matches!(checked.route.kind, RequestKind::Response { .. });
-    let stream = if checked.route.vendor == Vendor::Ollama && is_chat { "application/x-ndjson" } else { "text/event-stream" };
+    let stream = if checked.route.vendor == Vendor::Ollama && is_chat {
+        "application/x-ndjson"
+    } else {
+        "text/event-stream"
+    };
     if !["*/*", "application/json", stream].into_iter().any(fits) {
         found.strict(&format!("The client accepts {accept:?} only."));
     }

@@ -36,7 +36,8 @@ const COMPLETION_FIELDS: &[&str] = &[
 const MODERATION_FIELDS: &[&str] = &["input", "model"];
 
 /// The fields of one request in Gemini's batch.
-const EMBED_CONTENT_FIELDS: &[&str] = &["model", "content", "taskType", "title", "outputDimensionality", "embedContentConfig"];
+const EMBED_CONTENT_FIELDS: &[&str] =
+    &["model", "content", "taskType", "title", "outputDimensionality", "embedContentConfig"];
 
 /// The context of the fake Ollama's models, in bytes.
 const OLLAMA_CONTEXT: usize = 2000;
@@ -51,7 +52,9 @@ pub(super) fn check(checked: &CheckedRequest<'_>, operation: Operation, found: &
                 found.invalid("json: cannot unmarshal into Go struct field CompletionRequest.prompt of type string");
             }
         }
-        (Vendor::OpenAi | Vendor::Responses | Vendor::Anthropic, _) => openai(checked, operation, found),
+        (Vendor::OpenAi | Vendor::Responses | Vendor::Anthropic, _) => {
+            openai(checked, operation, found)
+        }
     }
 }
 
@@ -67,7 +70,8 @@ fn openai(checked: &CheckedRequest<'_>, operation: Operation, found: &mut Findin
     }
     found.unknown(body, fields, |name| format!("Unrecognized request argument supplied: {name}"));
     let value = &body[input];
-    let is_nothing = value.as_str().map_or_else(|| value.as_array().is_none_or(Vec::is_empty), str::is_empty);
+    let is_nothing =
+        value.as_str().map_or_else(|| value.as_array().is_none_or(Vec::is_empty), str::is_empty);
     if is_nothing && operation != Operation::Completions {
         found.invalid(&format!("'$.{input}' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference."));
     }
@@ -86,7 +90,8 @@ fn openai(checked: &CheckedRequest<'_>, operation: Operation, found: &mut Findin
 fn ollama(body: &Value, found: &mut Findings) {
     found.text(body, "model", "model is required");
     let input = &body["input"];
-    let texts: Vec<&str> = input.as_str().into_iter().chain(list(input).iter().filter_map(Value::as_str)).collect();
+    let texts: Vec<&str> =
+        input.as_str().into_iter().chain(list(input).iter().filter_map(Value::as_str)).collect();
     if texts.is_empty() || list(input).len() > texts.len() {
         found.invalid("invalid input type");
     }
@@ -98,13 +103,17 @@ fn ollama(body: &Value, found: &mut Findings) {
 
 fn gemini(checked: &CheckedRequest<'_>, found: &mut Findings) {
     let model = format!("models/{}", model(checked.route, checked.body).unwrap_or_default());
-    let unknown = |name: &str| format!("Invalid JSON payload received. Unknown name \"{name}\": Cannot find field.");
+    let unknown = |name: &str| {
+        format!("Invalid JSON payload received. Unknown name \"{name}\": Cannot find field.")
+    };
     found.unknown(checked.body, &["requests"], unknown);
     let requests = list(&checked.body["requests"]);
     match requests.len() {
         0 => found.invalid("* BatchEmbedContentsRequest.requests: requests must not be empty"),
         1..=100 => {}
-        _ => found.invalid("* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch"),
+        _ => found.invalid(
+            "* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch",
+        ),
     }
     for request in requests {
         found.unknown(request, EMBED_CONTENT_FIELDS, unknown);

@@ -10,8 +10,11 @@ pub(crate) fn is_stream(route: &Route, body: &Value) -> bool {
     match &route.kind {
         RequestKind::Response { is_stream: Some(is_stream), .. } => *is_stream,
         // Ollama streams by default.
-        RequestKind::Response { is_stream: None, .. } if route.vendor == Vendor::Ollama => body["stream"] != false,
-        RequestKind::Response { is_stream: None, .. } | RequestKind::Passthrough { operation: Operation::Completions, .. } => {
+        RequestKind::Response { is_stream: None, .. } if route.vendor == Vendor::Ollama => {
+            body["stream"] != false
+        }
+        RequestKind::Response { is_stream: None, .. }
+        | RequestKind::Passthrough { operation: Operation::Completions, .. } => {
             body["stream"] == true
         }
         RequestKind::Passthrough { .. } | RequestKind::Models => false,
@@ -21,7 +24,9 @@ pub(crate) fn is_stream(route: &Route, body: &Value) -> bool {
 /// The requested model.
 pub(crate) fn model(route: &Route, body: &Value) -> Option<String> {
     let in_path = match &route.kind {
-        RequestKind::Response { model, .. } | RequestKind::Passthrough { model, .. } => model.clone(),
+        RequestKind::Response { model, .. } | RequestKind::Passthrough { model, .. } => {
+            model.clone()
+        }
         RequestKind::Models => None,
     };
     in_path.or_else(|| body["model"].as_str().map(str::to_owned))

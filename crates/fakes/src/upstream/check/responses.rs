@@ -48,7 +48,9 @@ pub(super) fn check(body: &Value, found: &mut Findings) {
     found.text(body, "model", "Missing required parameter: 'model'.");
     found.unknown(body, FIELDS, |name| format!("Unknown parameter: '{name}'."));
     if body["max_output_tokens"].as_u64().is_some_and(|tokens| tokens < 16) {
-        found.strict("Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16.");
+        found.strict(
+            "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16.",
+        );
     }
     for (index, tool) in list(&body["tools"]).iter().enumerate() {
         if tool["type"] == "function" && !tool["name"].is_string() {
@@ -60,7 +62,10 @@ pub(super) fn check(body: &Value, found: &mut Findings) {
     }
     let Some(input) = body["input"].as_array() else {
         // A stored prompt or an earlier response can replace the input.
-        if body["prompt"].is_null() && body["previous_response_id"].is_null() && body["conversation"].is_null() {
+        if body["prompt"].is_null()
+            && body["previous_response_id"].is_null()
+            && body["conversation"].is_null()
+        {
             found.invalid("Missing required parameter: 'input'.");
         }
         return;
@@ -78,14 +83,17 @@ fn check_items(items: &[Value], is_alone: bool, found: &mut Findings) {
         found.strict(&format!("No tool output found for function call {call}."));
     }
     if let Some(output) = outputs.iter().find(|output| is_alone && !calls.contains(output)) {
-        found.strict(&format!("No tool call found for function call output with call_id {output}."));
+        found
+            .strict(&format!("No tool call found for function call output with call_id {output}."));
     }
     for (index, item) in items.iter().enumerate() {
         // Only messages may omit the type.
         match item["type"].as_str().unwrap_or("message") {
             "message" => check_message(index, item, found),
             "function_call" if !item["arguments"].is_string() || !item["name"].is_string() => {
-                found.strict(&format!("Missing required parameter: 'input[{index}].arguments' or 'name'."));
+                found.strict(&format!(
+                    "Missing required parameter: 'input[{index}].arguments' or 'name'."
+                ));
             }
             "function_call_output" if item["output"].is_null() => {
                 found.strict(&format!("Missing required parameter: 'input[{index}].output'."));

@@ -32,7 +32,12 @@ enum Block {
 impl ResponseEncoder for Anthropic {
     fn encode(&mut self, response: &PlayedResponse, event: &ScriptEvent) -> Vec<Bytes> {
         let mut events = Vec::new();
-        if !self.is_started && !matches!(event, ScriptEvent::KeepAlive | ScriptEvent::Failure(_) | ScriptEvent::Done) {
+        if !self.is_started
+            && !matches!(
+                event,
+                ScriptEvent::KeepAlive | ScriptEvent::Failure(_) | ScriptEvent::Done
+            )
+        {
             self.is_started = true;
             events.push(message_start(response));
         }
@@ -40,12 +45,21 @@ impl ResponseEncoder for Anthropic {
             // A refusal has no content block: its text is in `stop_details`.
             ScriptEvent::Start | ScriptEvent::Usage(_) | ScriptEvent::Refusal(_) => {}
             ScriptEvent::Reasoning(piece) => {
-                self.open(Block::Thinking, &json!({"type": "thinking", "thinking": "", "signature": ""}), &mut events);
+                self.open(
+                    Block::Thinking,
+                    &json!({"type": "thinking", "thinking": "", "signature": ""}),
+                    &mut events,
+                );
                 events.push(self.delta(&json!({"type": "thinking_delta", "thinking": piece})));
             }
             ScriptEvent::Signature(signature) => {
-                self.open(Block::Thinking, &json!({"type": "thinking", "thinking": "", "signature": ""}), &mut events);
-                events.push(self.delta(&json!({"type": "signature_delta", "signature": signature})));
+                self.open(
+                    Block::Thinking,
+                    &json!({"type": "thinking", "thinking": "", "signature": ""}),
+                    &mut events,
+                );
+                events
+                    .push(self.delta(&json!({"type": "signature_delta", "signature": signature})));
                 self.is_signed = true;
             }
             ScriptEvent::Text(piece) => {
@@ -55,25 +69,45 @@ impl ResponseEncoder for Anthropic {
             ScriptEvent::Call { index, id, name } => {
                 self.close(&mut events);
                 self.call = *index;
-                self.open(Block::ToolUse, &json!({"type": "tool_use", "id": id, "name": name, "input": {}}), &mut events);
+                self.open(
+                    Block::ToolUse,
+                    &json!({"type": "tool_use", "id": id, "name": name, "input": {}}),
+                    &mut events,
+                );
             }
             ScriptEvent::Arguments { index, fragment } => {
                 if self.block == Some(Block::ToolUse) && self.call == *index {
-                    events.push(self.delta(&json!({"type": "input_json_delta", "partial_json": fragment})));
+                    events.push(
+                        self.delta(&json!({"type": "input_json_delta", "partial_json": fragment})),
+                    );
                 }
             }
             ScriptEvent::Finish(_) => {
                 self.close(&mut events);
-                let mut usage = Map::from_iter([("output_tokens".to_owned(), json!(response.usage_or_default().output))]);
+                let mut usage = Map::from_iter([(
+                    "output_tokens".to_owned(),
+                    json!(response.usage_or_default().output),
+                )]);
                 if let Some(known) = response.usage {
                     usage.insert("input_tokens".to_owned(), json!(uncached(known)));
                     usage.insert("cache_read_input_tokens".to_owned(), json!(known.cached));
-                    usage.insert("output_tokens_details".to_owned(), json!({"thinking_tokens": known.reasoning}));
+                    usage.insert(
+                        "output_tokens_details".to_owned(),
+                        json!({"thinking_tokens": known.reasoning}),
+                    );
                 }
-                events.push(json!({"type": "message_delta", "delta": stop(response), "usage": usage}));
+                events.push(
+                    json!({"type": "message_delta", "delta": stop(response), "usage": usage}),
+                );
             }
             ScriptEvent::Failure(error) => {
-                events.push(vendor_error::body(Vendor::Anthropic, *error, error.status(Vendor::Anthropic), None, None));
+                events.push(vendor_error::body(
+                    Vendor::Anthropic,
+                    *error,
+                    error.status(Vendor::Anthropic),
+                    None,
+                    None,
+                ));
             }
             ScriptEvent::KeepAlive => events.push(json!({"type": "ping"})),
             ScriptEvent::Done => events.push(json!({"type": "message_stop"})),
@@ -85,7 +119,9 @@ impl ResponseEncoder for Anthropic {
         let mut content = Vec::new();
         if !response.reasoning.is_empty() {
             let signature = response.signature.as_deref().unwrap_or(SIGNATURE);
-            content.push(json!({"type": "thinking", "thinking": response.reasoning, "signature": signature}));
+            content.push(
+                json!({"type": "thinking", "thinking": response.reasoning, "signature": signature}),
+            );
         }
         if !response.text.is_empty() {
             content.push(json!({"type": "text", "text": response.text}));
@@ -136,7 +172,12 @@ fn message_start(response: &PlayedResponse) -> Value {
     json!({"type": "message_start", "message": message})
 }
 
-fn message(response: &PlayedResponse, content: &[Value], stop: &Value, output_tokens: u64) -> Value {
+fn message(
+    response: &PlayedResponse,
+    content: &[Value],
+    stop: &Value,
+    output_tokens: u64,
+) -> Value {
     json!({
         "id": "msg_lab",
         "type": "message",
@@ -171,7 +212,12 @@ fn stop(response: &PlayedResponse) -> Value {
         "tool_calls" => "tool_use",
         other => other,
     };
-    let explanation = if response.refusal.is_empty() { Value::Null } else { json!(response.refusal) };
-    let details = if is_refused { json!({"type": "refusal", "category": null, "explanation": explanation}) } else { Value::Null };
+    let explanation =
+        if response.refusal.is_empty() { Value::Null } else { json!(response.refusal) };
+    let details = if is_refused {
+        json!({"type": "refusal", "category": null, "explanation": explanation})
+    } else {
+        Value::Null
+    };
     json!({"stop_reason": reason, "stop_sequence": null, "stop_details": details})
 }

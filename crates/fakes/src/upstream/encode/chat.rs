@@ -31,15 +31,21 @@ impl ResponseEncoder for Chat {
             ScriptEvent::Refusal(piece) => choice(&json!({"refusal": piece}), None),
             ScriptEvent::Call { index, id, name } => {
                 let function = json!({"name": name, "arguments": ""});
-                choice(&json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": function}]}), None)
+                choice(
+                    &json!({"tool_calls": [{"index": index, "id": id, "type": "function", "function": function}]}),
+                    None,
+                )
             }
-            ScriptEvent::Arguments { index, fragment } => {
-                choice(&json!({"tool_calls": [{"index": index, "function": {"arguments": fragment}}]}), None)
-            }
+            ScriptEvent::Arguments { index, fragment } => choice(
+                &json!({"tool_calls": [{"index": index, "function": {"arguments": fragment}}]}),
+                None,
+            ),
             ScriptEvent::Finish(reason) => choice(&json!({}), Some(reason)),
             ScriptEvent::Usage(usage) if self.sends_usage => chunk(&json!([]), &counts(*usage)),
             ScriptEvent::Usage(_) | ScriptEvent::Signature(_) => return Vec::new(),
-            ScriptEvent::Failure(error) => vendor_error::body(Vendor::OpenAi, *error, error.status(Vendor::OpenAi), None, None),
+            ScriptEvent::Failure(error) => {
+                vendor_error::body(Vendor::OpenAi, *error, error.status(Vendor::OpenAi), None, None)
+            }
             ScriptEvent::KeepAlive => return vec![Bytes::from_static(b": keep-alive\n\n")],
             ScriptEvent::Done => return vec![Bytes::from_static(b"data: [DONE]\n\n")],
         };
@@ -48,8 +54,14 @@ impl ResponseEncoder for Chat {
 
     fn document(&self, response: &PlayedResponse) -> Value {
         let mut message = Map::from_iter([("role".to_owned(), json!("assistant"))]);
-        message.insert("content".to_owned(), if response.text.is_empty() { Value::Null } else { json!(response.text) });
-        message.insert("refusal".to_owned(), if response.refusal.is_empty() { Value::Null } else { json!(response.refusal) });
+        message.insert(
+            "content".to_owned(),
+            if response.text.is_empty() { Value::Null } else { json!(response.text) },
+        );
+        message.insert(
+            "refusal".to_owned(),
+            if response.refusal.is_empty() { Value::Null } else { json!(response.refusal) },
+        );
         if !response.reasoning.is_empty() {
             message.insert("reasoning_content".to_owned(), json!(response.reasoning));
         }
@@ -78,7 +90,10 @@ impl ResponseEncoder for Chat {
 
 /// A chunk with one choice.
 pub(super) fn choice(delta: &Value, finish_reason: Option<&str>) -> Value {
-    chunk(&json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason}]), &Value::Null)
+    chunk(
+        &json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason}]),
+        &Value::Null,
+    )
 }
 
 fn chunk(choices: &Value, usage: &Value) -> Value {

@@ -26,22 +26,36 @@ impl ResponseEncoder for Gemini {
             chunks.extend(self.take_call().map(|part| chunk(response, &[part], None)));
         }
         match event {
-            ScriptEvent::Start | ScriptEvent::Usage(_) | ScriptEvent::Refusal(_) | ScriptEvent::Done => {}
-            ScriptEvent::Reasoning(piece) => chunks.push(chunk(response, &[json!({"text": piece, "thought": true})], None)),
+            ScriptEvent::Start
+            | ScriptEvent::Usage(_)
+            | ScriptEvent::Refusal(_)
+            | ScriptEvent::Done => {}
+            ScriptEvent::Reasoning(piece) => {
+                chunks.push(chunk(response, &[json!({"text": piece, "thought": true})], None))
+            }
             ScriptEvent::Signature(signature) => self.signature = Some(signature.clone()),
             ScriptEvent::Text(piece) => {
                 let part = self.signed(json!({"text": piece}));
                 chunks.push(chunk(response, &[part], None));
             }
             ScriptEvent::Call { index, id, name } => {
-                self.call = Some(Call { index: *index, id: id.clone(), name: name.clone(), arguments: String::new() });
+                self.call = Some(Call {
+                    index: *index,
+                    id: id.clone(),
+                    name: name.clone(),
+                    arguments: String::new(),
+                });
             }
             ScriptEvent::Arguments { index, fragment } => {
                 if let Some(call) = self.call.as_mut().filter(|call| call.index == *index) {
                     call.arguments.push_str(fragment);
                 }
             }
-            ScriptEvent::Finish(_) if response.finish() == "content_filter" && response.is_empty() => chunks.push(blocked(response)),
+            ScriptEvent::Finish(_)
+                if response.finish() == "content_filter" && response.is_empty() =>
+            {
+                chunks.push(blocked(response))
+            }
             ScriptEvent::Finish(_) => {
                 // A signature without a following part is sent in a part with empty text.
                 let signed = self.signature.is_some().then(|| self.signed(json!({"text": ""})));
@@ -49,7 +63,13 @@ impl ResponseEncoder for Gemini {
             }
             // As the vendor sends it: outside the framing. Its SDK finds the end by counting braces.
             ScriptEvent::Failure(error) => {
-                let body = vendor_error::body(Vendor::Gemini, *error, error.status(Vendor::Gemini), None, None);
+                let body = vendor_error::body(
+                    Vendor::Gemini,
+                    *error,
+                    error.status(Vendor::Gemini),
+                    None,
+                    None,
+                );
                 return vec![Bytes::from(format!("{body:#}\n"))];
             }
             // Gemini has no keep-alive. An empty line is ignored.
@@ -118,9 +138,12 @@ fn chunk(response: &PlayedResponse, parts: &[Value], reason: Option<&str>) -> Va
     let mut chunk = json!({"candidates": [candidate]});
     if let Some(usage) = response.usage {
         // Before the finish the counts are those of what was sent so far.
-        let (candidates, thoughts) = (usage.output.saturating_sub(usage.reasoning), usage.reasoning);
-        let candidates = if reason.is_some() { candidates } else { response.pieces.min(candidates) };
-        chunk["usageMetadata"] = json!({"promptTokenCount": usage.input, "candidatesTokenCount": candidates});
+        let (candidates, thoughts) =
+            (usage.output.saturating_sub(usage.reasoning), usage.reasoning);
+        let candidates =
+            if reason.is_some() { candidates } else { response.pieces.min(candidates) };
+        chunk["usageMetadata"] =
+            json!({"promptTokenCount": usage.input, "candidatesTokenCount": candidates});
         if usage.cached > 0 {
             chunk["usageMetadata"]["cachedContentTokenCount"] = json!(usage.cached);
         }

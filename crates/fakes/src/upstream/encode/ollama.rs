@@ -24,27 +24,51 @@ impl ResponseEncoder for Ollama {
         let mut lines = Vec::new();
         if !matches!(event, ScriptEvent::Arguments { .. } | ScriptEvent::KeepAlive) {
             let call = self.call.take();
-            lines.extend(call.map(|call| line(&json!({"role": "assistant", "content": "", "tool_calls": [tool_call(&call)]}))));
+            lines.extend(call.map(|call| {
+                line(&json!({"role": "assistant", "content": "", "tool_calls": [tool_call(&call)]}))
+            }));
         }
         match event {
-            ScriptEvent::Start | ScriptEvent::Usage(_) | ScriptEvent::Signature(_) | ScriptEvent::Done => {}
-            ScriptEvent::Reasoning(piece) => lines.push(line(&json!({"role": "assistant", "content": "", "thinking": piece}))),
+            ScriptEvent::Start
+            | ScriptEvent::Usage(_)
+            | ScriptEvent::Signature(_)
+            | ScriptEvent::Done => {}
+            ScriptEvent::Reasoning(piece) => {
+                lines.push(line(&json!({"role": "assistant", "content": "", "thinking": piece})))
+            }
             // Ollama has no refusals: a refusal is text.
-            ScriptEvent::Text(piece) | ScriptEvent::Refusal(piece) => lines.push(line(&json!({"role": "assistant", "content": piece}))),
+            ScriptEvent::Text(piece) | ScriptEvent::Refusal(piece) => {
+                lines.push(line(&json!({"role": "assistant", "content": piece})))
+            }
             ScriptEvent::Call { index, id, name } => {
-                self.call = Some(Call { index: *index, id: id.clone(), name: name.clone(), arguments: String::new() });
+                self.call = Some(Call {
+                    index: *index,
+                    id: id.clone(),
+                    name: name.clone(),
+                    arguments: String::new(),
+                });
             }
             ScriptEvent::Arguments { index, fragment } => {
                 if let Some(call) = self.call.as_mut().filter(|call| call.index == *index) {
                     call.arguments.push_str(fragment);
                 }
             }
-            ScriptEvent::Finish(_) => lines.push(last(response, &json!({"role": "assistant", "content": ""}))),
+            ScriptEvent::Finish(_) => {
+                lines.push(last(response, &json!({"role": "assistant", "content": ""})))
+            }
             ScriptEvent::Failure(error) => {
-                lines.push(vendor_error::body(Vendor::Ollama, *error, error.status(Vendor::Ollama), None, None));
+                lines.push(vendor_error::body(
+                    Vendor::Ollama,
+                    *error,
+                    error.status(Vendor::Ollama),
+                    None,
+                    None,
+                ));
             }
             // Ollama has no keep-alive. This line has no content.
-            ScriptEvent::KeepAlive => lines.push(line(&json!({"role": "assistant", "content": ""}))),
+            ScriptEvent::KeepAlive => {
+                lines.push(line(&json!({"role": "assistant", "content": ""})))
+            }
         }
         lines.iter().map(|line| self.frame(line)).collect()
     }

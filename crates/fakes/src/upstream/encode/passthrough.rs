@@ -14,10 +14,17 @@ use crate::upstream::vendor_error;
 /// The dimensions of a vector if the request has none.
 const DIMENSIONS: usize = 3;
 
-pub(super) fn encoder(operation: Operation, vendor: Vendor, request: &Value, is_strict: bool) -> Box<dyn ResponseEncoder> {
+pub(super) fn encoder(
+    operation: Operation,
+    vendor: Vendor,
+    request: &Value,
+    is_strict: bool,
+) -> Box<dyn ResponseEncoder> {
     match operation {
         Operation::Embeddings => Box::new(Documents(embeddings(vendor, request, is_strict))),
-        Operation::Completions => Box::new(Completions { sends_usage: !is_strict || request["stream_options"]["include_usage"] == true }),
+        Operation::Completions => Box::new(Completions {
+            sends_usage: !is_strict || request["stream_options"]["include_usage"] == true,
+        }),
         Operation::Moderations => Box::new(Documents(moderations(request))),
     }
 }
@@ -25,7 +32,9 @@ pub(super) fn encoder(operation: Operation, vendor: Vendor, request: &Value, is_
 /// The embedding of a text: it depends only on the length of the text.
 pub fn vector(length: usize, dimensions: usize) -> Vec<f32> {
     // Tenths, which floating-point numbers cannot represent exactly.
-    (0..dimensions).map(|index| u16::try_from(length + index).map_or(0.0, f32::from) / 10.0).collect()
+    (0..dimensions)
+        .map(|index| u16::try_from(length + index).map_or(0.0, f32::from) / 10.0)
+        .collect()
 }
 
 /// A document that does not depend on the script.
@@ -48,13 +57,16 @@ impl ResponseEncoder for Documents {
 fn embeddings(vendor: Vendor, request: &Value, is_strict: bool) -> Value {
     let lengths: Vec<usize> = match vendor {
         Vendor::Gemini => {
-            let text = |request: &Value| request["content"]["parts"][0]["text"].as_str().unwrap_or_default().len();
+            let text = |request: &Value| {
+                request["content"]["parts"][0]["text"].as_str().unwrap_or_default().len()
+            };
             request["requests"].as_array().into_iter().flatten().map(text).collect()
         }
         Vendor::OpenAi | Vendor::Responses | Vendor::Anthropic | Vendor::Ollama => lengths(request),
     };
     let number = |value: &Value| value.as_u64().and_then(|number| usize::try_from(number).ok());
-    let asked = number(&request["dimensions"]).or_else(|| number(&request["requests"][0]["outputDimensionality"]));
+    let asked = number(&request["dimensions"])
+        .or_else(|| number(&request["requests"][0]["outputDimensionality"]));
     let vectors = lengths.iter().map(|length| vector(*length, asked.unwrap_or(DIMENSIONS)));
     let tokens = lengths.len() as u64 * 2;
     match vendor {
@@ -66,15 +78,15 @@ fn embeddings(vendor: Vendor, request: &Value, is_strict: bool) -> Value {
             "prompt_eval_count": tokens,
         }),
         Vendor::Gemini => {
-            let embeddings: Vec<Value> = vectors.map(|values| json!({ "values": values })).collect();
+            let embeddings: Vec<Value> =
+                vectors.map(|values| json!({ "values": values })).collect();
             json!({ "embeddings": embeddings, "usageMetadata": { "promptTokenCount": tokens } })
         }
         Vendor::OpenAi | Vendor::Responses | Vendor::Anthropic => {
             // A compatible server has only one format, whatever is requested.
             let is_base64 = is_strict && request["encoding_format"] == "base64";
             let format = if is_base64 { VectorFormat::Base64 } else { VectorFormat::Float };
-            let entry =
-                |(index, vector): (usize, Vec<f32>)| json!({ "object": "embedding", "index": index, "embedding": format.encode(&vector) });
+            let entry = |(index, vector): (usize, Vec<f32>)| json!({ "object": "embedding", "index": index, "embedding": format.encode(&vector) });
             let data: Vec<Value> = vectors.enumerate().map(entry).collect();
             json!({
                 "object": "list",
@@ -89,7 +101,8 @@ fn embeddings(vendor: Vendor, request: &Value, is_strict: bool) -> Value {
 
 /// The lengths of the inputs, in bytes or in tokens.
 fn lengths(request: &Value) -> Vec<usize> {
-    let read = Passthrough::read(Operation::Embeddings, request.to_string().as_bytes()).and_then(|request| request.inputs());
+    let read = Passthrough::read(Operation::Embeddings, request.to_string().as_bytes())
+        .and_then(|request| request.inputs());
     match read {
         Ok(EmbeddingInputs::Texts(texts)) => texts.iter().map(String::len).collect(),
         Ok(EmbeddingInputs::Tokens(tokens)) => tokens.iter().map(Vec::len).collect(),
@@ -123,7 +136,9 @@ impl ResponseEncoder for Completions {
             ScriptEvent::Finish(reason) => chunk(&json!([choice("", Some(reason))]), &Value::Null),
             ScriptEvent::Usage(usage) if self.sends_usage => chunk(&json!([]), &counts(*usage)),
             ScriptEvent::Usage(_) => return Vec::new(),
-            ScriptEvent::Failure(error) => vendor_error::body(Vendor::OpenAi, *error, error.status(Vendor::OpenAi), None, None),
+            ScriptEvent::Failure(error) => {
+                vendor_error::body(Vendor::OpenAi, *error, error.status(Vendor::OpenAi), None, None)
+            }
             ScriptEvent::KeepAlive => return vec![Bytes::from_static(b": keep-alive\n\n")],
             ScriptEvent::Done => return vec![Bytes::from_static(b"data: [DONE]\n\n")],
         };
@@ -131,7 +146,10 @@ impl ResponseEncoder for Completions {
     }
 
     fn document(&self, response: &PlayedResponse) -> Value {
-        chunk(&json!([choice(&response.text, Some(response.finish()))]), &response.usage.map(counts).unwrap_or_default())
+        chunk(
+            &json!([choice(&response.text, Some(response.finish()))]),
+            &response.usage.map(counts).unwrap_or_default(),
+        )
     }
 
     fn frame(&self, data: &Value) -> Bytes {

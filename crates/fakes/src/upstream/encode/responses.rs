@@ -40,7 +40,13 @@ enum ItemKind {
 
 impl Responses {
     pub(super) fn new(request: &Value) -> Self {
-        Self { request: request.clone(), sequence_number: 0, is_started: false, item: None, output: Vec::new() }
+        Self {
+            request: request.clone(),
+            sequence_number: 0,
+            is_started: false,
+            item: None,
+            output: Vec::new(),
+        }
     }
 }
 
@@ -74,7 +80,10 @@ impl ResponseEncoder for Responses {
                 self.piece("response.refusal.delta", piece, &mut events);
             }
             ScriptEvent::Call { index, id, name } => {
-                self.open(ItemKind::Call { index: *index, id: id.clone(), name: name.clone() }, &mut events);
+                self.open(
+                    ItemKind::Call { index: *index, id: id.clone(), name: name.clone() },
+                    &mut events,
+                );
             }
             ScriptEvent::Arguments { index, fragment } => {
                 if self.item.as_ref().is_some_and(|item| matches!(&item.kind, ItemKind::Call { index: open, .. } if open == index)) {
@@ -85,14 +94,20 @@ impl ResponseEncoder for Responses {
                 self.close(&mut events);
                 let status = status(response);
                 let response = self.response(response, status);
-                self.push(&mut events, json!({"type": format!("response.{status}"), "response": response}));
+                self.push(
+                    &mut events,
+                    json!({"type": format!("response.{status}"), "response": response}),
+                );
             }
             ScriptEvent::Failure(failure) => {
-                let error = vendor_error::body(Vendor::Responses, *failure, 500, None, None)["error"].take();
+                let error =
+                    vendor_error::body(Vendor::Responses, *failure, 500, None, None)["error"]
+                        .take();
                 let event = json!({"type": "error", "code": error["code"], "message": error["message"], "param": null});
                 self.push(&mut events, event);
                 let mut response = self.response(response, "failed");
-                response["error"] = json!({"code": failure_code(*failure), "message": error["message"]});
+                response["error"] =
+                    json!({"code": failure_code(*failure), "message": error["message"]});
                 self.push(&mut events, json!({"type": "response.failed", "response": response}));
             }
             ScriptEvent::KeepAlive => self.push(&mut events, json!({"type": "keepalive"})),
@@ -104,7 +119,8 @@ impl ResponseEncoder for Responses {
         let mut writer = Self::new(&self.request);
         let mut ignored = Vec::new();
         let mut item = |kind: ItemKind, content: &str| {
-            let signature = if kind == ItemKind::Reasoning { response.signature.clone() } else { None };
+            let signature =
+                if kind == ItemKind::Reasoning { response.signature.clone() } else { None };
             writer.item = Some(Item { kind, content: content.to_owned(), signature });
             writer.close(&mut ignored);
         };
@@ -118,7 +134,10 @@ impl ResponseEncoder for Responses {
             item(ItemKind::Refusal, &response.refusal);
         }
         for call in &response.calls {
-            item(ItemKind::Call { index: call.index, id: call.id.clone(), name: call.name.clone() }, &call.arguments);
+            item(
+                ItemKind::Call { index: call.index, id: call.id.clone(), name: call.name.clone() },
+                &call.arguments,
+            );
         }
         writer.response(response, status(response))
     }
@@ -137,7 +156,8 @@ impl Responses {
 
     /// An event with the position of an item.
     fn item_event(&self, kind: &ItemKind, event: &str) -> Value {
-        let mut fields = json!({"type": event, "item_id": self.id(kind), "output_index": self.output.len()});
+        let mut fields =
+            json!({"type": event, "item_id": self.id(kind), "output_index": self.output.len()});
         match kind {
             ItemKind::Reasoning => fields["summary_index"] = json!(0),
             ItemKind::Text | ItemKind::Refusal => fields["content_index"] = json!(0),
@@ -160,7 +180,10 @@ impl Responses {
             return;
         }
         self.close(events);
-        let item = self.item(&Item { kind: kind.clone(), content: String::new(), signature: None }, "in_progress");
+        let item = self.item(
+            &Item { kind: kind.clone(), content: String::new(), signature: None },
+            "in_progress",
+        );
         let output_index = self.output.len();
         self.push(events, json!({"type": "response.output_item.added", "output_index": output_index, "item": item}));
         if let Some((event, part)) = part_event(&kind, "", "added") {
@@ -216,17 +239,26 @@ impl Responses {
         let has_content = status != "in_progress";
         match &item.kind {
             ItemKind::Reasoning => {
-                let summary = if item.content.is_empty() { json!([]) } else { json!([{"type": "summary_text", "text": item.content}]) };
+                let summary = if item.content.is_empty() {
+                    json!([])
+                } else {
+                    json!([{"type": "summary_text", "text": item.content}])
+                };
                 let mut reasoning = json!({"id": id, "type": "reasoning", "summary": summary});
                 // Only on request: a client needs it only if the vendor does not store the response.
                 let included = self.request["include"].as_array();
-                if included.is_some_and(|included| included.iter().any(|name| name == "reasoning.encrypted_content")) {
-                    reasoning["encrypted_content"] = json!(item.signature.as_deref().unwrap_or(SIGNATURE));
+                if included.is_some_and(|included| {
+                    included.iter().any(|name| name == "reasoning.encrypted_content")
+                }) {
+                    reasoning["encrypted_content"] =
+                        json!(item.signature.as_deref().unwrap_or(SIGNATURE));
                 }
                 reasoning
             }
             ItemKind::Text | ItemKind::Refusal => {
-                let content = part_event(&item.kind, &item.content, "done").filter(|_| has_content).map(|(_, part)| part);
+                let content = part_event(&item.kind, &item.content, "done")
+                    .filter(|_| has_content)
+                    .map(|(_, part)| part);
                 let content: Vec<Value> = content.into_iter().collect();
                 json!({"id": id, "type": "message", "status": status, "role": "assistant", "content": content})
             }
@@ -238,8 +270,11 @@ impl Responses {
     }
 
     fn response(&self, response: &PlayedResponse, status: &str) -> Value {
-        let reason = if response.finish() == "length" { "max_output_tokens" } else { response.finish() };
-        let or = |name: &str, default: Value| self.request.get(name).filter(|value| !value.is_null()).cloned().unwrap_or(default);
+        let reason =
+            if response.finish() == "length" { "max_output_tokens" } else { response.finish() };
+        let or = |name: &str, default: Value| {
+            self.request.get(name).filter(|value| !value.is_null()).cloned().unwrap_or(default)
+        };
         json!({
             "id": "resp_lab",
             "object": "response",
@@ -272,11 +307,19 @@ impl Responses {
 /// The event of a content part and the part itself, for kinds of items that have parts.
 fn part_event(kind: &ItemKind, text: &str, what: &str) -> Option<(&'static str, Value)> {
     let is_added = what == "added";
-    let content = if is_added { "response.content_part.added" } else { "response.content_part.done" };
-    let summary = if is_added { "response.reasoning_summary_part.added" } else { "response.reasoning_summary_part.done" };
+    let content =
+        if is_added { "response.content_part.added" } else { "response.content_part.done" };
+    let summary = if is_added {
+        "response.reasoning_summary_part.added"
+    } else {
+        "response.reasoning_summary_part.done"
+    };
     match kind {
         ItemKind::Reasoning => Some((summary, json!({"type": "summary_text", "text": text}))),
-        ItemKind::Text => Some((content, json!({"type": "output_text", "annotations": [], "logprobs": [], "text": text}))),
+        ItemKind::Text => Some((
+            content,
+            json!({"type": "output_text", "annotations": [], "logprobs": [], "text": text}),
+        )),
         ItemKind::Refusal => Some((content, json!({"type": "refusal", "refusal": text}))),
         ItemKind::Call { .. } => None,
     }
@@ -293,7 +336,9 @@ fn status(response: &PlayedResponse) -> &'static str {
 fn failure_code(error: VendorError) -> &'static str {
     match error {
         VendorError::RateLimit | VendorError::Quota => "rate_limit_exceeded",
-        VendorError::Invalid | VendorError::ContextLength | VendorError::TooLarge => "invalid_prompt",
+        VendorError::Invalid | VendorError::ContextLength | VendorError::TooLarge => {
+            "invalid_prompt"
+        }
         VendorError::InvalidKey
         | VendorError::Permission
         | VendorError::NotFound

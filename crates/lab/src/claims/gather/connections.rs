@@ -23,7 +23,12 @@ pub(super) type Closing = (Option<Handshake>, Option<Fin>, Option<Endings>, Opti
 pub(super) async fn closing(setting: &Experiment<'_>) -> Result<Closing> {
     setting.forget_packets();
     let by_client = by_client(setting).await?;
-    let mut ports = vec![by_client, by_server(setting).await?, by_socket(setting).await?, by_reset(setting).await?];
+    let mut ports = vec![
+        by_client,
+        by_server(setting).await?,
+        by_socket(setting).await?,
+        by_reset(setting).await?,
+    ];
     let (half_port, is_whole) = half(setting).await?;
     ports.push(half_port);
     let all: BTreeSet<u16> = ports.into_iter().collect();
@@ -37,12 +42,18 @@ pub(super) async fn closing(setting: &Experiment<'_>) -> Result<Closing> {
         endings.time_wait = time_waits(&sockets(), &all);
     }
     let first = of(flows, by_client).context("its packets were not seen")?;
-    let half = of(flows, half_port).map(|connection| HalfClose { bytes_after_fin: connection.closing().bytes_after_first, is_whole });
+    let half = of(flows, half_port).map(|connection| HalfClose {
+        bytes_after_fin: connection.closing().bytes_after_first,
+        is_whole,
+    });
     Ok((handshake(first), fin(first), Some(endings), half))
 }
 
 fn of(flows: &Flows, port: u16) -> Option<&Connection> {
-    flows.iter().map(|(_, connection)| connection).find(|connection| connection.addresses.client.port() == port)
+    flows
+        .iter()
+        .map(|(_, connection)| connection)
+        .find(|connection| connection.addresses.client.port() == port)
 }
 
 /// The client closes a kept connection.
@@ -71,7 +82,11 @@ async fn by_socket(setting: &Experiment<'_>) -> Result<u16> {
 /// The client resets in the middle of an answer.
 async fn by_reset(setting: &Experiment<'_>) -> Result<u16> {
     let mut session = setting.session(Version::Http11)?;
-    let mut streaming = Streaming::new(session.send(setting.ask(setting.question(), true)).await?, Turn::start(), Dialect::Responses)?;
+    let mut streaming = Streaming::new(
+        session.send(setting.ask(setting.question(), true)).await?,
+        Turn::start(),
+        Dialect::Responses,
+    )?;
     while streaming.turn.arrivals.is_empty() && streaming.next().await? == Progress::More {}
     streaming.cut()?;
     Ok(session.opened.first().context("no connection")?.local.port())
@@ -94,10 +109,15 @@ async fn half(setting: &Experiment<'_>) -> Result<(u16, bool)> {
 fn handshake(connection: &Connection) -> Option<Handshake> {
     let segments = connection.segments();
     let segment = |place: Option<(u64, _)>| segments.get(usize::try_from(place?.0).ok()?);
-    let (syn, syn_ack, ack) =
-        (segment(connection.handshake.syn)?, segment(connection.handshake.syn_ack)?, segment(connection.handshake.ack)?);
+    let (syn, syn_ack, ack) = (
+        segment(connection.handshake.syn)?,
+        segment(connection.handshake.syn_ack)?,
+        segment(connection.handshake.ack)?,
+    );
     Some(Handshake {
-        first_is_syn: syn.number == 0 && syn.flags.contains(Flags::SYN) && !syn.flags.intersects(Flags::ACK | Flags::FIN | Flags::RST),
+        first_is_syn: syn.number == 0
+            && syn.flags.contains(Flags::SYN)
+            && !syn.flags.intersects(Flags::ACK | Flags::FIN | Flags::RST),
         client_initial: syn.sequence,
         server_initial: syn_ack.sequence,
         syn_ack_acknowledges: syn_ack.acknowledgment?,

@@ -39,7 +39,9 @@ impl Experiment<'_> {
     /// The request for an answer, streamed or not.
     pub(super) fn ask(&self, question: &str, stream: bool) -> Request {
         let body = json!({ "model": self.plan.model, "input": question, "stream": stream });
-        Request::post("/v1/responses", &body).header("accept", "text/event-stream").header("prefer", "wait=0")
+        Request::post("/v1/responses", &body)
+            .header("accept", "text/event-stream")
+            .header("prefer", "wait=0")
     }
 
     /// The captured connections of these ports; `None` without a capture.

@@ -34,8 +34,14 @@ const PART: f64 = 0.75;
 /// Two concurrent answers and a lost segment: over HTTP/2 on one connection, and over HTTP/1.1 on a connection each. `None`
 /// without a path that can lose packets.
 pub(super) async fn loss(setting: &Experiment<'_>) -> Result<Option<Loss>> {
-    let (Some(route), Some(pace)) = (&setting.harness.road, setting.plan.pace) else { return Ok(None) };
-    ensure!(pace <= SLOWEST, "a pace of {} ms is too slow to tell a standstill from it", pace.as_millis());
+    let (Some(route), Some(pace)) = (&setting.harness.road, setting.plan.pace) else {
+        return Ok(None);
+    };
+    ensure!(
+        pace <= SLOWEST,
+        "a pace of {} ms is too slow to tell a standstill from it",
+        pace.as_millis()
+    );
     let set = |path| End::BOTH.map(|end| route.road.set(end, path));
     set(Path { delay: DELAY, bytes_per_second: None });
     let quietest = quietest(setting, route, pace).await;
@@ -62,9 +68,13 @@ async fn quietest(setting: &Experiment<'_>, route: &ShapedRoute, pace: Duration)
 }
 
 async fn round(setting: &Experiment<'_>, route: &ShapedRoute, pace: Duration) -> Result<Loss> {
-    let (http2, http11) = (gaps(setting, route, pace, Version::Http2).await?, gaps(setting, route, pace, Version::Http11).await?);
+    let (http2, http11) = (
+        gaps(setting, route, pace, Version::Http2).await?,
+        gaps(setting, route, pace, Version::Http11).await?,
+    );
     let round_trip_ms = 2.0 * milliseconds(DELAY);
-    let stalled = |gaps: &[f64]| gaps.iter().filter(|gap| **gap > round_trip_ms * PART).count() as u64;
+    let stalled =
+        |gaps: &[f64]| gaps.iter().filter(|gap| **gap > round_trip_ms * PART).count() as u64;
     Ok(Loss {
         answers: 2,
         stalled_http2: stalled(&http2),
@@ -77,7 +87,12 @@ async fn round(setting: &Experiment<'_>, route: &ShapedRoute, pace: Duration) ->
 }
 
 /// The longest gap of each of two answers in milliseconds; the first one's connection loses a segment.
-async fn gaps(setting: &Experiment<'_>, route: &ShapedRoute, pace: Duration, version: Version) -> Result<[f64; 2]> {
+async fn gaps(
+    setting: &Experiment<'_>,
+    route: &ShapedRoute,
+    pace: Duration,
+    version: Version,
+) -> Result<[f64; 2]> {
     let server = route.server.clone();
     let endpoint = Endpoint {
         address: server.address,
@@ -101,11 +116,13 @@ async fn gaps(setting: &Experiment<'_>, route: &ShapedRoute, pace: Duration, ver
     let received = [&one, &two].map(|streaming| streaming.turn.arrivals.len());
     let port = session.opened.first().context("no connection")?.local.port();
     let lost = route.road.lose_next(End::Far, Target { port, payload_bytes: 1 });
-    let (first, second) = tokio::join!(receive(&mut one, usize::MAX), receive(&mut two, usize::MAX));
+    let (first, second) =
+        tokio::join!(receive(&mut one, usize::MAX), receive(&mut two, usize::MAX));
     first.and(second)?;
     ensure!(lost.wait(Duration::ZERO).is_some(), "no segment was lost");
     let longest = |streaming: &Streaming, received: usize| {
-        let arrivals = streaming.turn.arrivals.get(received.saturating_sub(1)..).unwrap_or_default();
+        let arrivals =
+            streaming.turn.arrivals.get(received.saturating_sub(1)..).unwrap_or_default();
         arrivals.windows(2).map(|pair| milliseconds(pair[1] - pair[0])).fold(0.0, f64::max)
     };
     let gaps = [longest(&one, received[0]), longest(&two, received[1])];

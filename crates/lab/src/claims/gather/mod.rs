@@ -21,31 +21,83 @@ use experiment::Experiment;
 pub const EXPERIMENTS: u64 = 7;
 
 /// Gathers the evidence, and calls `step` after each experiment. Also returns which experiments failed, and why.
-pub async fn gather(harness: &Harness, plan: &Plan, measured: &[Measured], mut step: impl FnMut()) -> (Evidence, Vec<String>) {
+pub async fn gather(
+    harness: &Harness,
+    plan: &Plan,
+    measured: &[Measured],
+    mut step: impl FnMut(),
+) -> (Evidence, Vec<String>) {
     let setting = Experiment { harness, plan, tls: harness.clear.is_none() };
     let mut evidence = of_cells(measured);
     let mut missing = Vec::new();
-    if let Some(seen) =
-        attempt(harness.timeout, "how connections end", Box::pin(connections::closing(&setting)), &mut missing, &mut step).await
+    if let Some(seen) = attempt(
+        harness.timeout,
+        "how connections end",
+        Box::pin(connections::closing(&setting)),
+        &mut missing,
+        &mut step,
+    )
+    .await
     {
         (evidence.handshake, evidence.fin, evidence.endings, evidence.half_close) = seen;
     }
-    evidence.persistence =
-        attempt(harness.timeout, "what stays behind an answer", Box::pin(requests::persistence(&setting)), &mut missing, &mut step).await;
-    evidence.host = attempt(harness.timeout, "Host", Box::pin(requests::host(&setting)), &mut missing, &mut step).await;
-    evidence.validator = attempt(harness.timeout, "ETag", Box::pin(requests::validator(&setting)), &mut missing, &mut step).await;
-    if let Some((seen, connections)) =
-        attempt(harness.timeout, "answers at the same time", Box::pin(streams::multiplexing(&setting)), &mut missing, &mut step).await
+    evidence.persistence = attempt(
+        harness.timeout,
+        "what stays behind an answer",
+        Box::pin(requests::persistence(&setting)),
+        &mut missing,
+        &mut step,
+    )
+    .await;
+    evidence.host = attempt(
+        harness.timeout,
+        "Host",
+        Box::pin(requests::host(&setting)),
+        &mut missing,
+        &mut step,
+    )
+    .await;
+    evidence.validator = attempt(
+        harness.timeout,
+        "ETag",
+        Box::pin(requests::validator(&setting)),
+        &mut missing,
+        &mut step,
+    )
+    .await;
+    if let Some((seen, connections)) = attempt(
+        harness.timeout,
+        "answers at the same time",
+        Box::pin(streams::multiplexing(&setting)),
+        &mut missing,
+        &mut step,
+    )
+    .await
     {
         evidence.multiplexing = Some(seen);
         evidence.parallel = parallel(measured, seen.answers, connections);
     }
-    evidence.loss = attempt(harness.timeout, "a lost segment", Box::pin(losses::loss(&setting)), &mut missing, &mut step).await.flatten();
-    if let Some(seen) =
-        attempt(harness.timeout, "what streams are made of", Box::pin(streams::contents(&setting)), &mut missing, &mut step).await
+    evidence.loss = attempt(
+        harness.timeout,
+        "a lost segment",
+        Box::pin(losses::loss(&setting)),
+        &mut missing,
+        &mut step,
+    )
+    .await
+    .flatten();
+    if let Some(seen) = attempt(
+        harness.timeout,
+        "what streams are made of",
+        Box::pin(streams::contents(&setting)),
+        &mut missing,
+        &mut step,
+    )
+    .await
     {
         let streams::StreamContents { text, media_type, format, sameness, resumption } = seen;
-        (evidence.text, evidence.media_type, evidence.format) = (Some(text), Some(media_type), Some(format));
+        (evidence.text, evidence.media_type, evidence.format) =
+            (Some(text), Some(media_type), Some(format));
         (evidence.sameness, evidence.resumption) = (Some(sameness), Some(resumption));
     }
     (evidence, missing)
@@ -68,8 +120,14 @@ async fn attempt<T>(
 fn of_cells(measured: &[Measured]) -> Evidence {
     // Without TLS if possible.
     let find = |transport, version| {
-        let is_it = |tls| move |measured: &&Measured| measured.cell == Some(Cell { dialect: Dialect::Responses, transport, version, tls });
-        [false, true].into_iter().find_map(|tls| measured.iter().filter(|measured| measured.failed.is_none()).find(is_it(tls)))
+        let is_it = |tls| {
+            move |measured: &&Measured| {
+                measured.cell == Some(Cell { dialect: Dialect::Responses, transport, version, tls })
+            }
+        };
+        [false, true].into_iter().find_map(|tls| {
+            measured.iter().filter(|measured| measured.failed.is_none()).find(is_it(tls))
+        })
     };
     let sse = |version| find(Transport::Sse, version);
     let socket = |version| find(Transport::Websocket, version);
@@ -82,9 +140,15 @@ fn of_cells(measured: &[Measured]) -> Evidence {
         syn: measured.wire.as_ref().map(|wire| wire.connections),
         fin: measured.fin_before_end,
     };
-    let mid_stream =
-        |measured: Option<&Measured>| measured?.mid_stream.as_ref().map(|request| (request.new_connections, request.is_before_end));
-    let added = |measured: Option<&Measured>| measured?.times.added_ms.map(|spread| (spread.p50, spread.p99));
+    let mid_stream = |measured: Option<&Measured>| {
+        measured?
+            .mid_stream
+            .as_ref()
+            .map(|request| (request.new_connections, request.is_before_end))
+    };
+    let added = |measured: Option<&Measured>| {
+        measured?.times.added_ms.map(|spread| (spread.p50, spread.p99))
+    };
     Evidence {
         sse: sse(Version::Http11).map(exchanges),
         websocket: socket(Version::Http11).map(exchanges),
@@ -121,9 +185,17 @@ fn chunking([http10, http11, http2]: [Option<&Measured>; 3]) -> Option<Chunking>
     })
 }
 
-fn parallel(measured: &[Measured], answers: u64, (connections_http11, connections_http2): (u64, u64)) -> Option<Parallel> {
+fn parallel(
+    measured: &[Measured],
+    answers: u64,
+    (connections_http11, connections_http2): (u64, u64),
+) -> Option<Parallel> {
     let added = |version| {
-        let is_it = |cell: Cell| cell.dialect == Dialect::Responses && cell.transport == Transport::Sse && cell.version == version;
+        let is_it = |cell: Cell| {
+            cell.dialect == Dialect::Responses
+                && cell.transport == Transport::Sse
+                && cell.version == version
+        };
         measured
             .iter()
             .find(|measured| measured.failed.is_none() && measured.cell.is_some_and(is_it))?

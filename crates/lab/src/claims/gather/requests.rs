@@ -19,7 +19,8 @@ pub(super) async fn persistence(setting: &Experiment<'_>) -> Result<Persistence>
     let healthz = || Request::get("/healthz");
     Ok(Persistence {
         http10: stays(setting, healthz().http_1_0()).await?,
-        http10_keep_alive: stays(setting, healthz().http_1_0().header("connection", "keep-alive")).await?,
+        http10_keep_alive: stays(setting, healthz().http_1_0().header("connection", "keep-alive"))
+            .await?,
         http11: stays(setting, healthz()).await?,
         http11_close: stays(setting, healthz().header("connection", "close")).await?,
     })
@@ -34,7 +35,9 @@ async fn stays(setting: &Experiment<'_>, request: Request) -> Result<bool> {
     let is_quiet = tokio::time::timeout(QUIET, connection.read_raw()).await.is_err();
     if is_quiet {
         // It is only kept if another request is served.
-        return Ok(soon(connection.send(&request)).await?.is_ok_and(|response| response.status == 200));
+        return Ok(soon(connection.send(&request))
+            .await?
+            .is_ok_and(|response| response.status == 200));
     }
     Ok(false)
 }
@@ -50,7 +53,10 @@ pub(super) async fn host(setting: &Experiment<'_>) -> Result<Host> {
     };
     Ok(Host {
         missing: status(format!("GET {prefix}/healthz HTTP/1.1\r\n\r\n")).await?,
-        twice: status(format!("GET {prefix}/healthz HTTP/1.1\r\nhost: {name}\r\nhost: {name}\r\n\r\n")).await?,
+        twice: status(format!(
+            "GET {prefix}/healthz HTTP/1.1\r\nhost: {name}\r\nhost: {name}\r\n\r\n"
+        ))
+        .await?,
         http10: status(format!("GET {prefix}/healthz HTTP/1.0\r\n\r\n")).await?,
     })
 }
@@ -63,10 +69,12 @@ pub(super) async fn validator(setting: &Experiment<'_>) -> Result<Validator> {
     let first_bytes = first.body().await?.len() as u64;
     session.end(first).await?;
     let again = Request::get("/").header("if-none-match", tag.as_deref().unwrap_or_default());
-    let (status, second_bytes) = status_and_length(&mut session, again.clone()).await.context("the page again")?;
+    let (status, second_bytes) =
+        status_and_length(&mut session, again.clone()).await.context("the page again")?;
     session.close().await?;
     let mut older = setting.session(Version::Http10)?;
-    let (status_http10, _) = status_and_length(&mut older, again).await.context("the page again, by HTTP/1.0")?;
+    let (status_http10, _) =
+        status_and_length(&mut older, again).await.context("the page again, by HTTP/1.0")?;
     older.close().await?;
     Ok(Validator { has_tag: tag.is_some(), status, first_bytes, second_bytes, status_http10 })
 }

@@ -36,7 +36,10 @@ pub(super) async fn multiplexing(setting: &Experiment<'_>) -> Result<(Multiplexi
     let connections_http11 = single.opened.len() as u64;
     single.close().await?;
     let pipelined_in_order = pipelined(setting).await?;
-    Ok((Multiplexing { answers: 3, connections, switches, pipelined_in_order, overtaken }, (connections_http11, connections)))
+    Ok((
+        Multiplexing { answers: 3, connections, switches, pipelined_in_order, overtaken },
+        (connections_http11, connections),
+    ))
 }
 
 /// Three concurrent streams: how often the next token was another stream's.
@@ -51,7 +54,9 @@ async fn three(setting: &Experiment<'_>, session: &mut Session) -> Result<u64> {
     let read = async |which: usize, mut streaming: Streaming| {
         let mut known = 0;
         while known < TOKENS && streaming.next().await? == Progress::More {
-            order.borrow_mut().extend(std::iter::repeat_n(which, streaming.turn.arrivals.len() - known));
+            order
+                .borrow_mut()
+                .extend(std::iter::repeat_n(which, streaming.turn.arrivals.len() - known));
             known = streaming.turn.arrivals.len();
         }
         // The rest is not needed.
@@ -65,7 +70,10 @@ async fn three(setting: &Experiment<'_>, session: &mut Session) -> Result<u64> {
 
 /// Whether a quick response over HTTP/2 overtakes a slow one that was requested before.
 async fn overtaken(setting: &Experiment<'_>, session: &mut Session) -> Result<bool> {
-    let (slow, quick) = (session.prepared(setting.ask(setting.short_question()?, false)), session.prepared(Request::get("/healthz")));
+    let (slow, quick) = (
+        session.prepared(setting.ask(setting.short_question()?, false)),
+        session.prepared(Request::get("/healthz")),
+    );
     let client = session.http2().await?;
     let mut slow = client.start(&slow).await?;
     client.send(&quick).await?;
@@ -80,12 +88,16 @@ async fn overtaken(setting: &Experiment<'_>, session: &mut Session) -> Result<bo
 async fn pipelined(setting: &Experiment<'_>) -> Result<bool> {
     let mut session = setting.session(Version::Http11)?;
     let mut connection = session.open().await?;
-    let (slow, quick) = (session.prepared(setting.ask(setting.short_question()?, false)), session.prepared(Request::get("/healthz")));
+    let (slow, quick) = (
+        session.prepared(setting.ask(setting.short_question()?, false)),
+        session.prepared(Request::get("/healthz")),
+    );
     connection.write(&slow).await?;
     connection.write(&quick).await?;
     let mut first = soon(connection.read_response(&slow)).await??;
     let (body, _) = soon(first.collect()).await??;
-    let is_slow = serde_json::from_slice::<Value>(&body).is_ok_and(|value| value["object"] == "response");
+    let is_slow =
+        serde_json::from_slice::<Value>(&body).is_ok_and(|value| value["object"] == "response");
     let second = soon(first.into_connection().await?.read_response(&quick)).await??;
     Ok(is_slow && second.status == 200)
 }
@@ -113,9 +125,16 @@ pub(super) async fn contents(setting: &Experiment<'_>) -> Result<StreamContents>
 
     let source = session.fetch(Request::get(&format!("/v1/responses/{id}/events")), 200).await?;
     let chat = json!({ "model": setting.plan.model, "stream": true, "messages": [{ "role": "user", "content": WIDE }] });
-    let chat = session.fetch(Request::post("/v1/chat/completions", &chat).header("accept", "text/event-stream"), 200).await?;
+    let chat = session
+        .fetch(
+            Request::post("/v1/chat/completions", &chat).header("accept", "text/event-stream"),
+            200,
+        )
+        .await?;
     let classic = classic(&mut session).await?;
-    let at_the_end = session.send(Request::get(&format!("/v1/responses/{id}/events?starting_after={last}"))).await?;
+    let at_the_end = session
+        .send(Request::get(&format!("/v1/responses/{id}/events?starting_after={last}")))
+        .await?;
     let media_type = MediaType { of_streams, at_the_end: at_the_end.status() };
     session.end(at_the_end).await?;
 
@@ -133,9 +152,17 @@ pub(super) async fn contents(setting: &Experiment<'_>) -> Result<StreamContents>
 /// A cut stream that is resumed as by a browser's `EventSource`.
 async fn resumption(setting: &Experiment<'_>, session: &mut Session) -> Result<Resumption> {
     let body = json!({ "model": setting.plan.model, "input": setting.short_question()?, "background": true });
-    let begun: Value = serde_json::from_slice(&session.fetch(Request::post("/v1/responses", &body), 200).await?)?;
-    let path = format!("/v1/responses/{}/events", begun["id"].as_str().context("an answer without an id")?);
-    let mut before = Streaming::new(session.send(Request::get(&path)).await?, Turn::start(), Dialect::Responses)?;
+    let begun: Value =
+        serde_json::from_slice(&session.fetch(Request::post("/v1/responses", &body), 200).await?)?;
+    let path = format!(
+        "/v1/responses/{}/events",
+        begun["id"].as_str().context("an answer without an id")?
+    );
+    let mut before = Streaming::new(
+        session.send(Request::get(&path)).await?,
+        Turn::start(),
+        Dialect::Responses,
+    )?;
     while before.turn.arrivals.len() < PIECES {
         ensure!(before.next().await? == Progress::More, "the answer is too short to be cut");
     }
@@ -144,9 +171,16 @@ async fn resumption(setting: &Experiment<'_>, session: &mut Session) -> Result<R
     let again = Request::get(&path).header("last-event-id", &last.to_string());
     let mut after = Streaming::new(session.send(again).await?, Turn::start(), Dialect::Responses)?;
     while after.next().await? == Progress::More {}
-    let mut whole = Streaming::new(session.send(Request::get(&path)).await?, Turn::start(), Dialect::Responses)?;
+    let mut whole = Streaming::new(
+        session.send(Request::get(&path)).await?,
+        Turn::start(),
+        Dialect::Responses,
+    )?;
     while whole.next().await? == Progress::More {}
-    let (came, all) = ((before.arrivals.len() + after.turn.arrivals.len()) as u64, whole.turn.arrivals.len() as u64);
+    let (came, all) = (
+        (before.arrivals.len() + after.turn.arrivals.len()) as u64,
+        whole.turn.arrivals.len() as u64,
+    );
     let (missing, twice) = (all.saturating_sub(came), came.saturating_sub(all));
     let is_same = format!("{}{}", before.text, after.turn.text) == whole.turn.text;
     ensure!(is_same || missing + twice > 0, "what came is not what was said");
@@ -156,7 +190,9 @@ async fn resumption(setting: &Experiment<'_>, session: &mut Session) -> Result<R
 async fn classic(session: &mut Session) -> Result<Bytes> {
     let uid = unique("format");
     let mut answer = session.send(Request::get("/createSse").header("uid", &uid)).await?;
-    session.fetch(Request::post("/chat", &json!({ "msg": "/echo classic" })).header("uid", &uid), 200).await?;
+    session
+        .fetch(Request::post("/chat", &json!({ "msg": "/echo classic" })).header("uid", &uid), 200)
+        .await?;
     let body = soon(answer.body()).await??;
     session.end(answer).await?;
     Ok(body)
@@ -178,18 +214,31 @@ fn data(stream: &[u8], size: usize) -> Result<Vec<Bytes>> {
 }
 
 fn text(streams: &[&Bytes]) -> Result<Text> {
-    let mut text = Text { bytes: 0, is_utf8: true, wide_characters: 0, survives_any_split: true, survives_line_ends: true };
+    let mut text = Text {
+        bytes: 0,
+        is_utf8: true,
+        wide_characters: 0,
+        survives_any_split: true,
+        survives_line_ends: true,
+    };
     for stream in streams {
         text.bytes += stream.len() as u64;
         match std::str::from_utf8(stream) {
-            Ok(content) => text.wide_characters += content.chars().filter(|character| character.len_utf8() > 1).count() as u64,
+            Ok(content) => {
+                text.wide_characters +=
+                    content.chars().filter(|character| character.len_utf8() > 1).count() as u64
+            }
             Err(_) => text.is_utf8 = false,
         }
         let whole = data(stream, stream.len())?;
         text.survives_any_split &= data(stream, 1)? == whole;
         let content = String::from_utf8_lossy(stream);
         // WHATWG HTML, section 9.2.5: one byte order mark is dropped, and there are three line ends.
-        let others = [format!("\u{feff}{content}"), content.replace('\n', "\r\n"), content.replace('\n', "\r")];
+        let others = [
+            format!("\u{feff}{content}"),
+            content.replace('\n', "\r\n"),
+            content.replace('\n', "\r"),
+        ];
         for other in others {
             text.survives_line_ends &= data(other.as_bytes(), 7)? == whole;
         }
@@ -218,9 +267,16 @@ async fn sameness(session: &mut Session, id: &str, data: &[Bytes]) -> Result<Sam
     let is_event = |data: &&Bytes| data.starts_with(b"{");
     let first: Vec<Vec<u8>> = data.iter().filter(is_event).map(|data| data.to_vec()).collect();
     let mut others = Vec::new();
-    let lines = Request::get(&format!("/v1/responses/{id}?stream=true")).header("accept", "application/x-ndjson");
+    let lines = Request::get(&format!("/v1/responses/{id}?stream=true"))
+        .header("accept", "application/x-ndjson");
     let lines = session.fetch(lines, 200).await?;
-    others.push(lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect());
+    others.push(
+        lines
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(<[u8]>::to_vec)
+            .collect(),
+    );
     others.push(polled(session, id).await?);
     let mut socket = session.socket("/v1/responses").await?;
     socket.send_text(&json!({ "type": "response.resume", "response_id": id }).to_string()).await?;
@@ -240,7 +296,8 @@ async fn polled(session: &mut Session, id: &str) -> Result<Vec<Vec<u8>>> {
     struct List {
         data: Vec<Box<RawValue>>,
     }
-    let body = session.fetch(Request::get(&format!("/v1/responses/{id}/events?wait=0")), 200).await?;
+    let body =
+        session.fetch(Request::get(&format!("/v1/responses/{id}/events?wait=0")), 200).await?;
     let list: List = serde_json::from_slice(&body)?;
     Ok(list.data.into_iter().map(|event| event.get().as_bytes().to_vec()).collect())
 }

@@ -35,15 +35,31 @@ impl Claim {
     pub(super) fn verdict(&self, evidence: &Evidence) -> Verdict {
         let both = |(en, zh): (&str, &str)| Bilingual::new(en, zh);
         let (ruling, is_measured, evidence) = match self.judge {
-            Judge::Standard(ruling) => (ruling, false, Bilingual::new("Not a matter of measurement.", "不属于可测量的问题。")),
+            Judge::Standard(ruling) => (
+                ruling,
+                false,
+                Bilingual::new("Not a matter of measurement.", "不属于可测量的问题。"),
+            ),
             Judge::By(judge) => match judge(evidence) {
                 Some((ruling, evidence)) => (ruling, true, evidence),
-                None => (Ruling::NotMeasured, false, Bilingual::new("Not measured in this run.", "本次运行未测量。")),
+                None => (
+                    Ruling::NotMeasured,
+                    false,
+                    Bilingual::new("Not measured in this run.", "本次运行未测量。"),
+                ),
             },
         };
         let sense = RIGHT_AS.iter().find(|(id, ..)| *id == self.id && ruling == Ruling::Right);
         let words = sense.map_or_else(|| both(ruling.words()), |(_, en, zh)| both((en, zh)));
-        Verdict { id: self.id, claim: both(self.says), ruling, words, is_measured, evidence, truth: both(self.truth) }
+        Verdict {
+            id: self.id,
+            claim: both(self.says),
+            ruling,
+            words,
+            is_measured,
+            evidence,
+            truth: both(self.truth),
+        }
     }
 }
 

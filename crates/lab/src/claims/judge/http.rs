@@ -18,7 +18,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: "4.12",
-        says: ("HTTP/1.1 brought PUT, DELETE, OPTIONS, TRACE and CONNECT.", "HTTP/1.1 新增 PUT、DELETE、OPTIONS、TRACE、CONNECT。"),
+        says: (
+            "HTTP/1.1 brought PUT, DELETE, OPTIONS, TRACE and CONNECT.",
+            "HTTP/1.1 新增 PUT、DELETE、OPTIONS、TRACE、CONNECT。",
+        ),
         truth: (
             "PUT and DELETE stand in RFC 1945 already, appendix D.1; today methods belong to no version (RFC 9110, section 9). A matter of history, not of measurement.",
             "PUT 与 DELETE 早已见于 RFC 1945 附录 D.1；如今方法与版本无关（RFC 9110 第 9 节）。这是历史问题，不是测量问题。",
@@ -39,7 +42,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: "4.14",
-        says: ("Chunked transfer is there to send large data more efficiently.", "分块传输用于更高效地传输大数据。"),
+        says: (
+            "Chunked transfer is there to send large data more efficiently.",
+            "分块传输用于更高效地传输大数据。",
+        ),
         truth: (
             "It frames content whose length is not known, and keeps the connection (RFC 9112, sections 6.3 and 7.1); it adds bytes, and HTTP/2 has none of it \
              (RFC 9113, section 8.2.2).",
@@ -49,7 +55,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: "4.15",
-        says: ("HTTP/1.0 has no Host; in HTTP/1.1 every request must have it.", "HTTP/1.0 没有 Host；HTTP/1.1 中每个请求都必须有。"),
+        says: (
+            "HTTP/1.0 has no Host; in HTTP/1.1 every request must have it.",
+            "HTTP/1.0 没有 Host；HTTP/1.1 中每个请求都必须有。",
+        ),
         truth: (
             "RFC 9112, section 3.2: 400 without one, and with two. HTTP/2 says :authority.",
             "RFC 9112 第 3.2 节：没有或有两个都应答 400。HTTP/2 使用 :authority。",
@@ -58,7 +67,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: "4.16",
-        says: ("HTTP/2 multiplexes: no request waits for the answer before it.", "HTTP/2 多路复用，请求无需等待前一个响应。"),
+        says: (
+            "HTTP/2 multiplexes: no request waits for the answer before it.",
+            "HTTP/2 多路复用，请求无需等待前一个响应。",
+        ),
         truth: (
             "RFC 9113, section 5. HTTP/1.1 may send without waiting, too, but is answered in order (RFC 9112, section 9.3.2).",
             "RFC 9113 第 5 节。HTTP/1.1 也可不等待即发送（管线化），但应答必须按序（RFC 9112 第 9.3.2 节）。",
@@ -85,7 +97,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: "4.19",
-        says: ("A long connection is many requests on one TCP connection.", "长连接就是在一个 TCP 连接上发送多个请求。"),
+        says: (
+            "A long connection is many requests on one TCP connection.",
+            "长连接就是在一个 TCP 连接上发送多个请求。",
+        ),
         truth: ("RFC 9112, section 9.3.", "RFC 9112 第 9.3 节。"),
         judge: By(long_connection),
     },
@@ -95,10 +110,17 @@ fn persistence(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.persistence?;
     let is_so = !seen.http10 && seen.http10_keep_alive && seen.http11 && !seen.http11_close;
     let kept = |kept: bool| if kept { ("stays", "保持") } else { ("closes", "关闭") };
-    let [a, b, c, d] = [seen.http10, seen.http10_keep_alive, seen.http11, seen.http11_close].map(kept);
+    let [a, b, c, d] =
+        [seen.http10, seen.http10_keep_alive, seen.http11, seen.http11_close].map(kept);
     let text = Bilingual::new(
-        format!("Behind an answer: 1.0 {}; 1.0 with keep-alive {}; 1.1 {}; 1.1 with close {}.", a.0, b.0, c.0, d.0),
-        format!("应答之后：1.0 {}；1.0 加 keep-alive {}；1.1 {}；1.1 加 close {}。", a.1, b.1, c.1, d.1),
+        format!(
+            "Behind an answer: 1.0 {}; 1.0 with keep-alive {}; 1.1 {}; 1.1 with close {}.",
+            a.0, b.0, c.0, d.0
+        ),
+        format!(
+            "应答之后：1.0 {}；1.0 加 keep-alive {}；1.1 {}；1.1 加 close {}。",
+            a.1, b.1, c.1, d.1
+        ),
     );
     right_if(is_so, text)
 }
@@ -128,11 +150,12 @@ fn validator(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
 fn chunking(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.chunking?;
     // It costs bytes, and saves connections.
-    let ruling = match (seen.http11 > seen.http10, seen.connections_http11 < seen.connections_http10) {
-        (true, true) => Ruling::WrongReason,
-        (true, false) => Ruling::Wrong,
-        (false, _) => Ruling::Right,
-    };
+    let ruling =
+        match (seen.http11 > seen.http10, seen.connections_http11 < seen.connections_http10) {
+            (true, true) => Ruling::WrongReason,
+            (true, false) => Ruling::Wrong,
+            (false, _) => Ruling::Right,
+        };
     let text = Bilingual::new(
         format!(
             "Around the same {} bytes of events: chunks add {} bytes, the end of the connection {}, frames of HTTP/2 {}. With chunks the answers duration {}, \
@@ -146,7 +169,12 @@ fn chunking(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
         ),
         format!(
             "同样 {} 字节的事件：分块增加 {} 字节，以连接结束定界增加 {} 字节，HTTP/2 帧增加 {} 字节。但有分块时全部回答用了 {} 个连接，没有分块时用了 {} 个。",
-            seen.body_bytes, seen.http11, seen.http10, seen.http2, seen.connections_http11, seen.connections_http10
+            seen.body_bytes,
+            seen.http11,
+            seen.http10,
+            seen.http2,
+            seen.connections_http11,
+            seen.connections_http10
         ),
     );
     Some((ruling, text))
@@ -156,15 +184,24 @@ fn host(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.host?;
     let is_so = seen.missing == 400 && seen.twice == 400 && (200..300).contains(&seen.http10);
     let text = Bilingual::new(
-        format!("HTTP/1.1 without Host: {}; with two: {}; HTTP/1.0 without: {}.", seen.missing, seen.twice, seen.http10),
-        format!("HTTP/1.1 无 Host：{}；两个 Host：{}；HTTP/1.0 无 Host：{}。", seen.missing, seen.twice, seen.http10),
+        format!(
+            "HTTP/1.1 without Host: {}; with two: {}; HTTP/1.0 without: {}.",
+            seen.missing, seen.twice, seen.http10
+        ),
+        format!(
+            "HTTP/1.1 无 Host：{}；两个 Host：{}；HTTP/1.0 无 Host：{}。",
+            seen.missing, seen.twice, seen.http10
+        ),
     );
     right_if(is_so, text)
 }
 
 fn multiplexing(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.multiplexing?;
-    let is_so = seen.connections == 1 && seen.answers > 1 && seen.switches >= seen.answers && seen.overtaken;
+    let is_so = seen.connections == 1
+        && seen.answers > 1
+        && seen.switches >= seen.answers
+        && seen.overtaken;
     let ((en, zh), (order_en, order_zh)) = (yes(seen.overtaken), yes(seen.pipelined_in_order));
     let text = Bilingual::new(
         format!(
@@ -184,7 +221,15 @@ fn multiplexing(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
 
 fn loss(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let streams = evidence.multiplexing?;
-    let Loss { answers, stalled_http2, stalled_http11, longest_http2_ms, longest_other_ms, round_trip_ms, pace_ms } = evidence.loss?;
+    let Loss {
+        answers,
+        stalled_http2,
+        stalled_http11,
+        longest_http2_ms,
+        longest_other_ms,
+        round_trip_ms,
+        pace_ms,
+    } = evidence.loss?;
     let is_tcp = streams.overtaken && stalled_http2 == answers && stalled_http11 < answers;
     let text = Bilingual::new(
         format!(
@@ -205,16 +250,25 @@ const A_LOT: (f64, f64) = (0.5, 2.0);
 
 fn parallel(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.parallel?;
-    let is_faster = seen.added_http2_ms < seen.added_http11_ms * A_LOT.0 && seen.added_http2_ms + A_LOT.1 < seen.added_http11_ms;
+    let is_faster = seen.added_http2_ms < seen.added_http11_ms * A_LOT.0
+        && seen.added_http2_ms + A_LOT.1 < seen.added_http11_ms;
     let text = Bilingual::new(
         format!(
             "{} answers at the same time: {} connections of HTTP/1.1, {} of HTTP/2. From the model to the client, one stream, half of the tokens: {:.2} ms over \
              HTTP/1.1, {:.2} ms over HTTP/2.",
-            seen.answers, seen.connections_http11, seen.connections_http2, seen.added_http11_ms, seen.added_http2_ms
+            seen.answers,
+            seen.connections_http11,
+            seen.connections_http2,
+            seen.added_http11_ms,
+            seen.added_http2_ms
         ),
         format!(
             "同时 {} 个回答：HTTP/1.1 用 {} 个连接，HTTP/2 用 {} 个。单个流中从模型到客户端的延迟中位数：HTTP/1.1 {:.2} 毫秒，HTTP/2 {:.2} 毫秒。",
-            seen.answers, seen.connections_http11, seen.connections_http2, seen.added_http11_ms, seen.added_http2_ms
+            seen.answers,
+            seen.connections_http11,
+            seen.connections_http2,
+            seen.added_http11_ms,
+            seen.added_http2_ms
         ),
     );
     Some((if is_faster { Ruling::Right } else { Ruling::Depends }, text))

@@ -10,8 +10,11 @@ use super::verdict::Verdict;
 
 /// The verdict on each claim, by number.
 pub fn judge(evidence: &Evidence) -> Vec<Verdict> {
-    let mut verdicts: Vec<Verdict> =
-        [tcp::CLAIMS, http::CLAIMS, streams::CLAIMS].concat().iter().map(|claim| claim.verdict(evidence)).collect();
+    let mut verdicts: Vec<Verdict> = [tcp::CLAIMS, http::CLAIMS, streams::CLAIMS]
+        .concat()
+        .iter()
+        .map(|claim| claim.verdict(evidence))
+        .collect();
     verdicts.sort_by_key(|verdict| number(verdict.id));
     verdicts
 }

@@ -18,7 +18,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: "4.10",
-        says: ("On a WebSocket all turns are in one request.", "WebSocket 的多轮对话都在一个请求里。"),
+        says: (
+            "On a WebSocket all turns are in one request.",
+            "WebSocket 的多轮对话都在一个请求里。",
+        ),
         truth: (
             "One GET that is answered by 101, then messages (RFC 6455, sections 1.2 and 4).",
             "一个 GET 加 101 应答，之后都是消息（RFC 6455 第 1.2、4 节）。",
@@ -41,7 +44,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     Claim {
         id: "4.21",
         says: ("Server-sent events are push over HTTP.", "SSE 是基于 HTTP 的服务器推送。"),
-        truth: ("WHATWG HTML, section 9.2. A definition, not a measurement.", "WHATWG HTML 第 9.2 节。这是定义，不是测量。"),
+        truth: (
+            "WHATWG HTML, section 9.2. A definition, not a measurement.",
+            "WHATWG HTML 第 9.2 节。这是定义，不是测量。",
+        ),
         judge: Standard(Ruling::Right),
     },
     Claim {
@@ -55,7 +61,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: "4.23",
-        says: ("Unlike WebSocket, server-sent events are based on HTTP.", "与 WebSocket 不同，SSE 基于 HTTP。"),
+        says: (
+            "Unlike WebSocket, server-sent events are based on HTTP.",
+            "与 WebSocket 不同，SSE 基于 HTTP。",
+        ),
         truth: (
             "The handshake of a WebSocket is HTTP, too (RFC 6455, section 1.7). A matter of words.",
             "WebSocket 的握手同样是 HTTP（RFC 6455 第 1.7 节）。措辞问题。",
@@ -82,7 +91,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: "4.26",
-        says: ("A message is event: …, data: … and two line ends.", "消息格式是 event: …、data: … 和两个换行。"),
+        says: (
+            "A message is event: …, data: … and two line ends.",
+            "消息格式是 event: …、data: … 和两个换行。",
+        ),
         truth: (
             "event may be absent; id and retry are fields, too, in any order; several data lines are joined; comments begin with a colon; line ends are CR, LF or CRLF; \
              an event that is not finished is dropped (sections 9.2.5 and 9.2.6).",
@@ -92,7 +104,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: "4.27",
-        says: ("Server-sent events support long connections as WebSocket does.", "SSE 像 WebSocket 一样支持长连接。"),
+        says: (
+            "Server-sent events support long connections as WebSocket does.",
+            "SSE 像 WebSocket 一样支持长连接。",
+        ),
         truth: (
             "They need heartbeats against proxies (section 9.2.7), and have what WebSocket has not: reconnection with Last-Event-ID (sections 9.2.3 and 9.2.4).",
             "需要心跳以穿过代理（第 9.2.7 节），并且具有 WebSocket 没有的能力：带 Last-Event-ID 的自动重连（第 9.2.3、9.2.4 节）。",
@@ -148,7 +163,12 @@ fn each_time(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
         (false, false) => Ruling::Wrong,
     };
     let text = Bilingual::new(
-        format!("{}: {}, {}.", many(seen.answers, "answer"), many(seen.requests, "request"), many(seen.connections, "connection")),
+        format!(
+            "{}: {}, {}.",
+            many(seen.answers, "answer"),
+            many(seen.requests, "request"),
+            many(seen.connections, "connection")
+        ),
         format!("{} 个回答：{} 个请求，{} 个连接。", seen.answers, seen.requests, seen.connections),
     );
     Some((ruling, text))
@@ -165,14 +185,18 @@ fn one_request(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
             many(seen.requests, "request"),
             many(seen.connections, "connection")
         ),
-        format!("{} 个回答、{} 条消息：{} 个请求，{} 个连接。", seen.answers, seen.events, seen.requests, seen.connections),
+        format!(
+            "{} 个回答、{} 条消息：{} 个请求，{} 个连接。",
+            seen.answers, seen.events, seen.requests, seen.connections
+        ),
     );
     right_if(is_so, text)
 }
 
 fn speaking(evidence: &Evidence) -> Option<Bilingual> {
     let seen = evidence.speaking?;
-    let en = |(new, heard): (u64, bool)| format!("{new} new, heard before the end: {}", yes(heard).0);
+    let en =
+        |(new, heard): (u64, bool)| format!("{new} new, heard before the end: {}", yes(heard).0);
     let zh = |(new, heard): (u64, bool)| format!("新建 {new} 个，结束前听到：{}", yes(heard).1);
     Some(Bilingual::new(
         format!(
@@ -194,7 +218,11 @@ fn speaking(evidence: &Evidence) -> Option<Bilingual> {
 
 fn duplex(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.speaking?;
-    let ruling = if seen.websocket_http11 == (0, true) && seen.websocket_http2 == (0, true) { Ruling::Right } else { Ruling::Wrong };
+    let ruling = if seen.websocket_http11 == (0, true) && seen.websocket_http2 == (0, true) {
+        Ruling::Right
+    } else {
+        Ruling::Wrong
+    };
     Some((ruling, speaking(evidence)?))
 }
 
@@ -224,10 +252,14 @@ fn text(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
 
 fn media_type(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.media_type.as_ref()?;
-    let is_type = seen.of_streams.split(';').next().is_some_and(|name| name.trim() == "text/event-stream");
+    let is_type =
+        seen.of_streams.split(';').next().is_some_and(|name| name.trim() == "text/event-stream");
     let is_so = is_type && seen.at_the_end == 204;
     let text = Bilingual::new(
-        format!("Streams are {}; a stream with nothing more to tell is answered by {}.", seen.of_streams, seen.at_the_end),
+        format!(
+            "Streams are {}; a stream with nothing more to tell is answered by {}.",
+            seen.of_streams, seen.at_the_end
+        ),
         format!("流的类型是 {}；没有更多内容的流以 {} 应答。", seen.of_streams, seen.at_the_end),
     );
     right_if(is_so, text)
@@ -235,7 +267,8 @@ fn media_type(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
 
 fn format(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.format?;
-    let is_all = seen.with_event == seen.events && seen.with_id + seen.with_retry + seen.without_data == 0;
+    let is_all =
+        seen.with_event == seen.events && seen.with_id + seen.with_retry + seen.without_data == 0;
     let text = Bilingual::new(
         format!(
             "Of {} events of four streams {} have event:, {} id:, {} retry:; {} blocks dispatch nothing.",
@@ -270,7 +303,10 @@ fn handshakes(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let handshakes = syn.unwrap_or(connections);
     let ruling = if handshakes < answers { Ruling::Wrong } else { Ruling::Right };
     let (fin_en, fin_zh) = match fin {
-        Some(fin) => (format!(", {fin} FIN before the last was over"), format!("，最后一个结束之前 {fin} 个 FIN")),
+        Some(fin) => (
+            format!(", {fin} FIN before the last was over"),
+            format!("，最后一个结束之前 {fin} 个 FIN"),
+        ),
         None => (String::new(), String::new()),
     };
     let text = Bilingual::new(
@@ -285,15 +321,28 @@ const LATER: (f64, f64) = (2.0, 5.0);
 
 fn delay(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.delay?;
-    let is_late = seen.sse.0 > seen.websocket.0 * LATER.0 && seen.sse.0 > seen.websocket.0 + LATER.1;
+    let is_late =
+        seen.sse.0 > seen.websocket.0 * LATER.0 && seen.sse.0 > seen.websocket.0 + LATER.1;
     let text = Bilingual::new(
         format!(
             "From the model to the client, {} tokens each, p50 and p99 in ms: SSE {:.2} and {:.2}; WebSocket {:.2} and {:.2}; a document at the end {:.1} and {:.1}.",
-            seen.tokens, seen.sse.0, seen.sse.1, seen.websocket.0, seen.websocket.1, seen.json.0, seen.json.1
+            seen.tokens,
+            seen.sse.0,
+            seen.sse.1,
+            seen.websocket.0,
+            seen.websocket.1,
+            seen.json.0,
+            seen.json.1
         ),
         format!(
             "从模型到客户端，各 {} 个 token，p50 与 p99（毫秒）：SSE {:.2}、{:.2}；WebSocket {:.2}、{:.2}；结束时一次性返回 {:.1}、{:.1}。",
-            seen.tokens, seen.sse.0, seen.sse.1, seen.websocket.0, seen.websocket.1, seen.json.0, seen.json.1
+            seen.tokens,
+            seen.sse.0,
+            seen.sse.1,
+            seen.websocket.0,
+            seen.websocket.1,
+            seen.json.0,
+            seen.json.1
         ),
     );
     right_if(is_late, text)
@@ -301,10 +350,17 @@ fn delay(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
 
 fn sameness(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.sameness?;
-    let ruling = if seen.different == 0 && seen.transports > 1 { Ruling::WrongFrame } else { Ruling::Right };
+    let ruling =
+        if seen.different == 0 && seen.transports > 1 { Ruling::WrongFrame } else { Ruling::Right };
     let text = Bilingual::new(
-        format!("One answer of {} events, read on {} transports: {} gave other bytes.", seen.events, seen.transports, seen.different),
-        format!("同一个回答的 {} 个事件，用 {} 种传输读取：{} 种给出不同的字节。", seen.events, seen.transports, seen.different),
+        format!(
+            "One answer of {} events, read on {} transports: {} gave other bytes.",
+            seen.events, seen.transports, seen.different
+        ),
+        format!(
+            "同一个回答的 {} 个事件，用 {} 种传输读取：{} 种给出不同的字节。",
+            seen.events, seen.transports, seen.different
+        ),
     );
     Some((ruling, text))
 }

@@ -18,7 +18,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: "4.2",
-        says: ("The ack of SYN+ACK says that the client's number was received.", "SYN+ACK 中的 ack 表示收到了客户端的序号。"),
+        says: (
+            "The ack of SYN+ACK says that the client's number was received.",
+            "SYN+ACK 中的 ack 表示收到了客户端的序号。",
+        ),
         truth: (
             "It is the number expected next: the SYN takes one number itself (RFC 9293, section 3.4).",
             "它是期望的下一个序号：SYN 自身占用一个序号（RFC 9293 第 3.4 节）。",
@@ -27,7 +30,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: "4.3",
-        says: ("The third segment carries the client's next number.", "第三个报文段携带客户端的下一个序号。"),
+        says: (
+            "The third segment carries the client's next number.",
+            "第三个报文段携带客户端的下一个序号。",
+        ),
         truth: (
             "RFC 9293, figure 6. It may carry data already, and with TCP Fast Open even the SYN may (RFC 7413).",
             "RFC 9293 图 6。它可以携带数据；使用 TCP Fast Open 时 SYN 也可以（RFC 7413）。",
@@ -36,7 +42,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: "4.4",
-        says: ("A FIN's number is that of the last byte that was sent.", "FIN 的序号等于最后发送的数据的序号。"),
+        says: (
+            "A FIN's number is that of the last byte that was sent.",
+            "FIN 的序号等于最后发送的数据的序号。",
+        ),
         truth: (
             "It is the one behind the last byte, and the FIN takes it; it carries ACK (RFC 9293, sections 3.4 and 3.6).",
             "是最后一个字节之后的序号，由 FIN 自己占用；FIN 带有 ACK（RFC 9293 第 3.4、3.6 节）。",
@@ -59,7 +68,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: "4.6",
-        says: ("Before its own FIN a server may finish what it has to send.", "服务器可以在发送自己的 FIN 之前发完数据。"),
+        says: (
+            "Before its own FIN a server may finish what it has to send.",
+            "服务器可以在发送自己的 FIN 之前发完数据。",
+        ),
         truth: (
             "Half-close, RFC 9293, section 3.6.1. For HTTP a client's FIN neither ends a request nor says that nobody listens (RFC 9112, section 9.6).",
             "半关闭，RFC 9293 第 3.6.1 节。对 HTTP 而言，客户端的 FIN 既不结束请求，也不表示无人接收（RFC 9112 第 9.6 节）。",
@@ -68,7 +80,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: "4.8",
-        says: ("The session is kept in the memory of the server's process.", "会话保存在服务器进程的内存中。"),
+        says: (
+            "The session is kept in the memory of the server's process.",
+            "会话保存在服务器进程的内存中。",
+        ),
         truth: (
             "Right of that program. Weir's answers are in a log that outlives the process.",
             "对那个程序是对的。Weir 的回答写在日志里，进程退出后仍在。",
@@ -77,7 +92,10 @@ pub(super) const CLAIMS: &[Claim] = &[
     },
     Claim {
         id: "4.9",
-        says: ("The library takes the upstream's events one by one and passes them on.", "该库逐个接收上游事件并转发。"),
+        says: (
+            "The library takes the upstream's events one by one and passes them on.",
+            "该库逐个接收上游事件并转发。",
+        ),
         truth: ("So it is in that demo.", "那个示例确实如此。"),
         judge: Standard(Ruling::Right),
     },
@@ -102,8 +120,14 @@ fn syn_ack(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
         _ => Ruling::Wrong,
     };
     let text = Bilingual::new(
-        format!("SYN seq {}; SYN+ACK ack {}: {difference} more.", seen.client_initial, seen.syn_ack_acknowledges),
-        format!("SYN seq {}；SYN+ACK ack {}：多 {difference}。", seen.client_initial, seen.syn_ack_acknowledges),
+        format!(
+            "SYN seq {}; SYN+ACK ack {}: {difference} more.",
+            seen.client_initial, seen.syn_ack_acknowledges
+        ),
+        format!(
+            "SYN seq {}；SYN+ACK ack {}：多 {difference}。",
+            seen.client_initial, seen.syn_ack_acknowledges
+        ),
     );
     Some((ruling, text))
 }
@@ -115,11 +139,19 @@ fn third(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let text = Bilingual::new(
         format!(
             "SYN seq {}, then ACK seq {}, ack {} (the server's seq was {}), {} bytes.",
-            seen.client_initial, seen.third_sequence, seen.third_acknowledges, seen.server_initial, seen.third_bytes
+            seen.client_initial,
+            seen.third_sequence,
+            seen.third_acknowledges,
+            seen.server_initial,
+            seen.third_bytes
         ),
         format!(
             "SYN seq {}，随后 ACK seq {}，ack {}（服务器 seq {}），{} 字节。",
-            seen.client_initial, seen.third_sequence, seen.third_acknowledges, seen.server_initial, seen.third_bytes
+            seen.client_initial,
+            seen.third_sequence,
+            seen.third_acknowledges,
+            seen.server_initial,
+            seen.third_bytes
         ),
     );
     right_if(is_next && is_acknowledged, text)
@@ -145,16 +177,42 @@ fn endings(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.endings.as_ref()?;
     let is_the_only_one = seen.counts.keys().all(|ending| ending == "client first, 4 segments");
     let ruling = if is_the_only_one { Ruling::Right } else { Ruling::Imprecise };
-    let english = seen.counts.iter().map(|(ending, count)| format!("{ending}: {count}")).collect::<Vec<_>>().join("; ");
-    let chinese = seen.counts.iter().map(|(ending, count)| format!("{}：{count}", in_chinese(ending))).collect::<Vec<_>>().join("；");
+    let english = seen
+        .counts
+        .iter()
+        .map(|(ending, count)| format!("{ending}: {count}"))
+        .collect::<Vec<_>>()
+        .join("; ");
+    let chinese = seen
+        .counts
+        .iter()
+        .map(|(ending, count)| format!("{}：{count}", in_chinese(ending)))
+        .collect::<Vec<_>>()
+        .join("；");
     let (waits_en, waits_zh) = if seen.time_wait.is_empty() {
         (String::new(), String::new())
     } else {
-        let english = seen.time_wait.iter().map(|(side, count)| format!("{side} {count}")).collect::<Vec<_>>().join(", ");
-        let chinese = seen.time_wait.iter().map(|(side, count)| format!("{} {count} 个", in_chinese(side))).collect::<Vec<_>>().join("，");
-        (format!(" Sockets in TIME-WAIT: {english}."), format!("处于 TIME-WAIT 的套接字：{chinese}。"))
+        let english = seen
+            .time_wait
+            .iter()
+            .map(|(side, count)| format!("{side} {count}"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let chinese = seen
+            .time_wait
+            .iter()
+            .map(|(side, count)| format!("{} {count} 个", in_chinese(side)))
+            .collect::<Vec<_>>()
+            .join("，");
+        (
+            format!(" Sockets in TIME-WAIT: {english}."),
+            format!("处于 TIME-WAIT 的套接字：{chinese}。"),
+        )
     };
-    Some((ruling, Bilingual::new(format!("{english}.{waits_en}"), format!("{chinese}。{waits_zh}"))))
+    Some((
+        ruling,
+        Bilingual::new(format!("{english}.{waits_en}"), format!("{chinese}。{waits_zh}")),
+    ))
 }
 
 /// An ending, or a side, in Chinese.
@@ -181,7 +239,10 @@ fn half_close(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.half_close?;
     let (en, zh) = yes(seen.is_whole);
     let text = Bilingual::new(
-        format!("The client sent FIN behind its question; {} bytes came after it; the answer was whole: {en}.", seen.bytes_after_fin),
+        format!(
+            "The client sent FIN behind its question; {} bytes came after it; the answer was whole: {en}.",
+            seen.bytes_after_fin
+        ),
         format!("客户端在提问后发送 FIN；此后到达 {} 字节；回答完整：{zh}。", seen.bytes_after_fin),
     );
     right_if(seen.bytes_after_fin > 0 && seen.is_whole, text)

@@ -7,7 +7,9 @@ use crate::claims::verdict::Ruling;
 
 /// Evidence that conforms to the standards.
 fn true_evidence() -> Evidence {
-    let counts = |pairs: &[(&str, u64)]| pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+    let counts = |pairs: &[(&str, u64)]| {
+        pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    };
     Evidence {
         handshake: Some(Handshake {
             first_is_syn: true,
@@ -24,13 +26,51 @@ fn true_evidence() -> Evidence {
             time_wait: counts(&[("server", 1)]),
         }),
         half_close: Some(HalfClose { bytes_after_fin: 900, is_whole: true }),
-        sse: Some(Exchanges { answers: 5, events: 100, requests: 5, connections: 1, syn: Some(1), fin: Some(0) }),
-        websocket: Some(Exchanges { answers: 5, events: 100, requests: 1, connections: 1, syn: Some(1), fin: Some(0) }),
-        persistence: Some(Persistence { http10: false, http10_keep_alive: true, http11: true, http11_close: false }),
-        validator: Some(Validator { has_tag: true, status: 304, first_bytes: 5000, second_bytes: 0, status_http10: 304 }),
-        chunking: Some(Chunking { body_bytes: 9000, http10: 0, http11: 300, http2: 400, connections_http10: 5, connections_http11: 1 }),
+        sse: Some(Exchanges {
+            answers: 5,
+            events: 100,
+            requests: 5,
+            connections: 1,
+            syn: Some(1),
+            fin: Some(0),
+        }),
+        websocket: Some(Exchanges {
+            answers: 5,
+            events: 100,
+            requests: 1,
+            connections: 1,
+            syn: Some(1),
+            fin: Some(0),
+        }),
+        persistence: Some(Persistence {
+            http10: false,
+            http10_keep_alive: true,
+            http11: true,
+            http11_close: false,
+        }),
+        validator: Some(Validator {
+            has_tag: true,
+            status: 304,
+            first_bytes: 5000,
+            second_bytes: 0,
+            status_http10: 304,
+        }),
+        chunking: Some(Chunking {
+            body_bytes: 9000,
+            http10: 0,
+            http11: 300,
+            http2: 400,
+            connections_http10: 5,
+            connections_http11: 1,
+        }),
         host: Some(Host { missing: 400, twice: 400, http10: 200 }),
-        multiplexing: Some(Multiplexing { answers: 3, connections: 1, switches: 20, pipelined_in_order: true, overtaken: true }),
+        multiplexing: Some(Multiplexing {
+            answers: 3,
+            connections: 1,
+            switches: 20,
+            pipelined_in_order: true,
+            overtaken: true,
+        }),
         loss: Some(Loss {
             answers: 2,
             stalled_http2: 2,
@@ -40,26 +80,63 @@ fn true_evidence() -> Evidence {
             round_trip_ms: 150.0,
             pace_ms: 10.0,
         }),
-        parallel: Some(Parallel { answers: 3, connections_http11: 3, connections_http2: 1, added_http11_ms: 0.2, added_http2_ms: 0.25 }),
-        speaking: Some(MidStream { sse_http11: (1, true), sse_http2: (0, true), websocket_http11: (0, true), websocket_http2: (0, true) }),
-        text: Some(Text { bytes: 9000, is_utf8: true, wide_characters: 40, survives_any_split: true, survives_line_ends: true }),
-        media_type: Some(MediaType { of_streams: "text/event-stream; charset=utf-8".to_owned(), at_the_end: 204 }),
-        format: Some(Format { events: 80, with_event: 40, with_id: 20, with_retry: 12, without_data: 1 }),
+        parallel: Some(Parallel {
+            answers: 3,
+            connections_http11: 3,
+            connections_http2: 1,
+            added_http11_ms: 0.2,
+            added_http2_ms: 0.25,
+        }),
+        speaking: Some(MidStream {
+            sse_http11: (1, true),
+            sse_http2: (0, true),
+            websocket_http11: (0, true),
+            websocket_http2: (0, true),
+        }),
+        text: Some(Text {
+            bytes: 9000,
+            is_utf8: true,
+            wide_characters: 40,
+            survives_any_split: true,
+            survives_line_ends: true,
+        }),
+        media_type: Some(MediaType {
+            of_streams: "text/event-stream; charset=utf-8".to_owned(),
+            at_the_end: 204,
+        }),
+        format: Some(Format {
+            events: 80,
+            with_event: 40,
+            with_id: 20,
+            with_retry: 12,
+            without_data: 1,
+        }),
         resumption: Some(Resumption { before: 3, whole: 12, missing: 0, twice: 0 }),
-        delay: Some(Delay { sse: (0.2, 0.9), websocket: (0.2, 0.8), json: (30.0, 60.0), tokens: 36 }),
+        delay: Some(Delay {
+            sse: (0.2, 0.9),
+            websocket: (0.2, 0.8),
+            json: (30.0, 60.0),
+            tokens: 36,
+        }),
         sameness: Some(Sameness { events: 20, transports: 4, different: 0 }),
     }
 }
 
 fn ruling(evidence: &Evidence, id: &str) -> Ruling {
-    judge(evidence).iter().find(|verdict| verdict.id == id).map_or(Ruling::NotMeasured, |verdict| verdict.ruling)
+    judge(evidence)
+        .iter()
+        .find(|verdict| verdict.id == id)
+        .map_or(Ruling::NotMeasured, |verdict| verdict.ruling)
 }
 
 #[test]
 fn evidence_that_conforms_to_the_standards_confirms_them() {
     let evidence = true_evidence();
     let verdicts = judge(&evidence);
-    assert_eq!(verdicts.iter().map(|verdict| number(verdict.id)).collect::<Vec<_>>(), (1..=30).collect::<Vec<_>>());
+    assert_eq!(
+        verdicts.iter().map(|verdict| number(verdict.id)).collect::<Vec<_>>(),
+        (1..=30).collect::<Vec<_>>()
+    );
     let of = |number: u32| ruling(&evidence, &format!("4.{number}"));
     for (number, expected) in [
         (2, Ruling::Imprecise),
@@ -80,12 +157,21 @@ fn evidence_that_conforms_to_the_standards_confirms_them() {
     for number in [1, 3, 6, 10, 11, 15, 16, 19, 20, 22, 24, 25, 27] {
         assert_eq!(of(number), Ruling::Right, "4.{number}");
     }
-    for (number, ruling) in [(8, Ruling::Right), (9, Ruling::Right), (12, Ruling::Imprecise), (21, Ruling::Right), (23, Ruling::Imprecise)]
-    {
+    for (number, ruling) in [
+        (8, Ruling::Right),
+        (9, Ruling::Right),
+        (12, Ruling::Imprecise),
+        (21, Ruling::Right),
+        (23, Ruling::Imprecise),
+    ] {
         assert_eq!(of(number), ruling, "4.{number}");
     }
     assert_eq!(
-        verdicts.iter().filter(|verdict| !verdict.is_measured).map(|verdict| number(verdict.id)).collect::<Vec<_>>(),
+        verdicts
+            .iter()
+            .filter(|verdict| !verdict.is_measured)
+            .map(|verdict| number(verdict.id))
+            .collect::<Vec<_>>(),
         [8, 9, 12, 21, 23]
     );
     assert_eq!(verdicts[19].words.en, "right, but incomplete");
@@ -101,7 +187,14 @@ fn what_was_not_measured_is_not_judged() {
 #[test]
 fn one_answer_cannot_tell_what_happens_each_time() {
     let mut evidence = true_evidence();
-    let once = Exchanges { answers: 1, events: 20, requests: 1, connections: 1, syn: Some(1), fin: Some(0) };
+    let once = Exchanges {
+        answers: 1,
+        events: 20,
+        requests: 1,
+        connections: 1,
+        syn: Some(1),
+        fin: Some(0),
+    };
     (evidence.sse, evidence.websocket) = (Some(once), Some(once));
     for claim in ["4.7", "4.10", "4.19", "4.28"] {
         assert_eq!(ruling(&evidence, claim), Ruling::NotMeasured, "{claim}");
@@ -138,7 +231,8 @@ fn evidence_that_is_turned_round_turns_the_verdict_on_tcp() {
     turn!("4.3", Wrong, handshake, |seen| seen.third_sequence = seen.client_initial);
     turn!("4.3", Wrong, handshake, |seen| seen.third_acknowledges = seen.server_initial);
     turn!("4.4", Right, fin, |seen| seen.number = seen.last_byte);
-    turn!("4.5", Right, endings, |seen| seen.counts = [("client first, 4 segments".to_owned(), 3)].into());
+    turn!("4.5", Right, endings, |seen| seen.counts =
+        [("client first, 4 segments".to_owned(), 3)].into());
     turn!("4.6", Wrong, half_close, |seen| seen.is_whole = false);
     turn!("4.6", Wrong, half_close, |seen| seen.bytes_after_fin = 0);
 }
@@ -178,7 +272,8 @@ fn evidence_that_is_turned_round_turns_the_verdict_on_streams() {
     turn!("4.24", Wrong, text, |seen| seen.survives_line_ends = false);
     turn!("4.25", Wrong, media_type, |seen| seen.at_the_end = 200);
     turn!("4.25", Wrong, media_type, |seen| seen.of_streams = "application/json".to_owned());
-    turn!("4.26", Right, format, |seen| *seen = Format { events: 80, with_event: 80, ..Format::default() });
+    turn!("4.26", Right, format, |seen| *seen =
+        Format { events: 80, with_event: 80, ..Format::default() });
     turn!("4.27", Wrong, resumption, |seen| seen.missing = 2);
     turn!("4.27", Wrong, resumption, |seen| seen.twice = 1);
     turn!("4.28", Right, sse, |seen| seen.syn = Some(5));

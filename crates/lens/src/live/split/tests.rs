@@ -22,7 +22,11 @@ fn check(exchange: &[(Direction, &[u8])], up: (u64, u64, u64, u64), down: (u64, 
                 }
             }
         }
-        assert_eq!((tuple(split.sent_up()), tuple(split.sent_down())), (up, down), "in pieces of {step}");
+        assert_eq!(
+            (tuple(split.sent_up()), tuple(split.sent_down())),
+            (up, down),
+            "in pieces of {step}"
+        );
     }
 }
 
@@ -36,9 +40,17 @@ fn lengths_chunks_and_closes_frame_bodies() {
     let head = post.len() as u64 - 5;
     let chunked: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n1;x=y\r\n!\r\n0\r\nt: v\r\n\r\n";
     let chunked_head = 47;
-    check(&[(Up, post), (Down, chunked)], (head, 0, 5, 0), (chunked_head, chunked.len() as u64 - chunked_head - 6, 6, 2));
+    check(
+        &[(Up, post), (Down, chunked)],
+        (head, 0, 5, 0),
+        (chunked_head, chunked.len() as u64 - chunked_head - 6, 6, 2),
+    );
     let close: &[u8] = b"HTTP/1.0 200 OK\r\n\r\nall of it\r\n\r\n";
-    check(&[(Up, GET), (Down, close)], (GET.len() as u64, 0, 0, 0), (19, 0, close.len() as u64 - 19, 0));
+    check(
+        &[(Up, GET), (Down, close)],
+        (GET.len() as u64, 0, 0, 0),
+        (19, 0, close.len() as u64 - 19, 0),
+    );
 }
 
 #[test]
@@ -48,12 +60,22 @@ fn the_length_of_a_chunk_is_a_number_or_everything_behind_it_is_body() {
     for line in ["1aF\r\n", "0001af \t;a=1\r\n", "00000000000000000000000000000001af\n"] {
         let body = format!("{line}{x}\r\n0\r\n\r\n");
         let framing = body.len() as u64 - 0x1af;
-        check(&[(Up, GET), (Down, &[head, body.as_bytes()].concat())], (GET.len() as u64, 0, 0, 0), (47, framing, 0x1af, 1));
+        check(
+            &[(Up, GET), (Down, &[head, body.as_bytes()].concat())],
+            (GET.len() as u64, 0, 0, 0),
+            (47, framing, 0x1af, 1),
+        );
     }
-    for line in ["\r\n", ";1\r\n", " 5\r\n", "-5\r\n", "10000000000000000\r\n", "fffffffffffffffffffff\r\n"] {
+    for line in
+        ["\r\n", ";1\r\n", " 5\r\n", "-5\r\n", "10000000000000000\r\n", "fffffffffffffffffffff\r\n"]
+    {
         let body = format!("{line}{x}\r\n0\r\n\r\n");
         let (framing, behind) = (line.len() as u64, (body.len() - line.len()) as u64);
-        check(&[(Up, GET), (Down, &[head, body.as_bytes()].concat())], (GET.len() as u64, 0, 0, 0), (47, framing, behind, 0));
+        check(
+            &[(Up, GET), (Down, &[head, body.as_bytes()].concat())],
+            (GET.len() as u64, 0, 0, 0),
+            (47, framing, behind, 0),
+        );
     }
 }
 
@@ -70,7 +92,8 @@ fn answers_without_bodies_have_none() {
 
 #[test]
 fn a_websocket_has_frames_behind_its_heads() {
-    let asks: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    let asks: &[u8] =
+        b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
     let agrees: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n";
     let masked: &[u8] = b"\x81\x82mask..";
     let plain: &[u8] = b"\x81\x05hello\x89\x01p";
@@ -86,9 +109,18 @@ fn a_websocket_has_frames_behind_its_heads() {
 
 #[test]
 fn http2_is_told_by_its_preface_and_its_frames_by_their_types() {
-    let frame = |kind: u8, payload: &[u8]| [&[0, 0, u8::try_from(payload.len()).unwrap(), kind, 0, 0, 0, 0, 1], payload].concat();
+    let frame = |kind: u8, payload: &[u8]| {
+        [&[0, 0, u8::try_from(payload.len()).unwrap(), kind, 0, 0, 0, 0, 1], payload].concat()
+    };
     let up = [PREFACE, &frame(4, b""), &frame(1, b"block")].concat();
-    let down = [frame(4, b"123456"), frame(1, b"head"), frame(0, b"data"), frame(8, b"wind"), frame(9, b"more")].concat();
+    let down = [
+        frame(4, b"123456"),
+        frame(1, b"head"),
+        frame(0, b"data"),
+        frame(8, b"wind"),
+        frame(9, b"more"),
+    ]
+    .concat();
     check(&[(Up, &up), (Down, &down)], (5, 24 + 18, 0, 2), (8, 45 + 10, 4, 5));
 }
 

@@ -17,10 +17,18 @@ fn requests_have_their_times_and_the_oldest_are_forgotten() {
     timeline.ended(39);
     timeline.answered(0, 500);
     let record = timeline.record();
-    assert_eq!((record.asked, record.requests.len(), record.requests[0].number), (40, REQUESTS, 32));
+    assert_eq!(
+        (record.asked, record.requests.len(), record.requests[0].number),
+        (40, REQUESTS, 32)
+    );
     let last = record.requests.last().cloned();
-    assert_eq!(last.as_ref().map(|last| (last.owner.as_deref(), last.status)), Some((Some("alice"), Some(200))));
-    assert!(last.is_some_and(|last| last.begin <= last.answered.unwrap_or_default() && last.answered <= last.end));
+    assert_eq!(
+        last.as_ref().map(|last| (last.owner.as_deref(), last.status)),
+        Some((Some("alice"), Some(200)))
+    );
+    assert!(last.is_some_and(
+        |last| last.begin <= last.answered.unwrap_or_default() && last.answered <= last.end
+    ));
     assert!(record.requests.iter().all(|request| request.status != Some(500)));
 }
 
@@ -65,7 +73,8 @@ fn requests_with_a_lane_outlast_those_without() {
         let lane = (number < 40).then(|| number.to_string());
         ask(&timeline, Subject::Callers, "/", lane.as_deref());
     }
-    let numbers: Vec<u64> = timeline.record().requests.iter().map(|request| request.number).collect();
+    let numbers: Vec<u64> =
+        timeline.record().requests.iter().map(|request| request.number).collect();
     assert_eq!(numbers, (8..40).chain(52..60).collect::<Vec<_>>());
     timeline.answered(39, 200);
     assert_eq!(timeline.record().requests[31].status, Some(200));
@@ -77,7 +86,10 @@ fn what_was_sent_for_a_request_is_told_apart_where_it_was_alone() {
     let mut network = 0;
     let mut begin = |lane, sent| {
         network += sent;
-        timeline.asked(Asked { subject: Subject::Callers, method: "GET", path: "/", version: "2", lane }, network)
+        timeline.asked(
+            Asked { subject: Subject::Callers, method: "GET", path: "/", version: "2", lane },
+            network,
+        )
     };
     let page = begin(None, 100);
     timeline.ended(page);
@@ -91,9 +103,18 @@ fn what_was_sent_for_a_request_is_told_apart_where_it_was_alone() {
     timeline.ended(one);
     timeline.ended(two);
     let last = begin(Some("last"), 50);
-    let now = Sent { network: network + 6, said: ByteBreakdown { text: 9, ..ByteBreakdown::default() }, ..Sent::default() };
+    let now = Sent {
+        network: network + 6,
+        said: ByteBreakdown { text: 9, ..ByteBreakdown::default() },
+        ..Sent::default()
+    };
     let sent = || {
-        timeline.record().requests.iter().map(|request| request.sent(&now).map(|sent| (sent.network, sent.said.text))).collect::<Vec<_>>()
+        timeline
+            .record()
+            .requests
+            .iter()
+            .map(|request| request.sent(&now).map(|sent| (sent.network, sent.said.text)))
+            .collect::<Vec<_>>()
     };
     assert_eq!(sent(), [None, Some((1000, 7)), None, None, None, None]);
     timeline.ended(last);
@@ -116,7 +137,10 @@ fn what_is_not_sampled_has_requests_and_no_bytes() {
 fn the_first_close_counts_and_bytes_have_times() {
     let timeline = Timeline::new(SystemTime::UNIX_EPOCH, true);
     timeline.up(b"GET / HTTP/1.1\r\n\r\n");
-    timeline.down_parts([&b"HTTP/1.1 204 No"[..], &b" Content\r\n\r\nleft for later"[..]].into_iter(), 27);
+    timeline.down_parts(
+        [&b"HTTP/1.1 204 No"[..], &b" Content\r\n\r\nleft for later"[..]].into_iter(),
+        27,
+    );
     timeline.closed(Closer::Client, "fin");
     timeline.closed(Closer::Server, "reset");
     let record = timeline.record();

@@ -112,9 +112,13 @@ impl Lane {
     fn advance(&mut self, now: Duration) {
         while self.free_at <= now
             && self.travelling.len() < TRAVELLING_FRAMES
-            && let Some(Waiting { since, bytes }) = self.waiting.pop_front_if(|frame| frame.since <= now)
+            && let Some(Waiting { since, bytes }) =
+                self.waiting.pop_front_if(|frame| frame.since <= now)
         {
-            self.free_at = self.free_at.max(since).saturating_add(time_for(bytes.len(), self.path.bytes_per_second));
+            self.free_at = self
+                .free_at
+                .max(since)
+                .saturating_add(time_for(bytes.len(), self.path.bytes_per_second));
             // A delay that has become shorter does not let it overtake others.
             let previous = self.travelling.back().map_or(Duration::ZERO, |frame| frame.due);
             let due = self.free_at.saturating_add(self.path.delay).max(previous);
@@ -127,9 +131,13 @@ impl Lane {
         if self.targets.is_empty() {
             return None;
         }
-        let Transport::Tcp(segment) = decode(Link::Ethernet, bytes).ok()?.transport else { return None };
+        let Transport::Tcp(segment) = decode(Link::Ethernet, bytes).ok()?.transport else {
+            return None;
+        };
         let ports = [segment.source_port, segment.destination_port];
-        let fits = |(target, _): &(Target, _)| ports.contains(&target.port) && segment.payload_length >= target.payload_bytes;
+        let fits = |(target, _): &(Target, _)| {
+            ports.contains(&target.port) && segment.payload_length >= target.payload_bytes
+        };
         let place = self.targets.iter().position(fits)?;
         self.targets.remove(place).map(|(_, tell)| tell)
     }
@@ -137,8 +145,11 @@ impl Lane {
 
 /// Rounded up, so that no rate is exceeded.
 fn time_for(bytes: usize, bytes_per_second: Option<NonZero<u32>>) -> Duration {
-    bytes_per_second
-        .map_or(Duration::ZERO, |rate| Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000).div_ceil(u64::from(rate.get()))))
+    bytes_per_second.map_or(Duration::ZERO, |rate| {
+        Duration::from_nanos(
+            (bytes as u64).saturating_mul(1_000_000_000).div_ceil(u64::from(rate.get())),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -223,7 +234,8 @@ mod tests {
     #[test]
     fn what_travels_has_a_bound_too() {
         let mut lane = Lane::new(path(1000, 0));
-        (0..TRAVELLING_FRAMES + QUEUE_FRAMES + 7).for_each(|_| lane.push(Duration::ZERO, Moment(0), &[0]));
+        (0..TRAVELLING_FRAMES + QUEUE_FRAMES + 7)
+            .for_each(|_| lane.push(Duration::ZERO, Moment(0), &[0]));
         assert_eq!(lane.counts().overflowed, 7);
         assert_eq!(leave(&mut lane).len(), TRAVELLING_FRAMES + QUEUE_FRAMES);
     }
@@ -232,8 +244,19 @@ mod tests {
     fn a_target_is_hit_once_and_by_one_segment() {
         let mut lane = Lane::new(Path::default());
         let (from, to) = ("192.0.2.1:40000".parse().unwrap(), "192.0.2.2:80".parse().unwrap());
-        let segment =
-            |payload| Segment { from, to, sequence: 1, acknowledgment: 1, flags: ACK, window: 1000, options: &[], payload }.ethernet();
+        let segment = |payload| {
+            Segment {
+                from,
+                to,
+                sequence: 1,
+                acknowledgment: 1,
+                flags: ACK,
+                window: 1000,
+                options: &[],
+                payload,
+            }
+            .ethernet()
+        };
         let (tell, told) = sync_channel(1);
         let (tell_too, told_too) = sync_channel(1);
         lane.lose(Target { port: 80, payload_bytes: 3 }, tell);

@@ -38,10 +38,14 @@ impl Road {
         };
         let middle = Middle(visit::create("a third network namespace")?);
         for end in End::BOTH {
-            visit::inside(namespace(end), || interface::connect(plug(end), middle_plug(end), &middle.0))??;
+            visit::inside(namespace(end), || {
+                interface::connect(plug(end), middle_plug(end), &middle.0)
+            })??;
             // In this order: the middle must not send anything to the end.
             visit::inside(&middle.0, || set_up(middle_plug(end).name))??;
-            visit::inside(namespace(end), || set_up(end.road_interface()).and_then(|()| give_addresses(end)))??;
+            visit::inside(namespace(end), || {
+                set_up(end.road_interface()).and_then(|()| give_addresses(end))
+            })??;
         }
         let names = End::BOTH.map(|end| middle_plug(end).name);
         let relay = Arc::new(visit::inside(&middle.0, || Relay::new(names, path))??);
@@ -103,13 +107,18 @@ struct Middle(File);
 impl Drop for Middle {
     fn drop(&mut self) {
         // One that cannot be removed is not there, or goes with the namespace.
-        let _ = visit::inside(&self.0, || End::BOTH.map(|end| interface::remove(middle_plug(end).name)));
+        let _ = visit::inside(&self.0, || {
+            End::BOTH.map(|end| interface::remove(middle_plug(end).name))
+        });
     }
 }
 
 /// An end's own. The address is of those that are kept for examples (RFC 9542, section 2.1.4).
 fn plug(end: End) -> Plug {
-    Plug { name: end.road_interface(), hardware_address: Some([0x00, 0x00, 0x5E, 0x00, 0x53, end.number()]) }
+    Plug {
+        name: end.road_interface(),
+        hardware_address: Some([0x00, 0x00, 0x5E, 0x00, 0x53, end.number()]),
+    }
 }
 
 fn middle_plug(end: End) -> Plug {
@@ -128,7 +137,9 @@ fn set_up(name: &str) -> Result<(), Unable> {
 
 fn give_addresses(end: End) -> Result<(), Unable> {
     let (name, other) = (end.road_interface(), end.other());
-    [end.road_ipv6(), end.road_ipv4()].into_iter().try_for_each(|address| interface::add_address(name, address))?;
+    [end.road_ipv6(), end.road_ipv4()]
+        .into_iter()
+        .try_for_each(|address| interface::add_address(name, address))?;
     // A host with a router would not have to resolve addresses over the road either.
     let Some(hardware_address) = plug(other).hardware_address else { return Ok(()) };
     let mut neighbours = [other.road_ipv6(), other.road_ipv4()].into_iter();

@@ -47,7 +47,13 @@ impl Relay {
     pub(super) fn new([near, far]: [&str; 2], path: Path) -> Result<Self, Unable> {
         let failed = |source| Unable::Failed { what: "a timer", source };
         let (timer, stop) = (timer::create().map_err(failed)?, socket::event().map_err(failed)?);
-        Ok(Self { near: Side::open(near, path)?, far: Side::open(far, path)?, began: now(), timer, stop })
+        Ok(Self {
+            near: Side::open(near, path)?,
+            far: Side::open(far, path)?,
+            began: now(),
+            timer,
+            stop,
+        })
     }
 
     /// Takes and gives until it is ended.
@@ -59,8 +65,16 @@ impl Relay {
                 self.take(from, &mut buffer)?;
                 next = next.into_iter().chain(self.give(from)?).min();
             }
-            timer::set(self.timer.as_fd(), next.map(|next| next.saturating_sub(self.began.elapsed())))?;
-            let ready = [self.stop.as_fd(), self.timer.as_fd(), self.near.socket.as_fd(), self.far.socket.as_fd()];
+            timer::set(
+                self.timer.as_fd(),
+                next.map(|next| next.saturating_sub(self.began.elapsed())),
+            )?;
+            let ready = [
+                self.stop.as_fd(),
+                self.timer.as_fd(),
+                self.near.socket.as_fd(),
+                self.far.socket.as_fd(),
+            ];
             let [is_stopped, ..] = socket::wait(ready, None)?;
             if is_stopped {
                 return Ok(());

@@ -75,7 +75,8 @@ struct SnapshotEvent {
 }
 
 /// Its name and its frames.
-pub const DESCRIPTION: Description = Description { name: "chat_completions", frames: &["json", "ndjson", "sse"] };
+pub const DESCRIPTION: Description =
+    Description { name: "chat_completions", frames: &["json", "ndjson", "sse"] };
 
 impl Dialect for ChatCompletions {
     fn description(&self) -> &'static Description {
@@ -91,23 +92,35 @@ impl Dialect for ChatCompletions {
     }
 
     fn whole(&self, terminal: &Entry) -> Result<Bytes, Fault> {
-        let response = snapshot::response(std::slice::from_ref(terminal)).ok_or_else(snapshot::unreadable)?;
+        let response =
+            snapshot::response(std::slice::from_ref(terminal)).ok_or_else(snapshot::unreadable)?;
         whole::completion(&response, self.options).map(|completion| completion.to_string().into())
     }
 
     fn partial(&self, terminal: &Entry) -> Option<Partial> {
         let response = snapshot::response(std::slice::from_ref(terminal))?;
-        Some(Partial { field: "completion", json: whole::partial_completion(&response, self.options).to_string().into() })
+        Some(Partial {
+            field: "completion",
+            json: whole::partial_completion(&response, self.options).to_string().into(),
+        })
     }
 
     fn error(&mut self, fault: &Fault, messages: &mut Vec<Message>) {
-        messages.push(Message { name: Some(EventKind::Error.as_str()), data: fault.body().to_string().into(), ..Message::default() });
+        messages.push(Message {
+            name: Some(EventKind::Error.as_str()),
+            data: fault.body().to_string().into(),
+            ..Message::default()
+        });
     }
 
     /// Chat completions have no event that tells a failed response from a whole one, and clients that skip the error chunk take every
     /// clean end for success.
     fn end(&self) -> StreamEnd {
-        if self.has_failed { StreamEnd::BreakOff } else { StreamEnd::Clean { sentinel: Some(openai::DONE) } }
+        if self.has_failed {
+            StreamEnd::BreakOff
+        } else {
+            StreamEnd::Clean { sentinel: Some(openai::DONE) }
+        }
     }
 }
 
@@ -121,10 +134,17 @@ impl ChatCompletions {
         self.has_failed |= matches!(entry.kind, EventKind::Error | EventKind::Failed);
         match entry.kind {
             EventKind::Created => self.start(entry),
-            EventKind::InProgress => messages.push(self.chunk(entry, r#"{"role":"assistant","content":""}"#, "null", "null")),
+            EventKind::InProgress => messages.push(self.chunk(
+                entry,
+                r#"{"role":"assistant","content":""}"#,
+                "null",
+                "null",
+            )),
             EventKind::OutputTextDelta => messages.extend(self.text(entry, "content")),
             EventKind::RefusalDelta => messages.extend(self.text(entry, "refusal")),
-            EventKind::ReasoningDelta | EventKind::ReasoningSummaryDelta => messages.extend(self.text(entry, "reasoning_content")),
+            EventKind::ReasoningDelta | EventKind::ReasoningSummaryDelta => {
+                messages.extend(self.text(entry, "reasoning_content"))
+            }
             EventKind::OutputItemAdded => messages.extend(self.added(entry)),
             EventKind::FunctionCallArgumentsDelta => messages.extend(self.arguments(entry)),
             EventKind::CustomToolCallInputDelta => messages.extend(self.custom_input(entry)),
@@ -174,7 +194,8 @@ impl ChatCompletions {
                 self.calls.push(Call { output_index, extra });
                 let delta = json!({ "function_call": { "name": call.name, "arguments": "" } });
                 // There can be one such call only.
-                return (self.calls.len() == 1).then(|| self.chunk(entry, &delta.to_string(), "null", "null"));
+                return (self.calls.len() == 1)
+                    .then(|| self.chunk(entry, &delta.to_string(), "null", "null"));
             }
             Item::FunctionCall(call) => whole::function_call(&call.call_id, &call.name, "", &extra),
             Item::CustomToolCall(call) => whole::custom_call(&call.call_id, &call.name, "", &extra),
@@ -192,7 +213,9 @@ impl ChatCompletions {
         let delta = if self.options.has_functions {
             (index == 0).then(|| format!("{{\"function_call\":{{\"arguments\":{arguments}}}}}"))?
         } else {
-            format!("{{\"tool_calls\":[{{\"index\":{index},\"function\":{{\"arguments\":{arguments}}}}}]}}")
+            format!(
+                "{{\"tool_calls\":[{{\"index\":{index},\"function\":{{\"arguments\":{arguments}}}}}]}}"
+            )
         };
         Some(self.chunk(entry, &delta, "null", "null"))
     }
@@ -200,7 +223,10 @@ impl ChatCompletions {
     fn custom_input(&self, entry: &Entry) -> Option<Message> {
         let event: DeltaEvent<'_> = serde_json::from_slice(&entry.data).ok()?;
         let index = self.index(event.output_index)?;
-        let delta = format!("{{\"tool_calls\":[{{\"index\":{index},\"custom\":{{\"input\":{}}}}}]}}", event.delta.get());
+        let delta = format!(
+            "{{\"tool_calls\":[{{\"index\":{index},\"custom\":{{\"input\":{}}}}}]}}",
+            event.delta.get()
+        );
         Some(self.chunk(entry, &delta, "null", "null"))
     }
 
@@ -238,9 +264,12 @@ impl ChatCompletions {
                 self.images += 1;
                 Map::from_iter([("images".to_owned(), vec![image].into())])
             }
-            Item::FunctionCallOutput(_) | Item::CustomToolCallOutput(_) | Item::Compaction(_) => return None,
+            Item::FunctionCallOutput(_) | Item::CustomToolCallOutput(_) | Item::Compaction(_) => {
+                return None;
+            }
         };
-        (!delta.is_empty()).then(|| self.chunk(entry, &Value::Object(delta).to_string(), "null", "null"))
+        (!delta.is_empty())
+            .then(|| self.chunk(entry, &Value::Object(delta).to_string(), "null", "null"))
     }
 
     fn finish(&mut self, entry: &Entry, messages: &mut Vec<Message>) {
@@ -248,12 +277,14 @@ impl ChatCompletions {
         let reason = whole::finish_reason(&event.response, self.options);
         if let Ok(reason) = &reason {
             let native = whole::native_finish_reason(&event.response);
-            let native = native.map_or_else(String::new, |native| format!(",\"native_finish_reason\":{native}"));
+            let native = native
+                .map_or_else(String::new, |native| format!(",\"native_finish_reason\":{native}"));
             messages.push(self.chunk(entry, "{}", "null", &format!("\"{reason}\"{native}")));
         }
         if self.options.include_usage {
             let usage = event.response.usage.map_or(Value::Null, whole::usage);
-            messages.push(message(entry, format!("{}\"choices\":[],\"usage\":{usage}}}", self.head)));
+            messages
+                .push(message(entry, format!("{}\"choices\":[],\"usage\":{usage}}}", self.head)));
         }
         // The last chunk, as clients stop reading at it.
         if let Err(fault) = reason {
@@ -266,7 +297,9 @@ impl ChatCompletions {
     fn chunk(&self, entry: &Entry, delta: &str, logprobs: &str, finish_reason: &str) -> Message {
         let head = &self.head;
         let usage = if self.options.include_usage { ",\"usage\":null" } else { "" };
-        let choice = format!("{{\"index\":0,\"delta\":{delta},\"logprobs\":{logprobs},\"finish_reason\":{finish_reason}}}");
+        let choice = format!(
+            "{{\"index\":0,\"delta\":{delta},\"logprobs\":{logprobs},\"finish_reason\":{finish_reason}}}"
+        );
         message(entry, format!("{head}\"choices\":[{choice}]{usage}}}"))
     }
 }

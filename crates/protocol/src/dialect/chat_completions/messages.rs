@@ -10,15 +10,24 @@ use crate::fault::Fault;
 use crate::field_paths::InputOrigin;
 use crate::id::ItemId;
 use crate::item::{
-    CustomToolCall, CustomToolCallOutput, FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Message, OpaqueItem, Part,
-    Reasoning, Role,
+    CustomToolCall, CustomToolCallOutput, FunctionCall, FunctionCallOutput, FunctionOutput, Item,
+    ItemStatus, Message, OpaqueItem, Part, Reasoning, Role,
 };
 use crate::limits;
 use crate::read::{RequestObject, RequestValue};
 use crate::request::InputItem;
 
 /// The fields of an assistant's message that become items or parts of their own.
-const ASSISTANT: &[&str] = &["role", "content", "refusal", "tool_calls", "function_call", "reasoning_content", "reasoning", "images"];
+const ASSISTANT: &[&str] = &[
+    "role",
+    "content",
+    "refusal",
+    "tool_calls",
+    "function_call",
+    "reasoning_content",
+    "reasoning",
+    "images",
+];
 
 /// Messages as items, and what each item was.
 pub(super) struct ParsedMessages {
@@ -57,7 +66,14 @@ struct Reader {
 impl Reader {
     fn message(&mut self, node: &RequestValue<'_>, index: usize) -> Result<(), Fault> {
         let object = node.object()?;
-        let role = object.require("role")?.word(&["system", "developer", "user", "assistant", "tool", "function"])?;
+        let role = object.require("role")?.word(&[
+            "system",
+            "developer",
+            "user",
+            "assistant",
+            "tool",
+            "function",
+        ])?;
         let role = match role.as_str() {
             "system" => Role::System,
             "developer" => Role::Developer,
@@ -68,7 +84,8 @@ impl Reader {
         };
         let content = object.require("content")?;
         let (parts, is_text) = (read_content(&content, role)?, content.value().is_string());
-        let message = Message { extra: object.extra(&["role", "content"]), ..Message::new(role, parts) };
+        let message =
+            Message { extra: object.extra(&["role", "content"]), ..Message::new(role, parts) };
         self.push(Item::Message(message), InputOrigin::Message { message: index, is_text });
         Ok(())
     }
@@ -88,10 +105,17 @@ impl Reader {
         if let Some(text) = reasoning.filter(|text| !text.is_empty()) {
             let content = vec![Part::ReasoningText { text }];
             let id = ItemId::new("");
-            let reasoning = Reasoning { id, summary: Vec::new(), content, encrypted_content: None, extra: Extra::default() };
+            let reasoning = Reasoning {
+                id,
+                summary: Vec::new(),
+                content,
+                encrypted_content: None,
+                extra: Extra::default(),
+            };
             self.push(Item::Reasoning(reasoning), InputOrigin::Reasoning { message: index });
         }
-        let mut content = object.read("content", |node| read_content(node, Role::Assistant))?.unwrap_or_default();
+        let mut content =
+            object.read("content", |node| read_content(node, Role::Assistant))?.unwrap_or_default();
         if let Some(refusal) = object.string("refusal")? {
             content.push(Part::Refusal { refusal });
         }
@@ -102,10 +126,14 @@ impl Reader {
             }
         }
         if let Some(call) = object.get("function_call") {
-            calls.push((read_function_call(&call, index)?, InputOrigin::FunctionCall { message: index }));
+            calls.push((
+                read_function_call(&call, index)?,
+                InputOrigin::FunctionCall { message: index },
+            ));
         }
         let mut extra = object.extra(ASSISTANT);
-        let images = object.read("images", |node| read_images(node, &mut extra))?.unwrap_or_default();
+        let images =
+            object.read("images", |node| read_images(node, &mut extra))?.unwrap_or_default();
         let is_silent = content.is_empty() && extra.is_empty();
         // An empty message is one: Weir produces such messages. Fields of the message itself need one, too.
         if !is_silent || (calls.is_empty() && images.is_empty() && self.items.len() == before) {
@@ -127,7 +155,9 @@ impl Reader {
     fn remember_call(&mut self, call: &Item) {
         match call {
             Item::CustomToolCall(call) => _ = self.custom_calls.insert(call.call_id.clone()),
-            Item::FunctionCall(call) => self.calls.entry(call.name.clone()).or_default().push(call.call_id.clone()),
+            Item::FunctionCall(call) => {
+                self.calls.entry(call.name.clone()).or_default().push(call.call_id.clone())
+            }
             _ => {}
         }
     }
@@ -136,7 +166,11 @@ impl Reader {
     fn tool_result(&mut self, object: &RequestObject<'_>, index: usize) -> Result<(), Fault> {
         let call_id = object.require("tool_call_id")?.some_string()?;
         let output = read_output(&object.require("content")?)?;
-        let (id, status, extra) = (ItemId::new(""), ItemStatus::Completed, object.extra(&["role", "content", "tool_call_id"]));
+        let (id, status, extra) = (
+            ItemId::new(""),
+            ItemStatus::Completed,
+            object.extra(&["role", "content", "tool_call_id"]),
+        );
         self.answered.insert(call_id.clone());
         let item = if self.custom_calls.contains(&call_id) {
             Item::CustomToolCallOutput(CustomToolCallOutput { id, call_id, output, status, extra })
@@ -148,14 +182,25 @@ impl Reader {
     }
 
     /// A message with the role `function`: the output of a `function_call`, named by the function alone.
-    fn function_result(&mut self, node: &RequestValue<'_>, object: &RequestObject<'_>, index: usize) -> Result<(), Fault> {
+    fn function_result(
+        &mut self,
+        node: &RequestValue<'_>,
+        object: &RequestObject<'_>,
+        index: usize,
+    ) -> Result<(), Fault> {
         let name = object.require("name")?.some_string()?;
         // The last call of it that nothing has answered.
         let calls = self.calls.get_mut(&name);
-        let call_id = calls.and_then(|calls| std::iter::from_fn(|| calls.pop()).find(|call_id| !self.answered.contains(call_id)));
+        let call_id = calls.and_then(|calls| {
+            std::iter::from_fn(|| calls.pop()).find(|call_id| !self.answered.contains(call_id))
+        });
         let Some(call_id) = call_id else {
-            let what = format!("a function that an assistant's message before it calls, but nothing calls '{name}'");
-            return Err(object.require("name").map_or_else(|fault| fault, |_| node_of_name(node, &what)));
+            let what = format!(
+                "a function that an assistant's message before it calls, but nothing calls '{name}'"
+            );
+            return Err(object
+                .require("name")
+                .map_or_else(|fault| fault, |_| node_of_name(node, &what)));
         };
         let output = match object.get("content") {
             Some(content) => read_output(&content)?,
@@ -163,7 +208,8 @@ impl Reader {
         };
         let extra = object.extra(&["role", "content", "name"]);
         let (id, status) = (ItemId::new(""), ItemStatus::Completed);
-        let item = Item::FunctionCallOutput(FunctionCallOutput { id, call_id, output, status, extra });
+        let item =
+            Item::FunctionCallOutput(FunctionCallOutput { id, call_id, output, status, extra });
         self.push(item, InputOrigin::Output { message: index });
         Ok(())
     }
@@ -171,14 +217,27 @@ impl Reader {
 
 fn node_of_name(node: &RequestValue<'_>, expected: &str) -> Fault {
     let path = format!("{}.name", node.path());
-    Fault::invalid("invalid_value", &path, format!("Invalid value for '{path}': expected {expected}."))
+    Fault::invalid(
+        "invalid_value",
+        &path,
+        format!("Invalid value for '{path}': expected {expected}."),
+    )
 }
 
 /// The images that a model made, as items, each with its place. What is no image in Weir's own form stays a field of the message.
-fn read_images(node: &RequestValue<'_>, extra: &mut Extra) -> Result<Vec<(usize, OpaqueItem)>, Fault> {
+fn read_images(
+    node: &RequestValue<'_>,
+    extra: &mut Extra,
+) -> Result<Vec<(usize, OpaqueItem)>, Fault> {
     let nodes = node.array(limits::PARTS)?;
-    let items: Vec<Option<OpaqueItem>> = nodes.iter().map(|node| read_image(node.value())).collect();
-    let others: Vec<Value> = nodes.iter().zip(&items).filter(|(_, item)| item.is_none()).map(|(node, _)| node.value().clone()).collect();
+    let items: Vec<Option<OpaqueItem>> =
+        nodes.iter().map(|node| read_image(node.value())).collect();
+    let others: Vec<Value> = nodes
+        .iter()
+        .zip(&items)
+        .filter(|(_, item)| item.is_none())
+        .map(|(node, _)| node.value().clone())
+        .collect();
     if !others.is_empty() {
         extra.insert("images", others.into());
     }
@@ -187,13 +246,21 @@ fn read_images(node: &RequestValue<'_>, extra: &mut Extra) -> Result<Vec<(usize,
 
 fn read_image(image: &Value) -> Option<OpaqueItem> {
     let url = image.pointer("/image_url/url").and_then(Value::as_str)?;
-    let (format, result) = match url.strip_prefix("data:image/").and_then(|url| url.split_once(";base64,")) {
-        Some((format, data)) => (Some(format), data),
-        None => (None, url),
-    };
+    let (format, result) =
+        match url.strip_prefix("data:image/").and_then(|url| url.split_once(";base64,")) {
+            Some((format, data)) => (Some(format), data),
+            None => (None, url),
+        };
     let format = format.map(|format| ("output_format".to_owned(), format.into()));
-    let fields = [("status".to_owned(), "completed".into())].into_iter().chain(format).chain([("result".to_owned(), result.into())]);
-    Some(OpaqueItem { kind: "image_generation_call".to_owned(), id: ItemId::new(""), fields: fields.collect() })
+    let fields = [("status".to_owned(), "completed".into())]
+        .into_iter()
+        .chain(format)
+        .chain([("result".to_owned(), result.into())]);
+    Some(OpaqueItem {
+        kind: "image_generation_call".to_owned(),
+        id: ItemId::new(""),
+        fields: fields.collect(),
+    })
 }
 
 fn read_call(node: &RequestValue<'_>) -> Result<Item, Fault> {
@@ -208,11 +275,19 @@ fn read_call(node: &RequestValue<'_>) -> Result<Item, Fault> {
             name: custom.require("name")?.some_string()?,
             input: custom.require("input")?.string()?,
             status,
-            extra: with_inner(object.extra(&["id", "type", "index", "custom"]), "custom", &custom.extra(&["name", "input"])),
+            extra: with_inner(
+                object.extra(&["id", "type", "index", "custom"]),
+                "custom",
+                &custom.extra(&["name", "input"]),
+            ),
         }));
     }
     let function = object.require("function")?.object()?;
-    let extra = with_inner(object.extra(&["id", "type", "index", "function"]), "function", &function.extra(&["name", "arguments"]));
+    let extra = with_inner(
+        object.extra(&["id", "type", "index", "function"]),
+        "function",
+        &function.extra(&["name", "arguments"]),
+    );
     Ok(Item::FunctionCall(FunctionCall {
         id,
         call_id,
@@ -255,7 +330,9 @@ fn read_output(node: &RequestValue<'_>) -> Result<FunctionOutput, Fault> {
 fn read_content(node: &RequestValue<'_>, role: Role) -> Result<Vec<Part>, Fault> {
     match node.value() {
         Value::String(text) => Ok(vec![text_part(role, text.clone())]),
-        Value::Array(_) => node.array(limits::PARTS)?.iter().map(|part| read_part(part, role)).collect(),
+        Value::Array(_) => {
+            node.array(limits::PARTS)?.iter().map(|part| read_part(part, role)).collect()
+        }
         _ => Err(node.wrong_type("a string or an array of content parts")),
     }
 }
@@ -267,7 +344,9 @@ fn read_part(node: &RequestValue<'_>, role: Role) -> Result<Part, Fault> {
         "text" => {
             let extra = object.extra(&["type", "text"]);
             match text_part(role, object.require("text")?.string()?) {
-                Part::OutputText { text, annotations, logprobs, .. } => Part::OutputText { text, annotations, logprobs, extra },
+                Part::OutputText { text, annotations, logprobs, .. } => {
+                    Part::OutputText { text, annotations, logprobs, extra }
+                }
                 Part::InputText { text, .. } => Part::InputText { text, extra },
                 part => part,
             }
@@ -278,7 +357,11 @@ fn read_part(node: &RequestValue<'_>, role: Role) -> Result<Part, Fault> {
             Part::InputImage {
                 image_url: Some(image.require("url")?.string()?),
                 detail: image.string("detail")?.unwrap_or_else(|| "auto".into()),
-                extra: with_inner(object.extra(&["type", "image_url"]), "image_url", &image.extra(&["url", "detail"])),
+                extra: with_inner(
+                    object.extra(&["type", "image_url"]),
+                    "image_url",
+                    &image.extra(&["url", "detail"]),
+                ),
             }
         }
         "file" => {
@@ -287,7 +370,11 @@ fn read_part(node: &RequestValue<'_>, role: Role) -> Result<Part, Fault> {
                 filename: file.string("filename")?,
                 file_data: file.string("file_data")?,
                 file_url: None,
-                extra: with_inner(object.extra(&["type", "file"]), "file", &file.extra(&["filename", "file_data"])),
+                extra: with_inner(
+                    object.extra(&["type", "file"]),
+                    "file",
+                    &file.extra(&["filename", "file_data"]),
+                ),
             }
         }
         _ => Part::Opaque(object.extra(&[])),

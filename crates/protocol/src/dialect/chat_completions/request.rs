@@ -67,12 +67,20 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
     if let Some(count) = root.get("n")
         && count.integer(1..=128)? != 1
     {
-        return Err(Fault::invalid("unsupported_value", "n", "Weir gives one answer per request: 'n' must be 1."));
+        return Err(Fault::invalid(
+            "unsupported_value",
+            "n",
+            "Weir gives one answer per request: 'n' must be 1.",
+        ));
     }
     read_modalities(&root)?;
     let ParsedMessages { items: input, origins } = read_messages(&root.require("messages")?)?;
     if input.is_empty() {
-        return Err(Fault::invalid("empty_input", "messages", "'messages' is empty: there is nothing to answer."));
+        return Err(Fault::invalid(
+            "empty_input",
+            "messages",
+            "'messages' is empty: there is nothing to answer.",
+        ));
     }
     let mut tools = root.read("tools", read_tools)?.unwrap_or_default();
     let functions = root.read("functions", read_functions)?;
@@ -83,10 +91,11 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
     }
     let tool_choice = read_tool_choice(&root, &ToolNames::of(&tools))?;
     let stream = root.boolean("stream")?.unwrap_or(false);
-    let max_output_tokens = match root.read("max_completion_tokens", |node| node.integer(1..=u64::MAX))? {
-        Some(limit) => Some(limit),
-        None => root.read("max_tokens", |node| node.integer(1..=u64::MAX))?,
-    };
+    let max_output_tokens =
+        match root.read("max_completion_tokens", |node| node.integer(1..=u64::MAX))? {
+            Some(limit) => Some(limit),
+            None => root.read("max_tokens", |node| node.integer(1..=u64::MAX))?,
+        };
     let create = Create {
         model: root.require("model")?.short_string(256)?,
         input,
@@ -96,7 +105,9 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
         tool_choice,
         parallel_tool_calls: root.boolean("parallel_tool_calls")?,
         text: TextConfig {
-            format: root.read("response_format", |node| read_format(&node.object()?, Some("json_schema")))?.unwrap_or_default(),
+            format: root
+                .read("response_format", |node| read_format(&node.object()?, Some("json_schema")))?
+                .unwrap_or_default(),
             verbosity: root.read("verbosity", |node| node.word(&["low", "medium", "high"]))?,
             extra: Extra::default(),
         },
@@ -112,7 +123,11 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
         max_tool_calls: None,
         truncation: None,
         service_tier: root.string("service_tier")?,
-        include: if root.boolean("logprobs")? == Some(true) { vec!["message.output_text.logprobs".to_owned()] } else { Vec::new() },
+        include: if root.boolean("logprobs")? == Some(true) {
+            vec!["message.output_text.logprobs".to_owned()]
+        } else {
+            Vec::new()
+        },
         metadata: root.read("metadata", read_metadata)?.unwrap_or_default(),
         safety_identifier: match root.string("safety_identifier")? {
             Some(identifier) => Some(identifier),
@@ -140,12 +155,18 @@ fn names(root: &RequestObject<'_>, has_functions: bool) -> Vec<(&'static str, &'
         ("text.verbosity", "verbosity"),
         ("reasoning.effort", "reasoning_effort"),
         ("reasoning", "reasoning_effort"),
-        ("max_output_tokens", if has("max_completion_tokens") { "max_completion_tokens" } else { "max_tokens" }),
+        (
+            "max_output_tokens",
+            if has("max_completion_tokens") { "max_completion_tokens" } else { "max_tokens" },
+        ),
         ("top_logprobs", if has("top_logprobs") { "top_logprobs" } else { "logprobs" }),
         ("include", "logprobs"),
         ("safety_identifier", if has("safety_identifier") { "safety_identifier" } else { "user" }),
         ("tools", if has_functions { "functions" } else { "tools" }),
-        ("tool_choice", if has_functions && !has("tool_choice") { "function_call" } else { "tool_choice" }),
+        (
+            "tool_choice",
+            if has_functions && !has("tool_choice") { "function_call" } else { "tool_choice" },
+        ),
     ]
 }
 
@@ -154,7 +175,11 @@ fn read_modalities(root: &RequestObject<'_>) -> Result<(), Fault> {
     let Some(node) = root.get("modalities") else { return Ok(()) };
     for modality in node.array(limits::WORDS)? {
         if modality.string()? != "text" {
-            return Err(Fault::invalid("unsupported_value", modality.path(), "Weir passes on text only: 'modalities' must be [\"text\"]."));
+            return Err(Fault::invalid(
+                "unsupported_value",
+                modality.path(),
+                "Weir passes on text only: 'modalities' must be [\"text\"].",
+            ));
         }
     }
     Ok(())
@@ -163,7 +188,14 @@ fn read_modalities(root: &RequestObject<'_>) -> Result<(), Fault> {
 fn read_stream_options(root: &RequestObject<'_>, stream: bool) -> Result<ChatOptions, Fault> {
     let Some(node) = root.get("stream_options") else { return Ok(ChatOptions::default()) };
     if !stream {
-        return Err(Fault::invalid("invalid_value", "stream_options", "'stream_options' is only allowed with 'stream': true."));
+        return Err(Fault::invalid(
+            "invalid_value",
+            "stream_options",
+            "'stream_options' is only allowed with 'stream': true.",
+        ));
     }
-    Ok(ChatOptions { include_usage: node.object()?.boolean("include_usage")?.unwrap_or(false), ..ChatOptions::default() })
+    Ok(ChatOptions {
+        include_usage: node.object()?.boolean("include_usage")?.unwrap_or(false),
+        ..ChatOptions::default()
+    })
 }

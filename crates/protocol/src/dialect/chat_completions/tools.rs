@@ -1,6 +1,8 @@
 //! Reads the tools of a chat, and which of them the model may or must call, in their present and in their former form.
 
-use crate::dialect::tools::{ToolNames, read_allowed, read_custom, read_function, read_named, read_tool_mode};
+use crate::dialect::tools::{
+    ToolNames, read_allowed, read_custom, read_function, read_named, read_tool_mode,
+};
 use crate::extra::Extra;
 use crate::fault::Fault;
 use crate::limits;
@@ -16,7 +18,8 @@ pub(super) fn read_tools(node: &RequestValue<'_>) -> Result<Vec<Tool>, Fault> {
 pub(super) fn read_functions(node: &RequestValue<'_>) -> Result<Vec<Tool>, Fault> {
     let read = |node: &RequestValue<'_>| {
         let object = node.object()?;
-        read_function(&object, object.extra(&["name", "description", "parameters", "strict"])).map(Tool::Function)
+        read_function(&object, object.extra(&["name", "description", "parameters", "strict"]))
+            .map(Tool::Function)
     };
     node.array(limits::TOOLS)?.iter().map(read).collect()
 }
@@ -47,17 +50,24 @@ fn with_inner(object: &RequestObject<'_>, name: &str, inner: &Extra) -> Extra {
 }
 
 /// Reads `tool_choice`, or `function_call`, which was its name before.
-pub(super) fn read_tool_choice(root: &RequestObject<'_>, tools: &ToolNames<'_>) -> Result<ToolChoice, Fault> {
+pub(super) fn read_tool_choice(
+    root: &RequestObject<'_>,
+    tools: &ToolNames<'_>,
+) -> Result<ToolChoice, Fault> {
     if let Some(choice) = root.get("tool_choice") {
         return read_choice(&choice, tools);
     }
     match root.get("function_call") {
         None => Ok(ToolChoice::Mode(ToolMode::Auto)),
-        Some(choice) if choice.value().is_string() => match choice.word(&["none", "auto"])?.as_str() {
-            "none" => Ok(ToolChoice::Mode(ToolMode::None)),
-            _ => Ok(ToolChoice::Mode(ToolMode::Auto)),
-        },
-        Some(choice) => read_named(&choice.object()?, NamedKind::Function, tools).map(ToolChoice::Tool),
+        Some(choice) if choice.value().is_string() => {
+            match choice.word(&["none", "auto"])?.as_str() {
+                "none" => Ok(ToolChoice::Mode(ToolMode::None)),
+                _ => Ok(ToolChoice::Mode(ToolMode::Auto)),
+            }
+        }
+        Some(choice) => {
+            read_named(&choice.object()?, NamedKind::Function, tools).map(ToolChoice::Tool)
+        }
     }
 }
 
@@ -75,11 +85,16 @@ fn read_choice(node: &RequestValue<'_>, tools: &ToolNames<'_>) -> Result<ToolCho
         "allowed_tools" => {
             let allowed = object.require("allowed_tools")?.object()?;
             let named = allowed.require("tools")?.array(limits::TOOLS)?;
-            let named = named.iter().map(|tool| read_allowed_tool(tool, tools)).collect::<Result<Vec<_>, _>>()?;
+            let named = named
+                .iter()
+                .map(|tool| read_allowed_tool(tool, tools))
+                .collect::<Result<Vec<_>, _>>()?;
             return read_allowed(&allowed, named, tools);
         }
         hosted if tools.has_kind(hosted) => return Ok(ToolChoice::Opaque(object.extra(&[]))),
-        _ => Err(kind.wrong_value("'function', 'custom', 'allowed_tools', or the type of one of the request's 'tools'")),
+        _ => Err(kind.wrong_value(
+            "'function', 'custom', 'allowed_tools', or the type of one of the request's 'tools'",
+        )),
     }
     .map(ToolChoice::Tool)
 }
@@ -93,7 +108,10 @@ fn read_allowed_tool(node: &RequestValue<'_>, tools: &ToolNames<'_>) -> Result<A
 }
 
 /// Reads `{"type":"function","function":{"name":…}}`, or the same with `custom`.
-fn read_nested(object: &RequestObject<'_>, tools: &ToolNames<'_>) -> Result<crate::request::NamedTool, Fault> {
+fn read_nested(
+    object: &RequestObject<'_>,
+    tools: &ToolNames<'_>,
+) -> Result<crate::request::NamedTool, Fault> {
     match object.get("custom") {
         Some(custom) => read_named(&custom.object()?, NamedKind::Custom, tools),
         None => read_named(&object.require("function")?.object()?, NamedKind::Function, tools),

@@ -24,7 +24,8 @@ pub(super) fn partial_completion(response: &Response, options: ChatOptions) -> V
 
 fn document(response: &Response, reason: Option<&str>, options: ChatOptions) -> Value {
     let (message, logprobs) = message(response, options);
-    let mut choice = json!({ "index": 0, "message": message, "logprobs": logprobs, "finish_reason": reason });
+    let mut choice =
+        json!({ "index": 0, "message": message, "logprobs": logprobs, "finish_reason": reason });
     if let Some(native) = native_finish_reason(response) {
         choice["native_finish_reason"] = native.clone();
     }
@@ -37,7 +38,8 @@ fn document(response: &Response, reason: Option<&str>, options: ChatOptions) -> 
 /// The assistant's message, and the log probabilities of its text.
 fn message(response: &Response, options: ChatOptions) -> (Value, Value) {
     let mut message = json!({ "role": "assistant", "content": null, "refusal": null });
-    let (mut logprobs, mut annotations, mut calls, mut images) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut logprobs, mut annotations, mut calls, mut images) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut beside = Map::new();
     for item in &response.output {
         match item {
@@ -60,11 +62,16 @@ fn message(response: &Response, options: ChatOptions) -> (Value, Value) {
                     }
                 }
             }
-            Item::FunctionCall(call) => calls.push(function_call(&call.call_id, &call.name, &call.arguments, &call.extra)),
-            Item::CustomToolCall(call) => calls.push(custom_call(&call.call_id, &call.name, &call.input, &call.extra)),
+            Item::FunctionCall(call) => {
+                calls.push(function_call(&call.call_id, &call.name, &call.arguments, &call.extra))
+            }
+            Item::CustomToolCall(call) => {
+                calls.push(custom_call(&call.call_id, &call.name, &call.input, &call.extra))
+            }
             Item::Reasoning(reasoning) => {
                 beside.extend(reasoning.extra.to_map());
-                let texts = reasoning.summary.iter().chain(&reasoning.content).filter_map(Part::text);
+                let texts =
+                    reasoning.summary.iter().chain(&reasoning.content).filter_map(Part::text);
                 texts.for_each(|text| append(&mut message, "reasoning_content", text));
             }
             Item::Opaque(item) => images.extend(image(item, images.len())),
@@ -74,7 +81,9 @@ fn message(response: &Response, options: ChatOptions) -> (Value, Value) {
     let first_function = calls.first().and_then(|call| call.get("function")).cloned();
     match first_function.filter(|_| options.has_functions) {
         Some(function) => message["function_call"] = function,
-        None if !calls.is_empty() => message["tool_calls"] = calls.into_iter().map(Value::Object).collect(),
+        None if !calls.is_empty() => {
+            message["tool_calls"] = calls.into_iter().map(Value::Object).collect()
+        }
         None => {}
     }
     for (name, list) in [("annotations", annotations), ("images", images)] {
@@ -93,12 +102,22 @@ fn message(response: &Response, options: ChatOptions) -> (Value, Value) {
 }
 
 /// A call of a function, with its fields beyond the vocabulary.
-pub(super) fn function_call(call_id: &str, name: &str, arguments: &str, extra: &Extra) -> Map<String, Value> {
+pub(super) fn function_call(
+    call_id: &str,
+    name: &str,
+    arguments: &str,
+    extra: &Extra,
+) -> Map<String, Value> {
     call(call_id, "function", json!({ "name": name, "arguments": arguments }), extra)
 }
 
 /// A call of a tool that takes free text.
-pub(super) fn custom_call(call_id: &str, name: &str, input: &str, extra: &Extra) -> Map<String, Value> {
+pub(super) fn custom_call(
+    call_id: &str,
+    name: &str,
+    input: &str,
+    extra: &Extra,
+) -> Map<String, Value> {
     call(call_id, "custom", json!({ "name": name, "input": input }), extra)
 }
 
@@ -109,7 +128,9 @@ fn call(call_id: &str, kind: &str, mut inner: Value, extra: &Extra) -> Map<Strin
     for (name, value) in extra.iter() {
         match (name == kind, value) {
             // Fields of the object itself are kept below its name.
-            (true, Value::Object(fields)) => fields.iter().for_each(|(name, value)| inner[name] = value.clone()),
+            (true, Value::Object(fields)) => {
+                fields.iter().for_each(|(name, value)| inner[name] = value.clone())
+            }
             _ => _ = call.insert(name.clone(), value.clone()),
         }
     }
@@ -122,8 +143,11 @@ pub(super) fn annotation(annotation: &Value) -> Value {
     let Some(fields) = annotation.as_object() else { return annotation.clone() };
     match fields.get("type").and_then(Value::as_str) {
         Some(kind) if !fields.contains_key(kind) => {
-            let inner: Map<String, Value> =
-                fields.iter().filter(|(name, _)| *name != "type").map(|(name, value)| (name.clone(), value.clone())).collect();
+            let inner: Map<String, Value> = fields
+                .iter()
+                .filter(|(name, _)| *name != "type")
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
             json!({ "type": kind, kind: inner })
         }
         _ => annotation.clone(),
@@ -133,7 +157,10 @@ pub(super) fn annotation(annotation: &Value) -> Value {
 /// An image that the model made, as OpenRouter and others give it.
 pub(super) fn image(item: &OpaqueItem, index: usize) -> Option<Value> {
     let result = (item.kind == "image_generation_call").then(|| item.fields.text("result"))??;
-    let url = if result.starts_with("http://") || result.starts_with("https://") || result.starts_with("data:") {
+    let url = if result.starts_with("http://")
+        || result.starts_with("https://")
+        || result.starts_with("data:")
+    {
         result.to_owned()
     } else {
         format!("data:image/{};base64,{result}", item.fields.text("output_format").unwrap_or("png"))
@@ -144,7 +171,8 @@ pub(super) fn image(item: &OpaqueItem, index: usize) -> Option<Value> {
 /// The upstream's own finish reason, where it is not one of the vocabulary.
 pub(super) fn native_finish_reason(response: &Response) -> Option<&Value> {
     let details = response.incomplete_details.as_ref()?;
-    (details.reason == IncompleteDetails::UNKNOWN_FINISH_REASON).then(|| response.metadata.get(FINISH_REASON))?
+    (details.reason == IncompleteDetails::UNKNOWN_FINISH_REASON)
+        .then(|| response.metadata.get(FINISH_REASON))?
 }
 
 /// What every chunk repeats.
@@ -162,7 +190,10 @@ pub(super) fn head(response: &Response, object: &str) -> Map<String, Value> {
 
 /// The `finish_reason` of a response that ended well, or early for a reason this dialect has; otherwise an error, so
 /// that nobody takes a part for the whole.
-pub(super) fn finish_reason(response: &Response, options: ChatOptions) -> Result<&'static str, Fault> {
+pub(super) fn finish_reason(
+    response: &Response,
+    options: ChatOptions,
+) -> Result<&'static str, Fault> {
     let reason = response.incomplete_details.as_ref().map_or("", |details| details.reason.as_str());
     match (response.status, reason) {
         (ResponseStatus::Completed, _) => {
@@ -175,16 +206,24 @@ pub(super) fn finish_reason(response: &Response, options: ChatOptions) -> Result
         }
         // Of all finish reasons of this dialect, only `length` means that a response may be incomplete. The upstream's own stands
         // beside it.
-        (ResponseStatus::Incomplete, "max_output_tokens" | IncompleteDetails::UNKNOWN_FINISH_REASON) => Ok("length"),
+        (
+            ResponseStatus::Incomplete,
+            "max_output_tokens" | IncompleteDetails::UNKNOWN_FINISH_REASON,
+        ) => Ok("length"),
         (ResponseStatus::Incomplete, "content_filter") => Ok("content_filter"),
         (ResponseStatus::Failed, _) => Err(match &response.error {
             Some(error) => Fault::new(FaultKind::Server, error.code.clone(), error.message.clone()),
             None => Fault::new(FaultKind::Server, "server_error", "the response failed"),
         }),
-        (ResponseStatus::Cancelled, _) => {
-            Err(Fault::new(FaultKind::Conflict, "response_cancelled", "the response was stopped before its end"))
-        }
-        (ResponseStatus::Queued | ResponseStatus::InProgress | ResponseStatus::Incomplete, reason) => {
+        (ResponseStatus::Cancelled, _) => Err(Fault::new(
+            FaultKind::Conflict,
+            "response_cancelled",
+            "the response was stopped before its end",
+        )),
+        (
+            ResponseStatus::Queued | ResponseStatus::InProgress | ResponseStatus::Incomplete,
+            reason,
+        ) => {
             let code = if reason.is_empty() { "incomplete" } else { reason };
             Err(Fault::new(FaultKind::Server, code, "the response ended before it was complete"))
         }

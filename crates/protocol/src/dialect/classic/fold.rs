@@ -90,13 +90,21 @@ impl Dialect for Classic {
 }
 
 impl SocketDialect for Classic {
-    const RULES: SocketRules = SocketRules { messages: "questions", interleaves_errors: false, reads_json: false, resumes: false };
+    const RULES: SocketRules = SocketRules {
+        messages: "questions",
+        interleaves_errors: false,
+        reads_json: false,
+        resumes: false,
+    };
 
     /// A message is a question, as it was typed.
     fn read_message(message: &[u8]) -> Result<ClientEvent<Self>, (StreamId, Fault)> {
         let question = String::from_utf8_lossy(message).into_owned();
         if question.trim().is_empty() {
-            return Err((StreamId::default(), Fault::invalid("invalid_value", "msg", "The question is blank.")));
+            return Err((
+                StreamId::default(),
+                Fault::invalid("invalid_value", "msg", "The question is blank."),
+            ));
         }
         let (create, dialect) = (Box::new(create("", question)), Box::new(Self::unstarted()));
         Ok(ClientEvent::Create { stream: StreamId::default(), create, dialect, generate: true })
@@ -114,7 +122,8 @@ impl SocketDialect for Classic {
 
     /// On a socket an error has no place for its code, and no `[DONE]` follows: what ran is not complete.
     fn revoke(&mut self, fault: &Fault, messages: &mut Vec<Message>) {
-        let fault = Fault { message: format!("{} ({})", fault.message, fault.code), ..fault.clone() };
+        let fault =
+            Fault { message: format!("{} ({})", fault.message, fault.code), ..fault.clone() };
         self.fault(&fault, messages);
     }
 }
@@ -128,14 +137,18 @@ impl Classic {
     fn render(&mut self, entry: &Entry, messages: &mut Vec<Message>) {
         match entry.kind {
             EventKind::Created => self.start(entry),
-            EventKind::InProgress => messages.push(self.message(Bytes::from_static(b"{\"role\":\"assistant\"}"))),
+            EventKind::InProgress => {
+                messages.push(self.message(Bytes::from_static(b"{\"role\":\"assistant\"}")))
+            }
             EventKind::OutputTextDelta | EventKind::RefusalDelta => self.text(entry, messages),
             EventKind::Error => {
                 if let Ok(event) = serde_json::from_slice::<ErrorEvent>(&entry.data) {
                     self.fault(&Fault::from_payload(&event.error), messages);
                 }
             }
-            EventKind::Completed | EventKind::Incomplete | EventKind::Failed => self.finish(entry, messages),
+            EventKind::Completed | EventKind::Incomplete | EventKind::Failed => {
+                self.finish(entry, messages)
+            }
             // A message without `content` would erase the text, and the content of these was in the deltas.
             EventKind::Queued
             | EventKind::OutputItemAdded
@@ -163,7 +176,10 @@ impl Classic {
     /// Why there is no response, or no more of it: for programs by name, and as text that a page shows.
     fn fault(&mut self, fault: &Fault, messages: &mut Vec<Message>) {
         if self.transport != Transport::Socket {
-            messages.push(Message { name: Some(FAULT), ..self.message(fault.object().to_string().into()) });
+            messages.push(Message {
+                name: Some(FAULT),
+                ..self.message(fault.object().to_string().into())
+            });
         }
         messages.push(self.notice(&fault.message));
     }
@@ -172,9 +188,17 @@ impl Classic {
     fn done(&self, tokens: &str, messages: &mut Vec<Message>) {
         if self.transport == Transport::Channel {
             let data = format!("<br/><br/>tokens：{tokens}");
-            messages.push(Message { id: Some(TOKENS.into()), data: data.into(), ..Message::default() });
+            messages.push(Message {
+                id: Some(TOKENS.into()),
+                data: data.into(),
+                ..Message::default()
+            });
         }
-        messages.push(Message { id: Some(DONE.into()), data: Bytes::from_static(DONE.as_bytes()), ..Message::default() });
+        messages.push(Message {
+            id: Some(DONE.into()),
+            data: Bytes::from_static(DONE.as_bytes()),
+            ..Message::default()
+        });
     }
 
     fn start(&mut self, entry: &Entry) {
@@ -188,19 +212,33 @@ impl Classic {
         let Ok(event) = serde_json::from_slice::<DeltaEvent<'_>>(&entry.data) else { return };
         self.has_text = true;
         // The pages take a content of exactly this word for none at all, and drop it or the text before it.
-        let pieces: &[&str] = if event.delta.get() == "\"null\"" { &["\"nu\"", "\"ll\""] } else { &[event.delta.get()] };
-        messages.extend(pieces.iter().map(|piece| self.message(format!("{{\"content\":{piece}}}").into())));
+        let pieces: &[&str] = if event.delta.get() == "\"null\"" {
+            &["\"nu\"", "\"ll\""]
+        } else {
+            &[event.delta.get()]
+        };
+        messages.extend(
+            pieces.iter().map(|piece| self.message(format!("{{\"content\":{piece}}}").into())),
+        );
     }
 
     fn finish(&mut self, entry: &Entry, messages: &mut Vec<Message>) {
         let Ok(SnapshotEvent { response }) = serde_json::from_slice(&entry.data) else { return };
-        let reason = response.incomplete_details.as_ref().map_or("", |details| details.reason.as_str());
+        let reason =
+            response.incomplete_details.as_ref().map_or("", |details| details.reason.as_str());
         match (response.status, reason) {
             // A stop was requested, and the error before a failure has its cause.
-            (ResponseStatus::Completed | ResponseStatus::Failed | ResponseStatus::Cancelled, _) => {}
-            (_, "max_output_tokens") => messages.push(self.notice("The answer ends here: it has reached the limit on its length.")),
-            (_, "content_filter") => messages.push(self.notice("The answer ends here: a content filter stopped it.")),
-            (ResponseStatus::Incomplete | ResponseStatus::InProgress | ResponseStatus::Queued, _) => {
+            (ResponseStatus::Completed | ResponseStatus::Failed | ResponseStatus::Cancelled, _) => {
+            }
+            (_, "max_output_tokens") => messages
+                .push(self.notice("The answer ends here: it has reached the limit on its length.")),
+            (_, "content_filter") => {
+                messages.push(self.notice("The answer ends here: a content filter stopped it."))
+            }
+            (
+                ResponseStatus::Incomplete | ResponseStatus::InProgress | ResponseStatus::Queued,
+                _,
+            ) => {
                 messages.push(self.notice("The answer ended before it was whole."));
             }
         }
@@ -226,8 +264,12 @@ impl Classic {
 /// The number of tokens that the model wrote; a number that Weir counted is marked as that. Without usage it wrote none.
 fn tokens(usage: Option<Usage>) -> String {
     match usage {
-        Some(Usage { output_tokens, source: UsageSource::Provider, .. }) => output_tokens.to_string(),
-        Some(Usage { output_tokens, source: UsageSource::Counted, .. }) => format!("≈{output_tokens}"),
+        Some(Usage { output_tokens, source: UsageSource::Provider, .. }) => {
+            output_tokens.to_string()
+        }
+        Some(Usage { output_tokens, source: UsageSource::Counted, .. }) => {
+            format!("≈{output_tokens}")
+        }
         None => "0".to_owned(),
     }
 }

@@ -12,13 +12,25 @@ use crate::request::{Create, InputItem};
 /// There is none, it is no text, or it is blank.
 pub fn read_question(body: &Value) -> Result<String, Fault> {
     let Some(fields) = body.as_object() else {
-        return Err(Fault::invalid("invalid_type", "msg", "The body must be a JSON object: {\"msg\": \"…\"}."));
+        return Err(Fault::invalid(
+            "invalid_type",
+            "msg",
+            "The body must be a JSON object: {\"msg\": \"…\"}.",
+        ));
     };
     match fields.get("msg") {
-        Some(Value::String(text)) if text.trim().is_empty() => Err(Fault::invalid("invalid_value", "msg", "The question is blank.")),
+        Some(Value::String(text)) if text.trim().is_empty() => {
+            Err(Fault::invalid("invalid_value", "msg", "The question is blank."))
+        }
         Some(Value::String(text)) => Ok(text.clone()),
-        None | Some(Value::Null) => Err(Fault::invalid("missing_required_parameter", "msg", "Missing required parameter: 'msg'.")),
-        Some(_) => Err(Fault::invalid("invalid_type", "msg", "Invalid type for 'msg': expected a string.")),
+        None | Some(Value::Null) => Err(Fault::invalid(
+            "missing_required_parameter",
+            "msg",
+            "Missing required parameter: 'msg'.",
+        )),
+        Some(_) => {
+            Err(Fault::invalid("invalid_type", "msg", "Invalid type for 'msg': expected a string."))
+        }
     }
 }
 
@@ -26,7 +38,11 @@ pub fn read_question(body: &Value) -> Result<String, Fault> {
 /// `max_tokens` would be refused when the context has grown.
 pub fn create(model: &str, question: String) -> Create {
     let message = Message::new(Role::User, vec![Part::input_text(question)]);
-    Create { input: vec![InputItem::Item(Item::Message(message))], stream: true, ..Create::new(model) }
+    Create {
+        input: vec![InputItem::Item(Item::Message(message))],
+        stream: true,
+        ..Create::new(model)
+    }
 }
 
 #[cfg(test)]

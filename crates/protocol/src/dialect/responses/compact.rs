@@ -19,7 +19,11 @@ pub fn read_compact(body: &Value) -> Result<Create, Fault> {
     check_input(&root, &create, "compact")?;
     for (field, is_wanted) in [("stream", create.stream), ("background", create.background)] {
         if is_wanted {
-            return Err(Fault::invalid("unsupported_value", field, format!("A compaction is one JSON answer: '{field}' cannot be true.")));
+            return Err(Fault::invalid(
+                "unsupported_value",
+                field,
+                format!("A compaction is one JSON answer: '{field}' cannot be true."),
+            ));
         }
     }
     Ok(Create {

@@ -7,8 +7,8 @@ use crate::dialect::readers::{check_parts, text_part};
 use crate::fault::Fault;
 use crate::id::ItemId;
 use crate::item::{
-    CustomToolCall, CustomToolCallOutput, FunctionCall, FunctionCallOutput, FunctionOutput, Item, ItemStatus, Message, OpaqueItem, Part,
-    Reasoning, Role,
+    CustomToolCall, CustomToolCallOutput, FunctionCall, FunctionCallOutput, FunctionOutput, Item,
+    ItemStatus, Message, OpaqueItem, Part, Reasoning, Role,
 };
 use crate::limits;
 use crate::read::{RequestObject, RequestValue};
@@ -29,7 +29,8 @@ pub(super) fn read_input(node: &RequestValue<'_>) -> Result<Vec<InputItem>, Faul
     if !node.value().is_array() {
         return Err(node.wrong_type("a string or an array of items"));
     }
-    let items: Vec<InputItem> = node.array(limits::ITEMS)?.iter().map(read_item).collect::<Result<_, _>>()?;
+    let items: Vec<InputItem> =
+        node.array(limits::ITEMS)?.iter().map(read_item).collect::<Result<_, _>>()?;
     check_parts(node, &items)?;
     Ok(items)
 }
@@ -42,7 +43,9 @@ fn read_item(node: &RequestValue<'_>) -> Result<InputItem, Fault> {
         // The "easy" message has a role and no type; a bare id is a reference.
         None if object.get("role").is_some() => "message".into(),
         None if id.is_some() => "item_reference".into(),
-        None => return Err(object.require("type").err().unwrap_or_else(|| node.wrong_type("an item"))),
+        None => {
+            return Err(object.require("type").err().unwrap_or_else(|| node.wrong_type("an item")));
+        }
     };
     if kind == "item_reference" {
         return Ok(InputItem::Reference(ItemId::new(object.require("id")?.string()?)));
@@ -83,10 +86,21 @@ fn read_item(node: &RequestValue<'_>) -> Result<InputItem, Fault> {
         }),
         "reasoning" => Item::Reasoning(Reasoning {
             id,
-            summary: object.read("summary", |node| read_parts(node, Role::Assistant))?.unwrap_or_default(),
-            content: object.read("content", |node| read_parts(node, Role::Assistant))?.unwrap_or_default(),
+            summary: object
+                .read("summary", |node| read_parts(node, Role::Assistant))?
+                .unwrap_or_default(),
+            content: object
+                .read("content", |node| read_parts(node, Role::Assistant))?
+                .unwrap_or_default(),
             encrypted_content: object.string("encrypted_content")?,
-            extra: object.extra(&["type", "id", "status", "summary", "content", "encrypted_content"]),
+            extra: object.extra(&[
+                "type",
+                "id",
+                "status",
+                "summary",
+                "content",
+                "encrypted_content",
+            ]),
         }),
         "compaction" => {
             let summary = read_content(&object.require("encrypted_content")?)?;
@@ -116,12 +130,14 @@ fn read_type(node: &RequestValue<'_>) -> Result<String, Fault> {
 }
 
 fn read_message(object: &RequestObject<'_>, id: ItemId) -> Result<Message, Fault> {
-    let role = match object.require("role")?.word(&["user", "assistant", "system", "developer"])?.as_str() {
-        "assistant" => Role::Assistant,
-        "system" => Role::System,
-        "developer" => Role::Developer,
-        _ => Role::User,
-    };
+    let role =
+        match object.require("role")?.word(&["user", "assistant", "system", "developer"])?.as_str()
+        {
+            "assistant" => Role::Assistant,
+            "system" => Role::System,
+            "developer" => Role::Developer,
+            _ => Role::User,
+        };
     let content = object.require("content")?;
     let content = match content.value() {
         Value::String(text) => vec![text_part(role, text.clone())],
@@ -163,7 +179,11 @@ fn read_part(node: &RequestValue<'_>, role: Role) -> Result<Part, Fault> {
                 object.require("image_url")?;
             }
             let detail = object.string("detail")?.unwrap_or_else(|| "auto".into());
-            Part::InputImage { image_url, detail, extra: object.extra(&["type", "image_url", "detail"]) }
+            Part::InputImage {
+                image_url,
+                detail,
+                extra: object.extra(&["type", "image_url", "detail"]),
+            }
         }
         "input_file" => Part::InputFile {
             filename: object.string("filename")?,
@@ -177,7 +197,13 @@ fn read_part(node: &RequestValue<'_>, role: Role) -> Result<Part, Fault> {
         "output_text" => Part::OutputText {
             text: text()?,
             annotations: object
-                .read("annotations", |node| Ok(node.array(limits::ANNOTATIONS)?.iter().map(|node| node.value().clone()).collect()))?
+                .read("annotations", |node| {
+                    Ok(node
+                        .array(limits::ANNOTATIONS)?
+                        .iter()
+                        .map(|node| node.value().clone())
+                        .collect())
+                })?
                 .unwrap_or_default(),
             logprobs: Vec::new(),
             extra: object.extra(&["type", "text", "annotations", "logprobs"]),
@@ -185,7 +211,9 @@ fn read_part(node: &RequestValue<'_>, role: Role) -> Result<Part, Fault> {
         "input_text" | "text" => {
             let extra = object.extra(&["type", "text", "annotations", "logprobs"]);
             match text_part(role, text()?) {
-                Part::OutputText { text, annotations, logprobs, .. } => Part::OutputText { text, annotations, logprobs, extra },
+                Part::OutputText { text, annotations, logprobs, .. } => {
+                    Part::OutputText { text, annotations, logprobs, extra }
+                }
                 Part::InputText { text, .. } => Part::InputText { text, extra },
                 part => part,
             }
@@ -197,7 +225,10 @@ fn read_part(node: &RequestValue<'_>, role: Role) -> Result<Part, Fault> {
 /// Reads an `encrypted_content`.
 fn read_content(node: &RequestValue<'_>) -> Result<String, Fault> {
     compaction::decode(&node.string()?).ok_or_else(|| {
-        let message = format!("'{}' was not made by this server's /v1/responses/compact, or was changed since.", node.path());
+        let message = format!(
+            "'{}' was not made by this server's /v1/responses/compact, or was changed since.",
+            node.path()
+        );
         Fault::invalid("invalid_encrypted_content", node.path(), message)
     })
 }

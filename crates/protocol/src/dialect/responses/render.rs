@@ -17,7 +17,8 @@ use crate::snapshot;
 pub struct Responses;
 
 /// Its name and its frames.
-pub const DESCRIPTION: Description = Description { name: "responses", frames: &["json", "ndjson", "sse", "websocket"] };
+pub const DESCRIPTION: Description =
+    Description { name: "responses", frames: &["json", "ndjson", "sse", "websocket"] };
 
 impl Dialect for Responses {
     fn description(&self) -> &'static Description {
@@ -40,7 +41,10 @@ impl Dialect for Responses {
 
     fn partial(&self, terminal: &Entry) -> Option<Partial> {
         let response = snapshot::response_json(terminal)?;
-        Some(Partial { field: "response", json: terminal.data.slice_ref(response.get().as_bytes()) })
+        Some(Partial {
+            field: "response",
+            json: terminal.data.slice_ref(response.get().as_bytes()),
+        })
     }
 
     fn error(&mut self, fault: &Fault, messages: &mut Vec<Message>) {
@@ -48,7 +52,11 @@ impl Dialect for Responses {
         let mut event = serde_json::Map::new();
         event.insert("type".into(), name.into());
         event.insert("error".into(), fault.payload());
-        messages.push(Message { name: Some(name), data: Value::Object(event).to_string().into(), ..Message::default() });
+        messages.push(Message {
+            name: Some(name),
+            data: Value::Object(event).to_string().into(),
+            ..Message::default()
+        });
     }
 
     fn end(&self) -> StreamEnd {

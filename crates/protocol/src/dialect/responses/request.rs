@@ -62,7 +62,11 @@ pub fn read_create(body: &Value) -> Result<Create, Fault> {
     let create = read_common(&root)?;
     check_input(&root, &create, "answer")?;
     if create.background && !create.store {
-        return Err(Fault::invalid("invalid_value", "background", "'background' needs 'store': an answer that nobody reads must be kept."));
+        return Err(Fault::invalid(
+            "invalid_value",
+            "background",
+            "'background' needs 'store': an answer that nobody reads must be kept.",
+        ));
     }
     if create.background && create.on_leave == Some(OnLeave::Cancel) {
         let message = "'on_leave' cannot be cancel with 'background': nobody reads such an answer from its start.";
@@ -80,25 +84,39 @@ pub fn read_count(body: &Value) -> Result<Create, Fault> {
 }
 
 /// There must be something `to_do` it with.
-pub(super) fn check_input(root: &RequestObject<'_>, create: &Create, to_do: &str) -> Result<(), Fault> {
+pub(super) fn check_input(
+    root: &RequestObject<'_>,
+    create: &Create,
+    to_do: &str,
+) -> Result<(), Fault> {
     if !create.input.is_empty() || create.previous_response_id.is_some() {
         return Ok(());
     }
     Err(if root.get("input").is_some() {
-        Fault::invalid("empty_input", "input", format!("'input' is empty: there is nothing to {to_do}."))
+        Fault::invalid(
+            "empty_input",
+            "input",
+            format!("'input' is empty: there is nothing to {to_do}."),
+        )
     } else {
-        Fault::invalid("missing_required_parameter", "input", "Missing required parameter: 'input'.")
+        Fault::invalid(
+            "missing_required_parameter",
+            "input",
+            "Missing required parameter: 'input'.",
+        )
     })
 }
 
 pub(super) fn read_common(root: &RequestObject<'_>) -> Result<Create, Fault> {
     if let Some(conversation) = root.get("conversation") {
-        let message = "Weir does not keep conversations by id yet: continue one with 'previous_response_id'.";
+        let message =
+            "Weir does not keep conversations by id yet: continue one with 'previous_response_id'.";
         return Err(Fault::invalid("unsupported_parameter", conversation.path(), message));
     }
     let tools = root.read("tools", read_tools)?.unwrap_or_default();
-    let tool_choice =
-        root.read("tool_choice", |node| read_tool_choice(node, &ToolNames::of(&tools)))?.unwrap_or(ToolChoice::Mode(ToolMode::Auto));
+    let tool_choice = root
+        .read("tool_choice", |node| read_tool_choice(node, &ToolNames::of(&tools)))?
+        .unwrap_or(ToolChoice::Mode(ToolMode::Auto));
     Ok(Create {
         model: root.require("model")?.short_string(256)?,
         input: root.read("input", read_input)?.unwrap_or_default(),
@@ -118,7 +136,11 @@ pub(super) fn read_common(root: &RequestObject<'_>) -> Result<Create, Fault> {
         max_tool_calls: root.read("max_tool_calls", |node| node.integer(1..=u64::MAX))?,
         truncation: root.read("truncation", |node| node.word(&["auto", "disabled"]))?,
         service_tier: root.string("service_tier")?,
-        include: root.read("include", |node| node.array(limits::WORDS)?.iter().map(RequestValue::string).collect())?.unwrap_or_default(),
+        include: root
+            .read("include", |node| {
+                node.array(limits::WORDS)?.iter().map(RequestValue::string).collect()
+            })?
+            .unwrap_or_default(),
         metadata: root.read("metadata", read_metadata)?.unwrap_or_default(),
         safety_identifier: match root.string("safety_identifier")? {
             Some(identifier) => Some(identifier),
@@ -138,7 +160,9 @@ pub(super) fn read_common(root: &RequestObject<'_>) -> Result<Create, Fault> {
 fn read_text(node: &RequestValue<'_>) -> Result<TextConfig, Fault> {
     let object = node.object()?;
     Ok(TextConfig {
-        format: object.read("format", |node| read_format(&node.object()?, None))?.unwrap_or_default(),
+        format: object
+            .read("format", |node| read_format(&node.object()?, None))?
+            .unwrap_or_default(),
         verbosity: object.read("verbosity", |node| node.word(&["low", "medium", "high"]))?,
         extra: object.extra(&["format", "verbosity"]),
     })
@@ -146,7 +170,8 @@ fn read_text(node: &RequestValue<'_>) -> Result<TextConfig, Fault> {
 
 fn read_reasoning(node: &RequestValue<'_>) -> Result<ReasoningConfig, Fault> {
     let object = node.object()?;
-    let read_summary = |name: &str| object.read(name, |node| node.word(&["concise", "detailed", "auto", "none"]));
+    let read_summary =
+        |name: &str| object.read(name, |node| node.word(&["concise", "detailed", "auto", "none"]));
     // Its name before `summary`.
     let summary = read_summary("summary")?.or(read_summary("generate_summary")?);
     Ok(ReasoningConfig {

@@ -7,7 +7,12 @@ use crate::dialect::socket::{ClientEvent, SocketDialect, SocketRules, StreamId};
 use crate::fault::Fault;
 
 impl SocketDialect for Responses {
-    const RULES: SocketRules = SocketRules { messages: "events", interleaves_errors: true, reads_json: true, resumes: true };
+    const RULES: SocketRules = SocketRules {
+        messages: "events",
+        interleaves_errors: true,
+        reads_json: true,
+        resumes: true,
+    };
 
     fn read_message(message: &[u8]) -> Result<ClientEvent<Self>, (StreamId, Fault)> {
         read_client_event(message)

@@ -1,6 +1,8 @@
 //! Reads `tools` and `tool_choice`.
 
-use crate::dialect::tools::{ToolNames, read_allowed, read_custom, read_function, read_named, read_tool_mode};
+use crate::dialect::tools::{
+    ToolNames, read_allowed, read_custom, read_function, read_named, read_tool_mode,
+};
 use crate::fault::Fault;
 use crate::limits;
 use crate::read::{RequestObject, RequestValue};
@@ -8,7 +10,8 @@ use crate::request::{AllowedTool, NamedKind, NamespaceTool, Tool, ToolChoice};
 
 /// Reads `tools`.
 pub(super) fn read_tools(node: &RequestValue<'_>) -> Result<Vec<Tool>, Fault> {
-    let tools: Vec<Tool> = node.array(limits::TOOLS)?.iter().map(read_tool).collect::<Result<_, _>>()?;
+    let tools: Vec<Tool> =
+        node.array(limits::TOOLS)?.iter().map(read_tool).collect::<Result<_, _>>()?;
     let count = tools.iter().map(|tool| tool.inner().map_or(1, <[_]>::len)).sum();
     if count > limits::TOOLS { Err(node.too_many(count, limits::TOOLS)) } else { Ok(tools) }
 }
@@ -22,7 +25,12 @@ fn read_tool(node: &RequestValue<'_>) -> Result<Tool, Fault> {
     Ok(Tool::Namespace(NamespaceTool {
         name: object.require("name")?.name()?,
         description: object.string("description")?,
-        tools: object.require("tools")?.array(limits::TOOLS)?.iter().map(read_inner).collect::<Result<_, _>>()?,
+        tools: object
+            .require("tools")?
+            .array(limits::TOOLS)?
+            .iter()
+            .map(read_inner)
+            .collect::<Result<_, _>>()?,
         extra: object.extra(&["type", "name", "description", "tools"]),
     }))
 }
@@ -39,14 +47,22 @@ fn read_inner(node: &RequestValue<'_>) -> Result<Tool, Fault> {
 
 fn read_one(object: &RequestObject<'_>, kind: &str) -> Result<Tool, Fault> {
     match kind {
-        "function" => read_function(object, object.extra(&["type", "name", "description", "parameters", "strict"])).map(Tool::Function),
-        "custom" => read_custom(object, object.extra(&["type", "name", "description", "format"])).map(Tool::Custom),
+        "function" => read_function(
+            object,
+            object.extra(&["type", "name", "description", "parameters", "strict"]),
+        )
+        .map(Tool::Function),
+        "custom" => read_custom(object, object.extra(&["type", "name", "description", "format"]))
+            .map(Tool::Custom),
         _ => Ok(Tool::Hosted(object.extra(&[]))),
     }
 }
 
 /// Reads `tool_choice`.
-pub(super) fn read_tool_choice(node: &RequestValue<'_>, tools: &ToolNames<'_>) -> Result<ToolChoice, Fault> {
+pub(super) fn read_tool_choice(
+    node: &RequestValue<'_>,
+    tools: &ToolNames<'_>,
+) -> Result<ToolChoice, Fault> {
     if node.value().is_string() {
         return read_tool_mode(node, tools).map(ToolChoice::Mode);
     }
@@ -60,18 +76,25 @@ pub(super) fn read_tool_choice(node: &RequestValue<'_>, tools: &ToolNames<'_>) -
         "custom" => read_named(&object, NamedKind::Custom, tools).map(ToolChoice::Tool),
         "allowed_tools" => {
             let allowed = object.require("tools")?.array(limits::TOOLS)?;
-            let allowed = allowed.iter().map(|tool| read_allowed_tool(tool, tools)).collect::<Result<Vec<_>, _>>()?;
+            let allowed = allowed
+                .iter()
+                .map(|tool| read_allowed_tool(tool, tools))
+                .collect::<Result<Vec<_>, _>>()?;
             read_allowed(&object, allowed, tools)
         }
         hosted if tools.has_kind(hosted) => Ok(ToolChoice::Opaque(object.extra(&[]))),
-        _ => Err(kind.wrong_value("'function', 'custom', 'allowed_tools', or the type of one of the request's 'tools'")),
+        _ => Err(kind.wrong_value(
+            "'function', 'custom', 'allowed_tools', or the type of one of the request's 'tools'",
+        )),
     }
 }
 
 fn read_allowed_tool(node: &RequestValue<'_>, tools: &ToolNames<'_>) -> Result<AllowedTool, Fault> {
     let object = node.object()?;
     match object.get("type").map(|kind| kind.string()).transpose()?.as_deref() {
-        None | Some("function") => read_named(&object, NamedKind::Function, tools).map(AllowedTool::Named),
+        None | Some("function") => {
+            read_named(&object, NamedKind::Function, tools).map(AllowedTool::Named)
+        }
         Some("custom") => read_named(&object, NamedKind::Custom, tools).map(AllowedTool::Named),
         Some(_) => Ok(AllowedTool::Hosted(object.extra(&[]))),
     }

@@ -15,8 +15,7 @@ use super::super::play::{WordPace, stop_texts};
 use super::{check_fields, number};
 
 /// The text after every prompt.
-const TEXT: &str =
-    " … This text is of Weir's built-in demo model. It does not know what a prompt says, so these words go on from any, and mean nothing.";
+const TEXT: &str = " … This text is of Weir's built-in demo model. It does not know what a prompt says, so these words go on from any, and mean nothing.";
 
 /// The most choices of one response.
 const MOST_CHOICES: u64 = 128;
@@ -60,23 +59,42 @@ impl CompletionPlan {
     pub(super) fn of(request: &Passthrough) -> Result<Self, Fault> {
         check_fields(request, KNOWN)?;
         if number(request, "logprobs", 0, 5)?.is_some_and(|count| count > 0) {
-            return Err(Fault::invalid("unsupported_value", "logprobs", "The demo model has no log probabilities."));
+            return Err(Fault::invalid(
+                "unsupported_value",
+                "logprobs",
+                "The demo model has no log probabilities.",
+            ));
         }
-        let (limit, copies) = (number(request, "max_tokens", 0, u64::MAX)?, number(request, "n", 1, MOST_CHOICES)?.unwrap_or(1));
+        let (limit, copies) = (
+            number(request, "max_tokens", 0, u64::MAX)?,
+            number(request, "n", 1, MOST_CHOICES)?.unwrap_or(1),
+        );
         let prompts = match request.inputs()? {
             EmbeddingInputs::Texts(texts) => texts,
-            EmbeddingInputs::Tokens(tokens) => tokens.iter().map(|tokens| format!("({} tokens)", tokens.len())).collect(),
+            EmbeddingInputs::Tokens(tokens) => {
+                tokens.iter().map(|tokens| format!("({} tokens)", tokens.len())).collect()
+            }
         };
         if prompts.is_empty() || prompts.len() as u64 * copies > MOST_CHOICES {
-            let message = format!("The demo model takes up to {MOST_CHOICES} prompts, or fewer of which it makes several choices.");
+            let message = format!(
+                "The demo model takes up to {MOST_CHOICES} prompts, or fewer of which it makes several choices."
+            );
             return Err(Fault::invalid("invalid_value", "prompt", message));
         }
         let echo: bool = request.body.read("echo").unwrap_or_default();
         let stop: Option<Value> = request.body.read("stop");
         let (pieces, finish_reason) = pieces(&stop_texts(stop.as_ref()), limit);
-        let choice =
-            |prompt: &String| Choice { echo: if echo { prompt.clone() } else { String::new() }, pieces: pieces.clone(), finish_reason };
-        Ok(Self { choices: prompts.iter().flat_map(|prompt| (0..copies).map(move |_| choice(prompt))).collect() })
+        let choice = |prompt: &String| Choice {
+            echo: if echo { prompt.clone() } else { String::new() },
+            pieces: pieces.clone(),
+            finish_reason,
+        };
+        Ok(Self {
+            choices: prompts
+                .iter()
+                .flat_map(|prompt| (0..copies).map(move |_| choice(prompt)))
+                .collect(),
+        })
     }
 
     /// The complete response.

@@ -25,17 +25,31 @@ pub(super) struct EmbeddingPlan {
 
 impl EmbeddingPlan {
     pub(super) fn of(request: &Passthrough) -> Result<Self, Fault> {
-        check_fields(request, &["model", "input", "encoding_format", "dimensions", "user", "stream"])?;
+        check_fields(
+            request,
+            &["model", "input", "encoding_format", "dimensions", "user", "stream"],
+        )?;
         let inputs = request.inputs()?;
         if inputs.is_empty() {
-            return Err(Fault::invalid("invalid_value", "input", "Invalid value for 'input': expected at least one input."));
+            return Err(Fault::invalid(
+                "invalid_value",
+                "input",
+                "Invalid value for 'input': expected at least one input.",
+            ));
         }
         let dimensions = number(request, "dimensions", 1, MOST_DIMENSIONS)?.unwrap_or(DIMENSIONS);
         let format = match request.body.get("encoding_format") {
             None => VectorFormat::Float,
-            Some(word) => serde_json::from_str::<String>(word.get()).ok().and_then(|word| VectorFormat::read(&word)).ok_or_else(|| {
-                Fault::invalid("invalid_value", "encoding_format", "Invalid value for 'encoding_format': expected 'float' or 'base64'.")
-            })?,
+            Some(word) => serde_json::from_str::<String>(word.get())
+                .ok()
+                .and_then(|word| VectorFormat::read(&word))
+                .ok_or_else(|| {
+                    Fault::invalid(
+                        "invalid_value",
+                        "encoding_format",
+                        "Invalid value for 'encoding_format': expected 'float' or 'base64'.",
+                    )
+                })?,
         };
         Ok(Self { inputs, dimensions, format })
     }
@@ -44,9 +58,10 @@ impl EmbeddingPlan {
     pub(super) fn list(&self) -> JsonFields {
         let seeds: Vec<u64> = match &self.inputs {
             EmbeddingInputs::Texts(texts) => texts.iter().map(|text| seed(text.bytes())).collect(),
-            EmbeddingInputs::Tokens(tokens) => {
-                tokens.iter().map(|tokens| seed(tokens.iter().flat_map(|token| token.to_le_bytes()))).collect()
-            }
+            EmbeddingInputs::Tokens(tokens) => tokens
+                .iter()
+                .map(|tokens| seed(tokens.iter().flat_map(|token| token.to_le_bytes())))
+                .collect(),
         };
         let entry = |(index, seed): (usize, u64)| {
             let mut entry = JsonFields::default();
@@ -66,7 +81,9 @@ impl EmbeddingPlan {
 
 /// A hash of bytes (FNV-1a).
 fn seed(bytes: impl Iterator<Item = u8>) -> u64 {
-    bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
+    bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+    })
 }
 
 /// A vector of length 1. A shorter one with the same seed has the same direction in its dimensions, as with models
@@ -77,7 +94,9 @@ fn seed(bytes: impl Iterator<Item = u8>) -> u64 {
     reason = "53 bits of a random number, and no more than 24 of its place"
 )]
 fn vector(seed: u64, dimensions: u64) -> Vec<f32> {
-    let numbers: Vec<f64> = (1..=dimensions).map(|index| (mix(seed, index) >> 11) as f64 / (1_u64 << 52) as f64 - 1.0).collect();
+    let numbers: Vec<f64> = (1..=dimensions)
+        .map(|index| (mix(seed, index) >> 11) as f64 / (1_u64 << 52) as f64 - 1.0)
+        .collect();
     let length = numbers.iter().map(|number| number * number).sum::<f64>().sqrt();
     numbers.iter().map(|number| (number / length) as f32).collect()
 }

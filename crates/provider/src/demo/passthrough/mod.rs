@@ -4,7 +4,9 @@ mod completions;
 mod embeddings;
 
 use engine::provider::failure::{FailureScope, ProviderFailure};
-use engine::provider::passthrough::{PassthroughPart, PassthroughParts, PassthroughRequest, UnreadDocument};
+use engine::provider::passthrough::{
+    PassthroughPart, PassthroughParts, PassthroughRequest, UnreadDocument,
+};
 use futures_util::StreamExt;
 use futures_util::future::ready;
 use futures_util::stream::once;
@@ -25,8 +27,12 @@ pub(super) fn check(request: &Passthrough) -> Result<(), Fault> {
         Operation::Completions => completions::CompletionPlan::of(request).map(drop),
         // A moderation that never flags anything would be mistaken for a judgement.
         Operation::Moderations => {
-            let message = format!("The demo model judges nothing, and has no moderations. {}", remedy(request.operation));
-            Err(Fault::new(FaultKind::InvalidRequest, "unsupported_operation", message).with_param("model"))
+            let message = format!(
+                "The demo model judges nothing, and has no moderations. {}",
+                remedy(request.operation)
+            );
+            Err(Fault::new(FaultKind::InvalidRequest, "unsupported_operation", message)
+                .with_param("model"))
         }
     }
 }
@@ -35,7 +41,10 @@ pub(super) fn check(request: &Passthrough) -> Result<(), Fault> {
 ///
 /// # Errors
 /// As [`check`].
-pub(super) fn pass(request: &PassthroughRequest, tokens_per_second: f64) -> Result<PassthroughParts, ProviderFailure> {
+pub(super) fn pass(
+    request: &PassthroughRequest,
+    tokens_per_second: f64,
+) -> Result<PassthroughParts, ProviderFailure> {
     let asked = &request.request;
     let refused = |fault| ProviderFailure::new(fault, FailureScope::Request);
     match asked.operation {
@@ -45,9 +54,15 @@ pub(super) fn pass(request: &PassthroughRequest, tokens_per_second: f64) -> Resu
         }
         Operation::Completions => {
             let plan = completions::CompletionPlan::of(asked).map_err(refused)?;
-            Ok(if asked.stream { plan.stream(tokens_per_second) } else { document(move || plan.whole()) })
+            Ok(if asked.stream {
+                plan.stream(tokens_per_second)
+            } else {
+                document(move || plan.whole())
+            })
         }
-        Operation::Moderations => Err(refused(check(asked).err().unwrap_or_else(|| unknown_parameter(&asked.model, "input")))),
+        Operation::Moderations => Err(refused(
+            check(asked).err().unwrap_or_else(|| unknown_parameter(&asked.model, "input")),
+        )),
     }
 }
 
@@ -67,8 +82,13 @@ fn check_fields(request: &Passthrough, known: &[&str]) -> Result<(), Fault> {
 fn number(request: &Passthrough, name: &str, least: u64, most: u64) -> Result<Option<u64>, Fault> {
     let Some(value) = request.body.get(name) else { return Ok(None) };
     let number = value.get().parse().ok().filter(|number| (least..=most).contains(number));
-    let wrong =
-        || Fault::invalid("invalid_value", name, format!("Invalid value for '{name}': expected an integer from {least} to {most}."));
+    let wrong = || {
+        Fault::invalid(
+            "invalid_value",
+            name,
+            format!("Invalid value for '{name}': expected an integer from {least} to {most}."),
+        )
+    };
     number.map(Some).ok_or_else(wrong)
 }
 

@@ -18,9 +18,15 @@ async fn all(operation: Operation, body: Value) -> Vec<Value> {
     let read = |part: Result<PassthroughPart, ProviderFailure>| match part.unwrap() {
         PassthroughPart::Document(document) => (document.read)().unwrap(),
         PassthroughPart::Event(event) => event,
-        PassthroughPart::KeepAlive | PassthroughPart::Progress => panic!("the demo waits for nothing"),
+        PassthroughPart::KeepAlive | PassthroughPart::Progress => {
+            panic!("the demo waits for nothing")
+        }
     };
-    parts.into_iter().map(read).map(|fields| serde_json::from_slice(&fields.to_bytes()).unwrap()).collect()
+    parts
+        .into_iter()
+        .map(read)
+        .map(|fields| serde_json::from_slice(&fields.to_bytes()).unwrap())
+        .collect()
 }
 
 async fn vectors(input: Value, more: Value) -> Vec<Vec<f64>> {
@@ -30,7 +36,12 @@ async fn vectors(input: Value, more: Value) -> Vec<Vec<f64>> {
     assert!(list["notice"].as_str().unwrap().contains("none has a meaning"), "{list}");
     let vector = |(index, entry): (usize, &Value)| {
         assert_eq!((&entry["object"], &entry["index"]), (&json!("embedding"), &json!(index)));
-        entry["embedding"].as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+        entry["embedding"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|number| number.as_f64().unwrap())
+            .collect()
     };
     list["data"].as_array().unwrap().iter().enumerate().map(vector).collect()
 }
@@ -59,7 +70,10 @@ async fn a_completion_is_the_same_complete_and_streamed() {
     let whole = all(Operation::Completions, body(false)).await.remove(0);
     let choices = whole["choices"].as_array().unwrap();
     assert_eq!(choices.len(), 4);
-    assert!(choices[0]["text"].as_str().unwrap().starts_with("one …") && choices[3]["text"].as_str().unwrap().starts_with("two …"));
+    assert!(
+        choices[0]["text"].as_str().unwrap().starts_with("one …")
+            && choices[3]["text"].as_str().unwrap().starts_with("two …")
+    );
     let mut streamed = vec![(String::new(), Value::Null); 4];
     for event in all(Operation::Completions, body(true)).await {
         let choice = &event["choices"][0];
@@ -68,9 +82,17 @@ async fn a_completion_is_the_same_complete_and_streamed() {
         streamed[index].1 = choice["finish_reason"].clone();
     }
     for (index, (text, finish_reason)) in streamed.iter().enumerate() {
-        assert_eq!((text.as_str(), finish_reason), (choices[index]["text"].as_str().unwrap(), &json!("length")));
+        assert_eq!(
+            (text.as_str(), finish_reason),
+            (choices[index]["text"].as_str().unwrap(), &json!("length"))
+        );
     }
-    let stopped = all(Operation::Completions, json!({ "model": "demo", "prompt": "x", "stop": ["built-in", "never"] })).await.remove(0);
+    let stopped = all(
+        Operation::Completions,
+        json!({ "model": "demo", "prompt": "x", "stop": ["built-in", "never"] }),
+    )
+    .await
+    .remove(0);
     assert_eq!(stopped["choices"][0]["text"], " … This text is of Weir's ");
     assert_eq!(stopped["choices"][0]["finish_reason"], "stop");
 }
@@ -87,12 +109,33 @@ fn unsupported_fields_are_named() {
         body[name] = value;
         body
     };
-    assert_eq!(refused(Operation::Embeddings, of("odd", json!(1))), ("unknown_parameter".into(), "odd".into()));
-    assert_eq!(refused(Operation::Embeddings, of("dimensions", json!(0))), ("invalid_value".into(), "dimensions".into()));
-    assert_eq!(refused(Operation::Embeddings, of("encoding_format", json!("hex"))), ("invalid_value".into(), "encoding_format".into()));
-    assert_eq!(refused(Operation::Embeddings, of("input", json!([]))), ("invalid_value".into(), "input".into()));
-    assert_eq!(refused(Operation::Completions, of("prompt", json!(vec!["a"; 200]))), ("invalid_value".into(), "prompt".into()));
+    assert_eq!(
+        refused(Operation::Embeddings, of("odd", json!(1))),
+        ("unknown_parameter".into(), "odd".into())
+    );
+    assert_eq!(
+        refused(Operation::Embeddings, of("dimensions", json!(0))),
+        ("invalid_value".into(), "dimensions".into())
+    );
+    assert_eq!(
+        refused(Operation::Embeddings, of("encoding_format", json!("hex"))),
+        ("invalid_value".into(), "encoding_format".into())
+    );
+    assert_eq!(
+        refused(Operation::Embeddings, of("input", json!([]))),
+        ("invalid_value".into(), "input".into())
+    );
+    assert_eq!(
+        refused(Operation::Completions, of("prompt", json!(vec!["a"; 200]))),
+        ("invalid_value".into(), "prompt".into())
+    );
     let logprobs = json!({ "model": "demo", "prompt": "a", "logprobs": 2 });
-    assert_eq!(refused(Operation::Completions, logprobs), ("unsupported_value".into(), "logprobs".into()));
-    assert_eq!(refused(Operation::Moderations, of("input", json!("a"))), ("unsupported_operation".into(), "model".into()));
+    assert_eq!(
+        refused(Operation::Completions, logprobs),
+        ("unsupported_value".into(), "logprobs".into())
+    );
+    assert_eq!(
+        refused(Operation::Moderations, of("input", json!("a"))),
+        ("unsupported_operation".into(), "model".into())
+    );
 }

@@ -76,7 +76,10 @@ async fn the_queue_is_bounded_in_number_and_time() {
     let mut waiting = Box::pin(pool.seat("m", None));
     assert!((&mut waiting).now_or_never().is_none());
     let full = pool.seat("m", None).await.unwrap_err();
-    assert_eq!((full.fault.status, full.fault.code.as_str(), full.fault.retry_after), (429, "upstream_queue_full", Some(1)));
+    assert_eq!(
+        (full.fault.status, full.fault.code.as_str(), full.fault.retry_after),
+        (429, "upstream_queue_full", Some(1))
+    );
     assert_eq!(waiting.await.unwrap_err().fault.code, "upstream_queue_full");
     assert_eq!(pool.waiting(), 0);
 }
@@ -88,9 +91,15 @@ async fn a_rate_limited_key_pauses_as_long_as_asked_and_others_take_over() {
     seat.failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(7)))));
     assert_eq!(pool.keys()[0].health, KeyHealth::Cooling(Duration::from_secs(7)));
     assert_eq!(key(&pool.seat("m", None).await.unwrap()), "sk-1");
-    pool.seat("m", None).await.unwrap().failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(30)))));
+    pool.seat("m", None)
+        .await
+        .unwrap()
+        .failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(30)))));
     let none = pool.seat("m", None).await.unwrap_err();
-    assert_eq!((none.fault.retry_after, none.scope), (Some(7), FailureScope::RateLimited(Some(Duration::from_secs(7)))));
+    assert_eq!(
+        (none.fault.retry_after, none.scope),
+        (Some(7), FailureScope::RateLimited(Some(Duration::from_secs(7))))
+    );
     assert!(!pool.is_usable("m"));
     tokio::time::advance(Duration::from_secs(7)).await;
     assert_eq!(key(&pool.seat("m", None).await.unwrap()), "sk-0");
@@ -175,7 +184,10 @@ async fn a_key_that_comes_back_is_given_to_a_waiting_request() {
 #[tokio::test(start_paused = true)]
 async fn a_key_that_comes_back_does_not_get_all_requests() {
     let pool = pool(Strategy::RoundRobin, &[0, 0], 0);
-    pool.seat("m", None).await.unwrap().failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(60)))));
+    pool.seat("m", None)
+        .await
+        .unwrap()
+        .failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(60)))));
     for _ in 0..20 {
         assert_eq!(key(&pool.seat("m", None).await.unwrap()), "sk-1");
     }
@@ -227,11 +239,18 @@ async fn an_earlier_response_does_not_end_a_pause() {
     let pool = pool(Strategy::Order, &[0, 0], 0);
     let early = pool.seat("m", None).await.unwrap();
     tokio::time::advance(Duration::from_secs(1)).await;
-    pool.seat("m", None).await.unwrap().failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(60)))));
+    pool.seat("m", None)
+        .await
+        .unwrap()
+        .failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(60)))));
     early.succeeded();
     assert_eq!(pool.keys()[0].health, KeyHealth::Cooling(Duration::from_secs(60)));
     early.failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(600)))));
-    assert_eq!(pool.keys()[0].health, KeyHealth::Cooling(Duration::from_secs(60)), "and does not extend it");
+    assert_eq!(
+        pool.keys()[0].health,
+        KeyHealth::Cooling(Duration::from_secs(60)),
+        "and does not extend it"
+    );
     tokio::time::advance(Duration::from_secs(60)).await;
     pool.seat("m", None).await.unwrap().succeeded();
     assert_eq!(pool.keys()[0].health, KeyHealth::Well);
@@ -268,7 +287,8 @@ async fn a_request_for_a_rate_limited_model_does_not_block_others() {
 async fn callers_are_served_in_turn_and_none_fills_the_whole_queue() {
     let pool = pool(Strategy::LeastBusy, &[2], 4);
     let (ada, bob) = (Owner::new("key_ada"), Owner::new("key_bob"));
-    let mut seats = vec![pool.seat("m", Some(&ada)).await.unwrap(), pool.seat("m", Some(&ada)).await.unwrap()];
+    let mut seats =
+        vec![pool.seat("m", Some(&ada)).await.unwrap(), pool.seat("m", Some(&ada)).await.unwrap()];
     let mut many: Vec<_> = (0..4).map(|_| Box::pin(pool.seat("m", Some(&ada)))).collect();
     for one in &mut many {
         assert!(one.now_or_never().is_none());
@@ -276,7 +296,10 @@ async fn callers_are_served_in_turn_and_none_fills_the_whole_queue() {
     assert!(pool.seat("m", Some(&ada)).await.is_err(), "Ada's part of the queue is full");
     let mut other = Box::pin(pool.seat("m", Some(&bob)));
     assert!((&mut other).now_or_never().is_none(), "and there is room for Bob");
-    assert!((&mut many[3]).now_or_never().is_some_and(|turn| turn.is_err()), "Ada's newest request is evicted");
+    assert!(
+        (&mut many[3]).now_or_never().is_some_and(|turn| turn.is_err()),
+        "Ada's newest request is evicted"
+    );
     seats.pop();
     let his = (&mut other).now_or_never().unwrap();
     assert!(his.is_ok(), "Bob has nothing running yet");

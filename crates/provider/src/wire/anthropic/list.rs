@@ -53,9 +53,13 @@ mod tests {
     #[test]
     fn invalid_list_entries_are_skipped() {
         let body = include_bytes!("../../../fixtures/anthropic/models.json");
-        let listing = |id: &str, created| ModelListing { id: id.into(), owned_by: "north".into(), created };
-        let expected =
-            vec![listing("claude-opus-4-6", 1_770_249_600), listing("claude-haiku-4-5-20251001", 1_760_486_400), listing("new", 0)];
+        let listing =
+            |id: &str, created| ModelListing { id: id.into(), owned_by: "north".into(), created };
+        let expected = vec![
+            listing("claude-opus-4-6", 1_770_249_600),
+            listing("claude-haiku-4-5-20251001", 1_760_486_400),
+            listing("new", 0),
+        ];
         assert_eq!(read(body, "north"), Some(expected));
         assert_eq!(read(b"<html>", "north"), None);
     }
@@ -65,7 +69,9 @@ mod tests {
         assert_eq!(read_time("1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(read_time("2000-02-29T12:34:56.789Z"), Some(951_827_696));
         assert_eq!(read_time("2025-02-19T00:00:00Z"), Some(1_739_923_200));
-        for wrong in ["", "2025-02-19", "2025-13-01T00:00:00Z", "1066-10-14T00:00:00Z", "2025-02-19Tnoon"] {
+        for wrong in
+            ["", "2025-02-19", "2025-13-01T00:00:00Z", "1066-10-14T00:00:00Z", "2025-02-19Tnoon"]
+        {
             assert_eq!(read_time(wrong), None, "{wrong}");
         }
     }

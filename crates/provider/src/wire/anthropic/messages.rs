@@ -9,7 +9,9 @@ use super::super::carry::{self, FieldLocation};
 use super::super::shared::{self, DataUrl, is_web_address, put};
 use super::fields::field;
 use super::thought::{REDACTED, SIGNATURE};
-use crate::tools::{ConversationStep as Step, FunctionCallStep, FunctionResultStep, OfferedTools, turns};
+use crate::tools::{
+    ConversationStep as Step, FunctionCallStep, FunctionResultStep, OfferedTools, turns,
+};
 
 /// The conversation translated so far.
 #[derive(Debug, Default)]
@@ -57,7 +59,9 @@ impl AnthropicMessages {
                 Step::Output(output) => self.output(&output, index)?,
                 Step::Reasoning(reasoning) => self.reasoning(reasoning),
                 Step::Compaction(compaction) => self.instructions(&compaction.summary_message()),
-                Step::Opaque(item) if is_block(&item.kind) => self.turn(Speaker::Assistant).blocks.push(item.upstream_form().into()),
+                Step::Opaque(item) if is_block(&item.kind) => {
+                    self.turn(Speaker::Assistant).blocks.push(item.upstream_form().into())
+                }
                 Step::Opaque(_) => {}
             }
         }
@@ -110,10 +114,16 @@ impl AnthropicMessages {
         for (number, part) in message.content.iter().enumerate() {
             let Some(text) = part.text() else {
                 let what = "Anthropic accepts images and files from the user only.";
-                return Err(Fault::invalid("unsupported_value", format!("input[{index}].content[{number}]"), what));
+                return Err(Fault::invalid(
+                    "unsupported_value",
+                    format!("input[{index}].content[{number}]"),
+                    what,
+                ));
             };
             let block = text_block(text).map(|mut block| {
-                part.extra().into_iter().for_each(|extra| add_fields(&mut block, extra, FieldLocation::Part));
+                part.extra()
+                    .into_iter()
+                    .for_each(|extra| add_fields(&mut block, extra, FieldLocation::Part));
                 block
             });
             self.system.extend(block);
@@ -126,7 +136,8 @@ impl AnthropicMessages {
 
     fn call(&mut self, call: &FunctionCallStep<'_>) {
         let input = shared::arguments(&call.arguments);
-        let mut block = json!({ "type": "tool_use", "id": fit_id(call.id), "name": call.name, "input": input });
+        let mut block =
+            json!({ "type": "tool_use", "id": fit_id(call.id), "name": call.name, "input": input });
         call.extra.into_iter().for_each(|extra| add_fields(&mut block, extra, FieldLocation::Call));
         self.turn(Speaker::Assistant).blocks.push(block);
     }
@@ -137,13 +148,17 @@ impl AnthropicMessages {
             FunctionOutput::Parts(parts) => {
                 let mut blocks = Vec::new();
                 for (number, part) in parts.iter().enumerate() {
-                    blocks.extend(content_block(part, &format!("input[{index}].output[{number}]"))?);
+                    blocks
+                        .extend(content_block(part, &format!("input[{index}].output[{number}]"))?);
                 }
                 blocks.into()
             }
         };
         let mut result = json!({ "type": "tool_result", "tool_use_id": fit_id(output.call_id), "content": content });
-        output.extra.into_iter().for_each(|extra| add_fields(&mut result, extra, FieldLocation::Output));
+        output
+            .extra
+            .into_iter()
+            .for_each(|extra| add_fields(&mut result, extra, FieldLocation::Output));
         self.turn(Speaker::User).results.push(result);
         Ok(())
     }
@@ -184,12 +199,15 @@ fn message(turn: Turn) -> Value {
 
 /// Whether an item is a block of a tool that Anthropic ran, or its result, which is sent back in place.
 pub(super) fn is_block(kind: &str) -> bool {
-    matches!(kind, "server_tool_use" | "mcp_tool_use" | "container_upload") || kind.ends_with("_tool_result")
+    matches!(kind, "server_tool_use" | "mcp_tool_use" | "container_upload")
+        || kind.ends_with("_tool_result")
 }
 
 /// Whether reasoning has an Anthropic signature.
 pub(super) fn is_signed(reasoning: &Reasoning) -> bool {
-    reasoning.encrypted_content.as_deref().is_some_and(|encrypted| encrypted.starts_with(SIGNATURE) || encrypted.starts_with(REDACTED))
+    reasoning.encrypted_content.as_deref().is_some_and(|encrypted| {
+        encrypted.starts_with(SIGNATURE) || encrypted.starts_with(REDACTED)
+    })
 }
 
 fn is_thought(block: &Value) -> bool {
@@ -217,21 +235,29 @@ fn add_fields(block: &mut Value, extra: &Extra, place: FieldLocation) {
 
 fn content_block(part: &Part, path: &str) -> Result<Option<Value>, Fault> {
     let block = match part {
-        Part::InputText { text, .. } | Part::OutputText { text, .. } | Part::ReasoningText { text } | Part::SummaryText { text } => {
-            text_block(text)
-        }
+        Part::InputText { text, .. }
+        | Part::OutputText { text, .. }
+        | Part::ReasoningText { text }
+        | Part::SummaryText { text } => text_block(text),
         Part::Refusal { refusal } => text_block(refusal),
-        Part::InputImage { image_url, .. } => Some(image(image_url.as_deref().unwrap_or_default(), path)?),
+        Part::InputImage { image_url, .. } => {
+            Some(image(image_url.as_deref().unwrap_or_default(), path)?)
+        }
         Part::InputFile { filename, file_data, file_url, .. } => {
             Some(file(filename.as_deref(), file_data.as_deref(), file_url.as_deref(), path)?)
         }
         Part::Opaque(fields) => {
-            let what = format!("Anthropic, which serves this model, does not support '{}'.", fields.text("type").unwrap_or_default());
+            let what = format!(
+                "Anthropic, which serves this model, does not support '{}'.",
+                fields.text("type").unwrap_or_default()
+            );
             return Err(Fault::invalid("unsupported_value", format!("{path}.type"), what));
         }
     };
     Ok(block.map(|mut block| {
-        part.extra().into_iter().for_each(|extra| add_fields(&mut block, extra, FieldLocation::Part));
+        part.extra()
+            .into_iter()
+            .for_each(|extra| add_fields(&mut block, extra, FieldLocation::Part));
         block
     }))
 }
@@ -248,12 +274,19 @@ fn image(url: &str, path: &str) -> Result<Value, Fault> {
     Ok(json!({ "type": "image", "source": source }))
 }
 
-fn file(name: Option<&str>, data: Option<&str>, url: Option<&str>, path: &str) -> Result<Value, Fault> {
+fn file(
+    name: Option<&str>,
+    data: Option<&str>,
+    url: Option<&str>,
+    path: &str,
+) -> Result<Value, Fault> {
     let source = match (data.and_then(DataUrl::of_file), url) {
         (Some(DataUrl { media_type: "application/pdf", data }), _) => {
             json!({ "type": "base64", "media_type": "application/pdf", "data": data })
         }
-        (None, Some(url)) if data.is_none() && is_web_address(url) => json!({ "type": "url", "url": url }),
+        (None, Some(url)) if data.is_none() && is_web_address(url) => {
+            json!({ "type": "url", "url": url })
+        }
         (Some(_) | None, _) => {
             let what = "Anthropic accepts PDF files only, as a URL or a base64 data URL. Send text as text.";
             return Err(Fault::invalid("unsupported_value", format!("{path}.file_data"), what));
@@ -269,6 +302,8 @@ fn file(name: Option<&str>, data: Option<&str>, url: Option<&str>, path: &str) -
 /// A valid call id. Anthropic accepts letters, digits, `_` and `-`; other vendors' ids contain more
 /// (`functions.f:0`).
 fn fit_id(call_id: &str) -> String {
-    let fit = |character: char| if character.is_ascii_alphanumeric() || character == '-' { character } else { '_' };
+    let fit = |character: char| {
+        if character.is_ascii_alphanumeric() || character == '-' { character } else { '_' }
+    };
     call_id.chars().map(fit).collect()
 }

@@ -46,7 +46,10 @@ impl AnthropicWire {
 
 impl Wire for AnthropicWire {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
-        Ok(Outgoing { fields: version(), ..Outgoing::new(&["messages"], request::body(request, self.hosted_tools)?) })
+        Ok(Outgoing {
+            fields: version(),
+            ..Outgoing::new(&["messages"], request::body(request, self.hosted_tools)?)
+        })
     }
 
     fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn StreamParser> {
@@ -87,7 +90,10 @@ impl Wire for AnthropicWire {
 /// The API version. The next one (2026-10-21) removes `temperature`, `top_p` and `top_k` for models that had them,
 /// and most compatible servers do not support it.
 fn version() -> HeaderMap {
-    HeaderMap::from_iter([(HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"))])
+    HeaderMap::from_iter([(
+        HeaderName::from_static("anthropic-version"),
+        HeaderValue::from_static("2023-06-01"),
+    )])
 }
 
 #[cfg(test)]
@@ -97,16 +103,27 @@ mod tests {
     use crate::sample;
 
     fn anthropic() -> AnthropicWire {
-        AnthropicWire::new(&UpstreamConfig::new("north", Preset::Anthropic, "https://north.example/v1"))
+        AnthropicWire::new(&UpstreamConfig::new(
+            "north",
+            Preset::Anthropic,
+            "https://north.example/v1",
+        ))
     }
 
     #[test]
     fn requests_have_the_version_header() {
-        let outgoing = anthropic().ask(&sample::request(sample::create(), vec![sample::user("Hi")])).unwrap();
-        assert_eq!((outgoing.path, outgoing.accept), (vec!["messages".to_owned()], "text/event-stream"));
+        let outgoing =
+            anthropic().ask(&sample::request(sample::create(), vec![sample::user("Hi")])).unwrap();
+        assert_eq!(
+            (outgoing.path, outgoing.accept),
+            (vec!["messages".to_owned()], "text/event-stream")
+        );
         assert_eq!(outgoing.fields["anthropic-version"], "2023-06-01");
         let list = anthropic().list();
-        assert_eq!((list.path, list.query), (vec!["models".to_owned()], vec![("limit", "1000".to_owned())]));
+        assert_eq!(
+            (list.path, list.query),
+            (vec!["models".to_owned()], vec![("limit", "1000".to_owned())])
+        );
         assert_eq!(list.fields["anthropic-version"], "2023-06-01");
         assert_eq!(anthropic().key_field(), (HeaderName::from_static("x-api-key"), ""));
     }

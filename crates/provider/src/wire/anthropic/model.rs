@@ -61,7 +61,11 @@ mod tests {
         let check = |name: &str, expected: Generation, max_tokens: u64, is_adaptive: bool| {
             let generation = Generation::of(name);
             assert_eq!(generation, expected, "{name}");
-            assert_eq!((generation.default_max_tokens(), generation.is_adaptive()), (max_tokens, is_adaptive), "{name}");
+            assert_eq!(
+                (generation.default_max_tokens(), generation.is_adaptive()),
+                (max_tokens, is_adaptive),
+                "{name}"
+            );
         };
         check("claude-2.1", Generation::Known(2, 1), 4_096, false);
         check("claude-3-haiku-20240307", Generation::Known(3, 0), 4_096, false);

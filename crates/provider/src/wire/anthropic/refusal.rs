@@ -13,14 +13,19 @@ pub(super) fn by_status(callee: &Callee, refused: &Refused<'_>) -> ProviderFailu
     let wait = retry_after::read(refused.headers);
     match serde_json::from_slice::<Value>(refused.body).as_ref().map(|body| body.get("error")) {
         // If it is a string, it may be a label next to the message.
-        Ok(Some(error)) if error.is_object() => failure(callee, refused.status, error, wait, refused.headers),
-        Ok(_) | Err(_) => callee.refusal(refused.status, Reported::from_body(refused.body), wait, refused.headers),
+        Ok(Some(error)) if error.is_object() => {
+            failure(callee, refused.status, error, wait, refused.headers)
+        }
+        Ok(_) | Err(_) => {
+            callee.refusal(refused.status, Reported::from_body(refused.body), wait, refused.headers)
+        }
     }
 }
 
 /// An `error` event in a stream with status 200. Relays put statuses of their own into it.
 pub(super) fn in_band(callee: &Callee, event: &Value) -> ProviderFailure {
-    let error = event.get("error").filter(|error| error.is_object() && is_truthy(error)).unwrap_or(event);
+    let error =
+        event.get("error").filter(|error| error.is_object() && is_truthy(error)).unwrap_or(event);
     let kind = error.get("type").and_then(Value::as_str).unwrap_or_default();
     match status_of(kind).or(Reported::from_error(event).status) {
         Some(status) => failure(callee, status, error, None, &HeaderMap::new()),
@@ -46,11 +51,18 @@ fn status_of(kind: &str) -> Option<u16> {
     })
 }
 
-fn failure(callee: &Callee, status: u16, error: &Value, wait: Option<u64>, headers: &HeaderMap) -> ProviderFailure {
+fn failure(
+    callee: &Callee,
+    status: u16,
+    error: &Value,
+    wait: Option<u64>,
+    headers: &HeaderMap,
+) -> ProviderFailure {
     let mut reported = Reported::from_error(error);
     let code = error.pointer("/details/error_code").and_then(Value::as_str);
     // A spending limit lasts until the end of the month. With a retry delay it is a rate limit after all.
-    let is_limit_on_spending = wait.is_none() && code.is_some_and(|code| code.ends_with("spend_limit_reached"));
+    let is_limit_on_spending =
+        wait.is_none() && code.is_some_and(|code| code.ends_with("spend_limit_reached"));
     // The message for an empty account before it had a status of its own (402). Only at the start: error messages can
     // quote the caller's model name.
     let says_so = |message: &String| message.starts_with("Your credit balance is too low");
@@ -61,7 +73,11 @@ fn failure(callee: &Callee, status: u16, error: &Value, wait: Option<u64>, heade
     reported.code = code.map(str::to_owned).or(reported.code);
     let refusal = callee.refusal(status, reported, wait, headers);
     // The account was closed, which the status 400 alone would scope on the request.
-    if code == Some("organization_on_hold") { ProviderFailure::new(refusal.fault, FailureScope::Credential) } else { refusal }
+    if code == Some("organization_on_hold") {
+        ProviderFailure::new(refusal.fault, FailureScope::Credential)
+    } else {
+        refusal
+    }
 }
 
 #[cfg(test)]
@@ -74,8 +90,13 @@ mod tests {
         let callee = Callee { name: "north".into(), ..Callee::default() };
         let headers = wait.map(|wait| ("retry-after".parse().unwrap(), wait.parse().unwrap()));
         let headers = HeaderMap::from_iter(headers);
-        let failure = by_status(&callee, &Refused { status, headers: &headers, body: body.as_bytes() });
-        assert_eq!((failure.fault.status, failure.fault.code.as_str(), failure.scope), expected, "{body}");
+        let failure =
+            by_status(&callee, &Refused { status, headers: &headers, body: body.as_bytes() });
+        assert_eq!(
+            (failure.fault.status, failure.fault.code.as_str(), failure.scope),
+            expected,
+            "{body}"
+        );
         assert!(!failure.fault.message.contains("req_"), "{}", failure.fault.message);
     }
 
@@ -86,17 +107,72 @@ mod tests {
     #[test]
     fn every_status_has_its_code_and_scope() {
         let wait = Some(Duration::from_secs(7));
-        check(400, None, &error("invalid_request_error"), (400, "upstream_invalid_request", FailureScope::Request));
-        check(401, None, &error("authentication_error"), (502, "upstream_authentication_failed", FailureScope::Credential));
-        check(402, None, &error("billing_error"), (502, "upstream_quota_exhausted", FailureScope::Quota));
-        check(403, None, &error("permission_error"), (502, "upstream_authentication_failed", FailureScope::Unsupported));
-        check(404, None, &error("not_found_error"), (404, "model_not_found", FailureScope::Unsupported));
-        check(413, None, &error("request_too_large"), (413, "upstream_invalid_request", FailureScope::Request));
-        check(429, Some("7"), &error("rate_limit_error"), (429, "rate_limit_exceeded", FailureScope::RateLimited(wait)));
-        check(429, None, &error("rate_limit_error"), (429, "rate_limit_exceeded", FailureScope::RateLimited(None)));
-        check(500, None, &error("api_error"), (502, "upstream_error", FailureScope::Upstream(None)));
-        check(504, None, &error("timeout_error"), (504, "upstream_timeout", FailureScope::Upstream(None)));
-        check(529, Some("7"), &error("overloaded_error"), (503, "upstream_overloaded", FailureScope::Upstream(wait)));
+        check(
+            400,
+            None,
+            &error("invalid_request_error"),
+            (400, "upstream_invalid_request", FailureScope::Request),
+        );
+        check(
+            401,
+            None,
+            &error("authentication_error"),
+            (502, "upstream_authentication_failed", FailureScope::Credential),
+        );
+        check(
+            402,
+            None,
+            &error("billing_error"),
+            (502, "upstream_quota_exhausted", FailureScope::Quota),
+        );
+        check(
+            403,
+            None,
+            &error("permission_error"),
+            (502, "upstream_authentication_failed", FailureScope::Unsupported),
+        );
+        check(
+            404,
+            None,
+            &error("not_found_error"),
+            (404, "model_not_found", FailureScope::Unsupported),
+        );
+        check(
+            413,
+            None,
+            &error("request_too_large"),
+            (413, "upstream_invalid_request", FailureScope::Request),
+        );
+        check(
+            429,
+            Some("7"),
+            &error("rate_limit_error"),
+            (429, "rate_limit_exceeded", FailureScope::RateLimited(wait)),
+        );
+        check(
+            429,
+            None,
+            &error("rate_limit_error"),
+            (429, "rate_limit_exceeded", FailureScope::RateLimited(None)),
+        );
+        check(
+            500,
+            None,
+            &error("api_error"),
+            (502, "upstream_error", FailureScope::Upstream(None)),
+        );
+        check(
+            504,
+            None,
+            &error("timeout_error"),
+            (504, "upstream_timeout", FailureScope::Upstream(None)),
+        );
+        check(
+            529,
+            Some("7"),
+            &error("overloaded_error"),
+            (503, "upstream_overloaded", FailureScope::Upstream(wait)),
+        );
         check(502, None, "<html>", (502, "upstream_error", FailureScope::Upstream(None)));
     }
 
@@ -104,7 +180,16 @@ mod tests {
     fn a_spending_limit_concerns_the_quota_unless_it_has_a_retry_delay() {
         let body = include_str!("../../../fixtures/anthropic/spend_limit.json");
         check(429, None, body, (502, "upstream_quota_exhausted", FailureScope::Quota));
-        check(429, Some("7"), body, (429, "enforced_spend_limit_reached", FailureScope::RateLimited(Some(Duration::from_secs(7)))));
+        check(
+            429,
+            Some("7"),
+            body,
+            (
+                429,
+                "enforced_spend_limit_reached",
+                FailureScope::RateLimited(Some(Duration::from_secs(7))),
+            ),
+        );
         let body = include_str!("../../../fixtures/anthropic/credit.json");
         check(400, None, body, (502, "upstream_quota_exhausted", FailureScope::Quota));
     }

@@ -60,7 +60,9 @@ pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<St
     if create.temperature.is_some_and(|temperature| temperature > MAX_TEMPERATURE) {
         ignored.push("temperature".to_owned());
     }
-    if matches!(create.text.format, TextFormat::JsonObject { .. }) && create.text.format.schema().is_none() {
+    if matches!(create.text.format, TextFormat::JsonObject { .. })
+        && create.text.format.schema().is_none()
+    {
         let message = "Anthropic, which serves this model, requires a JSON schema: use the format json_schema.";
         return Err(Fault::invalid("unsupported_value", "text.format", message));
     }
@@ -91,14 +93,23 @@ pub(super) fn body(request: &ModelRequest, hosted_tools: HostedTools) -> Result<
     output(create, generation, max_tokens, &mut body)?;
     sampling(create, &mut body)?;
     put(&mut body, "service_tier", service_tier(create)?);
-    put(&mut body, "metadata", create.safety_identifier.as_deref().map(|user| json!({ "user_id": user })));
+    put(
+        &mut body,
+        "metadata",
+        create.safety_identifier.as_deref().map(|user| json!({ "user_id": user })),
+    );
     for name in OWN {
         put(&mut body, name, create.extra.get(*name).cloned());
     }
     Ok(body.into())
 }
 
-fn tools(offer: &OfferedTools<'_>, create: &Create, hosted_tools: HostedTools, body: &mut Map<String, Value>) {
+fn tools(
+    offer: &OfferedTools<'_>,
+    create: &Create,
+    hosted_tools: HostedTools,
+    body: &mut Map<String, Value>,
+) {
     let mut tools: Vec<Value> = offer.tools.iter().map(tool).collect();
     if hosted_tools == HostedTools::Pass {
         tools.extend(offer.hosted.iter().map(|fields| Value::Object(fields.to_map())));
@@ -107,7 +118,9 @@ fn tools(offer: &OfferedTools<'_>, create: &Create, hosted_tools: HostedTools, b
         return;
     }
     let mut choice = match (offer.choice(), offer.choice().mode()) {
-        (ToolChoice::Tool(named), _) => json!({ "type": "tool", "name": offer.wire_name(&named.name) }),
+        (ToolChoice::Tool(named), _) => {
+            json!({ "type": "tool", "name": offer.wire_name(&named.name) })
+        }
         (_, ToolMode::Required) => json!({ "type": "any" }),
         (_, ToolMode::Auto) => json!({ "type": "auto" }),
         (_, ToolMode::None) => json!({ "type": "none" }),
@@ -142,7 +155,12 @@ fn tool(tool: &OfferedTool<'_>) -> Value {
 }
 
 /// Output format and reasoning settings.
-fn output(create: &Create, generation: Generation, max_tokens: u64, body: &mut Map<String, Value>) -> Result<(), Fault> {
+fn output(
+    create: &Create,
+    generation: Generation,
+    max_tokens: u64,
+    body: &mut Map<String, Value>,
+) -> Result<(), Fault> {
     let mut config = Map::new();
     if generation.is_adaptive() {
         adaptive_thinking(create, &mut config, body);
@@ -157,7 +175,11 @@ fn output(create: &Create, generation: Generation, max_tokens: u64, body: &mut M
 }
 
 /// Adaptive thinking, guided by an effort. Models that always think reject `none` themselves.
-fn adaptive_thinking(create: &Create, config: &mut Map<String, Value>, body: &mut Map<String, Value>) {
+fn adaptive_thinking(
+    create: &Create,
+    config: &mut Map<String, Value>,
+    body: &mut Map<String, Value>,
+) {
     let effort = match shared::effort(create) {
         Some("none") => {
             body.insert("thinking".into(), json!({ "type": "disabled" }));
@@ -180,7 +202,11 @@ fn adaptive_thinking(create: &Create, config: &mut Map<String, Value>, body: &mu
 }
 
 /// Thinking with a token budget. The output limit includes it, so it is at most half of the limit.
-fn budgeted_thinking(create: &Create, max_tokens: u64, body: &mut Map<String, Value>) -> Result<(), Fault> {
+fn budgeted_thinking(
+    create: &Create,
+    max_tokens: u64,
+    body: &mut Map<String, Value>,
+) -> Result<(), Fault> {
     let budget = match shared::effort(create) {
         None => return Ok(()),
         Some("none") => {
@@ -195,7 +221,10 @@ fn budgeted_thinking(create: &Create, max_tokens: u64, body: &mut Map<String, Va
     };
     let budget = budget.min(max_tokens / 2);
     if budget < LEAST_BUDGET {
-        let message = format!("Anthropic requires at least {} output tokens for reasoning.", 2 * LEAST_BUDGET);
+        let message = format!(
+            "Anthropic requires at least {} output tokens for reasoning.",
+            2 * LEAST_BUDGET
+        );
         return Err(Fault::invalid("unsupported_value", "max_output_tokens", message));
     }
     body.insert("thinking".into(), json!({ "type": "enabled", "budget_tokens": budget }));
@@ -203,7 +232,11 @@ fn budgeted_thinking(create: &Create, max_tokens: u64, body: &mut Map<String, Va
 }
 
 fn sampling(create: &Create, body: &mut Map<String, Value>) -> Result<(), Fault> {
-    put(body, "temperature", create.temperature.map(|temperature| temperature.min(MAX_TEMPERATURE)));
+    put(
+        body,
+        "temperature",
+        create.temperature.map(|temperature| temperature.min(MAX_TEMPERATURE)),
+    );
     put(body, "top_p", create.top_p);
     put(body, "top_k", shared::whole_number(create, "top_k")?);
     put(body, "stop_sequences", shared::stop_sequences(create)?);

@@ -7,7 +7,9 @@ use engine::provider::event::{Finish, ModelEvent, OpaqueStep, ToolCallDelta};
 use serde_json::{Map, Value};
 
 use self::citation::Citations;
-use self::event::{AnthropicEvent, AnthropicEventKind, AnthropicMessage, AnthropicTokens, BlockDelta, ContentBlock};
+use self::event::{
+    AnthropicEvent, AnthropicEventKind, AnthropicMessage, AnthropicTokens, BlockDelta, ContentBlock,
+};
 use super::super::body::{Grammar, MAX_EVENT_BYTES};
 use super::super::chat::is_empty_object;
 use super::super::fault::is_truthy;
@@ -62,7 +64,9 @@ impl Grammar for AnthropicGrammar {
         match json::read_all(data, |value| self.value(name, value, said)) {
             Ok(_) => {}
             Err(Broken::Cut) => said.invalid_data("sent an event with truncated JSON"),
-            Err(Broken::Invalid) => said.invalid_data("sent an event that is not part of a message"),
+            Err(Broken::Invalid) => {
+                said.invalid_data("sent an event that is not part of a message")
+            }
         }
         if said.len() == before && !said.is_over() {
             said.word(ModelEvent::KeepAlive);
@@ -78,7 +82,9 @@ impl Grammar for AnthropicGrammar {
         match read {
             Err(Broken::Cut) => said.fail(said.callee.cut()),
             Ok(_) if is_message || said.is_over() => {}
-            Ok(_) | Err(Broken::Invalid) => said.invalid_data("sent a response that is not a message"),
+            Ok(_) | Err(Broken::Invalid) => {
+                said.invalid_data("sent a response that is not a message")
+            }
         }
     }
 }
@@ -91,7 +97,9 @@ impl AnthropicGrammar {
         }
         match AnthropicEventKind::of_event(name, &value) {
             AnthropicEventKind::Error => return said.fail(refusal::in_band(&said.callee, &value)),
-            AnthropicEventKind::Message | AnthropicEventKind::Other if value.get("content").is_none() && said.fail_if_error(&value) => {
+            AnthropicEventKind::Message | AnthropicEventKind::Other
+                if value.get("content").is_none() && said.fail_if_error(&value) =>
+            {
                 return;
             }
             _ => {}
@@ -107,11 +115,19 @@ impl AnthropicGrammar {
                 // Not reported yet: `output_tokens` is a placeholder until the end, and would be final if the
                 // response is cut off.
                 self.tokens.read(&message.usage);
-                self.whole = Some(message).filter(|message| message.content.as_ref().is_some_and(|content| !content.is_empty()));
+                self.whole = Some(message).filter(|message| {
+                    message.content.as_ref().is_some_and(|content| !content.is_empty())
+                });
             }
-            AnthropicEventKind::ContentBlockStart => self.start(index, event.content_block.unwrap_or_default(), said),
-            AnthropicEventKind::ContentBlockDelta if event.unknown_delta.is_some() => said.words(event.unknown_delta.map(extra)),
-            AnthropicEventKind::ContentBlockDelta => self.delta(index, event.delta.unwrap_or_default(), said),
+            AnthropicEventKind::ContentBlockStart => {
+                self.start(index, event.content_block.unwrap_or_default(), said)
+            }
+            AnthropicEventKind::ContentBlockDelta if event.unknown_delta.is_some() => {
+                said.words(event.unknown_delta.map(extra))
+            }
+            AnthropicEventKind::ContentBlockDelta => {
+                self.delta(index, event.delta.unwrap_or_default(), said)
+            }
             AnthropicEventKind::ContentBlockStop => self.stop(index, said),
             AnthropicEventKind::MessageDelta => {
                 self.whole_message(said);
@@ -149,7 +165,11 @@ impl AnthropicGrammar {
         self.has_blocks = true;
         let open = match block.kind.as_deref().unwrap_or_default() {
             "text" => {
-                let citations = if let Value::Array(citations) = block.citations { citations } else { Vec::new() };
+                let citations = if let Value::Array(citations) = block.citations {
+                    citations
+                } else {
+                    Vec::new()
+                };
                 self.citations.begin(citations);
                 self.text(block.text.unwrap_or_default(), said);
                 Open::Text
@@ -161,7 +181,9 @@ impl AnthropicGrammar {
             }
             "redacted_thinking" => {
                 self.citations.part();
-                said.word(ModelEvent::ReasoningEnd { encrypted: format!("{REDACTED}{}", block.data.unwrap_or_default()) });
+                said.word(ModelEvent::ReasoningEnd {
+                    encrypted: format!("{REDACTED}{}", block.data.unwrap_or_default()),
+                });
                 Open::Other
             }
             "tool_use" => {
@@ -171,9 +193,17 @@ impl AnthropicGrammar {
                 // The caller of the tool (`caller`), and future fields.
                 let extra = block.other.into_iter().filter(|(_, value)| !value.is_null()).collect();
                 let (id, name) = (block.id, block.name);
-                said.word(ModelEvent::ToolCall(ToolCallDelta { index: number, id, name, extra, ..ToolCallDelta::default() }));
+                said.word(ModelEvent::ToolCall(ToolCallDelta {
+                    index: number,
+                    id,
+                    name,
+                    extra,
+                    ..ToolCallDelta::default()
+                }));
                 let input = match block.input {
-                    Value::Object(fields) if !fields.is_empty() => Value::Object(fields).to_string(),
+                    Value::Object(fields) if !fields.is_empty() => {
+                        Value::Object(fields).to_string()
+                    }
                     Value::String(text) => text,
                     _ => String::new(),
                 };
@@ -195,19 +225,29 @@ impl AnthropicGrammar {
         let (kind, json) = (kind.as_str(), delta.take_json());
         let is_call = |open: &Open| matches!(open, Open::Call { .. } | Open::Opaque { .. });
         // Arguments belong to the open call, whatever index a relay gives them.
-        let position = self.open.iter().position(|(number, open)| *number == index && (kind != "input_json_delta" || is_call(open)));
-        let position = position.or_else(|| self.open.iter().rposition(|(_, open)| kind == "input_json_delta" && is_call(open)));
+        let position = self.open.iter().position(|(number, open)| {
+            *number == index && (kind != "input_json_delta" || is_call(open))
+        });
+        let position = position.or_else(|| {
+            self.open.iter().rposition(|(_, open)| kind == "input_json_delta" && is_call(open))
+        });
         let open = position.map(|position| &mut self.open[position].1);
         match (kind, open) {
             ("text_delta", _) => self.text(delta.text.unwrap_or_default(), said),
             ("thinking_delta", _) => thoughts(delta.thinking.unwrap_or_default(), said),
-            ("signature_delta", Some(Open::Thoughts { signature })) => signature.push_str(&delta.signature.unwrap_or_default()),
+            ("signature_delta", Some(Open::Thoughts { signature })) => {
+                signature.push_str(&delta.signature.unwrap_or_default())
+            }
             ("input_json_delta", Some(Open::Call { number, is_written, .. })) => {
                 let arguments = json;
                 // An initial `{}` is a placeholder for arguments that follow, or means that there are none.
                 if !arguments.is_empty() && (*is_written || !is_empty_object(&arguments)) {
                     *is_written = true;
-                    said.word(ModelEvent::ToolCall(ToolCallDelta { index: *number, arguments, ..ToolCallDelta::default() }));
+                    said.word(ModelEvent::ToolCall(ToolCallDelta {
+                        index: *number,
+                        arguments,
+                        ..ToolCallDelta::default()
+                    }));
                 }
             }
             ("input_json_delta", Some(Open::Opaque { input, .. })) => {
@@ -216,23 +256,38 @@ impl AnthropicGrammar {
                     said.invalid_data("sent a block of more than 8 MiB");
                 }
             }
-            ("citations_delta", _) => self.citations.add(Some(delta.citation).filter(Value::is_object)),
+            ("citations_delta", _) => {
+                self.citations.add(Some(delta.citation).filter(Value::is_object))
+            }
             _ => {}
         }
     }
 
     fn stop(&mut self, index: u64, said: &mut ParsedOutput) {
-        let Some(position) = self.open.iter().position(|(number, _)| *number == index) else { return };
+        let Some(position) = self.open.iter().position(|(number, _)| *number == index) else {
+            return;
+        };
         match self.open.swap_remove(position).1 {
             Open::Text => self.citations.end(said),
-            Open::Thoughts { signature } if signature.is_empty() => said.word(ModelEvent::ReasoningBreak),
-            Open::Thoughts { signature } => said.word(ModelEvent::ReasoningEnd { encrypted: format!("{SIGNATURE}{signature}") }),
+            Open::Thoughts { signature } if signature.is_empty() => {
+                said.word(ModelEvent::ReasoningBreak)
+            }
+            Open::Thoughts { signature } => {
+                said.word(ModelEvent::ReasoningEnd { encrypted: format!("{SIGNATURE}{signature}") })
+            }
             Open::Call { number, input, is_written: false } => {
-                said.word(ModelEvent::ToolCall(ToolCallDelta { index: number, arguments: input, ..ToolCallDelta::default() }));
+                said.word(ModelEvent::ToolCall(ToolCallDelta {
+                    index: number,
+                    arguments: input,
+                    ..ToolCallDelta::default()
+                }));
             }
             Open::Opaque { mut item, input } => {
                 if !input.is_empty() {
-                    item.insert("input".into(), serde_json::from_str(&input).unwrap_or(Value::String(input)));
+                    item.insert(
+                        "input".into(),
+                        serde_json::from_str(&input).unwrap_or(Value::String(input)),
+                    );
                 }
                 // Keys only distinguish the items of one response.
                 said.word(ModelEvent::Item(OpaqueStep::Done { key: self.opaque, item }));
@@ -260,7 +315,8 @@ impl AnthropicGrammar {
         let finish = match finish::read(reason) {
             FinishVerdict::Absent => return,
             FinishVerdict::Failed => {
-                let what = format!("stopped in the middle of the response (stop_reason '{reason}')");
+                let what =
+                    format!("stopped in the middle of the response (stop_reason '{reason}')");
                 return said.fail(said.callee.plain("upstream_error", &what));
             }
             // `pause_turn` is not handled: it occurs with hosted tools only, which Weir does not request.
@@ -277,7 +333,10 @@ impl AnthropicGrammar {
 
 /// Passes an unknown kind of delta on as a message field named after it.
 fn extra(mut delta: Map<String, Value>) -> ModelEvent {
-    let kind = delta.shift_remove("type").and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
+    let kind = delta
+        .shift_remove("type")
+        .and_then(|kind| kind.as_str().map(str::to_owned))
+        .unwrap_or_default();
     ModelEvent::Extra(Map::from_iter([(kind, delta.into())]))
 }
 

@@ -63,7 +63,11 @@ impl ToolCalls {
             place @ (CallMatch::New | CallMatch::NewLike(_)) => {
                 // A call's name is complete when another call starts.
                 said.extend(self.names());
-                let name = if let CallMatch::NewLike(like) = place { self.0[like].name.clone() } else { String::new() };
+                let name = if let CallMatch::NewLike(like) = place {
+                    self.0[like].name.clone()
+                } else {
+                    String::new()
+                };
                 self.0.push(Call { wire_index: piece.index, name, ..Call::default() });
                 self.0.len() - 1
             }
@@ -73,8 +77,18 @@ impl ToolCalls {
     }
 
     /// Adds a piece to its call; returns the resulting delta.
-    fn take(&mut self, position: usize, piece: CallPiece, lifter: &Lifter) -> Option<ToolCallDelta> {
-        let is_id_free = piece.id.is_some() && !self.0.iter().enumerate().any(|(other, call)| other != position && call.id == piece.id);
+    fn take(
+        &mut self,
+        position: usize,
+        piece: CallPiece,
+        lifter: &Lifter,
+    ) -> Option<ToolCallDelta> {
+        let is_id_free = piece.id.is_some()
+            && !self
+                .0
+                .iter()
+                .enumerate()
+                .any(|(other, call)| other != position && call.id == piece.id);
         let call = &mut self.0[position];
         // Some servers repeat id and name in every piece; they are emitted once.
         let id = if call.id.is_none() && is_id_free { piece.id } else { None };
@@ -92,25 +106,43 @@ impl ToolCalls {
             }
         }
         let arguments = call.arguments.take(piece.arguments);
-        let is_settled = !lifter.has_any() || (lifter.has(&call.name) && !lifter.may_go_on(&call.name)) || !arguments.is_empty();
+        let is_settled = !lifter.has_any()
+            || (lifter.has(&call.name) && !lifter.may_go_on(&call.name))
+            || !arguments.is_empty();
         let name = call.take_name(is_settled);
-        let has_content = id.is_some() || name.is_some() || !arguments.is_empty() || !piece.extra.is_empty();
+        let has_content =
+            id.is_some() || name.is_some() || !arguments.is_empty() || !piece.extra.is_empty();
         let (index, is_custom) = (position as u64, call.is_custom);
-        has_content.then_some(ToolCallDelta { index, id, name, is_custom, arguments, extra: piece.extra })
+        has_content.then_some(ToolCallDelta {
+            index,
+            id,
+            name,
+            is_custom,
+            arguments,
+            extra: piece.extra,
+        })
     }
 
     /// Reads complete calls. What already arrived in pieces is not emitted again.
-    pub(super) fn read_whole(&mut self, pieces: Vec<CallPiece>, lifter: &Lifter) -> Vec<ToolCallDelta> {
+    pub(super) fn read_whole(
+        &mut self,
+        pieces: Vec<CallPiece>,
+        lifter: &Lifter,
+    ) -> Vec<ToolCallDelta> {
         let mut said = Vec::new();
         let mut matched = BTreeSet::new();
         let known = self.0.len();
         for mut piece in pieces {
-            match (0..known).filter(|position| !matched.contains(position)).min_by_key(|position| self.0[*position].likeness(&piece)) {
+            match (0..known)
+                .filter(|position| !matched.contains(position))
+                .min_by_key(|position| self.0[*position].likeness(&piece))
+            {
                 Some(position) if self.0[position].likeness(&piece) != Likeness::Other => {
                     matched.insert(position);
                     let rest = self.0[position].arguments.so_far.rest(&piece.arguments);
                     let rest = rest.filter(|_| {
-                        self.0[position].arguments.progress() != ArgumentsProgress::Complete || self.0[position].arguments.is_placeholder
+                        self.0[position].arguments.progress() != ArgumentsProgress::Complete
+                            || self.0[position].arguments.is_placeholder
                     });
                     piece.arguments = rest.map(str::to_owned).unwrap_or_default();
                     said.extend(self.take(position, piece, lifter));
@@ -155,8 +187,17 @@ impl ToolCalls {
         let last = |is_it: &dyn Fn(&Call) -> bool| self.0.iter().rposition(is_it);
         let of_id = |call: &Call| piece.id.is_some() && call.id == piece.id;
         let of_index = |call: &Call| piece.index.is_some() && call.wire_index == piece.index;
-        let newest = || if piece.index.is_none() && piece.id.is_none() { self.0.len().checked_sub(1) } else { None };
-        last(&|call| of_id(call) && of_index(call)).or_else(|| last(&of_id)).or_else(|| last(&of_index)).or_else(newest)
+        let newest = || {
+            if piece.index.is_none() && piece.id.is_none() {
+                self.0.len().checked_sub(1)
+            } else {
+                None
+            }
+        };
+        last(&|call| of_id(call) && of_index(call))
+            .or_else(|| last(&of_id))
+            .or_else(|| last(&of_index))
+            .or_else(newest)
     }
 
     /// A new index, or a new id without an index. Some servers number pieces instead of calls: a piece without a name
@@ -164,7 +205,10 @@ impl ToolCalls {
     fn without_candidate(&self, piece: &CallPiece) -> CallMatch {
         let last = self.0.len().checked_sub(1);
         match last {
-            Some(last) if piece.name.is_none() && self.0[last].arguments.progress() != ArgumentsProgress::Complete => {
+            Some(last)
+                if piece.name.is_none()
+                    && self.0[last].arguments.progress() != ArgumentsProgress::Complete =>
+            {
                 CallMatch::Known(last)
             }
             Some(_) | None => CallMatch::New,
@@ -173,8 +217,15 @@ impl ToolCalls {
 
     fn nameless(&self, position: usize, piece: &CallPiece) -> CallMatch {
         let call = &self.0[position];
-        if call.arguments.is_placeholder || call.arguments.progress() != ArgumentsProgress::Complete || piece.arguments.trim().is_empty() {
-            return if call.arguments.scanner == JsonScanner::Complete { CallMatch::Repeat(position) } else { CallMatch::Known(position) };
+        if call.arguments.is_placeholder
+            || call.arguments.progress() != ArgumentsProgress::Complete
+            || piece.arguments.trim().is_empty()
+        {
+            return if call.arguments.scanner == JsonScanner::Complete {
+                CallMatch::Repeat(position)
+            } else {
+                CallMatch::Known(position)
+            };
         }
         if call.arguments.so_far.is_all(&piece.arguments) {
             CallMatch::Repeat(position)
@@ -193,24 +244,42 @@ impl ToolCalls {
         let is_same_name = call.name == name;
         match call.arguments.progress() {
             _ if call.name.is_empty() => CallMatch::Known(position),
-            ArgumentsProgress::Complete if call.arguments.is_placeholder && is_same_id && is_same_name => CallMatch::Known(position),
+            ArgumentsProgress::Complete
+                if call.arguments.is_placeholder && is_same_id && is_same_name =>
+            {
+                CallMatch::Known(position)
+            }
             // The complete call again, as a summary.
             ArgumentsProgress::Complete
-                if is_same_name && !is_other_id && call.arguments.so_far.is_all(&piece.arguments) && piece.id.is_some() =>
+                if is_same_name
+                    && !is_other_id
+                    && call.arguments.so_far.is_all(&piece.arguments)
+                    && piece.id.is_some() =>
             {
                 CallMatch::Repeat(position)
             }
-            ArgumentsProgress::Complete if is_same_name && !is_other_id && piece.arguments.is_empty() => CallMatch::Repeat(position),
+            ArgumentsProgress::Complete
+                if is_same_name && !is_other_id && piece.arguments.is_empty() =>
+            {
+                CallMatch::Repeat(position)
+            }
             ArgumentsProgress::Complete => CallMatch::New,
             // Two ids, and no arguments for either.
-            ArgumentsProgress::Nothing if is_same_name && is_other_id && piece.arguments.is_empty() => CallMatch::New,
-            ArgumentsProgress::Nothing | ArgumentsProgress::Incomplete if is_same_name => CallMatch::Known(position),
+            ArgumentsProgress::Nothing
+                if is_same_name && is_other_id && piece.arguments.is_empty() =>
+            {
+                CallMatch::New
+            }
+            ArgumentsProgress::Nothing | ArgumentsProgress::Incomplete if is_same_name => {
+                CallMatch::Known(position)
+            }
             ArgumentsProgress::Incomplete if is_other_id || lifter.has(name) => CallMatch::New,
             ArgumentsProgress::Incomplete => CallMatch::Known(position),
             // No arguments yet: the name may arrive in pieces.
             ArgumentsProgress::Nothing => {
                 let joined = format!("{}{name}", call.name);
-                let is_more = !call.is_name_said && !is_other_id && is_cumulative(&call.name, name, lifter);
+                let is_more =
+                    !call.is_name_said && !is_other_id && is_cumulative(&call.name, name, lifter);
                 let is_piece = is_more || lifter.has(&joined) || lifter.may_go_on(&joined);
                 let is_other = is_other_id || lifter.has(name) || call.is_name_said;
                 if is_other && !is_piece { CallMatch::New } else { CallMatch::Known(position) }
@@ -232,7 +301,10 @@ enum Likeness {
 /// Whether `name` repeats the complete name so far, instead of continuing it.
 fn is_cumulative(so_far: &str, name: &str, lifter: &Lifter) -> bool {
     let joined = || format!("{so_far}{name}");
-    name.len() > so_far.len() && name.starts_with(so_far) && !lifter.has(&joined()) && !lifter.may_go_on(&joined())
+    name.len() > so_far.len()
+        && name.starts_with(so_far)
+        && !lifter.has(&joined())
+        && !lifter.may_go_on(&joined())
 }
 
 impl Call {
@@ -245,12 +317,17 @@ impl Call {
             return Likeness::Other;
         }
         let so_far = &self.arguments;
-        let is_empty = so_far.so_far.is_empty() && (whole.arguments.trim().is_empty() || is_empty_object(&whole.arguments));
+        let is_empty = so_far.so_far.is_empty()
+            && (whole.arguments.trim().is_empty() || is_empty_object(&whole.arguments));
         if is_empty || so_far.compact == Compact::of(&whole.arguments) {
             return Likeness::SameArguments;
         }
         let is_open = so_far.progress() != ArgumentsProgress::Complete || so_far.is_placeholder;
-        if is_open && so_far.so_far.rest(&whole.arguments).is_some() { Likeness::Begun } else { Likeness::Other }
+        if is_open && so_far.so_far.rest(&whole.arguments).is_some() {
+            Likeness::Begun
+        } else {
+            Likeness::Other
+        }
     }
 
     /// The name, if it is complete and was not emitted yet.
@@ -274,16 +351,27 @@ mod tests {
     use crate::tools::{OfferedTools, UnknownTools};
 
     fn lifter(names: &[&str]) -> Lifter {
-        let tools: Vec<Tool> =
-            names.iter().map(|name| serde_json::from_value(json!({ "type": "function", "name": name })).unwrap()).collect();
+        let tools: Vec<Tool> = names
+            .iter()
+            .map(|name| {
+                serde_json::from_value(json!({ "type": "function", "name": name })).unwrap()
+            })
+            .collect();
         let create = Create { tools, ..sample::create() };
         Lifter::new(&OfferedTools::new(&create, &[]), UnknownTools::Pass)
     }
 
     /// A piece from `[index, id, name, arguments]`.
     fn piece(value: &Value) -> CallPiece {
-        let text = |at: usize| value[at].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-        CallPiece { index: value[0].as_u64(), id: text(1), name: text(2), arguments: text(3).unwrap_or_default(), ..CallPiece::default() }
+        let text =
+            |at: usize| value[at].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        CallPiece {
+            index: value[0].as_u64(),
+            id: text(1),
+            name: text(2),
+            arguments: text(3).unwrap_or_default(),
+            ..CallPiece::default()
+        }
     }
 
     /// The resulting calls, as `id name arguments`.
@@ -291,7 +379,8 @@ mod tests {
         let lifter = lifter(names);
         let mut calls = ToolCalls::default();
         let mut read: Vec<(Option<String>, String, String)> = Vec::new();
-        let mut said: Vec<ToolCallDelta> = pieces.iter().flat_map(|value| calls.read(piece(value), &lifter)).collect();
+        let mut said: Vec<ToolCallDelta> =
+            pieces.iter().flat_map(|value| calls.read(piece(value), &lifter)).collect();
         said.extend(calls.names());
         for delta in said {
             let index = usize::try_from(delta.index).unwrap();
@@ -303,7 +392,9 @@ mod tests {
             name.push_str(delta.name.as_deref().unwrap_or_default());
             arguments.push_str(&delta.arguments);
         }
-        read.into_iter().map(|(id, name, arguments)| format!("{} {name} {arguments}", id.unwrap_or_default())).collect()
+        read.into_iter()
+            .map(|(id, name, arguments)| format!("{} {name} {arguments}", id.unwrap_or_default()))
+            .collect()
     }
 
     fn check(pieces: Value, expected: &[&str]) {
@@ -314,59 +405,120 @@ mod tests {
     #[test]
     fn calls_as_documented() {
         check(
-            json!([[0, "c1", "f", ""], [0, "", "", "{\"a\""], [1, "c2", "g", ""], [0, "", "", ":1}"], [1, "", "", "{}"]]),
+            json!([
+                [0, "c1", "f", ""],
+                [0, "", "", "{\"a\""],
+                [1, "c2", "g", ""],
+                [0, "", "", ":1}"],
+                [1, "", "", "{}"]
+            ]),
             &["c1 f {\"a\":1}", "c2 g "],
         );
-        check(json!([[0, "c1", "f", "{\"a\":1}"], [1, "c2", "f", "{\"a\":1}"]]), &["c1 f {\"a\":1}", "c2 f {\"a\":1}"]);
+        check(
+            json!([[0, "c1", "f", "{\"a\":1}"], [1, "c2", "f", "{\"a\":1}"]]),
+            &["c1 f {\"a\":1}", "c2 f {\"a\":1}"],
+        );
     }
 
     #[test]
     fn complete_calls_with_one_index_and_no_id_are_separate() {
-        check(json!([[0, "", "f", "{\"city\":\"A\"}"], [0, "", "f", "{\"city\":\"B\"}"]]), &[" f {\"city\":\"A\"}", " f {\"city\":\"B\"}"]);
+        check(
+            json!([[0, "", "f", "{\"city\":\"A\"}"], [0, "", "f", "{\"city\":\"B\"}"]]),
+            &[" f {\"city\":\"A\"}", " f {\"city\":\"B\"}"],
+        );
         check(
             json!([[0, "x", "f", "{\"city\":\"A\"}"], [0, "x", "f", "{\"city\":\"B\"}"]]),
             &["x f {\"city\":\"A\"}", " f {\"city\":\"B\"}"],
         );
         check(json!([[0, "", "f", "{}"], [0, "", "g", "{}"]]), &[" f ", " g "]);
-        check(json!([[null, "", "f", "{\"a\":1}"], [null, "", "", "{\"a\":2}"]]), &[" f {\"a\":1}", " f {\"a\":2}"]);
+        check(
+            json!([[null, "", "f", "{\"a\":1}"], [null, "", "", "{\"a\":2}"]]),
+            &[" f {\"a\":1}", " f {\"a\":2}"],
+        );
     }
 
     #[test]
     fn pieces_of_one_call_stay_together_despite_index_and_id() {
-        check(json!([[0, "c1", "f", "{\"ci"], [0, "c2", "f", "ty\":"], [0, "c3", "f", "\"A\"}"]]), &["c1 f {\"city\":\"A\"}"]);
-        check(json!([[0, "c1", "f", "{\"ci"], [1, "", "", "ty\":"], [2, "", "", "\"A\"}"]]), &["c1 f {\"city\":\"A\"}"]);
-        check(json!([[null, "c1", "f", "{\"ci"], [null, "c1", "", "ty\":\"A\"}"]]), &["c1 f {\"city\":\"A\"}"]);
-        check(json!([[null, "", "f", "{\"ci"], [null, "", "f", "ty\":\"A\"}"]]), &[" f {\"city\":\"A\"}"]);
+        check(
+            json!([[0, "c1", "f", "{\"ci"], [0, "c2", "f", "ty\":"], [0, "c3", "f", "\"A\"}"]]),
+            &["c1 f {\"city\":\"A\"}"],
+        );
+        check(
+            json!([[0, "c1", "f", "{\"ci"], [1, "", "", "ty\":"], [2, "", "", "\"A\"}"]]),
+            &["c1 f {\"city\":\"A\"}"],
+        );
+        check(
+            json!([[null, "c1", "f", "{\"ci"], [null, "c1", "", "ty\":\"A\"}"]]),
+            &["c1 f {\"city\":\"A\"}"],
+        );
+        check(
+            json!([[null, "", "f", "{\"ci"], [null, "", "f", "ty\":\"A\"}"]]),
+            &[" f {\"city\":\"A\"}"],
+        );
     }
 
     #[test]
     fn an_empty_object_may_be_a_placeholder_for_arguments() {
-        check(json!([[0, "c1", "f", "{}"], [0, "", "", "{\"city\":"], [0, "", "", "\"A\"}"]]), &["c1 f {\"city\":\"A\"}"]);
-        check(json!([[0, "c1", "f", "{}"], [0, "c1", "f", "{\"city\":\"A\"}"]]), &["c1 f {\"city\":\"A\"}"]);
+        check(
+            json!([[0, "c1", "f", "{}"], [0, "", "", "{\"city\":"], [0, "", "", "\"A\"}"]]),
+            &["c1 f {\"city\":\"A\"}"],
+        );
+        check(
+            json!([[0, "c1", "f", "{}"], [0, "c1", "f", "{\"city\":\"A\"}"]]),
+            &["c1 f {\"city\":\"A\"}"],
+        );
         check(json!([[0, "c1", "f", "{}"]]), &["c1 f "]);
     }
 
     #[test]
     fn names_may_arrive_in_pieces_or_repeatedly() {
-        check(json!([[0, "c1", "get_", ""], [0, "", "weather", ""], [0, "", "", "{\"a\":1}"]]), &["c1 get_weather {\"a\":1}"]);
         check(
-            json!([[0, "c1", "get_weather", ""], [0, "c1", "get_weather", "{\"a\""], [0, "c1", "get_weather", ":1}"]]),
+            json!([[0, "c1", "get_", ""], [0, "", "weather", ""], [0, "", "", "{\"a\":1}"]]),
             &["c1 get_weather {\"a\":1}"],
         );
-        check(json!([[0, "c1", "un", ""], [0, "", "known", ""], [0, "", "", "{\"a\":1}"]]), &["c1 unknown {\"a\":1}"]);
+        check(
+            json!([
+                [0, "c1", "get_weather", ""],
+                [0, "c1", "get_weather", "{\"a\""],
+                [0, "c1", "get_weather", ":1}"]
+            ]),
+            &["c1 get_weather {\"a\":1}"],
+        );
+        check(
+            json!([[0, "c1", "un", ""], [0, "", "known", ""], [0, "", "", "{\"a\":1}"]]),
+            &["c1 unknown {\"a\":1}"],
+        );
         check(json!([[0, "c1", "f", ""], [0, "c2", "g", ""]]), &["c1 f ", "c2 g "]);
         check(
-            json!([[0, "c1", "get", ""], [0, "c1", "get_wea", ""], [0, "c1", "get_weather", "{\"a\":1}"]]),
+            json!([
+                [0, "c1", "get", ""],
+                [0, "c1", "get_wea", ""],
+                [0, "c1", "get_weather", "{\"a\":1}"]
+            ]),
             &["c1 get_weather {\"a\":1}"],
         );
-        check(json!([[0, "", "get", ""], [0, "", "get_wea", ""], [0, "", "get_weather", ""]]), &[" get_weather "]);
+        check(
+            json!([[0, "", "get", ""], [0, "", "get_wea", ""], [0, "", "get_weather", ""]]),
+            &[" get_weather "],
+        );
         check(json!([[0, "a", "f", ""], [0, "b", "f", ""]]), &["a f ", "b f "]);
     }
 
     #[test]
     fn a_summary_of_a_call_is_not_a_new_call() {
-        check(json!([[0, "c1", "f", "{\"a\""], [0, "", "", ":1}"], [0, "c1", "f", "{\"a\":1}"]]), &["c1 f {\"a\":1}"]);
-        check(json!([[0, "c1", "f", "{\"a\":1}"], [0, "", "", "{\"a\":1}"], [0, "c1", "f", ""], [0, "", "", "\n"]]), &["c1 f {\"a\":1}"]);
+        check(
+            json!([[0, "c1", "f", "{\"a\""], [0, "", "", ":1}"], [0, "c1", "f", "{\"a\":1}"]]),
+            &["c1 f {\"a\":1}"],
+        );
+        check(
+            json!([
+                [0, "c1", "f", "{\"a\":1}"],
+                [0, "", "", "{\"a\":1}"],
+                [0, "c1", "f", ""],
+                [0, "", "", "\n"]
+            ]),
+            &["c1 f {\"a\":1}"],
+        );
     }
 
     proptest! {

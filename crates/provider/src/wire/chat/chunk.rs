@@ -54,7 +54,9 @@ impl<'de> Visitor<'de> for ChunkVisitor {
                 "error" => chunk.error = map.next_value()?,
                 "x_groq" => chunk.x_groq = map.next_value()?,
                 "base_resp" => chunk.base_resp = map.next_value()?,
-                "citations" | "search_results" => _ = chunk.sources.insert(key.into_owned(), map.next_value()?),
+                "citations" | "search_results" => {
+                    _ = chunk.sources.insert(key.into_owned(), map.next_value()?)
+                }
                 name if CHUNK.contains(&name) => _ = map.next_value::<IgnoredAny>()?,
                 _ => take_extra(&mut chunk.extra, key, map.next_value()?),
             }
@@ -95,8 +97,16 @@ impl ChatChunk {
     /// Fields beyond the message: of the chunk, of its first choice, and of the usage except the counts.
     pub(super) fn take_extra(&mut self) -> Map<String, Value> {
         let mut extra = mem::take(&mut self.extra);
-        extra.extend(self.choices.iter_mut().flatten().take(1).flat_map(|choice| mem::take(&mut choice.extra)));
-        let is_count = |name: &str| name.contains("token") || name.ends_with("_details") || name.ends_with("_time");
+        extra.extend(
+            self.choices
+                .iter_mut()
+                .flatten()
+                .take(1)
+                .flat_map(|choice| mem::take(&mut choice.extra)),
+        );
+        let is_count = |name: &str| {
+            name.contains("token") || name.ends_with("_details") || name.ends_with("_time")
+        };
         let usage = self.usage.as_object().into_iter().flatten();
         let usage: Map<String, Value> = usage
             .filter(|(name, value)| !is_count(name) && has_content(value))
@@ -110,20 +120,33 @@ impl ChatChunk {
 
     /// Whether it has an `error` field.
     pub(super) fn has_error(&self) -> bool {
-        is_truthy(&self.error) || self.choices.iter().flatten().any(|choice| is_truthy(&choice.error))
+        is_truthy(&self.error)
+            || self.choices.iter().flatten().any(|choice| is_truthy(&choice.error))
     }
 
     /// Whether it may be an error in any format.
     pub(super) fn may_be_error(&self) -> bool {
-        self.choices.as_ref().is_none_or(Vec::is_empty) || self.has_error() || is_failure(&self.base_resp)
+        self.choices.as_ref().is_none_or(Vec::is_empty)
+            || self.has_error()
+            || is_failure(&self.base_resp)
     }
 
     /// The usage, which some servers put into the choice (Moonshot).
     pub(super) fn usage(&self) -> Option<Usage> {
-        let choices = || self.choices.iter().flatten().map(|choice| &choice.usage).find(|usage| usage.is_object());
+        let choices = || {
+            self.choices
+                .iter()
+                .flatten()
+                .map(|choice| &choice.usage)
+                .find(|usage| usage.is_object())
+        };
         // Groq.
         let groq = || self.x_groq.get("usage").filter(|usage| usage.is_object());
-        Some(&self.usage).filter(|usage| usage.is_object()).or_else(choices).or_else(groq).and_then(read_usage)
+        Some(&self.usage)
+            .filter(|usage| usage.is_object())
+            .or_else(choices)
+            .or_else(groq)
+            .and_then(read_usage)
     }
 }
 
@@ -166,7 +189,9 @@ impl<'de> Visitor<'de> for ChoiceVisitor {
                 "logprobs" => choice.logprobs = map.next_value()?,
                 "usage" => choice.usage = map.next_value()?,
                 // Which stop text matched, and the token ids.
-                "stop_reason" | "matched_stop" | "token_ids" | "seed" => _ = map.next_value::<IgnoredAny>()?,
+                "stop_reason" | "matched_stop" | "token_ids" | "seed" => {
+                    _ = map.next_value::<IgnoredAny>()?
+                }
                 _ => take_extra(&mut choice.extra, key, map.next_value()?),
             }
         }
@@ -184,7 +209,8 @@ impl ChatChoice {
     /// The delta, if any.
     pub(super) fn take_delta(&mut self) -> Option<ChatDelta> {
         let text = self.text.take().filter(|_| self.message.is_none());
-        let of_text = |text| ChatDelta { content: Some(ChatContent::Text(text)), ..ChatDelta::default() };
+        let of_text =
+            |text| ChatDelta { content: Some(ChatContent::Text(text)), ..ChatDelta::default() };
         self.delta.take().or_else(|| text.map(of_text))
     }
 
@@ -222,7 +248,9 @@ pub(super) struct ChatDelta {
 impl ChatDelta {
     /// The reasoning, from either field. Servers that send both send the same text twice.
     pub(super) fn reasoning(&mut self) -> Option<String> {
-        let text = |content: Option<ChatContent>| content.map(ChatContent::into_text).filter(|text| !text.is_empty());
+        let text = |content: Option<ChatContent>| {
+            content.map(ChatContent::into_text).filter(|text| !text.is_empty())
+        };
         text(self.reasoning_content.take()).or_else(|| text(self.reasoning.take()))
     }
 }
@@ -269,10 +297,16 @@ fn list(value: Value) -> Vec<Value> {
 /// The calls in a field, which is one call or a list, and calls of tools that are neither functions nor custom, which
 /// the upstream runs itself.
 fn calls(value: Value) -> (Vec<CallPiece>, Vec<Value>) {
-    let entries = if value.as_object().is_some_and(|call| !call.is_empty()) { vec![value] } else { list(value) };
+    let entries = if value.as_object().is_some_and(|call| !call.is_empty()) {
+        vec![value]
+    } else {
+        list(value)
+    };
     let is_hosted = |call: &Value| {
         let kind = call.get("type").and_then(Value::as_str).unwrap_or_default();
-        let is_call = ["function", "custom", "name"].iter().any(|name| call.get(name).is_some_and(|inner| !inner.is_null()));
+        let is_call = ["function", "custom", "name"]
+            .iter()
+            .any(|name| call.get(name).is_some_and(|inner| !inner.is_null()));
         !matches!(kind, "" | "function" | "custom") && !is_call
     };
     let (hosted, calls): (Vec<Value>, Vec<Value>) = entries.into_iter().partition(is_hosted);
@@ -359,16 +393,19 @@ impl ChatContent {
             let text = |name: &str| part.get(name).map(deep_text);
             let place = match kind {
                 "" | "text" | "output_text" => text("text").map(|text| (&mut split.spoken, text)),
-                "thinking" | "reasoning" | "reasoning_text" => {
-                    ["thinking", "reasoning", "text"].into_iter().find_map(text).map(|text| (&mut split.thought, text))
-                }
+                "thinking" | "reasoning" | "reasoning_text" => ["thinking", "reasoning", "text"]
+                    .into_iter()
+                    .find_map(text)
+                    .map(|text| (&mut split.thought, text)),
                 "refusal" => text("refusal").map(|text| (&mut split.refused, text)),
                 _ => None,
             };
             match (place, part) {
                 (Some((place, text)), _) => place.push_str(&text),
                 (None, Value::String(text)) => split.spoken.push_str(&text),
-                (None, part) if part.get("thinking").is_some() => split.thought.push_str(&deep_text(&part["thinking"])),
+                (None, part) if part.get("thinking").is_some() => {
+                    split.thought.push_str(&deep_text(&part["thinking"]))
+                }
                 (None, part) if part.get("image_url").is_some() => split.images.push(part),
                 (None, part) if has_content(&part) => split.others.push(part),
                 (None, _) => {}
@@ -393,7 +430,9 @@ fn joined(parts: &[Value], name: &str) -> String {
 fn deep_text(value: &Value) -> String {
     match (value.as_str(), value.as_array()) {
         (Some(text), _) => text.to_owned(),
-        (None, Some(parts)) => parts.iter().filter_map(|part| part.get("text")).map(deep_text).collect(),
+        (None, Some(parts)) => {
+            parts.iter().filter_map(|part| part.get("text")).map(deep_text).collect()
+        }
         (None, None) => String::new(),
     }
 }
@@ -417,11 +456,14 @@ impl CallPiece {
     fn of(value: Value) -> Option<Self> {
         let Value::Object(mut fields) = value else { return None };
         let mut take = |name: &str| fields.shift_remove(name).unwrap_or_default();
-        let (index, id, mut function, custom) = (read_count(&take("index")), text(take("id")), take("function"), take("custom"));
+        let (index, id, mut function, custom) =
+            (read_count(&take("index")), text(take("id")), take("function"), take("custom"));
         take("type");
         // Some relays omit the nested object.
         if !function.is_object() && !custom.is_object() {
-            let inner = ["name", "arguments"].into_iter().filter_map(|name| Some((name.to_owned(), fields.shift_remove(name)?)));
+            let inner = ["name", "arguments"]
+                .into_iter()
+                .filter_map(|name| Some((name.to_owned(), fields.shift_remove(name)?)));
             function = Value::Object(inner.collect());
         }
         let is_custom = custom.is_object();
@@ -432,7 +474,14 @@ impl CallPiece {
             fields.insert(kind.to_owned(), inner.extra.into());
         }
         let present = |text: Option<String>| text.filter(|text| !text.is_empty());
-        Some(Self { index, id: present(id), name: present(inner.name), arguments: inner.arguments, is_custom, extra: fields })
+        Some(Self {
+            index,
+            id: present(id),
+            name: present(inner.name),
+            arguments: inner.arguments,
+            is_custom,
+            extra: fields,
+        })
     }
 }
 
@@ -480,7 +529,9 @@ fn read_usage(usage: &Value) -> Option<Usage> {
     Some(Usage {
         input_tokens_details: InputTokensDetails { cached_tokens, cache_write_tokens },
         output_tokens_details: OutputTokensDetails { reasoning_tokens },
-        total_tokens: count("/total_tokens").filter(|total| *total >= counted.total_tokens).unwrap_or(counted.total_tokens),
+        total_tokens: count("/total_tokens")
+            .filter(|total| *total >= counted.total_tokens)
+            .unwrap_or(counted.total_tokens),
         ..counted
     })
 }

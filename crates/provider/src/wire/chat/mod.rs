@@ -38,7 +38,12 @@ pub(crate) struct ChatWire {
 impl ChatWire {
     /// The wire for the upstream `config`.
     pub(crate) fn new(config: &UpstreamConfig) -> Self {
-        let style = ChatFeatures::new(ServerFamily::of(config), config.preset, &config.base_url, &config.compat);
+        let style = ChatFeatures::new(
+            ServerFamily::of(config),
+            config.preset,
+            &config.base_url,
+            &config.compat,
+        );
         Self { style, dialect: OpenAiFeatures::of(config) }
     }
 }
@@ -90,11 +95,19 @@ mod tests {
     use crate::wire::outgoing::Refused;
 
     fn check(status: u16, body: &str, expected: (u16, &str, FailureScope)) {
-        let wire = ChatWire::new(&UpstreamConfig::new("north", Preset::Compatible, "https://north.example/v1"));
+        let wire = ChatWire::new(&UpstreamConfig::new(
+            "north",
+            Preset::Compatible,
+            "https://north.example/v1",
+        ));
         let refused = Refused { status, headers: &HeaderMap::new(), body: body.as_bytes() };
         let failure = wire.refusal(&Callee { name: "north".into(), ..Callee::default() }, &refused);
         assert_eq!((failure.fault.status, failure.scope), (expected.0, expected.2), "{body}");
-        assert!(failure.fault.message.contains(expected.1) && failure.fault.message.contains("'north'"), "{}", failure.fault.message);
+        assert!(
+            failure.fault.message.contains(expected.1) && failure.fault.message.contains("'north'"),
+            "{}",
+            failure.fault.message
+        );
     }
 
     #[test]

@@ -42,7 +42,8 @@ pub(super) fn knows(parameter: &str, style: &ChatFeatures) -> bool {
 
 /// Whether a field would select models beyond the settings, or spend more than the caller may.
 pub(super) fn is_operators(parameter: &str, style: &ChatFeatures) -> bool {
-    style.preset == Preset::OpenRouter && ["models", "route", "provider", "plugins"].contains(&parameter)
+    style.preset == Preset::OpenRouter
+        && ["models", "route", "provider", "plugins"].contains(&parameter)
 }
 
 /// Checks that this API supports the request. Returns the fields that are left out.
@@ -58,7 +59,13 @@ pub(super) fn check(create: &Create, style: &ChatFeatures) -> Result<Vec<String>
         ignored.extend(tier_is_omitted(create));
     }
     ignored.extend(create.text.extra.iter().map(|(name, _)| format!("text.{name}")));
-    ignored.extend(create.reasoning.iter().flat_map(|reasoning| reasoning.extra.iter()).map(|(name, _)| format!("reasoning.{name}")));
+    ignored.extend(
+        create
+            .reasoning
+            .iter()
+            .flat_map(|reasoning| reasoning.extra.iter())
+            .map(|(name, _)| format!("reasoning.{name}")),
+    );
     Ok(ignored)
 }
 
@@ -96,8 +103,14 @@ fn stream_options(family: ServerFamily) -> Value {
     }
 }
 
-fn tools(offer: &OfferedTools<'_>, style: &ChatFeatures, create: &Create, body: &mut Map<String, Value>) {
-    let mut tools: Vec<Value> = offer.tools.iter().map(|offered| tool(offered, create, style)).collect();
+fn tools(
+    offer: &OfferedTools<'_>,
+    style: &ChatFeatures,
+    create: &Create,
+    body: &mut Map<String, Value>,
+) {
+    let mut tools: Vec<Value> =
+        offer.tools.iter().map(|offered| tool(offered, create, style)).collect();
     if style.hosted_tools == HostedTools::Pass {
         tools.extend(offer.hosted.iter().map(|fields| Value::Object(fields.to_map())));
     }
@@ -107,16 +120,24 @@ fn tools(offer: &OfferedTools<'_>, style: &ChatFeatures, create: &Create, body: 
     // Only OpenAI's newest models support `allowed_tools`. Sending only the allowed tools has the same effect
     // everywhere.
     let choice = match offer.choice() {
-        ToolChoice::Tool(named) if is_native(style, create, &named.name) && named.kind == NamedKind::Custom => {
+        ToolChoice::Tool(named)
+            if is_native(style, create, &named.name) && named.kind == NamedKind::Custom =>
+        {
             json!({ "type": "custom", "custom": { "name": named.name } })
         }
-        ToolChoice::Tool(named) => json!({ "type": "function", "function": { "name": offer.wire_name(&named.name) } }),
-        ToolChoice::Opaque(choice) if style.hosted_tools == HostedTools::Pass => choice.to_map().into(),
-        choice @ (ToolChoice::Mode(_) | ToolChoice::Allowed(_) | ToolChoice::Opaque(_)) => match choice.mode() {
-            ToolMode::None => "none".into(),
-            ToolMode::Auto => "auto".into(),
-            ToolMode::Required => "required".into(),
-        },
+        ToolChoice::Tool(named) => {
+            json!({ "type": "function", "function": { "name": offer.wire_name(&named.name) } })
+        }
+        ToolChoice::Opaque(choice) if style.hosted_tools == HostedTools::Pass => {
+            choice.to_map().into()
+        }
+        choice @ (ToolChoice::Mode(_) | ToolChoice::Allowed(_) | ToolChoice::Opaque(_)) => {
+            match choice.mode() {
+                ToolMode::None => "none".into(),
+                ToolMode::Auto => "auto".into(),
+                ToolMode::Required => "required".into(),
+            }
+        }
     };
     body.insert("tools".into(), tools.into());
     body.insert("tool_choice".into(), choice);
@@ -125,7 +146,11 @@ fn tools(offer: &OfferedTools<'_>, style: &ChatFeatures, create: &Create, body: 
 
 /// Whether a custom tool is sent to OpenAI as such.
 fn is_native(style: &ChatFeatures, create: &Create, name: &str) -> bool {
-    style.family != ServerFamily::Compatible && create.tools.iter().any(|tool| matches!(tool, Tool::Custom(custom) if custom.name == name))
+    style.family != ServerFamily::Compatible
+        && create
+            .tools
+            .iter()
+            .any(|tool| matches!(tool, Tool::Custom(custom) if custom.name == name))
 }
 
 fn tool(offered: &OfferedTool<'_>, create: &Create, style: &ChatFeatures) -> Value {
@@ -166,8 +191,10 @@ fn outer(kind: &str, mut inner: Map<String, Value>, extra: &Extra, style: &ChatF
 fn nested_format(format: &Value) -> Value {
     match (format.get("type").and_then(Value::as_str), format.get("grammar")) {
         (Some("grammar"), None) => {
-            let inner: Map<String, Value> =
-                ["syntax", "definition"].iter().filter_map(|name| Some(((*name).to_owned(), format.get(*name)?.clone()))).collect();
+            let inner: Map<String, Value> = ["syntax", "definition"]
+                .iter()
+                .filter_map(|name| Some(((*name).to_owned(), format.get(*name)?.clone())))
+                .collect();
             json!({ "type": "grammar", "grammar": inner })
         }
         _ => format.clone(),
@@ -197,12 +224,17 @@ fn text(create: &Create, body: &mut Map<String, Value>) {
 }
 
 fn sampling(create: &Create, family: ServerFamily, body: &mut Map<String, Value>) {
-    put(body, "reasoning_effort", create.reasoning.as_ref().and_then(|reasoning| reasoning.effort.as_deref()));
+    put(
+        body,
+        "reasoning_effort",
+        create.reasoning.as_ref().and_then(|reasoning| reasoning.effort.as_deref()),
+    );
     put(body, "temperature", create.temperature);
     put(body, "top_p", create.top_p);
     put(body, "presence_penalty", create.presence_penalty);
     put(body, "frequency_penalty", create.frequency_penalty);
-    let wants_logprobs = create.top_logprobs.is_some() || create.include.iter().any(|word| word == "message.output_text.logprobs");
+    let wants_logprobs = create.top_logprobs.is_some()
+        || create.include.iter().any(|word| word == "message.output_text.logprobs");
     put(body, "logprobs", wants_logprobs.then_some(true));
     put(body, "top_logprobs", create.top_logprobs);
     let limit = match family {
@@ -217,7 +249,11 @@ fn account(create: &Create, body: &mut Map<String, Value>) {
     // Always set: for newer accounts OpenAI stores responses by default.
     body.insert("store".into(), create.store.into());
     // OpenAI accepts metadata only with stored responses.
-    put(body, "metadata", (create.store && !create.metadata.is_empty()).then(|| create.metadata.clone()));
+    put(
+        body,
+        "metadata",
+        (create.store && !create.metadata.is_empty()).then(|| create.metadata.clone()),
+    );
     put(body, "service_tier", create.service_tier.as_deref());
     put(body, "safety_identifier", create.safety_identifier.as_deref());
     put(body, "prompt_cache_key", create.prompt_cache_key.as_deref());

@@ -61,7 +61,9 @@ impl Channel {
         let added = match source {
             Source::Delta => Some(text),
             Source::LastDelta => Some(text).filter(|text| !self.so_far.is_summary(text)),
-            Source::Message => self.so_far.rest(text).or_else(|| (!self.has_deltas).then_some(text)),
+            Source::Message => {
+                self.so_far.rest(text).or_else(|| (!self.has_deltas).then_some(text))
+            }
         };
         let added = added.filter(|added| !added.is_empty())?;
         self.has_deltas |= source != Source::Message;
@@ -78,7 +80,9 @@ impl Grammar for ChatGrammar {
         match self.read(data, said) {
             Ok(_) => {}
             Err(Broken::Cut) => said.invalid_data("sent an event with truncated JSON"),
-            Err(Broken::Invalid) => said.invalid_data("sent something that is not a chat completion"),
+            Err(Broken::Invalid) => {
+                said.invalid_data("sent something that is not a chat completion")
+            }
         }
     }
 
@@ -87,7 +91,9 @@ impl Grammar for ChatGrammar {
             Err(Broken::Cut) => said.fail(said.callee.cut()),
             Ok(true) => {}
             Ok(false) if said.is_over() => {}
-            Ok(false) | Err(Broken::Invalid) => said.invalid_data("sent something that is not a chat completion"),
+            Ok(false) | Err(Broken::Invalid) => {
+                said.invalid_data("sent something that is not a chat completion")
+            }
         }
     }
 }
@@ -101,7 +107,9 @@ fn error_event(data: &[u8], said: &mut ParsedOutput) {
 fn fail_if_error(value: &Value, said: &mut ParsedOutput) {
     let choices = value.get("choices").and_then(Value::as_array).into_iter().flatten();
     match choices.filter_map(|choice| choice.get("error")).find(|error| is_truthy(error)) {
-        Some(error) => said.fail(said.callee.in_band_or(Reported::from_error(error), "reported an unspecified error")),
+        Some(error) => said.fail(
+            said.callee.in_band_or(Reported::from_error(error), "reported an unspecified error"),
+        ),
         None => _ = said.fail_if_error(value),
     }
 }
@@ -128,10 +136,14 @@ impl ChatGrammar {
     fn chunk(&mut self, mut chunk: ChatChunk, said: &mut ParsedOutput) {
         let before = said.len();
         let (usage, has_error) = (chunk.usage(), chunk.has_error());
-        self.beside.extend(mem::take(&mut chunk.sources).into_iter().filter(|(_, value)| is_truthy(value)));
+        self.beside.extend(
+            mem::take(&mut chunk.sources).into_iter().filter(|(_, value)| is_truthy(value)),
+        );
         let mut extra = chunk.take_extra();
         // Sources may also be in the choice.
-        self.beside.extend(["citations", "search_results"].into_iter().filter_map(|name| extra.remove_entry(name)));
+        self.beside.extend(
+            ["citations", "search_results"].into_iter().filter_map(|name| extra.remove_entry(name)),
+        );
         if !extra.is_empty() {
             self.beside.insert(UPSTREAM_FIELDS.to_owned(), Value::Null);
             self.upstream_fields.extend(extra);
@@ -139,7 +151,9 @@ impl ChatGrammar {
         // Weir requests one choice; others are ignored.
         let mut choices = chunk.choices.take().unwrap_or_default().into_iter();
         let wanted = self.choice;
-        if let Some(mut choice) = choices.find(|choice| wanted.is_none_or(|wanted| choice.index.unwrap_or(0) == wanted)) {
+        if let Some(mut choice) =
+            choices.find(|choice| wanted.is_none_or(|wanted| choice.index.unwrap_or(0) == wanted))
+        {
             self.choice = Some(choice.index.unwrap_or(0));
             let logprobs = choice.take_logprobs();
             let reason = choice.finish_reason.take().unwrap_or_default();
@@ -147,7 +161,10 @@ impl ChatGrammar {
                 let source = if reason.is_empty() { Source::Delta } else { Source::LastDelta };
                 self.delta(delta, logprobs, source, said);
                 // What already arrived in deltas is not emitted again.
-                choice.message.into_iter().for_each(|message| self.delta(message, Vec::new(), Source::Message, said));
+                choice
+                    .message
+                    .into_iter()
+                    .for_each(|message| self.delta(message, Vec::new(), Source::Message, said));
             } else if let Some(message) = choice.message {
                 self.delta(message, logprobs, Source::Message, said);
             }
@@ -164,14 +181,24 @@ impl ChatGrammar {
         }
     }
 
-    fn delta(&mut self, mut delta: ChatDelta, logprobs: Vec<Value>, source: Source, said: &mut ParsedOutput) {
-        let SplitContent { spoken, thought, refused, images, others } = delta.content.take().map(ChatContent::split).unwrap_or_default();
+    fn delta(
+        &mut self,
+        mut delta: ChatDelta,
+        logprobs: Vec<Value>,
+        source: Source,
+        said: &mut ParsedOutput,
+    ) {
+        let SplitContent { spoken, thought, refused, images, others } =
+            delta.content.take().map(ChatContent::split).unwrap_or_default();
         let is_first = |is_known: bool| source != Source::Message || !is_known;
         let thought = delta.reasoning().unwrap_or(thought);
         let has_details = is_first(!self.reasoning.so_far.is_empty());
         said.words(self.reasoning.take(&thought, source).map(ModelEvent::Reasoning));
         if !delta.reasoning_details.is_empty() && has_details {
-            said.word(ModelEvent::ReasoningExtra(Map::from_iter([("reasoning_details".to_owned(), delta.reasoning_details.into())])));
+            said.word(ModelEvent::ReasoningExtra(Map::from_iter([(
+                "reasoning_details".to_owned(),
+                delta.reasoning_details.into(),
+            )])));
         }
         // A message's log probabilities are those of the complete text.
         let logprobs = if is_first(!self.text.so_far.is_empty()) { logprobs } else { Vec::new() };
@@ -180,12 +207,21 @@ impl ChatGrammar {
         said.words(self.refusal.take(&refusal, source).map(ModelEvent::Refusal));
         if is_first(self.has_annotations) {
             self.has_annotations |= !delta.annotations.is_empty();
-            said.words(delta.annotations.into_iter().map(|annotation| ModelEvent::Annotation(flat_annotation(annotation))));
+            said.words(
+                delta
+                    .annotations
+                    .into_iter()
+                    .map(|annotation| ModelEvent::Annotation(flat_annotation(annotation))),
+            );
         }
         if is_first(self.images > 0) {
             delta.images.into_iter().chain(images).for_each(|image| self.image(image, said));
         }
-        let legacy = delta.function_call.map(|call| CallPiece { name: call.name, arguments: call.arguments, ..CallPiece::default() });
+        let legacy = delta.function_call.map(|call| CallPiece {
+            name: call.name,
+            arguments: call.arguments,
+            ..CallPiece::default()
+        });
         let pieces: Vec<CallPiece> = delta.tool_calls.into_iter().chain(legacy).collect();
         if !pieces.is_empty() && self.calls.is_empty() {
             // A call ends the message.
@@ -193,7 +229,9 @@ impl ChatGrammar {
         }
         let deltas = match source {
             Source::Message => self.calls.read_whole(pieces, said.lifter()),
-            Source::Delta | Source::LastDelta => pieces.into_iter().flat_map(|piece| self.calls.read(piece, said.lifter())).collect(),
+            Source::Delta | Source::LastDelta => {
+                pieces.into_iter().flat_map(|piece| self.calls.read(piece, said.lifter())).collect()
+            }
         };
         said.words(deltas.into_iter().map(ModelEvent::ToolCall));
         let mut extra = delta.extra;
@@ -217,7 +255,14 @@ impl ChatGrammar {
             });
         }
         for (name, value) in &extra {
-            self.extra.extend(value.as_object().into_iter().flatten().map(|(field, _)| inner(name, field)).chain([name.clone()]));
+            self.extra.extend(
+                value
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .map(|(field, _)| inner(name, field))
+                    .chain([name.clone()]),
+            );
         }
         extra
     }
@@ -229,7 +274,10 @@ impl ChatGrammar {
         self.images += 1;
         match made_image(&image) {
             Some(item) => said.word(ModelEvent::Item(OpaqueStep::Done { key, item })),
-            None => said.word(ModelEvent::Extra(Map::from_iter([("images".to_owned(), vec![image].into())]))),
+            None => said.word(ModelEvent::Extra(Map::from_iter([(
+                "images".to_owned(),
+                vec![image].into(),
+            )]))),
         }
     }
 
@@ -238,7 +286,8 @@ impl ChatGrammar {
         let mut beside = mem::take(&mut self.beside);
         let fields = mem::take(&mut self.upstream_fields);
         // They do not justify a message of their own.
-        let has_message = !(self.text.so_far.is_empty() && self.refusal.so_far.is_empty()) && self.calls.is_empty();
+        let has_message = !(self.text.so_far.is_empty() && self.refusal.so_far.is_empty())
+            && self.calls.is_empty();
         match beside.get_mut(UPSTREAM_FIELDS) {
             Some(place) if has_message => *place = fields.into(),
             Some(_) => _ = beside.shift_remove(UPSTREAM_FIELDS),
@@ -254,7 +303,8 @@ impl ChatGrammar {
             // The error itself is more specific.
             FinishVerdict::Failed if has_error => {}
             FinishVerdict::Failed => {
-                let what = format!("stopped in the middle of the response (finish_reason '{reason}')");
+                let what =
+                    format!("stopped in the middle of the response (finish_reason '{reason}')");
                 said.fail(said.callee.plain("upstream_error", &what));
             }
             FinishVerdict::Finish(finish) => {

@@ -19,12 +19,22 @@ pub(super) struct ChatFeatures {
 
 impl ChatFeatures {
     /// From the settings, with the preset's defaults.
-    pub(super) fn new(family: ServerFamily, preset: Preset, base_url: &str, compat: &Compat) -> Self {
+    pub(super) fn new(
+        family: ServerFamily,
+        preset: Preset,
+        base_url: &str,
+        compat: &Compat,
+    ) -> Self {
         // These two reject unknown fields, reasoning included.
-        let is_strict = ["api.mistral.ai", "api.groq.com"].iter().any(|host| base_url.contains(host));
+        let is_strict =
+            ["api.mistral.ai", "api.groq.com"].iter().any(|host| base_url.contains(host));
         let (system_messages, reasoning) = match family {
-            ServerFamily::OpenAi | ServerFamily::Azure => (SystemMessages::InPlace, ReasoningHistory::Never),
-            ServerFamily::Compatible if is_strict => (SystemMessages::First, ReasoningHistory::Never),
+            ServerFamily::OpenAi | ServerFamily::Azure => {
+                (SystemMessages::InPlace, ReasoningHistory::Never)
+            }
+            ServerFamily::Compatible if is_strict => {
+                (SystemMessages::First, ReasoningHistory::Never)
+            }
             ServerFamily::Compatible => (SystemMessages::First, ReasoningHistory::WithCalls),
         };
         Self {
@@ -41,7 +51,9 @@ impl ChatFeatures {
     /// vendors' fields.
     pub(super) fn field(&self) -> fn(FieldLocation, &str) -> bool {
         match self.family {
-            ServerFamily::OpenAi | ServerFamily::Azure => |_, name| !carry::is_hint(name) || name == "name",
+            ServerFamily::OpenAi | ServerFamily::Azure => {
+                |_, name| !carry::is_hint(name) || name == "name"
+            }
             ServerFamily::Compatible => |place, name| !is_own(place, name),
         }
     }
@@ -65,7 +77,9 @@ impl ChatFeatures {
 /// Fields that Weir or the Responses API add to items, for which chat completions have other places.
 fn is_own(place: FieldLocation, name: &str) -> bool {
     let is_everywhere = matches!(name, "status" | "upstream_id" | UPSTREAM_FIELDS);
-    is_everywhere || (name == "namespace" && place == FieldLocation::Call) || (name == "id" && place == FieldLocation::Message)
+    is_everywhere
+        || (name == "namespace" && place == FieldLocation::Call)
+        || (name == "id" && place == FieldLocation::Message)
 }
 
 /// The API's name in error messages.

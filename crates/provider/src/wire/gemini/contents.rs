@@ -61,7 +61,8 @@ impl GeminiContents {
     pub(super) fn read(&mut self, context: &[Item], offer: &OfferedTools<'_>) -> Result<(), Fault> {
         let steps = turns(context, offer);
         // The functions' names by call id.
-        let calls: HashMap<&str, String> = steps.iter().rev().filter_map(|(_, step)| called(step)).collect();
+        let calls: HashMap<&str, String> =
+            steps.iter().rev().filter_map(|(_, step)| called(step)).collect();
         let mut last = None;
         for (index, step) in &steps {
             // A signature before an item that is left out is left out with it.
@@ -74,13 +75,17 @@ impl GeminiContents {
                 ConversationStep::Call(call) => self.call(call),
                 ConversationStep::Output(output) => self.output(output, &calls, *index)?,
                 ConversationStep::Reasoning(reasoning) => self.reasoning(reasoning),
-                ConversationStep::Compaction(compaction) => self.instructions(&compaction.summary_message()),
+                ConversationStep::Compaction(compaction) => {
+                    self.instructions(&compaction.summary_message())
+                }
                 ConversationStep::Opaque(item) => {
                     if let Some(url) = shared::image_url(item)
                         && let Some(part) = media_part(DataUrl::read(&url), &url)
                     {
                         self.push(ContentRole::Model, part);
-                    } else if let Some((_, field)) = PARTS.iter().find(|(kind, _)| *kind == item.kind) {
+                    } else if let Some((_, field)) =
+                        PARTS.iter().find(|(kind, _)| *kind == item.kind)
+                    {
                         let mut part = item.upstream_form();
                         part.shift_remove("type");
                         self.push(ContentRole::Model, json!({ *field: part }));
@@ -122,7 +127,11 @@ impl GeminiContents {
         for (number, part) in message.content.iter().enumerate() {
             let Some(text) = part.text() else {
                 let what = "Gemini accepts images and files from the user only.";
-                return Err(Fault::invalid("unsupported_value", format!("input[{index}].content[{number}]"), what));
+                return Err(Fault::invalid(
+                    "unsupported_value",
+                    format!("input[{index}].content[{number}]"),
+                    what,
+                ));
             };
             self.instructions(text);
         }
@@ -130,17 +139,26 @@ impl GeminiContents {
     }
 
     fn call(&mut self, call: &FunctionCallStep<'_>) {
-        let signature = call.extra.and_then(|extra| extra.get(EXTRA_CONTENT)?.pointer("/google/thought_signature")?.as_str());
+        let signature = call.extra.and_then(|extra| {
+            extra.get(EXTRA_CONTENT)?.pointer("/google/thought_signature")?.as_str()
+        });
         self.signature = self.signature.take().or(signature.map(str::to_owned));
-        let is_first = self.list.last().is_none_or(|last| last.kind != ContentRole::Model || !last.has_call);
+        let is_first =
+            self.list.last().is_none_or(|last| last.kind != ContentRole::Model || !last.has_call);
         if self.thinking == Thinking::Level && is_first && self.signature.is_none() {
             self.signature = Some(NO_SIGNATURE.to_owned());
         }
-        let call = json!({ "id": call.id, "name": call.name, "args": shared::arguments(&call.arguments) });
+        let call =
+            json!({ "id": call.id, "name": call.name, "args": shared::arguments(&call.arguments) });
         self.push(ContentRole::Model, json!({ "functionCall": call }));
     }
 
-    fn output(&mut self, output: &FunctionResultStep<'_>, calls: &HashMap<&str, String>, index: usize) -> Result<(), Fault> {
+    fn output(
+        &mut self,
+        output: &FunctionResultStep<'_>,
+        calls: &HashMap<&str, String>,
+        index: usize,
+    ) -> Result<(), Fault> {
         let Some(name) = calls.get(output.call_id) else {
             let what = "Gemini matches outputs to calls by the function's name, and there is no call with this call_id.";
             return Err(Fault::invalid("invalid_value", format!("input[{index}].call_id"), what));
@@ -158,7 +176,10 @@ impl GeminiContents {
     /// Gemini requires a signature back in the part it came with, and not the reasoning itself. Other vendors'
     /// signatures are left out.
     fn reasoning(&mut self, reasoning: &Reasoning) {
-        let signature = reasoning.encrypted_content.as_deref().and_then(|encrypted| encrypted.strip_prefix(SIGNATURE));
+        let signature = reasoning
+            .encrypted_content
+            .as_deref()
+            .and_then(|encrypted| encrypted.strip_prefix(SIGNATURE));
         if let Some(signature) = signature {
             self.end_model_turn();
             self.signature = Some(signature.to_owned());
@@ -179,14 +200,18 @@ impl GeminiContents {
                 last.has_call |= is_call(&part);
                 last.parts.push(part);
             }
-            Some(_) | None => self.list.push(Content { kind, has_call: is_call(&part), parts: vec![part] }),
+            Some(_) | None => {
+                self.list.push(Content { kind, has_call: is_call(&part), parts: vec![part] })
+            }
         }
     }
 
     /// A signature after the last text came with an empty text part, and is sent back like that. It can only follow
     /// the model's own content.
     fn end_model_turn(&mut self) {
-        if let (Some(signature), Some(Content { kind: ContentRole::Model, parts, .. })) = (self.signature.take(), self.list.last_mut()) {
+        if let (Some(signature), Some(Content { kind: ContentRole::Model, parts, .. })) =
+            (self.signature.take(), self.list.last_mut())
+        {
             parts.push(json!({ "text": "", "thoughtSignature": signature }));
         }
     }
@@ -215,7 +240,11 @@ fn result(output: &FunctionOutput) -> Value {
 fn media(output: &FunctionOutput, index: usize) -> Result<Vec<Value>, Fault> {
     let FunctionOutput::Parts(parts) = output else { return Ok(Vec::new()) };
     let media = parts.iter().enumerate().filter(|(_, part)| part.text().is_none());
-    media.filter_map(|(number, part)| content_part(part, &format!("input[{index}].output[{number}]")).transpose()).collect()
+    media
+        .filter_map(|(number, part)| {
+            content_part(part, &format!("input[{index}].output[{number}]")).transpose()
+        })
+        .collect()
 }
 
 fn text_part(text: &str) -> Option<Value> {
@@ -224,7 +253,10 @@ fn text_part(text: &str) -> Option<Value> {
 
 fn content_part(part: &Part, path: &str) -> Result<Option<Value>, Fault> {
     let (data, url, field) = match part {
-        Part::InputText { text, .. } | Part::OutputText { text, .. } | Part::ReasoningText { text } | Part::SummaryText { text } => {
+        Part::InputText { text, .. }
+        | Part::OutputText { text, .. }
+        | Part::ReasoningText { text }
+        | Part::SummaryText { text } => {
             return Ok(text_part(text));
         }
         Part::Refusal { refusal } => return Ok(text_part(refusal)),
@@ -232,12 +264,17 @@ fn content_part(part: &Part, path: &str) -> Result<Option<Value>, Fault> {
             let url = image_url.as_deref().unwrap_or_default();
             (DataUrl::read(url), url, "image_url")
         }
-        Part::InputFile { file_data, file_url, .. } => {
-            (file_data.as_deref().and_then(DataUrl::of_file), file_url.as_deref().unwrap_or_default(), "file_data")
-        }
+        Part::InputFile { file_data, file_url, .. } => (
+            file_data.as_deref().and_then(DataUrl::of_file),
+            file_url.as_deref().unwrap_or_default(),
+            "file_data",
+        ),
         Part::Opaque(fields) => {
             let Some(part) = audio_part(fields) else {
-                let what = format!("Gemini, which serves this model, does not support '{}'.", fields.text("type").unwrap_or_default());
+                let what = format!(
+                    "Gemini, which serves this model, does not support '{}'.",
+                    fields.text("type").unwrap_or_default()
+                );
                 return Err(Fault::invalid("unsupported_value", format!("{path}.type"), what));
             };
             return Ok(Some(part));

@@ -50,11 +50,19 @@ impl<R> LooseLines<R> {
                 LinePosition::Line => {
                     let length = line_end.map_or(rest.len(), |end| end + 1);
                     events.extend_from_slice(&rest[..length]);
-                    self.place = if line_end.is_some() { LinePosition::LineStart } else { LinePosition::Line };
+                    self.place = if line_end.is_some() {
+                        LinePosition::LineStart
+                    } else {
+                        LinePosition::Line
+                    };
                     rest = &rest[length..];
                 }
                 LinePosition::Rest => {
-                    self.place = if line_end.is_some() { LinePosition::LineStart } else { LinePosition::Rest };
+                    self.place = if line_end.is_some() {
+                        LinePosition::LineStart
+                    } else {
+                        LinePosition::Rest
+                    };
                     rest = line_end.map_or(&[], |end| &rest[end..]);
                 }
                 LinePosition::Begin | LinePosition::LineStart | LinePosition::Json { .. } => {
@@ -94,7 +102,14 @@ impl<R> LooseLines<R> {
                 events.push(byte);
                 LinePosition::LineStart
             }
-            (LinePosition::Begin | LinePosition::LineStart | LinePosition::Document | LinePosition::Line | LinePosition::Rest, _) => {
+            (
+                LinePosition::Begin
+                | LinePosition::LineStart
+                | LinePosition::Document
+                | LinePosition::Line
+                | LinePosition::Rest,
+                _,
+            ) => {
                 events.push(byte);
                 LinePosition::Line
             }
@@ -103,7 +118,13 @@ impl<R> LooseLines<R> {
 }
 
 /// Handles one byte of JSON between events.
-fn json(byte: u8, depth: u32, is_text: bool, is_escaped: bool, events: &mut Vec<u8>) -> LinePosition {
+fn json(
+    byte: u8,
+    depth: u32,
+    is_text: bool,
+    is_escaped: bool,
+    events: &mut Vec<u8>,
+) -> LinePosition {
     let inside = |depth, is_text, is_escaped| LinePosition::Json { depth, is_text, is_escaped };
     match byte {
         _ if is_text && is_escaped => inside(depth, true, false),
@@ -153,14 +174,26 @@ mod tests {
 
     #[test]
     fn events_and_documents_are_passed_through() {
-        for body in ["data: {\"a\":1}\r\n\r\ndata: 2\r\n\r\n", "\n[{\n\"a\": 1}\n,\n{}]", "\u{feff}{\n{", ": {\ndata: {\n", ""] {
+        for body in [
+            "data: {\"a\":1}\r\n\r\ndata: 2\r\n\r\n",
+            "\n[{\n\"a\": 1}\n,\n{}]",
+            "\u{feff}{\n{",
+            ": {\ndata: {\n",
+            "",
+        ] {
             check(body, body);
         }
     }
 
     #[test]
     fn json_between_events_becomes_an_event() {
-        check("data: 1\r\n\r\n{\r\n  \"a\": \"}\\\"{\"\r\n}\r\n", "data: 1\r\n\r\n\n\ndata: {    \"a\": \"}\\\"{\"  }\n\n\r\n");
-        check("data: 1\n[{\"a\": []\n}\n]\n,\n  {}\ndata: 2", "data: 1\n\n\ndata: [{\"a\": [] } ]\n\n\n,\n\n\ndata: {}\n\n\ndata: 2");
+        check(
+            "data: 1\r\n\r\n{\r\n  \"a\": \"}\\\"{\"\r\n}\r\n",
+            "data: 1\r\n\r\n\n\ndata: {    \"a\": \"}\\\"{\"  }\n\n\r\n",
+        );
+        check(
+            "data: 1\n[{\"a\": []\n}\n]\n,\n  {}\ndata: 2",
+            "data: 1\n\n\ndata: [{\"a\": [] } ]\n\n\n,\n\n\ndata: {}\n\n\ndata: 2",
+        );
     }
 }

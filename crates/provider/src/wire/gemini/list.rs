@@ -13,7 +13,11 @@ pub(super) fn read(body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
         let id = entry.get("name")?.as_str()?;
         let id = id.strip_prefix("models/").unwrap_or(id);
         let can_write = methods.iter().any(|method| method == "generateContent");
-        (can_write && !id.is_empty()).then(|| ModelListing { id: id.to_owned(), owned_by: name.to_owned(), created: 0 })
+        (can_write && !id.is_empty()).then(|| ModelListing {
+            id: id.to_owned(),
+            owned_by: name.to_owned(),
+            created: 0,
+        })
     };
     Some(list.models.into_iter().filter_map(listing).collect())
 }
@@ -30,8 +34,12 @@ mod tests {
     #[test]
     fn only_generating_models_are_listed() {
         let body = include_bytes!("../../../fixtures/gemini/models.json");
-        let listing = |id: &str| ModelListing { id: id.into(), owned_by: "north".into(), created: 0 };
-        assert_eq!(read(body, "north"), Some(vec![listing("gemini-2.5-flash"), listing("tunedModels/mine")]));
+        let listing =
+            |id: &str| ModelListing { id: id.into(), owned_by: "north".into(), created: 0 };
+        assert_eq!(
+            read(body, "north"),
+            Some(vec![listing("gemini-2.5-flash"), listing("tunedModels/mine")])
+        );
         assert_eq!(read(b"<html>", "north"), None);
     }
 }

@@ -49,9 +49,11 @@ impl GeminiWire {
 impl Wire for GeminiWire {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
         // The model list has names such as `models/…`; tuned models have another prefix.
-        let (collection, model) = request.model().split_once('/').unwrap_or(("models", request.model()));
+        let (collection, model) =
+            request.model().split_once('/').unwrap_or(("models", request.model()));
         let method = format!("{model}:streamGenerateContent");
-        let outgoing = Outgoing::new(&[collection, &method], request::body(request, self.hosted_tools)?);
+        let outgoing =
+            Outgoing::new(&[collection, &method], request::body(request, self.hosted_tools)?);
         Ok(Outgoing { query: vec![("alt", "sse".to_owned())], ..outgoing })
     }
 
@@ -90,7 +92,9 @@ impl Wire for GeminiWire {
     fn pass(&self, request: &PassthroughRequest) -> Result<Passage, Fault> {
         match request.request.operation {
             Operation::Embeddings => embeddings::pass(request),
-            Operation::Completions | Operation::Moderations => Err(shared::unsupported_parameter(API, request.request.operation.path())),
+            Operation::Completions | Operation::Moderations => {
+                Err(shared::unsupported_parameter(API, request.request.operation.path()))
+            }
         }
     }
 }
@@ -102,7 +106,11 @@ mod tests {
     use crate::sample;
 
     fn gemini() -> GeminiWire {
-        GeminiWire::new(&UpstreamConfig::new("north", Preset::Gemini, "https://north.example/v1beta"))
+        GeminiWire::new(&UpstreamConfig::new(
+            "north",
+            Preset::Gemini,
+            "https://north.example/v1beta",
+        ))
     }
 
     #[test]
@@ -112,16 +120,26 @@ mod tests {
             gemini().ask(&sample::request(create, vec![sample::user("Hi")])).unwrap().path
         };
         assert_eq!(path("gemini-2.5-pro"), ["models", "gemini-2.5-pro:streamGenerateContent"]);
-        assert_eq!(path("models/gemini-2.5-pro"), ["models", "gemini-2.5-pro:streamGenerateContent"]);
+        assert_eq!(
+            path("models/gemini-2.5-pro"),
+            ["models", "gemini-2.5-pro:streamGenerateContent"]
+        );
         assert_eq!(path("tunedModels/mine"), ["tunedModels", "mine:streamGenerateContent"]);
     }
 
     #[test]
     fn requests_ask_for_an_event_stream() {
-        let outgoing = gemini().ask(&sample::request(sample::create(), vec![sample::user("Hi")])).unwrap();
-        assert_eq!((outgoing.query, outgoing.accept), (vec![("alt", "sse".to_owned())], "text/event-stream"));
+        let outgoing =
+            gemini().ask(&sample::request(sample::create(), vec![sample::user("Hi")])).unwrap();
+        assert_eq!(
+            (outgoing.query, outgoing.accept),
+            (vec![("alt", "sse".to_owned())], "text/event-stream")
+        );
         let list = gemini().list();
-        assert_eq!((list.path, list.query), (vec!["models".to_owned()], vec![("pageSize", "1000".to_owned())]));
+        assert_eq!(
+            (list.path, list.query),
+            (vec!["models".to_owned()], vec![("pageSize", "1000".to_owned())])
+        );
         assert_eq!(gemini().key_field(), (HeaderName::from_static("x-goog-api-key"), ""));
     }
 }

@@ -34,9 +34,16 @@ pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<St
         vendor: VENDOR,
         field: |place, name| place == FieldLocation::Call && name == EXTRA_CONTENT,
         part: |kind| kind == "input_audio",
-        item: |kind| kind == "image_generation_call" || PARTS.iter().any(|(known, _)| *known == kind),
+        item: |kind| {
+            kind == "image_generation_call" || PARTS.iter().any(|(known, _)| *known == kind)
+        },
         inner: InnerFields::Checked,
-        thoughts: |reasoning| reasoning.encrypted_content.as_deref().is_some_and(|encrypted| encrypted.starts_with(SIGNATURE)),
+        thoughts: |reasoning| {
+            reasoning
+                .encrypted_content
+                .as_deref()
+                .is_some_and(|encrypted| encrypted.starts_with(SIGNATURE))
+        },
         hosted: Some(hosted_tools),
     };
     carry::check(create, &carrier, &mut ignored)?;
@@ -87,7 +94,9 @@ fn tools(offer: &OfferedTools<'_>, hosted_tools: HostedTools, body: &mut Map<Str
         return;
     }
     let choice = match (offer.choice(), offer.choice().mode()) {
-        (ToolChoice::Tool(named), _) => json!({ "mode": "ANY", "allowedFunctionNames": [offer.wire_name(&named.name)] }),
+        (ToolChoice::Tool(named), _) => {
+            json!({ "mode": "ANY", "allowedFunctionNames": [offer.wire_name(&named.name)] })
+        }
         (_, ToolMode::Required) => json!({ "mode": "ANY" }),
         (_, ToolMode::Auto) => json!({ "mode": "AUTO" }),
         (_, ToolMode::None) => json!({ "mode": "NONE" }),
@@ -130,7 +139,10 @@ fn generation_config(create: &Create, thinking: Thinking) -> Result<Map<String, 
 }
 
 /// The reasoning effort, as Google translates OpenAI's efforts in its compatible API.
-fn thinking_config(create: &Create, thinking: Thinking) -> Result<Option<Map<String, Value>>, Fault> {
+fn thinking_config(
+    create: &Create,
+    thinking: Thinking,
+) -> Result<Option<Map<String, Value>>, Fault> {
     let mut config = Map::new();
     if let Some(effort) = shared::effort(create) {
         match thinking {
@@ -138,7 +150,8 @@ fn thinking_config(create: &Create, thinking: Thinking) -> Result<Option<Map<Str
             Thinking::Level => put(&mut config, "thinkingLevel", Some(level(effort)?)),
         }
     }
-    let is_shown = shared::wants_summary(create) || shared::effort(create).is_some_and(|effort| effort != "none");
+    let is_shown = shared::wants_summary(create)
+        || shared::effort(create).is_some_and(|effort| effort != "none");
     put(&mut config, "includeThoughts", is_shown.then_some(true));
     Ok((!config.is_empty()).then_some(config))
 }

@@ -40,7 +40,9 @@ impl Grammar for GeminiGrammar {
         match self.read(data, said) {
             Ok(_) => {}
             Err(Broken::Cut) => said.invalid_data("sent an event with truncated JSON"),
-            Err(Broken::Invalid) => said.invalid_data("sent something that is not a Gemini response"),
+            Err(Broken::Invalid) => {
+                said.invalid_data("sent something that is not a Gemini response")
+            }
         }
         if said.len() == before && !said.is_over() {
             said.word(ModelEvent::KeepAlive);
@@ -53,7 +55,9 @@ impl Grammar for GeminiGrammar {
             Err(Broken::Cut) => said.fail(said.callee.cut()),
             Ok(true) => {}
             Ok(false) if said.is_over() => {}
-            Ok(false) | Err(Broken::Invalid) => said.invalid_data("sent something that is not a Gemini response"),
+            Ok(false) | Err(Broken::Invalid) => {
+                said.invalid_data("sent something that is not a Gemini response")
+            }
         }
     }
 }
@@ -81,7 +85,11 @@ impl GeminiGrammar {
         }
         let usage = chunk.usage();
         // Weir requests one candidate.
-        let candidate = chunk.candidates.unwrap_or_default().into_iter().find(|candidate| candidate.index.unwrap_or(0) == 0);
+        let candidate = chunk
+            .candidates
+            .unwrap_or_default()
+            .into_iter()
+            .find(|candidate| candidate.index.unwrap_or(0) == 0);
         let mut candidate = candidate.unwrap_or_default();
         self.parts(&mut candidate, said);
         self.sources.extend(candidate.sources());
@@ -91,10 +99,14 @@ impl GeminiGrammar {
         if let Some(reason) = candidate.finish_reason.as_deref() {
             self.finish_reason(reason, candidate.finish_message.as_deref(), said);
         }
-        if let Some(feedback) = chunk.prompt_feedback.filter(|feedback| feedback.block_reason.is_some()) {
+        if let Some(feedback) =
+            chunk.prompt_feedback.filter(|feedback| feedback.block_reason.is_some())
+        {
             // The prompt was blocked. This is a filtered response, not a failure: a retry would give the same. Only
             // Google's message, if any, is passed on, since the model generated nothing.
-            if let Some(message) = feedback.block_reason_message.filter(|message| !message.is_empty()) {
+            if let Some(message) =
+                feedback.block_reason_message.filter(|message| !message.is_empty())
+            {
                 said.word(ModelEvent::Refusal(message));
             }
             self.finish(Finish::ContentFilter, said);
@@ -104,10 +116,14 @@ impl GeminiGrammar {
     fn parts(&mut self, candidate: &mut GeminiCandidate, said: &mut ParsedOutput) {
         let mut logprobs = candidate.logprobs();
         // Some relays repeat the complete text in the last chunk.
-        let is_last = candidate.finish_reason.as_deref().is_some_and(|reason| finish::read(reason) != FinishVerdict::Absent);
+        let is_last = candidate
+            .finish_reason
+            .as_deref()
+            .is_some_and(|reason| finish::read(reason) != FinishVerdict::Absent);
         for mut part in candidate.content.take().unwrap_or_default().parts.unwrap_or_default() {
             let items = part.items();
-            let GeminiPart { text, thought, thought_signature, function_call, inline_data, .. } = part;
+            let GeminiPart { text, thought, thought_signature, function_call, inline_data, .. } =
+                part;
             let so_far = if thought == Some(true) { &mut self.thoughts } else { &mut self.text };
             let text = text.filter(|text| !(text.is_empty() || is_last && so_far.is_summary(text)));
             if let Some(text) = &text {
@@ -118,10 +134,14 @@ impl GeminiGrammar {
             }
             let thought_signature = thought_signature.filter(|signature| !signature.is_empty());
             // Chat completions have the signature on the call, as in Google's compatible API.
-            let extra = thought_signature.as_ref().map(|signature| json!({ "google": { "thought_signature": signature } }));
+            let extra = thought_signature
+                .as_ref()
+                .map(|signature| json!({ "google": { "thought_signature": signature } }));
             if let Some(signature) = thought_signature {
                 // The signature must be sent back in this part, so it is emitted before it.
-                said.word(ModelEvent::ReasoningEnd { encrypted: format!("{SIGNATURE}{signature}") });
+                said.word(ModelEvent::ReasoningEnd {
+                    encrypted: format!("{SIGNATURE}{signature}"),
+                });
             }
             if let (None | Some(false), Some(text)) = (thought, text) {
                 said.word(ModelEvent::Text { text, logprobs: mem::take(&mut logprobs) });
@@ -141,13 +161,22 @@ impl GeminiGrammar {
     /// Calls arrive complete.
     fn call(&mut self, call: GeminiFunctionCall, extra: Option<Value>, said: &mut ParsedOutput) {
         let arguments = match call.args {
-            Value::Object(arguments) if !arguments.is_empty() => Value::Object(arguments).to_string(),
+            Value::Object(arguments) if !arguments.is_empty() => {
+                Value::Object(arguments).to_string()
+            }
             Value::String(text) => text,
             _ => String::new(),
         };
         let id = call.id.filter(|id| !id.is_empty());
         let extra = extra.map(|extra| (EXTRA_CONTENT.to_owned(), extra)).into_iter().collect();
-        let delta = ToolCallDelta { index: self.calls, id, name: call.name, arguments, extra, ..ToolCallDelta::default() };
+        let delta = ToolCallDelta {
+            index: self.calls,
+            id,
+            name: call.name,
+            arguments,
+            extra,
+            ..ToolCallDelta::default()
+        };
         said.word(ModelEvent::ToolCall(delta));
         self.calls += 1;
     }
@@ -167,23 +196,42 @@ impl GeminiGrammar {
     fn finish_reason(&mut self, reason: &str, message: Option<&str>, said: &mut ParsedOutput) {
         let finish = match (reason, finish::read(reason)) {
             (_, FinishVerdict::Absent) => return,
-            ("MALFORMED_FUNCTION_CALL", _) => return fail("generated an invalid function call", reason, message, said),
-            ("UNEXPECTED_TOOL_CALL", _) => return fail("called a function that does not exist", reason, message, said),
-            ("TOO_MANY_TOOL_CALLS", _) => return fail("called too many functions in one response", reason, message, said),
-            ("MALFORMED_RESPONSE", _) => return fail("generated an invalid response", reason, message, said),
+            ("MALFORMED_FUNCTION_CALL", _) => {
+                return fail("generated an invalid function call", reason, message, said);
+            }
+            ("UNEXPECTED_TOOL_CALL", _) => {
+                return fail("called a function that does not exist", reason, message, said);
+            }
+            ("TOO_MANY_TOOL_CALLS", _) => {
+                return fail("called too many functions in one response", reason, message, said);
+            }
+            ("MALFORMED_RESPONSE", _) => {
+                return fail("generated an invalid response", reason, message, said);
+            }
             ("MISSING_THOUGHT_SIGNATURE", _) => {
-                return fail("lacks the signature of an earlier thought in this conversation", reason, message, said);
+                return fail(
+                    "lacks the signature of an earlier thought in this conversation",
+                    reason,
+                    message,
+                    said,
+                );
             }
             ("PUP_LIMITED_DISABLED", _) => {
-                let fault =
-                    said.callee.told("upstream_account_limited", "has limited or closed this server's account", &reported(reason, message));
+                let fault = said.callee.told(
+                    "upstream_account_limited",
+                    "has limited or closed this server's account",
+                    &reported(reason, message),
+                );
                 return said.fail(ProviderFailure::new(fault, FailureScope::Credential));
             }
-            (_, FinishVerdict::Failed) => return fail("stopped in the middle of the response", reason, message, said),
+            (_, FinishVerdict::Failed) => {
+                return fail("stopped in the middle of the response", reason, message, said);
+            }
             (_, FinishVerdict::Finish(finish)) => finish,
         };
         // Google's explanation of the filter, if any, is passed on as with a blocked prompt.
-        if let (Finish::ContentFilter, Some(message), false) = (&finish, message.filter(|message| !message.is_empty()), self.is_finish_said)
+        if let (Finish::ContentFilter, Some(message), false) =
+            (&finish, message.filter(|message| !message.is_empty()), self.is_finish_said)
         {
             said.word(ModelEvent::Refusal(message.to_owned()));
         }
@@ -206,7 +254,11 @@ fn fail(what: &str, reason: &str, message: Option<&str>, said: &mut ParsedOutput
 }
 
 fn reported(reason: &str, message: Option<&str>) -> Reported {
-    Reported { message: message.map(str::to_owned), kind: Some(reason.to_owned()), ..Reported::default() }
+    Reported {
+        message: message.map(str::to_owned),
+        kind: Some(reason.to_owned()),
+        ..Reported::default()
+    }
 }
 
 #[cfg(test)]

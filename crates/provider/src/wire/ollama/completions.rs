@@ -26,7 +26,8 @@ pub(super) fn check(request: &Passthrough) -> Result<(), Fault> {
     if value("echo").is_some_and(|echo| echo != false) {
         return Err(unsupported("echo", "does not repeat the prompt"));
     }
-    if value("logit_bias").is_some_and(|bias| bias.as_object().is_none_or(|bias| !bias.is_empty())) {
+    if value("logit_bias").is_some_and(|bias| bias.as_object().is_none_or(|bias| !bias.is_empty()))
+    {
         return Err(unsupported("logit_bias", "does not support token biases"));
     }
     Ok(())
@@ -40,9 +41,12 @@ pub(super) fn pass(request: &PassthroughRequest) -> Result<Passage, Fault> {
     let mut body = request.request.body.clone();
     body.set("model", request.model());
     body.set("prompt", &prompt(&request.request)?);
-    let outgoing = Outgoing::raw(&["v1", "completions"], body.to_bytes()).streamed_if(request.request.stream);
+    let outgoing =
+        Outgoing::raw(&["v1", "completions"], body.to_bytes()).streamed_if(request.request.stream);
     let operation = Operation::Completions;
-    Ok(Passage::one(outgoing, move |body, callee| document(body, operation.result(), operation, callee)))
+    Ok(Passage::one(outgoing, move |body, callee| {
+        document(body, operation.result(), operation, callee)
+    }))
 }
 
 /// The single text that Ollama accepts. OpenAI's clients may send it as a list.
@@ -50,7 +54,10 @@ fn prompt(request: &Passthrough) -> Result<String, Fault> {
     match request.inputs()? {
         EmbeddingInputs::Texts(mut texts) if texts.len() == 1 => Ok(texts.remove(0)),
         EmbeddingInputs::Texts(_) => Err(unsupported("prompt", "accepts one prompt at a time")),
-        EmbeddingInputs::Tokens(_) => Err(unsupported("prompt", "accepts text only, because tokens depend on a model's vocabulary")),
+        EmbeddingInputs::Tokens(_) => Err(unsupported(
+            "prompt",
+            "accepts text only, because tokens depend on a model's vocabulary",
+        )),
     }
 }
 
@@ -68,8 +75,13 @@ mod tests {
     use super::*;
 
     fn request(body: &Value) -> PassthroughRequest {
-        let request = Passthrough::read(Operation::Completions, body.to_string().as_bytes()).unwrap();
-        PassthroughRequest { request: Arc::new(request), model: None, call: UpstreamCall::default() }
+        let request =
+            Passthrough::read(Operation::Completions, body.to_string().as_bytes()).unwrap();
+        PassthroughRequest {
+            request: Arc::new(request),
+            model: None,
+            call: UpstreamCall::default(),
+        }
     }
 
     #[test]
@@ -80,7 +92,10 @@ mod tests {
         let sent: Value = serde_json::from_slice(outgoing.raw.as_ref().unwrap()).unwrap();
         let mut expected = body;
         expected["prompt"] = json!("def f(");
-        assert_eq!((outgoing.path.join("/").as_str(), outgoing.accept, sent), ("v1/completions", "text/event-stream", expected));
+        assert_eq!(
+            (outgoing.path.join("/").as_str(), outgoing.accept, sent),
+            ("v1/completions", "text/event-stream", expected)
+        );
     }
 
     #[test]
@@ -96,7 +111,10 @@ mod tests {
             let mut body = json!({ "model": "m", "prompt": "a" });
             body[name] = value;
             let fault = check(&request(&body).request).unwrap_err();
-            assert_eq!((fault.code.as_str(), fault.param.as_deref()), ("unsupported_value", Some(name)));
+            assert_eq!(
+                (fault.code.as_str(), fault.param.as_deref()),
+                ("unsupported_value", Some(name))
+            );
         }
     }
 }

@@ -49,10 +49,18 @@ pub(super) fn pass(request: &PassthroughRequest) -> Result<Passage, Fault> {
         None => body.set("truncate", &false),
     }
     let model = request.model().to_owned();
-    Ok(Passage::one(Outgoing::raw(&["api", "embed"], body.to_bytes()), move |body, callee| read(body, inputs, format, &model, callee)))
+    Ok(Passage::one(Outgoing::raw(&["api", "embed"], body.to_bytes()), move |body, callee| {
+        read(body, inputs, format, &model, callee)
+    }))
 }
 
-fn read(body: &[u8], inputs: usize, format: VectorFormat, model: &str, callee: &Callee) -> Result<JsonFields, ProviderFailure> {
+fn read(
+    body: &[u8],
+    inputs: usize,
+    format: VectorFormat,
+    model: &str,
+    callee: &Callee,
+) -> Result<JsonFields, ProviderFailure> {
     let response = document(body, "embeddings", Operation::Embeddings, callee)?;
     let vectors: Vec<&RawValue> = response.read("embeddings").unwrap_or_default();
     vectors::list(&vectors, inputs, format, model, response.read("prompt_eval_count"), callee)
@@ -60,7 +68,11 @@ fn read(body: &[u8], inputs: usize, format: VectorFormat, model: &str, callee: &
 
 /// Adds what to do about a text that is too long.
 pub(super) fn with_remedy(message: String) -> String {
-    if message.contains("input length exceeds") { format!("{message} (send \"truncate\": true to have the text cut)") } else { message }
+    if message.contains("input length exceeds") {
+        format!("{message} (send \"truncate\": true to have the text cut)")
+    } else {
+        message
+    }
 }
 
 #[cfg(test)]
@@ -74,8 +86,13 @@ mod tests {
     use super::*;
 
     fn request(body: &Value) -> PassthroughRequest {
-        let request = Passthrough::read(Operation::Embeddings, body.to_string().as_bytes()).unwrap();
-        PassthroughRequest { request: Arc::new(request), model: Some("theirs".into()), call: UpstreamCall::default() }
+        let request =
+            Passthrough::read(Operation::Embeddings, body.to_string().as_bytes()).unwrap();
+        PassthroughRequest {
+            request: Arc::new(request),
+            model: Some("theirs".into()),
+            call: UpstreamCall::default(),
+        }
     }
 
     fn sent(body: &Value) -> (String, Value) {
@@ -92,7 +109,10 @@ mod tests {
             ("api/embed".to_owned(), expected)
         );
         let more = json!({ "model": "m", "input": ["a", "b"], "dimensions": 64, "truncate": true });
-        assert_eq!(sent(&more).1, json!({ "model": "theirs", "input": ["a", "b"], "dimensions": 64, "truncate": true }));
+        assert_eq!(
+            sent(&more).1,
+            json!({ "model": "theirs", "input": ["a", "b"], "dimensions": 64, "truncate": true })
+        );
     }
 
     #[test]
@@ -103,16 +123,26 @@ mod tests {
             let fault = check(&request(&body).request).unwrap_err();
             (fault.code, fault.param.unwrap())
         };
-        assert_eq!(refused(json!({ "input": [1, 2] })), ("unsupported_value".into(), "input".into()));
+        assert_eq!(
+            refused(json!({ "input": [1, 2] })),
+            ("unsupported_value".into(), "input".into())
+        );
         assert_eq!(refused(json!({ "input": [] })), ("invalid_value".into(), "input".into()));
-        assert_eq!(refused(json!({ "encoding_format": "int8" })), ("unsupported_value".into(), "encoding_format".into()));
-        assert_eq!(refused(json!({ "keep_alive": -1 })), ("unsupported_parameter".into(), "keep_alive".into()));
+        assert_eq!(
+            refused(json!({ "encoding_format": "int8" })),
+            ("unsupported_value".into(), "encoding_format".into())
+        );
+        assert_eq!(
+            refused(json!({ "keep_alive": -1 })),
+            ("unsupported_parameter".into(), "keep_alive".into())
+        );
     }
 
     fn response(asked: &Value, body: &str) -> Result<Value, String> {
         let passage = pass(&request(asked)).unwrap();
         let read = (passage.read)(&[body.as_bytes().to_vec()], &sample::north());
-        read.map(|fields| serde_json::from_slice(&fields.to_bytes()).unwrap()).map_err(|failure| failure.fault.code)
+        read.map(|fields| serde_json::from_slice(&fields.to_bytes()).unwrap())
+            .map_err(|failure| failure.fault.code)
     }
 
     #[test]
@@ -129,9 +159,23 @@ mod tests {
             "usage": { "prompt_tokens": 8, "total_tokens": 8 },
         });
         assert_eq!(response(&asked, body), Ok(expected));
-        let base64 = response(&json!({ "model": "m", "input": ["a", "b"], "encoding_format": "base64" }), body).unwrap();
-        assert!(base64["data"][0]["embedding"].is_string() && base64["data"][1]["embedding"].is_string());
-        assert_eq!(response(&json!({ "model": "m", "input": "a" }), body), Err("upstream_invalid_data".into()), "two for one");
-        assert_eq!(response(&asked, r#"{"embeddings":[[1],{}]}"#), Err("upstream_invalid_data".into()));
+        let base64 = response(
+            &json!({ "model": "m", "input": ["a", "b"], "encoding_format": "base64" }),
+            body,
+        )
+        .unwrap();
+        assert!(
+            base64["data"][0]["embedding"].is_string()
+                && base64["data"][1]["embedding"].is_string()
+        );
+        assert_eq!(
+            response(&json!({ "model": "m", "input": "a" }), body),
+            Err("upstream_invalid_data".into()),
+            "two for one"
+        );
+        assert_eq!(
+            response(&asked, r#"{"embeddings":[[1],{}]}"#),
+            Err("upstream_invalid_data".into())
+        );
     }
 }

@@ -45,7 +45,9 @@ fn read_time(text: &str) -> Option<u64> {
 
 /// Parses `23:34:03` or `23:34`.
 fn seconds_of(clock: &str) -> Option<i64> {
-    let mut parts = clock.split(':').map(|part| part.parse::<i64>().ok().filter(|number| (0..=60).contains(number)));
+    let mut parts = clock
+        .split(':')
+        .map(|part| part.parse::<i64>().ok().filter(|number| (0..=60).contains(number)));
     let (hours, minutes) = (parts.next()??, parts.next()??);
     let seconds = parts.next().unwrap_or(Some(0))?;
     Some(hours * 3600 + minutes * 60 + seconds)
@@ -66,8 +68,12 @@ mod tests {
     #[test]
     fn invalid_list_entries_are_skipped() {
         let body = include_bytes!("../../../fixtures/ollama/tags.json");
-        let listing = |id: &str, created| ModelListing { id: id.into(), owned_by: "north".into(), created };
-        assert_eq!(read(body, "north"), Some(vec![listing("gemma3:latest", 1_759_559_643), listing("old:7b", 0)]));
+        let listing =
+            |id: &str, created| ModelListing { id: id.into(), owned_by: "north".into(), created };
+        assert_eq!(
+            read(body, "north"),
+            Some(vec![listing("gemma3:latest", 1_759_559_643), listing("old:7b", 0)])
+        );
         assert_eq!(read(b"<html>", "north"), None);
         assert_eq!(read(br#"{"models":[]}"#, "north"), Some(vec![]));
     }
@@ -78,7 +84,15 @@ mod tests {
         assert_eq!(read_time("2024-02-29T00:00:00Z"), Some(1_709_164_800));
         assert_eq!(read_time("2024-03-01T02:00:00.5+02:00"), Some(1_709_251_200));
         assert_eq!(read_time("2024-02-28T23:30:00-00:30"), Some(1_709_164_800));
-        for wrong in ["", "today", "2024-02-30", "2024-13-01T00:00:00Z", "1969-12-31T00:00:00Z", "2024-02-29T99:00:00Z", "2024-02-29T00Z"] {
+        for wrong in [
+            "",
+            "today",
+            "2024-02-30",
+            "2024-13-01T00:00:00Z",
+            "1969-12-31T00:00:00Z",
+            "2024-02-29T99:00:00Z",
+            "2024-02-29T00Z",
+        ] {
             assert_eq!(read_time(wrong), None, "{wrong}");
         }
     }

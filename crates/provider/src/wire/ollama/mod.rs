@@ -46,7 +46,10 @@ impl Wire for OllamaWire {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
         Ok(Outgoing {
             accept: "application/x-ndjson",
-            ..Outgoing::new(&["api", "chat"], request::body(request, self.system_messages, self.hosted_tools)?)
+            ..Outgoing::new(
+                &["api", "chat"],
+                request::body(request, self.system_messages, self.hosted_tools)?,
+            )
         })
     }
 
@@ -61,7 +64,12 @@ impl Wire for OllamaWire {
             400 => reported.message = reported.message.map(embeddings::with_remedy),
             _ => {}
         }
-        callee.refusal(refused.status, reported, retry_after::read(refused.headers), refused.headers)
+        callee.refusal(
+            refused.status,
+            reported,
+            retry_after::read(refused.headers),
+            refused.headers,
+        )
     }
 
     fn list(&self) -> Outgoing {
@@ -88,7 +96,9 @@ impl Wire for OllamaWire {
         match request.request.operation {
             Operation::Embeddings => embeddings::pass(request),
             Operation::Completions => completions::pass(request),
-            Operation::Moderations => Err(shared::unsupported_parameter(API, request.request.operation.path())),
+            Operation::Moderations => {
+                Err(shared::unsupported_parameter(API, request.request.operation.path()))
+            }
         }
     }
 }
@@ -97,7 +107,9 @@ impl Wire for OllamaWire {
 fn with_remedy(message: String) -> String {
     let name = message.split(['\'', '"']).nth(1).filter(|name| !name.is_empty());
     match name {
-        Some(name) if message.contains("not found") => format!("{message} (on its machine, `ollama pull {name}` fetches it)"),
+        Some(name) if message.contains("not found") => {
+            format!("{message} (on its machine, `ollama pull {name}` fetches it)")
+        }
         Some(_) | None => message,
     }
 }
@@ -131,26 +143,64 @@ mod tests {
             failure.fault.message,
             "model 'qwen3' not found (on its machine, `ollama pull qwen3` fetches it) (upstream 'north', status 404)"
         );
-        assert_eq!(refusal(404, b"404 page not found").fault.message, "404 page not found (upstream 'north', status 404)");
+        assert_eq!(
+            refusal(404, b"404 page not found").fault.message,
+            "404 page not found (upstream 'north', status 404)"
+        );
     }
 
     #[test]
     fn other_errors_keep_their_message_and_scope() {
         let check = |status, expected: (FailureScope, u16, &str)| {
             let failure = refusal(status, br#"{"error":"\"gemma3\" does not support tools"}"#);
-            assert_eq!((failure.scope, failure.fault.status, failure.fault.message.as_str()), expected);
+            assert_eq!(
+                (failure.scope, failure.fault.status, failure.fault.message.as_str()),
+                expected
+            );
         };
-        check(400, (FailureScope::Request, 400, "\"gemma3\" does not support tools (upstream 'north', status 400)"));
-        check(429, (FailureScope::RateLimited(None), 429, "\"gemma3\" does not support tools (upstream 'north', status 429)"));
-        check(401, (FailureScope::Credential, 502, "The upstream 'north' requires an API key, and this server has none for it (401)."));
-        check(502, (FailureScope::Upstream(None), 502, "The upstream 'north' failed (502): \"gemma3\" does not support tools"));
+        check(
+            400,
+            (
+                FailureScope::Request,
+                400,
+                "\"gemma3\" does not support tools (upstream 'north', status 400)",
+            ),
+        );
+        check(
+            429,
+            (
+                FailureScope::RateLimited(None),
+                429,
+                "\"gemma3\" does not support tools (upstream 'north', status 429)",
+            ),
+        );
+        check(
+            401,
+            (
+                FailureScope::Credential,
+                502,
+                "The upstream 'north' requires an API key, and this server has none for it (401).",
+            ),
+        );
+        check(
+            502,
+            (
+                FailureScope::Upstream(None),
+                502,
+                "The upstream 'north' failed (502): \"gemma3\" does not support tools",
+            ),
+        );
     }
 
     #[test]
     fn requests_ask_for_ndjson_under_the_api_path() {
-        let request = crate::sample::request(crate::sample::create(), vec![crate::sample::user("Hi")]);
+        let request =
+            crate::sample::request(crate::sample::create(), vec![crate::sample::user("Hi")]);
         let outgoing = ollama().ask(&request).unwrap();
-        assert_eq!((outgoing.path.join("/").as_str(), outgoing.accept), ("api/chat", "application/x-ndjson"));
+        assert_eq!(
+            (outgoing.path.join("/").as_str(), outgoing.accept),
+            ("api/chat", "application/x-ndjson")
+        );
         assert_eq!(ollama().list().path, ["api", "tags"]);
     }
 }

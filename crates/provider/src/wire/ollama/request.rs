@@ -11,7 +11,9 @@ use serde_json::{Map, Value, json};
 use super::super::carry::{self, Carrier, InnerFields};
 use super::super::shared::{image_url, omitted, parameters, tier_is_omitted};
 use crate::config::{HostedTools, SystemMessages};
-use crate::tools::{ConversationStep, FunctionCallStep, FunctionResultStep, OfferedTool, OfferedTools, turns};
+use crate::tools::{
+    ConversationStep, FunctionCallStep, FunctionResultStep, OfferedTool, OfferedTools, turns,
+};
 
 const VENDOR: &str = "Ollama";
 
@@ -60,14 +62,18 @@ fn carrier(hosted_tools: HostedTools) -> Carrier<'static> {
 /// # Errors
 /// The first unsupported field.
 pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<String>, Fault> {
-    let cannot = |field: &str, what: &str| Err(Fault::invalid("unsupported_parameter", field, what));
+    let cannot =
+        |field: &str, what: &str| Err(Fault::invalid("unsupported_parameter", field, what));
     let mut ignored = Vec::new();
     parameters(create, &knows, &mut ignored)?;
     omitted(create, &mut ignored);
     ignored.extend(tier_is_omitted(create));
     carry::check(create, &carrier(hosted_tools), &mut ignored)?;
     if create.tool_choice.mode() == ToolMode::Required {
-        return cannot("tool_choice", "Ollama cannot force a model to call a tool: 'tool_choice' must be 'auto' or 'none'.");
+        return cannot(
+            "tool_choice",
+            "Ollama cannot force a model to call a tool: 'tool_choice' must be 'auto' or 'none'.",
+        );
     }
     if create.parallel_tool_calls == Some(false) && !create.tools.is_empty() {
         ignored.push("parallel_tool_calls".to_owned());
@@ -82,17 +88,29 @@ pub(super) fn check(create: &Create, hosted_tools: HostedTools) -> Result<Vec<St
 ///
 /// # Errors
 /// An input that Ollama does not support.
-pub(super) fn body(request: &ModelRequest, system_messages: SystemMessages, hosted_tools: HostedTools) -> Result<Value, Fault> {
+pub(super) fn body(
+    request: &ModelRequest,
+    system_messages: SystemMessages,
+    hosted_tools: HostedTools,
+) -> Result<Value, Fault> {
     let create = &*request.create;
     let offer = OfferedTools::of(request);
     let mut body = Map::new();
     body.insert("model".into(), request.model().into());
-    body.insert("messages".into(), messages(request, &offer, system_messages)?.into_iter().map(Value::Object).collect());
+    body.insert(
+        "messages".into(),
+        messages(request, &offer, system_messages)?.into_iter().map(Value::Object).collect(),
+    );
     body.insert("stream".into(), true.into());
     // The only way to forbid a tool is not to offer it. Strict schemas (`strict`) are not supported.
     let is_allowed = create.tool_choice.mode() != ToolMode::None;
-    let hosted = offer.hosted.iter().filter(|_| hosted_tools == HostedTools::Pass).map(|fields| Value::Object(fields.to_map()));
-    let tools: Vec<Value> = offer.tools.iter().map(tool).chain(hosted).filter(|_| is_allowed).collect();
+    let hosted = offer
+        .hosted
+        .iter()
+        .filter(|_| hosted_tools == HostedTools::Pass)
+        .map(|fields| Value::Object(fields.to_map()));
+    let tools: Vec<Value> =
+        offer.tools.iter().map(tool).chain(hosted).filter(|_| is_allowed).collect();
     put(&mut body, "tools", (!tools.is_empty()).then_some(tools));
     let format = match &create.text.format {
         TextFormat::Text => None,
@@ -101,14 +119,27 @@ pub(super) fn body(request: &ModelRequest, system_messages: SystemMessages, host
         }
     };
     put(&mut body, "format", format);
-    put(&mut body, "think", create.reasoning.as_ref().and_then(|reasoning| reasoning.effort.as_deref()).map(think));
-    let wants_logprobs = create.top_logprobs.is_some() || create.include.iter().any(|word| word == "message.output_text.logprobs");
+    put(
+        &mut body,
+        "think",
+        create.reasoning.as_ref().and_then(|reasoning| reasoning.effort.as_deref()).map(think),
+    );
+    let wants_logprobs = create.top_logprobs.is_some()
+        || create.include.iter().any(|word| word == "message.output_text.logprobs");
     put(&mut body, "logprobs", wants_logprobs.then_some(true));
     put(&mut body, "top_logprobs", create.top_logprobs);
-    put(&mut body, "truncate", create.truncation.as_deref().map(|truncation| truncation != "disabled"));
+    put(
+        &mut body,
+        "truncate",
+        create.truncation.as_deref().map(|truncation| truncation != "disabled"),
+    );
     let options = options(create);
     put(&mut body, "options", (!options.is_empty()).then_some(options));
-    for (name, value) in create.extra.iter().filter(|(name, _)| FIELDS.contains(&name.as_str()) && *name != "options") {
+    for (name, value) in create
+        .extra
+        .iter()
+        .filter(|(name, _)| FIELDS.contains(&name.as_str()) && *name != "options")
+    {
         body.insert(name.clone(), value.clone());
     }
     Ok(body.into())
@@ -157,13 +188,21 @@ fn tool(tool: &OfferedTool<'_>) -> Value {
     put(&mut function, "description", tool.description.as_deref());
     // Templates read `properties` without checking that it exists.
     let parameters = tool.parameters.as_deref().cloned();
-    function.insert("parameters".into(), parameters.unwrap_or_else(|| json!({ "type": "object", "properties": {} })));
+    function.insert(
+        "parameters".into(),
+        parameters.unwrap_or_else(|| json!({ "type": "object", "properties": {} })),
+    );
     json!({ "type": "function", "function": function })
 }
 
-fn messages(request: &ModelRequest, offer: &OfferedTools<'_>, system_messages: SystemMessages) -> Result<Vec<Map<String, Value>>, Fault> {
+fn messages(
+    request: &ModelRequest,
+    offer: &OfferedTools<'_>,
+    system_messages: SystemMessages,
+) -> Result<Vec<Map<String, Value>>, Fault> {
     let mut messages = Messages::new(system_messages == SystemMessages::First);
-    if let Some(instructions) = request.create.instructions.as_ref().filter(|text| !text.is_empty()) {
+    if let Some(instructions) = request.create.instructions.as_ref().filter(|text| !text.is_empty())
+    {
         messages.system(instructions);
     }
     // The functions' names by call id: results are matched by name.
@@ -176,14 +215,22 @@ fn messages(request: &ModelRequest, offer: &OfferedTools<'_>, system_messages: S
                 called.push((call.id, call.name.into_owned()));
             }
             ConversationStep::Output(output) => {
-                let name = called.iter().rev().find(|(call_id, _)| *call_id == output.call_id).map(|(_, name)| name.as_str());
+                let name = called
+                    .iter()
+                    .rev()
+                    .find(|(call_id, _)| *call_id == output.call_id)
+                    .map(|(_, name)| name.as_str());
                 messages.output(&output, name, index)?;
             }
             ConversationStep::Reasoning(reasoning) => messages.think(reasoning),
-            ConversationStep::Compaction(compaction) => messages.system(&compaction.summary_message()),
+            ConversationStep::Compaction(compaction) => {
+                messages.system(&compaction.summary_message())
+            }
             // Ollama's models generate no images and accept none from the assistant: only the fact that there was one
             // is kept.
-            ConversationStep::Opaque(item) if image_url(item).is_some() => append(messages.said(), "content", "[image]"),
+            ConversationStep::Opaque(item) if image_url(item).is_some() => {
+                append(messages.said(), "content", "[image]")
+            }
             ConversationStep::Opaque(_) => {}
         }
     }
@@ -211,7 +258,8 @@ impl Messages {
 
     fn think(&mut self, reasoning: &Reasoning) {
         // If the caller requested a summary, the reasoning was returned as one.
-        let parts = if reasoning.content.is_empty() { &reasoning.summary } else { &reasoning.content };
+        let parts =
+            if reasoning.content.is_empty() { &reasoning.summary } else { &reasoning.content };
         for text in parts.iter().filter_map(Part::text) {
             join(&mut self.thoughts, text);
         }
@@ -234,7 +282,8 @@ impl Messages {
 
     /// The assistant's last message, or a new one, with the reasoning before it.
     fn said(&mut self) -> &mut Map<String, Value> {
-        if self.list.last().and_then(|last| last.get("role")).is_none_or(|role| role != "assistant") {
+        if self.list.last().and_then(|last| last.get("role")).is_none_or(|role| role != "assistant")
+        {
             self.list.push(text_message("assistant", ""));
         }
         let last = self.list.len() - 1;
@@ -247,17 +296,23 @@ impl Messages {
     fn message(&mut self, message: &Message, index: usize) -> Result<(), Fault> {
         match message.role {
             Role::Assistant => {
-                let (text, images) = content(&message.content, "", &format!("input[{index}].content"))?;
+                let (text, images) =
+                    content(&message.content, "", &format!("input[{index}].content"))?;
                 if !images.is_empty() {
                     let what = "Ollama does not accept images from the assistant.";
-                    return Err(Fault::invalid("unsupported_value", format!("input[{index}].content"), what));
+                    return Err(Fault::invalid(
+                        "unsupported_value",
+                        format!("input[{index}].content"),
+                        what,
+                    ));
                 }
                 append(self.said(), "content", &text);
                 return Ok(());
             }
             // Templates have no developer role.
             Role::System | Role::Developer => {
-                let (text, images) = content(&message.content, "\n", &format!("input[{index}].content"))?;
+                let (text, images) =
+                    content(&message.content, "\n", &format!("input[{index}].content"))?;
                 if images.is_empty() {
                     self.system(&text);
                     return Ok(());
@@ -282,10 +337,17 @@ impl Messages {
         }
     }
 
-    fn output(&mut self, output: &FunctionResultStep<'_>, name: Option<&str>, index: usize) -> Result<(), Fault> {
+    fn output(
+        &mut self,
+        output: &FunctionResultStep<'_>,
+        name: Option<&str>,
+        index: usize,
+    ) -> Result<(), Fault> {
         let (text, images) = match &*output.content {
             FunctionOutput::Text(text) => (text.clone(), Vec::new()),
-            FunctionOutput::Parts(parts) => content(parts, "\n", &format!("input[{index}].output"))?,
+            FunctionOutput::Parts(parts) => {
+                content(parts, "\n", &format!("input[{index}].output"))?
+            }
         };
         let mut message = text_message("tool", &text);
         put(&mut message, "images", (!images.is_empty()).then_some(images));
@@ -339,7 +401,11 @@ fn content(parts: &[Part], between: &str, path: &str) -> Result<(String, Vec<Val
             Part::InputImage { image_url, .. } => {
                 let Some(base64) = image_url.as_deref().and_then(base64_of) else {
                     let what = "Ollama does not fetch images: send a base64 data URL.";
-                    return Err(Fault::invalid("unsupported_value", format!("{path}[{number}].image_url"), what));
+                    return Err(Fault::invalid(
+                        "unsupported_value",
+                        format!("{path}[{number}].image_url"),
+                        what,
+                    ));
                 };
                 images.push(base64.into());
             }

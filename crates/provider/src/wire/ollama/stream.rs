@@ -91,12 +91,18 @@ impl Grammar for OllamaGrammar {
     fn event(&mut self, _name: Option<&str>, data: &[u8], said: &mut ParsedOutput) {
         let read = json::read_all(data, |value: Value| {
             // Errors of intermediaries have other formats.
-            let is_message = |message: &Value| ["role", "content", "thinking", "tool_calls"].iter().any(|name| message.get(name).is_some());
+            let is_message = |message: &Value| {
+                ["role", "content", "thinking", "tool_calls"]
+                    .iter()
+                    .any(|name| message.get(name).is_some())
+            };
             let is_line = value.get("message").is_some_and(is_message)
                 || value.get("response").is_some_and(Value::is_string)
                 || value.get("error").is_some_and(is_truthy);
             // A string is often a label, with the message next to it.
-            if is_line && value.get("error").is_some_and(|error| is_truthy(error) && !error.is_object()) {
+            if is_line
+                && value.get("error").is_some_and(|error| is_truthy(error) && !error.is_object())
+            {
                 said.fail_if_error(&value);
             } else if is_line || !said.fail_if_error(&value) {
                 self.line(serde_json::from_value(value).unwrap_or_default(), said);
@@ -128,7 +134,8 @@ impl OllamaGrammar {
         let is_last = line.done == Some(true);
         let of_text = |text| Message { content: Some(text), ..Message::default() };
         if let Some(message) = line.message.or_else(|| line.response.map(of_text)) {
-            let logprobs = if let Value::Array(logprobs) = line.logprobs { logprobs } else { Vec::new() };
+            let logprobs =
+                if let Value::Array(logprobs) = line.logprobs { logprobs } else { Vec::new() };
             self.message(message, logprobs, is_last, said);
         }
         if is_last {
@@ -141,10 +148,18 @@ impl OllamaGrammar {
         }
     }
 
-    fn message(&mut self, message: Message, logprobs: Vec<Value>, is_last: bool, said: &mut ParsedOutput) {
+    fn message(
+        &mut self,
+        message: Message,
+        logprobs: Vec<Value>,
+        is_last: bool,
+        said: &mut ParsedOutput,
+    ) {
         let before = said.len();
         // Some relays repeat the complete text in the last line.
-        let is_new = |so_far: &SoFar, text: &String| !(text.is_empty() || is_last && so_far.is_summary(text));
+        let is_new = |so_far: &SoFar, text: &String| {
+            !(text.is_empty() || is_last && so_far.is_summary(text))
+        };
         if let Some(thought) = message.thinking.filter(|text| is_new(&self.thoughts, text)) {
             self.thoughts.add(&thought);
             said.word(ModelEvent::Reasoning(thought));
@@ -155,7 +170,8 @@ impl OllamaGrammar {
         }
         for image in message.images.as_array().into_iter().flatten().filter_map(Value::as_str) {
             // Calls use their index as key; images count down from the maximum.
-            let (key, item) = (u64::MAX - self.images, image_call(&format!("data:image/png;base64,{image}")));
+            let (key, item) =
+                (u64::MAX - self.images, image_call(&format!("data:image/png;base64,{image}")));
             self.images += 1;
             said.word(ModelEvent::Item(OpaqueStep::Done { key, item }));
         }
@@ -168,14 +184,24 @@ impl OllamaGrammar {
             };
             let present = |text: Option<String>| text.filter(|text| !text.is_empty());
             let (index, id, name) = (self.calls, present(call.id), present(function.name));
-            said.word(ModelEvent::ToolCall(ToolCallDelta { index, id, name, arguments, ..ToolCallDelta::default() }));
+            said.word(ModelEvent::ToolCall(ToolCallDelta {
+                index,
+                id,
+                name,
+                arguments,
+                ..ToolCallDelta::default()
+            }));
             self.calls += 1;
         }
         self.has_said |= said.len() > before;
         let known = ["role", "tool_name", "tool_call_id"];
-        let has_content = |value: &Value| value.is_boolean() || value.is_number() || is_truthy(value);
-        let other: Map<String, Value> =
-            message.other.into_iter().filter(|(name, value)| !known.contains(&name.as_str()) && has_content(value)).collect();
+        let has_content =
+            |value: &Value| value.is_boolean() || value.is_number() || is_truthy(value);
+        let other: Map<String, Value> = message
+            .other
+            .into_iter()
+            .filter(|(name, value)| !known.contains(&name.as_str()) && has_content(value))
+            .collect();
         said.words((!other.is_empty()).then_some(ModelEvent::Extra(other)));
     }
 
@@ -188,10 +214,13 @@ impl OllamaGrammar {
                 let fault = said.callee.plain("upstream_no_answer", what).fault;
                 said.fail(ProviderFailure::new(fault, FailureScope::Unsupported));
             }
-            ("" | "load" | "unload", _) | (_, FinishVerdict::Absent) => said.word(ModelEvent::Finish(Finish::Stop)),
+            ("" | "load" | "unload", _) | (_, FinishVerdict::Absent) => {
+                said.word(ModelEvent::Finish(Finish::Stop))
+            }
             (_, FinishVerdict::Finish(finish)) => said.word(ModelEvent::Finish(finish)),
             (_, FinishVerdict::Failed) => {
-                let what = format!("stopped in the middle of the response (done_reason '{reason}')");
+                let what =
+                    format!("stopped in the middle of the response (done_reason '{reason}')");
                 said.fail(said.callee.plain("upstream_error", &what));
             }
         }
@@ -200,7 +229,9 @@ impl OllamaGrammar {
 }
 
 fn read_status(status: &Value) -> Option<u16> {
-    lenient::read_count(status).and_then(|status| u16::try_from(status).ok()).filter(|status| (400..600).contains(status))
+    lenient::read_count(status)
+        .and_then(|status| u16::try_from(status).ok())
+        .filter(|status| (400..600).contains(status))
 }
 
 /// The counts in the last line. If the prompt count is missing because it was cached, there is no usage, and Weir
@@ -208,7 +239,10 @@ fn read_status(status: &Value) -> Option<u16> {
 fn usage(line: &OllamaLine) -> Option<Usage> {
     let counted = Usage::new(UsageSource::Provider, line.prompt_eval_count?, line.eval_count?);
     let cached_tokens = line.prompt_eval_cached_count.unwrap_or(0);
-    Some(Usage { input_tokens_details: InputTokensDetails { cached_tokens, cache_write_tokens: 0 }, ..counted })
+    Some(Usage {
+        input_tokens_details: InputTokensDetails { cached_tokens, cache_write_tokens: 0 },
+        ..counted
+    })
 }
 
 #[cfg(test)]

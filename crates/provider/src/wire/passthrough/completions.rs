@@ -15,15 +15,25 @@ const NATIVE: &str = "native_finish_reason";
 ///
 /// # Errors
 /// The reason says that the upstream failed.
-pub(super) fn translate(completion: &mut JsonFields, callee: &Callee) -> Result<(), ProviderFailure> {
+pub(super) fn translate(
+    completion: &mut JsonFields,
+    callee: &Callee,
+) -> Result<(), ProviderFailure> {
     let mut choices: Vec<JsonFields> = completion.read("choices").unwrap_or_default();
     let mut is_changed = false;
     for choice in &mut choices {
-        let Some(reason) = choice.read::<String>("finish_reason").filter(|reason| !is_known(reason)) else { continue };
+        let Some(reason) =
+            choice.read::<String>("finish_reason").filter(|reason| !is_known(reason))
+        else {
+            continue;
+        };
         match finish::read(&reason) {
             FinishVerdict::Absent => choice.set("finish_reason", &()),
             FinishVerdict::Failed => {
-                return Err(callee.plain(ERROR, &format!("stopped in the middle of the response (finish_reason '{reason}')")));
+                return Err(callee.plain(
+                    ERROR,
+                    &format!("stopped in the middle of the response (finish_reason '{reason}')"),
+                ));
             }
             FinishVerdict::Finish(finish) => {
                 let word = match finish {
@@ -52,7 +62,10 @@ pub(super) fn check_end(completion: &JsonFields, callee: &Callee) -> Result<(), 
     if choices.iter().all(|choice| choice.read::<String>("finish_reason").is_some()) {
         return Ok(());
     }
-    Err(callee.plain("upstream_truncated", "ended its response without a finish reason: the response is not complete"))
+    Err(callee.plain(
+        "upstream_truncated",
+        "ended its response without a finish reason: the response is not complete",
+    ))
 }
 
 /// Whether it is one of OpenAI's finish reasons for text completions.
@@ -73,12 +86,20 @@ mod tests {
 
     #[test]
     fn finish_reasons_are_translated_to_openais() {
-        for (reason, word) in [("eos_token", "stop"), ("MAX_TOKENS", "length"), ("sensitive", "content_filter"), ("vibes", "length")] {
+        for (reason, word) in [
+            ("eos_token", "stop"),
+            ("MAX_TOKENS", "length"),
+            ("sensitive", "content_filter"),
+            ("vibes", "length"),
+        ] {
             let given = format!(r#"{{"choices":[{{"text":"a","finish_reason":"{reason}"}}]}}"#);
-            let expected = format!(r#"{{"choices":[{{"text":"a","finish_reason":"{word}","native_finish_reason":"{reason}"}}]}}"#);
+            let expected = format!(
+                r#"{{"choices":[{{"text":"a","finish_reason":"{word}","native_finish_reason":"{reason}"}}]}}"#
+            );
             assert_eq!(translated(&given), Ok(expected));
         }
-        let message = translated(r#"{"choices":[{"text":"a","finish_reason":"abort"}]}"#).unwrap_err();
+        let message =
+            translated(r#"{"choices":[{"text":"a","finish_reason":"abort"}]}"#).unwrap_err();
         assert!(message.contains("'north'") && message.contains("'abort'"), "{message}");
     }
 

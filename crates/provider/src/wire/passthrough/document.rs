@@ -17,10 +17,17 @@ const MAX_ERROR_BYTES: usize = 64 << 10;
 ///
 /// # Errors
 /// The upstream's error, or that it is something else.
-pub(in crate::wire) fn document(body: &[u8], field: &str, operation: Operation, callee: &Callee) -> Result<JsonFields, ProviderFailure> {
+pub(in crate::wire) fn document(
+    body: &[u8],
+    field: &str,
+    operation: Operation,
+    callee: &Callee,
+) -> Result<JsonFields, ProviderFailure> {
     let fields = JsonFields::parse(body).ok().or_else(|| repaired(body, operation));
     match fields {
-        Some(mut fields) if fields.get(field).is_some() && error_in(&fields, operation).is_none() => {
+        Some(mut fields)
+            if fields.get(field).is_some() && error_in(&fields, operation).is_none() =>
+        {
             if operation == Operation::Completions {
                 completions::translate(&mut fields, callee)?;
                 completions::check_end(&fields, callee)?;
@@ -51,7 +58,11 @@ pub(super) fn error_in(fields: &JsonFields, operation: Operation) -> Option<Repo
         return Some(Reported::from_error(&error));
     }
     // Part of a response may have any other field.
-    let bytes = fields.get(operation.result()).is_none().then(|| fields.to_bytes()).filter(|bytes| bytes.len() <= MAX_ERROR_BYTES)?;
+    let bytes = fields
+        .get(operation.result())
+        .is_none()
+        .then(|| fields.to_bytes())
+        .filter(|bytes| bytes.len() <= MAX_ERROR_BYTES)?;
     Reported::in_document(&serde_json::from_slice(&bytes).ok()?)
 }
 

@@ -68,7 +68,9 @@ impl EventReader {
                 self.recognise();
             }
             Body::Events(decoder) => decoder.push(bytes),
-            Body::Document(document) if document.len() + bytes.len() > MAX_EVENT_BYTES => self.too_large(),
+            Body::Document(document) if document.len() + bytes.len() > MAX_EVENT_BYTES => {
+                self.too_large()
+            }
             Body::Document(document) => {
                 document.extend_from_slice(bytes);
                 self.parts.push_back(Ok(PassthroughPart::Progress));
@@ -136,7 +138,12 @@ impl EventReader {
         self.body = match text[0] {
             b'{' | b'[' => Body::Document(Vec::new()),
             // HTML: a proxy's login page, or a wrong address.
-            b'<' => return self.fail(self.callee.plain("upstream_invalid_data", "sent an HTML page instead of a stream")),
+            b'<' => {
+                return self.fail(
+                    self.callee
+                        .plain("upstream_invalid_data", "sent an HTML page instead of a stream"),
+                );
+            }
             _ => Body::Events(sse::SseDecoder::new(MAX_EVENT_BYTES)),
         };
         self.push(&text);
@@ -169,12 +176,18 @@ impl EventReader {
                 Some(Ok(event)) => self.take(event),
                 Some(Err(_)) => {
                     let mut events = Vec::new();
-                    let broken = json::read_all(&data[read..], |value: Value| events.extend(of_value(value))).is_err();
+                    let broken = json::read_all(&data[read..], |value: Value| {
+                        events.extend(of_value(value))
+                    })
+                    .is_err();
                     for event in events {
                         self.take(event);
                     }
                     if broken {
-                        self.fail(self.callee.plain("upstream_invalid_data", "sent an event that is not JSON"));
+                        self.fail(
+                            self.callee
+                                .plain("upstream_invalid_data", "sent an event that is not JSON"),
+                        );
                     }
                     return;
                 }
@@ -197,7 +210,9 @@ impl EventReader {
     }
 
     fn too_large(&mut self) {
-        self.fail(self.callee.plain("upstream_event_too_large", "sent an event of more than 8 MiB"));
+        self.fail(
+            self.callee.plain("upstream_event_too_large", "sent an event of more than 8 MiB"),
+        );
     }
 
     fn fail(&mut self, failure: ProviderFailure) {
@@ -210,7 +225,10 @@ impl EventReader {
 fn is_whole(data: &[u8]) -> bool {
     let data = data.trim_ascii();
     let data = data.strip_suffix(DONE).unwrap_or(data);
-    !data.starts_with(b"{") || serde_json::Deserializer::from_slice(data).into_iter::<serde::de::IgnoredAny>().all(|object| object.is_ok())
+    !data.starts_with(b"{")
+        || serde_json::Deserializer::from_slice(data)
+            .into_iter::<serde::de::IgnoredAny>()
+            .all(|object| object.is_ok())
 }
 
 #[cfg(test)]
@@ -228,7 +246,9 @@ mod tests {
         let mut take = |reader: &mut EventReader| {
             while let Some(part) = reader.next_part() {
                 found.push(match part {
-                    Ok(PassthroughPart::Event(event)) => String::from_utf8(event.to_bytes()).unwrap(),
+                    Ok(PassthroughPart::Event(event)) => {
+                        String::from_utf8(event.to_bytes()).unwrap()
+                    }
                     Ok(PassthroughPart::KeepAlive | PassthroughPart::Document(_)) => "…".to_owned(),
                     Ok(PassthroughPart::Progress) => continue,
                     Err(failure) => format!("{} {:?}", failure.fault.code, failure.scope),
@@ -269,7 +289,10 @@ mod tests {
 
     #[test]
     fn anything_but_an_object_is_a_keep_alive() {
-        check(&format!("event: ping\ndata: 2026-11-29T00:00:00Z\n\ndata: null\n\ndata: {A}\n\n"), &["…", "…", A]);
+        check(
+            &format!("event: ping\ndata: 2026-11-29T00:00:00Z\n\ndata: null\n\ndata: {A}\n\n"),
+            &["…", "…", A],
+        );
     }
 
     #[test]
@@ -286,7 +309,10 @@ mod tests {
         check(error, &[&rate]);
         check("<html>", &["upstream_invalid_data Upstream(None)"]);
         check("{}", &["upstream_invalid_data Upstream(None)"]);
-        check(&format!("data: {}\n\n", r#"{"error":null,"choices":[]}"#), &[r#"{"error":null,"choices":[]}"#]);
+        check(
+            &format!("data: {}\n\n", r#"{"error":null,"choices":[]}"#),
+            &[r#"{"error":null,"choices":[]}"#],
+        );
     }
 
     #[test]
@@ -305,10 +331,20 @@ mod tests {
     #[test]
     fn one_invalid_character_does_not_break_a_response() {
         let halves = r#"{"choices":[{"text":"a \ud83d"}]}"#;
-        let (more, whole) = (r#"{"choices":[{"text":"\ude00 b"}]}"#, r#"{"choices":[{"text":"\ud83d\ude00 b"}]}"#);
-        check(&format!("data: {halves}\n\ndata: {more}\n\n"), &[r#"{"choices":[{"text":"a "}]}"#, whole]);
-        check("data: {\"choices\":[{\"text\":\"a\tb\",\"logprobs\":NaN}]}\n\n", &[r#"{"choices":[{"text":"a\tb","logprobs":null}]}"#]);
-        check("data: {\"choices\":[{\"text\":\"a \\ud83d\",\"x\":NaN}]}\n\n", &["{\"choices\":[{\"text\":\"a \u{fffd}\",\"x\":null}]}"]);
+        let (more, whole) =
+            (r#"{"choices":[{"text":"\ude00 b"}]}"#, r#"{"choices":[{"text":"\ud83d\ude00 b"}]}"#);
+        check(
+            &format!("data: {halves}\n\ndata: {more}\n\n"),
+            &[r#"{"choices":[{"text":"a "}]}"#, whole],
+        );
+        check(
+            "data: {\"choices\":[{\"text\":\"a\tb\",\"logprobs\":NaN}]}\n\n",
+            &[r#"{"choices":[{"text":"a\tb","logprobs":null}]}"#],
+        );
+        check(
+            "data: {\"choices\":[{\"text\":\"a \\ud83d\",\"x\":NaN}]}\n\n",
+            &["{\"choices\":[{\"text\":\"a \u{fffd}\",\"x\":null}]}"],
+        );
         let twice = r#"{"choices":[],"choices":[{"text":"a"}]}"#;
         check(&format!("data: {twice}\n\n"), &[A]);
     }
@@ -316,7 +352,10 @@ mod tests {
     #[test]
     fn a_finish_reason_that_means_failed_ends_the_stream_with_an_error() {
         let aborted = r#"{"choices":[{"text":"b","finish_reason":"abort"}]}"#;
-        check(&format!("data: {A}\n\ndata: {aborted}\n\ndata: [DONE]\n\n"), &[A, "upstream_error Upstream(None)"]);
+        check(
+            &format!("data: {A}\n\ndata: {aborted}\n\ndata: [DONE]\n\n"),
+            &[A, "upstream_error Upstream(None)"],
+        );
         check(aborted, &["upstream_error Upstream(None)"]);
     }
 

@@ -16,14 +16,20 @@ impl SurrogateHalves {
     /// Moves a high surrogate from the end of a choice's text to its next text.
     pub(super) fn join(&mut self, event: &mut JsonFields) {
         let Some(choices) = event.get("choices") else { return };
-        if self.0.is_empty() && memchr::memmem::find(choices.get().as_bytes(), b"\\ud").is_none() && !choices.get().contains("\\uD") {
+        if self.0.is_empty()
+            && memchr::memmem::find(choices.get().as_bytes(), b"\\ud").is_none()
+            && !choices.get().contains("\\uD")
+        {
             return;
         }
         let Some(mut choices) = event.read::<Vec<JsonFields>>("choices") else { return };
         let mut is_changed = false;
         for choice in &mut choices {
             let index = choice.read("index").unwrap_or(0);
-            let Some(text) = choice.get("text").and_then(|text| self.text(index, text.get())) else { continue };
+            let Some(text) = choice.get("text").and_then(|text| self.text(index, text.get()))
+            else {
+                continue;
+            };
             if let Ok(text) = RawValue::from_string(text) {
                 choice.set("text", &text);
                 is_changed = true;
@@ -83,15 +89,34 @@ mod tests {
 
     #[test]
     fn split_pairs_of_one_choice_are_joined() {
-        let (first, second) = (r#"{"choices":[{"text":"a \ud83d"}]}"#, r#"{"choices":[{"text":"\ude00 b"}]}"#);
-        check(&[first, second], &[r#"{"choices":[{"text":"a "}]}"#, r#"{"choices":[{"text":"\ud83d\ude00 b"}]}"#]);
+        let (first, second) =
+            (r#"{"choices":[{"text":"a \ud83d"}]}"#, r#"{"choices":[{"text":"\ude00 b"}]}"#);
+        check(
+            &[first, second],
+            &[r#"{"choices":[{"text":"a "}]}"#, r#"{"choices":[{"text":"\ud83d\ude00 b"}]}"#],
+        );
         let other = r#"{"choices":[{"index":1,"text":"x"}]}"#;
-        check(&[first, other, second], &[r#"{"choices":[{"text":"a "}]}"#, other, r#"{"choices":[{"text":"\ud83d\ude00 b"}]}"#]);
+        check(
+            &[first, other, second],
+            &[
+                r#"{"choices":[{"text":"a "}]}"#,
+                other,
+                r#"{"choices":[{"text":"\ud83d\ude00 b"}]}"#,
+            ],
+        );
         let end = r#"{"choices":[{"text":"","finish_reason":"stop"}]}"#;
-        check(&[first, end], &[r#"{"choices":[{"text":"a "}]}"#, r#"{"choices":[{"text":"\ufffd","finish_reason":"stop"}]}"#]);
-        for same in
-            [r#"{"choices":[{"text":"a \ud83d\ude00"}]}"#, r#"{"choices":[{"text":"a \\ud83d"}]}"#, r#"{"choices":[{"text":"\ude00"}]}"#]
-        {
+        check(
+            &[first, end],
+            &[
+                r#"{"choices":[{"text":"a "}]}"#,
+                r#"{"choices":[{"text":"\ufffd","finish_reason":"stop"}]}"#,
+            ],
+        );
+        for same in [
+            r#"{"choices":[{"text":"a \ud83d\ude00"}]}"#,
+            r#"{"choices":[{"text":"a \\ud83d"}]}"#,
+            r#"{"choices":[{"text":"\ude00"}]}"#,
+        ] {
             check(&[same, same], &[same, same]);
         }
     }

@@ -43,7 +43,8 @@ pub(crate) struct Passage {
 }
 
 /// Translates complete documents.
-pub(crate) type Translate = Box<dyn FnOnce(&[Vec<u8>], &Callee) -> Result<JsonFields, ProviderFailure> + Send>;
+pub(crate) type Translate =
+    Box<dyn FnOnce(&[Vec<u8>], &Callee) -> Result<JsonFields, ProviderFailure> + Send>;
 
 impl Passage {
     /// A single request.
@@ -51,14 +52,19 @@ impl Passage {
         outgoing: Outgoing,
         read: impl FnOnce(&[u8], &Callee) -> Result<JsonFields, ProviderFailure> + Send + 'static,
     ) -> Self {
-        let read: Translate = Box::new(|documents, callee| read(documents.first().map_or(&[][..], Vec::as_slice), callee));
+        let read: Translate = Box::new(|documents, callee| {
+            read(documents.first().map_or(&[][..], Vec::as_slice), callee)
+        });
         Self { outgoing: vec![outgoing], read }
     }
 }
 
 impl fmt::Debug for Passage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Passage").field("requests", &self.outgoing.len()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Passage")
+            .field("requests", &self.outgoing.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,19 +86,30 @@ pub(crate) fn remedy(operation: Operation) -> &'static str {
         Operation::Completions => {
             "Use POST /v1/chat/completions with this model, or ask a model whose upstream has text completions (docs/how-to/upstreams.md)."
         }
-        Operation::Embeddings => "Ask a model whose upstream has embeddings (docs/how-to/upstreams.md), by its name or by a route.",
-        Operation::Moderations => "Ask a model whose upstream has moderations, such as OpenAI's omni-moderation-latest.",
+        Operation::Embeddings => {
+            "Ask a model whose upstream has embeddings (docs/how-to/upstreams.md), by its name or by a route."
+        }
+        Operation::Moderations => {
+            "Ask a model whose upstream has moderations, such as OpenAI's omni-moderation-latest."
+        }
     }
 }
 
 impl Callee {
     /// The upstream does not support the operation; `said` is its own message.
-    pub(crate) fn lacks(&self, operation: Operation, status: u16, said: Option<&str>) -> ProviderFailure {
+    pub(crate) fn lacks(
+        &self,
+        operation: Operation,
+        status: u16,
+        said: Option<&str>,
+    ) -> ProviderFailure {
         let what = format!("has no {}, or not for this model ({status})", operation.noun());
         let reported = Reported { message: said.map(str::to_owned), ..Reported::default() };
         let told = self.told("unsupported_operation", &what, &reported);
         let message = format!("{}. {}", told.message.trim_end_matches('.'), remedy(operation));
-        let fault = Fault { kind: FaultKind::InvalidRequest, message, ..told }.with_status(400).with_param("model");
+        let fault = Fault { kind: FaultKind::InvalidRequest, message, ..told }
+            .with_status(400)
+            .with_param("model");
         ProviderFailure::new(fault, FailureScope::Unsupported)
     }
 }

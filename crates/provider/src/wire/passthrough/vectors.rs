@@ -20,9 +20,11 @@ const LEFT_OUT: &[&str] = &["user"];
 /// The input is tokens, empty, or missing.
 pub(in crate::wire) fn texts(request: &Passthrough, vendor: &str) -> Result<Vec<String>, Fault> {
     match request.inputs()? {
-        EmbeddingInputs::Texts(texts) if texts.is_empty() => {
-            Err(Fault::invalid("invalid_value", "input", "Invalid value for 'input': expected at least one text."))
-        }
+        EmbeddingInputs::Texts(texts) if texts.is_empty() => Err(Fault::invalid(
+            "invalid_value",
+            "input",
+            "Invalid value for 'input': expected at least one text.",
+        )),
         EmbeddingInputs::Texts(texts) => Ok(texts),
         EmbeddingInputs::Tokens(_) => {
             let message = format!(
@@ -40,7 +42,8 @@ pub(in crate::wire) fn texts(request: &Passthrough, vendor: &str) -> Result<Vec<
 /// `vendor` does not support the format.
 pub(in crate::wire) fn format(request: &Passthrough, vendor: &str) -> Result<VectorFormat, Fault> {
     let Some(word) = request.body.get("encoding_format") else { return Ok(VectorFormat::Float) };
-    let format = serde_json::from_str::<String>(word.get()).ok().and_then(|word| VectorFormat::read(&word));
+    let format =
+        serde_json::from_str::<String>(word.get()).ok().and_then(|word| VectorFormat::read(&word));
     format.ok_or_else(|| unsupported_value(vendor, "encoding_format", word.get().trim_matches('"')))
 }
 
@@ -48,9 +51,16 @@ pub(in crate::wire) fn format(request: &Passthrough, vendor: &str) -> Result<Vec
 ///
 /// # Errors
 /// The first unsupported field.
-pub(in crate::wire) fn check_fields(request: &Passthrough, vendor: &str, known: &[&str]) -> Result<(), Fault> {
+pub(in crate::wire) fn check_fields(
+    request: &Passthrough,
+    vendor: &str,
+    known: &[&str],
+) -> Result<(), Fault> {
     let usual = ["model", "input", "encoding_format", "dimensions", "stream"];
-    let unknown = request.body.names().find(|name| !usual.contains(name) && !LEFT_OUT.contains(name) && !known.contains(name));
+    let unknown = request
+        .body
+        .names()
+        .find(|name| !usual.contains(name) && !LEFT_OUT.contains(name) && !known.contains(name));
     unknown.map_or(Ok(()), |name| Err(unsupported_parameter(vendor, name)))
 }
 
@@ -79,7 +89,9 @@ pub(in crate::wire) fn list(
         Some(entry)
     };
     let data: Option<Vec<JsonFields>> = vectors.iter().enumerate().map(entry).collect();
-    let data = data.ok_or_else(|| callee.plain("upstream_invalid_data", "sent an embedding that is not a list of numbers"))?;
+    let data = data.ok_or_else(|| {
+        callee.plain("upstream_invalid_data", "sent an embedding that is not a list of numbers")
+    })?;
     let mut list = JsonFields::default();
     list.set("object", "list");
     list.set(Operation::Embeddings.result(), &data);

@@ -68,7 +68,9 @@ pub(super) fn usage(response: &Value) -> Option<Usage> {
             cached_tokens: count("/input_tokens_details/cached_tokens").unwrap_or(0),
             cache_write_tokens: count("/input_tokens_details/cache_write_tokens").unwrap_or(0),
         },
-        output_tokens_details: OutputTokensDetails { reasoning_tokens: count("/output_tokens_details/reasoning_tokens").unwrap_or(0) },
+        output_tokens_details: OutputTokensDetails {
+            reasoning_tokens: count("/output_tokens_details/reasoning_tokens").unwrap_or(0),
+        },
         total_tokens: count("/total_tokens").unwrap_or(counted.total_tokens),
         ..counted
     })
@@ -77,12 +79,15 @@ pub(super) fn usage(response: &Value) -> Option<Usage> {
 /// The failure in an `error` event: flat (OpenAI), nested (Open Responses, and OpenAI's WebSocket), with a status and
 /// headers, or not JSON.
 pub(super) fn failure_of_event(data: &[u8], callee: &Callee) -> ProviderFailure {
-    let value = json::value(data).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(data).into_owned()));
+    let value = json::value(data)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(data).into_owned()));
     let root = value.get(0).unwrap_or(&value);
-    let error = root.get("error").filter(|error| error.is_object() && is_truthy(error)).unwrap_or(root);
+    let error =
+        root.get("error").filter(|error| error.is_object() && is_truthy(error)).unwrap_or(root);
     let mut reported = reported(error);
     reported.status = Reported::from_error(root).status.or(reported.status);
-    let headers = error.get("headers").or_else(|| root.get("headers")).map(read_headers).unwrap_or_default();
+    let headers =
+        error.get("headers").or_else(|| root.get("headers")).map(read_headers).unwrap_or_default();
     with_wait(callee.in_band(reported), &headers)
 }
 
@@ -121,7 +126,9 @@ fn is_on_the_request(code: &str) -> bool {
         "failed_to_download_image",
         "image_file_not_found",
     ];
-    let is_invalid = ["invalid_prompt", "invalid_image", "invalid_base64_image"].iter().any(|begin| code.starts_with(begin));
+    let is_invalid = ["invalid_prompt", "invalid_image", "invalid_base64_image"]
+        .iter()
+        .any(|begin| code.starts_with(begin));
     is_invalid || code == "invalid_encrypted_content" || OTHERS.contains(&code)
 }
 
@@ -141,7 +148,10 @@ fn with_wait(mut failure: ProviderFailure, headers: &HeaderMap) -> ProviderFailu
                 *wait = Some(Duration::from_secs(seconds));
                 failure.fault.retry_after = Some(seconds);
             }
-            FailureScope::Request | FailureScope::Unsupported | FailureScope::Credential | FailureScope::Quota => {}
+            FailureScope::Request
+            | FailureScope::Unsupported
+            | FailureScope::Credential
+            | FailureScope::Quota => {}
         }
     }
     failure

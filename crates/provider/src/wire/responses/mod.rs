@@ -59,7 +59,10 @@ impl ResponsesWire {
 
 impl Wire for ResponsesWire {
     fn ask(&self, request: &ModelRequest) -> Result<Outgoing, Fault> {
-        Ok(Outgoing::new(&["responses"], request::body(request, self.family, self.system_messages, &self.name)?))
+        Ok(Outgoing::new(
+            &["responses"],
+            request::body(request, self.family, self.system_messages, &self.name)?,
+        ))
     }
 
     fn reader(&self, callee: Callee, lifter: Lifter) -> Box<dyn StreamParser> {
@@ -114,9 +117,13 @@ mod tests {
 
     #[test]
     fn requests_ask_for_events_and_have_the_key_header() {
-        let request = crate::sample::request(crate::sample::create(), vec![crate::sample::user("Hi")]);
+        let request =
+            crate::sample::request(crate::sample::create(), vec![crate::sample::user("Hi")]);
         let outgoing = wire(Preset::OpenAi).ask(&request).unwrap();
-        assert_eq!((outgoing.path.join("/").as_str(), outgoing.accept), ("responses", "text/event-stream"));
+        assert_eq!(
+            (outgoing.path.join("/").as_str(), outgoing.accept),
+            ("responses", "text/event-stream")
+        );
         assert_eq!(wire(Preset::OpenAi).list().path, ["models"]);
         assert_eq!(wire(Preset::OpenAi).key_field(), (AUTHORIZATION, "Bearer "));
         assert_eq!(wire(Preset::Azure).key_field(), (HeaderName::from_static("api-key"), ""));
@@ -126,14 +133,26 @@ mod tests {
     fn errors_keep_their_message_and_scope() {
         let check = |status, body: &[u8], expected: (FailureScope, u16, &str)| {
             let callee = Callee { name: "north".into(), ..Callee::default() };
-            let failure = wire(Preset::OpenAi).refusal(&callee, &Refused { status, headers: &HeaderMap::new(), body });
-            assert_eq!((failure.scope, failure.fault.status, failure.fault.code.as_str()), expected);
+            let failure = wire(Preset::OpenAi)
+                .refusal(&callee, &Refused { status, headers: &HeaderMap::new(), body });
+            assert_eq!(
+                (failure.scope, failure.fault.status, failure.fault.code.as_str()),
+                expected
+            );
         };
         let body = include_bytes!("../../../fixtures/responses/error.json");
         check(400, body, (FailureScope::Request, 400, "unsupported_parameter"));
         check(401, b"", (FailureScope::Credential, 502, "upstream_authentication_failed"));
-        check(404, br#"{"error":{"message":"no","code":"model_not_found"}}"#, (FailureScope::Unsupported, 404, "model_not_found"));
-        check(429, br#"{"error":{"message":"no","code":"insufficient_quota"}}"#, (FailureScope::Quota, 502, "upstream_quota_exhausted"));
+        check(
+            404,
+            br#"{"error":{"message":"no","code":"model_not_found"}}"#,
+            (FailureScope::Unsupported, 404, "model_not_found"),
+        );
+        check(
+            429,
+            br#"{"error":{"message":"no","code":"insufficient_quota"}}"#,
+            (FailureScope::Quota, 502, "upstream_quota_exhausted"),
+        );
         check(429, b"", (FailureScope::RateLimited(None), 429, "rate_limit_exceeded"));
         check(503, b"", (FailureScope::Upstream(None), 503, "upstream_overloaded"));
     }

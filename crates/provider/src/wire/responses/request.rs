@@ -4,7 +4,9 @@ mod input;
 
 use engine::provider::request::ModelRequest;
 use protocol::fault::Fault;
-use protocol::request::{AllowedTool, Create, FunctionTool, TextFormat, Tool, ToolChoice, ToolMode};
+use protocol::request::{
+    AllowedTool, Create, FunctionTool, TextFormat, Tool, ToolChoice, ToolMode,
+};
 use serde_json::{Map, Value, json};
 
 use super::super::carry::{self, Carrier, FieldLocation, InnerFields};
@@ -17,7 +19,14 @@ const LOGPROBS: &str = "message.output_text.logprobs";
 
 /// OpenAI's parameters beyond the vocabulary, except those that change the response in a way that Weir could not
 /// return (`moderation`, `context_management`).
-const OPENAI_KNOWS: &[&str] = &["user", "prompt", "prompt_cache_retention", "prompt_cache_options", "access_programs", "image"];
+const OPENAI_KNOWS: &[&str] = &[
+    "user",
+    "prompt",
+    "prompt_cache_retention",
+    "prompt_cache_options",
+    "access_programs",
+    "image",
+];
 
 /// Fields that Weir sets itself, for every family.
 const OURS: &[&str] = &[
@@ -36,8 +45,19 @@ const OURS: &[&str] = &[
 ];
 
 /// Chat completions parameters that the Responses API and Open Responses lack; servers ignore them silently.
-const CHAT_ONLY: &[&str] =
-    &["n", "stop", "seed", "logit_bias", "logprobs", "messages", "functions", "function_call", "audio", "modalities", "prediction"];
+const CHAT_ONLY: &[&str] = &[
+    "n",
+    "stop",
+    "seed",
+    "logit_bias",
+    "logprobs",
+    "messages",
+    "functions",
+    "function_call",
+    "audio",
+    "modalities",
+    "prediction",
+];
 
 /// Whether a parameter beyond the vocabulary is passed on. OpenAI's parameters are known; other servers reject what
 /// they do not know.
@@ -52,10 +72,12 @@ fn knows(parameter: &str, family: ServerFamily) -> bool {
 /// fields.
 pub(super) fn field(family: ServerFamily) -> fn(FieldLocation, &str) -> bool {
     match family {
-        ServerFamily::OpenAi | ServerFamily::Azure => {
-            |_, name| !carry::is_hint(name) || ["phase", "namespace", "caller", "encrypted"].contains(&name)
+        ServerFamily::OpenAi | ServerFamily::Azure => |_, name| {
+            !carry::is_hint(name) || ["phase", "namespace", "caller", "encrypted"].contains(&name)
+        },
+        ServerFamily::Compatible => {
+            |_, name| !["status", "upstream_id", UPSTREAM_FIELDS].contains(&name)
         }
-        ServerFamily::Compatible => |_, name| !["status", "upstream_id", UPSTREAM_FIELDS].contains(&name),
     }
 }
 
@@ -63,7 +85,11 @@ pub(super) fn field(family: ServerFamily) -> fn(FieldLocation, &str) -> bool {
 ///
 /// # Errors
 /// The first unsupported field.
-pub(super) fn check(create: &Create, family: ServerFamily, hosted_tools: HostedTools) -> Result<Vec<String>, Fault> {
+pub(super) fn check(
+    create: &Create,
+    family: ServerFamily,
+    hosted_tools: HostedTools,
+) -> Result<Vec<String>, Fault> {
     let mut ignored = Vec::new();
     parameters(create, &|name| knows(name, family), &mut ignored)?;
     // These upstreams run hosted tools or reject them, unless the settings refuse them.
@@ -83,7 +109,10 @@ pub(super) fn check(create: &Create, family: ServerFamily, hosted_tools: HostedT
         // Open Responses supports them.
         ServerFamily::Compatible => return Ok(ignored),
     }
-    let penalties = [("presence_penalty", create.presence_penalty), ("frequency_penalty", create.frequency_penalty)];
+    let penalties = [
+        ("presence_penalty", create.presence_penalty),
+        ("frequency_penalty", create.frequency_penalty),
+    ];
     // Zero means no penalty; many clients send it with every request.
     match penalties.into_iter().find(|(_, penalty)| penalty.is_some_and(|penalty| penalty != 0.0)) {
         Some((name, _)) => Err(Fault::invalid(
@@ -102,7 +131,12 @@ const API: &str = "The Responses API";
 ///
 /// # Errors
 /// An input that the API does not support.
-pub(super) fn body(request: &ModelRequest, family: ServerFamily, system_messages: SystemMessages, upstream: &str) -> Result<Value, Fault> {
+pub(super) fn body(
+    request: &ModelRequest,
+    family: ServerFamily,
+    system_messages: SystemMessages,
+    upstream: &str,
+) -> Result<Value, Fault> {
     let create = &*request.create;
     let mut body = Map::new();
     body.insert("model".into(), request.model().into());
@@ -116,7 +150,9 @@ pub(super) fn body(request: &ModelRequest, family: ServerFamily, system_messages
     put(&mut body, "include", include(request, family));
     match family {
         // Padding against traffic analysis doubles the bytes, on a connection that TLS protects anyway.
-        ServerFamily::OpenAi => put(&mut body, "stream_options", Some(json!({ "include_obfuscation": false }))),
+        ServerFamily::OpenAi => {
+            put(&mut body, "stream_options", Some(json!({ "include_obfuscation": false })))
+        }
         ServerFamily::Azure | ServerFamily::Compatible => {}
     }
     tools(create, family, &mut body);
@@ -137,11 +173,18 @@ fn include(request: &ModelRequest, family: ServerFamily) -> Option<Vec<Value>> {
     let create = &*request.create;
     let asked_for = |word: &str| create.include.iter().any(|asked| asked == word);
     // Without encrypted reasoning, the next turn would lack it, since nothing is stored upstream.
-    let wants_thoughts = asked_for(ENCRYPTED_CONTENT) || may_think(request.model(), family, create.reasoning.is_some());
+    let wants_thoughts = asked_for(ENCRYPTED_CONTENT)
+        || may_think(request.model(), family, create.reasoning.is_some());
     let wants_logprobs = asked_for(LOGPROBS) || create.top_logprobs.is_some();
-    let known = [(ENCRYPTED_CONTENT, wants_thoughts), (LOGPROBS, wants_logprobs)].into_iter().filter(|(_, wants)| *wants);
+    let known = [(ENCRYPTED_CONTENT, wants_thoughts), (LOGPROBS, wants_logprobs)]
+        .into_iter()
+        .filter(|(_, wants)| *wants);
     // The caller's other entries concern hosted tools.
-    let others = create.include.iter().map(String::as_str).filter(|word| ![ENCRYPTED_CONTENT, LOGPROBS].contains(word));
+    let others = create
+        .include
+        .iter()
+        .map(String::as_str)
+        .filter(|word| ![ENCRYPTED_CONTENT, LOGPROBS].contains(word));
     let words: Vec<Value> = known.map(|(word, _)| word).chain(others).map(Value::from).collect();
     (!words.is_empty()).then_some(words)
 }
@@ -150,7 +193,8 @@ fn include(request: &ModelRequest, family: ServerFamily) -> Option<Vec<Value>> {
 /// and final.
 fn may_think(model: &str, family: ServerFamily, is_asked_to: bool) -> bool {
     let name = model.strip_prefix("ft:").unwrap_or(model);
-    let is_thoughtless = || ["gpt-3", "gpt-4", "chatgpt-", "gpt-5-chat"].iter().any(|begin| name.starts_with(begin));
+    let is_thoughtless =
+        || ["gpt-3", "gpt-4", "chatgpt-", "gpt-5-chat"].iter().any(|begin| name.starts_with(begin));
     match family {
         ServerFamily::OpenAi => !is_thoughtless(),
         // On Azure the name is a deployment's, which does not reveal the model.
@@ -206,14 +250,19 @@ fn tool(tool: &Tool, family: ServerFamily) -> Value {
             (sent, &custom.extra)
         }
         Tool::Namespace(namespace) => {
-            let mut sent = named_tool("namespace", &namespace.name, namespace.description.as_deref());
-            sent.insert("tools".into(), namespace.tools.iter().map(|inner| self::tool(inner, family)).collect());
+            let mut sent =
+                named_tool("namespace", &namespace.name, namespace.description.as_deref());
+            sent.insert(
+                "tools".into(),
+                namespace.tools.iter().map(|inner| self::tool(inner, family)).collect(),
+            );
             (sent, &namespace.extra)
         }
         Tool::Hosted(fields) => return fields.to_map().into(),
     };
     let inner = ["function", "custom"];
-    let extra = carry::carried(extra, FieldLocation::Tool, field(family)).filter(|(name, _)| !inner.contains(&name.as_str()));
+    let extra = carry::carried(extra, FieldLocation::Tool, field(family))
+        .filter(|(name, _)| !inner.contains(&name.as_str()));
     sent.extend(extra.map(|(name, value)| (name.clone(), value.clone())));
     sent.into()
 }

@@ -27,9 +27,15 @@ mod tests {
         assert_eq!(open("south", &sealed), None);
         let odd = seal("north", "r.\u{e9}", "x");
         assert_eq!(open("north", &odd), Some(("r.\u{e9}", "x")));
-        for foreign in
-            ["", "gAAAA", "anthropic.sig", "responses.north:", "responses.north:9.rs", "responses.north:x.rs", "responses.north:1.\u{e9}"]
-        {
+        for foreign in [
+            "",
+            "gAAAA",
+            "anthropic.sig",
+            "responses.north:",
+            "responses.north:9.rs",
+            "responses.north:x.rs",
+            "responses.north:1.\u{e9}",
+        ] {
             assert_eq!(open("north", foreign), None, "{foreign}");
         }
     }

@@ -47,20 +47,33 @@ pub(super) async fn ask(
         let read = body::json(app, &asker.owner, headers, body, None, read_question).await?;
         let question = read.request;
         let model = app.classic.model(&app.engine).await?;
-        let tokens = app.engine.count_question(&asker.owner, model.clone(), question.clone()).await?;
+        let tokens =
+            app.engine.count_question(&asker.owner, model.clone(), question.clone()).await?;
         Ok((question, model, tokens))
     };
     let (question, model, tokens) = read.await.map_err(AskFailure::Early)?;
     // From here on a failure drops the place, which ends the stream.
-    let place = app.classic.channels.pair(asker, app.config.classic.patience).await.map_err(AskFailure::Late)?;
+    let place = app
+        .classic
+        .channels
+        .pair(asker, app.config.classic.patience)
+        .await
+        .map_err(AskFailure::Late)?;
     // The body, or the stream, may have taken its time.
     context.grant.check().map_err(AskFailure::Late)?;
-    let started = app.classic.start(&app.engine, asker, &model, question, context.trace.clone()).await.map_err(AskFailure::Late)?;
+    let started = app
+        .classic
+        .start(&app.engine, asker, &model, question, context.trace.clone())
+        .await
+        .map_err(AskFailure::Late)?;
     let (sending, sent) = oneshot::channel();
-    place.give(&started.id, delayed(started.feed, sent, app.config.classic.grace)).map_err(AskFailure::Late)?;
+    place
+        .give(&started.id, delayed(started.feed, sent, app.config.classic.grace))
+        .map_err(AskFailure::Late)?;
     let tokens = json!({ "question_tokens": tokens }).to_string();
     let body = Body::new(Accepted { bytes: Some(tokens.into()), _sending: sending });
-    let response = ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response();
+    let response = ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body)
+        .into_response();
     Ok(with_response_id(response, &started.id))
 }
 
@@ -86,7 +99,10 @@ impl HttpBody for Accepted {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
     }
 
@@ -115,7 +131,11 @@ pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
 /// The question in a query as the page writes it, which encodes nothing by itself: an `&` does not end it, and a `+` is a
 /// plus. What the browser has encoded is decoded; a `%` that encodes nothing is one.
 pub(super) fn message(query: &str) -> String {
-    let is_ours = |pair: &&str| PARAMETERS.iter().any(|name| pair.split_once('=').is_some_and(|(found, _value)| found == *name));
+    let is_ours = |pair: &&str| {
+        PARAMETERS
+            .iter()
+            .any(|name| pair.split_once('=').is_some_and(|(found, _value)| found == *name))
+    };
     let from_message = query.split('&').skip_while(|pair| !pair.starts_with("message="));
     let parts: Vec<&str> = from_message.filter(|pair| !is_ours(pair)).collect();
     decode(parts.join("&").strip_prefix("message=").unwrap_or_default())
@@ -126,7 +146,8 @@ fn decode(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
         let hex = |digit: Option<&u8>| char::from(*digit?).to_digit(16);
-        let encoded = (*first == b'%').then(|| Some(hex(after.first())? * 16 + hex(after.get(1))?)).flatten();
+        let encoded =
+            (*first == b'%').then(|| Some(hex(after.first())? * 16 + hex(after.get(1))?)).flatten();
         if let Some(byte) = encoded.and_then(|byte| u8::try_from(byte).ok()) {
             bytes.push(byte);
             rest = after.get(2..).unwrap_or_default();
@@ -165,6 +186,8 @@ mod tests {
     fn a_parameter_is_one_by_its_whole_name() {
         assert_eq!(parameter("message=a&uid=b%20c", "uid").as_deref(), Some("b c"));
         assert!(has("message=a&lastEventId=", "lastEventId"));
-        assert!(!has("message=lastEventId", "lastEventId") && !has("lastEventIds=1", "lastEventId"));
+        assert!(
+            !has("message=lastEventId", "lastEventId") && !has("lastEventIds=1", "lastEventId")
+        );
     }
 }

@@ -31,19 +31,31 @@ enum Site {
 }
 
 /// The layer around the routes of the classic API.
-pub(crate) async fn cors(State(app): State<App>, Extension(forwarded): Extension<Forwarded>, request: Request, next: Next) -> Response {
+pub(crate) async fn cors(
+    State(app): State<App>,
+    Extension(forwarded): Extension<Forwarded>,
+    request: Request,
+    next: Next,
+) -> Response {
     let headers = request.headers();
     let asked = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-    let wanted = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD).filter(|_| request.method() == Method::OPTIONS).cloned();
+    let wanted = headers
+        .get(header::ACCESS_CONTROL_REQUEST_METHOD)
+        .filter(|_| request.method() == Method::OPTIONS)
+        .cloned();
     let origin_relation = |origin: &str| relation(origin, forwarded, request.uri(), headers);
     let site = site(&app.config.classic, headers, origin_relation);
-    let is_mapped = wanted.as_ref().is_none_or(|method| methods(request.uri().path()).iter().any(|mapped| method == mapped));
+    let is_mapped = wanted
+        .as_ref()
+        .is_none_or(|method| methods(request.uri().path()).iter().any(|mapped| method == mapped));
     let mut response = match (site, wanted.is_some()) {
         (Site::Foreign, false) => FaultResponse(foreign(headers)).into_response(),
         (Site::Foreign, true) => refused(),
         (Site::Same | Site::Allowed, true) if !is_mapped => refused(),
         (Site::Same | Site::Allowed, true) => StatusCode::OK.into_response(),
-        (Site::Same | Site::Allowed, false) if is_part(headers) => FaultResponse(part()).into_response(),
+        (Site::Same | Site::Allowed, false) if is_part(headers) => {
+            FaultResponse(part()).into_response()
+        }
         (Site::Same | Site::Allowed, false) => next.run(request).await,
     };
     let headers = response.headers_mut();
@@ -70,7 +82,11 @@ fn methods(path: &str) -> &'static [&'static str] {
     if path == "/chat" { &["POST", "GET"] } else { &["GET"] }
 }
 
-fn site(config: &ClassicConfig, headers: &HeaderMap, origin_relation: impl Fn(&str) -> Kin) -> Site {
+fn site(
+    config: &ClassicConfig,
+    headers: &HeaderMap,
+    origin_relation: impl Fn(&str) -> Kin,
+) -> Site {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return if auth::is_of_own_page(headers) { Site::Same } else { Site::Foreign };
     };
@@ -79,31 +95,45 @@ fn site(config: &ClassicConfig, headers: &HeaderMap, origin_relation: impl Fn(&s
         Kin::Same => Site::Same,
         // The demo's pages have `localhost:8000` written into them, from wherever they are served.
         Kin::Alias => Site::Allowed,
-        Kin::None if config.origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin)) => Site::Allowed,
+        Kin::None
+            if config
+                .origins
+                .iter()
+                .any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin)) =>
+        {
+            Site::Allowed
+        }
         Kin::None => Site::Foreign,
     }
 }
 
 fn foreign(headers: &HeaderMap) -> Fault {
-    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or("another site");
-    let message = format!("Pages of {origin} may not use the classic API here. If they should, add the origin to classic.origins.");
+    let origin = headers
+        .get(header::ORIGIN)
+        .and_then(|origin| origin.to_str().ok())
+        .unwrap_or("another site");
+    let message = format!(
+        "Pages of {origin} may not use the classic API here. If they should, add the origin to classic.origins."
+    );
     Fault::new(FaultKind::Permission, "origin_not_allowed", message).with_param("Origin")
 }
 
 /// Whether a browser asks for what a page shows, such as an image: the page's HTML says so, and in that may be an answer
 /// (`<img src="/chat?message=…">`). The page itself asks by its script.
 fn is_part(headers: &HeaderMap) -> bool {
-    const PARTS: [&str; 12] =
-        ["image", "audio", "video", "track", "script", "style", "font", "object", "embed", "iframe", "frame", "manifest"];
+    const PARTS: [&str; 12] = [
+        "image", "audio", "video", "track", "script", "style", "font", "object", "embed", "iframe",
+        "frame", "manifest",
+    ];
     headers.get(SEC_FETCH_DEST).is_some_and(|dest| PARTS.iter().any(|part| dest == part))
 }
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 fn part() -> Fault {
-    let message =
-        "Images, frames and other parts of a page may not use the classic API: a script does, with fetch, EventSource or WebSocket.";
-    Fault::new(FaultKind::Permission, "destination_not_allowed", message).with_param("Sec-Fetch-Dest")
+    let message = "Images, frames and other parts of a page may not use the classic API: a script does, with fetch, EventSource or WebSocket.";
+    Fault::new(FaultKind::Permission, "destination_not_allowed", message)
+        .with_param("Sec-Fetch-Dest")
 }
 
 /// A preflight that is not allowed, as Spring refuses it.
@@ -118,8 +148,14 @@ mod tests {
     use super::*;
 
     fn check(pairs: &[(&'static str, &'static str)], origins: &[&str], expected: Site) {
-        let config = ClassicConfig { origins: origins.iter().map(|origin| (*origin).to_owned()).collect(), ..ClassicConfig::default() };
-        let headers = pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
+        let config = ClassicConfig {
+            origins: origins.iter().map(|origin| (*origin).to_owned()).collect(),
+            ..ClassicConfig::default()
+        };
+        let headers = pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
         let origin_relation = |origin: &str| match origin {
             "http://localhost:8000" => Kin::Same,
             "http://127.0.0.1:8000" => Kin::Alias,
@@ -132,10 +168,18 @@ mod tests {
     fn other_sites_are_refused_until_they_are_named() {
         check(&[], &[], Site::Same);
         check(&[("origin", "http://localhost:8000")], &[], Site::Same);
-        check(&[("origin", "http://127.0.0.1:8000"), ("sec-fetch-site", "cross-site")], &[], Site::Allowed);
+        check(
+            &[("origin", "http://127.0.0.1:8000"), ("sec-fetch-site", "cross-site")],
+            &[],
+            Site::Allowed,
+        );
         check(&[("origin", "http://evil.example")], &[], Site::Foreign);
         check(&[("origin", "http://evil.example")], &["https://app.example"], Site::Foreign);
-        check(&[("origin", "https://app.example"), ("sec-fetch-site", "cross-site")], &["https://app.example"], Site::Allowed);
+        check(
+            &[("origin", "https://app.example"), ("sec-fetch-site", "cross-site")],
+            &["https://app.example"],
+            Site::Allowed,
+        );
         check(&[("origin", "null")], &[], Site::Foreign);
         check(&[("origin", "null")], &["null"], Site::Allowed);
         check(&[("origin", "http://evil.example")], &["*"], Site::Allowed);
@@ -143,9 +187,12 @@ mod tests {
 
     #[test]
     fn without_an_origin_the_browser_says_whose_page_it_was() {
-        for (site, expected) in
-            [("cross-site", Site::Foreign), ("same-site", Site::Foreign), ("same-origin", Site::Same), ("none", Site::Same)]
-        {
+        for (site, expected) in [
+            ("cross-site", Site::Foreign),
+            ("same-site", Site::Foreign),
+            ("same-origin", Site::Same),
+            ("none", Site::Same),
+        ] {
             check(&[("sec-fetch-site", site)], &["*"], expected);
         }
     }

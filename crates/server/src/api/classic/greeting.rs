@@ -19,7 +19,10 @@ fn date(now: SystemTime) -> String {
     let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}", since.subsec_millis())
+    format!(
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}",
+        since.subsec_millis()
+    )
 }
 
 /// The date this many days after 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
@@ -27,7 +30,8 @@ fn civil(days: u64) -> (u64, u64, u64) {
     // Years start in March, so that a leap day is a year's last; 719468 days lie between 0000-03-01 and 1970-01-01.
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
@@ -57,8 +61,12 @@ mod tests {
 
     #[test]
     fn the_first_event_is_the_demos() {
-        let Message { name, id, position, data } = connected("765431", UNIX_EPOCH + Duration::from_millis(1_678_633_439_158));
-        assert_eq!((name, id.as_deref(), position), (Some("连接成功！！！！"), Some("765431"), None));
+        let Message { name, id, position, data } =
+            connected("765431", UNIX_EPOCH + Duration::from_millis(1_678_633_439_158));
+        assert_eq!(
+            (name, id.as_deref(), position),
+            (Some("连接成功！！！！"), Some("765431"), None)
+        );
         assert_eq!(&*data, b"\"2023-03-12T15:03:59.158\"");
     }
 }

@@ -29,7 +29,11 @@ use crate::http::extract::PathParam;
 use crate::transport::{Delivery, Source, websocket};
 
 /// `GET /createSse`: opens the stream for the response to the next question.
-pub(crate) async fn create_sse(State(app): State<App>, context: RequestContext, headers: HeaderMap) -> Result<Response, FaultResponse> {
+pub(crate) async fn create_sse(
+    State(app): State<App>,
+    context: RequestContext,
+    headers: HeaderMap,
+) -> Result<Response, FaultResponse> {
     let asker = CallerUid { uid: uid::of_header(&headers)?, owner: context.owner.clone() };
     if let Some(fault) = app.engine.draining() {
         return Err(fault.into());
@@ -70,7 +74,9 @@ pub(crate) async fn ask_by_query(
 ) -> Result<Response, FaultResponse> {
     let query = uri.query().unwrap_or_default();
     if method == Method::HEAD {
-        return Ok(error::not_possible("HEAD is not possible on /chat: GET asks a question.".into()));
+        return Ok(error::not_possible(
+            "HEAD is not possible on /chat: GET asks a question.".into(),
+        ));
     }
     // A browser that comes back asks for the rest of a response, and there is none: any other status would make it ask once more.
     if headers.contains_key("last-event-id") || asking::has(query, "lastEventId") {
@@ -78,12 +84,18 @@ pub(crate) async fn ask_by_query(
     }
     let question = asking::message(query);
     if question.trim().is_empty() {
-        return Err(Fault::invalid("missing_required_parameter", "message", "Missing required parameter: 'message'.").into());
+        return Err(Fault::invalid(
+            "missing_required_parameter",
+            "message",
+            "Missing required parameter: 'message'.",
+        )
+        .into());
     }
     let (uid, cookie) = uid::of_query(&headers, query)?;
     let asker = CallerUid { uid, owner: context.owner.clone() };
     let model = app.classic.model(&app.engine).await?;
-    let started = app.classic.start(&app.engine, &asker, &model, question, context.trace.clone()).await?;
+    let started =
+        app.classic.start(&app.engine, &asker, &model, question, context.trace.clone()).await?;
     let greeting = Some(greeting::connected(&asker.uid, engine::clock::now()));
     let delivery = stream(&app, context, Source::Log(started.feed), Transport::Query);
     let mut response = with_response_id(Delivery { greeting, ..delivery }.respond(), &started.id);
@@ -94,7 +106,11 @@ pub(crate) async fn ask_by_query(
 }
 
 /// `GET /closeSse`: closes the latest stream of the uid. A response on it is stopped, which ends the stream.
-pub(crate) async fn close_sse(State(app): State<App>, context: RequestContext, headers: HeaderMap) -> Result<Response, FaultResponse> {
+pub(crate) async fn close_sse(
+    State(app): State<App>,
+    context: RequestContext,
+    headers: HeaderMap,
+) -> Result<Response, FaultResponse> {
     let asker = CallerUid { uid: uid::of_header(&headers)?, owner: context.owner };
     if let Some(response) = app.classic.channels.close(&asker) {
         // A response that has just ended needs no stop.
@@ -117,5 +133,8 @@ pub(crate) async fn socket(
 /// A stream of the classic API, whose clients give up after a while without a byte.
 fn stream(app: &App, context: RequestContext, source: Source, transport: Transport) -> Delivery {
     let heartbeat = classic::heartbeat(app.config.heartbeat);
-    Delivery { heartbeat, ..Delivery::new(app, context, source, Box::new(Classic::new(transport)), &Emitter) }
+    Delivery {
+        heartbeat,
+        ..Delivery::new(app, context, source, Box::new(Classic::new(transport)), &Emitter)
+    }
 }

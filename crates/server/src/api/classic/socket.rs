@@ -17,7 +17,12 @@ pub(super) struct ClassicSocket {
 impl SocketApi for ClassicSocket {
     type Dialect = Classic;
 
-    async fn terms(&self, app: &App, create: &mut Create, turn: SocketTurn) -> Result<StartOptions, Fault> {
+    async fn terms(
+        &self,
+        app: &App,
+        create: &mut Create,
+        turn: SocketTurn,
+    ) -> Result<StartOptions, Fault> {
         create.model = app.classic.model(&app.engine).await?;
         Ok(StartOptions { bytes: Some(turn.bytes), ..app.classic.terms(&self.asker, turn.trace) })
     }

@@ -14,7 +14,11 @@ const LONGEST: usize = 128;
 /// There is none, or one that cannot be used.
 pub(super) fn of_header(headers: &HeaderMap) -> Result<String, Fault> {
     let Some(value) = headers.get("uid") else {
-        return Err(Fault::invalid("missing_required_parameter", "uid", "Missing required header: 'uid'."));
+        return Err(Fault::invalid(
+            "missing_required_parameter",
+            "uid",
+            "Missing required header: 'uid'.",
+        ));
     };
     checked(value.to_str().unwrap_or_default())
 }
@@ -24,7 +28,10 @@ pub(super) fn of_header(headers: &HeaderMap) -> Result<String, Fault> {
 ///
 /// # Errors
 /// One that cannot be used; no randomness for a new one.
-pub(super) fn of_query(headers: &HeaderMap, query: &str) -> Result<(String, Option<String>), Fault> {
+pub(super) fn of_query(
+    headers: &HeaderMap,
+    query: &str,
+) -> Result<(String, Option<String>), Fault> {
     if headers.contains_key("uid") {
         return Ok((of_header(headers)?, None));
     }
@@ -34,7 +41,8 @@ pub(super) fn of_query(headers: &HeaderMap, query: &str) -> Result<(String, Opti
     if let Some(uid) = of_cookie(headers).and_then(|uid| checked(uid).ok()) {
         return Ok((uid, None));
     }
-    let uid = new().ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "no uid could be made"))?;
+    let uid = new()
+        .ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "no uid could be made"))?;
     // A session's cookie: it goes with the browser's window. Scripts and other sites have no use for it. Without a path it is for
     // those beside /chat, wherever a proxy has put that (RFC 6265 §5.1.4).
     let cookie = format!("uid={uid}; HttpOnly; SameSite=Lax");
@@ -55,8 +63,15 @@ pub(super) fn checked(uid: &str) -> Result<String, Fault> {
 }
 
 fn of_cookie(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
-    cookies.filter_map(|cookie| cookie.trim().split_once('=')).find(|(name, _)| *name == "uid").map(|(_, value)| value)
+    let cookies = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'));
+    cookies
+        .filter_map(|cookie| cookie.trim().split_once('='))
+        .find(|(name, _)| *name == "uid")
+        .map(|(_, value)| value)
 }
 
 fn new() -> Option<String> {
@@ -70,12 +85,18 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+            })
+            .collect()
     }
 
     fn check(pairs: &[(&'static str, &'static str)], query: &str, expected: Result<&str, &str>) {
         let found = of_query(&headers(pairs), query);
-        let found = found.as_ref().map(|(uid, _)| uid.as_str()).map_err(|fault| fault.code.as_str());
+        let found =
+            found.as_ref().map(|(uid, _)| uid.as_str()).map_err(|fault| fault.code.as_str());
         assert_eq!(found, expected, "{pairs:?} {query}");
     }
 

@@ -27,7 +27,8 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 #[derive(Clone, Debug)]
 struct Plain;
 
-const PLAIN: Description = Description { name: "plain", frames: &["json", "ndjson", "sse", "websocket"] };
+const PLAIN: Description =
+    Description { name: "plain", frames: &["json", "ndjson", "sse", "websocket"] };
 
 impl Dialect for Plain {
     fn description(&self) -> &'static Description {
@@ -35,14 +36,26 @@ impl Dialect for Plain {
     }
 
     fn read(body: &Value) -> Result<(Create, Self), Fault> {
-        let ask = body["ask"].as_str().ok_or_else(|| Fault::invalid("missing_required_parameter", "ask", "'ask' is missing."))?;
-        Ok((Create { stream: body["whole"].is_null(), ..classic::create("scripted", ask.to_owned()) }, Self))
+        let ask = body["ask"].as_str().ok_or_else(|| {
+            Fault::invalid("missing_required_parameter", "ask", "'ask' is missing.")
+        })?;
+        Ok((
+            Create {
+                stream: body["whole"].is_null(),
+                ..classic::create("scripted", ask.to_owned())
+            },
+            Self,
+        ))
     }
 
     fn fold(&mut self, entry: &Entry, messages: &mut Vec<Message>) {
         let event: Value = serde_json::from_slice(&entry.data).unwrap_or_default();
         if entry.kind == EventKind::OutputTextDelta {
-            messages.push(Message { name: Some("t"), data: json!({ "t": event["delta"] }).to_string().into(), ..Message::default() });
+            messages.push(Message {
+                name: Some("t"),
+                data: json!({ "t": event["delta"] }).to_string().into(),
+                ..Message::default()
+            });
         }
     }
 
@@ -71,11 +84,20 @@ impl SocketDialect for Plain {
 }
 
 /// The handler's file.
-async fn post(State(app): State<App>, context: Result<RequestContext, FaultResponse>, headers: HeaderMap, body: Body) -> Response {
+async fn post(
+    State(app): State<App>,
+    context: Result<RequestContext, FaultResponse>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     create::<Plain>(&app, context, &headers, body, "/v1/plain").await
 }
 
-async fn socket(State(app): State<App>, context: RequestContext, request: Request) -> Result<Response, FaultResponse> {
+async fn socket(
+    State(app): State<App>,
+    context: RequestContext,
+    request: Request,
+) -> Result<Response, FaultResponse> {
     Ok(websocket::open(&app, DialectSocket::<Plain>::default(), context, request)?)
 }
 
@@ -90,7 +112,8 @@ async fn served<F: Future<Output = Outcome>>(check: impl FnOnce(SocketAddr) -> F
     let listener = listen::bind(config.listen)?;
     config.listen = listener.local_addr()?;
     let (address, app) = (config.listen, test_app::app(config));
-    let routes = routes().route_layer(axum::middleware::from_fn_with_state(app.clone(), auth::authenticate));
+    let routes =
+        routes().route_layer(axum::middleware::from_fn_with_state(app.clone(), auth::authenticate));
     let router = middleware::wrap(routes, &app).with_state(app.clone());
     tokio::select! {
         () = live::serve(listener, LiveServer::with_router(app, router), None) => Err("the listener ended".into()),
@@ -101,9 +124,14 @@ async fn served<F: Future<Output = Outcome>>(check: impl FnOnce(SocketAddr) -> F
 /// The status line and the body of a response over HTTP/1.0, whose body has no chunks; without heartbeats.
 async fn ask(address: SocketAddr, accept: &str, body: &Value) -> Outcome<(String, String)> {
     let body = body.to_string();
-    let head = format!("content-type: application/json\r\ncontent-length: {}\r\naccept: {accept}\r\n\r\n", body.len());
+    let head = format!(
+        "content-type: application/json\r\ncontent-length: {}\r\naccept: {accept}\r\n\r\n",
+        body.len()
+    );
     let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(format!("POST /v1/plain HTTP/1.0\r\nhost: localhost\r\n{head}{body}").as_bytes()).await?;
+    stream
+        .write_all(format!("POST /v1/plain HTTP/1.0\r\nhost: localhost\r\n{head}{body}").as_bytes())
+        .await?;
     let mut response = String::new();
     stream.read_to_string(&mut response).await?;
     let (head, body) = response.split_once("\r\n\r\n").ok_or("no head")?;
@@ -114,16 +142,23 @@ async fn ask(address: SocketAddr, accept: &str, body: &Value) -> Outcome<(String
 #[tokio::test]
 async fn it_works_as_a_document_and_over_both_streams() -> Outcome {
     served(|address| async move {
-        let expected = "event: t\ndata: {\"t\":\"Hel\"}\n\nevent: t\ndata: {\"t\":\"lo\"}\n\ndata: [END]\n\n";
+        let expected =
+            "event: t\ndata: {\"t\":\"Hel\"}\n\nevent: t\ndata: {\"t\":\"lo\"}\n\ndata: [END]\n\n";
         let ok = "HTTP/1.0 200 OK";
         let question = json!({ "ask": "hi" });
         assert_eq!(ask(address, "*/*", &question).await?, (ok.into(), expected.into()));
         let expected = "{\"t\":\"Hel\"}\n{\"t\":\"lo\"}\n";
-        assert_eq!(ask(address, "application/x-ndjson", &question).await?, (ok.into(), expected.into()));
+        assert_eq!(
+            ask(address, "application/x-ndjson", &question).await?,
+            (ok.into(), expected.into())
+        );
         let whole = json!({ "ask": "hi", "whole": true });
         assert_eq!(ask(address, "*/*", &whole).await?, (ok.into(), "{\"t\":\"Hello\"}".into()));
         let refused = "{\"wrong\":\"missing_required_parameter\"}";
-        assert_eq!(ask(address, "*/*", &json!({})).await?, ("HTTP/1.0 400 Bad Request".into(), refused.into()));
+        assert_eq!(
+            ask(address, "*/*", &json!({})).await?,
+            ("HTTP/1.0 400 Bad Request".into(), refused.into())
+        );
         Ok(())
     })
     .await

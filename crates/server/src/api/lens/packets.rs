@@ -79,7 +79,8 @@ fn ending(connection: &Connection) -> Value {
         Steps::Four => 4,
     });
     let is_simultaneous = matches!(ending, Ending::Closed(closed) if closed.is_simultaneous);
-    let time_wait: Vec<&str> = Side::ALL.into_iter().filter(|side| ending.holds_time_wait(*side)).map(name).collect();
+    let time_wait: Vec<&str> =
+        Side::ALL.into_iter().filter(|side| ending.holds_time_wait(*side)).map(name).collect();
     let fins = connection.closing().fins;
     let fin_at = |side| fins.of(side).map(|fin| milliseconds(fin.at.since(connection.began)));
     json!({

@@ -23,7 +23,13 @@ const fn address(last: u8, port: u16) -> SocketAddr {
 }
 
 /// A packet over IPv4, at a millisecond, with its sequence and acknowledgment numbers.
-fn packet(at: u64, (from, to): (SocketAddr, SocketAddr), (sequence, acknowledgment): (u32, u32), flags: u8, payload: &[u8]) -> Captured {
+fn packet(
+    at: u64,
+    (from, to): (SocketAddr, SocketAddr),
+    (sequence, acknowledgment): (u32, u32),
+    flags: u8,
+    payload: &[u8],
+) -> Captured {
     let octets = |address: SocketAddr| match address.ip() {
         IpAddr::V4(ip) => ip.octets(),
         IpAddr::V6(_) => unreachable!("tests speak IPv4"),
@@ -38,7 +44,14 @@ fn packet(at: u64, (from, to): (SocketAddr, SocketAddr), (sequence, acknowledgme
     bytes.extend([0x50, flags, 0xFF, 0xFF, 0, 0, 0, 0]);
     bytes.extend(payload);
     let direction = if to == HERE { Direction::Incoming } else { Direction::Outgoing };
-    Captured { at: Moment(at * 1_000_000), link: Link::Raw, interface: 2, direction, original_length: bytes.len(), bytes }
+    Captured {
+        at: Moment(at * 1_000_000),
+        link: Link::Raw,
+        interface: 2,
+        direction,
+        original_length: bytes.len(),
+        bytes,
+    }
 }
 
 const UP: (SocketAddr, SocketAddr) = (CLIENT, HERE);
@@ -74,7 +87,10 @@ fn close(at: u64, initial: u32) -> Vec<Captured> {
 
 fn sight(packets: impl IntoIterator<Item = Vec<Captured>>) -> PortConnections {
     let mut sight = PortConnections::new(LIMITS, HERE);
-    sight.take_in(Recording { packets: packets.into_iter().flatten().collect(), ..Recording::default() });
+    sight.take_in(Recording {
+        packets: packets.into_iter().flatten().collect(),
+        ..Recording::default()
+    });
     sight
 }
 
@@ -101,20 +117,28 @@ fn view(accepted: u64, closed: u64) -> ConnectionView {
 
 /// When the packets began that are shown of a connection, and whether they are known to be its own.
 fn shown(sight: &PortConnections, view: &ConnectionView) -> Option<(u64, bool)> {
-    sight.of(view).map(|connection| (connection.began.0 / 1_000_000, CaptureExtent::of(connection).is_within(view)))
+    sight.of(view).map(|connection| {
+        (connection.began.0 / 1_000_000, CaptureExtent::of(connection).is_within(view))
+    })
 }
 
 #[test]
 fn a_packet_that_passes_two_interfaces_is_one() {
-    let syn = |interface, port| Captured { interface, ..packet(1, (address(1, port), HERE), (1, 0), SYN, b"") };
+    let syn = |interface, port| Captured {
+        interface,
+        ..packet(1, (address(1, port), HERE), (1, 0), SYN, b"")
+    };
     let sight = sight([vec![syn(2, 40_000), syn(3, 40_000), syn(3, 40_001)]]);
-    let seen: Vec<(u64, u64)> = sight.flows.iter().map(|(id, connection)| (id.0, connection.total_segments())).collect();
+    let seen: Vec<(u64, u64)> =
+        sight.flows.iter().map(|(id, connection)| (id.0, connection.total_segments())).collect();
     assert_eq!(seen, [(0, 1), (1, 1)]);
 }
 
 #[test]
 fn a_later_connection_may_come_another_way() {
-    let other_way = |packets: Vec<Captured>| packets.into_iter().map(|packet| Captured { interface: 3, ..packet }).collect();
+    let other_way = |packets: Vec<Captured>| {
+        packets.into_iter().map(|packet| Captured { interface: 3, ..packet }).collect()
+    };
     let sight = sight([
         handshake(10, 1000),
         exchange(11, 1000),
@@ -126,8 +150,14 @@ fn a_later_connection_may_come_another_way() {
 
 #[test]
 fn a_port_that_is_used_again_shows_nobody_anothers_packets() {
-    let sight =
-        sight([handshake(10, 1000), exchange(11, 1000), close(12, 1000), handshake(20, 90_000), exchange(21, 90_000), close(22, 90_000)]);
+    let sight = sight([
+        handshake(10, 1000),
+        exchange(11, 1000),
+        close(12, 1000),
+        handshake(20, 90_000),
+        exchange(21, 90_000),
+        close(22, 90_000),
+    ]);
     assert_eq!(shown(&sight, &view(10, 12)), Some((10, true)));
     assert_eq!(shown(&sight, &view(20, 22)), Some((20, true)));
     assert_eq!(shown(&sight, &view(15, 16)), None, "between the two");
@@ -143,7 +173,13 @@ fn an_end_that_is_not_listed_is_an_end_all_the_same() {
 
 #[test]
 fn where_the_end_was_missed_the_next_begin_is_one() {
-    let mut sight = sight([handshake(10, 1000), exchange(11, 1000), handshake(20, 90_000), exchange(21, 90_000), close(22, 90_000)]);
+    let mut sight = sight([
+        handshake(10, 1000),
+        exchange(11, 1000),
+        handshake(20, 90_000),
+        exchange(21, 90_000),
+        close(22, 90_000),
+    ]);
     assert_eq!(shown(&sight, &view(20, 22)), Some((20, true)));
     // Where there are too many, what is over makes room first, and so the second.
     let ports = 1..u16::try_from(LIMITS.connections).unwrap();
@@ -155,9 +191,14 @@ fn where_the_end_was_missed_the_next_begin_is_one() {
 
 #[test]
 fn where_a_begin_was_missed_what_follows_is_not_the_one_befores() {
-    let sight = sight([handshake(10, 1000), exchange(11, 1000), close(12, 1000), exchange(21, 90_000)]);
+    let sight =
+        sight([handshake(10, 1000), exchange(11, 1000), close(12, 1000), exchange(21, 90_000)]);
     assert_eq!(shown(&sight, &view(10, 12)), Some((10, true)));
-    assert_eq!(shown(&sight, &view(20, 22)), Some((21, false)), "only who sees all sees what has no begin");
+    assert_eq!(
+        shown(&sight, &view(20, 22)),
+        Some((21, false)),
+        "only who sees all sees what has no begin"
+    );
 }
 
 #[test]
@@ -169,7 +210,11 @@ fn where_an_end_and_a_begin_were_missed_nobody_knows_whose_it_is() {
 
 #[test]
 fn what_the_server_has_not_read_may_be_somebody_elses() {
-    let sight = sight([handshake(10, 1000), exchange(11, 1000), vec![packet(12, UP, (1011, 6021), PUSH, b"GET /secret")]]);
+    let sight = sight([
+        handshake(10, 1000),
+        exchange(11, 1000),
+        vec![packet(12, UP, (1011, 6021), PUSH, b"GET /secret")],
+    ]);
     assert_eq!(shown(&sight, &view(10, 12)), Some((10, false)));
     let read = ConnectionView { received: 21, claimed: 21, ..view(10, 12) };
     assert_eq!(shown(&sight, &read), Some((10, true)));
@@ -181,9 +226,15 @@ fn what_is_asked_of_another_server_on_the_same_port_is_not_held() {
     let upstream = |listen| {
         let mut sight = PortConnections::new(LIMITS, listen);
         let ours = address(2, 50_000);
-        let (ask, answer) = (packet(10, (ours, model), (1, 0), SYN, b""), packet(10, (model, ours), (1, 2), SYN | ACK, b""));
+        let (ask, answer) = (
+            packet(10, (ours, model), (1, 0), SYN, b""),
+            packet(10, (model, ours), (1, 2), SYN | ACK, b""),
+        );
         let answer = Captured { direction: Direction::Incoming, ..answer };
-        let passing = Captured { direction: Direction::Other, ..packet(10, (CLIENT, model), (1, 0), SYN, b"") };
+        let passing = Captured {
+            direction: Direction::Other,
+            ..packet(10, (CLIENT, model), (1, 0), SYN, b"")
+        };
         sight.take_in(Recording { packets: vec![ask, answer, passing], ..Recording::default() });
         sight.flows.total()
     };
@@ -208,12 +259,19 @@ fn what_was_lost_is_counted() {
 fn what_goes_over_loopback_is_told_once() {
     let here = SocketAddr::from(([127, 0, 0, 1], 8000));
     let client = SocketAddr::from(([127, 0, 0, 1], 40_000));
-    for listen in [here, SocketAddr::from(([0, 0, 0, 0], 8000)), SocketAddr::from(([0; 16], 8000))] {
+    for listen in [here, SocketAddr::from(([0, 0, 0, 0], 8000)), SocketAddr::from(([0; 16], 8000))]
+    {
         let mut sight = PortConnections::new(LIMITS, listen);
         let incoming = |packet: Captured| Captured { direction: Direction::Incoming, ..packet };
-        let packets =
-            vec![incoming(packet(10, (client, here), (1, 0), SYN, b"")), incoming(packet(10, (here, client), (1, 2), SYN | ACK, b""))];
+        let packets = vec![
+            incoming(packet(10, (client, here), (1, 0), SYN, b"")),
+            incoming(packet(10, (here, client), (1, 2), SYN | ACK, b"")),
+        ];
         sight.take_in(Recording { packets, ..Recording::default() });
-        assert_eq!(sight.flows.iter().map(|(_, flow)| flow.total_segments()).collect::<Vec<_>>(), [2], "{listen}");
+        assert_eq!(
+            sight.flows.iter().map(|(_, flow)| flow.total_segments()).collect::<Vec<_>>(),
+            [2],
+            "{listen}"
+        );
     }
 }

@@ -60,7 +60,10 @@ async fn c12_questions_take_idle_streams_in_the_order_of_arrival() -> Outcome {
     ask(&channels, "ada", 2).await?;
     ask(&channels, "bob", 3).await?;
     ask(&channels, "ada", 4).await?;
-    assert_eq!((first.given.await, second.given.await, other.given.await, third.given.await), (Ok(1), Ok(2), Ok(3), Ok(4)));
+    assert_eq!(
+        (first.given.await, second.given.await, other.given.await, third.given.await),
+        (Ok(1), Ok(2), Ok(3), Ok(4))
+    );
     Ok(())
 }
 
@@ -68,7 +71,8 @@ async fn c12_questions_take_idle_streams_in_the_order_of_arrival() -> Outcome {
 async fn c12_questions_that_wait_are_served_in_the_order_of_arrival() -> Outcome {
     let channels = Channels::default();
     let opening = async { [channels.open(&asker("ada")), channels.open(&asker("ada"))] };
-    let (first, second, streams) = tokio::join!(biased; ask(&channels, "ada", 1), ask(&channels, "ada", 2), opening);
+    let (first, second, streams) =
+        tokio::join!(biased; ask(&channels, "ada", 1), ask(&channels, "ada", 2), opening);
     first.and(second)?;
     let [first, second] = streams;
     assert_eq!((first?.given.await, second?.given.await), (Ok(1), Ok(2)));
@@ -111,7 +115,11 @@ async fn c7_a_failed_question_ends_its_stream_before_or_after_it_opens() -> Outc
     let late = channels.open(&asker("bob"))?;
     ask(&channels, "ada", 1).await?;
     ask(&channels, "bob", 2).await?;
-    assert_eq!((next.given.await, late.given.await), (Ok(1), Ok(2)), "it ends one stream, and not for ever");
+    assert_eq!(
+        (next.given.await, late.given.await),
+        (Ok(1), Ok(2)),
+        "it ends one stream, and not for ever"
+    );
     Ok(())
 }
 
@@ -133,7 +141,11 @@ async fn b12_a_close_is_for_the_latest_stream() -> Outcome {
     assert_eq!(channels.close(&asker("ada")), None);
     assert!(second.given.await.is_err(), "an idle one ends");
     ask(&channels, "ada", 1).await?;
-    assert_eq!(channels.close(&asker("ada")), Some(answer(1)), "one that delivers a response names it");
+    assert_eq!(
+        channels.close(&asker("ada")),
+        Some(answer(1)),
+        "one that delivers a response names it"
+    );
     assert_eq!(first.given.await, Ok(1));
     Ok(())
 }
@@ -141,7 +153,8 @@ async fn b12_a_close_is_for_the_latest_stream() -> Outcome {
 #[tokio::test]
 async fn one_uid_does_not_take_everything() -> Outcome {
     let channels = Channels::<u8>::default();
-    let streams: Vec<_> = (0..MOST).map(|_| channels.open(&asker("ada"))).collect::<Result<_, _>>()?;
+    let streams: Vec<_> =
+        (0..MOST).map(|_| channels.open(&asker("ada"))).collect::<Result<_, _>>()?;
     assert_eq!(channels.open(&asker("ada")).map_err(|fault| fault.status).err(), Some(429));
     assert!(channels.open(&asker("bob")).is_ok());
     drop(streams);

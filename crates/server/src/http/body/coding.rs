@@ -53,19 +53,28 @@ pub(super) fn of(headers: &HeaderMap) -> Result<Vec<ContentCoding>, Fault> {
                 "gzip" | "x-gzip" => codings.push(ContentCoding::Gzip),
                 "deflate" => codings.push(ContentCoding::Deflate),
                 "zstd" => codings.push(ContentCoding::Zstd),
-                _ => return Err(unsupported(&format!("The content coding '{name}' is not supported"))),
+                _ => {
+                    return Err(unsupported(&format!(
+                        "The content coding '{name}' is not supported"
+                    )));
+                }
             }
         }
     }
     if codings.len() > MOST_CODINGS {
-        return Err(unsupported(&format!("{} content codings on one body are too many", codings.len())));
+        return Err(unsupported(&format!(
+            "{} content codings on one body are too many",
+            codings.len()
+        )));
     }
     Ok(codings)
 }
 
 fn unsupported(what: &str) -> Fault {
     let message = format!("{what}: send the body as it is, or with one of {ACCEPTED}.");
-    Fault::new(FaultKind::InvalidRequest, UNSUPPORTED, message).with_status(415).with_param("Content-Encoding")
+    Fault::new(FaultKind::InvalidRequest, UNSUPPORTED, message)
+        .with_status(415)
+        .with_param("Content-Encoding")
 }
 
 /// Why a body could not be decoded.
@@ -84,10 +93,13 @@ impl DecodeError {
     pub(super) fn fault(self) -> Option<Fault> {
         let (code, message) = match self {
             Self::TooLarge => return None,
-            Self::Invalid(what, coding) => {
-                ("invalid_content_encoding", format!("The body is not {}, as Content-Encoding says: {what}.", coding.name()))
+            Self::Invalid(what, coding) => (
+                "invalid_content_encoding",
+                format!("The body is not {}, as Content-Encoding says: {what}.", coding.name()),
+            ),
+            Self::Truncated(coding) => {
+                ("truncated_body", format!("The body ended before its {} data did.", coding.name()))
             }
-            Self::Truncated(coding) => ("truncated_body", format!("The body ended before its {} data did.", coding.name())),
         };
         Some(Fault::new(FaultKind::InvalidRequest, code, message).with_param("Content-Encoding"))
     }
@@ -127,7 +139,11 @@ impl RequestDecoder {
     }
 
     /// Takes in the next bytes of the body, and appends what they decode to.
-    pub(super) async fn push(&mut self, bytes: Bytes, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+    pub(super) async fn push(
+        &mut self,
+        bytes: Bytes,
+        out: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
         self.has_begun |= !bytes.is_empty();
         if let Some(outermost) = self.stages.first_mut() {
             outermost.input.extend_from_slice(&bytes);
@@ -170,7 +186,11 @@ impl RequestDecoder {
 
     /// The body has ended. One without a byte needs no coding.
     pub(super) fn finish(&self) -> Result<(), DecodeError> {
-        match self.stages.iter().find(|stage| !stage.decoder.is_complete() || !stage.input.is_empty()) {
+        match self
+            .stages
+            .iter()
+            .find(|stage| !stage.decoder.is_complete() || !stage.input.is_empty())
+        {
             Some(stage) if self.has_begun => Err(DecodeError::Truncated(stage.coding)),
             Some(_) | None => Ok(()),
         }

@@ -22,12 +22,17 @@ pub(super) struct Deflate {
 impl Decode for Deflate {
     fn step(&mut self, input: &mut BytesMut, out: &mut [u8]) -> Result<DecodeStep, Flaw> {
         if self.is_over {
-            return if input.is_empty() { Ok(DecodeStep::Idle) } else { Err("there are bytes after its end".into()) };
+            return if input.is_empty() {
+                Ok(DecodeStep::Idle)
+            } else {
+                Err("there are bytes after its end".into())
+            };
         }
         if self.inflate.is_none() {
             let [method, flags, ..] = input[..] else { return Ok(DecodeStep::Idle) };
             // RFC 1950 §2.2: the method is 8, and the two bytes together a multiple of 31.
-            let is_zlib = method & 0x0f == 8 && u16::from_be_bytes([method, flags]).is_multiple_of(31);
+            let is_zlib =
+                method & 0x0f == 8 && u16::from_be_bytes([method, flags]).is_multiple_of(31);
             self.inflate = Some(Decompress::new(is_zlib));
         }
         let Some(inflate) = &mut self.inflate else { return Ok(DecodeStep::Idle) };
@@ -106,14 +111,24 @@ impl Decode for Gzip {
 }
 
 /// Inflates what is there; true at the end of its data.
-fn inflated(inflate: &mut Decompress, input: &mut BytesMut, out: &mut [u8]) -> Result<(DecodeStep, bool), &'static str> {
+fn inflated(
+    inflate: &mut Decompress,
+    input: &mut BytesMut,
+    out: &mut [u8],
+) -> Result<(DecodeStep, bool), &'static str> {
     let (read, wrote) = (inflate.total_in(), inflate.total_out());
-    let status = inflate.decompress(input, out, FlushDecompress::None).map_err(|_error| "its data are broken")?;
+    let status = inflate
+        .decompress(input, out, FlushDecompress::None)
+        .map_err(|_error| "its data are broken")?;
     let count = |now: u64, before: u64| usize::try_from(now - before).unwrap_or(usize::MAX);
     let (read, wrote) = (count(inflate.total_in(), read), count(inflate.total_out(), wrote));
     input.advance(read);
     let is_over = status == Status::StreamEnd;
-    let step = if read == 0 && wrote == 0 && !is_over { DecodeStep::Idle } else { DecodeStep::Wrote(wrote) };
+    let step = if read == 0 && wrote == 0 && !is_over {
+        DecodeStep::Idle
+    } else {
+        DecodeStep::Wrote(wrote)
+    };
     Ok((step, is_over))
 }
 

@@ -44,14 +44,19 @@ impl Zstd {
 
     /// Begins a frame, once its header is whole.
     fn start(&mut self, input: &mut BytesMut) -> Result<DecodeStep, Flaw> {
-        let Some(magic) = input.first_chunk().map(|magic| u32::from_le_bytes(*magic)) else { return Ok(DecodeStep::Idle) };
+        let Some(magic) = input.first_chunk().map(|magic| u32::from_le_bytes(*magic)) else {
+            return Ok(DecodeStep::Idle);
+        };
         self.frames += 1;
         if self.frames > MOST_MEMBERS {
             return Err("it has too many frames".into());
         }
         if magic & !0xf == SKIPPABLE {
-            let Some(length) = input.get(4..).and_then(|rest| rest.first_chunk()) else { return Ok(self.not_yet()) };
-            self.state = State::Skipping(usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX));
+            let Some(length) = input.get(4..).and_then(|rest| rest.first_chunk()) else {
+                return Ok(self.not_yet());
+            };
+            self.state =
+                State::Skipping(usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX));
             input.advance(8);
             return Ok(DecodeStep::Wrote(0));
         }
@@ -66,7 +71,9 @@ impl Zstd {
         }
         let is_single_segment = descriptor & 1 << 5 != 0;
         self.decoder.set_max_window_size(if is_single_segment { self.limit } else { WINDOW });
-        self.decoder.reset(&mut header).map_err(|_error| "its frame needs a larger window, or a dictionary")?;
+        self.decoder
+            .reset(&mut header)
+            .map_err(|_error| "its frame needs a larger window, or a dictionary")?;
         input.advance(length);
         self.state = State::Block { has_checksum: descriptor & 1 << 2 != 0 };
         Ok(DecodeStep::Wrote(0))
@@ -85,13 +92,16 @@ impl Zstd {
         let [low, middle, high, ..] = input[..] else { return Ok(DecodeStep::Idle) };
         let header = u32::from_le_bytes([low, middle, high, 0]);
         let (is_last, kind, size) = (header & 1 != 0, header >> 1 & 3, header >> 3);
-        let content = if kind == RUN_LENGTH { 1 } else { usize::try_from(size).unwrap_or(usize::MAX) };
+        let content =
+            if kind == RUN_LENGTH { 1 } else { usize::try_from(size).unwrap_or(usize::MAX) };
         if content > 128 << 10 {
             return Err("it has a block that is too large".into());
         }
         let length = 3 + content + if is_last && has_checksum { 4 } else { 0 };
         let Some(mut block) = input.get(..length) else { return Ok(DecodeStep::Idle) };
-        self.decoder.decode_blocks(&mut block, BlockDecodingStrategy::UptoBlocks(1)).map_err(|_error| "its data are broken")?;
+        self.decoder
+            .decode_blocks(&mut block, BlockDecodingStrategy::UptoBlocks(1))
+            .map_err(|_error| "its data are broken")?;
         input.advance(length);
         if is_last {
             self.state = State::Draining;
@@ -111,7 +121,8 @@ impl Decode for Zstd {
             State::Skipping(left) => {
                 let count = left.min(input.len());
                 input.advance(count);
-                self.state = if count == left { State::Header } else { State::Skipping(left - count) };
+                self.state =
+                    if count == left { State::Header } else { State::Skipping(left - count) };
                 Ok(if count == 0 && left > 0 { DecodeStep::Idle } else { DecodeStep::Wrote(0) })
             }
             State::Block { has_checksum } => match self.drain(out)? {
@@ -121,7 +132,10 @@ impl Decode for Zstd {
             State::Draining => {
                 let count = self.drain(out)?;
                 if count == 0 {
-                    let (told, found) = (self.decoder.get_checksum_from_data(), self.decoder.get_calculated_checksum());
+                    let (told, found) = (
+                        self.decoder.get_checksum_from_data(),
+                        self.decoder.get_calculated_checksum(),
+                    );
                     if told.is_some() && told != found {
                         return Err("its checksum does not match".into());
                     }

@@ -16,7 +16,10 @@ fn the_given_share_of_connections_is_sampled_evenly() {
         let sampled = (0..1000).filter(|id| is_sampled(*id, share)).count();
         assert_eq!(sampled, expected, "{share}");
     }
-    assert_eq!((0..4).map(|id| is_sampled(id, 0.5)).collect::<Vec<_>>(), [false, true, false, true]);
+    assert_eq!(
+        (0..4).map(|id| is_sampled(id, 0.5)).collect::<Vec<_>>(),
+        [false, true, false, true]
+    );
 }
 
 #[tokio::test]
@@ -37,7 +40,11 @@ async fn signals_are_of_http1_only() -> io::Result<()> {
             HttpVersion::Http1 => assert_eq!(connection.signal().await, Signal::Fin),
             HttpVersion::Http2 => assert_eq!(connection.signal().now_or_never(), None),
         }
-        assert_eq!(connection.has_begun(), protocol == HttpVersion::Http1, "what belongs to a codec must stay in the socket");
+        assert_eq!(
+            connection.has_begun(),
+            protocol == HttpVersion::Http1,
+            "what belongs to a codec must stay in the socket"
+        );
     }
     Ok(())
 }

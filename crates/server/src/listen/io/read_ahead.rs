@@ -27,7 +27,9 @@ impl Io {
     }
 
     /// Takes a proxy's header, and nothing after it. `None`: the proxy closed before its first byte.
-    pub(crate) async fn proxy_header(&self) -> io::Result<Option<Result<ProxyHeader, ProxyHeaderError>>> {
+    pub(crate) async fn proxy_header(
+        &self,
+    ) -> io::Result<Option<Result<ProxyHeader, ProxyHeaderError>>> {
         let mut parser = ProxyHeaderParser::default();
         let mut is_silent = true;
         loop {

@@ -46,8 +46,10 @@ impl Dialect for Silent {
 
 fn delivery(source: Source, dialect: Silent) -> Option<Delivery> {
     let app = test_app::app(Config::default());
-    let (grant, Caller { owner, .. }) = Grant::open(&app.grants, &app.keys, &app.tickets, Credential::KEYLESS)?;
-    let context = RequestContext { owner, grant, connection: None, is_http_1_0: false, trace: None };
+    let (grant, Caller { owner, .. }) =
+        Grant::open(&app.grants, &app.keys, &app.tickets, Credential::KEYLESS)?;
+    let context =
+        RequestContext { owner, grant, connection: None, is_http_1_0: false, trace: None };
     Some(Delivery::new(&app, context, source, Box::new(dialect), &Sse))
 }
 
@@ -60,20 +62,26 @@ async fn body(delivery: Delivery) -> Result<String, axum::Error> {
 #[tokio::test]
 async fn a_dialect_decides_what_keeps_its_streams_alive() {
     let message = KeepAlive::Message(Message { data: "{}".into(), ..Message::default() });
-    for (keep_alive, expected) in [(KeepAlive::Frame, ": ping\n"), (message, "data: {}\n\n"), (KeepAlive::Nothing, "")] {
+    for (keep_alive, expected) in
+        [(KeepAlive::Frame, ": ping\n"), (message, "data: {}\n\n"), (KeepAlive::Nothing, "")]
+    {
         let (sender, request) = oneshot::channel();
         let end = StreamEnd::Clean { sentinel: Some("[END]") };
         let delivery = delivery(Source::Waiting(request), Silent { keep_alive, end });
         // No request comes: the stream ends without a response, and so without a sentinel.
         drop(sender);
-        assert_eq!(body(delivery.expect("a server without keys")).await.ok().as_deref(), Some(expected));
+        assert_eq!(
+            body(delivery.expect("a server without keys")).await.ok().as_deref(),
+            Some(expected)
+        );
     }
 }
 
 #[tokio::test]
 async fn a_dialect_that_only_streams_has_no_document() {
     let dialect = Silent { keep_alive: KeepAlive::Frame, end: StreamEnd::BreakOff };
-    let response = protocol::response::Response::accepted(ResponseId::new("resp_1"), 0, &Create::new("demo"));
+    let response =
+        protocol::response::Response::accepted(ResponseId::new("resp_1"), 0, &Create::new("demo"));
     let entry = Entry::new(0, &Event::terminal(response));
     assert_eq!(dialect.whole(&entry).map_err(|fault| fault.status), Err(500));
 }

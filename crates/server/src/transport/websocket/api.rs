@@ -20,7 +20,12 @@ pub(crate) trait SocketApi: Send + Sync + 'static {
     ///
     /// # Errors
     /// The turn cannot start.
-    fn terms(&self, app: &App, create: &mut Create, turn: SocketTurn) -> impl Future<Output = Result<StartOptions, Fault>> + Send;
+    fn terms(
+        &self,
+        app: &App,
+        create: &mut Create,
+        turn: SocketTurn,
+    ) -> impl Future<Output = Result<StartOptions, Fault>> + Send;
 }
 
 /// A turn that is about to start on a socket.
@@ -45,8 +50,19 @@ impl<D> Default for DialectSocket<D> {
 impl<D: SocketDialect> SocketApi for DialectSocket<D> {
     type Dialect = D;
 
-    async fn terms(&self, _app: &App, _create: &mut Create, turn: SocketTurn) -> Result<StartOptions, Fault> {
+    async fn terms(
+        &self,
+        _app: &App,
+        _create: &mut Create,
+        turn: SocketTurn,
+    ) -> Result<StartOptions, Fault> {
         let SocketTurn { socket, generate, trace, bytes } = turn;
-        Ok(StartOptions { socket: Some(socket), warm_up: !generate, trace, bytes: Some(bytes), ..StartOptions::default() })
+        Ok(StartOptions {
+            socket: Some(socket),
+            warm_up: !generate,
+            trace,
+            bytes: Some(bytes),
+            ..StartOptions::default()
+        })
     }
 }

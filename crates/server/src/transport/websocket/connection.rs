@@ -59,14 +59,24 @@ pub(super) struct SocketConnection {
 }
 
 impl SocketConnection {
-    pub(super) fn new(app: &App, grant: Grant, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
+    pub(super) fn new(
+        app: &App,
+        grant: Grant,
+        io: TokioIo<Upgraded>,
+        agreement: Option<Agreement>,
+    ) -> Self {
         let config = &app.config;
         let bytes = config.body_bytes;
-        let decoder = WebSocketDecoder::new(WebSocketRole::Server, WebSocketLimits { frame_bytes: bytes, message_bytes: bytes });
+        let decoder = WebSocketDecoder::new(
+            WebSocketRole::Server,
+            WebSocketLimits { frame_bytes: bytes, message_bytes: bytes },
+        );
         let is_compressed = agreement.is_some();
         let (decoder, coding) = match agreement {
             None => (decoder, MessageCoding::Plain),
-            Some(agreement) => (decoder.with_inflate(agreement.server_inflate()), MessageCoding::Deflate),
+            Some(agreement) => {
+                (decoder.with_inflate(agreement.server_inflate()), MessageCoding::Deflate)
+            }
         };
         let now = Instant::now();
         Self {

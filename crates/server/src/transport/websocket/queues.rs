@@ -145,7 +145,9 @@ impl<D> StreamQueues<D> {
             queue.waiting.retain(|turn| !is_refused(turn));
             refused.extend((queue.waiting.len()..before).map(|_| stream.clone()));
         }
-        self.ready.retain(|stream| self.queues.get(stream).is_some_and(|queue| !queue.waiting.is_empty()));
+        self.ready.retain(|stream| {
+            self.queues.get(stream).is_some_and(|queue| !queue.waiting.is_empty())
+        });
         refused
     }
 }
@@ -170,7 +172,11 @@ mod tests {
     }
 
     fn turn(name: &str) -> QueuedTurn<Responses> {
-        QueuedTurn::Resume { response_id: ResponseId::new(name), starting_after: None, dialect: Box::new(Responses) }
+        QueuedTurn::Resume {
+            response_id: ResponseId::new(name),
+            starting_after: None,
+            dialect: Box::new(Responses),
+        }
     }
 
     #[test]
@@ -209,7 +215,10 @@ mod tests {
             assert!(queues.put(&stream(&number.to_string()), turn("x")).is_ok());
         }
         assert!(queues.put(&stream("one-too-many"), turn("x")).is_err());
-        assert!(queues.put(&StreamId::default(), turn("x")).is_ok(), "the default stream has no name");
+        assert!(
+            queues.put(&StreamId::default(), turn("x")).is_ok(),
+            "the default stream has no name"
+        );
         let started = std::iter::from_fn(|| queues.take()).count();
         assert_eq!(started, ACTIVE);
         queues.done(&stream("0"));

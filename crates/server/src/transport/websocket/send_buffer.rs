@@ -86,6 +86,9 @@ impl SendBuffer {
             &joined
         };
         let payload = COMPRESSOR.with_borrow_mut(|compressor| compressor.compress(payload))?;
-        Some(encode::server_frame(WebSocketFrameHead { fin: true, rsv1: true, opcode: Opcode::Text }, &payload))
+        Some(encode::server_frame(
+            WebSocketFrameHead { fin: true, rsv1: true, opcode: Opcode::Text },
+            &payload,
+        ))
     }
 }

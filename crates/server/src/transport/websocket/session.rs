@@ -87,7 +87,13 @@ pub(super) struct WebSocketSession<A: SocketApi> {
 impl<A: SocketApi> WebSocketSession<A> {
     const RULES: SocketRules = <A::Dialect as SocketDialect>::RULES;
 
-    pub(super) fn new(app: App, api: A, context: RequestContext, io: TokioIo<Upgraded>, agreement: Option<Agreement>) -> Self {
+    pub(super) fn new(
+        app: App,
+        api: A,
+        context: RequestContext,
+        io: TokioIo<Upgraded>,
+        agreement: Option<Agreement>,
+    ) -> Self {
         Self {
             socket: SocketConnection::new(&app, context.grant.clone(), io, agreement),
             history: SocketHistory::new(),
@@ -171,10 +177,13 @@ impl<A: SocketApi> WebSocketSession<A> {
                 }
                 None
             }
-            SessionInput::Broken if Self::RULES.resumes => {
-                Some(Exit::Close(CloseCode::RESTART, "the server shuts down: resume by position".into()))
+            SessionInput::Broken if Self::RULES.resumes => Some(Exit::Close(
+                CloseCode::RESTART,
+                "the server shuts down: resume by position".into(),
+            )),
+            SessionInput::Broken => {
+                Some(Exit::Close(CloseCode::RESTART, "the server shuts down".into()))
             }
-            SessionInput::Broken => Some(Exit::Close(CloseCode::RESTART, "the server shuts down".into())),
             SessionInput::Old => {
                 self.end = None;
                 self.refuse_waiting();
@@ -199,13 +208,18 @@ impl<A: SocketApi> WebSocketSession<A> {
     async fn read(&mut self) -> Option<Exit> {
         while let Some(incoming) = self.socket.next_message().await {
             let exit = match incoming {
-                Ok(IncomingMessage::Text(_)) if self.is_leaving && !Self::RULES.interleaves_errors => {
+                Ok(IncomingMessage::Text(_))
+                    if self.is_leaving && !Self::RULES.interleaves_errors =>
+                {
                     // The client is to ask the next server, and to connect to it at once.
                     self.end = None;
                     None
                 }
                 Ok(IncomingMessage::Text(text)) => self.event(text).await,
-                Ok(IncomingMessage::Binary(_)) => Some(Exit::Close(CloseCode::UNSUPPORTED, format!("{} are text", Self::RULES.messages))),
+                Ok(IncomingMessage::Binary(_)) => Some(Exit::Close(
+                    CloseCode::UNSUPPORTED,
+                    format!("{} are text", Self::RULES.messages),
+                )),
                 Ok(IncomingMessage::Ping(payload)) => {
                     self.socket.out.frame(&pong(&payload));
                     None
@@ -250,7 +264,11 @@ impl<A: SocketApi> WebSocketSession<A> {
     /// It overtakes what waits. The response's own end shows that it worked.
     async fn cancel(&mut self, stream: &StreamId, response_id: Option<ResponseId>) {
         let Some(id) = response_id.or_else(|| self.queues.running(stream).cloned()) else {
-            let fault = Fault::new(FaultKind::NotFound, "response_not_found", "Nothing runs on this stream.");
+            let fault = Fault::new(
+                FaultKind::NotFound,
+                "response_not_found",
+                "Nothing runs on this stream.",
+            );
             return self.refuse(stream, &fault);
         };
         if let Err(fault) = self.app.engine.request_cancel(&self.owner, &id).await {
@@ -271,16 +289,23 @@ impl<A: SocketApi> WebSocketSession<A> {
         let fault = self.queues.put(stream, turn).err()?;
         if !Self::RULES.interleaves_errors {
             // A message would be a part of the response that runs, so only the close can report it.
-            return Some(Exit::Close(CloseCode::POLICY, format!("more than {WAITING} {} wait", Self::RULES.messages)));
+            return Some(Exit::Close(
+                CloseCode::POLICY,
+                format!("more than {WAITING} {} wait", Self::RULES.messages),
+            ));
         }
         self.refuse(stream, &fault);
         None
     }
 
     /// Reads a message, with the memory that is taken for it. What takes long runs in its caller's turn.
-    async fn read_event(&mut self, message: String) -> Result<(ReadMessage<A::Dialect>, Reservation), Fault> {
+    async fn read_event(
+        &mut self,
+        message: String,
+    ) -> Result<(ReadMessage<A::Dialect>, Reservation), Fault> {
         // What was taken for it while it came goes over to it.
-        let mut bytes = self.incoming.take().map_or_else(|| self.app.engine.take_bytes(&self.owner, 0), Ok)?;
+        let mut bytes =
+            self.incoming.take().map_or_else(|| self.app.engine.take_bytes(&self.owner, 0), Ok)?;
         bytes.grow_to(message.len() as u64)?;
         let (text_bytes, is_quick) = (self.app.config.text_bytes, message.len() <= QUICK);
         let read = move || {
@@ -294,7 +319,8 @@ impl<A: SocketApi> WebSocketSession<A> {
         if is_quick {
             return read();
         }
-        let failed = || Fault::new(FaultKind::Server, "server_error", "the message could not be read");
+        let failed =
+            || Fault::new(FaultKind::Server, "server_error", "the message could not be read");
         self.app.engine.work(&self.owner, read).await.unwrap_or_else(|| Err(failed()))
     }
 
@@ -315,7 +341,10 @@ impl<A: SocketApi> WebSocketSession<A> {
         let message = if self.is_leaving {
             "The server shuts down: connect again.".to_owned()
         } else {
-            format!("This socket is older than {} minutes: connect again.", self.app.config.socket_age.as_secs() / 60)
+            format!(
+                "This socket is older than {} minutes: connect again.",
+                self.app.config.socket_age.as_secs() / 60
+            )
         };
         Fault::new(FaultKind::InvalidRequest, "websocket_connection_limit_reached", message)
     }

@@ -46,7 +46,11 @@ impl<A: SocketApi> WebSocketSession<A> {
         None
     }
 
-    async fn start(&mut self, stream: &StreamId, turn: QueuedTurn<A::Dialect>) -> Result<(Feed, A::Dialect), Fault> {
+    async fn start(
+        &mut self,
+        stream: &StreamId,
+        turn: QueuedTurn<A::Dialect>,
+    ) -> Result<(Feed, A::Dialect), Fault> {
         if self.end.is_none() && !turn.is_resume() {
             return Err(self.too_old());
         }
@@ -59,7 +63,8 @@ impl<A: SocketApi> WebSocketSession<A> {
             }
             QueuedTurn::Create { create, dialect, generate, bytes } => {
                 let parent = create.previous_response_id.clone();
-                let socket = SocketContext { history: Arc::clone(&self.history), lane: stream.clone() };
+                let socket =
+                    SocketContext { history: Arc::clone(&self.history), lane: stream.clone() };
                 let turn = SocketTurn { socket, generate, trace: self.trace.clone(), bytes };
                 let feed = self.create(stream, *create, turn).await;
                 if let (Err(_), Some(parent)) = (&feed, parent) {
@@ -70,7 +75,12 @@ impl<A: SocketApi> WebSocketSession<A> {
         }
     }
 
-    async fn create(&mut self, stream: &StreamId, mut create: Create, turn: SocketTurn) -> Result<Feed, Fault> {
+    async fn create(
+        &mut self,
+        stream: &StreamId,
+        mut create: Create,
+        turn: SocketTurn,
+    ) -> Result<Feed, Fault> {
         let terms = self.api.terms(&self.app, &mut create, turn).await?;
         let started = self.app.engine.start(&self.owner, create, terms).await?;
         self.queues.runs(stream, started.id);
@@ -85,7 +95,12 @@ impl<A: SocketApi> WebSocketSession<A> {
         self.feeds.push(fed.boxed());
     }
 
-    pub(super) fn fed(&mut self, stream: StreamId, reading: SocketReader, entries: Result<Option<Vec<Entry>>, LogError>) -> Option<Exit> {
+    pub(super) fn fed(
+        &mut self,
+        stream: StreamId,
+        reading: SocketReader,
+        entries: Result<Option<Vec<Entry>>, LogError>,
+    ) -> Option<Exit> {
         let dialect = self.dialects.get_mut(&stream)?;
         let entries = match entries {
             Ok(entries) => entries,
@@ -117,7 +132,8 @@ impl<A: SocketApi> WebSocketSession<A> {
         let mut messages = std::mem::take(&mut self.messages);
         let (events, mut bytes) = (messages.len() as u64, 0);
         // A name has no character that JSON would escape, and a message of a named stream is an object that is not empty.
-        let prefix = stream.name().map(|name| format!("{{\"stream_id\":\"{name}\",")).unwrap_or_default();
+        let prefix =
+            stream.name().map(|name| format!("{{\"stream_id\":\"{name}\",")).unwrap_or_default();
         let skipped = usize::from(!prefix.is_empty());
         for message in messages.drain(..) {
             let rest = message.data.get(skipped..).unwrap_or_default();
@@ -127,7 +143,12 @@ impl<A: SocketApi> WebSocketSession<A> {
         self.messages = messages;
         if let Some(connection) = &self.connection {
             let dialect = bytes.saturating_sub(text) as u64;
-            connection.timeline().said(ByteBreakdown { events, framing: 0, dialect, text: text as u64 });
+            connection.timeline().said(ByteBreakdown {
+                events,
+                framing: 0,
+                dialect,
+                text: text as u64,
+            });
         }
     }
 

@@ -21,9 +21,16 @@ use crate::listen::{ConnectionHandle, Exchange, StallGauge};
 ///
 /// # Errors
 /// 426 where this is no handshake, or one of another version; 400 where it is malformed.
-pub(crate) fn open<A: SocketApi>(app: &App, api: A, context: RequestContext, request: Request) -> Result<Response, Fault> {
+pub(crate) fn open<A: SocketApi>(
+    app: &App,
+    api: A,
+    context: RequestContext,
+    request: Request,
+) -> Result<Response, Fault> {
     let session = app.clone();
-    accept(app, request, |io, agreement| WebSocketSession::new(session, api, context, io, agreement).run())
+    accept(app, request, |io, agreement| {
+        WebSocketSession::new(session, api, context, io, agreement).run()
+    })
 }
 
 /// Completes the handshake, and runs what `session` makes of the socket.
@@ -41,9 +48,12 @@ fn accept<WebSocketSession: Future<Output = ()> + Send + 'static>(
         return Err(fault);
     }
     let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
-        return Err(
-            Fault::new(FaultKind::InvalidRequest, "upgrade_impossible", "This connection cannot become a WebSocket.").with_status(426)
-        );
+        return Err(Fault::new(
+            FaultKind::InvalidRequest,
+            "upgrade_impossible",
+            "This connection cannot become a WebSocket.",
+        )
+        .with_status(426));
     };
     // The connection is busy with the socket for as long as there is one, and the request is not over before.
     let busy = request.extensions().get::<ConnectionHandle>().map(ConnectionHandle::answer);
@@ -55,7 +65,9 @@ fn accept<WebSocketSession: Future<Output = ()> + Send + 'static>(
         let _busy = (busy, exchange);
         match upgrade.await {
             Ok(upgraded) => session(TokioIo::new(upgraded), agreement).await,
-            Err(error) => tracing::debug!(%error, "a handshake was completed, but the client was gone"),
+            Err(error) => {
+                tracing::debug!(%error, "a handshake was completed, but the client was gone")
+            }
         }
         // What is still unsent on an HTTP/2 stream waits for its reader: no longer than any other.
         if let Some(gauge) = gauge {
@@ -75,18 +87,28 @@ fn check_http1(path: &str, headers: &HeaderMap) -> Result<String, Fault> {
             .any(|token| token.trim().eq_ignore_ascii_case(word))
     };
     if !names(header::UPGRADE, "websocket") || !names(header::CONNECTION, "upgrade") {
-        return Err(upgrade_required(&format!("GET {path} is for WebSocket, and this is no handshake.")));
+        return Err(upgrade_required(&format!(
+            "GET {path} is for WebSocket, and this is no handshake."
+        )));
     }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let key = headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     if handshake::check_key(key) {
         return Ok(key.to_owned());
     }
-    Err(Fault::invalid("invalid_value", "Sec-WebSocket-Key", "A Sec-WebSocket-Key is 16 bytes in base64."))
+    Err(Fault::invalid(
+        "invalid_value",
+        "Sec-WebSocket-Key",
+        "A Sec-WebSocket-Key is 16 bytes in base64.",
+    ))
 }
 
 /// On HTTP/2 the stream itself is the handshake: an extended CONNECT for `websocket`, without a key.
 fn check_http2(request: &Request) -> Result<Option<String>, Fault> {
-    let protocol = request.extensions().get::<hyper::ext::Protocol>().map(hyper::ext::Protocol::as_str);
+    let protocol =
+        request.extensions().get::<hyper::ext::Protocol>().map(hyper::ext::Protocol::as_str);
     if request.method() == Method::CONNECT && protocol == Some("websocket") {
         return Ok(None);
     }
@@ -94,26 +116,40 @@ fn check_http2(request: &Request) -> Result<Option<String>, Fault> {
 }
 
 fn check_version(headers: &HeaderMap) -> Result<(), Fault> {
-    if headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == handshake::VERSION) {
+    if headers
+        .get(header::SEC_WEBSOCKET_VERSION)
+        .is_some_and(|version| version == handshake::VERSION)
+    {
         return Ok(());
     }
     Err(upgrade_required("The WebSocket version must be 13."))
 }
 
 fn upgrade_required(message: &str) -> Fault {
-    Fault::new(FaultKind::InvalidRequest, "upgrade_required", message).with_status(426).with_param("Upgrade")
+    Fault::new(FaultKind::InvalidRequest, "upgrade_required", message)
+        .with_status(426)
+        .with_param("Upgrade")
 }
 
 /// The offers may come in many fields, which mean the same as one (RFC 6455, sections 9.1 and 11.3.4).
 fn lines(headers: &HeaderMap, name: &HeaderName) -> String {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",")
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn agreement(headers: &HeaderMap) -> Option<Agreement> {
     Agreement::choose(&lines(headers, &header::SEC_WEBSOCKET_EXTENSIONS))
 }
 
-fn accepted(key: Option<String>, agreement: Option<Agreement>, subprotocol: Option<&str>) -> Response {
+fn accepted(
+    key: Option<String>,
+    agreement: Option<Agreement>,
+    subprotocol: Option<&str>,
+) -> Response {
     let status = if key.is_some() { StatusCode::SWITCHING_PROTOCOLS } else { StatusCode::OK };
     let mut response = status.into_response();
     let headers = response.headers_mut();

@@ -20,7 +20,13 @@ use super::{JournalError, recover};
 /// A journal without a thread and without tasks: the test takes every step.
 fn open(disk: &Simulated, config: Config) -> Result<Arc<JournalInner>, JournalError> {
     let recovered = recover::recover(disk, config.durability)?;
-    let shared = Arc::new(JournalInner::new(Arc::new(disk.clone()), Arc::new(Shelf::new()), config, Tasks::new(), recovered));
+    let shared = Arc::new(JournalInner::new(
+        Arc::new(disk.clone()),
+        Arc::new(Shelf::new()),
+        config,
+        Tasks::new(),
+        recovered,
+    ));
     shared.renew()?;
     Ok(shared)
 }
@@ -32,8 +38,11 @@ fn read(shared: &JournalInner, answer: &JournalLog) -> Vec<Entry> {
         let more = match answer.look(entries.len() as u64, usize::MAX, true) {
             EntryLocation::Here(more) => return [entries, more].concat(),
             EntryLocation::Files(places) => {
-                let files = places.iter().filter_map(|place| Some((place.segment, shared.segments.file(place.segment)?)));
-                let read = read_frames(&files.collect(), &places, entries.len() as u64, usize::MAX, true);
+                let files = places.iter().filter_map(|place| {
+                    Some((place.segment, shared.segments.file(place.segment)?))
+                });
+                let read =
+                    read_frames(&files.collect(), &places, entries.len() as u64, usize::MAX, true);
                 read.expect("a frame in the index can be read").0
             }
             EntryLocation::Archive | EntryLocation::Nowhere => panic!("not in the journal"),
@@ -49,7 +58,8 @@ fn id(name: &str) -> ResponseId {
 
 fn text(position: u64, text: &str) -> Entry {
     let (item_id, delta) = (ItemId::new("msg_1"), text.into());
-    let delta = TextDelta { item_id, output_index: 0, content_index: 0, delta, logprobs: Vec::new() };
+    let delta =
+        TextDelta { item_id, output_index: 0, content_index: 0, delta, logprobs: Vec::new() };
     Entry::new(position, &Event::OutputTextDelta(delta))
 }
 

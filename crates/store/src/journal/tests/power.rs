@@ -92,7 +92,11 @@ fn live(seed: u64, durability: Durability, cut: Cut) {
             world.check(&shared);
             world.work(&shared);
         }
-        world.disk = if cut == Cut::Any && world.random.once_in(2) { world.disk.after_power_loss() } else { world.disk.after_crash() };
+        world.disk = if cut == Cut::Any && world.random.once_in(2) {
+            world.disk.after_power_loss()
+        } else {
+            world.disk.after_crash()
+        };
     }
     let shared = open(&world.disk, config).expect("a journal opens after any cut");
     world.check(&shared);
@@ -108,10 +112,18 @@ impl World {
             let answer = lock(&shared.logs).get(id).cloned();
             let entries = answer.as_ref().map(|answer| read(shared, answer)).unwrap_or_default();
             match known.fate {
-                Fate::Here => assert!(entries.len() >= known.safe, "{id}: {} of {} safe entries are there", entries.len(), known.safe),
+                Fate::Here => assert!(
+                    entries.len() >= known.safe,
+                    "{id}: {} of {} safe entries are there",
+                    entries.len(),
+                    known.safe
+                ),
                 // Nobody was told that it is gone, so it may come back once more.
                 Fate::Leaving => {
-                    assert!(known.entries.starts_with(&entries), "{id}: what is there is what was written");
+                    assert!(
+                        known.entries.starts_with(&entries),
+                        "{id}: what is there is what was written"
+                    );
                     continue;
                 }
                 Fate::Gone => assert!(answer.is_none(), "{id} is back from the dead"),
@@ -123,8 +135,15 @@ impl World {
             known.safe = known.entries.len();
             if let Some(answer) = answer {
                 let ends = known.entries.last().is_some_and(|entry| entry.kind.is_terminal());
-                assert_eq!(answer.has_ended(), ends, "{id}: it has ended if its last entry says so");
-                assert!(known.entries.iter().rev().skip(1).all(|entry| !entry.kind.is_terminal()), "{id}: nothing follows the end");
+                assert_eq!(
+                    answer.has_ended(),
+                    ends,
+                    "{id}: it has ended if its last entry says so"
+                );
+                assert!(
+                    known.entries.iter().rev().skip(1).all(|entry| !entry.kind.is_terminal()),
+                    "{id}: nothing follows the end"
+                );
             }
         }
         self.leaving.clear();
@@ -147,22 +166,30 @@ impl World {
                         while shared.copy_out(victim)
                             && shared.write_batch() != WriteOutcome::Failed
                             && shared.segments.victims(2).contains(&victim)
-                        {}
+                        {
+                        }
                     }
                 }
                 20 => self.disk.faults(|faults| faults.sync_fails = 1),
                 21 => self.disk.faults(|faults| faults.short = Some(50)),
                 22 => self.disk.faults(|faults| faults.room = Some(300)),
-                _ => self.disk.faults(|faults| *faults = super::super::simulated::DiskFaults::default()),
+                _ => self
+                    .disk
+                    .faults(|faults| *faults = super::super::simulated::DiskFaults::default()),
             }
         }
     }
 
     fn append(&mut self, shared: &Arc<JournalInner>, writers: &mut HashMap<ResponseId, u64>) {
         let running: Vec<ResponseId> = {
-            let is_running = |known: &Known| !known.entries.last().is_some_and(|entry| entry.kind.is_terminal());
-            let mut running: Vec<_> =
-                self.known.iter().filter(|(_, known)| known.fate == Fate::Here && is_running(known)).map(|(id, _)| id.clone()).collect();
+            let is_running =
+                |known: &Known| !known.entries.last().is_some_and(|entry| entry.kind.is_terminal());
+            let mut running: Vec<_> = self
+                .known
+                .iter()
+                .filter(|(_, known)| known.fate == Fate::Here && is_running(known))
+                .map(|(id, _)| id.clone())
+                .collect();
             running.sort();
             running
         };
@@ -172,12 +199,17 @@ impl World {
         } else {
             running[self.random.below(running.len())].clone()
         };
-        let answer = Arc::clone(lock(&shared.logs).entry(id.clone()).or_insert_with(|| Arc::new(JournalLog::new(id.clone()))));
+        let answer = Arc::clone(
+            lock(&shared.logs)
+                .entry(id.clone())
+                .or_insert_with(|| Arc::new(JournalLog::new(id.clone()))),
+        );
         let epoch = *writers.entry(id.clone()).or_insert_with(|| answer.take());
         let known = self.known.entry(id).or_default();
         let from = known.entries.len() as u64;
-        let mut entries: Vec<Entry> =
-            (0..=self.random.below(3) as u64).map(|n| text(from + n, &format!("{:x}", self.random.number()))).collect();
+        let mut entries: Vec<Entry> = (0..=self.random.below(3) as u64)
+            .map(|n| text(from + n, &format!("{:x}", self.random.number())))
+            .collect();
         if self.random.once_in(8) {
             entries.push(end(from + entries.len() as u64));
         }
@@ -189,7 +221,8 @@ impl World {
     fn write_batch(&mut self, shared: &Arc<JournalInner>) {
         let _what = shared.write_batch();
         for (id, known) in &mut self.known {
-            if let Some(progress) = lock(&shared.logs).get(id).and_then(|answer| answer.progress()) {
+            if let Some(progress) = lock(&shared.logs).get(id).and_then(|answer| answer.progress())
+            {
                 known.safe = usize::try_from(progress.borrow().committed).expect("a small number");
             }
         }
@@ -202,14 +235,23 @@ impl World {
 
     /// A log is deleted, or put away if it has ended.
     fn leave(&mut self, shared: &Arc<JournalInner>) {
-        let mut here: Vec<_> = self.known.iter().filter(|(_, known)| known.fate == Fate::Here).map(|(id, _)| id.clone()).collect();
+        let mut here: Vec<_> = self
+            .known
+            .iter()
+            .filter(|(_, known)| known.fate == Fate::Here)
+            .map(|(id, _)| id.clone())
+            .collect();
         here.sort();
         if here.is_empty() {
             return;
         }
         let id = here.swap_remove(self.random.below(here.len()));
         let Some(answer) = lock(&shared.logs).get(&id).cloned() else { return };
-        let reason = if answer.has_ended() && self.random.once_in(2) { GoneReason::Archived } else { GoneReason::Deleted };
+        let reason = if answer.has_ended() && self.random.once_in(2) {
+            GoneReason::Archived
+        } else {
+            GoneReason::Deleted
+        };
         let freed = match reason {
             GoneReason::Archived => answer.archive().expect("it is here"),
             GoneReason::Deleted => answer.forget(),

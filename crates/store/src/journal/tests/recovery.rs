@@ -13,7 +13,9 @@ use crate::journal::mutex::lock;
 use crate::journal::shared::JournalInner;
 
 fn answer(shared: &Arc<JournalInner>, name: &str) -> Arc<JournalLog> {
-    Arc::clone(lock(&shared.logs).entry(id(name)).or_insert_with(|| Arc::new(JournalLog::new(id(name)))))
+    Arc::clone(
+        lock(&shared.logs).entry(id(name)).or_insert_with(|| Arc::new(JournalLog::new(id(name)))),
+    )
 }
 
 /// Appends texts one by one to two logs in write_batch, each written by itself.
@@ -24,7 +26,10 @@ fn two_logs(disk: &Simulated, count: u64) {
     }
     for position in 0..count {
         for name in ["a", "b"] {
-            shared.queue.append(&answer(&shared, name), 1, &[text(position, &format!("{name}{position}"))]).expect("it is taken");
+            shared
+                .queue
+                .append(&answer(&shared, name), 1, &[text(position, &format!("{name}{position}"))])
+                .expect("it is taken");
             assert!(matches!(shared.write_batch(), WriteOutcome::Wrote { .. }));
         }
     }
@@ -53,7 +58,10 @@ fn damage_in_the_middle_costs_what_stands_behind_it_in_that_log_only() {
     assert!(matches!(shared.write_batch(), WriteOutcome::Wrote { .. }));
     for _ in 0..2 {
         let again = open(&disk, Config::default()).expect("it starts");
-        assert_eq!(read(&again, &answer(&again, "a")), [text(0, "a0"), text(1, "other"), text(2, "words")]);
+        assert_eq!(
+            read(&again, &answer(&again, "a")),
+            [text(0, "a0"), text(1, "other"), text(2, "words")]
+        );
         assert_eq!(read(&again, &answer(&again, "b")).len(), 5);
     }
     // What is damaged is copied away and goes.
@@ -65,7 +73,10 @@ fn damage_in_the_middle_costs_what_stands_behind_it_in_that_log_only() {
     again.sweep();
     let clean = open(&disk, Config::default()).expect("it starts");
     assert_eq!(clean.damage, []);
-    assert_eq!(read(&clean, &answer(&clean, "a")), [text(0, "a0"), text(1, "other"), text(2, "words")]);
+    assert_eq!(
+        read(&clean, &answer(&clean, "a")),
+        [text(0, "a0"), text(1, "other"), text(2, "words")]
+    );
 }
 
 #[test]
@@ -87,7 +98,8 @@ fn a_tail_that_is_torn_anywhere_is_cut() {
     for cut in 0..whole.len() {
         disk.tamper(1, |bytes| *bytes = whole[..cut].to_vec());
         let shared = open(&disk, Config::default()).expect("it starts");
-        let entries: usize = ["a", "b"].iter().map(|name| read(&shared, &answer(&shared, name)).len()).sum();
+        let entries: usize =
+            ["a", "b"].iter().map(|name| read(&shared, &answer(&shared, name)).len()).sum();
         assert!(entries < 4, "{cut}");
         assert_eq!(shared.damage, []);
         assert!(cut < frame::HEADER || disk.bytes() <= cut as u64);
@@ -103,7 +115,10 @@ fn a_segment_of_a_newer_weir_and_a_foreign_file_are_refused() {
         let checksum = crc32fast::hash(&bytes[..28]).to_le_bytes();
         bytes[28..32].copy_from_slice(&checksum);
     });
-    assert!(matches!(open(&disk, Config::default()).err(), Some(JournalError::Newer { version: 2, .. })));
+    assert!(matches!(
+        open(&disk, Config::default()).err(),
+        Some(JournalError::Newer { version: 2, .. })
+    ));
     disk.tamper(1, |bytes| *bytes = b"something that somebody else wrote here".to_vec());
     assert!(matches!(open(&disk, Config::default()).err(), Some(JournalError::Foreign { .. })));
 }
@@ -113,7 +128,9 @@ fn a_segment_that_vanished_costs_the_logs_it_held() {
     let disk = Simulated::new(1);
     let config = Config { segment_bytes: 1, ..Config::default() };
     let shared = open(&disk, config).expect("it starts");
-    for (name, entry) in [("a", text(0, "a")), ("b", text(0, "b")), ("a", text(1, "a")), ("b", end(1))] {
+    for (name, entry) in
+        [("a", text(0, "a")), ("b", text(0, "b")), ("a", text(1, "a")), ("b", end(1))]
+    {
         let answer = answer(&shared, name);
         shared.queue.append(&answer, answer.take(), &[entry]).expect("it is taken");
         assert!(matches!(shared.write_batch(), WriteOutcome::Wrote { .. }));

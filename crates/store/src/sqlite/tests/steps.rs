@@ -33,21 +33,32 @@ fn written(input: Vec<Item>) -> Result<Vec<Written>, StoreError> {
 /// Rows of answers and of items, and what the latter weigh.
 async fn rows(database: &Database) -> Result<(i64, i64, u64), StoreError> {
     let count = "SELECT (SELECT count(*) FROM answers), (SELECT count(*) FROM items)";
-    let (answers, items) =
-        database.read(move |connection| Ok(connection.query_row(count, [], |row| Ok((row.get(0)?, row.get(1)?)))?)).await?;
+    let (answers, items) = database
+        .read(move |connection| {
+            Ok(connection.query_row(count, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        })
+        .await?;
     Ok((answers, items, database.figures().item_bytes))
 }
 
 #[tokio::test]
 async fn others_write_between_the_steps_of_a_large_input() -> Outcome {
     let directory = tempfile::tempdir()?;
-    let database = Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
+    let database =
+        Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
     let (record, input) = large(1);
     // The writer is held until both wait for it.
     let (release, held) = mpsc::channel::<()>();
     let holding = database.write(move |_change| Ok(held.recv().is_err()));
-    let steps = database.inner.writer.write_in_steps(LargeInsert::new(record.clone(), written(input.clone())?));
-    let seen = database.write(|change| Ok(change.connection.query_row("SELECT count(*) FROM items", [], |row| row.get::<_, usize>(0))?));
+    let steps = database
+        .inner
+        .writer
+        .write_in_steps(LargeInsert::new(record.clone(), written(input.clone())?));
+    let seen = database.write(|change| {
+        Ok(change
+            .connection
+            .query_row("SELECT count(*) FROM items", [], |row| row.get::<_, usize>(0))?)
+    });
     let letting_go = async { drop(release) };
     let (holding, steps, seen, ()) = tokio::join!(holding, steps, seen, letting_go);
     assert_eq!((holding, steps), (Ok(true), Ok(())));
@@ -67,7 +78,11 @@ async fn a_large_input_that_is_refused_leaves_nothing() -> Outcome {
     Store::insert(&database, record(1), vec![message("first")]).await?;
     let before = rows(&database).await?;
     let (again, input) = large(1);
-    assert_eq!(Store::insert(&database, again, input).await, Err(StoreError::Taken), "found out by the last step");
+    assert_eq!(
+        Store::insert(&database, again, input).await,
+        Err(StoreError::Taken),
+        "found out by the last step"
+    );
     assert_eq!(rows(&database).await?, before);
     assert_eq!(tools::check(&path, |_| {})?.problems, Vec::<String>::new());
     Ok(())
@@ -76,7 +91,8 @@ async fn a_large_input_that_is_refused_leaves_nothing() -> Outcome {
 #[tokio::test]
 async fn a_large_input_whose_caller_leaves_is_undone() -> Outcome {
     let directory = tempfile::tempdir()?;
-    let database = Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
+    let database =
+        Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
     let (record, input) = large(1);
     let (go, held) = mpsc::channel::<()>();
     let holding = database.write(move |_change| Ok(held.recv().is_err()));
@@ -90,7 +106,8 @@ async fn a_large_input_whose_caller_leaves_is_undone() -> Outcome {
     let (holding, ()) = tokio::join!(holding, leaving);
     assert_eq!(holding, Ok(true));
     database.close().await;
-    let database = Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
+    let database =
+        Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
     assert_eq!(rows(&database).await?, (0, 0, 0));
     Ok(())
 }

@@ -40,7 +40,9 @@ pub fn check(path: &Path, mut progress: impl FnMut(ToolProgress)) -> Result<Chec
     let mut checked = Checked::default();
     let last = |table: &str| {
         let sql = format!("SELECT COALESCE(max(number), 0) FROM {table}");
-        ask(path, &connection, |connection| Ok(connection.query_row(&sql, [], |row| row.get::<_, i64>(0))?))
+        ask(path, &connection, |connection| {
+            Ok(connection.query_row(&sql, [], |row| row.get::<_, i64>(0))?)
+        })
     };
     let ends = [last_answer(path, &connection)?, last("items")?, last("logs")?];
     let total = u64::try_from(ends.iter().sum::<i64>()).ok();
@@ -49,9 +51,14 @@ pub fn check(path: &Path, mut progress: impl FnMut(ToolProgress)) -> Result<Chec
     let mut before = 0;
     for (check, end) in checks.into_iter().zip(ends) {
         let mut after = 0;
-        while let Some(number) = ask(path, &connection, |connection| check(connection, after, &mut checked))? {
+        while let Some(number) =
+            ask(path, &connection, |connection| check(connection, after, &mut checked))?
+        {
             after = number;
-            progress(ToolProgress { done: u64::try_from(before + after.min(end)).unwrap_or(0), total });
+            progress(ToolProgress {
+                done: u64::try_from(before + after.min(end)).unwrap_or(0),
+                total,
+            });
         }
         before += end;
     }
@@ -65,11 +72,19 @@ pub fn check(path: &Path, mut progress: impl FnMut(ToolProgress)) -> Result<Chec
 fn integrity(connection: &Connection) -> Result<Vec<String>, JobFailure> {
     let mut check = connection.prepare(&format!("PRAGMA integrity_check({TOLD})"))?;
     let found: Vec<String> = check.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    Ok(found.into_iter().filter(|line| line != "ok").map(|line| format!("the file: {line}")).collect())
+    Ok(found
+        .into_iter()
+        .filter(|line| line != "ok")
+        .map(|line| format!("the file: {line}"))
+        .collect())
 }
 
 /// Looks at some answers. Gives the number of the last one.
-fn answers(connection: &Connection, after: i64, checked: &mut Checked) -> Result<Option<i64>, JobFailure> {
+fn answers(
+    connection: &Connection,
+    after: i64,
+    checked: &mut Checked,
+) -> Result<Option<i64>, JobFailure> {
     let find = "SELECT number, id, (parent IS NULL OR EXISTS (SELECT 1 FROM items WHERE items.number = answers.parent)), \
                 (head IS NULL OR EXISTS (SELECT 1 FROM items WHERE items.number = answers.head)), \
                 (state != 1 OR ended_at IS NOT NULL), (state IN (0, 3) OR id IS NOT NULL) \
@@ -80,8 +95,15 @@ fn answers(connection: &Connection, after: i64, checked: &mut Checked) -> Result
     while let Some(row) = rows.next()? {
         last = Some(row.get::<_, i64>(0)?);
         checked.answers += 1;
-        let name = row.get::<_, Option<String>>(1)?.unwrap_or_else(|| format!("number {}", last.unwrap_or_default()));
-        let fits = ["continues an item that is not there", "ends in an item that is not there", "has ended at no time", "has no id"];
+        let name = row
+            .get::<_, Option<String>>(1)?
+            .unwrap_or_else(|| format!("number {}", last.unwrap_or_default()));
+        let fits = [
+            "continues an item that is not there",
+            "ends in an item that is not there",
+            "has ended at no time",
+            "has no id",
+        ];
         for (column, wrong) in (2..).zip(fits) {
             if !row.get::<_, bool>(column)? {
                 checked.tell(|| format!("answer {name} {wrong}"));
@@ -92,7 +114,11 @@ fn answers(connection: &Connection, after: i64, checked: &mut Checked) -> Result
 }
 
 /// Looks at some items. Gives the number of the last one.
-fn items(connection: &Connection, after: i64, checked: &mut Checked) -> Result<Option<i64>, JobFailure> {
+fn items(
+    connection: &Connection,
+    after: i64,
+    checked: &mut Checked,
+) -> Result<Option<i64>, JobFailure> {
     let find = "SELECT number, id, json, (parent IS NULL OR EXISTS (SELECT 1 FROM items above WHERE above.number = items.parent)), \
                 COALESCE(parent < number, TRUE), EXISTS (SELECT 1 FROM answers WHERE answers.number = items.answer) \
                 FROM items WHERE number > ?1 ORDER BY number LIMIT ?2";
@@ -107,7 +133,8 @@ fn items(connection: &Connection, after: i64, checked: &mut Checked) -> Result<O
         if json.is_some_and(|json| tree::read(&json).is_err()) {
             checked.tell(|| format!("item {id} is not what an item is"));
         }
-        let fits = ["continues an item that is not there", "stands above itself", "belongs to no answer"];
+        let fits =
+            ["continues an item that is not there", "stands above itself", "belongs to no answer"];
         for (column, wrong) in (3..).zip(fits) {
             if !row.get::<_, bool>(column)? {
                 checked.tell(|| format!("item {id} {wrong}"));
@@ -118,10 +145,21 @@ fn items(connection: &Connection, after: i64, checked: &mut Checked) -> Result<O
 }
 
 /// Looks at some logs. Gives the number of the last one.
-fn logs(connection: &Connection, after: i64, checked: &mut Checked) -> Result<Option<i64>, JobFailure> {
-    let mut find = connection.prepare_cached("SELECT number, id, entries, bytes FROM logs WHERE number > ?1 ORDER BY number LIMIT ?2")?;
+fn logs(
+    connection: &Connection,
+    after: i64,
+    checked: &mut Checked,
+) -> Result<Option<i64>, JobFailure> {
+    let mut find = connection.prepare_cached(
+        "SELECT number, id, entries, bytes FROM logs WHERE number > ?1 ORDER BY number LIMIT ?2",
+    )?;
     let found = find.query_map((after, STEP), |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, u64>(2)?, row.get::<_, i64>(3)?))
+        Ok((
+            row.get::<_, i64>(0)?,
+            row.get::<_, String>(1)?,
+            row.get::<_, u64>(2)?,
+            row.get::<_, i64>(3)?,
+        ))
     })?;
     let mut last = None;
     for log in found {
@@ -131,7 +169,9 @@ fn logs(connection: &Connection, after: i64, checked: &mut Checked) -> Result<Op
         match unpack(connection, number) {
             Ok(found) if found == (entries, bytes, true) => checked.entries += entries,
             Ok((_, _, false)) => checked.tell(|| format!("log {id} has no end")),
-            Ok((found, _, true)) => checked.tell(|| format!("log {id} has {found} entries, and {entries} in its row, or other bytes")),
+            Ok((found, _, true)) => checked.tell(|| {
+                format!("log {id} has {found} entries, and {entries} in its row, or other bytes")
+            }),
             Err(failure) => checked.tell(|| format!("log {id}: {failure}")),
         }
     }
@@ -140,7 +180,9 @@ fn logs(connection: &Connection, after: i64, checked: &mut Checked) -> Result<Op
 
 /// How many entries a log has, what its chunks take, and whether the last entry is its end.
 fn unpack(connection: &Connection, log: i64) -> Result<(u64, i64, bool), JobFailure> {
-    let mut find = connection.prepare_cached("SELECT first, raw_bytes, crc32, data FROM chunks WHERE log = ?1 ORDER BY first")?;
+    let mut find = connection.prepare_cached(
+        "SELECT first, raw_bytes, crc32, data FROM chunks WHERE log = ?1 ORDER BY first",
+    )?;
     let (mut entries, mut bytes, mut is_ended) = (0, 0, false);
     for chunk in find.query_map([log], logs::row)? {
         let chunk = chunk?;
@@ -160,9 +202,12 @@ fn totals(connection: &Connection) -> Result<Option<String>, JobFailure> {
     let sums = "SELECT item_bytes, log_bytes, (SELECT COALESCE(sum(octet_length(json)), 0) FROM items), \
                 (SELECT COALESCE(sum(bytes), 0) FROM logs) FROM totals";
     let (items, logs, items_found, logs_found): (i64, i64, i64, i64) =
-        connection.query_row(sums, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+        connection
+            .query_row(sums, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
     let is_right = items == items_found && logs == logs_found;
-    Ok((!is_right).then(|| format!("the totals say {items} and {logs} bytes, the rows {items_found} and {logs_found}")))
+    Ok((!is_right).then(|| {
+        format!("the totals say {items} and {logs} bytes, the rows {items_found} and {logs_found}")
+    }))
 }
 
 impl Checked {

@@ -33,7 +33,9 @@ pub fn backup(from: &Path, to: &Path) -> Result<u64, ToolError> {
     let part = part(to)?;
     let connection = reader(from)?;
     // A copy is not a change, but SQLite does not see that.
-    connection.pragma_update(None, "query_only", false).map_err(|source| ToolError::sqlite(from, source))?;
+    connection
+        .pragma_update(None, "query_only", false)
+        .map_err(|source| ToolError::sqlite(from, source))?;
     let bytes = copy(from, &connection, &part)?;
     if let Err(source) = keys::put(from, &part) {
         let _gone = fs::remove_file(&part);
@@ -48,9 +50,14 @@ pub fn backup(from: &Path, to: &Path) -> Result<u64, ToolError> {
 ///
 /// # Errors
 /// [`ToolError`]; then the file is as it was.
-pub fn compact(path: &Path, mut progress: impl FnMut(ToolProgress)) -> Result<CompactionReport, ToolError> {
+pub fn compact(
+    path: &Path,
+    mut progress: impl FnMut(ToolProgress),
+) -> Result<CompactionReport, ToolError> {
     let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => ToolError::InUse { path: path.to_path_buf() },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            ToolError::InUse { path: path.to_path_buf() }
+        }
         _ => ToolError::sqlite(path, source),
     };
     drop(reader(path)?);
@@ -86,11 +93,18 @@ fn write(from: &Path, connection: &Connection, part: &Path) -> Result<u64, ToolE
     let failed = |source: io::Error| ToolError::File { path: part.to_path_buf(), source };
     // SQLite only writes into an empty file. This one is new and has a name that nobody could guess, for this user alone.
     let file = open::create_new(part).map_err(failed)?;
-    let name = part.to_str().ok_or_else(|| failed(io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8")))?;
-    connection.execute("VACUUM INTO ?1", [name]).map_err(|source| ToolError::sqlite(from, source))?;
+    let name = part.to_str().ok_or_else(|| {
+        failed(io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8"))
+    })?;
+    connection
+        .execute("VACUUM INTO ?1", [name])
+        .map_err(|source| ToolError::sqlite(from, source))?;
     // By name SQLite has opened what was there: in a directory that others may write, that could be theirs.
     if !is_same(&file, part).map_err(failed)? {
-        return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "somebody else has put a file in its place")));
+        return Err(failed(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "somebody else has put a file in its place",
+        )));
     }
     file.sync_all().map_err(failed)?;
     file.metadata().map(|found| found.len()).map_err(failed)
@@ -132,7 +146,8 @@ fn put(part: &Path, to: &Path) -> Result<(), ToolError> {
     fs::rename(part, to).map_err(failed)?;
     #[cfg(unix)]
     {
-        let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory =
+            to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
     }
     Ok(())
@@ -140,7 +155,10 @@ fn put(part: &Path, to: &Path) -> Result<(), ToolError> {
 
 fn part(path: &Path) -> Result<PathBuf, ToolError> {
     let mut random = [0_u8; 8];
-    let failed = |error: getrandom::Error| ToolError::File { path: path.to_path_buf(), source: io::Error::other(error.to_string()) };
+    let failed = |error: getrandom::Error| ToolError::File {
+        path: path.to_path_buf(),
+        source: io::Error::other(error.to_string()),
+    };
     getrandom::fill(&mut random).map_err(failed)?;
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{:016x}.part", u64::from_ne_bytes(random)));
@@ -149,10 +167,17 @@ fn part(path: &Path) -> Result<PathBuf, ToolError> {
 
 /// Removes what compactions that were killed have left beside the file. Nothing else uses the database.
 fn forget_parts(path: &Path) {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return };
+    let (Some(directory), Some(name)) =
+        (path.parent(), path.file_name().and_then(|name| name.to_str()))
+    else {
+        return;
+    };
     let is_part = |found: &str| {
-        let random = found.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".part"));
-        random.is_some_and(|random| random.len() == 16 && random.bytes().all(|digit| digit.is_ascii_hexdigit()))
+        let random =
+            found.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".part"));
+        random.is_some_and(|random| {
+            random.len() == 16 && random.bytes().all(|digit| digit.is_ascii_hexdigit())
+        })
     };
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         if entry.file_name().to_str().is_some_and(is_part) {

@@ -8,7 +8,10 @@ use rusqlite::{Connection, Row};
 use serde_json::value::RawValue;
 
 use super::error::ToolError;
-use super::export_line::{self, ExportHeader, ExportLine, ExportedClaim, ExportedHead, ExportedItem, ExportedResponse, ExportedSide};
+use super::export_line::{
+    self, ExportHeader, ExportLine, ExportedClaim, ExportedHead, ExportedItem, ExportedResponse,
+    ExportedSide,
+};
 use super::read::{STEP, ToolProgress, ask, reader};
 use crate::sqlite::failure::JobFailure;
 use crate::sqlite::state::RecordState;
@@ -19,9 +22,19 @@ use crate::sqlite::{logs, tree};
 ///
 /// # Errors
 /// [`ToolError`].
-pub fn export(path: &Path, out: &mut impl Write, mut progress: impl FnMut(ToolProgress)) -> Result<u64, ToolError> {
+pub fn export(
+    path: &Path,
+    out: &mut impl Write,
+    mut progress: impl FnMut(ToolProgress),
+) -> Result<u64, ToolError> {
     let connection = reader(path)?;
-    write(out, &ExportLine::Header(ExportHeader { format: export_line::FORMAT.into(), version: export_line::VERSION }))?;
+    write(
+        out,
+        &ExportLine::Header(ExportHeader {
+            format: export_line::FORMAT.into(),
+            version: export_line::VERSION,
+        }),
+    )?;
     let last = last_answer(path, &connection)?;
     let (mut after, mut count) = (0, 0);
     loop {
@@ -32,7 +45,10 @@ pub fn export(path: &Path, out: &mut impl Write, mut progress: impl FnMut(ToolPr
         for (_, answer) in step {
             write(out, &ExportLine::Answer(Box::new(answer)))?;
         }
-        progress(ToolProgress { done: u64::try_from(after).unwrap_or(0), total: u64::try_from(last).ok() });
+        progress(ToolProgress {
+            done: u64::try_from(after).unwrap_or(0),
+            total: u64::try_from(last).ok(),
+        });
     }
     let mut after = (String::new(), String::new());
     loop {
@@ -47,7 +63,10 @@ pub fn export(path: &Path, out: &mut impl Write, mut progress: impl FnMut(ToolPr
 
 /// The number of the newest answer: a tool that goes through all of them ends there.
 pub(super) fn last_answer(path: &Path, connection: &Connection) -> Result<i64, ToolError> {
-    ask(path, connection, |connection| Ok(connection.query_row("SELECT COALESCE(max(number), 0) FROM answers", [], |row| row.get(0))?))
+    ask(path, connection, |connection| {
+        Ok(connection
+            .query_row("SELECT COALESCE(max(number), 0) FROM answers", [], |row| row.get(0))?)
+    })
 }
 
 fn write(out: &mut impl Write, line: &ExportLine) -> Result<(), ToolError> {
@@ -56,13 +75,18 @@ fn write(out: &mut impl Write, line: &ExportLine) -> Result<(), ToolError> {
     Ok(writeln!(out, "{}", visible_json(&json))?)
 }
 
-fn answers(connection: &Connection, after: i64, last: i64) -> Result<Vec<(i64, ExportedResponse)>, JobFailure> {
+fn answers(
+    connection: &Connection,
+    after: i64,
+    last: i64,
+) -> Result<Vec<(i64, ExportedResponse)>, JobFailure> {
     let find = "SELECT answers.number, answers.id, answers.owner, answers.state, answers.readable, parents.id, heads.id, \
                 answers.ended_at, answers.place FROM answers LEFT JOIN items parents ON parents.number = answers.parent \
                 LEFT JOIN items heads ON heads.number = answers.head \
                 WHERE answers.number > ?1 AND answers.number <= ?2 AND answers.state > 0 ORDER BY answers.number LIMIT ?3";
     let mut find = connection.prepare_cached(find)?;
-    let mut answers = find.query_map((after, last, STEP), answer)?.collect::<Result<Vec<_>, _>>()?;
+    let mut answers =
+        find.query_map((after, last, STEP), answer)?.collect::<Result<Vec<_>, _>>()?;
     for (number, answer) in &mut answers {
         answer.items = items(connection, *number)?;
         if let Some(id) = &answer.id {
@@ -103,7 +127,11 @@ fn items(connection: &Connection, answer: i64) -> Result<Vec<ExportedItem>, JobF
     let mut rows = find.query([answer])?;
     let mut items = Vec::new();
     while let Some(row) = rows.next()? {
-        let side = if row.get::<_, i64>(1)? == tree::ItemSide::Input as i64 { ExportedSide::Input } else { ExportedSide::Output };
+        let side = if row.get::<_, i64>(1)? == tree::ItemSide::Input as i64 {
+            ExportedSide::Input
+        } else {
+            ExportedSide::Output
+        };
         let json = row.get::<_, Option<String>>(3)?.map(RawValue::from_string).transpose();
         let json = json.map_err(|_error| JobFailure::Damaged("an item is not what an item is"))?;
         items.push(ExportedItem { id: row.get(0)?, side, parent: row.get(2)?, json });
@@ -112,8 +140,11 @@ fn items(connection: &Connection, answer: i64) -> Result<Vec<ExportedItem>, JobF
 }
 
 fn claims(connection: &Connection, id: &str) -> Result<Vec<ExportedClaim>, JobFailure> {
-    let mut find = connection.prepare_cached("SELECT key, request FROM claims WHERE answer = ?1 ORDER BY owner, key")?;
-    let claims = find.query_map([id], |row| Ok(ExportedClaim { key: row.get(0)?, request: hex(&row.get::<_, Vec<u8>>(1)?) }))?;
+    let mut find = connection
+        .prepare_cached("SELECT key, request FROM claims WHERE answer = ?1 ORDER BY owner, key")?;
+    let claims = find.query_map([id], |row| {
+        Ok(ExportedClaim { key: row.get(0)?, request: hex(&row.get::<_, Vec<u8>>(1)?) })
+    })?;
     Ok(claims.collect::<Result<_, _>>()?)
 }
 
@@ -122,15 +153,28 @@ fn events(connection: &Connection, id: &str) -> Result<Option<Vec<String>>, JobF
     if logs::find(connection, &id)?.is_none() {
         return Ok(None);
     }
-    let text = |data: &[u8]| String::from_utf8(data.to_vec()).map_err(|_error| JobFailure::Damaged("an entry of a log is no text"));
+    let text = |data: &[u8]| {
+        String::from_utf8(data.to_vec())
+            .map_err(|_error| JobFailure::Damaged("an entry of a log is no text"))
+    };
     let entries = logs::read(connection, &id, 0, usize::MAX)?;
     entries.iter().map(|entry| text(&entry.data)).collect::<Result<_, _>>().map(Some)
 }
 
-fn heads(connection: &Connection, after: &(String, String)) -> Result<Vec<ExportedHead>, JobFailure> {
+fn heads(
+    connection: &Connection,
+    after: &(String, String),
+) -> Result<Vec<ExportedHead>, JobFailure> {
     let find = "SELECT owner, name, answer, used_at FROM heads WHERE (owner, name) > (?1, ?2) ORDER BY owner, name LIMIT ?3";
     let mut find = connection.prepare_cached(find)?;
-    let head = |row: &Row<'_>| Ok(ExportedHead { owner: row.get(0)?, name: row.get(1)?, answer: row.get(2)?, used_at: row.get(3)? });
+    let head = |row: &Row<'_>| {
+        Ok(ExportedHead {
+            owner: row.get(0)?,
+            name: row.get(1)?,
+            answer: row.get(2)?,
+            used_at: row.get(3)?,
+        })
+    };
     Ok(find.query_map((&after.0, &after.1, STEP), head)?.collect::<Result<_, _>>()?)
 }
 

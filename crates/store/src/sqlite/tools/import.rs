@@ -42,16 +42,25 @@ pub struct Imported {
 ///
 /// # Errors
 /// [`ToolError`]; what came before the line it names is imported.
-pub fn import(path: &Path, mut from: impl BufRead, mut progress: impl FnMut(ToolProgress)) -> Result<Imported, ToolError> {
+pub fn import(
+    path: &Path,
+    mut from: impl BufRead,
+    mut progress: impl FnMut(ToolProgress),
+) -> Result<Imported, ToolError> {
     let connection = open::open(path, Durability::Process)?;
     let mut imported = Imported::default();
     let mut lines = Lines { number: 0, text: String::new() };
     let header = lines.next(&mut from)?.map(|line| lines.read(line)).transpose()?;
     match header {
-        Some(ExportLine::Header(header)) if header.format == export_line::FORMAT && header.version == export_line::VERSION => {}
+        Some(ExportLine::Header(header))
+            if header.format == export_line::FORMAT && header.version == export_line::VERSION => {}
         Some(ExportLine::Header(header)) => {
-            let what =
-                format!("this is version {} of '{}'; this weir reads version {}", header.version, header.format, export_line::VERSION);
+            let what = format!(
+                "this is version {} of '{}'; this weir reads version {}",
+                header.version,
+                header.format,
+                export_line::VERSION
+            );
             return Err(ToolError::Line { line: 1, what });
         }
         Some(ExportLine::Answer(_) | ExportLine::Head(_)) | None => {
@@ -59,9 +68,15 @@ pub fn import(path: &Path, mut from: impl BufRead, mut progress: impl FnMut(Tool
         }
     }
     while batch(path, &connection, &mut lines, &mut from, &mut imported)? {
-        progress(ToolProgress { done: imported.answers + imported.heads + imported.skipped, total: None });
+        progress(ToolProgress {
+            done: imported.answers + imported.heads + imported.skipped,
+            total: None,
+        });
     }
-    progress(ToolProgress { done: imported.answers + imported.heads + imported.skipped, total: None });
+    progress(ToolProgress {
+        done: imported.answers + imported.heads + imported.skipped,
+        total: None,
+    });
     Ok(imported)
 }
 
@@ -123,7 +138,12 @@ fn batch(
     broken.map_or(Ok(more), Err)
 }
 
-fn put_all(path: &Path, connection: &Connection, read: Vec<(u64, ExportLine)>, imported: &mut Imported) -> Result<(), ToolError> {
+fn put_all(
+    path: &Path,
+    connection: &Connection,
+    read: Vec<(u64, ExportLine)>,
+    imported: &mut Imported,
+) -> Result<(), ToolError> {
     let failed = |source| ToolError::sqlite(path, source);
     for (number, line) in read {
         let mut change = WriteTransaction::new(connection);
@@ -159,14 +179,18 @@ fn put(change: &mut WriteTransaction<'_>, line: &ExportLine) -> Result<bool, Job
             if claims::head(change.connection, &owner, &head.name)?.is_some() {
                 return Ok(false);
             }
-            let to = ConversationHead { response: ResponseId::new(&head.answer), used_at: head.used_at };
+            let to =
+                ConversationHead { response: ResponseId::new(&head.answer), used_at: head.used_at };
             claims::set_head(change.connection, &owner, &head.name, Some(&to))?;
             Ok(true)
         }
     }
 }
 
-fn put_answer(change: &mut WriteTransaction<'_>, answer: &ExportedResponse) -> Result<bool, JobFailure> {
+fn put_answer(
+    change: &mut WriteTransaction<'_>,
+    answer: &ExportedResponse,
+) -> Result<bool, JobFailure> {
     let connection = change.connection;
     if is_there(connection, answer)? {
         return Ok(false);
@@ -178,35 +202,63 @@ fn put_answer(change: &mut WriteTransaction<'_>, answer: &ExportedResponse) -> R
     };
     let parent = item_number(connection, answer.parent.as_deref())?;
     let add = "INSERT INTO answers (id, owner, state, readable, parent, ended_at, place) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let row = (&answer.id, &answer.owner, state as i64, answer.readable, parent, answer.ended_at, answer.place);
+    let row = (
+        &answer.id,
+        &answer.owner,
+        state as i64,
+        answer.readable,
+        parent,
+        answer.ended_at,
+        answer.place,
+    );
     connection.prepare_cached(add)?.execute(row).map_err(taken)?;
     let number = connection.last_insert_rowid();
     for item in &answer.items {
-        let side = if item.side == ExportedSide::Input { tree::ItemSide::Input } else { tree::ItemSide::Output };
+        let side = if item.side == ExportedSide::Input {
+            tree::ItemSide::Input
+        } else {
+            tree::ItemSide::Output
+        };
         if let Some(json) = &item.json {
             tree::read(json.get())?;
         }
-        let written = Written { id: ItemId::new(&item.id), json: item.json.as_ref().map(|json| json.get().to_owned()) };
+        let written = Written {
+            id: ItemId::new(&item.id),
+            json: item.json.as_ref().map(|json| json.get().to_owned()),
+        };
         let parent = item_number(connection, item.parent.as_deref())?;
         tree::grow(change, number, side, parent, vec![written])?;
     }
     let head = item_number(connection, answer.head.as_deref())?;
-    connection.prepare_cached("UPDATE answers SET head = ?2 WHERE number = ?1")?.execute((number, head))?;
+    connection
+        .prepare_cached("UPDATE answers SET head = ?2 WHERE number = ?1")?
+        .execute((number, head))?;
     put_rest(change, answer)?;
     Ok(true)
 }
 
 /// What an answer has beside its row and its items.
-fn put_rest(change: &mut WriteTransaction<'_>, answer: &ExportedResponse) -> Result<(), JobFailure> {
+fn put_rest(
+    change: &mut WriteTransaction<'_>,
+    answer: &ExportedResponse,
+) -> Result<(), JobFailure> {
     let Some(id) = answer.id.as_ref().map(ResponseId::new) else { return Ok(()) };
     let connection = change.connection;
     for claim in &answer.claims {
-        let request = unhex(&claim.request).ok_or(JobFailure::Damaged("the hash of a claim is not one"))?;
+        let request =
+            unhex(&claim.request).ok_or(JobFailure::Damaged("the hash of a claim is not one"))?;
         let add = "INSERT INTO claims (owner, key, request, answer) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
-        connection.prepare_cached(add)?.execute((&answer.owner, &claim.key, request, id.as_str()))?;
+        connection.prepare_cached(add)?.execute((
+            &answer.owner,
+            &claim.key,
+            request,
+            id.as_str(),
+        ))?;
     }
     if let Some(events) = &answer.events {
-        let entry = |(position, data): (u64, &String)| Entry::read(position, Bytes::copy_from_slice(data.as_bytes()));
+        let entry = |(position, data): (u64, &String)| {
+            Entry::read(position, Bytes::copy_from_slice(data.as_bytes()))
+        };
         let entries = (0..).zip(events).map(entry).collect::<Option<Vec<_>>>();
         let entries = entries.ok_or(JobFailure::Damaged("an event is not one"))?;
         let chunks = chunk::pack(&entries).ok_or(JobFailure::Damaged("an event is too long"))?;
@@ -234,6 +286,14 @@ fn item_number(connection: &Connection, id: Option<&str>) -> Result<Option<i64>,
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect::<Option<Vec<_>>>()?;
-    (digits.len() == 64).then(|| digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
+    let digits = text
+        .chars()
+        .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect::<Option<Vec<_>>>()?;
+    (digits.len() == 64).then(|| {
+        digits
+            .chunks_exact(2)
+            .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
+            .collect()
+    })
 }

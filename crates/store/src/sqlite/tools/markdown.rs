@@ -28,7 +28,11 @@ struct Conversation {
 ///
 /// # Errors
 /// [`ToolError`].
-pub fn export_markdown(path: &Path, out: &mut impl Write, mut progress: impl FnMut(ToolProgress)) -> Result<u64, ToolError> {
+pub fn export_markdown(
+    path: &Path,
+    out: &mut impl Write,
+    mut progress: impl FnMut(ToolProgress),
+) -> Result<u64, ToolError> {
     let connection = reader(path)?;
     let last = last_answer(path, &connection)?;
     let (mut after, mut count) = (0, 0);
@@ -39,17 +43,25 @@ pub fn export_markdown(path: &Path, out: &mut impl Write, mut progress: impl FnM
         after = conversation.number;
         count += step.len() as u64;
         for conversation in step {
-            let (id, owner) = (visible_in_line(&conversation.id), visible_in_line(&conversation.owner));
+            let (id, owner) =
+                (visible_in_line(&conversation.id), visible_in_line(&conversation.owner));
             writeln!(out, "\n## {id}\n\n{owner}, {}", conversation.ended_at)?;
             conversation.items.iter().try_for_each(|item| write(out, item))?;
         }
-        progress(ToolProgress { done: u64::try_from(after).unwrap_or(0), total: u64::try_from(last).ok() });
+        progress(ToolProgress {
+            done: u64::try_from(after).unwrap_or(0),
+            total: u64::try_from(last).ok(),
+        });
     }
     out.flush()?;
     Ok(count)
 }
 
-fn conversations(connection: &Connection, after: i64, last: i64) -> Result<Vec<Conversation>, JobFailure> {
+fn conversations(
+    connection: &Connection,
+    after: i64,
+    last: i64,
+) -> Result<Vec<Conversation>, JobFailure> {
     let find = "SELECT number, id, owner, head, strftime('%Y-%m-%d %H:%M UTC', ended_at, 'unixepoch') FROM answers \
                 WHERE number > ?1 AND number <= ?2 AND state = 1 AND readable AND head IS NOT NULL \
                 AND NOT EXISTS (SELECT 1 FROM answers next WHERE next.parent = answers.head) \
@@ -67,17 +79,34 @@ fn conversations(connection: &Connection, after: i64, last: i64) -> Result<Vec<C
 
 fn write(out: &mut impl Write, item: &Item) -> std::io::Result<()> {
     match item {
-        Item::Message(message) => writeln!(out, "\n### {}\n\n{}", speaker(message.role), quoted(&text(&message.content))),
-        Item::FunctionCall(call) => writeln!(out, "\n### Call of {}\n\n{}", code(&call.name), fenced(&call.arguments)),
-        Item::CustomToolCall(call) => writeln!(out, "\n### Call of {}\n\n{}", code(&call.name), fenced(&call.input)),
-        Item::FunctionCallOutput(output) => writeln!(out, "\n### Result\n\n{}", fenced(&output.output.text())),
-        Item::CustomToolCallOutput(output) => writeln!(out, "\n### Result\n\n{}", fenced(&output.output.text())),
-        Item::Opaque(item) => writeln!(out, "\n### {}\n\n{}", code(&item.kind), fenced(&json(&item.fields))),
+        Item::Message(message) => {
+            writeln!(out, "\n### {}\n\n{}", speaker(message.role), quoted(&text(&message.content)))
+        }
+        Item::FunctionCall(call) => {
+            writeln!(out, "\n### Call of {}\n\n{}", code(&call.name), fenced(&call.arguments))
+        }
+        Item::CustomToolCall(call) => {
+            writeln!(out, "\n### Call of {}\n\n{}", code(&call.name), fenced(&call.input))
+        }
+        Item::FunctionCallOutput(output) => {
+            writeln!(out, "\n### Result\n\n{}", fenced(&output.output.text()))
+        }
+        Item::CustomToolCallOutput(output) => {
+            writeln!(out, "\n### Result\n\n{}", fenced(&output.output.text()))
+        }
+        Item::Opaque(item) => {
+            writeln!(out, "\n### {}\n\n{}", code(&item.kind), fenced(&json(&item.fields)))
+        }
         Item::Reasoning(reasoning) => {
-            let thoughts = if reasoning.content.is_empty() { &reasoning.summary } else { &reasoning.content };
+            let thoughts =
+                if reasoning.content.is_empty() { &reasoning.summary } else { &reasoning.content };
             writeln!(out, "\n### Reasoning\n\n{}", quoted(&text(thoughts)))
         }
-        Item::Compaction(compaction) => writeln!(out, "\n### Summary of what was said before\n\n{}", quoted(&compaction.summary)),
+        Item::Compaction(compaction) => writeln!(
+            out,
+            "\n### Summary of what was said before\n\n{}",
+            quoted(&compaction.summary)
+        ),
     }
 }
 
@@ -98,7 +127,9 @@ fn speaker(role: Role) -> &'static str {
 fn text(parts: &[Part]) -> String {
     let part = |part: &Part| match part {
         Part::InputImage { .. } => "*(an image)*".to_owned(),
-        Part::InputFile { filename, .. } => format!("*(a file: {})*", filename.as_deref().unwrap_or("without a name")),
+        Part::InputFile { filename, .. } => {
+            format!("*(a file: {})*", filename.as_deref().unwrap_or("without a name"))
+        }
         Part::Opaque(fields) => format!("*({})*", fields.text("type").unwrap_or("something else")),
         part => part.text().unwrap_or_default().to_owned(),
     };
@@ -108,7 +139,10 @@ fn text(parts: &[Part]) -> String {
 /// A text of others as a quote, so that nothing in it looks like what stands around it. Control characters are symbols.
 fn quoted(text: &str) -> String {
     let text = visible(text);
-    text.split('\n').map(|line| format!("> {line}").trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    text.split('\n')
+        .map(|line| format!("> {line}").trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// A name in a heading.
@@ -130,8 +164,12 @@ mod tests {
 
     #[test]
     fn a_message_looks_like_nothing_but_a_message() {
-        let forged = quoted("a\n\n## resp_ff\n\nkey_forged, 2026\n\n### User\n\x1b]0;PWN\x07\rb\u{202e}");
-        assert_eq!(forged, "> a\n>\n> ## resp_ff\n>\n> key_forged, 2026\n>\n> ### User\n> ␛]0;PWN␇␍b\u{fffd}");
+        let forged =
+            quoted("a\n\n## resp_ff\n\nkey_forged, 2026\n\n### User\n\x1b]0;PWN\x07\rb\u{202e}");
+        assert_eq!(
+            forged,
+            "> a\n>\n> ## resp_ff\n>\n> key_forged, 2026\n>\n> ### User\n> ␛]0;PWN␇␍b\u{fffd}"
+        );
         assert_eq!(code("f`\n## x"), "`f'␊## x`");
         assert_eq!(fenced("```\n## x\x1b"), "````\n```\n## x␛\n````");
     }

@@ -25,7 +25,8 @@ pub(super) fn ask<T>(
     connection: &Connection,
     question: impl FnOnce(&Connection) -> Result<T, JobFailure>,
 ) -> Result<T, ToolError> {
-    let transaction = connection.unchecked_transaction().map_err(|source| ToolError::sqlite(path, source))?;
+    let transaction =
+        connection.unchecked_transaction().map_err(|source| ToolError::sqlite(path, source))?;
     question(&transaction).map_err(|failure| ToolError::failure(path, failure))
 }
 

@@ -153,7 +153,8 @@ impl Blocks {
                     self.heading(level, &text, look, growth);
                     return true;
                 }
-                let head = lines.last().filter(|line| line.contains('|')).map(|line| lines::row(line));
+                let head =
+                    lines.last().filter(|line| line.contains('|')).map(|line| lines::row(line));
                 if let (Some(head), Some(sides)) = (head, lines::sides(rest))
                     && head.len() == sides.len()
                 {
@@ -178,9 +179,19 @@ impl Blocks {
         if matches!(self.leaf, Leaf::Paragraph(_)) && !starts_item(rest) {
             return None;
         }
-        let before = sibling.filter(|item| item.mark == found.mark && item.number.is_some() == found.number.is_some());
-        let number = found.number.map(|number| before.and_then(|item| item.number).map_or(number, |before| before + 1));
-        Some(Item { indent: found.indent, content: found.content, mark: found.mark, number, is_drawn: false })
+        let before = sibling.filter(|item| {
+            item.mark == found.mark && item.number.is_some() == found.number.is_some()
+        });
+        let number = found
+            .number
+            .map(|number| before.and_then(|item| item.number).map_or(number, |before| before + 1));
+        Some(Item {
+            indent: found.indent,
+            content: found.content,
+            mark: found.mark,
+            number,
+            is_drawn: false,
+        })
     }
 
     fn begin(&mut self, rest: &str, look: &RenderOptions, growth: Growth) {
@@ -213,7 +224,8 @@ impl Blocks {
             self.finish(look, growth);
         }
         while self.containers.len() > depth {
-            if matches!(self.containers.last(), Some(Container::Item(Item { is_drawn: false, .. }))) {
+            if matches!(self.containers.last(), Some(Container::Item(Item { is_drawn: false, .. })))
+            {
                 self.part(look);
                 self.rows(&[Vec::new()], look);
             }
@@ -225,7 +237,9 @@ impl Blocks {
     pub(super) fn finish(&mut self, look: &RenderOptions, growth: Growth) {
         match std::mem::take(&mut self.leaf) {
             Leaf::None | Leaf::Code(..) => {}
-            Leaf::Paragraph(lines) if growth == Growth::Grows && lines.len() == 1 && lines[0].starts_with('|') => {
+            Leaf::Paragraph(lines)
+                if growth == Growth::Grows && lines.len() == 1 && lines[0].starts_with('|') =>
+            {
                 // A head alone is no table yet; showing it as one saves the reader a jump.
                 self.table(&lines::row(&lines[0]), &[], &[], look, growth);
             }
@@ -252,21 +266,35 @@ impl Blocks {
             Some((text, mark)) => (text, cells(mark, look.base)),
             None => (text, Vec::new()),
         };
-        let drawn: Vec<StyledCharacter> = task.into_iter().chain(inline::draw(text, style, growth)).collect();
+        let drawn: Vec<StyledCharacter> =
+            task.into_iter().chain(inline::draw(text, style, growth)).collect();
         self.rows(&wrap(&drawn, self.room(look)), look);
     }
 
     /// The text of a task behind its box, and what the box looks like.
     fn task<'a>(&self, text: &'a str) -> Option<(&'a str, &'static str)> {
-        let Some(Container::Item(Item { is_drawn: false, .. })) = self.containers.last() else { return None };
-        let done = ["[x] ", "[X] "].iter().find_map(|mark| text.strip_prefix(mark)).map(|text| (text, "[x] "));
+        let Some(Container::Item(Item { is_drawn: false, .. })) = self.containers.last() else {
+            return None;
+        };
+        let done = ["[x] ", "[X] "]
+            .iter()
+            .find_map(|mark| text.strip_prefix(mark))
+            .map(|text| (text, "[x] "));
         done.or_else(|| text.strip_prefix("[ ] ").map(|text| (text, "[ ] ")))
     }
 
-    fn table(&mut self, head: &[String], sides: &[Alignment], rows: &[Vec<String>], look: &RenderOptions, growth: Growth) {
+    fn table(
+        &mut self,
+        head: &[String],
+        sides: &[Alignment],
+        rows: &[Vec<String>],
+        look: &RenderOptions,
+        growth: Growth,
+    ) {
         self.part(look);
-        let cells =
-            |row: &[String]| -> Vec<Vec<StyledCharacter>> { row.iter().map(|cell| inline::draw(cell, look.base, growth)).collect() };
+        let cells = |row: &[String]| -> Vec<Vec<StyledCharacter>> {
+            row.iter().map(|cell| inline::draw(cell, look.base, growth)).collect()
+        };
         let rows: Vec<Vec<Vec<StyledCharacter>>> = rows.iter().map(|row| cells(row)).collect();
         self.rows(&table::draw(&cells(head), sides, &rows, self.room(look)), look);
     }
@@ -274,7 +302,8 @@ impl Blocks {
     /// A line of code is final as soon as it is whole, and not cut into rows: who copies it wants it as it is. One that
     /// still grows is cut, because its rows are counted.
     fn code(&mut self, line: &[StyledCharacter], look: &RenderOptions, growth: Growth) {
-        let indented: Vec<StyledCharacter> = cells("  ", TextStyle::PLAIN).into_iter().chain(line.iter().cloned()).collect();
+        let indented: Vec<StyledCharacter> =
+            cells("  ", TextStyle::PLAIN).into_iter().chain(line.iter().cloned()).collect();
         match growth {
             Growth::Whole => self.rows(&[indented], look),
             Growth::Grows => self.rows(&cut(&indented, self.room(look)), look),
@@ -295,7 +324,8 @@ impl Blocks {
 
     /// The empty row before a block. Items that were written without one stand together.
     fn part(&mut self, look: &RenderOptions) {
-        let is_in_list = self.containers.iter().any(|container| matches!(container, Container::Item(_)));
+        let is_in_list =
+            self.containers.iter().any(|container| matches!(container, Container::Item(_)));
         let is_together = is_in_list && self.was_in_list && !self.was_blank;
         if self.is_begun && !is_together {
             let bars = self.containers.iter().take_while(|container| container.is_drawn());
@@ -312,8 +342,10 @@ impl Blocks {
         for row in rows {
             let mut line = String::new();
             for container in &mut self.containers {
-                let style = if container.is_drawn() { TextStyle::PLAIN.dim() } else { container.style() };
-                let marker = if container.is_drawn() { container.rest_marker() } else { container.marker() };
+                let style =
+                    if container.is_drawn() { TextStyle::PLAIN.dim() } else { container.style() };
+                let marker =
+                    if container.is_drawn() { container.rest_marker() } else { container.marker() };
                 line += &style.paint(&marker, look.paint);
                 container.draw();
             }

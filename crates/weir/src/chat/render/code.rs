@@ -47,7 +47,22 @@ const FAMILIES: &[Family] = &[
         words: "and as assert async await break case class continue def del elif else except False finally for from global if import in is lambda match None nonlocal not or pass raise return self True try while with yield",
     },
     Family {
-        names: &["sh", "bash", "shell", "zsh", "console", "fish", "dockerfile", "makefile", "make", "ruby", "rb", "perl", "r", "elixir"],
+        names: &[
+            "sh",
+            "bash",
+            "shell",
+            "zsh",
+            "console",
+            "fish",
+            "dockerfile",
+            "makefile",
+            "make",
+            "ruby",
+            "rb",
+            "perl",
+            "r",
+            "elixir",
+        ],
         comments: &["#"],
         block: None,
         quotes: "\"'",
@@ -64,8 +79,8 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         names: &[
-            "c", "cpp", "c++", "h", "hpp", "java", "kotlin", "kt", "csharp", "cs", "c#", "swift", "scala", "dart", "php", "zig", "objc",
-            "proto",
+            "c", "cpp", "c++", "h", "hpp", "java", "kotlin", "kt", "csharp", "cs", "c#", "swift",
+            "scala", "dart", "php", "zig", "objc", "proto",
         ],
         comments: &["//"],
         block: Some(("/*", "*/")),
@@ -82,7 +97,20 @@ const FAMILIES: &[Family] = &[
         words: "ADD ALL ALTER AND AS ASC BEGIN BETWEEN BY CASE COMMIT CREATE CROSS DEFAULT DELETE DESC DISTINCT DROP ELSE END EXISTS FROM FULL GROUP HAVING IN INDEX INNER INSERT INTO IS JOIN KEY LEFT LIKE LIMIT NOT NULL ON OR ORDER OUTER PRIMARY REFERENCES RETURNING RIGHT SELECT SET TABLE THEN UNION UNIQUE UPDATE VALUES VIEW WHEN WHERE WITH",
     },
     Family {
-        names: &["json", "jsonc", "json5", "ndjson", "yaml", "yml", "toml", "ini", "conf", "nginx", "properties", "env"],
+        names: &[
+            "json",
+            "jsonc",
+            "json5",
+            "ndjson",
+            "yaml",
+            "yml",
+            "toml",
+            "ini",
+            "conf",
+            "nginx",
+            "properties",
+            "env",
+        ],
         comments: &["#", "//"],
         block: None,
         quotes: "\"'",
@@ -132,7 +160,10 @@ impl Painter {
     /// For the language that a fence names.
     pub(crate) fn new(language: &str) -> Self {
         let language = language.to_ascii_lowercase();
-        Self { family: FAMILIES.iter().find(|family| family.names.contains(&language.as_str())), open: None }
+        Self {
+            family: FAMILIES.iter().find(|family| family.names.contains(&language.as_str())),
+            open: None,
+        }
     }
 
     /// The next line's characters.
@@ -170,16 +201,25 @@ impl Painter {
         if !is_word(first) {
             return (first.len_utf8(), TextStyle::PLAIN);
         }
-        let length = rest.find(|character| !is_word(character) && character != '.').unwrap_or(rest.len());
+        let length =
+            rest.find(|character| !is_word(character) && character != '.').unwrap_or(rest.len());
         if first.is_ascii_digit() {
             return (rest[..length].trim_end_matches('.').len(), NUMBER);
         }
         let word = &rest[..rest.find(|character| !is_word(character)).unwrap_or(rest.len())];
-        let is_key = family.words.split(' ').any(|key| key == word || (family.comments == ["--"] && key.eq_ignore_ascii_case(word)));
+        let is_key = family.words.split(' ').any(|key| {
+            key == word || (family.comments == ["--"] && key.eq_ignore_ascii_case(word))
+        });
         (word.len(), if is_key { WORD } else { TextStyle::PLAIN })
     }
 
-    fn until(&mut self, rest: &str, from: usize, end: &'static str, style: TextStyle) -> (usize, TextStyle) {
+    fn until(
+        &mut self,
+        rest: &str,
+        from: usize,
+        end: &'static str,
+        style: TextStyle,
+    ) -> (usize, TextStyle) {
         let found = rest[from..].find(end);
         self.open = if found.is_some() { None } else { Some((end, style)) };
         (found.map_or(rest.len(), |index| from + index + end.len()), style)

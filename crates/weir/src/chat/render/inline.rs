@@ -55,7 +55,11 @@ impl<'a> Reader<'a> {
         let mut index = 0;
         while let Some(&character) = self.text.get(index) {
             let mut inside = Vec::new();
-            let taken = if self.depth > DEEP { None } else { self.span(index, style, &mut inside, &mut plain) };
+            let taken = if self.depth > DEEP {
+                None
+            } else {
+                self.span(index, style, &mut inside, &mut plain)
+            };
             if let Some(end) = taken {
                 if !inside.is_empty() {
                     drawn.extend(cells(&std::mem::take(&mut plain), style));
@@ -71,7 +75,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The span that begins at `index`, and where it ends: styled cells go inside, other text to `plain`.
-    fn span(&self, index: usize, style: TextStyle, inside: &mut Vec<StyledCharacter>, plain: &mut String) -> Option<usize> {
+    fn span(
+        &self,
+        index: usize,
+        style: TextStyle,
+        inside: &mut Vec<StyledCharacter>,
+        plain: &mut String,
+    ) -> Option<usize> {
         match self.text[index] {
             '\\' => {
                 let next = *self.text.get(index + 1)?;
@@ -99,7 +109,10 @@ impl<'a> Reader<'a> {
             '<' => {
                 let end = index
                     + 1
-                    + self.text[index + 1..].iter().take(LONGEST_LINK).position(|character| matches!(character, '<' | '>' | ' ' | '\n'))?;
+                    + self.text[index + 1..]
+                        .iter()
+                        .take(LONGEST_LINK)
+                        .position(|character| matches!(character, '<' | '>' | ' ' | '\n'))?;
                 if self.text[end] != '>' {
                     return None;
                 }
@@ -114,7 +127,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn code(&self, index: usize, style: TextStyle, inside: &mut Vec<StyledCharacter>, plain: &mut String) -> usize {
+    fn code(
+        &self,
+        index: usize,
+        style: TextStyle,
+        inside: &mut Vec<StyledCharacter>,
+        plain: &mut String,
+    ) -> usize {
         let ticks = self.run(index);
         let from = index + ticks;
         let close = self.closing_ticks(from, ticks);
@@ -123,15 +142,27 @@ impl<'a> Reader<'a> {
             return from;
         }
         let end = close.unwrap_or(self.text.len());
-        let body: String = self.text[from..end].iter().map(|character| if *character == '\n' { ' ' } else { *character }).collect();
+        let body: String = self.text[from..end]
+            .iter()
+            .map(|character| if *character == '\n' { ' ' } else { *character })
+            .collect();
         // The spaces that part a tick from the ticks around it are no part of the code.
-        let is_padded = body.len() > 2 && body.starts_with(' ') && body.ends_with(' ') && !body.trim().is_empty();
+        let is_padded = body.len() > 2
+            && body.starts_with(' ')
+            && body.ends_with(' ')
+            && !body.trim().is_empty();
         let body = if is_padded { &body[1..body.len() - 1] } else { &body };
         inside.extend(cells(body, style.colour(TerminalColour::Cyan)));
         close.map_or(end, |close| close + ticks)
     }
 
-    fn emphasis(&self, index: usize, style: TextStyle, inside: &mut Vec<StyledCharacter>, plain: &mut String) -> usize {
+    fn emphasis(
+        &self,
+        index: usize,
+        style: TextStyle,
+        inside: &mut Vec<StyledCharacter>,
+        plain: &mut String,
+    ) -> usize {
         let mark = self.text[index];
         let run = self.run(index);
         let size = if mark == '~' { run.min(2) } else { run.clamp(1, 2) };
@@ -160,7 +191,12 @@ impl<'a> Reader<'a> {
     }
 
     /// `[text](target)`: the text, and behind it the target where it says something else.
-    fn link(&self, index: usize, style: TextStyle, inside: &mut Vec<StyledCharacter>) -> Option<usize> {
+    fn link(
+        &self,
+        index: usize,
+        style: TextStyle,
+        inside: &mut Vec<StyledCharacter>,
+    ) -> Option<usize> {
         let close = self.closing_bracket(index)?;
         if self.text.get(close + 1) != Some(&'(') {
             return None;
@@ -196,7 +232,12 @@ impl<'a> Reader<'a> {
                 '(' => deep += 1,
                 ')' if deep == 0 => {
                     let all: String = self.text[from..from + offset].iter().collect();
-                    let target = all.split_whitespace().next().unwrap_or_default().trim_matches(['<', '>']).to_owned();
+                    let target = all
+                        .split_whitespace()
+                        .next()
+                        .unwrap_or_default()
+                        .trim_matches(['<', '>'])
+                        .to_owned();
                     return Some((target, from + offset + 1));
                 }
                 ')' => deep -= 1,
@@ -209,7 +250,9 @@ impl<'a> Reader<'a> {
     }
 
     fn is_wide(&self, index: Option<usize>) -> bool {
-        index.and_then(|index| self.text.get(index)).is_some_and(|character| character.width() == Some(2))
+        index
+            .and_then(|index| self.text.get(index))
+            .is_some_and(|character| character.width() == Some(2))
     }
 
     fn run(&self, index: usize) -> usize {
@@ -254,7 +297,8 @@ impl<'a> Reader<'a> {
             } else if character == mark {
                 let run = self.run(index);
                 let end = index + run;
-                let is_in_word = mark == '_' && self.text.get(end).is_some_and(|next| is_word(*next));
+                let is_in_word =
+                    mark == '_' && self.text.get(end).is_some_and(|next| is_word(*next));
                 let closes = index > from && !self.text[index - 1].is_whitespace() && !is_in_word;
                 // `**` inside `*…*` belongs to an inner span; of three, the outer takes its own from the end.
                 if closes && (if size == 2 { run >= 2 } else { run == 1 || run >= 3 }) {

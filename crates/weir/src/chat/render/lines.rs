@@ -62,12 +62,19 @@ pub(super) fn heading(line: &str) -> Option<(usize, &str)> {
     let text = line.trim_start_matches(' ');
     let level = text.chars().take_while(|character| *character == '#').count();
     let rest = &text[level..];
-    if indent(line) > 3 || level == 0 || level > 6 || !(rest.is_empty() || rest.starts_with([' ', '\t'])) {
+    if indent(line) > 3
+        || level == 0
+        || level > 6
+        || !(rest.is_empty() || rest.starts_with([' ', '\t']))
+    {
         return None;
     }
     let rest = rest.trim();
     let bare = rest.trim_end_matches('#');
-    Some((level, if bare.is_empty() || bare.ends_with([' ', '\t']) { bare.trim_end() } else { rest }))
+    Some((
+        level,
+        if bare.is_empty() || bare.ends_with([' ', '\t']) { bare.trim_end() } else { rest },
+    ))
 }
 
 pub(super) fn is_rule(line: &str) -> bool {
@@ -87,7 +94,10 @@ pub(super) fn item(line: &str) -> Option<ListMarker<'_>> {
     let digits = text.chars().take_while(char::is_ascii_digit).count();
     let (number, mark) = match digits {
         0 => (None, text.chars().next().filter(|mark| matches!(mark, '-' | '*' | '+'))?),
-        1..=9 => (text[..digits].parse().ok(), text[digits..].chars().next().filter(|mark| matches!(mark, '.' | ')'))?),
+        1..=9 => (
+            text[..digits].parse().ok(),
+            text[digits..].chars().next().filter(|mark| matches!(mark, '.' | ')'))?,
+        ),
         _ => return None,
     };
     let after = &text[digits + 1..];
@@ -95,8 +105,15 @@ pub(super) fn item(line: &str) -> Option<ListMarker<'_>> {
         return None;
     }
     let spaces = indent(after);
-    let content = indent(line) + digits + 1 + if after.trim().is_empty() { 1 } else { spaces.min(4) };
-    Some(ListMarker { indent: indent(line), mark, number, content, text: after.trim_start_matches(' ') })
+    let content =
+        indent(line) + digits + 1 + if after.trim().is_empty() { 1 } else { spaces.min(4) };
+    Some(ListMarker {
+        indent: indent(line),
+        mark,
+        number,
+        content,
+        text: after.trim_start_matches(' '),
+    })
 }
 
 /// Whether `line` begins something in the middle of a paragraph.
@@ -106,7 +123,9 @@ pub(super) fn starts(line: &str) -> bool {
 
 /// Whether `line` begins a list in the middle of a paragraph: "1986. A great year" does not.
 pub(super) fn starts_item(line: &str) -> bool {
-    item(line).is_some_and(|item| !item.text.trim().is_empty() && item.number.is_none_or(|number| number == 1))
+    item(line).is_some_and(|item| {
+        !item.text.trim().is_empty() && item.number.is_none_or(|number| number == 1)
+    })
 }
 
 /// The level of the heading that a line of `=` or `-` makes of the paragraph above it.

@@ -76,7 +76,10 @@ impl Markdown {
 /// A text that is no Markdown and does not grow, in rows of at most `columns`. What stands behind a gap, as in a list of
 /// commands, stays in a column of its own where there is room for one.
 pub(crate) fn rows(text: &str, style: TextStyle, columns: usize, paint: Paint) -> Vec<String> {
-    text.lines().flat_map(|line| hanging(line, style, columns)).map(|row| ansi(&row, paint)).collect()
+    text.lines()
+        .flat_map(|line| hanging(line, style, columns))
+        .map(|row| ansi(&row, paint))
+        .collect()
 }
 
 /// What makes a gap: two spaces may also stand between sentences.
@@ -95,5 +98,8 @@ fn hanging(line: &str, style: TextStyle, columns: usize) -> Vec<Vec<StyledCharac
     }
     let margin = " ".repeat(width(head));
     let margins = std::iter::once(head).chain(std::iter::repeat(margin.as_str()));
-    margins.zip(wrap(&cells(rest, style), room)).map(|(margin, row)| [cells(margin, style), row].concat()).collect()
+    margins
+        .zip(wrap(&cells(rest, style), room))
+        .map(|(margin, row)| [cells(margin, style), row].concat())
+        .collect()
 }

@@ -30,9 +30,14 @@ pub(crate) fn draw(
     let Some(widths) = fit(&natural, room) else {
         return listed(head, rows, columns);
     };
-    let line = |row: &[Vec<StyledCharacter>], style: fn(TextStyle) -> TextStyle| -> Vec<Vec<StyledCharacter>> {
-        let wrapped: Vec<Vec<Vec<StyledCharacter>>> =
-            widths.iter().enumerate().map(|(index, width)| wrap(row.get(index).map_or(&[], Vec::as_slice), *width)).collect();
+    let line = |row: &[Vec<StyledCharacter>],
+                style: fn(TextStyle) -> TextStyle|
+     -> Vec<Vec<StyledCharacter>> {
+        let wrapped: Vec<Vec<Vec<StyledCharacter>>> = widths
+            .iter()
+            .enumerate()
+            .map(|(index, width)| wrap(row.get(index).map_or(&[], Vec::as_slice), *width))
+            .collect();
         let height = wrapped.iter().map(Vec::len).max().unwrap_or(1);
         (0..height)
             .map(|level| {
@@ -41,12 +46,21 @@ pub(crate) fn draw(
                     if index > 0 {
                         drawn.extend(cells(BETWEEN, TextStyle::PLAIN.dim()));
                     }
-                    let mut text = wrapped.get(index).and_then(|rows| rows.get(level)).cloned().unwrap_or_default();
+                    let mut text = wrapped
+                        .get(index)
+                        .and_then(|rows| rows.get(level))
+                        .cloned()
+                        .unwrap_or_default();
                     for cell in &mut text {
                         cell.style = style(cell.style);
                     }
                     let is_last = index + 1 == widths.len();
-                    drawn.extend(placed(text, *width, sides.get(index).copied().unwrap_or(Alignment::Left), is_last));
+                    drawn.extend(placed(
+                        text,
+                        *width,
+                        sides.get(index).copied().unwrap_or(Alignment::Left),
+                        is_last,
+                    ));
                 }
                 drawn
             })
@@ -56,7 +70,8 @@ pub(crate) fn draw(
     let rule = cells(&rule.join("─┼─"), TextStyle::PLAIN.dim());
     let mut drawn = line(head, TextStyle::bold);
     drawn.push(rule.clone());
-    let bodies: Vec<Vec<Vec<StyledCharacter>>> = rows.iter().map(|row| line(row, |style| style)).collect();
+    let bodies: Vec<Vec<Vec<StyledCharacter>>> =
+        rows.iter().map(|row| line(row, |style| style)).collect();
     // Rows of more than one line need something between them.
     let is_tall = bodies.iter().any(|body| body.len() > 1);
     for (index, body) in bodies.into_iter().enumerate() {
@@ -79,7 +94,12 @@ fn natural(head: &[Vec<StyledCharacter>], rows: &[Vec<Vec<StyledCharacter>>]) ->
     natural
 }
 
-fn placed(mut text: Vec<StyledCharacter>, width: usize, side: Alignment, is_last: bool) -> Vec<StyledCharacter> {
+fn placed(
+    mut text: Vec<StyledCharacter>,
+    width: usize,
+    side: Alignment,
+    is_last: bool,
+) -> Vec<StyledCharacter> {
     let free = width.saturating_sub(width_of(&text));
     let (before, after) = match side {
         Alignment::Left => (0, free),
@@ -95,7 +115,8 @@ fn placed(mut text: Vec<StyledCharacter>, width: usize, side: Alignment, is_last
 
 /// The widths of columns in `room`: the widest give first. `None` where they would become too narrow to read.
 fn fit(natural: &[usize], room: usize) -> Option<Vec<usize>> {
-    let within = |limit: usize| natural.iter().map(|width| (*width).min(limit)).sum::<usize>() <= room;
+    let within =
+        |limit: usize| natural.iter().map(|width| (*width).min(limit)).sum::<usize>() <= room;
     let widest = natural.iter().copied().max().unwrap_or(0);
     let mut fits = NARROWEST.min(widest);
     if !within(fits) {
@@ -110,15 +131,22 @@ fn fit(natural: &[usize], room: usize) -> Option<Vec<usize>> {
 }
 
 /// Each row as a list of `head: cell`. A title that fills more than a line is cut: it comes again with each row.
-fn listed(head: &[Vec<StyledCharacter>], rows: &[Vec<Vec<StyledCharacter>>], columns: usize) -> Vec<Vec<StyledCharacter>> {
+fn listed(
+    head: &[Vec<StyledCharacter>],
+    rows: &[Vec<Vec<StyledCharacter>>],
+    columns: usize,
+) -> Vec<Vec<StyledCharacter>> {
     let mut drawn = Vec::new();
     for (index, row) in rows.iter().enumerate() {
         if index > 0 {
             drawn.push(cells(&"─".repeat(columns.min(12)), TextStyle::PLAIN.dim()));
         }
         for (title, cell) in head.iter().zip(row) {
-            let mut text: Vec<StyledCharacter> =
-                title.iter().take(columns).map(|cell| StyledCharacter { style: cell.style.bold(), ..cell.clone() }).collect();
+            let mut text: Vec<StyledCharacter> = title
+                .iter()
+                .take(columns)
+                .map(|cell| StyledCharacter { style: cell.style.bold(), ..cell.clone() })
+                .collect();
             if text.len() < title.len() {
                 text.extend(cells("…", TextStyle::PLAIN.bold()));
             }

@@ -7,7 +7,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::{Markdown, Paint, RenderOptions, TextStyle, rows, width};
 
-const LOOK: RenderOptions = RenderOptions { columns: 40, paint: Paint::Weights, base: TextStyle::PLAIN };
+const LOOK: RenderOptions =
+    RenderOptions { columns: 40, paint: Paint::Weights, base: TextStyle::PLAIN };
 
 fn draw(text: &str, look: &RenderOptions) -> String {
     let mut markdown = Markdown::default();
@@ -36,8 +37,16 @@ fn what_stands_behind_a_gap_keeps_its_column() {
         let rows = rows(text, TextStyle::PLAIN, columns, Paint::Weights);
         assert_eq!(rows.iter().map(|row| plain(row)).collect::<Vec<_>>(), expected, "{text}");
     };
-    check("/model [NAME]   show the models, or take another", 36, &["/model [NAME]   show the models, or", "                take another"]);
-    check("/模型   列出模型，或者换一个模型来回答", 25, &["/模型   列出模型，或者换", "        一个模型来回答"]);
+    check(
+        "/model [NAME]   show the models, or take another",
+        36,
+        &["/model [NAME]   show the models, or", "                take another"],
+    );
+    check(
+        "/模型   列出模型，或者换一个模型来回答",
+        25,
+        &["/模型   列出模型，或者换", "        一个模型来回答"],
+    );
     check("/model [NAME]   show the models", 24, &["/model [NAME]   show the", "models"]);
     check("One.  Two sentences, no column", 20, &["One.  Two sentences,", "no column"]);
     check("   indented and nothing else", 40, &["   indented and nothing else"]);
@@ -55,8 +64,14 @@ fn headings_paragraphs_and_rules() {
 
 #[test]
 fn words_are_wrapped_and_chinese_is_cut_anywhere_but_before_a_comma() {
-    check("aaaa bbbb cccc dddd eeee ffff gggg hhhh iiii", "aaaa bbbb cccc dddd eeee ffff gggg hhhh\niiii");
-    check("一二三四五六七八九十一二三四五六七八九十，一", "一二三四五六七八九十一二三四五六七八九\n十，一");
+    check(
+        "aaaa bbbb cccc dddd eeee ffff gggg hhhh iiii",
+        "aaaa bbbb cccc dddd eeee ffff gggg hhhh\niiii",
+    );
+    check(
+        "一二三四五六七八九十一二三四五六七八九十，一",
+        "一二三四五六七八九十一二三四五六七八九\n十，一",
+    );
     check("第一行\n第二行", "第一行第二行");
     check("one\ntwo  \nthree\\\nfour", "one two\nthree\nfour");
     check(&"x".repeat(45), &format!("{}\nxxxxx", "x".repeat(40)));
@@ -64,11 +79,17 @@ fn words_are_wrapped_and_chinese_is_cut_anywhere_but_before_a_comma() {
 
 #[test]
 fn lists_nest_number_and_stand_together() {
-    check("Text:\n- a\n- b\n  - c\n    more\n- [x] d\n- [ ] e\n\nEnd", "Text:\n\n• a\n• b\n  • c more\n• [x] d\n• [ ] e\n\nEnd");
+    check(
+        "Text:\n- a\n- b\n  - c\n    more\n- [x] d\n- [ ] e\n\nEnd",
+        "Text:\n\n• a\n• b\n  • c more\n• [x] d\n• [ ] e\n\nEnd",
+    );
     check("1. a\n1. b\n  - c\n1. d", "1. a\n2. b\n   • c\n3. d");
     check("3) a\n4) b", "3) a\n4) b");
     check("1. **A**: x\n\n2. **B**: y\n\n   more", "1. A: x\n\n2. B: y\n\n   more");
-    check("- a word and a word and a word and a word and", "• a word and a word and a word and a\n  word and");
+    check(
+        "- a word and a word and a word and a word and",
+        "• a word and a word and a word and a\n  word and",
+    );
     check("It was in\n1986. A great year", "It was in 1986. A great year");
     check("-\n- b", "•\n• b");
 }
@@ -103,7 +124,10 @@ fn code_is_coloured() {
 
 #[test]
 fn tables_stand_in_columns() {
-    check("|A|B|\n|---|--:|\n|一二|1|\n|x|`22`|\n\nend", "A    │  B\n─────┼───\n一二 │  1\nx    │ 22\n\nend");
+    check(
+        "|A|B|\n|---|--:|\n|一二|1|\n|x|`22`|\n\nend",
+        "A    │  B\n─────┼───\n一二 │  1\nx    │ 22\n\nend",
+    );
     check(
         "| Name | What it is |\n|---|---|\n| a | some words that need more room than is here |\n| b | c |",
         "Name │ What it is\n─────┼──────────────────────────────────\na    │ some words that need more room\n     │ than is here\n─────┼──────────────────────────────────\nb    │ c",
@@ -127,8 +151,14 @@ fn quotes_have_bars() {
 #[test]
 fn emphasis_works_beside_chinese_punctuation() {
     check("**简而言之：**SSE", "简而言之：SSE");
-    check("a ** b, 2 * 3 * 4, snake_case_word, \\*no\\*", "a ** b, 2 * 3 * 4, snake_case_word, *no*");
-    check("***both*** `a *b*` ~~gone~~ _it_ [x](https://a.b/c) <https://d.e>", "both a *b* gone it x (https://a.b/c)\nhttps://d.e");
+    check(
+        "a ** b, 2 * 3 * 4, snake_case_word, \\*no\\*",
+        "a ** b, 2 * 3 * 4, snake_case_word, *no*",
+    );
+    check(
+        "***both*** `a *b*` ~~gone~~ _it_ [x](https://a.b/c) <https://d.e>",
+        "both a *b* gone it x (https://a.b/c)\nhttps://d.e",
+    );
     check("[bad](javascript:alert)", "bad");
     assert_eq!(draw("**b**", &LOOK), "\x1b[1mb\x1b[0m\n");
 }
@@ -152,7 +182,10 @@ fn what_grows_shows_no_marks() {
     assert_eq!(live("```rust\nlet\n``"), "  rust\n  let\n");
     assert_eq!(live("|a|b|\n"), "a │ b\n──┼──\n");
     assert_eq!(live("- a\n- b"), "• a\n• b\n");
-    assert_eq!(live(&format!("```\n{}", "x".repeat(41))), format!("  {}\n{}\n", "x".repeat(38), "x".repeat(3)));
+    assert_eq!(
+        live(&format!("```\n{}", "x".repeat(41))),
+        format!("  {}\n{}\n", "x".repeat(38), "x".repeat(3))
+    );
 }
 
 /// Text that is likely to be Markdown.
@@ -225,7 +258,10 @@ const MOST: f64 = 6.0;
 /// How long this thread has had a processor: what others do meanwhile is not in it.
 fn used() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
 }
 
 /// The time that drawing takes, the least of some runs.
@@ -315,22 +351,36 @@ fn four_times_the_text_costs_four_times_as_much() {
     ];
     let mut inputs: Vec<(String, Input)> = Vec::new();
     for piece in pieces {
-        inputs.push((format!("{piece:?} again and again"), Box::new(move |size| piece.repeat(size / piece.len()))));
+        inputs.push((
+            format!("{piece:?} again and again"),
+            Box::new(move |size| piece.repeat(size / piece.len())),
+        ));
     }
-    let mut add = |name: &str, input: fn(usize) -> String| inputs.push((name.to_owned(), Box::new(input)));
+    let mut add =
+        |name: &str, input: fn(usize) -> String| inputs.push((name.to_owned(), Box::new(input)));
     add("brackets behind a URL", |size| format!("http://a{}", ")".repeat(size)));
     add("a heading and spaces", |size| format!("#{0}x{0}y", " ".repeat(size)));
     add("brackets and as many ends", |size| "[".repeat(size / 2) + &"]".repeat(size / 2));
     add("brackets and as many links", |size| "[".repeat(size / 5) + &"](a)".repeat(size / 5));
     add("a link and open brackets", |size| format!("[a]({}", "(".repeat(size)));
-    add("a wide table", |size| format!("{}\n{}\n{}", "|a".repeat(size / 6), "|-".repeat(size / 6), "|b\n".repeat(size / 6)));
+    add("a wide table", |size| {
+        format!("{}\n{}\n{}", "|a".repeat(size / 6), "|-".repeat(size / 6), "|b\n".repeat(size / 6))
+    });
     add("a table", |size| format!("|a|b|\n|-|-|\n{}", "|1|2|\n".repeat(size / 6)));
-    add("a table with a long cell", |size| format!("|a|b|\n|-|-|\n|{}|2|\n", "word ".repeat(size / 5)));
+    add("a table with a long cell", |size| {
+        format!("|a|b|\n|-|-|\n|{}|2|\n", "word ".repeat(size / 5))
+    });
     add("a long cell beside many columns", |size| {
         format!("|{}{}\n|-{}|\n", "a".repeat(size), "|b".repeat(size / 3), "|-".repeat(size / 3))
     });
     add("a long title in many rows", |size| {
-        format!("|{}{}\n|-{}|\n{}", "a".repeat(size), "|bbbbbb".repeat(9), "|-".repeat(9), "|c\n".repeat(size / 3))
+        format!(
+            "|{}{}\n|-{}|\n{}",
+            "a".repeat(size),
+            "|bbbbbb".repeat(9),
+            "|-".repeat(9),
+            "|c\n".repeat(size / 3)
+        )
     });
     add("a fence and spaces", |size| format!("```{}x`", " ".repeat(size)));
     add("open strings in code", |size| format!("```rust\n{}", "\"a'".repeat(size / 3)));

@@ -44,13 +44,15 @@ pub(crate) fn width_of(cells: &[StyledCharacter]) -> usize {
 /// A text's characters. What would command the terminal is left out: a model must not move the cursor, and neither
 /// must it turn the direction of what is read (Unicode TR 36, §2.10).
 pub(crate) fn cells(text: &str, style: TextStyle) -> Vec<StyledCharacter> {
-    let clean: String = text.chars().filter(|character| *character == '\n' || is_harmless(*character)).collect();
+    let clean: String =
+        text.chars().filter(|character| *character == '\n' || is_harmless(*character)).collect();
     clean.graphemes(true).map(|grapheme| StyledCharacter::new(grapheme, style)).collect()
 }
 
 /// Whether a character only shows itself.
 pub(crate) fn is_harmless(character: char) -> bool {
-    !character.is_control() && !matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    !character.is_control()
+        && !matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Rows of at most `columns`. A row ends behind a space, beside a wide character, or else where it must.
@@ -104,7 +106,10 @@ fn may_end(before: &StyledCharacter, after: &StyledCharacter) -> bool {
         return !after.is_space();
     }
     let is_beside_wide = before.width > 1 || after.width > 1;
-    is_beside_wide && !CLOSING.contains(&after.text) && !OPENING.contains(&before.text) && !after.is_space()
+    is_beside_wide
+        && !CLOSING.contains(&after.text)
+        && !OPENING.contains(&before.text)
+        && !after.is_space()
 }
 
 fn trimmed(cells: &[StyledCharacter]) -> Vec<StyledCharacter> {

@@ -19,23 +19,32 @@ pub(super) async fn run(settings: &Settings, arguments: &ListArguments) -> Resul
         return Ok(Printed { out, hints: running.hint });
     }
     let upstreams = &settings.provider.upstreams;
-    let demo = settings
-        .provider
-        .demo
-        .enabled
-        .then(|| ["demo", "demo", "", "(in the server itself)", "", provider::demo::MODEL, ""].map(str::to_owned));
+    let demo = settings.provider.demo.enabled.then(|| {
+        ["demo", "demo", "", "(in the server itself)", "", provider::demo::MODEL, ""]
+            .map(str::to_owned)
+    });
     let mut out = String::new();
     if demo.is_some() || !upstreams.is_empty() {
-        let heading = ["name", "kind", "wire", "address", "keys", "models", running.heading()].map(str::to_owned);
+        let heading = ["name", "kind", "wire", "address", "keys", "models", running.heading()]
+            .map(str::to_owned);
         let rows = upstreams.iter().map(|config| row(config, &running));
         out += &columns(&[heading].into_iter().chain(demo).chain(rows).collect::<Vec<_>>());
     }
     if !settings.provider.routes.is_empty() {
         let heading = ["route", "strategy", "upstreams"].map(str::to_owned);
         out.push('\n');
-        out += &columns(&[heading].into_iter().chain(settings.provider.routes.iter().map(route)).collect::<Vec<_>>());
+        out += &columns(
+            &[heading]
+                .into_iter()
+                .chain(settings.provider.routes.iter().map(route))
+                .collect::<Vec<_>>(),
+        );
     }
-    let none = if upstreams.is_empty() { "There is no upstream but the demo; docs/how-to/upstreams.md says how to add one.\n" } else { "" };
+    let none = if upstreams.is_empty() {
+        "There is no upstream but the demo; docs/how-to/upstreams.md says how to add one.\n"
+    } else {
+        ""
+    };
     Ok(Printed { out, hints: format!("{none}{}", running.hint) })
 }
 
@@ -50,11 +59,15 @@ struct Running {
 impl Running {
     async fn ask(settings: &Settings) -> Self {
         let silent = |hint: String| Self { address: None, upstreams: Vec::new(), hint };
-        let key = std::env::var(config::API_KEY).ok().filter(|key| !key.is_empty()).map(Secret::new);
+        let key =
+            std::env::var(config::API_KEY).ok().filter(|key| !key.is_empty()).map(Secret::new);
         let server = match chat::configured(settings, None, key).await {
             Ok(Some(server)) => server,
             Ok(None) => {
-                return silent(format!("No server listens on {}, so the state of the upstreams is unknown.\n", settings.server.listen));
+                return silent(format!(
+                    "No server listens on {}, so the state of the upstreams is unknown.\n",
+                    settings.server.listen
+                ));
             }
             Err(error) => {
                 return silent(format!(
@@ -68,7 +81,10 @@ impl Running {
                 let upstreams = list["data"].as_array().cloned().unwrap_or_default();
                 Self { address: Some(server.address()), upstreams, hint: String::new() }
             }
-            Err(trouble) => silent(format!("The server on {} does not give the state of the upstreams: {trouble}\n", server.address())),
+            Err(trouble) => silent(format!(
+                "The server on {} does not give the state of the upstreams: {trouble}\n",
+                server.address()
+            )),
         }
     }
 
@@ -83,7 +99,11 @@ impl Running {
     /// How an upstream is, in a few words.
     fn state(&self, name: &str) -> String {
         let Some(state) = self.of(name) else {
-            return if self.address.is_some() { "the server does not have it".to_owned() } else { String::new() };
+            return if self.address.is_some() {
+                "the server does not have it".to_owned()
+            } else {
+                String::new()
+            };
         };
         let circuit = match (state["circuit"].as_str(), state["circuit_seconds"].as_u64()) {
             (Some("open"), Some(seconds)) => format!("left alone for {seconds} s, "),
@@ -102,7 +122,11 @@ impl Running {
         let keys = self.of(name)?["keys"].as_array()?;
         let key = keys.iter().find(|key| key["label"] == label)?;
         let state = key["state"].as_str().filter(|state| *state != "well")?;
-        Some(key["state_seconds"].as_u64().map_or_else(|| state.to_owned(), |seconds| format!("{state} for {seconds} s")))
+        Some(
+            key["state_seconds"]
+                .as_u64()
+                .map_or_else(|| state.to_owned(), |seconds| format!("{state} for {seconds} s")),
+        )
     }
 }
 
@@ -112,7 +136,9 @@ fn row(config: &UpstreamConfig, running: &Running) -> [String; 7] {
         None => label.to_owned(),
     };
     let keys: Vec<String> = config.keys.iter().map(|one| key(&one.label)).collect();
-    let or_else = |list: Vec<String>, otherwise: &str| if list.is_empty() { otherwise.to_owned() } else { list.join(", ") };
+    let or_else = |list: Vec<String>, otherwise: &str| {
+        if list.is_empty() { otherwise.to_owned() } else { list.join(", ") }
+    };
     [
         config.name.clone(),
         config.preset.word().to_owned(),
@@ -128,7 +154,8 @@ fn route(route: &RouteConfig) -> [String; 3] {
     let is_weighed = route.upstreams.iter().any(|target| target.weight != 1);
     let target = |target: &provider::config::TargetConfig| {
         let model = target.model.as_ref().map(|model| format!(":{model}")).unwrap_or_default();
-        let weight = if is_weighed { format!(" (weight {})", target.weight) } else { String::new() };
+        let weight =
+            if is_weighed { format!(" (weight {})", target.weight) } else { String::new() };
         format!("{}{model}{weight}", target.upstream)
     };
     let targets: Vec<String> = route.upstreams.iter().map(target).collect();

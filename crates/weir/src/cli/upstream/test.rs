@@ -33,18 +33,30 @@ struct Tried {
 /// Tests them.
 pub(super) async fn run(settings: &Settings, arguments: &TestArguments) -> Result<CheckOutcome> {
     let all = &settings.provider.upstreams;
-    if let Some(unknown) = arguments.names.iter().find(|name| !all.iter().any(|config| config.name == **name)) {
+    if let Some(unknown) =
+        arguments.names.iter().find(|name| !all.iter().any(|config| config.name == **name))
+    {
         let known: Vec<&str> = all.iter().map(|config| config.name.as_str()).collect();
         bail!(
             "there is no upstream {unknown:?}; there {}",
-            if known.is_empty() { "is none".to_owned() } else { format!("is {}", known.join(", ")) }
+            if known.is_empty() {
+                "is none".to_owned()
+            } else {
+                format!("is {}", known.join(", "))
+            }
         );
     }
-    let chosen = all.iter().filter(|config| arguments.names.is_empty() || arguments.names.contains(&config.name));
+    let chosen = all
+        .iter()
+        .filter(|config| arguments.names.is_empty() || arguments.names.contains(&config.name));
     let mut tested = Vec::new();
     for config in chosen {
         let model = arguments.model.as_ref().and_then(|model| model_at(settings, config, model));
-        let keys: Vec<Option<&KeyConfig>> = if config.keys.is_empty() { vec![None] } else { config.keys.iter().map(Some).collect() };
+        let keys: Vec<Option<&KeyConfig>> = if config.keys.is_empty() {
+            vec![None]
+        } else {
+            config.keys.iter().map(Some).collect()
+        };
         let mut tries = Vec::new();
         for key in keys {
             tries.push(try_key(config, key, model.as_deref()).await);
@@ -52,9 +64,14 @@ pub(super) async fn run(settings: &Settings, arguments: &TestArguments) -> Resul
         tested.push((config, tries));
     }
     let is_well = tested.iter().all(|(_, tries)| tries.iter().all(|tried| tried.finding.is_none()));
-    let hints = if tested.is_empty() { "There is no upstream to test: the demo needs none.\n".to_owned() } else { String::new() };
+    let hints = if tested.is_empty() {
+        "There is no upstream to test: the demo needs none.\n".to_owned()
+    } else {
+        String::new()
+    };
     let out = if arguments.json {
-        let upstreams: Vec<Value> = tested.iter().map(|(config, tries)| document(config, tries)).collect();
+        let upstreams: Vec<Value> =
+            tested.iter().map(|(config, tries)| document(config, tries)).collect();
         format!("{:#}\n", json!({ "ok": is_well, "upstreams": upstreams }))
     } else {
         tested.iter().map(|(config, tries)| text(config, tries)).collect()
@@ -64,7 +81,9 @@ pub(super) async fn run(settings: &Settings, arguments: &TestArguments) -> Resul
 
 /// What a model is called at an upstream; `None` where a route leads it elsewhere.
 fn model_at(settings: &Settings, config: &UpstreamConfig, model: &str) -> Option<String> {
-    let Some(route) = settings.provider.routes.iter().find(|route| route.model == model) else { return Some(model.to_owned()) };
+    let Some(route) = settings.provider.routes.iter().find(|route| route.model == model) else {
+        return Some(model.to_owned());
+    };
     let target = route.upstreams.iter().find(|target| target.upstream == config.name)?;
     Some(target.model.clone().unwrap_or_else(|| model.to_owned()))
 }
@@ -74,7 +93,8 @@ async fn try_key(config: &UpstreamConfig, key: Option<&KeyConfig>, model: Option
     alone.keys = key.cloned().into_iter().collect();
     alone.timeouts.connect = alone.timeouts.connect.min(CONNECTING);
     alone.timeouts.headers = alone.timeouts.headers.min(PATIENCE);
-    let tried = |listed, answered, finding| Tried { key: label(key).to_owned(), listed, answered, finding };
+    let tried =
+        |listed, answered, finding| Tried { key: label(key).to_owned(), listed, answered, finding };
     let upstream = match Upstream::new(&alone) {
         Ok(upstream) => upstream,
         Err(error) => return tried(None, None, Some(Finding::unusable(&error))),
@@ -118,9 +138,11 @@ fn line(tried: &Tried) -> String {
     });
     let (word, what, advice) = match &tried.finding {
         None => ("well", None, String::new()),
-        Some(finding) => {
-            ("FAILED", Some(visible_in_line(&finding.what).into_owned()), format!("    {}\n", visible_in_line(&finding.advice)))
-        }
+        Some(finding) => (
+            "FAILED",
+            Some(visible_in_line(&finding.what).into_owned()),
+            format!("    {}\n", visible_in_line(&finding.advice)),
+        ),
     };
     let said: Vec<String> = [listed, answered, what].into_iter().flatten().collect();
     format!("  {}: {word}: {}\n{advice}", tried.key, said.join("; "))

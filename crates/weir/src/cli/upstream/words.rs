@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use engine::provider::failure::{FailureScope, ProviderFailure};
-use provider::config::{KeyConfig, Preset, ProxyConfig, UpstreamConfig, UpstreamConfigError, WireKind};
+use provider::config::{
+    KeyConfig, Preset, ProxyConfig, UpstreamConfig, UpstreamConfigError, WireKind,
+};
 use provider::upstream::{CertificateError, ConnectError, Refusal, Trouble};
 
 use super::label;
@@ -26,12 +28,21 @@ impl Finding {
 
     /// Settings of which no upstream can be made.
     pub(super) fn unusable(error: &UpstreamConfigError) -> Self {
-        Self::new("unusable_settings", error.to_string(), "Mend it in weir.toml; weir config shows where each setting comes from.")
+        Self::new(
+            "unusable_settings",
+            error.to_string(),
+            "Mend it in weir.toml; weir config shows where each setting comes from.",
+        )
     }
 }
 
 /// What `trouble` means under `key`, when `model` was asked or else its list was.
-pub(super) fn finding(config: &UpstreamConfig, key: Option<&KeyConfig>, trouble: &Trouble, model: Option<&str>) -> Finding {
+pub(super) fn finding(
+    config: &UpstreamConfig,
+    key: Option<&KeyConfig>,
+    trouble: &Trouble,
+    model: Option<&str>,
+) -> Finding {
     let code = trouble.code();
     match trouble {
         Trouble::Connect(unreached) => self::unreached(config, *unreached, code),
@@ -39,7 +50,11 @@ pub(super) fn finding(config: &UpstreamConfig, key: Option<&KeyConfig>, trouble:
         Trouble::Unparsed { is_page: true } => Finding::new(
             "page",
             "it answered with a web page instead of JSON",
-            format!("base_url ({}) leads to a site for people, or to a login; {}", config.base_url, usual_address(config)),
+            format!(
+                "base_url ({}) leads to a site for people, or to a login; {}",
+                config.base_url,
+                usual_address(config)
+            ),
         ),
         Trouble::Unparsed { is_page: false } => Finding::new(
             code,
@@ -55,7 +70,9 @@ pub(super) fn finding(config: &UpstreamConfig, key: Option<&KeyConfig>, trouble:
             format!("its answer broke off: {}", without_end(&failure.fault.message)),
             "Try again; if it stays so, the log of the upstream says more.",
         ),
-        Trouble::Unsupported(fault) => Finding::new(code, without_end(&fault.message), "Choose another model or wire."),
+        Trouble::Unsupported(fault) => {
+            Finding::new(code, without_end(&fault.message), "Choose another model or wire.")
+        }
     }
 }
 
@@ -126,28 +143,45 @@ fn tls(distrust: CertificateError) -> (&'static str, &'static str) {
             "its certificate is signed by nobody that this machine trusts",
             "If it is your own authority's, or a proxy of your company replaces certificates, name the authority in ca_file.",
         ),
-        CertificateError::OtherName => ("its certificate is for another name", "Write the host into base_url as the certificate names it."),
-        CertificateError::NotNow => {
-            ("its certificate has expired, or is not good yet", "Its owner must renew it; or is the clock of this machine wrong?")
+        CertificateError::OtherName => (
+            "its certificate is for another name",
+            "Write the host into base_url as the certificate names it.",
+        ),
+        CertificateError::NotNow => (
+            "its certificate has expired, or is not good yet",
+            "Its owner must renew it; or is the clock of this machine wrong?",
+        ),
+        CertificateError::NoTls => (
+            "the server at its address does not speak TLS",
+            "Should it begin with http://, or has it another port?",
+        ),
+        CertificateError::Other => {
+            ("no TLS connection could be made", "Does it speak https at this port at all?")
         }
-        CertificateError::NoTls => {
-            ("the server at its address does not speak TLS", "Should it begin with http://, or has it another port?")
-        }
-        CertificateError::Other => ("no TLS connection could be made", "Does it speak https at this port at all?"),
     }
 }
 
-fn refused(config: &UpstreamConfig, key: Option<&KeyConfig>, refusal: &Refusal, model: Option<&str>) -> Finding {
+fn refused(
+    config: &UpstreamConfig,
+    key: Option<&KeyConfig>,
+    refusal: &Refusal,
+    model: Option<&str>,
+) -> Finding {
     let Refusal { status, failure, location, is_page } = refusal;
     let ProviderFailure { fault, scope } = failure;
     let said = if *is_page { String::new() } else { format!(": {}", without_end(&fault.message)) };
     let new = |code: &str, what: String, advice: String| Finding::new(code, what, advice);
-    let is_by_proxy = matches!(config.connection.proxy, ProxyConfig::At(_)) && config.base_url.starts_with("http:");
+    let is_by_proxy = matches!(config.connection.proxy, ProxyConfig::At(_))
+        && config.base_url.starts_with("http:");
     match (status, scope) {
         (403 | 500.., _) if *is_page && is_by_proxy => new(
             "proxy_refused",
             format!("its proxy answered in its place ({status})"),
-            format!("The proxy at {} must not, or cannot, reach {}: its log says why.", proxy(config), config.base_url),
+            format!(
+                "The proxy at {} must not, or cannot, reach {}: its log says why.",
+                proxy(config),
+                config.base_url
+            ),
         ),
         (300..=399, _) => {
             let to = location.as_deref().unwrap_or("an address that it does not name");
@@ -155,12 +189,21 @@ fn refused(config: &UpstreamConfig, key: Option<&KeyConfig>, refusal: &Refusal, 
             new("redirect", format!("it redirects ({status}) to {to}"), advice.to_owned())
         }
         (_, FailureScope::Quota) => {
-            let what = format!("the account of {} has no credit or quota left ({status})", name(key));
-            new("no_quota", what, "Top it up, or raise its limit, where the vendor bills it.".to_owned())
+            let what =
+                format!("the account of {} has no credit or quota left ({status})", name(key));
+            new(
+                "no_quota",
+                what,
+                "Top it up, or raise its limit, where the vendor bills it.".to_owned(),
+            )
         }
         (403, FailureScope::Credential) => {
             let what = format!("the account of {} is closed (403)", name(key));
-            new("account_closed", what, "Its vendor says why; until it is open again, use another key.".to_owned())
+            new(
+                "account_closed",
+                what,
+                "Its vendor says why; until it is open again, use another key.".to_owned(),
+            )
         }
         (403, _) => {
             let what = format!("{} may not do this (403)", name(key));
@@ -179,23 +222,38 @@ fn refused(config: &UpstreamConfig, key: Option<&KeyConfig>, refusal: &Refusal, 
             Some(model) => new(
                 "model_not_found",
                 format!("it knows no model {model:?}, or nothing at this address ({status}){said}"),
-                format!("weir upstream test {} without --model says whether the address is right.", config.name),
+                format!(
+                    "weir upstream test {} without --model says whether the address is right.",
+                    config.name
+                ),
             ),
-            None => new("not_found", format!("there is no list of models at its address ({status})"), misplaced(config)),
+            None => new(
+                "not_found",
+                format!("there is no list of models at its address ({status})"),
+                misplaced(config),
+            ),
         },
-        (503 | 529, _) => {
-            new("overloaded", format!("it has too much to do ({status})"), "Nothing is wrong here; try again later.".to_owned())
-        }
+        (503 | 529, _) => new(
+            "overloaded",
+            format!("it has too much to do ({status})"),
+            "Nothing is wrong here; try again later.".to_owned(),
+        ),
         (500.., _) => {
             let advice = "It is the upstream's own trouble, or that of a proxy before it; its log, or its vendor's status page, says more.";
             new("upstream_error", format!("it failed ({status}){said}"), advice.to_owned())
         }
         (_, _) => {
-            let asked = model.map_or_else(|| "its list of models".to_owned(), |model| format!("the model {model:?}"));
+            let asked = model.map_or_else(
+                || "its list of models".to_owned(),
+                |model| format!("the model {model:?}"),
+            );
             new(
                 &fault.code,
                 format!("it refused the request ({status}){said}"),
-                format!("It was asked for {asked}; is wire ({}) what it speaks?", super::wire(config)),
+                format!(
+                    "It was asked for {asked}; is wire ({}) what it speaks?",
+                    super::wire(config)
+                ),
             )
         }
     }
@@ -203,7 +261,10 @@ fn refused(config: &UpstreamConfig, key: Option<&KeyConfig>, refusal: &Refusal, 
 
 fn unauthorised(config: &UpstreamConfig, key: Option<&KeyConfig>, status: u16) -> Finding {
     let Some(key) = key else {
-        let variable = config.preset.key_variable().map_or_else(String::new, |variable| format!(", or set {variable}"));
+        let variable = config
+            .preset
+            .key_variable()
+            .map_or_else(String::new, |variable| format!(", or set {variable}"));
         let advice = format!("Name its key by api_key_env, api_key_file or api_key{variable}.");
         return Finding::new("key_missing", format!("it wants a key ({status})"), advice);
     };
@@ -214,8 +275,13 @@ fn unauthorised(config: &UpstreamConfig, key: Option<&KeyConfig>, status: u16) -
 /// Why there may be nothing at an address.
 fn misplaced(config: &UpstreamConfig) -> String {
     let address = config.base_url.as_str();
-    let segments: Vec<&str> = address.split("://").nth(1).unwrap_or(address).split('/').skip(1).collect();
-    let is_version = |segment: &&&str| segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
+    let segments: Vec<&str> =
+        address.split("://").nth(1).unwrap_or(address).split('/').skip(1).collect();
+    let is_version = |segment: &&&str| {
+        segment
+            .strip_prefix('v')
+            .is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+    };
     let versions = segments.iter().filter(is_version).count();
     // Azure's older addresses name a deployment, and have neither a version nor a list.
     let wants_version = config.wire != WireKind::Ollama && !segments.contains(&"deployments");
@@ -228,7 +294,8 @@ fn misplaced(config: &UpstreamConfig) -> String {
     } else if wants_version && versions == 0 {
         format!("base_url ({address}) probably lacks its version, such as /v1 at its end.")
     } else {
-        "If it has no list of models at all, say --model NAME to ask one of them instead.".to_owned()
+        "If it has no list of models at all, say --model NAME to ask one of them instead."
+            .to_owned()
     }
 }
 
@@ -252,13 +319,20 @@ fn name(key: Option<&KeyConfig>) -> String {
 fn proxy(config: &UpstreamConfig) -> String {
     match &config.connection.proxy {
         ProxyConfig::At(url) => crate::config::without_password(url.reveal()),
-        ProxyConfig::Environment | ProxyConfig::Direct => "the address in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY".to_owned(),
+        ProxyConfig::Environment | ProxyConfig::Direct => {
+            "the address in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY".to_owned()
+        }
     }
 }
 
 fn scheme(config: &UpstreamConfig) -> &str {
     match &config.connection.proxy {
-        ProxyConfig::At(url) => url.reveal().split_inclusive("://").next().filter(|scheme| scheme.ends_with("://")).unwrap_or("http://"),
+        ProxyConfig::At(url) => url
+            .reveal()
+            .split_inclusive("://")
+            .next()
+            .filter(|scheme| scheme.ends_with("://"))
+            .unwrap_or("http://"),
         ProxyConfig::Environment | ProxyConfig::Direct => "http://",
     }
 }
@@ -283,24 +357,38 @@ mod tests {
     #[test]
     fn an_address_without_its_version_or_with_two_is_seen() {
         let check = |address: &str, wire, expected: &str| {
-            let config = UpstreamConfig { wire, ..UpstreamConfig::new("north", Preset::Compatible, address) };
+            let config = UpstreamConfig {
+                wire,
+                ..UpstreamConfig::new("north", Preset::Compatible, address)
+            };
             assert!(misplaced(&config).contains(expected), "{address}: {}", misplaced(&config));
         };
         check("http://north.example", WireKind::Chat, "lacks its version");
         check("http://v1.example/api", WireKind::Chat, "lacks its version");
         check("http://north.example/v1/v1", WireKind::Chat, "twice");
-        check("http://north.example/v1/chat/completions", WireKind::Responses, "goes on behind its version");
+        check(
+            "http://north.example/v1/chat/completions",
+            WireKind::Responses,
+            "goes on behind its version",
+        );
         check("http://north.example/v1", WireKind::Ollama, "end before its version");
         check("http://north.example/v1beta", WireKind::Gemini, "no list of models at all");
-        check("http://north.example/openai/deployments/ours", WireKind::Chat, "no list of models at all");
+        check(
+            "http://north.example/openai/deployments/ours",
+            WireKind::Chat,
+            "no list of models at all",
+        );
         check("http://north.example", WireKind::Ollama, "no list of models at all");
     }
 
     #[test]
     fn a_proxys_password_is_in_no_sentence() {
-        let mut config = UpstreamConfig::new("north", Preset::Compatible, "http://north.example/v1");
-        config.connection.proxy = ProxyConfig::At(engine::secret::Secret::new("socks5://me:marker@proxy:1080"));
-        for why in [ConnectError::NoProxy, ConnectError::ProxyPassword, ConnectError::ProxyRefused] {
+        let mut config =
+            UpstreamConfig::new("north", Preset::Compatible, "http://north.example/v1");
+        config.connection.proxy =
+            ProxyConfig::At(engine::secret::Secret::new("socks5://me:marker@proxy:1080"));
+        for why in [ConnectError::NoProxy, ConnectError::ProxyPassword, ConnectError::ProxyRefused]
+        {
             let said = format!("{:?}", unreached(&config, why, "any"));
             assert!(said.contains("proxy") && !said.contains("marker"), "{said}");
         }

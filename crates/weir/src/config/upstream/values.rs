@@ -8,7 +8,8 @@ use super::super::value::{self, Raw};
 
 /// A proxy's address. It is not repeated in errors: there may be a password in it.
 pub(super) fn proxy(raw: &Raw) -> Result<ProxyConfig, String> {
-    let expected = || "expected http://, https:// or socks5:// with a host and a port, or none".to_owned();
+    let expected =
+        || "expected http://, https:// or socks5:// with a host and a port, or none".to_owned();
     let text = value::text(raw).map_err(|_| expected())?;
     if text == "none" {
         return Ok(ProxyConfig::Direct);
@@ -22,17 +23,24 @@ pub(super) fn proxy(raw: &Raw) -> Result<ProxyConfig, String> {
 
 /// Fields of a head as `Name: value`. Values are not repeated in errors: one may be a key.
 pub(super) fn headers(raw: &Raw) -> Result<Vec<(String, Secret)>, String> {
-    let list = value::list(raw).map_err(|_| "expected a list of texts such as \"X-Title: Weir\"".to_owned())?;
-    let field = |text: &&str| text.split_once(':').map(|(name, value)| (name.trim().to_owned(), Secret::new(value.trim())));
+    let list = value::list(raw)
+        .map_err(|_| "expected a list of texts such as \"X-Title: Weir\"".to_owned())?;
+    let field = |text: &&str| {
+        text.split_once(':')
+            .map(|(name, value)| (name.trim().to_owned(), Secret::new(value.trim())))
+    };
     let fields: Option<Vec<_>> = list.iter().map(field).collect();
-    fields.ok_or_else(|| "expected a name and a value with a colon between, such as \"X-Title: Weir\"".to_owned())
+    fields.ok_or_else(|| {
+        "expected a name and a value with a colon between, such as \"X-Title: Weir\"".to_owned()
+    })
 }
 
 /// Fields of a body, as JSON. What Weir itself decides cannot be among them.
 pub(super) fn body(raw: &Raw) -> Result<Map<String, serde_json::Value>, String> {
     const OURS: [&str; 6] = ["model", "messages", "input", "contents", "stream", "n"];
     let expected = || "expected an object of JSON in a text, such as '{\"top_k\": 40}'".to_owned();
-    let fields: Map<String, serde_json::Value> = serde_json::from_str(value::text(raw)?).map_err(|_| expected())?;
+    let fields: Map<String, serde_json::Value> =
+        serde_json::from_str(value::text(raw)?).map_err(|_| expected())?;
     match fields.keys().find(|name| OURS.contains(&name.as_str())) {
         Some(name) => Err(format!("'{name}' is decided by each request")),
         None => Ok(fields),
@@ -51,9 +59,12 @@ pub(crate) fn without_password(text: &str) -> String {
 pub(super) fn ollama_address(text: &str) -> String {
     let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) && !host.ends_with(']');
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+        && !host.ends_with(']');
     let port = if has_port || scheme == "https" { "" } else { ":11434" };
-    let host = host.strip_prefix("0.0.0.0").map_or_else(|| host.to_owned(), |rest| format!("127.0.0.1{rest}"));
+    let host = host
+        .strip_prefix("0.0.0.0")
+        .map_or_else(|| host.to_owned(), |rest| format!("127.0.0.1{rest}"));
     let slash = if path.is_empty() { "" } else { "/" };
     format!("{scheme}://{host}{port}{slash}{path}")
 }
@@ -78,7 +89,10 @@ mod tests {
 
     #[test]
     fn a_proxys_password_is_not_shown() {
-        assert_eq!(without_password("socks5://me:secret@proxy:1080"), "socks5://(hidden)@proxy:1080");
+        assert_eq!(
+            without_password("socks5://me:secret@proxy:1080"),
+            "socks5://(hidden)@proxy:1080"
+        );
         assert_eq!(without_password("http://proxy:3128"), "http://proxy:3128");
     }
 }

@@ -18,9 +18,13 @@ async fn a_response_survives_a_broken_connection_on_every_transport() {
     for (index, transport) in TRANSPORTS.into_iter().enumerate() {
         let proxy = FaultProxy::start(test_server.address).await.unwrap();
         let (begun, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let script = Script::new().role().wait_for(&begun).content("One ").content("two ").wait_for(&gate);
-        test_server.upstream.script(script.content("three ").content("four.").finish("stop").usage(9, 4, 0).done().end());
-        let asked = tokio::spawn(run(chat(&directory, proxy.address(), &["--transport", transport]), "hi"));
+        let script =
+            Script::new().role().wait_for(&begun).content("One ").content("two ").wait_for(&gate);
+        test_server.upstream.script(
+            script.content("three ").content("four.").finish("stop").usage(9, 4, 0).done().end(),
+        );
+        let asked =
+            tokio::spawn(run(chat(&directory, proxy.address(), &["--transport", transport]), "hi"));
         client::soon(test_server.upstream.wait_requests(index + 1)).await.unwrap();
         // The reading connection is open: it carried the question, or follows it.
         client::soon(async {
@@ -34,7 +38,11 @@ async fn a_response_survives_a_broken_connection_on_every_transport() {
         proxy.cut_now_rst();
         gate.notify_one();
         let ran = asked.await.unwrap();
-        assert_eq!((ran.status, ran.out.as_str()), (Some(0), "One two three four.\n"), "{transport}: {ran:?}");
+        assert_eq!(
+            (ran.status, ran.out.as_str()),
+            (Some(0), "One two three four.\n"),
+            "{transport}: {ran:?}"
+        );
     }
     test_server.quiet().await;
     test_server.close().await;
@@ -50,7 +58,8 @@ async fn a_cut_after_any_byte_loses_and_repeats_nothing() {
             let proxy = FaultProxy::start(test_server.address).await.unwrap();
             test_server.upstream.script(Script::text(&pieces));
             proxy.cut_after_bytes(bytes, fakes::Cut::Fin);
-            let ran = run(chat(&directory, proxy.address(), &["--transport", transport]), "hi").await;
+            let ran =
+                run(chat(&directory, proxy.address(), &["--transport", transport]), "hi").await;
             let whole = (Some(0), pieces.concat() + "\n");
             if transport == "websocket" && ran.status == Some(1) && ran.out.is_empty() {
                 // A socket that breaks before the response has an id is not retried: that might ask twice.
@@ -58,10 +67,18 @@ async fn a_cut_after_any_byte_loses_and_repeats_nothing() {
                 test_server.quiet().await;
                 continue;
             }
-            assert_eq!((ran.status, ran.out.clone()), whole, "{transport} cut after {bytes}: {ran:?}");
+            assert_eq!(
+                (ran.status, ran.out.clone()),
+                whole,
+                "{transport} cut after {bytes}: {ran:?}"
+            );
         }
     }
-    assert_eq!(test_server.upstream.requests().len() + test_server.upstream.scripts_left(), 20, "no question was asked twice");
+    assert_eq!(
+        test_server.upstream.requests().len() + test_server.upstream.scripts_left(),
+        20,
+        "no question was asked twice"
+    );
     test_server.quiet().await;
     test_server.close().await;
 }

@@ -27,7 +27,8 @@ fn size(columns: u16, rows: u16) -> (NonZero<u16>, NonZero<u16>) {
 }
 
 fn resize_to(control: &File, columns: u16, rows: u16) {
-    tcsetwinsize(control, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    tcsetwinsize(control, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })
+        .unwrap();
 }
 
 impl PseudoTerminal {
@@ -58,7 +59,8 @@ impl PseudoTerminal {
         let (changed, changes) = watch::channel(0);
         let written = Arc::new(Mutex::new(Vec::new()));
         let copy = Arc::clone(&written);
-        let (shown, mut out, mut answers) = (Arc::clone(&screen), control.try_clone().unwrap(), control.try_clone().unwrap());
+        let (shown, mut out, mut answers) =
+            (Arc::clone(&screen), control.try_clone().unwrap(), control.try_clone().unwrap());
         let reading = spawn_blocking(move || {
             let mut bytes = [0; 4096];
             // Linux reports EIO once the program has closed its side.
@@ -136,7 +138,10 @@ impl PseudoTerminal {
     /// Waits for the program to exit; returns its exit status.
     pub(super) async fn ended(mut self) -> Option<i32> {
         if let Some(reading) = self.reading.take() {
-            client::soon(reading).await.unwrap_or_else(|_late| panic!("it runs on:\n{}", self.shown())).unwrap();
+            client::soon(reading)
+                .await
+                .unwrap_or_else(|_late| panic!("it runs on:\n{}", self.shown()))
+                .unwrap();
         }
         self.child.wait().unwrap().code()
     }

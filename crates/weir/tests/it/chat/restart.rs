@@ -26,13 +26,16 @@ fn counted(shown: &str) -> Vec<u64> {
 
 /// The screen without notes about the connection.
 fn without_notes(shown: &str) -> String {
-    let is_note = |row: &&str| row.starts_with("The connection is") || row.contains("trying to get it back");
+    let is_note =
+        |row: &&str| row.starts_with("The connection is") || row.contains("trying to get it back");
     shown.lines().filter(|row| !is_note(row)).collect::<Vec<_>>().join("\n")
 }
 
 /// Whether the question has a response that refers to earlier ones, and the prompt is back.
 fn is_answered(shown: &str, question: &str) -> bool {
-    shown.rsplit_once(question).is_some_and(|(_, answer)| answer.contains("Your name is Ada.") && answer.ends_with("\n>"))
+    shown
+        .rsplit_once(question)
+        .is_some_and(|(_, answer)| answer.contains("Your name is Ada.") && answer.ends_with("\n>"))
 }
 
 #[tokio::test]
@@ -44,7 +47,9 @@ async fn a_conversation_continues_after_kill_9_on_every_transport() {
         let mut server = place.start_at(address(number)).await;
         let at = server.address;
         let directory = TempDir::new().unwrap();
-        let talk = |arguments: &[&str]| PseudoTerminal::start(&chat_with(&directory, at, "demo", arguments), 120, 60);
+        let talk = |arguments: &[&str]| {
+            PseudoTerminal::start(&chat_with(&directory, at, "demo", arguments), 120, 60)
+        };
 
         let mut terminal = talk(&["--transport", transport]);
         terminal.prompt().await;
@@ -57,30 +62,45 @@ async fn a_conversation_continues_after_kill_9_on_every_transport() {
         server.kill().await;
         terminal.wait_for("The connection is lost").await;
         let server = place.start_at(at).await;
-        let shown = terminal.until(|shown| shown.contains("the answer is not whole") && shown.ends_with("\n>")).await;
+        let shown = terminal
+            .until(|shown| shown.contains("the answer is not whole") && shown.ends_with("\n>"))
+            .await;
         assert!(shown.contains("The connection is back."), "{transport}: {shown}");
-        assert!(shown.contains("(the answer is not whole: the server was restarted)"), "{transport}: {shown}");
+        assert!(
+            shown.contains("(the answer is not whole: the server was restarted)"),
+            "{transport}: {shown}"
+        );
 
         terminal.press("What is my name?");
         terminal.press(ENTER);
         terminal.until(|shown| is_answered(shown, "What is my name?")).await;
         terminal.press(CTRL_D);
         let shown = terminal.wait_for("weir chat --resume resp_").await;
-        let id = shown.rsplit("--resume ").next().unwrap().split_whitespace().next().unwrap().to_owned();
+        let id =
+            shown.rsplit("--resume ").next().unwrap().split_whitespace().next().unwrap().to_owned();
         assert_eq!(terminal.ended().await, Some(0), "{transport}");
 
         // The log and the screen have the same content.
-        let (status, items) = server.json(&Request::get(&format!("/v1/responses/{id}/input_items?order=asc"))).await;
-        let text = items["data"][3]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("{status}: {items}"));
+        let (status, items) =
+            server.json(&Request::get(&format!("/v1/responses/{id}/input_items?order=asc"))).await;
+        let text = items["data"][3]["content"][0]["text"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{status}: {items}"));
         let held: Vec<u64> = text.split_whitespace().map(|word| word.parse().unwrap()).collect();
-        assert!(held.len() >= 12 && held.iter().copied().eq(1..=held.len() as u64), "{transport}: {text}");
+        assert!(
+            held.len() >= 12 && held.iter().copied().eq(1..=held.len() as u64),
+            "{transport}: {text}"
+        );
         assert_eq!(counted(&without_notes(&shown)), held, "{transport}: {shown}");
 
         // Another terminal continues from there, after showing all of it.
         let mut terminal = talk(&["--transport", transport, "--resume", &id]);
         terminal.prompt().await;
         let shown = terminal.shown();
-        let places: Vec<_> = ["> My name is Ada.", "> /count 100000", "1 2 3 4", "> What is my name?"].map(|text| shown.find(text)).into();
+        let places: Vec<_> =
+            ["> My name is Ada.", "> /count 100000", "1 2 3 4", "> What is my name?"]
+                .map(|text| shown.find(text))
+                .into();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{transport}: {shown}");
         assert_eq!(counted(&shown), held, "{transport}: {shown}");
         assert_eq!(shown.matches("(the answer is not whole)").count(), 1, "{transport}: {shown}");

@@ -22,13 +22,25 @@ const UP: &str = "\x1b[A";
 fn said(test_server: &TestServer, request: usize) -> Vec<String> {
     let requests = test_server.upstream.requests();
     let messages = requests[request].body["messages"].as_array().unwrap();
-    messages.iter().map(|message| message["content"].as_str().map_or_else(|| message["content"].to_string(), str::to_owned)).collect()
+    messages
+        .iter()
+        .map(|message| {
+            message["content"]
+                .as_str()
+                .map_or_else(|| message["content"].to_string(), str::to_owned)
+        })
+        .collect()
 }
 
 #[tokio::test]
 async fn a_conversation_is_typed_edited_and_drawn() {
     let (test_server, directory) = (TestServer::open().await, TempDir::new().unwrap());
-    test_server.upstream.script(Script::text(&["# Tit", "le\n\nSome **bo", "ld** and `co", "de`.\n\n|A|B|\n|-|-|\n|一二|x|\n"]));
+    test_server.upstream.script(Script::text(&[
+        "# Tit",
+        "le\n\nSome **bo",
+        "ld** and `co",
+        "de`.\n\n|A|B|\n|-|-|\n|一二|x|\n",
+    ]));
     test_server.upstream.script(Script::text(&["Second."]));
     test_server.upstream.script(Script::text(&["Third."]));
     let mut terminal = PseudoTerminal::start(&chat(&directory, test_server.address, &[]), 60, 30);
@@ -37,7 +49,12 @@ async fn a_conversation_is_typed_edited_and_drawn() {
     terminal.press(BACKSPACE);
     terminal.press(ENTER);
     let shown = terminal.until(|shown| shown.contains("一二 │ x") && shown.ends_with('>')).await;
-    assert!(shown.contains("> 你好\n\nTitle\n\nSome bold and code.\n\nA    │ B\n─────┼──\n一二 │ x\n\n>"), "{shown}");
+    assert!(
+        shown.contains(
+            "> 你好\n\nTitle\n\nSome bold and code.\n\nA    │ B\n─────┼──\n一二 │ x\n\n>"
+        ),
+        "{shown}"
+    );
     assert!(terminal.painted().contains("\x1b[1mbold"), "{:?}", terminal.painted());
     terminal.press("again");
     terminal.press(ENTER);
@@ -70,7 +87,11 @@ async fn ctrl_c_cancels_the_response_but_not_the_program() {
     for (index, transport) in TRANSPORTS.into_iter().enumerate() {
         test_server.upstream.script(Script::new().role().content("Begun").stall());
         test_server.upstream.script(Script::new().role().content("Again").stall());
-        let mut terminal = PseudoTerminal::start(&chat(&directory, test_server.address, &["--transport", transport]), 60, 30);
+        let mut terminal = PseudoTerminal::start(
+            &chat(&directory, test_server.address, &["--transport", transport]),
+            60,
+            30,
+        );
         terminal.prompt().await;
         terminal.press("one");
         terminal.press(ENTER);
@@ -83,7 +104,9 @@ async fn ctrl_c_cancels_the_response_but_not_the_program() {
         terminal.wait_for("Again").await;
         // Typed without echo: a command cancels the response, and the rest starts the next line.
         terminal.press("/stop\nnext");
-        terminal.until(|shown| shown.matches("(stopped)").count() == 2 && shown.ends_with("> next")).await;
+        terminal
+            .until(|shown| shown.matches("(stopped)").count() == 2 && shown.ends_with("> next"))
+            .await;
         client::soon(test_server.upstream.wait_closed(2 * index + 1)).await.unwrap();
         terminal.press(CTRL_C);
         terminal.wait_for("leaves").await;
@@ -98,9 +121,15 @@ async fn ctrl_c_cancels_the_response_but_not_the_program() {
 async fn resizing_during_a_response_loses_nothing() {
     let (test_server, directory) = (TestServer::open().await, TempDir::new().unwrap());
     let gates: Vec<Arc<Notify>> = (0..2).map(|_| Arc::new(Notify::new())).collect();
-    let script = Script::new().role().content("A row that is final.\n\nwords and words and words and words").wait_for(&gates[0]);
-    let script = script.content(" and narrow words and narrow words and narrow words").wait_for(&gates[1]);
-    test_server.upstream.script(script.content(" and the end.").finish("stop").usage(9, 3, 0).done().end());
+    let script = Script::new()
+        .role()
+        .content("A row that is final.\n\nwords and words and words and words")
+        .wait_for(&gates[0]);
+    let script =
+        script.content(" and narrow words and narrow words and narrow words").wait_for(&gates[1]);
+    test_server
+        .upstream
+        .script(script.content(" and the end.").finish("stop").usage(9, 3, 0).done().end());
     let mut terminal = PseudoTerminal::start(&chat(&directory, test_server.address, &[]), 80, 24);
     terminal.prompt().await;
     terminal.press("hi");
@@ -112,7 +141,10 @@ async fn resizing_during_a_response_loses_nothing() {
     terminal.resize(80, 24);
     gates[1].notify_one();
     let shown = terminal.until(|shown| shown.contains("the end.") && shown.ends_with('>')).await;
-    assert!(shown.contains("A row that is final.\n\nwords and words and words and words and narrow"), "{shown}");
+    assert!(
+        shown.contains("A row that is final.\n\nwords and words and words and words and narrow"),
+        "{shown}"
+    );
     assert_eq!(shown.matches("the end.").count(), 1, "{shown}");
     terminal.press(CTRL_D);
     assert_eq!(terminal.ended().await, Some(0));
@@ -148,8 +180,14 @@ async fn a_broken_connection_is_restored_and_the_text_is_complete() {
         let proxy = FaultProxy::start(test_server.address).await.unwrap();
         let gate = Arc::new(Notify::new());
         let script = Script::new().role().content("One **two ").wait_for(&gate);
-        test_server.upstream.script(script.content("three** four.").finish("stop").usage(9, 2, 0).done().end());
-        let mut terminal = PseudoTerminal::start(&chat(&directory, proxy.address(), &["--transport", transport]), 100, 30);
+        test_server
+            .upstream
+            .script(script.content("three** four.").finish("stop").usage(9, 2, 0).done().end());
+        let mut terminal = PseudoTerminal::start(
+            &chat(&directory, proxy.address(), &["--transport", transport]),
+            100,
+            30,
+        );
         terminal.prompt().await;
         terminal.press("hi");
         terminal.press(ENTER);
@@ -158,11 +196,18 @@ async fn a_broken_connection_is_restored_and_the_text_is_complete() {
         terminal.wait_for("The connection is lost").await;
         gate.notify_one();
         let shown = terminal.until(|shown| shown.contains("four.") && shown.ends_with('>')).await;
-        assert!(shown.contains("The connection is back.\nOne two three four.\n"), "{transport}: {shown}");
+        assert!(
+            shown.contains("The connection is back.\nOne two three four.\n"),
+            "{transport}: {shown}"
+        );
         terminal.press(CTRL_D);
         assert_eq!(terminal.ended().await, Some(0));
     }
-    assert_eq!(test_server.upstream.requests().len(), TRANSPORTS.len(), "each question was asked once");
+    assert_eq!(
+        test_server.upstream.requests().len(),
+        TRANSPORTS.len(),
+        "each question was asked once"
+    );
     test_server.quiet().await;
     test_server.close().await;
 }
@@ -173,7 +218,8 @@ async fn model_output_does_not_control_the_terminal() {
     let (test_server, directory) = (TestServer::open().await, TempDir::new().unwrap());
     for arguments in [&[][..], &["--json"]] {
         test_server.upstream.script(Script::reasoning(&[HOSTILE], &["Begun ", HOSTILE, " ended"]));
-        let mut terminal = PseudoTerminal::start(&chat(&directory, test_server.address, arguments), 400, 60);
+        let mut terminal =
+            PseudoTerminal::start(&chat(&directory, test_server.address, arguments), 400, 60);
         if arguments.is_empty() {
             terminal.prompt().await;
             terminal.press("hi");

@@ -28,7 +28,11 @@ async fn b1_b2_the_model_sees_both_sides_of_the_last_turns() {
         ("assistant", "answer 5"),
         ("user", "question 6"),
     ];
-    assert_eq!(sent(&test_server), roles_and_texts(&expected), "ten messages at most, whole turns, the newest");
+    assert_eq!(
+        sent(&test_server),
+        roles_and_texts(&expected),
+        "ten messages at most, whole turns, the newest"
+    );
     test_server.close().await;
 }
 
@@ -36,13 +40,17 @@ async fn b1_b2_the_model_sees_both_sides_of_the_last_turns() {
 async fn b2_b18_the_context_drops_whole_turns_from_the_front() {
     // A message of fifty words has 54 tokens: 50, its role, and 3 around it. The response starts with another 3.
     let words = |word: &str| vec![word; 50].join(" ");
-    let test_server = TestServer::open_with(plan(|classic| classic.context_tokens = 3 + 3 * 54)).await;
+    let test_server =
+        TestServer::open_with(plan(|classic| classic.context_tokens = 3 + 3 * 54)).await;
     for (question, answer) in [("one", "red"), ("two", "green"), ("three", "blue")] {
         test_server.upstream.script(Script::text(&[&words(answer)]));
         converse(&test_server, UID, &words(question)).await;
     }
     let (second, answer, third) = (words("two"), words("green"), words("three"));
-    assert_eq!(sent(&test_server), roles_and_texts(&[("user", &second), ("assistant", &answer), ("user", &third)]));
+    assert_eq!(
+        sent(&test_server),
+        roles_and_texts(&[("user", &second), ("assistant", &answer), ("user", &third)])
+    );
     // With one more token, the turn before it does not fit.
     let question = format!("{third} more");
     converse(&test_server, UID, &question).await;
@@ -83,11 +91,18 @@ async fn b3_a_failed_or_unanswered_question_is_not_stored() {
         converse(&test_server, UID, "bad").await;
         test_server.quiet().await;
         let after = test_server.engine.census();
-        assert_eq!((after.item_bytes, after.log_bytes), (before.item_bytes, before.log_bytes), "it is gone");
+        assert_eq!(
+            (after.item_bytes, after.log_bytes),
+            (before.item_bytes, before.log_bytes),
+            "it is gone"
+        );
     }
     test_server.upstream.script(Script::text(&["Fine"]));
     converse(&test_server, UID, "how are you?").await;
-    assert_eq!(sent(&test_server), roles_and_texts(&[("user", "hello"), ("assistant", "Hi"), ("user", "how are you?")]));
+    assert_eq!(
+        sent(&test_server),
+        roles_and_texts(&[("user", "hello"), ("assistant", "Hi"), ("user", "how are you?")])
+    );
     test_server.close().await;
 }
 
@@ -96,18 +111,32 @@ async fn b4_streams_and_sockets_share_one_conversation() {
     let test_server = TestServer::open().await;
     test_server.upstream.script(Script::text(&["one"]));
     converse(&test_server, UID, "first").await;
-    let mut socket = websocket::connect(test_server.address, &format!("/websocket/{UID}"), &[]).await.unwrap().socket;
+    let mut socket = websocket::connect(test_server.address, &format!("/websocket/{UID}"), &[])
+        .await
+        .unwrap()
+        .socket;
     test_server.upstream.script(Script::text(&["two"]));
     assert_eq!(answer(&mut socket, "second").await, "two");
     drop(socket);
     test_server.upstream.script(Script::text(&["three"]));
-    let mut asked = test_server.stream(&Request::get(&format!("/chat?message=third&uid={UID}"))).await;
+    let mut asked =
+        test_server.stream(&Request::get(&format!("/chat?message=third&uid={UID}"))).await;
     client::soon(asked.collect()).await.unwrap().unwrap();
-    let expected = [("user", "first"), ("assistant", "one"), ("user", "second"), ("assistant", "two"), ("user", "third")];
+    let expected = [
+        ("user", "first"),
+        ("assistant", "one"),
+        ("user", "second"),
+        ("assistant", "two"),
+        ("user", "third"),
+    ];
     assert_eq!(sent(&test_server), roles_and_texts(&expected));
     test_server.upstream.script(Script::text(&["four"]));
     converse(&test_server, "another", "alone").await;
-    assert_eq!(sent(&test_server), roles_and_texts(&[("user", "alone")]), "another uid knows nothing of it");
+    assert_eq!(
+        sent(&test_server),
+        roles_and_texts(&[("user", "alone")]),
+        "another uid knows nothing of it"
+    );
     test_server.close().await;
 }
 
@@ -126,7 +155,10 @@ async fn deleting_a_turn_ends_the_conversation() {
     let started = test_server.send(&Request::get(&format!("/chat?message=first&uid={UID}"))).await;
     let id = started.headers.get("weir-response-id").unwrap().to_owned();
     client::soon(started.events().unwrap().collect()).await.unwrap().unwrap();
-    assert_eq!(test_server.json(&Request::new("DELETE", &format!("/v1/responses/{id}"))).await.0, 200);
+    assert_eq!(
+        test_server.json(&Request::new("DELETE", &format!("/v1/responses/{id}"))).await.0,
+        200
+    );
     converse(&test_server, UID, "second").await;
     assert_eq!(sent(&test_server), roles_and_texts(&[("user", "second")]));
     test_server.close().await;
@@ -140,7 +172,12 @@ async fn b19_the_conversation_is_stored_like_any_other() {
     let id = second.headers.get("weir-response-id").unwrap().to_owned();
     client::soon(second.events().unwrap().collect()).await.unwrap().unwrap();
     let (_, items) = test_server.get(&format!("/v1/responses/{id}/input_items?order=asc")).await;
-    let texts: Vec<_> = items["data"].as_array().unwrap().iter().map(|item| item["content"][0]["text"].clone()).collect();
+    let texts: Vec<_> = items["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["content"][0]["text"].clone())
+        .collect();
     assert_eq!(texts, [json!("first"), json!("Hello, world!"), json!("second")]);
     test_server.close().await;
 }

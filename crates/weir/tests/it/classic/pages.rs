@@ -32,7 +32,9 @@ fn copy(root: &Path) {
 async fn c11_every_path_of_the_pages_serves_its_file() {
     let directory = tempfile::tempdir().unwrap();
     copy(directory.path());
-    let test_server = TestServer::open_with(plan(|classic| classic.pages = Some(directory.path().join("pages")))).await;
+    let test_server =
+        TestServer::open_with(plan(|classic| classic.pages = Some(directory.path().join("pages"))))
+            .await;
     for (path, text, kind) in [
         ("/", "<script>one()</script>", "text/html; charset=utf-8"),
         ("/1.html", "<script>one()</script>", "text/html; charset=utf-8"),
@@ -45,13 +47,21 @@ async fn c11_every_path_of_the_pages_serves_its_file() {
         ("/static/css/markdown.css", "css", "text/css; charset=utf-8"),
     ] {
         let mut response = test_server.send(&Request::get(path)).await;
-        assert_eq!((response.status, response.headers.get("content-type")), (200, Some(kind)), "{path}");
+        assert_eq!(
+            (response.status, response.headers.get("content-type")),
+            (200, Some(kind)),
+            "{path}"
+        );
         assert_eq!(response.collect().await.unwrap().0, text.as_bytes(), "{path}");
     }
     let page = test_server.send(&Request::get("/1.html")).await;
     let policy = page.headers.get("content-security-policy").unwrap();
-    let scripts = policy.split("; ").find(|directive| directive.starts_with("script-src ")).unwrap();
-    assert!(scripts.starts_with("script-src 'sha256-") && scripts.split(' ').count() == 2, "b17: {policy}");
+    let scripts =
+        policy.split("; ").find(|directive| directive.starts_with("script-src ")).unwrap();
+    assert!(
+        scripts.starts_with("script-src 'sha256-") && scripts.split(' ').count() == 2,
+        "b17: {policy}"
+    );
     for path in [
         "/link.html",
         "/../secret.html",
@@ -71,7 +81,9 @@ async fn c11_every_path_of_the_pages_serves_its_file() {
 async fn without_a_copy_our_own_page_is_served() {
     let test_server = TestServer::open().await;
     let mut page = test_server.send(&Request::get("/")).await;
-    assert!(String::from_utf8(page.collect().await.unwrap().0).unwrap().contains("<title>Weir</title>"));
+    assert!(
+        String::from_utf8(page.collect().await.unwrap().0).unwrap().contains("<title>Weir</title>")
+    );
     assert_eq!(test_server.json(&Request::get("/1.html")).await.0, 404);
     test_server.close().await;
 }

@@ -130,10 +130,19 @@ async fn a_visitor_sees_the_response_and_its_tokens_and_no_alert() {
 #[tokio::test]
 async fn a_visitor_sees_an_error_as_the_response() {
     let test_server = TestServer::open().await;
-    test_server.upstream.script(Script::error(429, &serde_json::json!({ "error": { "message": "slow down" } })));
+    test_server
+        .upstream
+        .script(Script::error(429, &serde_json::json!({ "error": { "message": "slow down" } })));
     let page = visit(&test_server, "hello").await;
-    assert_eq!(page.shown.as_deref(), Some("slow down (upstream 'lab-scripted', status 429)<br/><br/>tokens：0"));
-    assert_eq!((page.alerts, page.opened, page.wrongs.len()), (0, 1, 0), "an event's name must not fire a handler: {page:?}");
+    assert_eq!(
+        page.shown.as_deref(),
+        Some("slow down (upstream 'lab-scripted', status 429)<br/><br/>tokens：0")
+    );
+    assert_eq!(
+        (page.alerts, page.opened, page.wrongs.len()),
+        (0, 1, 0),
+        "an event's name must not fire a handler: {page:?}"
+    );
     test_server.close().await;
 }
 
@@ -153,7 +162,10 @@ async fn a_reconnect_with_a_last_event_id_never_asks_again() {
     let again = "/createSse?lastEventId=%5BDONE%5D&padding=true";
     let mut stream = test_server.send(&Request::get(again).header("uid", UID)).await;
     assert_eq!(stream.status, 200, "unknown parameters are left alone");
-    assert_eq!(client::soon(stream.chunk()).await.unwrap().unwrap().as_deref(), Some(b"retry:5000\n\n".as_slice()));
+    assert_eq!(
+        client::soon(stream.chunk()).await.unwrap().unwrap().as_deref(),
+        Some(b"retry:5000\n\n".as_slice())
+    );
     for request in [
         Request::get("/chat?message=hello&lastEventId=chatcmpl-1"),
         Request::get("/chat?lastEventId=chatcmpl-1&message=hello"),

@@ -8,7 +8,9 @@ use super::{UID, chat, create_sse, plan, roles_and_texts, sent, told};
 use crate::test_server::{ALICE, BOB, TestServer, TestServerPlan};
 
 fn preflight(path: &str, origin: &str, method: &str) -> Request {
-    let request = Request::new("OPTIONS", path).header("origin", origin).header("access-control-request-method", method);
+    let request = Request::new("OPTIONS", path)
+        .header("origin", origin)
+        .header("access-control-request-method", method);
     request.header("access-control-request-headers", "content-type,uid")
 }
 
@@ -16,17 +18,24 @@ fn vary(response: &Response) -> Vec<String> {
     response.headers.all("vary").map(str::to_owned).collect()
 }
 
-const VARY: [&str; 3] = ["Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers"];
+const VARY: [&str; 3] =
+    ["Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers"];
 
 #[tokio::test]
 async fn b15_b16_pages_of_other_sites_are_rejected_at_no_cost() {
     let test_server = TestServer::open().await;
-    for (name, value) in
-        [("origin", "http://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site")]
-    {
-        for request in
-            [create_sse(UID), chat(UID, "hello"), Request::get("/chat?message=hello"), Request::get("/closeSse").header("uid", UID)]
-        {
+    for (name, value) in [
+        ("origin", "http://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
+        for request in [
+            create_sse(UID),
+            chat(UID, "hello"),
+            Request::get("/chat?message=hello"),
+            Request::get("/closeSse").header("uid", UID),
+        ] {
             let request = request.header(name, value);
             let response = test_server.send(&request).await;
             assert_eq!(response.status, 403, "{request:?}");
@@ -35,29 +44,54 @@ async fn b15_b16_pages_of_other_sites_are_rejected_at_no_cost() {
         }
     }
     let mut refused = test_server.send(&preflight("/chat", "null", "POST")).await;
-    assert_eq!((refused.status, refused.collect().await.unwrap().0), (403, b"Invalid CORS request".to_vec()));
+    assert_eq!(
+        (refused.status, refused.collect().await.unwrap().0),
+        (403, b"Invalid CORS request".to_vec())
+    );
     assert_eq!(test_server.upstream.requests().len(), 0);
     test_server.close().await;
 }
 
 #[tokio::test]
 async fn c11_an_allowed_origin_gets_the_demos_cors_headers() {
-    let test_server = TestServer::open_with(plan(|classic| classic.origins = vec!["null".into(), "https://app.example".into()])).await;
+    let test_server = TestServer::open_with(plan(|classic| {
+        classic.origins = vec!["null".into(), "https://app.example".into()]
+    }))
+    .await;
     for origin in ["null", "https://app.example"] {
         for (path, method) in [("/chat", "POST"), ("/createSse", "GET"), ("/closeSse", "GET")] {
             let response = test_server.send(&preflight(path, origin, method)).await;
             assert_eq!(response.status, 200, "{origin} {path}");
-            let told =
-                ["access-control-allow-origin", "access-control-allow-methods", "access-control-allow-headers", "access-control-max-age"];
-            assert_eq!(told.map(|name| response.headers.get(name)), [Some("*"), Some(method), Some("content-type,uid"), Some("1800")]);
+            let told = [
+                "access-control-allow-origin",
+                "access-control-allow-methods",
+                "access-control-allow-headers",
+                "access-control-max-age",
+            ];
+            assert_eq!(
+                told.map(|name| response.headers.get(name)),
+                [Some("*"), Some(method), Some("content-type,uid"), Some("1800")]
+            );
             assert_eq!(response.headers.get("access-control-allow-credentials"), None);
             assert_eq!(vary(&response), VARY);
         }
-        let response = test_server.send(&create_sse(UID).header("origin", origin).header("sec-fetch-site", "cross-site")).await;
-        assert_eq!((response.status, response.headers.get("access-control-allow-origin")), (200, Some("*")));
+        let response = test_server
+            .send(&create_sse(UID).header("origin", origin).header("sec-fetch-site", "cross-site"))
+            .await;
+        assert_eq!(
+            (response.status, response.headers.get("access-control-allow-origin")),
+            (200, Some("*"))
+        );
     }
-    assert_eq!(test_server.send(&preflight("/createSse", "null", "POST")).await.status, 403, "a method that the path does not have");
-    assert_eq!(test_server.send(&preflight("/chat", "https://evil.example", "POST")).await.status, 403);
+    assert_eq!(
+        test_server.send(&preflight("/createSse", "null", "POST")).await.status,
+        403,
+        "a method that the path does not have"
+    );
+    assert_eq!(
+        test_server.send(&preflight("/chat", "https://evil.example", "POST")).await.status,
+        403
+    );
     test_server.close().await;
 }
 
@@ -66,17 +100,28 @@ async fn c11_a_native_event_source_is_identified_by_its_cookie() {
     let test_server = TestServer::open().await;
     test_server.upstream.script(Script::text(&["one"]));
     // Encoded like the page: only what the browser cannot send.
-    let mut first = test_server.send(&Request::get("/chat?message={a}[b]|c^d\\%20`e`+100%&f")).await;
+    let mut first =
+        test_server.send(&Request::get("/chat?message={a}[b]|c^d\\%20`e`+100%&f")).await;
     assert_eq!(first.status, 200);
     let cookie = first.headers.get("set-cookie").unwrap().split(';').next().unwrap().to_owned();
     let (body, _) = client::soon(first.collect()).await.unwrap().unwrap();
     assert_eq!(sent(&test_server), roles_and_texts(&[("user", "{a}[b]|c^d\\ `e`+100%&f")]));
     let body = String::from_utf8(body).unwrap();
     let greeting = body.split("\n\n").next().unwrap();
-    assert!(greeting.starts_with(&format!("id:{}\nevent:连接成功！！！！\ndata:\"20", cookie.strip_prefix("uid=").unwrap())), "{greeting}");
+    assert!(
+        greeting.starts_with(&format!(
+            "id:{}\nevent:连接成功！！！！\ndata:\"20",
+            cookie.strip_prefix("uid=").unwrap()
+        )),
+        "{greeting}"
+    );
     assert!(greeting.ends_with("\"\nretry:3000"), "{greeting}");
-    assert!(body.ends_with("data:{}\nretry:3000\n\nid:[DONE]\ndata:[DONE]\nretry:3000\n\n"), "without tokens: {body}");
-    let second = test_server.send(&Request::get("/chat?message=and?").header("cookie", &cookie)).await;
+    assert!(
+        body.ends_with("data:{}\nretry:3000\n\nid:[DONE]\ndata:[DONE]\nretry:3000\n\n"),
+        "without tokens: {body}"
+    );
+    let second =
+        test_server.send(&Request::get("/chat?message=and?").header("cookie", &cookie)).await;
     assert_eq!(second.headers.get("set-cookie"), None);
     assert_eq!(told(second.events().unwrap()).await, "Hello, world!");
     assert_eq!(sent(&test_server).len(), 3, "the same conversation");
@@ -90,13 +135,17 @@ async fn c11_a_native_event_source_is_identified_by_its_cookie() {
 async fn an_image_in_a_response_does_not_ask() {
     let test_server = TestServer::open().await;
     for dest in ["image", "iframe", "video", "style"] {
-        let request = Request::get("/chat?message=hello").header("sec-fetch-site", "same-origin").header("sec-fetch-dest", dest);
+        let request = Request::get("/chat?message=hello")
+            .header("sec-fetch-site", "same-origin")
+            .header("sec-fetch-dest", dest);
         let (status, fault) = test_server.json(&request).await;
         assert_eq!((status, &fault["error"]["param"]), (403, &json!("Sec-Fetch-Dest")), "{dest}");
     }
     assert_eq!(test_server.upstream.requests().len(), 0);
     for dest in ["empty", "document"] {
-        let request = Request::get("/chat?message=hello").header("sec-fetch-site", "same-origin").header("sec-fetch-dest", dest);
+        let request = Request::get("/chat?message=hello")
+            .header("sec-fetch-site", "same-origin")
+            .header("sec-fetch-dest", dest);
         assert_eq!(test_server.send(&request).await.status, 200, "{dest}");
     }
     test_server.close().await;
@@ -112,8 +161,15 @@ async fn a_head_request_does_not_ask() {
 
 #[tokio::test]
 async fn b16_with_keys_a_uid_belongs_to_a_caller() {
-    let test_server = TestServer::open_with(TestServerPlan { with_keys: true, ..TestServerPlan::default() }).await;
-    for request in [create_sse(UID), chat(UID, "hello"), Request::get("/chat?message=hello"), Request::get(&format!("/websocket/{UID}"))] {
+    let test_server =
+        TestServer::open_with(TestServerPlan { with_keys: true, ..TestServerPlan::default() })
+            .await;
+    for request in [
+        create_sse(UID),
+        chat(UID, "hello"),
+        Request::get("/chat?message=hello"),
+        Request::get(&format!("/websocket/{UID}")),
+    ] {
         assert_eq!(test_server.json(&request).await.0, 401, "{request:?}");
     }
     let ask = async |key: &str, question: &str| {
@@ -126,7 +182,10 @@ async fn b16_with_keys_a_uid_belongs_to_a_caller() {
     let alices = test_server.send(&create_sse(UID).bearer(ALICE)).await;
     ask(BOB, "what was it?").await;
     assert_eq!(sent(&test_server), roles_and_texts(&[("user", "what was it?")]));
-    assert_eq!(test_server.json(&Request::get("/closeSse").header("uid", UID).bearer(BOB)).await.0, 200);
+    assert_eq!(
+        test_server.json(&Request::get("/closeSse").header("uid", UID).bearer(BOB)).await.0,
+        200
+    );
     assert_eq!(test_server.json(&chat(UID, "again").bearer(ALICE)).await.0, 200);
     assert_eq!(told(alices.events().unwrap()).await, "Hello, world!");
     assert_eq!(sent(&test_server).len(), 3);
@@ -135,8 +194,12 @@ async fn b16_with_keys_a_uid_belongs_to_a_caller() {
 
 #[tokio::test]
 async fn b16_a_browsers_session_works_for_the_pages() {
-    let test_server = TestServer::open_with(TestServerPlan { with_keys: true, ..TestServerPlan::default() }).await;
-    let session = test_server.send(&Request::post("/v1/tickets", &json!({ "cookie": true })).bearer(ALICE)).await;
+    let test_server =
+        TestServer::open_with(TestServerPlan { with_keys: true, ..TestServerPlan::default() })
+            .await;
+    let session = test_server
+        .send(&Request::post("/v1/tickets", &json!({ "cookie": true })).bearer(ALICE))
+        .await;
     let cookie = session.headers.get("set-cookie").unwrap().to_owned();
     assert!(cookie.contains("Path=/;") && cookie.contains("SameSite=Strict"), "{cookie}");
     let cookie = cookie.split(';').next().unwrap().to_owned();

@@ -32,7 +32,9 @@ pub(super) async fn answer(socket: &mut Socket, question: &str) -> String {
     socket.send_text(question).await.unwrap();
     let (mut text, mut shown) = (String::new(), String::new());
     for message in messages(socket).await {
-        let content = serde_json::from_str::<Value>(&message).ok().and_then(|json| json["content"].as_str().map(str::to_owned));
+        let content = serde_json::from_str::<Value>(&message)
+            .ok()
+            .and_then(|json| json["content"].as_str().map(str::to_owned));
         match content.filter(|content| content != "null") {
             Some(content) => {
                 text.push_str(&content);
@@ -50,8 +52,13 @@ async fn c10_messages_are_only_json_and_done() {
     test_server.upstream.script(Script::text(&["Hi", "!"]));
     let mut socket = open(&test_server).await;
     socket.send_text("hello").await.unwrap();
-    let expected = ["{\"role\":\"assistant\"}", "{\"content\":\"Hi\"}", "{\"content\":\"!\"}", "{}", "[DONE]"];
-    assert_eq!(messages(&mut socket).await, expected, "the first message is the answer's: there is no greeting");
+    let expected =
+        ["{\"role\":\"assistant\"}", "{\"content\":\"Hi\"}", "{\"content\":\"!\"}", "{}", "[DONE]"];
+    assert_eq!(
+        messages(&mut socket).await,
+        expected,
+        "the first message is the answer's: there is no greeting"
+    );
     test_server.upstream.script(Script::text(&["again"]));
     assert_eq!(answer(&mut socket, "and?").await, "again", "the socket stays open");
     socket.close(1000, "").await.unwrap();
@@ -81,9 +88,15 @@ async fn c5_reasoning_does_not_erase_what_a_page_shows() {
     test_server.upstream.script(thinking());
     let mut stream = test_server.stream(&Request::get("/chat?message=hello")).await;
     let (events, _) = client::soon(stream.collect()).await.unwrap().unwrap();
-    let shown: Vec<_> =
-        events.iter().filter(|event| event.name.is_none()).map(|event| String::from_utf8_lossy(&event.data).into_owned()).collect();
-    assert_eq!(shown, ["{\"role\":\"assistant\"}", "{\"content\":\"a\"}", "{\"content\":\"b\"}", "{}", "[DONE]"]);
+    let shown: Vec<_> = events
+        .iter()
+        .filter(|event| event.name.is_none())
+        .map(|event| String::from_utf8_lossy(&event.data).into_owned())
+        .collect();
+    assert_eq!(
+        shown,
+        ["{\"role\":\"assistant\"}", "{\"content\":\"a\"}", "{\"content\":\"b\"}", "{}", "[DONE]"]
+    );
     test_server.close().await;
 }
 
@@ -110,7 +123,10 @@ async fn questions_on_one_socket_are_answered_in_order() {
     socket.send_text("second").await.unwrap();
     assert_eq!(messages(&mut socket).await[1], "{\"content\":\"one\"}");
     assert_eq!(messages(&mut socket).await[1], "{\"content\":\"two\"}");
-    assert_eq!(sent(&test_server), roles_and_texts(&[("user", "first"), ("assistant", "one"), ("user", "second")]));
+    assert_eq!(
+        sent(&test_server),
+        roles_and_texts(&[("user", "first"), ("assistant", "one"), ("user", "second")])
+    );
     drop(socket);
     test_server.close().await;
 }
@@ -132,7 +148,10 @@ async fn too_many_questions_at_once_close_the_socket() {
 
 #[tokio::test]
 async fn b15_a_long_question_is_accepted_and_the_socket_is_pinged() {
-    let test_server = TestServer::open_with(TestServerPlan::server(|server| server.heartbeat = Duration::from_millis(400))).await;
+    let test_server = TestServer::open_with(TestServerPlan::server(|server| {
+        server.heartbeat = Duration::from_millis(400)
+    }))
+    .await;
     let mut socket = open(&test_server).await;
     assert!(matches!(client::soon(socket.next()).await.unwrap().unwrap(), Some(Message::Ping(_))));
     let long = "漢".repeat(20_000);
@@ -148,9 +167,17 @@ async fn b15_a_long_question_is_accepted_and_the_socket_is_pinged() {
 async fn b15_a_foreign_page_gets_no_socket_and_a_plain_request_an_error() {
     let test_server = TestServer::open().await;
     let path = format!("/websocket/{UID}");
-    for headers in [[("origin", "http://evil.example")], [("origin", "null")], [("sec-fetch-site", "cross-site")]] {
+    for headers in [
+        [("origin", "http://evil.example")],
+        [("origin", "null")],
+        [("sec-fetch-site", "cross-site")],
+    ] {
         let connection = Connection::open(test_server.address).await.unwrap();
-        let Handshake::Refused(refused) = websocket::shake_hands(connection, &path, &headers).await.unwrap() else { panic!("{headers:?}") };
+        let Handshake::Refused(refused) =
+            websocket::shake_hands(connection, &path, &headers).await.unwrap()
+        else {
+            panic!("{headers:?}")
+        };
         assert_eq!(refused.status, 403, "{headers:?}");
     }
     let own = format!("http://{}", test_server.address);
@@ -166,7 +193,16 @@ async fn b15_a_foreign_page_gets_no_socket_and_a_plain_request_an_error() {
 async fn a_shutdown_closes_idle_sockets_and_ends_running_responses() {
     let test_server = TestServer::open().await;
     let gate = Arc::new(Notify::new());
-    test_server.upstream.script(Script::new().role().content("a").wait_for(&gate).finish("stop").usage(1, 1, 0).done().end());
+    test_server.upstream.script(
+        Script::new()
+            .role()
+            .content("a")
+            .wait_for(&gate)
+            .finish("stop")
+            .usage(1, 1, 0)
+            .done()
+            .end(),
+    );
     let (mut idle, mut busy) = (open(&test_server).await, open(&test_server).await);
     busy.send_text("hello").await.unwrap();
     test_server.upstream.wait_requests(1).await;

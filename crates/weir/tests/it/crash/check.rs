@@ -44,7 +44,8 @@ pub(super) fn check(log: &[String], said: &HashMap<String, ExpectedContent>) -> 
     for (index, item) in output.iter().enumerate() {
         let deltas = events.iter().filter(|event| event["output_index"] == index);
         let streamed: String = deltas.filter_map(|event| event["delta"].as_str()).collect();
-        let whole = item["arguments"].as_str().or_else(|| item["content"][0]["text"].as_str()).unwrap();
+        let whole =
+            item["arguments"].as_str().or_else(|| item["content"][0]["text"].as_str()).unwrap();
         assert_eq!(streamed, whole, "item {index} of {}", show());
         check_words(item, whole, said, is_cut);
     }
@@ -52,7 +53,10 @@ pub(super) fn check(log: &[String], said: &HashMap<String, ExpectedContent>) -> 
         (true, usage) => assert!(usage.is_null(), "nothing was made: {usage}"),
         (false, usage) => {
             let expected: &[&str] = if is_cut { &["counted", "provider"] } else { &["provider"] };
-            assert!(usage["source"].as_str().is_some_and(|source| expected.contains(&source)), "{usage}");
+            assert!(
+                usage["source"].as_str().is_some_and(|source| expected.contains(&source)),
+                "{usage}"
+            );
         }
     }
     EndedResponse { response: response.clone(), is_cut }
@@ -72,11 +76,18 @@ fn check_words(item: &Value, whole: &str, said: &HashMap<String, ExpectedContent
         "function_call" => &said.arguments,
         other => panic!("an item of type {other}"),
     };
-    assert!(expected.starts_with(whole) && (is_cut || expected == whole), "{whole:?} of {expected:?}");
+    assert!(
+        expected.starts_with(whole) && (is_cut || expected == whole),
+        "{whole:?} of {expected:?}"
+    );
 }
 
 /// All text of a response, as far as it exists.
 pub(super) fn text_of(response: &Value) -> String {
-    let items = response["output"].as_array().into_iter().flatten().filter(|item| item["type"] == "message");
+    let items = response["output"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|item| item["type"] == "message");
     items.filter_map(|item| item["content"][0]["text"].as_str()).collect()
 }

@@ -80,10 +80,17 @@ impl CrashClient {
     }
 
     /// Sends the request, and reads until the response or the server ends.
-    pub(super) async fn listen(mut self, address: SocketAddr, count: &watch::Sender<usize>) -> Self {
+    pub(super) async fn listen(
+        mut self,
+        address: SocketAddr,
+        count: &watch::Sender<usize>,
+    ) -> Self {
         match self.kind {
             CrashClientKind::Reads(way) => {
-                let Ok(mut reader) = ProgramReader::begin(address, way, &self.question()).await else { return self };
+                let Ok(mut reader) = ProgramReader::begin(address, way, &self.question()).await
+                else {
+                    return self;
+                };
                 while let Some(data) = reader.next().await {
                     count.send_modify(|count| *count += 1);
                     let is_last = is_terminal(&data);
@@ -102,7 +109,8 @@ impl CrashClient {
                     self.id = Some(id.to_owned());
                     tokio::time::sleep(POLL).await;
                     let Some(body) = value(address, &request).await else { break };
-                    let is_over = !["queued", "in_progress"].iter().any(|running| body["status"] == *running);
+                    let is_over =
+                        !["queued", "in_progress"].iter().any(|running| body["status"] == *running);
                     self.body = Some(body);
                     if is_over {
                         break;
@@ -111,7 +119,9 @@ impl CrashClient {
             }
             CrashClientKind::Keyed => self.body = value(address, &self.keyed()).await,
             CrashClientKind::KeyedChat => {
-                let Ok(Ok(response)) = soon(client::send(address, &self.keyed())).await else { return self };
+                let Ok(Ok(response)) = soon(client::send(address, &self.keyed())).await else {
+                    return self;
+                };
                 assert_eq!(response.status, 200);
                 let mut stream = response.events().unwrap();
                 while let Some(event) = soon(stream.next()).await.unwrap().unwrap() {
@@ -123,17 +133,31 @@ impl CrashClient {
     }
 
     /// Reconnects after the crash with another frame, and checks everything.
-    pub(super) async fn come_back(&self, address: SocketAddr, number: usize, said: &HashMap<String, ExpectedContent>) -> CrashOutcome {
+    pub(super) async fn come_back(
+        &self,
+        address: SocketAddr,
+        number: usize,
+        said: &HashMap<String, ExpectedContent>,
+    ) -> CrashOutcome {
         match self.kind {
             CrashClientKind::Reads(way) => {
                 let Some(id) = &self.id else { return CrashOutcome::Unheard };
                 let is_over = self.data.last().is_some_and(|last| is_terminal(last));
                 let last = (self.data.len() as u64).checked_sub(1);
-                let behind = if is_over { Vec::new() } else { read(address, way.other(number), id, last).await };
+                let behind = if is_over {
+                    Vec::new()
+                } else {
+                    read(address, way.other(number), id, last).await
+                };
                 let whole = [self.data.as_slice(), &behind].concat();
                 // A fresh reader gets what this one has assembled from two parts.
                 let fresh = read(address, way.other(number + 1), id, None).await;
-                assert!(whole == fresh, "{way:?}, cut behind {last:?}:\n{}\nis not\n{}", whole.join("\n"), fresh.join("\n"));
+                assert!(
+                    whole == fresh,
+                    "{way:?}, cut behind {last:?}:\n{}\nis not\n{}",
+                    whole.join("\n"),
+                    fresh.join("\n")
+                );
                 self.finish(address, id, whole, behind.len(), said).await
             }
             CrashClientKind::Polls => {
@@ -141,12 +165,20 @@ impl CrashClient {
                 let whole = read(address, WAYS[number % WAYS.len()], id, None).await;
                 let heard = self.body.as_ref().map(text_of).unwrap_or_default();
                 let outcome = self.finish(address, id, whole, 0, said).await;
-                let CrashOutcome::Ended { ended: Some(ended), .. } = &outcome else { panic!("it has no end") };
-                assert!(text_of(&ended.response).starts_with(&heard), "{heard:?} was heard of {}", ended.response);
+                let CrashOutcome::Ended { ended: Some(ended), .. } = &outcome else {
+                    panic!("it has no end")
+                };
+                assert!(
+                    text_of(&ended.response).starts_with(&heard),
+                    "{heard:?} was heard of {}",
+                    ended.response
+                );
                 outcome
             }
             CrashClientKind::Keyed => {
-                let body = value(address, &self.keyed()).await.unwrap_or_else(|| panic!("{}: no JSON", self.label));
+                let body = value(address, &self.keyed())
+                    .await
+                    .unwrap_or_else(|| panic!("{}: no JSON", self.label));
                 if let Some(heard) = &self.body {
                     assert_eq!(&body, heard, "the same key has the same answer");
                 }
@@ -168,27 +200,48 @@ impl CrashClient {
     ) -> CrashOutcome {
         let ended = check(&whole, said);
         let response = value(address, &Request::get(&format!("/v1/responses/{id}"))).await.unwrap();
-        assert_eq!(response, ended.response, "{}: the response is what the terminal event has", self.label);
+        assert_eq!(
+            response, ended.response,
+            "{}: the response is what the terminal event has",
+            self.label
+        );
         let is_cut = ended.is_cut;
-        CrashOutcome::Ended { ended: Some(ended), is_cut, recovered, kept: Some((id.to_owned(), whole)) }
+        CrashOutcome::Ended {
+            ended: Some(ended),
+            is_cut,
+            recovered,
+            kept: Some((id.to_owned(), whole)),
+        }
     }
 
     async fn repeat_chat(&self, address: SocketAddr) -> CrashOutcome {
         let response = soon(client::send(address, &self.keyed())).await.unwrap().unwrap();
         assert_eq!(response.status, 200, "{}", self.label);
         let (data, end) = soon(response.events().unwrap().collect_data()).await.unwrap().unwrap();
-        let data: Vec<String> = data.iter().map(|data| String::from_utf8(data.to_vec()).unwrap()).collect();
+        let data: Vec<String> =
+            data.iter().map(|data| String::from_utf8(data.to_vec()).unwrap()).collect();
         let is_done = data.last().is_some_and(|last| last == "[DONE]");
-        let chunks: Vec<Value> = data.iter().filter(|data| *data != "[DONE]").map(|data| serde_json::from_str(data).unwrap()).collect();
+        let chunks: Vec<Value> = data
+            .iter()
+            .filter(|data| *data != "[DONE]")
+            .map(|data| serde_json::from_str(data).unwrap())
+            .collect();
         let last = chunks.last().unwrap();
-        let is_cut = match (last["error"]["code"].as_str(), last["choices"][0]["finish_reason"].as_str()) {
-            (Some("server_restarted"), None) => true,
-            (None, Some("stop" | "tool_calls")) => false,
-            _ => panic!("{}: it ends in {last}", self.label),
-        };
+        let is_cut =
+            match (last["error"]["code"].as_str(), last["choices"][0]["finish_reason"].as_str()) {
+                (Some("server_restarted"), None) => true,
+                (None, Some("stop" | "tool_calls")) => false,
+                _ => panic!("{}: it ends in {last}", self.label),
+            };
         let expected = if is_cut { (BodyEnd::Truncated, false) } else { (BodyEnd::Clean, true) };
-        assert_eq!((end, is_done), expected, "{}: only a whole completion has a clean end", self.label);
-        let before: Option<Value> = self.data.first().map(|data| serde_json::from_str(data).unwrap());
+        assert_eq!(
+            (end, is_done),
+            expected,
+            "{}: only a whole completion has a clean end",
+            self.label
+        );
+        let before: Option<Value> =
+            self.data.first().map(|data| serde_json::from_str(data).unwrap());
         if before.is_some_and(|before| before["id"] != chunks[0]["id"]) {
             let said_something = |data: &String| {
                 let chunk: Value = serde_json::from_str(data).unwrap_or_default();
@@ -196,11 +249,25 @@ impl CrashClient {
                 let has = |name: &str| delta[name].as_str().is_some_and(|text| !text.is_empty());
                 has("content") || has("reasoning_content") || delta["tool_calls"].is_array()
             };
-            assert!(!self.data.iter().any(said_something), "{}: an answer that was heard was made again", self.label);
+            assert!(
+                !self.data.iter().any(said_something),
+                "{}: an answer that was heard was made again",
+                self.label
+            );
             return CrashOutcome::Repeated;
         }
-        assert!(data.starts_with(&self.data), "{}: {:?} was heard of {data:?}", self.label, self.data);
-        CrashOutcome::Ended { ended: None, is_cut, recovered: data.len() - self.data.len(), kept: None }
+        assert!(
+            data.starts_with(&self.data),
+            "{}: {:?} was heard of {data:?}",
+            self.label,
+            self.data
+        );
+        CrashOutcome::Ended {
+            ended: None,
+            is_cut,
+            recovered: data.len() - self.data.len(),
+            kept: None,
+        }
     }
 
     fn question(&self) -> Value {
@@ -210,9 +277,11 @@ impl CrashClient {
     fn keyed(&self) -> Request {
         let request = if self.kind == CrashClientKind::KeyedChat {
             let messages = json!([{ "role": "user", "content": self.label }]);
-            let tool =
-                json!({ "type": "function", "function": { "name": "weather", "parameters": { "type": "object", "properties": {} } } });
-            Request::post("/v1/chat/completions", &json!({ "model": "m", "messages": messages, "stream": true, "tools": [tool] }))
+            let tool = json!({ "type": "function", "function": { "name": "weather", "parameters": { "type": "object", "properties": {} } } });
+            Request::post(
+                "/v1/chat/completions",
+                &json!({ "model": "m", "messages": messages, "stream": true, "tools": [tool] }),
+            )
         } else {
             ask(&self.question())
         };

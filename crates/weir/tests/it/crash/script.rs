@@ -38,10 +38,19 @@ pub(super) struct ExpectedContent {
 
 /// The script of one response. Each string starts with `label` and a space; arguments have a brace before it. The
 /// script may only hang if `may_hang`.
-pub(super) fn script(dice: &mut Dice, label: &str, number: usize, may_hang: bool) -> (Script, ExpectedContent) {
+pub(super) fn script(
+    dice: &mut Dice,
+    label: &str,
+    number: usize,
+    may_hang: bool,
+) -> (Script, ExpectedContent) {
     let count = 15 + dice.below(35);
     let pause = Duration::from_millis(2 + dice.below(12) as u64);
-    let mut making = Making { script: Script::new().role(), said: ExpectedContent::default(), label: label.to_owned() };
+    let mut making = Making {
+        script: Script::new().role(),
+        said: ExpectedContent::default(),
+        label: label.to_owned(),
+    };
     match number % 10 {
         0..=2 => making.text(count, 0),
         3 => {
@@ -79,7 +88,11 @@ struct Making {
 impl Making {
     fn text(&mut self, count: usize, filler: usize) {
         for index in 0..count {
-            let piece = if index == 0 { format!("{} ", self.label) } else { format!("{index} 你好\n{}", "ab".repeat(filler / 2)) };
+            let piece = if index == 0 {
+                format!("{} ", self.label)
+            } else {
+                format!("{index} 你好\n{}", "ab".repeat(filler / 2))
+            };
             self.script = std::mem::take(&mut self.script).content(&piece);
             self.said.text.push_str(&piece);
         }
@@ -89,7 +102,8 @@ impl Making {
     fn reasoning(&mut self, count: usize) {
         for index in 0..count {
             let piece = if index == 0 { format!("{} ", self.label) } else { format!("…{index}") };
-            self.script = std::mem::take(&mut self.script).delta(&json!({ "reasoning_content": piece }));
+            self.script =
+                std::mem::take(&mut self.script).delta(&json!({ "reasoning_content": piece }));
             self.said.reasoning.push_str(&piece);
         }
         self.said.events += count;
@@ -105,7 +119,8 @@ impl Making {
                 _ => format!("{index},"),
             };
             let piece_of_call = json!({ "index": 0, "function": { "arguments": piece } });
-            self.script = std::mem::take(&mut self.script).delta(&json!({ "tool_calls": [piece_of_call] }));
+            self.script =
+                std::mem::take(&mut self.script).delta(&json!({ "tool_calls": [piece_of_call] }));
             self.said.arguments.push_str(&piece);
         }
         self.said.events += count;

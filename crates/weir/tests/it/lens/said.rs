@@ -16,7 +16,11 @@ fn spoken() -> usize {
 
 fn check_said(seen: &Value, events: usize, framing: usize) {
     let said = &seen["said"];
-    assert_eq!((count(&said["events"]), count(&said["framing"]), count(&said["text"])), (events, framing, spoken()), "{seen}");
+    assert_eq!(
+        (count(&said["events"]), count(&said["framing"]), count(&said["text"])),
+        (events, framing, spoken()),
+        "{seen}"
+    );
     let parts: usize = ["framing", "dialect", "text"].iter().map(|kind| count(&said[kind])).sum();
     assert_eq!(parts, count(&seen["sent"]["body"]), "all of the body is told: {seen}");
 }
@@ -24,7 +28,9 @@ fn check_said(seen: &Value, events: usize, framing: usize) {
 /// A request whose response is the last on its connection.
 fn post(path: &str, accept: &str, body: &Value) -> String {
     let body = body.to_string();
-    let fields = format!("host: localhost\r\nconnection: close\r\naccept: {accept}\r\ncontent-type: application/json");
+    let fields = format!(
+        "host: localhost\r\nconnection: close\r\naccept: {accept}\r\ncontent-type: application/json"
+    );
     format!("POST {path} HTTP/1.1\r\n{fields}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
@@ -37,7 +43,10 @@ async fn json_answers_are_text_and_the_json_around_it() {
     let test_server = TestServer::open().await;
     for (path, body) in [
         ("/v1/responses", json!({ "model": MODEL, "input": "hi", "store": false })),
-        ("/v1/chat/completions", json!({ "model": MODEL, "messages": [{ "role": "user", "content": "hi" }] })),
+        (
+            "/v1/chat/completions",
+            json!({ "model": MODEL, "messages": [{ "role": "user", "content": "hi" }] }),
+        ),
     ] {
         test_server.upstream.script(Script::text(&PIECES));
         let (answer, port) = raw(&test_server, &post(path, "application/json", &body)).await;
@@ -54,10 +63,20 @@ async fn a_retrieved_response_is_text_and_the_json_around_it() {
     let test_server = TestServer::open().await;
     test_server.upstream.script(Script::text(&PIECES));
     let body = json!({ "model": MODEL, "input": "hi" }).to_string();
-    let (_, asked) = test_server.json(&Request::new("POST", "/v1/responses").header("content-type", "application/json").body(body)).await;
+    let (_, asked) = test_server
+        .json(
+            &Request::new("POST", "/v1/responses")
+                .header("content-type", "application/json")
+                .body(body),
+        )
+        .await;
     let id = asked["id"].as_str().unwrap();
-    for (method, path) in [("GET", format!("/v1/responses/{id}")), ("POST", format!("/v1/responses/{id}/cancel"))] {
-        let request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    for (method, path) in
+        [("GET", format!("/v1/responses/{id}")), ("POST", format!("/v1/responses/{id}/cancel"))]
+    {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        );
         let (answer, port) = raw(&test_server, &request).await;
         let seen = ended(&test_server, port).await;
         check_sum(&seen["sent"], answer.len());
@@ -90,7 +109,9 @@ async fn chat_completions_streams_are_broken_down_in_both_frames() {
         let body = json!({ "model": MODEL, "messages": [{ "role": "user", "content": "hi" }], "stream": true });
         let (answer, port) = raw(&test_server, &post("/v1/chat/completions", accept, &body)).await;
         let seen = ended(&test_server, port).await;
-        check_stream(&seen, answer, |line| Some(line.strip_prefix("data: ").unwrap_or(line)).filter(|data| data.starts_with('{')));
+        check_stream(&seen, answer, |line| {
+            Some(line.strip_prefix("data: ").unwrap_or(line)).filter(|data| data.starts_with('{'))
+        });
     }
     test_server.close().await;
 }
@@ -99,9 +120,12 @@ async fn chat_completions_streams_are_broken_down_in_both_frames() {
 async fn reasoning_calls_and_refusals_are_text_too() {
     let test_server = TestServer::open().await;
     let script = || {
-        let call =
-            json!({ "tool_calls": [{ "index": 0, "id": "c", "type": "function", "function": { "name": "f", "arguments": "{\"a\":1}" } }] });
-        let script = Script::new().role().delta(&json!({ "reasoning_content": "h\"m" })).content("yes").delta(&call);
+        let call = json!({ "tool_calls": [{ "index": 0, "id": "c", "type": "function", "function": { "name": "f", "arguments": "{\"a\":1}" } }] });
+        let script = Script::new()
+            .role()
+            .delta(&json!({ "reasoning_content": "h\"m" }))
+            .content("yes")
+            .delta(&call);
         script.finish("tool_calls").usage(1, 2, 3).done().end()
     };
     let mut texts = Vec::new();
@@ -117,8 +141,10 @@ async fn reasoning_calls_and_refusals_are_text_too() {
 
 #[tokio::test]
 async fn a_classic_query_response_is_broken_down_with_its_greeting() {
-    let test_server =
-        TestServer::open_with(crate::test_server::TestServerPlan::server(|server| server.classic.model = Some(MODEL.into()))).await;
+    let test_server = TestServer::open_with(crate::test_server::TestServerPlan::server(|server| {
+        server.classic.model = Some(MODEL.into())
+    }))
+    .await;
     test_server.upstream.script(Script::text(&PIECES));
     let request = "GET /chat?message=hi HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     let (answer, port) = raw(&test_server, request).await;
@@ -130,13 +156,22 @@ async fn a_classic_query_response_is_broken_down_with_its_greeting() {
 
 #[tokio::test]
 async fn a_classic_stream_is_broken_down_with_its_opening() {
-    let test_server =
-        TestServer::open_with(crate::test_server::TestServerPlan::server(|server| server.classic.model = Some(MODEL.into()))).await;
+    let test_server = TestServer::open_with(crate::test_server::TestServerPlan::server(|server| {
+        server.classic.model = Some(MODEL.into())
+    }))
+    .await;
     test_server.upstream.script(Script::text(&PIECES));
-    let request = format!("GET /createSse HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nuid: {UID}\r\n\r\n");
+    let request = format!(
+        "GET /createSse HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nuid: {UID}\r\n\r\n"
+    );
     let asking = async {
-        let question = Request::new("POST", "/chat").header("content-type", "application/json").header("uid", UID);
-        assert_eq!(test_server.send(&question.body(json!({ "msg": "hi" }).to_string())).await.status, 200);
+        let question = Request::new("POST", "/chat")
+            .header("content-type", "application/json")
+            .header("uid", UID);
+        assert_eq!(
+            test_server.send(&question.body(json!({ "msg": "hi" }).to_string())).await.status,
+            200
+        );
     };
     let ((answer, port), ()) = tokio::join!(raw(&test_server, &request), asking);
     let seen = ended(&test_server, port).await;
@@ -156,12 +191,17 @@ async fn messages(socket: &mut Socket, question: &str, last: &str) -> Vec<String
 
 #[tokio::test]
 async fn socket_messages_are_dialect_and_text() {
-    let test_server =
-        TestServer::open_with(crate::test_server::TestServerPlan::server(|server| server.classic.model = Some(MODEL.into()))).await;
-    let create = json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false }).to_string();
-    for (path, question, last) in
-        [("/v1/responses", create.as_str(), "\"response.completed\""), (&*format!("/websocket/{UID}"), "hi", "[DONE]")]
-    {
+    let test_server = TestServer::open_with(crate::test_server::TestServerPlan::server(|server| {
+        server.classic.model = Some(MODEL.into())
+    }))
+    .await;
+    let create =
+        json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false })
+            .to_string();
+    for (path, question, last) in [
+        ("/v1/responses", create.as_str(), "\"response.completed\""),
+        (&*format!("/websocket/{UID}"), "hi", "[DONE]"),
+    ] {
         test_server.upstream.script(Script::text(&PIECES));
         let mut socket = websocket::connect(test_server.address, path, &[]).await.unwrap().socket;
         let port = socket.connection().stream().local_addr().unwrap().port();

@@ -32,7 +32,8 @@ impl Scrape {
         for line in text.lines() {
             let wrong = |what: &str| format!("{what}: {line}");
             if let Some(rest) = line.strip_prefix("# HELP ") {
-                let (name, help) = rest.split_once(' ').ok_or_else(|| wrong("a help without a text"))?;
+                let (name, help) =
+                    rest.split_once(' ').ok_or_else(|| wrong("a help without a text"))?;
                 check_name(name).map_err(|what| wrong(&what))?;
                 check_escapes(help, false).map_err(|what| wrong(&what))?;
                 if !helps.insert(name.to_owned()) {
@@ -40,7 +41,8 @@ impl Scrape {
                 }
                 name.clone_into(&mut current);
             } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-                let (name, kind) = rest.split_once(' ').ok_or_else(|| wrong("a type without a kind"))?;
+                let (name, kind) =
+                    rest.split_once(' ').ok_or_else(|| wrong("a type without a kind"))?;
                 if name != current {
                     return Err(wrong("a type that does not follow its help"));
                 }
@@ -52,9 +54,14 @@ impl Scrape {
                 return Err(wrong("a line that says nothing"));
             } else {
                 let sample = sample(line).map_err(|what| wrong(&what))?;
-                let kind = scrape.kinds.get(&current).ok_or_else(|| wrong("a sample before its type"))?;
+                let kind =
+                    scrape.kinds.get(&current).ok_or_else(|| wrong("a sample before its type"))?;
                 check_belongs(&sample, &current, kind).map_err(|what| wrong(&what))?;
-                if scrape.samples.iter().any(|other| other.name == sample.name && other.labels == sample.labels) {
+                if scrape
+                    .samples
+                    .iter()
+                    .any(|other| other.name == sample.name && other.labels == sample.labels)
+                {
                     return Err(wrong("a series that came before"));
                 }
                 scrape.samples.push(sample);
@@ -66,8 +73,12 @@ impl Scrape {
 
     /// The value of the series with exactly these labels.
     pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let labels: Labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        self.samples.iter().find(|sample| sample.name == name && sample.labels == labels).map(|sample| sample.value)
+        let labels: Labels =
+            labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.samples
+            .iter()
+            .find(|sample| sample.name == name && sample.labels == labels)
+            .map(|sample| sample.value)
     }
 
     /// The sum of all series of a name whose labels include these.
@@ -76,8 +87,16 @@ impl Scrape {
     }
 
     /// All series of a name whose labels include these.
-    pub(crate) fn of<'a>(&'a self, name: &'a str, labels: &'a [(&str, &str)]) -> impl Iterator<Item = &'a Sample> {
-        let has = |sample: &Sample| labels.iter().all(|(name, value)| sample.labels.get(*name).is_some_and(|label| label == value));
+    pub(crate) fn of<'a>(
+        &'a self,
+        name: &'a str,
+        labels: &'a [(&str, &str)],
+    ) -> impl Iterator<Item = &'a Sample> {
+        let has = |sample: &Sample| {
+            labels
+                .iter()
+                .all(|(name, value)| sample.labels.get(*name).is_some_and(|label| label == value))
+        };
         self.samples.iter().filter(move |sample| sample.name == name && has(sample))
     }
 
@@ -88,20 +107,31 @@ impl Scrape {
 
     /// Bucket bounds and counts increase, and the last bucket is infinity and equals the count.
     fn check_histograms(&self) -> Result<(), String> {
-        for name in self.kinds.iter().filter(|(_, kind)| *kind == "histogram").map(|(name, _)| name) {
+        for name in self.kinds.iter().filter(|(_, kind)| *kind == "histogram").map(|(name, _)| name)
+        {
             let mut series: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
             for sample in self.of(&format!("{name}_bucket"), &[]) {
                 let mut labels = sample.labels.clone();
-                let bound = labels.remove("le").ok_or_else(|| format!("{name}: a bucket without a bound"))?;
+                let bound = labels
+                    .remove("le")
+                    .ok_or_else(|| format!("{name}: a bucket without a bound"))?;
                 series.entry(labels).or_default().push((number(&bound)?, sample.value));
             }
             for (labels, buckets) in series {
-                let rises = buckets.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1);
+                let rises =
+                    buckets.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1);
                 let last = buckets.last().copied().unwrap_or_default();
-                let find =
-                    |suffix: &str| self.samples.iter().find(|sample| sample.name == format!("{name}{suffix}") && sample.labels == labels);
+                let find = |suffix: &str| {
+                    self.samples.iter().find(|sample| {
+                        sample.name == format!("{name}{suffix}") && sample.labels == labels
+                    })
+                };
                 let count = find("_count").map(|sample| sample.value);
-                if !rises || last.0 != f64::INFINITY || count != Some(last.1) || find("_sum").is_none() {
+                if !rises
+                    || last.0 != f64::INFINITY
+                    || count != Some(last.1)
+                    || find("_sum").is_none()
+                {
                     return Err(format!("{name}{labels:?}: {buckets:?}, count {count:?}"));
                 }
             }
@@ -112,7 +142,8 @@ impl Scrape {
 
 fn check_name(name: &str) -> Result<(), String> {
     let mut letters = name.chars();
-    let first = letters.next().is_some_and(|letter| letter.is_ascii_alphabetic() || "_:".contains(letter));
+    let first =
+        letters.next().is_some_and(|letter| letter.is_ascii_alphabetic() || "_:".contains(letter));
     if first && letters.all(|letter| letter.is_ascii_alphanumeric() || "_:".contains(letter)) {
         return Ok(());
     }
@@ -125,10 +156,14 @@ fn check_kind(name: &str, kind: &str) -> Result<(), String> {
     match kind {
         "counter" if !is_total => Err("a counter's name ends in _total".into()),
         "gauge" | "histogram" if is_total => Err("only a counter's name ends in _total".into()),
-        "gauge" | "counter" if ["_bucket", "_sum", "_count"].iter().any(|suffix| name.ends_with(suffix)) => {
+        "gauge" | "counter"
+            if ["_bucket", "_sum", "_count"].iter().any(|suffix| name.ends_with(suffix)) =>
+        {
             Err("a name that looks like a part of a histogram".into())
         }
-        "counter" | "gauge" | "histogram" if ["milliseconds", "minutes", "kilobytes"].iter().any(|unit| name.contains(unit)) => {
+        "counter" | "gauge" | "histogram"
+            if ["milliseconds", "minutes", "kilobytes"].iter().any(|unit| name.contains(unit)) =>
+        {
             Err("units are seconds and bytes".into())
         }
         "counter" | "gauge" | "histogram" => Ok(()),
@@ -137,14 +172,22 @@ fn check_kind(name: &str, kind: &str) -> Result<(), String> {
 }
 
 fn check_belongs(sample: &Sample, metric: &str, kind: &str) -> Result<(), String> {
-    let suffix = sample.name.strip_prefix(metric).ok_or("a sample among those of another metric")?;
+    let suffix =
+        sample.name.strip_prefix(metric).ok_or("a sample among those of another metric")?;
     let has_bound = sample.labels.contains_key("le");
     let belongs = match kind {
-        "histogram" => (suffix == "_bucket" && has_bound) || (["_sum", "_count"].contains(&suffix) && !has_bound),
+        "histogram" => {
+            (suffix == "_bucket" && has_bound)
+                || (["_sum", "_count"].contains(&suffix) && !has_bound)
+        }
         _ => suffix.is_empty() && !has_bound && sample.value.is_finite(),
     };
     let never_falls = kind != "gauge";
-    if belongs && !(never_falls && sample.value < 0.0) { Ok(()) } else { Err(format!("no sample of a {kind} '{metric}'")) }
+    if belongs && !(never_falls && sample.value < 0.0) {
+        Ok(())
+    } else {
+        Err(format!("no sample of a {kind} '{metric}'"))
+    }
 }
 
 /// `\\` and `\n`, and in labels `\"`; nothing else follows a backslash.
@@ -221,7 +264,9 @@ fn unescaped(text: &str) -> String {
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {
         plain.push(match letter {
-            '\\' => letters.next().map_or('\\', |escaped| if escaped == 'n' { '\n' } else { escaped }),
+            '\\' => {
+                letters.next().map_or('\\', |escaped| if escaped == 'n' { '\n' } else { escaped })
+            }
             letter => letter,
         });
     }

@@ -4,7 +4,10 @@
 use fakes::Script;
 use serde_json::json;
 
-use super::case::{FILTERED, LENGTH, OddCase, STOP, UNKNOWN, USAGE, c, call, called, chunks, f, failed, only_calls, whole};
+use super::case::{
+    FILTERED, LENGTH, OddCase, STOP, UNKNOWN, USAGE, c, call, called, chunks, f, failed,
+    only_calls, whole,
+};
 use super::run::run;
 use crate::scenarios::content::ResponseContent;
 use crate::scenarios::table::{ExpectedOutcome, ExpectedUsage};
@@ -19,18 +22,56 @@ async fn a_finish_reason_for_truncation_filter_or_failure_is_never_completed() {
     let half = |reason: &str| chunks([text("half"), f(reason), USAGE.to_owned()]);
     let ends = |outcome: ExpectedOutcome| {
         move |reason: &'static str| {
-            OddCase::new(reason, half(reason), ResponseContent::text("half"), outcome, ExpectedUsage::Provider(9, 2, 0))
+            OddCase::new(
+                reason,
+                half(reason),
+                ResponseContent::text("half"),
+                outcome,
+                ExpectedUsage::Provider(9, 2, 0),
+            )
         }
     };
     let stops = ["stop", "eos", "eos_token", "end_turn", "COMPLETE", "stop_sequence", "endoftext"];
-    let lengths = ["length", "max_tokens", "MAX_TOKENS", "model_context_window_exceeded", "model_length", "maxPredictedTokensReached"];
-    let filters = ["content_filter", "sensitive", "SAFETY", "LANGUAGE", "guardrail_intervened", "datainspection_failed"];
-    let unknown =
-        |reason: &'static str| ends(UNKNOWN)(reason).beside("/metadata/upstream_finish_reason", "/native_finish_reason", json!(reason));
-    let fails = |reason: &'static str| failed(reason, half(reason), "half", (502, "upstream_error"), &[reason, "lab-chat"]);
-    let cases = stops.map(ends(STOP)).into_iter().chain(lengths.map(ends(LENGTH))).chain(filters.map(ends(FILTERED)));
+    let lengths = [
+        "length",
+        "max_tokens",
+        "MAX_TOKENS",
+        "model_context_window_exceeded",
+        "model_length",
+        "maxPredictedTokensReached",
+    ];
+    let filters = [
+        "content_filter",
+        "sensitive",
+        "SAFETY",
+        "LANGUAGE",
+        "guardrail_intervened",
+        "datainspection_failed",
+    ];
+    let unknown = |reason: &'static str| {
+        ends(UNKNOWN)(reason).beside(
+            "/metadata/upstream_finish_reason",
+            "/native_finish_reason",
+            json!(reason),
+        )
+    };
+    let fails = |reason: &'static str| {
+        failed(reason, half(reason), "half", (502, "upstream_error"), &[reason, "lab-chat"])
+    };
+    let cases = stops
+        .map(ends(STOP))
+        .into_iter()
+        .chain(lengths.map(ends(LENGTH)))
+        .chain(filters.map(ends(FILTERED)));
     let others = ["OTHER", "vibes", "已停止"].map(unknown);
-    let failures = ["abort", "error", "insufficient_system_resource", "network_error", "MALFORMED_FUNCTION_CALL"].map(fails);
+    let failures = [
+        "abort",
+        "error",
+        "insufficient_system_resource",
+        "network_error",
+        "MALFORMED_FUNCTION_CALL",
+    ]
+    .map(fails);
     run(cases.chain(others).chain(failures).collect()).await;
 }
 
@@ -38,21 +79,33 @@ async fn a_finish_reason_for_truncation_filter_or_failure_is_never_completed() {
 async fn streamed_content_is_not_repeated_by_a_summary() {
     let usage = r#""usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}"#;
     let summary = |message: &str, reason: &str| {
-        format!(r#"{{"object":"chat.completion","choices":[{{"index":0,"finish_reason":"{reason}","message":{message}}}],{usage}}}"#)
+        format!(
+            r#"{{"object":"chat.completion","choices":[{{"index":0,"finish_reason":"{reason}","message":{message}}}],{usage}}}"#
+        )
     };
     let thought = ResponseContent { reasoning: "hm".into(), ..ResponseContent::text("Hello") };
     let piece = r#"{"index":0,"id":"call_a","type":"function","function":{"name":"f","arguments":"{\"city\":\"A\"}"}}"#;
     let calls = only_calls(vec![called("call_a", "f", r#"{"city":"A"}"#)]);
-    let message_with_call = format!(r#"{{"role":"assistant","content":null,"tool_calls":[{piece}]}}"#);
+    let message_with_call =
+        format!(r#"{{"role":"assistant","content":null,"tool_calls":[{piece}]}}"#);
     run(vec![
         whole(
             "text behind the finish reason",
-            chunks([text("Hel"), text("lo"), f("stop"), summary(r#"{"role":"assistant","content":"Hello"}"#, "stop")]),
+            chunks([
+                text("Hel"),
+                text("lo"),
+                f("stop"),
+                summary(r#"{"role":"assistant","content":"Hello"}"#, "stop"),
+            ]),
             ResponseContent::text("Hello"),
         ),
         whole(
             "text with the finish reason",
-            chunks([text("Hel"), text("lo"), summary(r#"{"role":"assistant","content":"Hello"}"#, "stop")]),
+            chunks([
+                text("Hel"),
+                text("lo"),
+                summary(r#"{"role":"assistant","content":"Hello"}"#, "stop"),
+            ]),
             ResponseContent::text("Hello"),
         ),
         whole(
@@ -63,24 +116,35 @@ async fn streamed_content_is_not_repeated_by_a_summary() {
                 text("Hel"),
                 text("lo"),
                 f("stop"),
-                summary(r#"{"role":"assistant","content":"Hello","reasoning_content":"hm"}"#, "stop"),
+                summary(
+                    r#"{"role":"assistant","content":"Hello","reasoning_content":"hm"}"#,
+                    "stop",
+                ),
             ]),
             thought.clone(),
         ),
-        whole("a call", chunks([call(piece), f("tool_calls"), summary(&message_with_call, "tool_calls")]), calls),
+        whole(
+            "a call",
+            chunks([call(piece), f("tool_calls"), summary(&message_with_call, "tool_calls")]),
+            calls,
+        ),
         whole(
             "the last delta holds all of it",
             chunks([
                 text("Hel"),
                 text("lo"),
-                r#"{"choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":"stop"}]}"#.to_owned(),
+                r#"{"choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":"stop"}]}"#
+                    .to_owned(),
                 USAGE.to_owned(),
             ]),
             ResponseContent::text("Hello"),
         ),
         whole(
             "a message where no delta came",
-            chunks([summary(r#"{"role":"assistant","content":"Hello","reasoning_content":"hm"}"#, "stop")]),
+            chunks([summary(
+                r#"{"role":"assistant","content":"Hello","reasoning_content":"hm"}"#,
+                "stop",
+            )]),
             thought,
         ),
     ])
@@ -157,11 +221,23 @@ async fn a_character_split_between_chunks_is_joined() {
 
 #[tokio::test]
 async fn lines_that_are_not_chunks_are_ignored_and_truncated_ones_are_errors() {
-    let rest = || format!("data: {}\n\ndata: {}\n\ndata: {USAGE}\n\ndata: [DONE]\n\n", text("b"), f("stop"));
+    let rest = || {
+        format!("data: {}\n\ndata: {}\n\ndata: {USAGE}\n\ndata: [DONE]\n\n", text("b"), f("stop"))
+    };
     let first = || format!("data: {}\n\n", text("a "));
-    let alive =
-        |name: &str, bytes: &str| whole(name, Script::new().raw(first()).raw(bytes.to_owned()).raw(rest()), ResponseContent::text("a b"));
-    let four = format!("data: {}\ndata: {}\ndata: {}\ndata: {USAGE}\ndata: [DONE]\n\n", text("a "), text("b"), f("stop"));
+    let alive = |name: &str, bytes: &str| {
+        whole(
+            name,
+            Script::new().raw(first()).raw(bytes.to_owned()).raw(rest()),
+            ResponseContent::text("a b"),
+        )
+    };
+    let four = format!(
+        "data: {}\ndata: {}\ndata: {}\ndata: {USAGE}\ndata: [DONE]\n\n",
+        text("a "),
+        text("b"),
+        f("stop")
+    );
     let spread = "data: {\"choices\":[{\"index\":0,\ndata: \"delta\":{\"content\":\"a b\"}}]}\n\n";
     let spread_rest = format!("data: {}\n\ndata: {USAGE}\n\ndata: [DONE]\n\n", f("stop"));
     let cut = r#"{"choices":[{"index":0,"delta":{"content":"b"#;
@@ -171,10 +247,30 @@ async fn lines_that_are_not_chunks_are_ignored_and_truncated_ones_are_errors() {
         alive("a ping without a name", "data: ping\n\n"),
         alive("a comment", ": OPENROUTER PROCESSING\n\n"),
         alive("an event without data", "event: ping\n\n"),
-        whole("four chunks without a blank line", Script::new().raw(four), ResponseContent::text("a b")),
-        whole("a chunk in several data lines", Script::new().raw(spread).raw(spread_rest), ResponseContent::text("a b")),
-        failed("a chunk that is cut", chunks([text("a "), cut.to_owned(), f("stop")]), "a ", (502, "upstream_invalid_data"), &["lab-chat"]),
-        failed("the body ends in a chunk", Script::new().raw(first()).raw(format!("data: {cut}")), "a ", (502, "upstream_truncated"), &[]),
+        whole(
+            "four chunks without a blank line",
+            Script::new().raw(four),
+            ResponseContent::text("a b"),
+        ),
+        whole(
+            "a chunk in several data lines",
+            Script::new().raw(spread).raw(spread_rest),
+            ResponseContent::text("a b"),
+        ),
+        failed(
+            "a chunk that is cut",
+            chunks([text("a "), cut.to_owned(), f("stop")]),
+            "a ",
+            (502, "upstream_invalid_data"),
+            &["lab-chat"],
+        ),
+        failed(
+            "the body ends in a chunk",
+            Script::new().raw(first()).raw(format!("data: {cut}")),
+            "a ",
+            (502, "upstream_truncated"),
+            &[],
+        ),
     ])
     .await;
 }
@@ -182,12 +278,17 @@ async fn lines_that_are_not_chunks_are_ignored_and_truncated_ones_are_errors() {
 #[tokio::test]
 async fn unknown_fields_reach_the_caller() {
     let google = r#"{"google":{"thought_signature":"SIG=="}}"#;
-    let piece =
-        format!(r#"{{"index":0,"id":"call_a","type":"function","extra_content":{google},"function":{{"name":"f","arguments":"{{}}"}}}}"#);
+    let piece = format!(
+        r#"{{"index":0,"id":"call_a","type":"function","extra_content":{google},"function":{{"name":"f","arguments":"{{}}"}}}}"#
+    );
     let image = "data:image/png;base64,iVBORw0KGgo=";
-    let images = format!(r#"{{"content":"","images":[{{"type":"image_url","image_url":{{"url":"{image}"}}}}]}}"#);
+    let images = format!(
+        r#"{{"content":"","images":[{{"type":"image_url","image_url":{{"url":"{image}"}}}}]}}"#
+    );
     let details = r#"{"reasoning":"hm","reasoning_details":[{"type":"reasoning.text","text":"hm","signature":"SIG=="}]}"#;
-    let citations = r#"{"citations":["https://a.example"],"choices":[{"index":0,"delta":{"content":"a"}}]}"#.to_owned();
+    let citations =
+        r#"{"citations":["https://a.example"],"choices":[{"index":0,"delta":{"content":"a"}}]}"#
+            .to_owned();
     run(vec![
         whole(
             "a thought signature on a call",
@@ -199,22 +300,44 @@ async fn unknown_fields_reach_the_caller() {
             "/tool_calls/0/extra_content/google/thought_signature",
             json!("SIG=="),
         ),
-        whole("an image", chunks([c(&images), f("stop"), USAGE.to_owned()]), ResponseContent::default())
-            .beside_each(("/output/0/type", json!("image_generation_call")), ("/images/0/type", json!("image_url")))
-            .beside_each(("/output/0/result", json!("iVBORw0KGgo=")), ("/images/0/image_url/url", json!(image))),
-        whole("an image and text", chunks([text("Here: "), c(&images), f("stop"), USAGE.to_owned()]), ResponseContent::text("Here: "))
-            .beside_each(("/output/1/output_format", json!("png")), ("/images/0/image_url/url", json!(image))),
+        whole(
+            "an image",
+            chunks([c(&images), f("stop"), USAGE.to_owned()]),
+            ResponseContent::default(),
+        )
+        .beside_each(
+            ("/output/0/type", json!("image_generation_call")),
+            ("/images/0/type", json!("image_url")),
+        )
+        .beside_each(
+            ("/output/0/result", json!("iVBORw0KGgo=")),
+            ("/images/0/image_url/url", json!(image)),
+        ),
+        whole(
+            "an image and text",
+            chunks([text("Here: "), c(&images), f("stop"), USAGE.to_owned()]),
+            ResponseContent::text("Here: "),
+        )
+        .beside_each(
+            ("/output/1/output_format", json!("png")),
+            ("/images/0/image_url/url", json!(image)),
+        ),
         whole(
             "the details of thoughts",
             chunks([c(details), text("a"), f("stop"), USAGE.to_owned()]),
             ResponseContent { reasoning: "hm".into(), ..ResponseContent::text("a") },
         )
-        .beside("/output/0/reasoning_details/0/signature", "/reasoning_details/0/signature", json!("SIG==")),
-        whole("citations", chunks([citations, f("stop"), USAGE.to_owned()]), ResponseContent::text("a")).beside(
-            "/output/0/citations/0",
-            "/citations/0",
-            json!("https://a.example"),
+        .beside(
+            "/output/0/reasoning_details/0/signature",
+            "/reasoning_details/0/signature",
+            json!("SIG=="),
         ),
+        whole(
+            "citations",
+            chunks([citations, f("stop"), USAGE.to_owned()]),
+            ResponseContent::text("a"),
+        )
+        .beside("/output/0/citations/0", "/citations/0", json!("https://a.example")),
         whole(
             "an unknown field of the message",
             chunks([c(r#"{"content":"a","mood":"good"}"#), f("stop"), USAGE.to_owned()]),
@@ -227,15 +350,47 @@ async fn unknown_fields_reach_the_caller() {
 
 #[tokio::test]
 async fn implausible_usage_is_replaced_by_a_count() {
-    let zeros = r#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}"#;
-    let half = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":0,"total_tokens":9}}"#;
+    let zeros =
+        r#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}"#;
+    let half =
+        r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":0,"total_tokens":9}}"#;
     let hello = || ResponseContent::text("Hello");
     run(vec![
-        OddCase::new("zeros", chunks([&text("Hello"), &f("stop"), zeros]), hello(), STOP, ExpectedUsage::Counted),
-        OddCase::new("no output", chunks([&text("Hello"), &f("stop"), half]), hello(), STOP, ExpectedUsage::Counted),
-        OddCase::new("before the output", chunks([USAGE, &text("Hello"), &f("stop")]), hello(), STOP, ExpectedUsage::Counted),
-        OddCase::new("zeros for nothing", chunks([&f("stop"), zeros]), ResponseContent::default(), STOP, ExpectedUsage::Provider(0, 0, 0)),
-        OddCase::new("null", chunks([&text("Hello"), &f("stop"), r#"{"choices":[],"usage":null}"#]), hello(), STOP, ExpectedUsage::Counted),
+        OddCase::new(
+            "zeros",
+            chunks([&text("Hello"), &f("stop"), zeros]),
+            hello(),
+            STOP,
+            ExpectedUsage::Counted,
+        ),
+        OddCase::new(
+            "no output",
+            chunks([&text("Hello"), &f("stop"), half]),
+            hello(),
+            STOP,
+            ExpectedUsage::Counted,
+        ),
+        OddCase::new(
+            "before the output",
+            chunks([USAGE, &text("Hello"), &f("stop")]),
+            hello(),
+            STOP,
+            ExpectedUsage::Counted,
+        ),
+        OddCase::new(
+            "zeros for nothing",
+            chunks([&f("stop"), zeros]),
+            ResponseContent::default(),
+            STOP,
+            ExpectedUsage::Provider(0, 0, 0),
+        ),
+        OddCase::new(
+            "null",
+            chunks([&text("Hello"), &f("stop"), r#"{"choices":[],"usage":null}"#]),
+            hello(),
+            STOP,
+            ExpectedUsage::Counted,
+        ),
     ])
     .await;
 }

@@ -30,9 +30,21 @@ const ALL: &str = "Be brief.\n\nUse metric units.\n\nThe user is in a hurry.";
 #[tokio::test]
 async fn system_messages_are_merged_at_the_start() {
     let roles = |list: &Value| -> Vec<String> {
-        list.as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap().to_owned()).collect()
+        list.as_array()
+            .unwrap()
+            .iter()
+            .map(|message| message["role"].as_str().unwrap().to_owned())
+            .collect()
     };
-    for preset in [Preset::Compatible, Preset::Vllm, Preset::LlamaCpp, Preset::OpenRouter, Preset::DeepSeek, Preset::Qwen, Preset::Ollama] {
+    for preset in [
+        Preset::Compatible,
+        Preset::Vllm,
+        Preset::LlamaCpp,
+        Preset::OpenRouter,
+        Preset::DeepSeek,
+        Preset::Qwen,
+        Preset::Ollama,
+    ] {
         let talk = OddServer::open(preset).await;
         for is_chat in [false, true] {
             if is_chat {
@@ -41,7 +53,11 @@ async fn system_messages_are_merged_at_the_start() {
                 talk.respond(&instructed()).await
             };
             let asked = talk.asked();
-            assert_eq!(roles(&asked["messages"]), ["system", "user", "assistant", "user"], "{preset:?}: {asked}");
+            assert_eq!(
+                roles(&asked["messages"]),
+                ["system", "user", "assistant", "user"],
+                "{preset:?}: {asked}"
+            );
             check(&asked, &[("/messages/0/content", json!(ALL))], &preset);
         }
         talk.close().await;
@@ -49,27 +65,52 @@ async fn system_messages_are_merged_at_the_start() {
     // OpenAI's own API accepts them in place, and has a developer role.
     let talk = OddServer::open(Preset::OpenAi).await;
     talk.respond(&instructed()).await;
-    assert_eq!(roles(&talk.asked()["messages"]), ["system", "developer", "user", "assistant", "system", "user"]);
+    assert_eq!(
+        roles(&talk.asked()["messages"]),
+        ["system", "developer", "user", "assistant", "system", "user"]
+    );
     talk.close().await;
 }
 
 #[tokio::test]
 async fn other_apis_have_their_own_field_for_system_messages() {
-    let texts = |list: &Value| list.as_array().unwrap().iter().map(|part| part["text"].as_str().unwrap()).collect::<Vec<_>>().join("\n\n");
+    let texts = |list: &Value| {
+        list.as_array()
+            .unwrap()
+            .iter()
+            .map(|part| part["text"].as_str().unwrap())
+            .collect::<Vec<_>>()
+            .join("\n\n")
+    };
     let anthropic = OddServer::open(Preset::Anthropic).await;
     anthropic.respond(&instructed()).await;
     let asked = anthropic.asked();
-    assert_eq!((texts(&asked["system"]).as_str(), asked["messages"].as_array().unwrap().len()), (ALL, 3), "{asked}");
+    assert_eq!(
+        (texts(&asked["system"]).as_str(), asked["messages"].as_array().unwrap().len()),
+        (ALL, 3),
+        "{asked}"
+    );
     anthropic.close().await;
     let gemini = OddServer::open(Preset::Gemini).await;
     gemini.respond(&instructed()).await;
     let asked = gemini.asked();
-    assert_eq!((texts(&asked["systemInstruction"]["parts"]).as_str(), asked["contents"].as_array().unwrap().len()), (ALL, 3), "{asked}");
+    assert_eq!(
+        (
+            texts(&asked["systemInstruction"]["parts"]).as_str(),
+            asked["contents"].as_array().unwrap().len()
+        ),
+        (ALL, 3),
+        "{asked}"
+    );
     gemini.close().await;
     let responses = OddServer::open_with(Preset::Compatible, WireKind::Responses, |_| {}).await;
     responses.respond(&instructed()).await;
     let asked = responses.asked();
-    assert_eq!((&asked["instructions"], asked["input"].as_array().unwrap().len()), (&json!(ALL), 3), "{asked}");
+    assert_eq!(
+        (&asked["instructions"], asked["input"].as_array().unwrap().len()),
+        (&json!(ALL), 3),
+        "{asked}"
+    );
     responses.close().await;
 }
 
@@ -84,11 +125,14 @@ async fn cache_control_marks_reach_upstreams_that_support_them() {
         { "role": "system", "content": [{ "type": "input_text", "text": "S", "cache_control": mark }] },
         { "role": "user", "content": [{ "type": "input_text", "text": "U", "cache_control": mark }, { "type": "input_text", "text": "V" }] },
     ] });
-    for (preset, system) in
-        [(Preset::Anthropic, "/system/0"), (Preset::OpenRouter, "/messages/0/content/0"), (Preset::Compatible, "/messages/0/content/0")]
-    {
+    for (preset, system) in [
+        (Preset::Anthropic, "/system/0"),
+        (Preset::OpenRouter, "/messages/0/content/0"),
+        (Preset::Compatible, "/messages/0/content/0"),
+    ] {
         let talk = OddServer::open(preset).await;
-        let user = if preset == Preset::Anthropic { "/messages/0/content" } else { "/messages/1/content" };
+        let user =
+            if preset == Preset::Anthropic { "/messages/0/content" } else { "/messages/1/content" };
         for is_chat in [false, true] {
             if is_chat {
                 talk.chat(&chat).await
@@ -96,8 +140,11 @@ async fn cache_control_marks_reach_upstreams_that_support_them() {
                 talk.respond(&responses).await
             };
             let part = |text: &str| json!({ "type": "text", "text": text, "cache_control": mark });
-            let held =
-                [(system, part("S")), (&*format!("{user}/0"), part("U")), (&*format!("{user}/1"), json!({ "type": "text", "text": "V" }))];
+            let held = [
+                (system, part("S")),
+                (&*format!("{user}/0"), part("U")),
+                (&*format!("{user}/1"), json!({ "type": "text", "text": "V" })),
+            ];
             check(&talk.asked(), &held, &preset);
         }
         talk.close().await;
@@ -128,7 +175,10 @@ async fn fields_of_messages_and_schemas_reach_the_upstream() {
 
 #[tokio::test]
 async fn the_effort_max_is_sent_or_replaced_by_the_highest() {
-    for (preset, place, value) in [(Preset::Compatible, "/reasoning_effort", json!("max")), (Preset::Ollama, "/think", json!("high"))] {
+    for (preset, place, value) in [
+        (Preset::Compatible, "/reasoning_effort", json!("max")),
+        (Preset::Ollama, "/think", json!("high")),
+    ] {
         let talk = OddServer::open(preset).await;
         talk.respond(&json!({ "input": "hi", "reasoning": { "effort": "max" } })).await;
         check(&talk.asked(), &[(place, value.clone())], &preset);
@@ -137,9 +187,12 @@ async fn the_effort_max_is_sent_or_replaced_by_the_highest() {
         talk.close().await;
     }
     // Which of them an Anthropic model supports depends on its name.
-    let talk =
-        OddServer::open_with(Preset::Anthropic, WireKind::Anthropic, |upstream| upstream.models = vec!["claude-sonnet-5".into()]).await;
-    let body = json!({ "model": "claude-sonnet-5", "input": "hi", "reasoning": { "effort": "max" } });
+    let talk = OddServer::open_with(Preset::Anthropic, WireKind::Anthropic, |upstream| {
+        upstream.models = vec!["claude-sonnet-5".into()]
+    })
+    .await;
+    let body =
+        json!({ "model": "claude-sonnet-5", "input": "hi", "reasoning": { "effort": "max" } });
     talk.respond(&body).await;
     check(&talk.asked(), &[("/output_config/effort", json!("max"))], &"Anthropic");
     talk.close().await;

@@ -7,13 +7,17 @@ use crate::scenarios::content::{ContentToolCall, ResponseContent};
 use crate::scenarios::table::{ExpectedOutcome, ExpectedUsage, Scenario};
 
 /// The usage in most cases.
-pub(super) const USAGE: &str = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}"#;
+pub(super) const USAGE: &str =
+    r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}"#;
 
 pub(super) const STOP: ExpectedOutcome = ExpectedOutcome::Completed("stop");
 pub(super) const CALLS: ExpectedOutcome = ExpectedOutcome::Completed("tool_calls");
-pub(super) const LENGTH: ExpectedOutcome = ExpectedOutcome::Incomplete("max_output_tokens", "length");
-pub(super) const FILTERED: ExpectedOutcome = ExpectedOutcome::Incomplete("content_filter", "content_filter");
-pub(super) const UNKNOWN: ExpectedOutcome = ExpectedOutcome::Incomplete("unknown_finish_reason", "length");
+pub(super) const LENGTH: ExpectedOutcome =
+    ExpectedOutcome::Incomplete("max_output_tokens", "length");
+pub(super) const FILTERED: ExpectedOutcome =
+    ExpectedOutcome::Incomplete("content_filter", "content_filter");
+pub(super) const UNKNOWN: ExpectedOutcome =
+    ExpectedOutcome::Incomplete("unknown_finish_reason", "length");
 
 /// The bytes an upstream sends, and what every caller gets.
 pub(super) struct OddCase {
@@ -39,7 +43,14 @@ impl OddCase {
         cost: ExpectedUsage,
     ) -> Self {
         let scenario = Scenario { name: name.into(), script, said, outcome, cost };
-        Self { scenario, wire: Vendor::OpenAi, words: Vec::new(), in_response: Vec::new(), in_message: Vec::new(), asked: 1 }
+        Self {
+            scenario,
+            wire: Vendor::OpenAi,
+            words: Vec::new(),
+            in_response: Vec::new(),
+            in_message: Vec::new(),
+            asked: 1,
+        }
     }
 
     /// The case with another API.
@@ -54,12 +65,21 @@ impl OddCase {
     }
 
     /// The case with `value` in the response and in the chat message, at these paths.
-    pub(super) fn beside(self, response: &'static str, message: &'static str, value: Value) -> Self {
+    pub(super) fn beside(
+        self,
+        response: &'static str,
+        message: &'static str,
+        value: Value,
+    ) -> Self {
         self.beside_each((response, value.clone()), (message, value))
     }
 
     /// The case with separate values in the response and in the chat message.
-    pub(super) fn beside_each(mut self, response: (&'static str, Value), message: (&'static str, Value)) -> Self {
+    pub(super) fn beside_each(
+        mut self,
+        response: (&'static str, Value),
+        message: (&'static str, Value),
+    ) -> Self {
         self.in_response.push(response);
         self.in_message.push(message);
         self
@@ -73,9 +93,18 @@ pub(super) fn whole(name: impl Into<String>, script: Script, said: ResponseConte
 }
 
 /// A failure before any output.
-pub(super) fn refused(name: impl Into<String>, script: Script, status: u16, code: &'static str, words: &[&'static str]) -> OddCase {
+pub(super) fn refused(
+    name: impl Into<String>,
+    script: Script,
+    status: u16,
+    code: &'static str,
+    words: &[&'static str],
+) -> OddCase {
     let outcome = ExpectedOutcome::Fails { status, code, after_output: false };
-    OddCase { words: words.to_vec(), ..OddCase::new(name, script, ResponseContent::default(), outcome, ExpectedUsage::Unknown) }
+    OddCase {
+        words: words.to_vec(),
+        ..OddCase::new(name, script, ResponseContent::default(), outcome, ExpectedUsage::Unknown)
+    }
 }
 
 /// A failure after this text.
@@ -87,7 +116,10 @@ pub(super) fn failed(
     words: &[&'static str],
 ) -> OddCase {
     let outcome = ExpectedOutcome::Fails { status, code, after_output: true };
-    OddCase { words: words.to_vec(), ..OddCase::new(name, script, ResponseContent::text(text), outcome, ExpectedUsage::Counted) }
+    OddCase {
+        words: words.to_vec(),
+        ..OddCase::new(name, script, ResponseContent::text(text), outcome, ExpectedUsage::Counted)
+    }
 }
 
 /// A chunk with one choice and this delta.
@@ -107,7 +139,9 @@ pub(super) fn call(piece: &str) -> String {
 
 /// A stream of chat completions: each chunk after `data: ` and followed by a blank line, `[DONE]` at the end.
 pub(super) fn chunks<T: AsRef<str>>(chunks: impl IntoIterator<Item = T>) -> Script {
-    let data = chunks.into_iter().fold(Script::new(), |script, chunk| script.raw(format!("data: {}\n\n", chunk.as_ref())));
+    let data = chunks
+        .into_iter()
+        .fold(Script::new(), |script, chunk| script.raw(format!("data: {}\n\n", chunk.as_ref())));
     data.raw("data: [DONE]\n\n")
 }
 

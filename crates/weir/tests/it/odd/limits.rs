@@ -22,35 +22,88 @@ fn kept_alive(times: u32, keep_alive: &'static str) -> Script {
 
 #[tokio::test]
 async fn keep_alives_extend_the_timeout_but_not_for_ever() {
-    let rest = format!("data: {}\n\ndata: {}\n\ndata: [DONE]\n\n", c(r#"{"content":" and whole"}"#), f("stop"));
+    let rest = format!(
+        "data: {}\n\ndata: {}\n\ndata: [DONE]\n\n",
+        c(r#"{"content":" and whole"}"#),
+        f("stop")
+    );
     let comment = ": keep-alive\n\n";
     let empty = "data: {\"choices\":[{\"index\":0,\"delta\":{}}]}\n\n";
-    let counted = |name: &str, script| OddCase::new(name, script, ResponseContent::text("half and whole"), STOP, ExpectedUsage::Counted);
+    let counted = |name: &str, script| {
+        OddCase::new(
+            name,
+            script,
+            ResponseContent::text("half and whole"),
+            STOP,
+            ExpectedUsage::Counted,
+        )
+    };
     let only = &["nothing but keep-alives", "1.5"];
     let cases = vec![
-        failed("silence", kept_alive(1, comment).stall(), "half", (504, "upstream_idle_timeout"), &[]),
+        failed(
+            "silence",
+            kept_alive(1, comment).stall(),
+            "half",
+            (504, "upstream_idle_timeout"),
+            &[],
+        ),
         counted("comments, and then the rest", kept_alive(8, comment).raw(rest.clone())),
         counted("empty chunks, and then the rest", kept_alive(8, empty).raw(rest.clone())),
         counted("pings, and then the rest", kept_alive(8, "event: ping\ndata: now\n\n").raw(rest)),
-        failed("comments only", kept_alive(40, comment).stall(), "half", (504, "upstream_keep_alive_timeout"), only),
-        failed("empty chunks only", kept_alive(40, empty).stall(), "half", (504, "upstream_keep_alive_timeout"), only),
+        failed(
+            "comments only",
+            kept_alive(40, comment).stall(),
+            "half",
+            (504, "upstream_keep_alive_timeout"),
+            only,
+        ),
+        failed(
+            "empty chunks only",
+            kept_alive(40, empty).stall(),
+            "half",
+            (504, "upstream_keep_alive_timeout"),
+            only,
+        ),
     ];
-    run_with(cases, |upstream| upstream.timeouts = Timeouts { idle: IDLE, keep_alive: KEEP_ALIVE, ..Timeouts::default() }).await;
+    run_with(cases, |upstream| {
+        upstream.timeouts = Timeouts { idle: IDLE, keep_alive: KEEP_ALIVE, ..Timeouts::default() }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn keep_alives_before_the_first_token_are_distinguished_from_silence() {
-    let comments = |script: Script| (0..8).fold(script, |script, _| script.sleep(IDLE / 4).raw(": queued\n\n")).stall();
-    let ping = (0..8).fold(Script::new(), |script, _| script.sleep(IDLE / 4).raw("event: ping\ndata: {\"type\": \"ping\"}\n\n")).stall();
+    let comments = |script: Script| {
+        (0..8).fold(script, |script, _| script.sleep(IDLE / 4).raw(": queued\n\n")).stall()
+    };
+    let ping = (0..8)
+        .fold(Script::new(), |script, _| {
+            script.sleep(IDLE / 4).raw("event: ping\ndata: {\"type\": \"ping\"}\n\n")
+        })
+        .stall();
     let twice = |case: OddCase| OddCase { asked: 2, ..case };
     let code = "upstream_first_token_timeout";
     let cases = vec![
         twice(refused("silence", Script::new().head().stall(), 504, code, &[])),
-        twice(refused("comments", comments(Script::new()), 504, code, &["nothing but keep-alives"])),
-        twice(refused("pings of Anthropic", ping, 504, code, &["nothing but keep-alives"]).on(Anthropic)),
-        twice(refused("silence of Ollama", Script::new().head().stall(), 504, code, &[]).on(Ollama)),
+        twice(refused(
+            "comments",
+            comments(Script::new()),
+            504,
+            code,
+            &["nothing but keep-alives"],
+        )),
+        twice(
+            refused("pings of Anthropic", ping, 504, code, &["nothing but keep-alives"])
+                .on(Anthropic),
+        ),
+        twice(
+            refused("silence of Ollama", Script::new().head().stall(), 504, code, &[]).on(Ollama),
+        ),
     ];
-    run_with(cases, |upstream| upstream.timeouts = Timeouts { first_token: IDLE, ..Timeouts::default() }).await;
+    run_with(cases, |upstream| {
+        upstream.timeouts = Timeouts { first_token: IDLE, ..Timeouts::default() }
+    })
+    .await;
 }
 
 /// `Hello`, `stop` and `[DONE]` as a stream of chat completions, compressed with gzip.
@@ -63,7 +116,9 @@ const COMPRESSED: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x8d\xcc\x31
 async fn an_unrequested_compressed_stream_is_read() {
     let sent = |headers: &[(&str, &str)]| Script::status(200, headers, COMPRESSED);
     let (kind, encoding) = (("content-type", "text/event-stream"), ("content-encoding", "gzip"));
-    let hello = |name: &str, script| OddCase::new(name, script, ResponseContent::text("Hello"), STOP, ExpectedUsage::Counted);
+    let hello = |name: &str, script| {
+        OddCase::new(name, script, ResponseContent::text("Hello"), STOP, ExpectedUsage::Counted)
+    };
     let brotli = Script::status(200, &[kind, ("content-encoding", "br")], COMPRESSED);
     let plain = Script::status(200, &[kind, encoding], "data: {\"choices\":[]}\n\n");
     let twice = |case: OddCase| OddCase { asked: 2, ..case };
@@ -71,13 +126,29 @@ async fn an_unrequested_compressed_stream_is_read() {
         hello("gzip", sent(&[kind, encoding])),
         hello("gzip without a word", sent(&[kind])),
         hello("gzip in pieces", COMPRESSED.chunks(7).fold(Script::new(), Script::raw)),
-        twice(refused("an unknown encoding", brotli, 502, "upstream_invalid_data", &["'br'", "lab-chat"])),
-        twice(refused("no gzip at all", plain, 502, "upstream_invalid_data", &["compressed", "lab-chat"])),
+        twice(refused(
+            "an unknown encoding",
+            brotli,
+            502,
+            "upstream_invalid_data",
+            &["'br'", "lab-chat"],
+        )),
+        twice(refused(
+            "no gzip at all",
+            plain,
+            502,
+            "upstream_invalid_data",
+            &["compressed", "lab-chat"],
+        )),
     ])
     .await;
 }
 
 #[tokio::test]
 async fn an_upstream_that_sends_nothing_is_named() {
-    run(vec![OddCase { asked: 2, ..refused("nothing", chunks::<&str>([]), 502, "upstream_truncated", &["lab-chat"]) }]).await;
+    run(vec![OddCase {
+        asked: 2,
+        ..refused("nothing", chunks::<&str>([]), 502, "upstream_truncated", &["lab-chat"])
+    }])
+    .await;
 }

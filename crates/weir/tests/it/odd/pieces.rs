@@ -105,17 +105,23 @@ async fn a_call_of_a_tool_that_was_not_offered_is_passed_on_unchanged() {
     let see = |name: &str| {
         let data = [
             c(r#"{"content":"Let me see. "}"#),
-            call(&format!(r#"{{"index":0,"id":"call_a","type":"function","function":{{"name":"{name}","arguments":"{{}}"}}}}"#)),
+            call(&format!(
+                r#"{{"index":0,"id":"call_a","type":"function","function":{{"name":"{name}","arguments":"{{}}"}}}}"#
+            )),
             f("tool_calls"),
             USAGE.to_owned(),
         ];
         chunks(data)
     };
-    let said = |name: &str| ResponseContent { calls: vec![called("call_a", name, "{}")], ..ResponseContent::text("Let me see. ") };
+    let said = |name: &str| ResponseContent {
+        calls: vec![called("call_a", name, "{}")],
+        ..ResponseContent::text("Let me see. ")
+    };
     let known = ["functions.f", "functions.f:0", "default_api.f", "tools.f", "f"];
     let unknown = ["g", "functions.g", "launch_rockets", "other.f"];
     let known = known.iter().map(|name| whole(format!("{name} is f"), see(name), said("f")));
-    let unknown = unknown.iter().map(|name| whole(format!("{name} was not offered"), see(name), said(name)));
+    let unknown =
+        unknown.iter().map(|name| whole(format!("{name} was not offered"), see(name), said(name)));
     run(known.chain(unknown).collect()).await;
 }
 
@@ -154,5 +160,10 @@ async fn a_deprecated_function_call_is_a_call() {
         f("function_call"),
         USAGE.to_owned(),
     ];
-    run(vec![whole("function_call", chunks(data), only_calls(vec![called("", "f", r#"{"city":"A"}"#)]))]).await;
+    run(vec![whole(
+        "function_call",
+        chunks(data),
+        only_calls(vec![called("", "f", r#"{"city":"A"}"#)]),
+    )])
+    .await;
 }

@@ -37,7 +37,11 @@ impl OddServer {
         Self::open_with(preset, preset.wire(), |_| {}).await
     }
 
-    pub(super) async fn open_with(preset: Preset, wire: WireKind, change: impl FnOnce(&mut UpstreamConfig)) -> Self {
+    pub(super) async fn open_with(
+        preset: Preset,
+        wire: WireKind,
+        change: impl FnOnce(&mut UpstreamConfig),
+    ) -> Self {
         let fake = Upstream::start().await.unwrap();
         let vendor = match wire {
             WireKind::Chat => Vendor::OpenAi,
@@ -46,22 +50,34 @@ impl OddServer {
             WireKind::Gemini => Vendor::Gemini,
             WireKind::Ollama => Vendor::Ollama,
         };
-        let mut upstream = UpstreamConfig { preset, wire, ..upstream_of(MODEL, fake.base_url_of(vendor), Timeouts::default()) };
+        let mut upstream = UpstreamConfig {
+            preset,
+            wire,
+            ..upstream_of(MODEL, fake.base_url_of(vendor), Timeouts::default())
+        };
         change(&mut upstream);
-        let test_server = TestServer::open_with(TestServerPlan { more_upstreams: vec![upstream], ..TestServerPlan::default() }).await;
+        let test_server = TestServer::open_with(TestServerPlan {
+            more_upstreams: vec![upstream],
+            ..TestServerPlan::default()
+        })
+        .await;
         Self { test_server, fake }
     }
 
     /// Sends a Responses API request, and returns the response.
     pub(super) async fn respond(&self, more: &Value) -> Value {
-        let (status, response) = self.test_server.post("/v1/responses", &with(&json!({ "model": MODEL }), more)).await;
+        let (status, response) =
+            self.test_server.post("/v1/responses", &with(&json!({ "model": MODEL }), more)).await;
         assert_eq!((status, &response["status"]), (200, &json!("completed")), "{more}: {response}");
         response
     }
 
     /// Sends a chat completions request, and returns the message.
     pub(super) async fn chat(&self, more: &Value) -> Value {
-        let (status, completion) = self.test_server.post("/v1/chat/completions", &with(&json!({ "model": MODEL }), more)).await;
+        let (status, completion) = self
+            .test_server
+            .post("/v1/chat/completions", &with(&json!({ "model": MODEL }), more))
+            .await;
         assert_eq!(status, 200, "{more}: {completion}");
         completion["choices"][0]["message"].clone()
     }
@@ -81,7 +97,9 @@ impl OddServer {
             let said = self.chat(&body).await;
             let mut messages = vec![question, said.clone()];
             let calls = said["tool_calls"].as_array().into_iter().flatten();
-            messages.extend(calls.map(|call| json!({ "role": "tool", "tool_call_id": call["id"], "content": "ok" })));
+            messages.extend(calls.map(
+                |call| json!({ "role": "tool", "tool_call_id": call["id"], "content": "ok" }),
+            ));
             if said["tool_calls"].is_null() {
                 messages.push(json!({ "role": "user", "content": "and?" }));
             }
@@ -102,7 +120,11 @@ impl OddServer {
         }
         let before = input.len();
         input.extend(output.iter().filter(|item| item["call_id"].is_string()).map(|call| {
-            let kind = if call["type"] == "custom_tool_call" { "custom_tool_call_output" } else { "function_call_output" };
+            let kind = if call["type"] == "custom_tool_call" {
+                "custom_tool_call_output"
+            } else {
+                "function_call_output"
+            };
             json!({ "type": kind, "call_id": call["call_id"], "output": "ok" })
         }));
         if input.len() == before {
@@ -147,14 +169,22 @@ pub(super) fn with(object: &Value, more: &Value) -> Value {
 /// Checks values of a request to the upstream.
 pub(super) fn check(asked: &Value, held: &[(&str, Value)], what: &dyn fmt::Debug) {
     for (place, value) in held {
-        assert_eq!(asked.pointer(place).unwrap_or(&Value::Null), value, "{what:?}, {place}: {asked}");
+        assert_eq!(
+            asked.pointer(place).unwrap_or(&Value::Null),
+            value,
+            "{what:?}, {place}: {asked}"
+        );
     }
 }
 
 /// A stream with pieces of calls after some other deltas.
 fn calls(deltas: &[&str], pieces: &[&str]) -> Script {
     let deltas = deltas.iter().map(|delta| c(delta));
-    chunks(deltas.chain(pieces.iter().map(|piece| call(piece))).chain([f("tool_calls"), USAGE.to_owned()]))
+    chunks(
+        deltas
+            .chain(pieces.iter().map(|piece| call(piece)))
+            .chain([f("tool_calls"), USAGE.to_owned()]),
+    )
 }
 
 #[tokio::test]
@@ -162,7 +192,9 @@ async fn ids_and_names_of_calls_are_sent_back_unchanged() {
     let id = format!("chatcmpl-tool-{}|fc_x/y+z=:{}", "0123456789".repeat(6), "a".repeat(10));
     assert_eq!(id.len(), 95);
     let name = format!("mcp.server/{}", "n".repeat(80));
-    let piece = format!(r#"{{"index":0,"id":"{id}","type":"function","function":{{"name":"{name}","arguments":"{{\"city\":\"A\"}}"}}}}"#);
+    let piece = format!(
+        r#"{{"index":0,"id":"{id}","type":"function","function":{{"name":"{name}","arguments":"{{\"city\":\"A\"}}"}}}}"#
+    );
     let script = calls(&[], &[&piece]);
     for preset in [Preset::Compatible, Preset::Vllm, Preset::OpenRouter] {
         let talk = OddServer::open(preset).await;
@@ -188,7 +220,10 @@ async fn fields_of_calls_are_sent_back_unchanged() {
         let talk = OddServer::open(preset).await;
         for goes_on in EVERY {
             let asked = talk.round(&script, goes_on, &function()).await;
-            let held = [("/messages/1/tool_calls/0/extra_content", json!({ "google": { "thought_signature": "SIG==" } }))];
+            let held = [(
+                "/messages/1/tool_calls/0/extra_content",
+                json!({ "google": { "thought_signature": "SIG==" } }),
+            )];
             check(&asked, &held, &(preset, goes_on));
         }
         talk.close().await;
@@ -197,12 +232,25 @@ async fn fields_of_calls_are_sent_back_unchanged() {
 
 #[tokio::test]
 async fn reasoning_is_sent_back_with_its_calls() {
-    let piece = r#"{"index":0,"id":"call_a","type":"function","function":{"name":"f","arguments":"{}"}}"#;
-    let script = calls(&[r#"{"reasoning_content":"Let me "}"#, r#"{"reasoning_content":"see."}"#], &[piece]);
-    let compatible = [Preset::Compatible, Preset::Vllm, Preset::OpenRouter, Preset::DeepSeek, Preset::Moonshot, Preset::LlamaCpp];
+    let piece =
+        r#"{"index":0,"id":"call_a","type":"function","function":{"name":"f","arguments":"{}"}}"#;
+    let script =
+        calls(&[r#"{"reasoning_content":"Let me "}"#, r#"{"reasoning_content":"see."}"#], &[piece]);
+    let compatible = [
+        Preset::Compatible,
+        Preset::Vllm,
+        Preset::OpenRouter,
+        Preset::DeepSeek,
+        Preset::Moonshot,
+        Preset::LlamaCpp,
+    ];
     for preset in compatible {
         let talk = OddServer::open(preset).await;
-        let reasoning = if matches!(preset, Preset::Vllm | Preset::OpenRouter) { json!("Let me see.") } else { Value::Null };
+        let reasoning = if matches!(preset, Preset::Vllm | Preset::OpenRouter) {
+            json!("Let me see.")
+        } else {
+            Value::Null
+        };
         for goes_on in EVERY {
             let asked = talk.round(&script, goes_on, &function()).await;
             let held = [
@@ -219,14 +267,22 @@ async fn reasoning_is_sent_back_with_its_calls() {
     let talk = OddServer::open(Preset::OpenAi).await;
     for goes_on in EVERY {
         let asked = talk.round(&script, goes_on, &function()).await;
-        check(&asked, &[("/messages/1/reasoning_content", Value::Null), ("/messages/1/tool_calls/0/id", json!("call_a"))], &goes_on);
+        check(
+            &asked,
+            &[
+                ("/messages/1/reasoning_content", Value::Null),
+                ("/messages/1/tool_calls/0/id", json!("call_a")),
+            ],
+            &goes_on,
+        );
     }
     talk.close().await;
 }
 
 #[tokio::test]
 async fn reasoning_details_and_images_are_sent_back_on_their_message() {
-    let details = json!([{ "type": "reasoning.text", "text": "hm", "signature": "SIG==", "index": 0 }]);
+    let details =
+        json!([{ "type": "reasoning.text", "text": "hm", "signature": "SIG==", "index": 0 }]);
     let image = json!({ "type": "image_url", "image_url": { "url": "data:image/png;base64,iVBORw0KGgo=" } });
     let thoughts = c(&json!({ "reasoning": "hm", "reasoning_details": details }).to_string());
     let picture = c(&json!({ "content": "Here.", "images": [image] }).to_string());
@@ -259,9 +315,14 @@ async fn custom_tools_become_functions_and_custom_tools_again() {
     talk.fake.script(script.clone());
     let response = talk.respond(&with(&json!({ "input": "hi" }), &tools().responses)).await;
     let item = &response["output"][0];
-    assert_eq!((&item["type"], &item["name"], &item["input"]), (&json!("custom_tool_call"), &json!("patch"), &json!(input)));
+    assert_eq!(
+        (&item["type"], &item["name"], &item["input"]),
+        (&json!("custom_tool_call"), &json!("patch"), &json!(input))
+    );
     talk.fake.script(script.clone());
-    let message = talk.chat(&with(&json!({ "messages": [{ "role": "user", "content": "hi" }] }), &tools().chat)).await;
+    let message = talk
+        .chat(&with(&json!({ "messages": [{ "role": "user", "content": "hi" }] }), &tools().chat))
+        .await;
     assert_eq!(message["tool_calls"][0]["custom"], json!({ "name": "patch", "input": input }));
     for goes_on in EVERY {
         let asked = talk.round(&script, goes_on, &tools()).await;
@@ -279,8 +340,7 @@ async fn custom_tools_become_functions_and_custom_tools_again() {
 
 #[tokio::test]
 async fn unknown_items_are_sent_back_to_an_upstream_that_knows_them() {
-    let search =
-        json!({ "type": "web_search_call", "id": "ws_123", "status": "completed", "action": { "type": "search", "query": "weirs" } });
+    let search = json!({ "type": "web_search_call", "id": "ws_123", "status": "completed", "action": { "type": "search", "query": "weirs" } });
     let poem = json!({ "type": "poem", "id": "poem_1", "verses": [1, 2], "mood": { "x": "y" } });
     let event = |kind: &str, more: &Value| {
         let event = with(&json!({ "type": format!("response.{kind}") }), more);
@@ -304,14 +364,23 @@ async fn unknown_items_are_sent_back_to_an_upstream_that_knows_them() {
     let talk = OddServer::open_with(Preset::Compatible, WireKind::Responses, |_| {}).await;
     for goes_on in [GoesOn::Items, GoesOn::Id] {
         let asked = talk.round(&script, goes_on, &Tools::default()).await;
-        let held = [("/input/1", search.clone()), ("/input/2", poem.clone()), ("/input/3/content/0/text", json!("Found."))];
+        let held = [
+            ("/input/1", search.clone()),
+            ("/input/2", poem.clone()),
+            ("/input/3/content/0/text", json!("Found.")),
+        ];
         check(&asked, &held, &goes_on);
     }
     talk.close().await;
     // An upstream without items of that type cannot get them, and leaving them out might matter.
     let talk = OddServer::open(Preset::Compatible).await;
-    let (status, body) =
-        talk.test_server.post("/v1/responses", &json!({ "model": MODEL, "input": [poem, { "role": "user", "content": "x" }] })).await;
+    let (status, body) = talk
+        .test_server
+        .post(
+            "/v1/responses",
+            &json!({ "model": MODEL, "input": [poem, { "role": "user", "content": "x" }] }),
+        )
+        .await;
     assert_eq!((status, &body["error"]["param"]), (400, &json!("input[0].type")), "{body}");
     assert!(talk.fake.requests().is_empty());
     talk.close().await;

@@ -40,10 +40,14 @@ pub(super) async fn run(cases: Vec<OddCase>) {
 /// Runs all cases in all ways, with changed upstream settings.
 pub(super) async fn run_with(cases: Vec<OddCase>, change: impl Fn(&mut UpstreamConfig)) {
     let fake = Upstream::start().await.unwrap();
-    let mut plan = TestServerPlan { retries: Retries { count: 1, ..Retries::default() }, ..TestServerPlan::default() };
+    let mut plan = TestServerPlan {
+        retries: Retries { count: 1, ..Retries::default() },
+        ..TestServerPlan::default()
+    };
     let model = |number: usize| format!("odd-{number}");
     for vendor in Vendor::ALL {
-        let models: Vec<String> = (0..cases.len()).filter(|number| cases[*number].wire == vendor).map(model).collect();
+        let models: Vec<String> =
+            (0..cases.len()).filter(|number| cases[*number].wire == vendor).map(model).collect();
         if models.is_empty() {
             continue;
         }
@@ -64,7 +68,9 @@ pub(super) async fn run_with(cases: Vec<OddCase>, change: impl Fn(&mut UpstreamC
             async move {
                 let name = format!("{}, {way:?}", cases[number].scenario.name);
                 // A failing cell does not stop the others.
-                let cell = tokio::spawn(async move { check(&test_server, &cases[number], &model(number), way).await });
+                let cell = tokio::spawn(async move {
+                    check(&test_server, &cases[number], &model(number), way).await
+                });
                 cell.await.err().map(|_| name)
             }
         })
@@ -75,7 +81,10 @@ pub(super) async fn run_with(cases: Vec<OddCase>, change: impl Fn(&mut UpstreamC
     assert_eq!(failed, Vec::<String>::new());
     let requests = fake.requests();
     for (number, case) in cases.iter().enumerate() {
-        let asked = requests.iter().filter(|request| request.model.as_deref() == Some(&model(number))).count();
+        let asked = requests
+            .iter()
+            .filter(|request| request.model.as_deref() == Some(&model(number)))
+            .count();
         assert_eq!(asked, case.asked * WAYS.len(), "{}", case.scenario.name);
     }
     test_server.quiet().await;
@@ -88,12 +97,18 @@ async fn check(test_server: &TestServer, case: &OddCase, model: &str, way: CellT
     let body = way.question(model, &tools(way));
     match (way, scenario.outcome) {
         (CellTransport::Socket, _) => {
-            let mut socket = websocket::connect(test_server.address, "/v1/responses", &[]).await.unwrap().socket;
-            check_response(case, &responses::check_stream(scenario, &turn(&mut socket, &body).await));
+            let mut socket =
+                websocket::connect(test_server.address, "/v1/responses", &[]).await.unwrap().socket;
+            check_response(
+                case,
+                &responses::check_stream(scenario, &turn(&mut socket, &body).await),
+            );
         }
         (_, ExpectedOutcome::Fails { status, code, after_output: false })
-        | (CellTransport::Responses(TestFrame::Json) | CellTransport::Chat(TestFrame::Json), ExpectedOutcome::Fails { status, code, .. }) =>
-        {
+        | (
+            CellTransport::Responses(TestFrame::Json) | CellTransport::Chat(TestFrame::Json),
+            ExpectedOutcome::Fails { status, code, .. },
+        ) => {
             let (found, body) = soon(test_server.json(&way.request(&body))).await.unwrap();
             check_refusal(name, found, &body, (status, code));
             check_error(case, &body["error"]);
@@ -115,7 +130,13 @@ async fn check(test_server: &TestServer, case: &OddCase, model: &str, way: CellT
             check_message(case, &message);
         }
         (CellTransport::Responses(frame), _) => {
-            check_response(case, &responses::check_stream(scenario, &stream(test_server, case, way, frame, &body).await));
+            check_response(
+                case,
+                &responses::check_stream(
+                    scenario,
+                    &stream(test_server, case, way, frame, &body).await,
+                ),
+            );
         }
         (CellTransport::Chat(frame), _) => {
             let data = stream(test_server, case, way, frame, &body).await;
@@ -131,7 +152,8 @@ async fn check(test_server: &TestServer, case: &OddCase, model: &str, way: CellT
 
 /// The tools of every request: `f` and `weather`.
 fn tools(way: CellTransport) -> Value {
-    let function = |name: &str| json!({ "name": name, "parameters": { "type": "object", "properties": {} } });
+    let function =
+        |name: &str| json!({ "name": name, "parameters": { "type": "object", "properties": {} } });
     let tool = |name: &str| match way {
         CellTransport::Responses(_) | CellTransport::Socket => {
             let mut tool = function(name);
@@ -144,12 +166,21 @@ fn tools(way: CellTransport) -> Value {
 }
 
 /// The data of a complete stream. A failing chat stream is broken off.
-async fn stream(test_server: &TestServer, case: &OddCase, way: CellTransport, frame: TestFrame, body: &Value) -> Vec<String> {
-    let (events, end) = soon(test_server.stream(&way.request(body)).await.collect()).await.unwrap().unwrap();
+async fn stream(
+    test_server: &TestServer,
+    case: &OddCase,
+    way: CellTransport,
+    frame: TestFrame,
+    body: &Value,
+) -> Vec<String> {
+    let (events, end) =
+        soon(test_server.stream(&way.request(body)).await.collect()).await.unwrap().unwrap();
     let is_named = matches!(way, CellTransport::Responses(_));
     let expected = if is_named { BodyEnd::Clean } else { chat::body_end(&case.scenario) };
     assert_eq!(end, expected, "{}", case.scenario.name);
-    data(&case.scenario.name, (frame, end), &events, |event| event["type"].as_str().filter(|_| is_named))
+    data(&case.scenario.name, (frame, end), &events, |event| {
+        event["type"].as_str().filter(|_| is_named)
+    })
 }
 
 /// The partial response of a failure is next to the error.
@@ -157,9 +188,15 @@ fn check_part(case: &OddCase, way: CellTransport, body: &Value) {
     let (scenario, name) = (&case.scenario, &case.scenario.name);
     let parts = (body.get("response"), body.get("completion"));
     match (way, scenario.outcome) {
-        (_, ExpectedOutcome::Fails { after_output: false, .. }) => assert_eq!(parts, (None, None), "{name}"),
-        (CellTransport::Chat(_), _) => chat::read_completion(name, parts.1.unwrap()).said.check(name, &scenario.said),
-        (CellTransport::Responses(_) | CellTransport::Socket, _) => responses::check_end(scenario, parts.0.unwrap()),
+        (_, ExpectedOutcome::Fails { after_output: false, .. }) => {
+            assert_eq!(parts, (None, None), "{name}")
+        }
+        (CellTransport::Chat(_), _) => {
+            chat::read_completion(name, parts.1.unwrap()).said.check(name, &scenario.said)
+        }
+        (CellTransport::Responses(_) | CellTransport::Socket, _) => {
+            responses::check_end(scenario, parts.0.unwrap())
+        }
     }
 }
 
@@ -175,24 +212,47 @@ fn check_response(case: &OddCase, response: &Value) {
     if !response["error"].is_null() {
         check_error(case, &response["error"]);
     }
-    let calls = response["output"].as_array().unwrap().iter().filter_map(|item| item["call_id"].as_str());
+    let calls =
+        response["output"].as_array().unwrap().iter().filter_map(|item| item["call_id"].as_str());
     check_ids(case, calls);
     for (place, value) in &case.in_response {
-        assert_eq!(response.pointer(place), Some(value), "{}, {place}: {response}", case.scenario.name);
+        assert_eq!(
+            response.pointer(place),
+            Some(value),
+            "{}, {place}: {response}",
+            case.scenario.name
+        );
     }
 }
 
 fn check_message(case: &OddCase, message: &Value) {
-    check_ids(case, message["tool_calls"].as_array().into_iter().flatten().filter_map(|call| call["id"].as_str()));
+    check_ids(
+        case,
+        message["tool_calls"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|call| call["id"].as_str()),
+    );
     for (place, value) in &case.in_message {
-        assert_eq!(message.pointer(place), Some(value), "{}, {place}: {message}", case.scenario.name);
+        assert_eq!(
+            message.pointer(place),
+            Some(value),
+            "{}, {place}: {message}",
+            case.scenario.name
+        );
     }
 }
 
 /// Checks that each call has a unique id.
 fn check_ids<'a>(case: &OddCase, ids: impl Iterator<Item = &'a str>) {
     let ids: Vec<&str> = ids.collect();
-    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{}: {ids:?}", case.scenario.name);
+    assert_eq!(
+        ids.iter().collect::<BTreeSet<_>>().len(),
+        ids.len(),
+        "{}: {ids:?}",
+        case.scenario.name
+    );
 }
 
 /// The message that a client assembles from a stream's chunks.
@@ -222,16 +282,27 @@ fn merge_calls(message: &mut Map<String, Value>, pieces: &Value) {
             calls.push(json!({}));
         }
         let call = calls[index].as_object_mut().unwrap();
-        piece.as_object().unwrap().iter().filter(|(name, _)| *name != "index").for_each(|(name, value)| merge(call, name, value));
+        piece
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(name, _)| *name != "index")
+            .for_each(|(name, value)| merge(call, name, value));
     }
 }
 
 /// Merges a delta: strings and lists are appended, objects are merged by field.
 fn merge(fields: &mut Map<String, Value>, name: &str, value: &Value) {
     match (fields.get_mut(name), value) {
-        (Some(Value::String(text)), Value::String(more)) if !["id", "type", "role"].contains(&name) => text.push_str(more),
+        (Some(Value::String(text)), Value::String(more))
+            if !["id", "type", "role"].contains(&name) =>
+        {
+            text.push_str(more)
+        }
         (Some(Value::Array(list)), Value::Array(more)) => list.extend(more.clone()),
-        (Some(Value::Object(inner)), Value::Object(more)) => more.iter().for_each(|(name, value)| merge(inner, name, value)),
+        (Some(Value::Object(inner)), Value::Object(more)) => {
+            more.iter().for_each(|(name, value)| merge(inner, name, value))
+        }
         _ => _ = fields.insert(name.to_owned(), value.clone()),
     }
 }

@@ -28,8 +28,14 @@ pub(crate) enum ReadMethod {
     Http10,
 }
 
-pub(crate) const WAYS: [ReadMethod; 6] =
-    [ReadMethod::Sse, ReadMethod::Socket, ReadMethod::Ndjson, ReadMethod::Browser, ReadMethod::LongPoll, ReadMethod::Http10];
+pub(crate) const WAYS: [ReadMethod; 6] = [
+    ReadMethod::Sse,
+    ReadMethod::Socket,
+    ReadMethod::Ndjson,
+    ReadMethod::Browser,
+    ReadMethod::LongPoll,
+    ReadMethod::Http10,
+];
 
 impl ReadMethod {
     /// Another method: the `number`th of the others, cyclically.
@@ -58,14 +64,26 @@ impl ProgramReader {
     ///
     /// # Errors
     /// The server is gone before the response has started.
-    pub(crate) async fn begin(address: SocketAddr, way: ReadMethod, question: &Value) -> Result<Self> {
+    pub(crate) async fn begin(
+        address: SocketAddr,
+        way: ReadMethod,
+        question: &Value,
+    ) -> Result<Self> {
         let streamed = with(question.clone(), &json!({ "stream": true }));
         let at_once = || ask(&streamed).header("prefer", "wait=0");
         match way {
             ReadMethod::Sse => Self::stream(address, way, &accept(at_once(), TestFrame::Sse)).await,
-            ReadMethod::Ndjson => Self::stream(address, way, &accept(at_once(), TestFrame::Ndjson)).await,
+            ReadMethod::Ndjson => {
+                Self::stream(address, way, &accept(at_once(), TestFrame::Ndjson)).await
+            }
             ReadMethod::Http10 => Self::stream(address, way, &at_once().http_1_0()).await,
-            ReadMethod::Socket => Self::socket(address, &with(question.clone(), &json!({ "type": "response.create" }))).await,
+            ReadMethod::Socket => {
+                Self::socket(
+                    address,
+                    &with(question.clone(), &json!({ "type": "response.create" })),
+                )
+                .await
+            }
             ReadMethod::Browser | ReadMethod::LongPoll => {
                 let background = with(question.clone(), &json!({ "background": true }));
                 let mut response = soon(client::send(address, &ask(&background))).await??;
@@ -81,15 +99,26 @@ impl ProgramReader {
     ///
     /// # Errors
     /// The server is gone, or rejects the request.
-    pub(crate) async fn resume(address: SocketAddr, way: ReadMethod, id: &str, after: Option<u64>) -> Result<Self> {
+    pub(crate) async fn resume(
+        address: SocketAddr,
+        way: ReadMethod,
+        id: &str,
+        after: Option<u64>,
+    ) -> Result<Self> {
         match way {
             ReadMethod::Sse => Self::stream(address, way, &resume(id, after, TestFrame::Sse)).await,
-            ReadMethod::Ndjson => Self::stream(address, way, &resume(id, after, TestFrame::Ndjson)).await,
-            ReadMethod::Http10 => Self::stream(address, way, &resume(id, after, TestFrame::Sse).http_1_0()).await,
+            ReadMethod::Ndjson => {
+                Self::stream(address, way, &resume(id, after, TestFrame::Ndjson)).await
+            }
+            ReadMethod::Http10 => {
+                Self::stream(address, way, &resume(id, after, TestFrame::Sse).http_1_0()).await
+            }
             ReadMethod::Browser => {
                 let request = Request::get(&format!("/v1/responses/{id}/events"));
                 let last = after.map(|after| after.to_string());
-                let request = last.iter().fold(request, |request, last| request.header("last-event-id", last));
+                let request = last
+                    .iter()
+                    .fold(request, |request, last| request.header("last-event-id", last));
                 Self::stream(address, way, &request).await
             }
             ReadMethod::Socket => {
@@ -97,7 +126,13 @@ impl ProgramReader {
                 Ok(Self { id: Some(id.to_owned()), ..Self::socket(address, &message).await? })
             }
             ReadMethod::LongPoll => {
-                let poll = Poll { address, id: id.to_owned(), after, ready: VecDeque::new(), ended: false };
+                let poll = Poll {
+                    address,
+                    id: id.to_owned(),
+                    after,
+                    ready: VecDeque::new(),
+                    ended: false,
+                };
                 Ok(Self { id: Some(id.to_owned()), line: Line::Poll(poll) })
             }
         }
@@ -107,7 +142,13 @@ impl ProgramReader {
         let mut response = soon(client::send(address, request)).await??;
         if response.status != 200 {
             let (body, _) = soon(response.collect()).await??;
-            anyhow::bail!("{} {}: {} {}", request.method, request.path, response.status, String::from_utf8_lossy(&body));
+            anyhow::bail!(
+                "{} {}: {} {}",
+                request.method,
+                request.path,
+                response.status,
+                String::from_utf8_lossy(&body)
+            );
         }
         let id = response.headers.get("weir-response-id").map(str::to_owned);
         Ok(Self { id, line: Line::Stream(way, Box::new(response.events()?)) })
@@ -124,7 +165,8 @@ impl ProgramReader {
         let data = match &mut self.line {
             Line::Stream(_, stream) => {
                 let event = soon(stream.next()).await.unwrap().unwrap()?;
-                Some(String::from_utf8(event.data.to_vec()).unwrap()).filter(|data| data != "[DONE]")
+                Some(String::from_utf8(event.data.to_vec()).unwrap())
+                    .filter(|data| data != "[DONE]")
             }
             Line::Socket(socket) => soon(socket.next_text()).await.unwrap().unwrap(),
             Line::Poll(poll) => poll.next().await,
@@ -149,15 +191,31 @@ impl ProgramReader {
         match self.line {
             Line::Stream(way, mut stream) => {
                 let (after, end) = soon(stream.collect_data()).await.unwrap().unwrap();
-                let expected: &[&[u8]] = if matches!(way, ReadMethod::Sse | ReadMethod::Http10) { &[b"[DONE]"] } else { &[] };
-                assert_eq!((after, end), (expected.iter().map(|data| data.to_vec().into()).collect(), BodyEnd::Clean), "{way:?}");
+                let expected: &[&[u8]] = if matches!(way, ReadMethod::Sse | ReadMethod::Http10) {
+                    &[b"[DONE]"]
+                } else {
+                    &[]
+                };
+                assert_eq!(
+                    (after, end),
+                    (expected.iter().map(|data| data.to_vec().into()).collect(), BodyEnd::Clean),
+                    "{way:?}"
+                );
             }
             Line::Socket(mut socket) => {
                 socket.close(1000, "").await.unwrap();
                 let (after, end) = soon(socket.collect()).await.unwrap().unwrap();
-                assert!(after.is_empty() && matches!(end, websocket::End::Closed { code: Some(1000), .. }), "{after:?} {end:?}");
+                assert!(
+                    after.is_empty()
+                        && matches!(end, websocket::End::Closed { code: Some(1000), .. }),
+                    "{after:?} {end:?}"
+                );
             }
-            Line::Poll(poll) => assert!(poll.ended && poll.ready.is_empty(), "something stands behind the end of {}", poll.id),
+            Line::Poll(poll) => assert!(
+                poll.ended && poll.ready.is_empty(),
+                "something stands behind the end of {}",
+                poll.id
+            ),
         }
     }
 
@@ -166,7 +224,10 @@ impl ProgramReader {
         match self.line {
             Line::Stream(_, mut stream) => {
                 let (data, end) = soon(stream.collect_data()).await.unwrap().unwrap();
-                (data.iter().map(|data| String::from_utf8(data.to_vec()).unwrap()).collect(), end == BodyEnd::Clean)
+                (
+                    data.iter().map(|data| String::from_utf8(data.to_vec()).unwrap()).collect(),
+                    end == BodyEnd::Clean,
+                )
             }
             Line::Socket(mut socket) => {
                 let (data, end) = soon(socket.collect()).await.unwrap().unwrap();
@@ -184,7 +245,12 @@ impl ProgramReader {
 }
 
 /// All events after a position, to the end of the response.
-pub(crate) async fn read(address: SocketAddr, way: ReadMethod, id: &str, after: Option<u64>) -> Vec<String> {
+pub(crate) async fn read(
+    address: SocketAddr,
+    way: ReadMethod,
+    id: &str,
+    after: Option<u64>,
+) -> Vec<String> {
     let reader = ProgramReader::resume(address, way, id, after).await;
     reader.unwrap_or_else(|refused| panic!("{way:?} behind {after:?}: {refused:#}")).rest().await
 }
@@ -212,7 +278,8 @@ impl Poll {
             }
             // A rejected or truncated poll returns nothing.
             let Polled { data, ended } = self.ask().await.ok()?;
-            self.after = (self.after.map_or(0, |after| after + 1) + data.len() as u64).checked_sub(1);
+            self.after =
+                (self.after.map_or(0, |after| after + 1) + data.len() as u64).checked_sub(1);
             self.ready.extend(data.iter().map(|event| event.get().to_owned()));
             self.ended = ended;
         }
@@ -224,11 +291,19 @@ impl Poll {
         let request = Request::get(&format!("/v1/responses/{}/events?wait=5{after}", self.id));
         let mut response = soon(client::send(self.address, &request)).await??;
         let (body, end) = soon(response.collect()).await??;
-        ensure!(response.status == 200 && end == BodyEnd::Clean, "{} {}", response.status, String::from_utf8_lossy(&body));
-        Ok(serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&body))))
+        ensure!(
+            response.status == 200 && end == BodyEnd::Clean,
+            "{} {}",
+            response.status,
+            String::from_utf8_lossy(&body)
+        );
+        Ok(serde_json::from_slice(&body)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&body))))
     }
 }
 
 pub(crate) fn is_terminal(data: &str) -> bool {
-    ["completed", "incomplete", "failed"].iter().any(|kind| data.starts_with(&format!("{{\"type\":\"response.{kind}\"")))
+    ["completed", "incomplete", "failed"]
+        .iter()
+        .any(|kind| data.starts_with(&format!("{{\"type\":\"response.{kind}\"")))
 }

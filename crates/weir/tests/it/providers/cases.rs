@@ -54,30 +54,73 @@ const STOP: ExpectedOutcome = ExpectedOutcome::Completed("stop");
 const CALLS: ExpectedOutcome = ExpectedOutcome::Completed("tool_calls");
 const FILTERED: ExpectedOutcome = ExpectedOutcome::Incomplete("content_filter", "content_filter");
 
-fn case(name: &str, script: Script, said: ResponseContent, outcome: ExpectedOutcome, cost: ExpectedUsage) -> VendorCase {
+fn case(
+    name: &str,
+    script: Script,
+    said: ResponseContent,
+    outcome: ExpectedOutcome,
+    cost: ExpectedUsage,
+) -> VendorCase {
     let scenario = Scenario { name: name.to_owned(), script, said, outcome, cost };
-    VendorCase { scenario, asks: Asks::Nothing, cached: 0, retry_after: None, patience: WaitLimit::Usual }
+    VendorCase {
+        scenario,
+        asks: Asks::Nothing,
+        cached: 0,
+        retry_after: None,
+        patience: WaitLimit::Usual,
+    }
 }
 
 fn answers(vendor: Vendor) -> Vec<VendorCase> {
     let is_ollama = vendor == Ollama;
     // Ollama does not count reasoning tokens.
-    let counted = |input, output, reasoning| ExpectedUsage::Provider(input, output, if is_ollama { 0 } else { reasoning });
-    let thinking = Script::new().role().reason("Let me ").reason("think.").signature("c2VhbA==").contents(&["4", "2"]);
-    let thought = ResponseContent { reasoning: "Let me think.".into(), ..ResponseContent::text("42") };
-    let two = Script::new().role().call(0, "call_a", "weather", &["{\"city\":", "\"Wien\"}"]).call(1, "call_b", "time", &["{}"]);
-    let calls = vec![call(vendor, "call_a", "weather", "{\"city\":\"Wien\"}"), call(vendor, "call_b", "time", "{}")];
+    let counted = |input, output, reasoning| {
+        ExpectedUsage::Provider(input, output, if is_ollama { 0 } else { reasoning })
+    };
+    let thinking = Script::new()
+        .role()
+        .reason("Let me ")
+        .reason("think.")
+        .signature("c2VhbA==")
+        .contents(&["4", "2"]);
+    let thought =
+        ResponseContent { reasoning: "Let me think.".into(), ..ResponseContent::text("42") };
+    let two = Script::new().role().call(0, "call_a", "weather", &["{\"city\":", "\"Wien\"}"]).call(
+        1,
+        "call_b",
+        "time",
+        &["{}"],
+    );
+    let calls = vec![
+        call(vendor, "call_a", "weather", "{\"city\":\"Wien\"}"),
+        call(vendor, "call_b", "time", "{}"),
+    ];
     let (refusal, refused) = refused(vendor);
     // Ollama has no such reason.
     let filtered = if is_ollama { STOP } else { FILTERED };
     vec![
-        case("text", Script::text(&["Hel", "lo", "!"]), ResponseContent::text("Hello!"), STOP, counted(9, 3, 0)),
-        case("reasoning", thinking.clone().finish("stop").usage(9, 4, 2).done(), thought.clone(), STOP, counted(9, 4, 2))
-            .asking(Asks::Thoughts),
+        case(
+            "text",
+            Script::text(&["Hel", "lo", "!"]),
+            ResponseContent::text("Hello!"),
+            STOP,
+            counted(9, 3, 0),
+        ),
+        case(
+            "reasoning",
+            thinking.clone().finish("stop").usage(9, 4, 2).done(),
+            thought.clone(),
+            STOP,
+            counted(9, 4, 2),
+        )
+        .asking(Asks::Thoughts),
         case(
             "tool call",
             Script::tool_call("weather", "call_1", &["{\"city\":", "\"Wien\"}"]),
-            ResponseContent { calls: vec![call(vendor, "call_1", "weather", "{\"city\":\"Wien\"}")], ..ResponseContent::default() },
+            ResponseContent {
+                calls: vec![call(vendor, "call_1", "weather", "{\"city\":\"Wien\"}")],
+                ..ResponseContent::default()
+            },
             CALLS,
             counted(9, 2, 0),
         )
@@ -98,7 +141,13 @@ fn answers(vendor: Vendor) -> Vec<VendorCase> {
             filtered,
             counted(9, 1, 0),
         ),
-        case("blocked prompt", Script::blocked(), ResponseContent::default(), filtered, counted(9, 0, 0)),
+        case(
+            "blocked prompt",
+            Script::blocked(),
+            ResponseContent::default(),
+            filtered,
+            counted(9, 0, 0),
+        ),
         case(
             "length",
             Script::new().role().content("And then").finish("length").usage(9, 2, 0).done(),
@@ -111,7 +160,10 @@ fn answers(vendor: Vendor) -> Vec<VendorCase> {
             cached: 64,
             ..case(
                 "cached input",
-                thinking.finish("stop").usage_of(Usage { input: 90, cached: 64, output: 7, reasoning: 3 }).done(),
+                thinking
+                    .finish("stop")
+                    .usage_of(Usage { input: 90, cached: 64, output: 7, reasoning: 3 })
+                    .done(),
                 thought,
                 STOP,
                 counted(90, 7, 3),
@@ -123,11 +175,28 @@ fn answers(vendor: Vendor) -> Vec<VendorCase> {
             ResponseContent::text("Count me."),
             STOP,
             // Anthropic always reports it.
-            if vendor == Anthropic { ExpectedUsage::Provider(9, 2, 0) } else { ExpectedUsage::Counted },
+            if vendor == Anthropic {
+                ExpectedUsage::Provider(9, 2, 0)
+            } else {
+                ExpectedUsage::Counted
+            },
         ),
-        case("structured output", Script::text(&["{\"a\":", "1}"]), ResponseContent::text("{\"a\":1}"), STOP, counted(9, 2, 0))
-            .asking(Asks::Schema),
-        case("image", Script::text(&["A cat."]), ResponseContent::text("A cat."), STOP, counted(9, 1, 0)).asking(Asks::Picture),
+        case(
+            "structured output",
+            Script::text(&["{\"a\":", "1}"]),
+            ResponseContent::text("{\"a\":1}"),
+            STOP,
+            counted(9, 2, 0),
+        )
+        .asking(Asks::Schema),
+        case(
+            "image",
+            Script::text(&["A cat."]),
+            ResponseContent::text("A cat."),
+            STOP,
+            counted(9, 1, 0),
+        )
+        .asking(Asks::Picture),
     ]
 }
 
@@ -169,8 +238,7 @@ impl Asks {
 
     /// Fields of a chat completions request.
     pub(super) fn chat(self) -> Value {
-        let tool =
-            |name: &str| json!({ "type": "function", "function": { "name": name, "parameters": { "type": "object", "properties": {} } } });
+        let tool = |name: &str| json!({ "type": "function", "function": { "name": name, "parameters": { "type": "object", "properties": {} } } });
         let format = json!({ "type": "json_schema", "json_schema": { "name": "thing", "schema": Self::schema(), "strict": true } });
         let picture = json!([{ "type": "text", "text": "What is this?" }, { "type": "image_url", "image_url": { "url": PICTURE } }]);
         match self {

@@ -44,8 +44,12 @@ impl CellTransport {
     /// A request body for `model` with more fields.
     pub(crate) fn question(self, model: &str, more: &Value) -> Value {
         let mut body = match self {
-            Self::Responses(_) | Self::Socket => json!({ "model": model, "input": "How is the weather?" }),
-            Self::Chat(_) => json!({ "model": model, "messages": [{ "role": "user", "content": "How is the weather?" }] }),
+            Self::Responses(_) | Self::Socket => {
+                json!({ "model": model, "input": "How is the weather?" })
+            }
+            Self::Chat(_) => {
+                json!({ "model": model, "messages": [{ "role": "user", "content": "How is the weather?" }] })
+            }
         };
         match self {
             Self::Socket => body["type"] = "response.create".into(),
@@ -73,7 +77,12 @@ impl CellTransport {
 }
 
 /// Sends the request and checks the complete response.
-pub(super) async fn check(test_server: &TestServer, vendor: Vendor, case: &VendorCase, way: CellTransport) {
+pub(super) async fn check(
+    test_server: &TestServer,
+    vendor: Vendor,
+    case: &VendorCase,
+    way: CellTransport,
+) {
     let more = match way {
         CellTransport::Responses(_) | CellTransport::Socket => case.asks.responses(),
         CellTransport::Chat(_) => case.asks.chat(),
@@ -81,12 +90,19 @@ pub(super) async fn check(test_server: &TestServer, vendor: Vendor, case: &Vendo
     let body = way.question(&model(vendor, &case.scenario.name), &more);
     match (way, case.scenario.outcome) {
         (CellTransport::Socket, _) => {
-            let mut socket = websocket::connect(test_server.address, way.path(), &[]).await.unwrap().socket;
+            let mut socket =
+                websocket::connect(test_server.address, way.path(), &[]).await.unwrap().socket;
             let data = turn(&mut socket, &body).await;
             check_events(case, &data);
         }
-        (CellTransport::Responses(TestFrame::Json) | CellTransport::Chat(TestFrame::Json), ExpectedOutcome::Fails { .. })
-        | (CellTransport::Responses(_) | CellTransport::Chat(_), ExpectedOutcome::Fails { after_output: false, .. }) => {
+        (
+            CellTransport::Responses(TestFrame::Json) | CellTransport::Chat(TestFrame::Json),
+            ExpectedOutcome::Fails { .. },
+        )
+        | (
+            CellTransport::Responses(_) | CellTransport::Chat(_),
+            ExpectedOutcome::Fails { after_output: false, .. },
+        ) => {
             check_status(test_server, case, &way.request(&body)).await;
         }
         (CellTransport::Responses(TestFrame::Json), _) => {
@@ -121,7 +137,9 @@ async fn stream(
     is_named: bool,
 ) -> (Vec<String>, BodyEnd) {
     let (events, end) = soon(test_server.stream(request).await.collect()).await.unwrap().unwrap();
-    let data = data(&case.scenario.name, (frame, end), &events, |event| event["type"].as_str().filter(|_| is_named));
+    let data = data(&case.scenario.name, (frame, end), &events, |event| {
+        event["type"].as_str().filter(|_| is_named)
+    });
     (data, end)
 }
 
@@ -133,7 +151,10 @@ pub(crate) async fn turn(socket: &mut websocket::Socket, message: &Value) -> Vec
         let text = soon(socket.next_text()).await.unwrap().unwrap().unwrap();
         let event: Value = serde_json::from_str(&text).unwrap();
         data.push(text);
-        if matches!(event["type"].as_str(), Some("response.completed" | "response.incomplete" | "response.failed")) {
+        if matches!(
+            event["type"].as_str(),
+            Some("response.completed" | "response.incomplete" | "response.failed")
+        ) {
             break;
         }
         // A rejected request has a status and no sequence number.
@@ -147,7 +168,9 @@ pub(crate) async fn turn(socket: &mut websocket::Socket, message: &Value) -> Vec
 
 /// An error reported by its status.
 async fn check_status(test_server: &TestServer, case: &VendorCase, request: &Request) {
-    let ExpectedOutcome::Fails { status: expected, code, .. } = case.scenario.outcome else { panic!("{} is no fault", case.scenario.name) };
+    let ExpectedOutcome::Fails { status: expected, code, .. } = case.scenario.outcome else {
+        panic!("{} is no fault", case.scenario.name)
+    };
     let mut response = soon(test_server.send(request)).await.unwrap();
     let status = response.status;
     assert_eq!(response.headers.get("retry-after"), case.retry_after);
@@ -170,12 +193,20 @@ fn check_events(case: &VendorCase, data: &[String]) {
 fn check_response(case: &VendorCase, response: &Value) {
     responses::check_end(&case.scenario, response);
     let usage = &response["usage"];
-    assert_eq!(usage["input_tokens_details"]["cached_tokens"].as_u64().unwrap_or_default(), case.cached, "{usage}");
+    assert_eq!(
+        usage["input_tokens_details"]["cached_tokens"].as_u64().unwrap_or_default(),
+        case.cached,
+        "{usage}"
+    );
 }
 
 fn check_completion(case: &VendorCase, ended: &chat::EndedCompletion) {
     chat::check_end(&case.scenario, ended);
     if let Some(usage) = &ended.usage {
-        assert_eq!(usage["prompt_tokens_details"]["cached_tokens"].as_u64(), Some(case.cached), "{usage}");
+        assert_eq!(
+            usage["prompt_tokens_details"]["cached_tokens"].as_u64(),
+            Some(case.cached),
+            "{usage}"
+        );
     }
 }

@@ -48,7 +48,11 @@ async fn a_thousand_cancelled_responses_leave_nothing_over_http_1_1() {
     let (vendors, accepted) = crowd(false).await;
     let fake = vendors.fake(Vendor::OpenAi);
     // A cancelled response closes its connection; a completed one leaves it for the next.
-    assert!(fake.open_connections() <= AT_ONCE + BYSTANDERS, "{} connections", fake.open_connections());
+    assert!(
+        fake.open_connections() <= AT_ONCE + BYSTANDERS,
+        "{} connections",
+        fake.open_connections()
+    );
     assert!(accepted > AT_ONCE, "{accepted} connections in all: nobody was stopped");
     vendors.close().await;
 }
@@ -63,11 +67,20 @@ async fn a_thousand_cancelled_responses_leave_nothing_over_http_2() {
     // The bystanders kept the first connection open, and it got no more streams all the same.
     let requests = fake.requests();
     let is_first = |request: &&RecordedRequest| request.connection == requests[0].connection;
-    assert!(requests.iter().filter(is_first).count() > RESETS, "nothing was reset beside the bystanders");
-    assert!(!requests.iter().rev().take(STREAMS).any(|request| is_first(&request)), "it was not retired");
+    assert!(
+        requests.iter().filter(is_first).count() > RESETS,
+        "nothing was reset beside the bystanders"
+    );
+    assert!(
+        !requests.iter().rev().take(STREAMS).any(|request| is_first(&request)),
+        "it was not retired"
+    );
     // Each connection took this many resets, plus those of its streams at that time.
     assert!(accepted > resets / (RESETS + STREAMS), "{resets} resets on {accepted} connections");
-    assert!(accepted <= resets / RESETS + 4, "{resets} resets on {accepted} connections: they are not shared");
+    assert!(
+        accepted <= resets / RESETS + 4,
+        "{resets} resets on {accepted} connections: they are not shared"
+    );
     // The first closes after its last stream, and at most one is kept for later.
     soon(fake.wait_closed(0)).await.unwrap();
     few(fake, 1).await;
@@ -81,14 +94,19 @@ async fn few(fake: &Upstream, most: usize) {
             tokio::task::yield_now().await;
         }
     };
-    soon(few).await.unwrap_or_else(|_late| panic!("{} connections are open", fake.open_connections()));
+    soon(few)
+        .await
+        .unwrap_or_else(|_late| panic!("{} connections are open", fake.open_connections()));
 }
 
 /// Runs the crowd and checks what is left. Returns the vendors, and the number of upstream connections.
 async fn crowd(is_http2: bool) -> (VendorServers, usize) {
     let began = client::now();
     let models = [("text", WaitLimit::Usual)];
-    let vendors = VendorServers::open_with(TestServerPlan::default(), &models, |upstream| upstream.connection.http2 = is_http2).await;
+    let vendors = VendorServers::open_with(TestServerPlan::default(), &models, |upstream| {
+        upstream.connection.http2 = is_http2
+    })
+    .await;
     let (test_server, fake) = (&vendors.test_server, vendors.fake(Vendor::OpenAi));
     let pieces: Vec<String> = (0..PIECES).map(|number| format!("{number} ")).collect();
     let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
@@ -102,15 +120,21 @@ async fn crowd(is_http2: bool) -> (VendorServers, usize) {
 
     let bystanders = bystanders(test_server, fake).await;
     let mut dice = Dice::new(6);
-    let moments: Vec<(usize, Stop)> =
-        (0..ANSWERS).map(|_| (dice.below(PIECES + 10), [Stop::Leave, Stop::Reset, Stop::Cancel][dice.below(3)])).collect();
-    iter(moments).for_each_concurrent(AT_ONCE, |(events, stop)| one(test_server, events, stop)).await;
+    let moments: Vec<(usize, Stop)> = (0..ANSWERS)
+        .map(|_| (dice.below(PIECES + 10), [Stop::Leave, Stop::Reset, Stop::Cancel][dice.below(3)]))
+        .collect();
+    iter(moments)
+        .for_each_concurrent(AT_ONCE, |(events, stop)| one(test_server, events, stop))
+        .await;
 
     soon(fake.wait_streams(BYSTANDERS)).await.unwrap();
     for (gate, mut stream) in bystanders {
         gate.notify_one();
         let done = read_until(&mut stream, "response.completed").await;
-        assert_eq!(done["response"]["output"][0]["content"][0]["text"], "Once more", "a bystander was harmed");
+        assert_eq!(
+            done["response"]["output"][0]["content"][0]["text"], "Once more",
+            "a bystander was harmed"
+        );
     }
     soon(fake.wait_streams(0)).await.unwrap();
     test_server.wait_connections(0).await;
@@ -120,7 +144,9 @@ async fn crowd(is_http2: bool) -> (VendorServers, usize) {
             tokio::task::yield_now().await;
         }
     };
-    soon(same).await.unwrap_or_else(|_late| panic!("{before:?} before, {:?} after", test_server.engine.census()));
+    soon(same).await.unwrap_or_else(|_late| {
+        panic!("{before:?} before, {:?} after", test_server.engine.census())
+    });
     let accepted = fake.accepted_connections();
     let line = format!(
         "{ANSWERS} answers stopped over {}: {accepted} upstream connections, {} resets, {:.1} s\n",
@@ -148,7 +174,8 @@ async fn one(test_server: &TestServer, events: usize, stop: Stop) {
             Stop::Reset => connection.reset().unwrap(),
         };
     }
-    let mut stream = soon(connection.read_response(&request)).await.unwrap().unwrap().events().unwrap();
+    let mut stream =
+        soon(connection.read_response(&request)).await.unwrap().unwrap().events().unwrap();
     for _ in 0..events {
         if soon(stream.next()).await.unwrap().unwrap().is_none() {
             break;
@@ -172,9 +199,20 @@ async fn bystanders(test_server: &TestServer, fake: &Upstream) -> Vec<(Arc<Notif
     let mut bystanders = Vec::new();
     for _ in 0..BYSTANDERS {
         let gate = Arc::new(Notify::new());
-        fake.script(Script::new().role().content("Once").wait_for(&gate).content(" more").finish("stop").usage(9, 2, 0).done());
+        fake.script(
+            Script::new()
+                .role()
+                .content("Once")
+                .wait_for(&gate)
+                .content(" more")
+                .finish("stop")
+                .usage(9, 2, 0)
+                .done(),
+        );
         let asked = fake.requests().len();
-        let stream = test_server.stream(&Request::post("/v1/responses", &question(true)).header("prefer", "wait=0")).await;
+        let stream = test_server
+            .stream(&Request::post("/v1/responses", &question(true)).header("prefer", "wait=0"))
+            .await;
         soon(fake.wait_requests(asked + 1)).await.unwrap();
         bystanders.push((gate, stream));
     }

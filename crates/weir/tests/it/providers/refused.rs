@@ -18,8 +18,11 @@ const ONLY_RESPONSES: [CellTransport; 4] = [
     CellTransport::Responses(TestFrame::Sse),
     CellTransport::Socket,
 ];
-const ONLY_CHAT: [CellTransport; 3] =
-    [CellTransport::Chat(TestFrame::Json), CellTransport::Chat(TestFrame::Ndjson), CellTransport::Chat(TestFrame::Sse)];
+const ONLY_CHAT: [CellTransport; 3] = [
+    CellTransport::Chat(TestFrame::Json),
+    CellTransport::Chat(TestFrame::Ndjson),
+    CellTransport::Chat(TestFrame::Sse),
+];
 
 /// A vendor, an unsupported field, the name in the error, and the ways it can be sent.
 type Lack = (Vendor, Value, &'static str, &'static [CellTransport]);
@@ -36,13 +39,23 @@ fn lacks() -> Vec<Lack> {
         (Anthropic, json!({ "frequency_penalty": -0.5 }), "frequency_penalty", &EVERY),
         (Anthropic, json!({ "logit_bias": { "1": 1 } }), "logit_bias", &EVERY),
         (Anthropic, json!({ "service_tier": "flex" }), "service_tier", &EVERY),
-        (Anthropic, json!({ "text": { "format": { "type": "json_object" } } }), "text.format", &ONLY_RESPONSES),
+        (
+            Anthropic,
+            json!({ "text": { "format": { "type": "json_object" } } }),
+            "text.format",
+            &ONLY_RESPONSES,
+        ),
         (Anthropic, json!({ "top_logprobs": 2 }), "top_logprobs", &ONLY_RESPONSES),
         (Gemini, json!({ "logit_bias": { "1": 1 } }), "logit_bias", &EVERY),
         (Gemini, json!({ "seed": "seven" }), "seed", &EVERY),
         (Gemini, json!({ "service_tier": "scale" }), "service_tier", &EVERY),
         (Ollama, json!({ "logit_bias": { "1": 1 } }), "logit_bias", &EVERY),
-        (Ollama, json!({ "tool_choice": "required", "tools": tools }), "tool_choice", &ONLY_RESPONSES),
+        (
+            Ollama,
+            json!({ "tool_choice": "required", "tools": tools }),
+            "tool_choice",
+            &ONLY_RESPONSES,
+        ),
     ];
     lacks.extend(other_apis());
     lacks
@@ -55,8 +68,14 @@ fn other_apis() -> Vec<Lack> {
         (json!({ "prompt": { "id": "pmpt_1" } }), "prompt"),
         (json!({ "context_management": [{ "type": "compaction" }] }), "context_management"),
     ];
-    let on_each = |(more, param): (Value, &'static str)| Vendor::ALL.map(|vendor| (vendor, more.clone(), param, ONLY_CHAT.as_slice()));
-    words.into_iter().flat_map(on_each).filter(|(vendor, _, param, _)| *vendor != Responses || *param != "prompt").collect()
+    let on_each = |(more, param): (Value, &'static str)| {
+        Vendor::ALL.map(|vendor| (vendor, more.clone(), param, ONLY_CHAT.as_slice()))
+    };
+    words
+        .into_iter()
+        .flat_map(on_each)
+        .filter(|(vendor, _, param, _)| *vendor != Responses || *param != "prompt")
+        .collect()
 }
 
 /// A vendor, an unsupported preference, and its field there.
@@ -85,14 +104,29 @@ async fn an_unsupported_preference_is_left_out() {
     let vendors = VendorServers::open().await;
     for (vendor, more, field) in wishes() {
         let way = CellTransport::Responses(TestFrame::Json);
-        let (status, body) = vendors.test_server.json(&way.request(&way.question(&model(vendor, "text"), &more))).await;
-        assert_eq!((status, &body["status"]), (200, &json!("completed")), "{vendor:?}, {more}: {body}");
-        assert!(!vendors.last(vendor).body.to_string().contains(field), "{vendor:?}: {}", vendors.last(vendor).body);
+        let (status, body) = vendors
+            .test_server
+            .json(&way.request(&way.question(&model(vendor, "text"), &more)))
+            .await;
+        assert_eq!(
+            (status, &body["status"]),
+            (200, &json!("completed")),
+            "{vendor:?}, {more}: {body}"
+        );
+        assert!(
+            !vendors.last(vendor).body.to_string().contains(field),
+            "{vendor:?}: {}",
+            vendors.last(vendor).body
+        );
     }
     // Anthropic's highest effort replaces all higher ones.
     let way = CellTransport::Chat(TestFrame::Json);
-    let (status, _) =
-        vendors.test_server.json(&way.request(&way.question(&model(Anthropic, "text"), &json!({ "temperature": 1.5 })))).await;
+    let (status, _) = vendors
+        .test_server
+        .json(
+            &way.request(&way.question(&model(Anthropic, "text"), &json!({ "temperature": 1.5 }))),
+        )
+        .await;
     assert_eq!((status, &vendors.last(Anthropic).body["temperature"]), (200, &json!(1.0)));
     vendors.close().await;
 }
@@ -108,7 +142,10 @@ async fn unsupported_fields_are_rejected_by_name_without_a_call() {
             assert_eq!((status, &error["param"]), (400, &json!(param)), "{what}: {error}");
             assert_eq!(error["type"], "invalid_request_error", "{what}: {error}");
             for field in ["code", "message"] {
-                assert!(error[field].as_str().is_some_and(|word| !word.is_empty()), "{what}: {error}");
+                assert!(
+                    error[field].as_str().is_some_and(|word| !word.is_empty()),
+                    "{what}: {error}"
+                );
             }
         }
         assert!(vendors.fake(vendor).requests().is_empty(), "{vendor:?}, {more}");
@@ -117,12 +154,17 @@ async fn unsupported_fields_are_rejected_by_name_without_a_call() {
 }
 
 /// The status and error of a rejected request, in any frame.
-pub(super) async fn refusal(test_server: &TestServer, way: CellTransport, body: &Value) -> (u16, Value) {
+pub(super) async fn refusal(
+    test_server: &TestServer,
+    way: CellTransport,
+    body: &Value,
+) -> (u16, Value) {
     if way != CellTransport::Socket {
         let (status, answer) = test_server.json(&way.request(body)).await;
         return (status, answer["error"].clone());
     }
-    let mut socket = websocket::connect(test_server.address, "/v1/responses", &[]).await.unwrap().socket;
+    let mut socket =
+        websocket::connect(test_server.address, "/v1/responses", &[]).await.unwrap().socket;
     socket.send_text(&body.to_string()).await.unwrap();
     let text = soon(socket.next_text()).await.unwrap().unwrap().unwrap();
     let event: Value = serde_json::from_str(&text).unwrap();
@@ -137,20 +179,42 @@ async fn an_unsupported_part_is_rejected_by_its_path() {
     let vendors = VendorServers::open().await;
     let image = json!({ "type": "input_image", "image_url": "https://example.org/cat.png" });
     let file = json!({ "type": "input_file", "file_url": "https://example.org/cat.pdf" });
-    let cases = [(Ollama, image, "input[0].content[0].image_url"), (OpenAi, file, "input[0].content[0].file_data")];
+    let cases = [
+        (Ollama, image, "input[0].content[0].image_url"),
+        (OpenAi, file, "input[0].content[0].file_data"),
+    ];
     for (vendor, part, param) in cases {
         let more = json!({ "input": [{ "role": "user", "content": [part] }] });
         for frame in [TestFrame::Json, TestFrame::Ndjson, TestFrame::Sse] {
             let way = CellTransport::Responses(frame);
-            let (status, error) = refusal(&vendors.test_server, way, &way.question(&model(vendor, "text"), &more)).await;
-            assert_eq!((status, &error["param"]), (400, &json!(param)), "{vendor:?}, {frame:?}: {error}");
+            let (status, error) =
+                refusal(&vendors.test_server, way, &way.question(&model(vendor, "text"), &more))
+                    .await;
+            assert_eq!(
+                (status, &error["param"]),
+                (400, &json!(param)),
+                "{vendor:?}, {frame:?}: {error}"
+            );
         }
-        let mut socket = websocket::connect(vendors.test_server.address, "/v1/responses", &[]).await.unwrap().socket;
-        let data = turn(&mut socket, &CellTransport::Socket.question(&model(vendor, "text"), &more)).await;
-        let events: Vec<Value> = data.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
+        let mut socket = websocket::connect(vendors.test_server.address, "/v1/responses", &[])
+            .await
+            .unwrap()
+            .socket;
+        let data =
+            turn(&mut socket, &CellTransport::Socket.question(&model(vendor, "text"), &more)).await;
+        let events: Vec<Value> =
+            data.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
         let [.., error, terminal] = events.as_slice() else { panic!("{vendor:?}: {events:?}") };
-        assert_eq!((error["type"].as_str(), error["error"]["param"].as_str()), (Some("error"), Some(param)), "{vendor:?}: {error}");
-        assert_eq!((error["error"]["status"].as_u64(), &terminal["type"]), (Some(400), &json!("response.failed")), "{vendor:?}");
+        assert_eq!(
+            (error["type"].as_str(), error["error"]["param"].as_str()),
+            (Some("error"), Some(param)),
+            "{vendor:?}: {error}"
+        );
+        assert_eq!(
+            (error["error"]["status"].as_u64(), &terminal["type"]),
+            (Some(400), &json!("response.failed")),
+            "{vendor:?}"
+        );
         assert!(vendors.fake(vendor).requests().is_empty(), "{vendor:?}");
     }
     vendors.close().await;

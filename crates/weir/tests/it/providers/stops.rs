@@ -20,7 +20,8 @@ enum Phase {
     InText,
 }
 
-const PHASES: [Phase; 4] = [Phase::BeforeHead, Phase::BeforeFirstToken, Phase::InReasoning, Phase::InText];
+const PHASES: [Phase; 4] =
+    [Phase::BeforeHead, Phase::BeforeFirstToken, Phase::InReasoning, Phase::InText];
 
 impl Phase {
     fn script(self) -> Script {
@@ -28,7 +29,12 @@ impl Phase {
             Self::BeforeHead => Script::no_head(),
             Self::BeforeFirstToken => Script::new().role().comment().stall(),
             Self::InReasoning => Script::new().role().reason("Let me think.").stall(),
-            Self::InText => Script::new().role().reason("Let me think.").signature("c2VhbA==").content("Once upon").stall(),
+            Self::InText => Script::new()
+                .role()
+                .reason("Let me think.")
+                .signature("c2VhbA==")
+                .content("Once upon")
+                .stall(),
         }
     }
 
@@ -36,7 +42,9 @@ impl Phase {
     async fn reach(self, vendors: &VendorServers, vendor: Vendor, stream: &mut Stream) {
         let kind = match (self, vendor) {
             // The head is not visible to a client: only that the vendor is responding.
-            (Self::BeforeHead | Self::BeforeFirstToken, _) => return soon(vendors.fake(vendor).wait_streams(1)).await.unwrap(),
+            (Self::BeforeHead | Self::BeforeFirstToken, _) => {
+                return soon(vendors.fake(vendor).wait_streams(1)).await.unwrap();
+            }
             (Self::InReasoning, _) => "response.reasoning_text.delta",
             (Self::InText, _) => "response.output_text.delta",
         };
@@ -44,18 +52,32 @@ impl Phase {
     }
 
     fn check(self, response: &Value, what: &str) {
-        assert_eq!((&response["status"], &response["error"]), (&json!("cancelled"), &Value::Null), "{what}");
+        assert_eq!(
+            (&response["status"], &response["error"]),
+            (&json!("cancelled"), &Value::Null),
+            "{what}"
+        );
         assert_eq!(response["incomplete_details"], json!({ "reason": "cancelled" }), "{what}");
         let said = response["output"].to_string();
         match self {
             Self::BeforeHead | Self::BeforeFirstToken => {
-                assert_eq!((&response["usage"], &response["output"]), (&Value::Null, &json!([])), "{what}");
+                assert_eq!(
+                    (&response["usage"], &response["output"]),
+                    (&Value::Null, &json!([])),
+                    "{what}"
+                );
             }
             Self::InReasoning | Self::InText => {
                 let usage = &response["usage"];
                 assert_eq!(usage["source"], "counted", "{what}: {usage}");
-                assert!(usage["output_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{what}: {usage}");
-                assert!(usage["input_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{what}: {usage}");
+                assert!(
+                    usage["output_tokens"].as_u64().is_some_and(|tokens| tokens > 0),
+                    "{what}: {usage}"
+                );
+                assert!(
+                    usage["input_tokens"].as_u64().is_some_and(|tokens| tokens > 0),
+                    "{what}: {usage}"
+                );
                 assert!(said.contains("Let me think."), "{what}: {said}");
                 assert_eq!(said.contains("Once upon"), self == Self::InText, "{what}: {said}");
             }
@@ -86,17 +108,28 @@ impl Settled {
         let seen = scrape(&vendors.test_server).await;
         let name = model(vendor, "text");
         let tokens = |kind: &str, part: &str| {
-            seen.sum(&format!("gen_ai_client_token_usage_{part}"), &[("gen_ai_request_model", &name), ("gen_ai_token_type", kind)])
+            seen.sum(
+                &format!("gen_ai_client_token_usage_{part}"),
+                &[("gen_ai_request_model", &name), ("gen_ai_token_type", kind)],
+            )
         };
         for (kind, sum) in [("input", self.input), ("output", self.output)] {
             let sum = f64::from(u32::try_from(sum).unwrap());
-            assert_eq!((tokens(kind, "count"), tokens(kind, "sum")), (f64::from(self.answers), sum), "{vendor:?}, {kind}");
+            assert_eq!(
+                (tokens(kind, "count"), tokens(kind, "sum")),
+                (f64::from(self.answers), sum),
+                "{vendor:?}, {kind}"
+            );
         }
     }
 }
 
 fn question(vendor: Vendor) -> Request {
-    Request::post("/v1/responses", &json!({ "model": model(vendor, "text"), "input": "hi", "stream": true })).header("prefer", "wait=0")
+    Request::post(
+        "/v1/responses",
+        &json!({ "model": model(vendor, "text"), "input": "hi", "stream": true }),
+    )
+    .header("prefer", "wait=0")
 }
 
 /// Reads to the end, of which there is exactly one; returns its response.
@@ -105,7 +138,8 @@ async fn end(stream: &mut Stream, what: &str) -> Value {
     assert_eq!(end, BodyEnd::Clean, "{what}");
     let events: Vec<Value> = events.iter().filter_map(|event| event.json().ok()).collect();
     let ends = ["response.completed", "response.failed", "response.incomplete"];
-    let mut ends = events.iter().filter(|event| ends.contains(&event["type"].as_str().unwrap_or_default()));
+    let mut ends =
+        events.iter().filter(|event| ends.contains(&event["type"].as_str().unwrap_or_default()));
     let terminal = ends.next().unwrap_or_else(|| panic!("{what}: no end"));
     assert!(ends.next().is_none(), "{what}: two ends");
     assert_eq!(Some(terminal), events.last(), "{what}: something behind the end");
@@ -124,7 +158,10 @@ async fn a_cancel_resets_the_stream_of_every_provider_over_http_2() {
 
 async fn stop_everywhere(protocol: &str, is_http2: bool) {
     let models = [("text", WaitLimit::Usual)];
-    let vendors = VendorServers::open_with(TestServerPlan::default(), &models, |upstream| upstream.connection.http2 = is_http2).await;
+    let vendors = VendorServers::open_with(TestServerPlan::default(), &models, |upstream| {
+        upstream.connection.http2 = is_http2
+    })
+    .await;
     let mut slowest = Slowest::default();
     for vendor in Vendor::ALL {
         let mut settled = Settled::default();
@@ -141,7 +178,10 @@ async fn stop_everywhere(protocol: &str, is_http2: bool) {
                 let act = client::now();
                 let cancel = cancel(&id);
                 let cancelled = if is_by_two {
-                    let (one, other) = tokio::join!(vendors.test_server.json(&cancel), vendors.test_server.json(&cancel));
+                    let (one, other) = tokio::join!(
+                        vendors.test_server.json(&cancel),
+                        vendors.test_server.json(&cancel)
+                    );
                     assert_eq!(one, other, "{what}");
                     one
                 } else {
@@ -154,15 +194,27 @@ async fn stop_everywhere(protocol: &str, is_http2: bool) {
                 settled.add(&cancelled["usage"]);
                 assert_eq!(end(&mut stream, &what).await, cancelled, "{what}");
                 // A later cancel changes nothing.
-                assert_eq!(vendors.test_server.json(&cancel).await, (200, cancelled.clone()), "{what}: again");
-                assert_eq!(vendors.test_server.get(&format!("/v1/responses/{id}")).await, (200, cancelled), "{what}: as it is kept");
+                assert_eq!(
+                    vendors.test_server.json(&cancel).await,
+                    (200, cancelled.clone()),
+                    "{what}: again"
+                );
+                assert_eq!(
+                    vendors.test_server.get(&format!("/v1/responses/{id}")).await,
+                    (200, cancelled),
+                    "{what}: as it is kept"
+                );
                 assert_eq!(fake.requests().len(), number + 1, "{what}: asked once");
                 soon(fake.wait_streams(0)).await.unwrap();
             }
         }
         settled.check(&vendors, vendor).await;
         if is_http2 {
-            assert_eq!((vendors.fake(vendor).accepted_connections(), vendors.fake(vendor).resets()), (1, 2 * PHASES.len()), "{vendor:?}");
+            assert_eq!(
+                (vendors.fake(vendor).accepted_connections(), vendors.fake(vendor).resets()),
+                (1, 2 * PHASES.len()),
+                "{vendor:?}"
+            );
         }
     }
     slowest.tell(&format!("a cancel, every provider over {protocol}"));
@@ -177,12 +229,24 @@ async fn a_cancel_after_the_end_changes_nothing() {
         let mut stream = vendors.test_server.stream(&question(vendor)).await;
         let (id, what) = (id_of(&stream), vendor.name());
         let done = end(&mut stream, what).await;
-        assert_eq!((&done["status"], &done["usage"]["source"]), (&json!("completed"), &json!("provider")), "{what}");
+        assert_eq!(
+            (&done["status"], &done["usage"]["source"]),
+            (&json!("completed"), &json!("provider")),
+            "{what}"
+        );
         for _ in 0..2 {
             assert_eq!(vendors.test_server.json(&cancel(&id)).await, (200, done.clone()), "{what}");
         }
-        assert_eq!(vendors.test_server.get(&format!("/v1/responses/{id}")).await, (200, done), "{what}");
-        assert_eq!(vendors.fake(vendor).open_connections(), 1, "{what}: it was heard to its end, and is kept for the next");
+        assert_eq!(
+            vendors.test_server.get(&format!("/v1/responses/{id}")).await,
+            (200, done),
+            "{what}"
+        );
+        assert_eq!(
+            vendors.fake(vendor).open_connections(),
+            1,
+            "{what}: it was heard to its end, and is kept for the next"
+        );
     }
     vendors.close().await;
 }

@@ -45,7 +45,11 @@ impl VendorServers {
     }
 
     /// Opens a server with models of these names for every vendor; `change` changes their upstreams' settings.
-    pub(super) async fn open_with(mut plan: TestServerPlan, models: &[(&str, WaitLimit)], change: impl Fn(&mut UpstreamConfig)) -> Self {
+    pub(super) async fn open_with(
+        mut plan: TestServerPlan,
+        models: &[(&str, WaitLimit)],
+        change: impl Fn(&mut UpstreamConfig),
+    ) -> Self {
         let mut fakes = Vec::new();
         for vendor in Vendor::ALL {
             let fake = Upstream::start_as(vendor).await.unwrap();
@@ -55,7 +59,11 @@ impl VendorServers {
                 if names.is_empty() {
                     continue;
                 }
-                let usual = upstream_of(&format!("{}-{patience:?}", vendor.name()), fake.base_url(), patience.timeouts());
+                let usual = upstream_of(
+                    &format!("{}-{patience:?}", vendor.name()),
+                    fake.base_url(),
+                    patience.timeouts(),
+                );
                 let (preset, wire) = speaks(vendor);
                 let mut upstream = UpstreamConfig { models: names, preset, wire, ..usual };
                 change(&mut upstream);

@@ -60,7 +60,12 @@ async fn a_full_response_request_reaches_the_upstream_completely() {
     let asked = ask("/v1/responses", &request).await;
     assert_eq!(asked.body, expected);
     // A schema keeps the order of its keys.
-    assert!(asked.body.to_string().contains(r#""properties":{"z":{"type":"string"},"a":{"type":"number"}}"#));
+    assert!(
+        asked
+            .body
+            .to_string()
+            .contains(r#""properties":{"z":{"type":"string"},"a":{"type":"number"}}"#)
+    );
     assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/v1/chat/completions"));
     assert_eq!(asked.headers.get("authorization"), Some("Bearer sk-of-q8Zv41Tn0bX"));
     assert_eq!(asked.headers.get("accept-encoding"), Some("identity"));

@@ -26,7 +26,9 @@ impl ResponseContent {
     /// made by Weir.
     pub(crate) fn check(&self, scenario: &str, expected: &Self) {
         let mut expected = expected.clone();
-        for (call, made) in expected.calls.iter_mut().zip(&self.calls).filter(|(call, _)| call.id.is_empty()) {
+        for (call, made) in
+            expected.calls.iter_mut().zip(&self.calls).filter(|(call, _)| call.id.is_empty())
+        {
             assert!(made.id.starts_with("call_"), "{scenario}: {}", made.id);
             call.id.clone_from(&made.id);
         }

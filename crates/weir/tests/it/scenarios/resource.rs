@@ -46,8 +46,13 @@ const USAGE: &[(&str, &[&str])] = &[
     ("source", &["string"]),
 ];
 
-const MESSAGE: &[(&str, &[&str])] =
-    &[("type", &["string"]), ("id", &["string"]), ("status", &["string"]), ("role", &["string"]), ("content", &["array"])];
+const MESSAGE: &[(&str, &[&str])] = &[
+    ("type", &["string"]),
+    ("id", &["string"]),
+    ("status", &["string"]),
+    ("role", &["string"]),
+    ("content", &["array"]),
+];
 
 const FUNCTION_CALL: &[(&str, &[&str])] = &[
     ("type", &["string"]),
@@ -58,9 +63,15 @@ const FUNCTION_CALL: &[(&str, &[&str])] = &[
     ("status", &["string"]),
 ];
 
-const REASONING: &[(&str, &[&str])] = &[("type", &["string"]), ("id", &["string"]), ("summary", &["array"])];
+const REASONING: &[(&str, &[&str])] =
+    &[("type", &["string"]), ("id", &["string"]), ("summary", &["array"])];
 
-const IMAGE: &[(&str, &[&str])] = &[("type", &["string"]), ("id", &["string"]), ("status", &["string"]), ("result", &["string", "null"])];
+const IMAGE: &[(&str, &[&str])] = &[
+    ("type", &["string"]),
+    ("id", &["string"]),
+    ("status", &["string"]),
+    ("result", &["string", "null"]),
+];
 
 const TOOL: &[(&str, &[&str])] = &[
     ("type", &["string"]),
@@ -75,10 +86,18 @@ pub(crate) fn check(place: &str, response: &Value) {
     check_keys(place, response, KEYS);
     assert_eq!(response["object"], "response", "{place}");
     let status = response["status"].as_str().unwrap();
-    assert!(["queued", "in_progress", "completed", "failed", "cancelled", "incomplete"].contains(&status), "{place}: {status}");
+    assert!(
+        ["queued", "in_progress", "completed", "failed", "cancelled", "incomplete"]
+            .contains(&status),
+        "{place}: {status}"
+    );
     assert_eq!(response["completed_at"].is_null(), status != "completed", "{place}: completed_at");
     assert_eq!(response["error"].is_null(), status != "failed", "{place}: error");
-    assert_eq!(response["incomplete_details"].is_null(), !["incomplete", "cancelled"].contains(&status), "{place}: incomplete_details");
+    assert_eq!(
+        response["incomplete_details"].is_null(),
+        !["incomplete", "cancelled"].contains(&status),
+        "{place}: incomplete_details"
+    );
     assert!(response["text"]["format"]["type"].is_string(), "{place}: text");
     for tool in response["tools"].as_array().unwrap() {
         check_keys(place, tool, TOOL);
@@ -99,7 +118,11 @@ fn check_usage(place: &str, usage: &Value) {
     check_keys(place, &usage["input_tokens_details"], &[("cached_tokens", &["integer"])]);
     check_keys(place, &usage["output_tokens_details"], &[("reasoning_tokens", &["integer"])]);
     let count = |name: &str| usage[name].as_u64().unwrap();
-    assert_eq!(count("total_tokens"), count("input_tokens") + count("output_tokens"), "{place}: {usage}");
+    assert_eq!(
+        count("total_tokens"),
+        count("input_tokens") + count("output_tokens"),
+        "{place}: {usage}"
+    );
 }
 
 /// Checks an item of the output.
@@ -119,7 +142,11 @@ pub(crate) fn check_item(place: &str, item: &Value) {
 /// Checks a content part of the output.
 pub(crate) fn check_part(place: &str, part: &Value) {
     match part["type"].as_str().unwrap() {
-        "output_text" => check_keys(place, part, &[("text", &["string"]), ("annotations", &["array"]), ("logprobs", &["array"])]),
+        "output_text" => check_keys(
+            place,
+            part,
+            &[("text", &["string"]), ("annotations", &["array"]), ("logprobs", &["array"])],
+        ),
         "refusal" => check_keys(place, part, &[("refusal", &["string"])]),
         "reasoning_text" | "summary_text" => check_keys(place, part, &[("text", &["string"])]),
         other => assert!(other.is_empty(), "{place}: a part of type {other}"),

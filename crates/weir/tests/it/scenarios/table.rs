@@ -40,7 +40,8 @@ const STOP: ExpectedOutcome = ExpectedOutcome::Completed("stop");
 /// A delta as large as an image.
 const LARGE: usize = 2 << 20;
 
-const TRUNCATED: ExpectedOutcome = ExpectedOutcome::Fails { status: 502, code: "upstream_truncated", after_output: true };
+const TRUNCATED: ExpectedOutcome =
+    ExpectedOutcome::Fails { status: 502, code: "upstream_truncated", after_output: true };
 
 pub(crate) fn table() -> Vec<Scenario> {
     let large = "0123456789abcdef".repeat(LARGE / 16);
@@ -261,7 +262,13 @@ pub(crate) fn table() -> Vec<Scenario> {
     ]
 }
 
-fn scenario(name: &str, script: Script, said: ResponseContent, outcome: ExpectedOutcome, cost: ExpectedUsage) -> Scenario {
+fn scenario(
+    name: &str,
+    script: Script,
+    said: ResponseContent,
+    outcome: ExpectedOutcome,
+    cost: ExpectedUsage,
+) -> Scenario {
     Scenario { name: name.to_owned(), script, said, outcome, cost }
 }
 

@@ -50,7 +50,11 @@ impl Disk {
                 command
             }
         };
-        command.arg(weir.get_program()).args(weir.get_args()).current_dir(place.home.path()).stdin(Stdio::null());
+        command
+            .arg(weir.get_program())
+            .args(weir.get_args())
+            .current_dir(place.home.path())
+            .stdin(Stdio::null());
         for (name, value) in weir.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
@@ -96,7 +100,8 @@ fn limit(server: &RunningServer, bytes: Option<u64>) {
 
 #[tokio::test]
 async fn a_full_disk_is_reported_and_recovers() {
-    let may_mount = Command::new("unshare").args(["-rm", "sh", "-c", "mount -t tmpfs weir /tmp"]).output();
+    let may_mount =
+        Command::new("unshare").args(["-rm", "sh", "-c", "mount -t tmpfs weir /tmp"]).output();
     if may_mount.is_ok_and(|output| output.status.success()) {
         weather(Disk::Small).await;
     } else {
@@ -117,16 +122,29 @@ async fn weather(disk: Disk) {
     place.set("WEIR_ENGINE_ANSWER_BYTES", "1GiB");
     let server = disk.start(&place).listening().await;
     place.upstream.script(Script::text(&["There was ", "room."]));
-    let finished = ProgramReader::begin(server.address, ReadMethod::Sse, &question("hi")).await.unwrap().rest().await;
+    let finished = ProgramReader::begin(server.address, ReadMethod::Sse, &question("hi"))
+        .await
+        .unwrap()
+        .rest()
+        .await;
 
     // A response with readers in all frames, and one that a client awaits as JSON.
     let (gate, flood) = (Arc::new(Notify::new()), "flood".repeat(13_000));
     let pieces = vec![flood.as_str(); 300];
     // Usage first, so that nothing needs to be counted before the end.
-    place
-        .upstream
-        .script(Script::new().role().usage(9, 9, 0).content("Once").wait_for(&gate).contents(&pieces).finish("stop").done().end());
-    let mut first = ProgramReader::begin(server.address, ReadMethod::Sse, &question("hi")).await.unwrap();
+    place.upstream.script(
+        Script::new()
+            .role()
+            .usage(9, 9, 0)
+            .content("Once")
+            .wait_for(&gate)
+            .contents(&pieces)
+            .finish("stop")
+            .done()
+            .end(),
+    );
+    let mut first =
+        ProgramReader::begin(server.address, ReadMethod::Sse, &question("hi")).await.unwrap();
     let mut before = vec![first.next().await.unwrap()];
     let id = id_of(&before[0]);
     while !before.last().unwrap().contains("Once") {
@@ -140,7 +158,15 @@ async fn weather(disk: Disk) {
     }
     let other_gate = Arc::new(Notify::new());
     place.upstream.script(
-        Script::new().role().usage(9, 9, 0).content("One").wait_for(&other_gate).contents(&pieces[..100]).finish("stop").done().end(),
+        Script::new()
+            .role()
+            .usage(9, 9, 0)
+            .content("One")
+            .wait_for(&other_gate)
+            .contents(&pieces[..100])
+            .finish("stop")
+            .done()
+            .end(),
     );
     let waits = ask(&question("hi"));
     let mut waiting = Connection::open(server.address).await.unwrap();
@@ -153,7 +179,11 @@ async fn weather(disk: Disk) {
         let (data, is_whole) = reader.broken().await;
         assert!(!is_whole, "{way:?}: it ends as if it were whole");
         let last: Value = serde_json::from_str(data.last().unwrap()).unwrap();
-        assert_eq!((&last["type"], &last["error"]["code"]), (&json!("error"), &json!("log_unavailable")), "{way:?}: {last}");
+        assert_eq!(
+            (&last["type"], &last["error"]["code"]),
+            (&json!("error"), &json!("log_unavailable")),
+            "{way:?}: {last}"
+        );
         assert_eq!(last.get("sequence_number"), None, "{way:?}: it has no position");
         if way == ReadMethod::Sse {
             before.extend_from_slice(&data[..data.len() - 1]);
@@ -170,23 +200,38 @@ async fn weather(disk: Disk) {
     ] {
         let mut refused = server.send(&request).await;
         let code = code(&mut refused).await;
-        assert!(refused.status == 503 && ["log_unavailable", "store_unavailable"].contains(&code.as_str()), "{} {code}", refused.status);
+        assert!(
+            refused.status == 503
+                && ["log_unavailable", "store_unavailable"].contains(&code.as_str()),
+            "{} {code}",
+            refused.status
+        );
     }
     // Existing responses can be read. An unstored one may be rejected, but only for the same reason.
-    assert_eq!(read(server.address, ReadMethod::Ndjson, &id_of(&finished[0]), None).await, finished);
+    assert_eq!(
+        read(server.address, ReadMethod::Ndjson, &id_of(&finished[0]), None).await,
+        finished
+    );
     let (status, body) = server.json(&Request::post("/v1/chat/completions", &chat)).await;
     assert!(status == 200 || status == 503 && body["error"]["code"].is_string(), "{body}");
 
     disk.make_room(&place, &server);
     // The journal retries every second, and then writes the whole flood.
     let patience = std::time::Duration::from_secs(60);
-    let log = tokio::time::timeout(patience, ended(&server, &id, before.len() as u64 - 1)).await.unwrap();
+    let log =
+        tokio::time::timeout(patience, ended(&server, &id, before.len() as u64 - 1)).await.unwrap();
     let events: Vec<Value> = log.iter().map(|data| serde_json::from_str(data).unwrap()).collect();
-    assert!(events.iter().enumerate().all(|(position, event)| event["sequence_number"] == position), "{disk:?}: positions");
+    assert!(
+        events.iter().enumerate().all(|(position, event)| event["sequence_number"] == position),
+        "{disk:?}: positions"
+    );
     assert!(log.starts_with(&before), "{disk:?}: what was read is what there is");
     assert_eq!(log.iter().filter(|data| is_terminal(data)).count(), 1);
     let response = &events.last().unwrap()["response"];
-    assert_eq!((&response["status"], &response["error"]["code"]), (&json!("failed"), &json!("log_failed")));
+    assert_eq!(
+        (&response["status"], &response["error"]["code"]),
+        (&json!("failed"), &json!("log_failed"))
+    );
     for way in WAYS {
         assert!(read(server.address, way, &id, None).await == log, "{disk:?}, {way:?}");
     }
@@ -207,8 +252,17 @@ async fn weather(disk: Disk) {
     if matches!(disk, Disk::Limited) {
         // The other disk went with its process.
         let server = place.start().await;
-        assert!(read(server.address, ReadMethod::Ndjson, &id, None).await == log, "after a restart");
-        assert_eq!(server.json(&Request::get(&format!("/v1/responses/{}", body["id"].as_str().unwrap()))).await.0, 200);
+        assert!(
+            read(server.address, ReadMethod::Ndjson, &id, None).await == log,
+            "after a restart"
+        );
+        assert_eq!(
+            server
+                .json(&Request::get(&format!("/v1/responses/{}", body["id"].as_str().unwrap())))
+                .await
+                .0,
+            200
+        );
         server.stop().await;
     }
 }
@@ -216,7 +270,8 @@ async fn weather(disk: Disk) {
 /// Waits for the response to end like a reader that resumes; returns the complete log.
 async fn ended(server: &RunningServer, id: &str, last: u64) -> Vec<String> {
     loop {
-        if let Ok(reader) = ProgramReader::resume(server.address, ReadMethod::Ndjson, id, Some(last)).await
+        if let Ok(reader) =
+            ProgramReader::resume(server.address, ReadMethod::Ndjson, id, Some(last)).await
             && reader.broken().await.1
         {
             return read(server.address, ReadMethod::Sse, id, None).await;

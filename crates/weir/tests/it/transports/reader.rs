@@ -59,33 +59,68 @@ impl TransportReader {
         let mut message = question.clone();
         message["type"] = "response.create".into();
         message.as_object_mut().unwrap().remove("stream");
-        Self::open(doors, way, |frame| accept(Request::post("/v1/responses", question), frame).header("prefer", "wait=0"), &message).await
+        Self::open(
+            doors,
+            way,
+            |frame| {
+                accept(Request::post("/v1/responses", question), frame).header("prefer", "wait=0")
+            },
+            &message,
+        )
+        .await
     }
 
     /// Resumes a response after a position.
-    pub(crate) async fn resume(doors: &Doors, way: TransportKind, id: &str, after: Option<u64>) -> Self {
-        let message = json!({ "type": "response.resume", "response_id": id, "starting_after": after });
+    pub(crate) async fn resume(
+        doors: &Doors,
+        way: TransportKind,
+        id: &str,
+        after: Option<u64>,
+    ) -> Self {
+        let message =
+            json!({ "type": "response.resume", "response_id": id, "starting_after": after });
         Self::open(doors, way, |frame| resume(id, after, frame), &message).await
     }
 
-    async fn open(doors: &Doors, way: TransportKind, request: impl Fn(TestFrame) -> Request, message: &Value) -> Self {
+    async fn open(
+        doors: &Doors,
+        way: TransportKind,
+        request: impl Fn(TestFrame) -> Request,
+        message: &Value,
+    ) -> Self {
         let message = message.to_string();
         match way {
             TransportKind::Http10(frame) => {
                 let response = doors.test_server.send(&request(frame).http_1_0()).await;
-                assert_eq!((response.status, response.headers.get("transfer-encoding")), (200, None));
+                assert_eq!(
+                    (response.status, response.headers.get("transfer-encoding")),
+                    (200, None)
+                );
                 Self::Stream(frame, Box::new(response.events().unwrap()))
             }
-            TransportKind::Http11(frame) => Self::Stream(frame, Box::new(doors.test_server.stream(&request(frame)).await)),
+            TransportKind::Http11(frame) => {
+                Self::Stream(frame, Box::new(doors.test_server.stream(&request(frame)).await))
+            }
             TransportKind::Https11(frame) => {
-                let response = soon(doors.tls().await.send(&request(frame))).await.unwrap().unwrap();
+                let response =
+                    soon(doors.tls().await.send(&request(frame))).await.unwrap().unwrap();
                 assert_eq!(response.status, 200);
                 Self::Stream(frame, Box::new(response.events().unwrap()))
             }
             TransportKind::Http2(frame) | TransportKind::Https2(frame) => {
-                let client = if matches!(way, TransportKind::Http2(_)) { &doors.clear } else { &doors.encrypted };
+                let client = if matches!(way, TransportKind::Http2(_)) {
+                    &doors.clear
+                } else {
+                    &doors.encrypted
+                };
                 let response = client.send(&request(frame)).await.unwrap();
-                assert_eq!((response.status().as_u16(), response.headers()["content-type"].to_str().unwrap()), (200, frame.content_type()));
+                assert_eq!(
+                    (
+                        response.status().as_u16(),
+                        response.headers()["content-type"].to_str().unwrap()
+                    ),
+                    (200, frame.content_type())
+                );
                 Self::Multiplexed(Http2Body::new(response.into_body(), frame))
             }
             TransportKind::Socket | TransportKind::SecureSocket => {
@@ -94,7 +129,8 @@ impl TransportReader {
                 Self::Socket(Box::new(socket))
             }
             TransportKind::Http2Socket | TransportKind::Https2Socket => {
-                let client = if way == TransportKind::Http2Socket { &doors.clear } else { &doors.encrypted };
+                let client =
+                    if way == TransportKind::Http2Socket { &doors.clear } else { &doors.encrypted };
                 let mut socket = client.socket("/v1/responses", &[]).await.unwrap();
                 socket.send_text(&message).await.unwrap();
                 Self::MultiplexedSocket(Box::new(socket))
@@ -126,7 +162,10 @@ impl TransportReader {
             Self::Stream(frame, mut stream) => {
                 let (after, end) = soon(stream.collect_data()).await.unwrap().unwrap();
                 let expected: &[&[u8]] = if frame == Sse { &[b"[DONE]"] } else { &[] };
-                assert_eq!((after, end), (expected.iter().map(|data| data.to_vec().into()).collect(), BodyEnd::Clean));
+                assert_eq!(
+                    (after, end),
+                    (expected.iter().map(|data| data.to_vec().into()).collect(), BodyEnd::Clean)
+                );
             }
             Self::Multiplexed(mut body) => {
                 if body.is_sse() {
@@ -137,7 +176,11 @@ impl TransportReader {
             Self::Socket(mut socket) => {
                 socket.close(1000, "").await.unwrap();
                 let (after, end) = soon(socket.collect()).await.unwrap().unwrap();
-                assert!(after.is_empty() && matches!(end, websocket::End::Closed { code: Some(1000), .. }), "{after:?} {end:?}");
+                assert!(
+                    after.is_empty()
+                        && matches!(end, websocket::End::Closed { code: Some(1000), .. }),
+                    "{after:?} {end:?}"
+                );
             }
             Self::MultiplexedSocket(mut socket) => {
                 socket.close(1000, "").await.unwrap();
@@ -186,8 +229,11 @@ enum Decoder {
 impl Http2Body {
     fn new(body: RecvStream, frame: TestFrame) -> Self {
         let largest = 64 << 20;
-        let decoder =
-            if frame == Sse { Decoder::Sse(sse::SseDecoder::new(largest)) } else { Decoder::Ndjson(ndjson::NdjsonDecoder::new(largest)) };
+        let decoder = if frame == Sse {
+            Decoder::Sse(sse::SseDecoder::new(largest))
+        } else {
+            Decoder::Ndjson(ndjson::NdjsonDecoder::new(largest))
+        };
         Self { body, decoder }
     }
 
@@ -199,14 +245,18 @@ impl Http2Body {
     async fn next(&mut self) -> Option<String> {
         loop {
             let found = match &mut self.decoder {
-                Decoder::Sse(decoder) => decoder.next_event().transpose().unwrap().map(|found| match found {
-                    sse::SseFrame::Event(event) => Some(event.data),
-                    sse::SseFrame::Comment => None,
-                }),
-                Decoder::Ndjson(decoder) => decoder.next_event().transpose().unwrap().map(|found| match found {
-                    ndjson::NdjsonFrame::Line(data) => Some(data),
-                    ndjson::NdjsonFrame::Heartbeat => None,
-                }),
+                Decoder::Sse(decoder) => {
+                    decoder.next_event().transpose().unwrap().map(|found| match found {
+                        sse::SseFrame::Event(event) => Some(event.data),
+                        sse::SseFrame::Comment => None,
+                    })
+                }
+                Decoder::Ndjson(decoder) => {
+                    decoder.next_event().transpose().unwrap().map(|found| match found {
+                        ndjson::NdjsonFrame::Line(data) => Some(data),
+                        ndjson::NdjsonFrame::Heartbeat => None,
+                    })
+                }
             };
             match found {
                 Some(Some(data)) => return Some(String::from_utf8(data.to_vec()).unwrap()),
@@ -224,5 +274,7 @@ impl Http2Body {
 }
 
 fn is_terminal(data: &str) -> bool {
-    ["response.completed", "response.incomplete", "response.failed"].iter().any(|kind| data.starts_with(&format!("{{\"type\":\"{kind}\"")))
+    ["response.completed", "response.incomplete", "response.failed"]
+        .iter()
+        .any(|kind| data.starts_with(&format!("{{\"type\":\"{kind}\"")))
 }

@@ -15,12 +15,23 @@ fn snapshot(response: Response) -> Snapshot {
 }
 
 fn delta(delta: &str) -> ContentDelta {
-    ContentDelta { item_id: ItemId::new("msg_1"), output_index: 0, content_index: 0, delta: delta.into() }
+    ContentDelta {
+        item_id: ItemId::new("msg_1"),
+        output_index: 0,
+        content_index: 0,
+        delta: delta.into(),
+    }
 }
 
 fn text(delta: &str) -> Event {
     let logprobs = Vec::new();
-    Event::OutputTextDelta(TextDelta { item_id: ItemId::new("msg_1"), output_index: 0, content_index: 0, delta: delta.into(), logprobs })
+    Event::OutputTextDelta(TextDelta {
+        item_id: ItemId::new("msg_1"),
+        output_index: 0,
+        content_index: 0,
+        delta: delta.into(),
+        logprobs,
+    })
 }
 
 fn ended(status: ResponseStatus, reason: Option<&str>, usage: Option<Usage>) -> Event {
@@ -42,14 +53,21 @@ fn render(transport: Transport, events: Vec<Event>) -> Vec<String> {
     }
     let line = |message: Message| {
         let data = String::from_utf8_lossy(&message.data).into_owned();
-        [message.id.as_deref(), message.name, Some(&data)].into_iter().flatten().collect::<Vec<_>>().join("|")
+        [message.id.as_deref(), message.name, Some(&data)]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("|")
     };
     messages.into_iter().map(line).collect()
 }
 
 #[test]
 fn c6_a_channel_gets_the_tokens_once_and_then_the_end_under_its_own_id() {
-    let rendered = render(Transport::Channel, vec![text("你"), text("\"\n"), completed(UsageSource::Provider, 12)]);
+    let rendered = render(
+        Transport::Channel,
+        vec![text("你"), text("\"\n"), completed(UsageSource::Provider, 12)],
+    );
     let expected = [
         "chatcmpl-abc|{\"role\":\"assistant\"}",
         "chatcmpl-abc|{\"content\":\"你\"}",
@@ -65,7 +83,11 @@ fn c6_a_channel_gets_the_tokens_once_and_then_the_end_under_its_own_id() {
 fn c6_no_other_transport_gets_tokens() {
     for transport in [Transport::Query, Transport::Socket] {
         let rendered = render(transport, vec![text("Hi"), completed(UsageSource::Provider, 12)]);
-        assert_eq!(rendered[1..], ["chatcmpl-abc|{\"content\":\"Hi\"}", "chatcmpl-abc|{}", "[DONE]|[DONE]"], "{transport:?}");
+        assert_eq!(
+            rendered[1..],
+            ["chatcmpl-abc|{\"content\":\"Hi\"}", "chatcmpl-abc|{}", "[DONE]|[DONE]"],
+            "{transport:?}"
+        );
     }
 }
 
@@ -77,12 +99,21 @@ fn b11_a_count_of_ours_says_that_it_is_one() {
 
 #[test]
 fn c5_reasoning_does_not_stand_between_the_texts() {
-    let thinking = vec![text("a"), Event::ReasoningDelta(delta("hm")), text("b"), completed(UsageSource::Provider, 2)];
+    let thinking = vec![
+        text("a"),
+        Event::ReasoningDelta(delta("hm")),
+        text("b"),
+        completed(UsageSource::Provider, 2),
+    ];
     for transport in [Transport::Channel, Transport::Query, Transport::Socket] {
         let rendered = render(transport, thinking.clone());
         assert_eq!(
             rendered[1..4],
-            ["chatcmpl-abc|{\"content\":\"a\"}", "chatcmpl-abc|{\"content\":\"b\"}", "chatcmpl-abc|{}"],
+            [
+                "chatcmpl-abc|{\"content\":\"a\"}",
+                "chatcmpl-abc|{\"content\":\"b\"}",
+                "chatcmpl-abc|{}"
+            ],
             "{transport:?}"
         );
     }
@@ -90,8 +121,12 @@ fn c5_reasoning_does_not_stand_between_the_texts() {
 
 #[test]
 fn c5_the_word_null_does_not_erase_what_stands_before_it() {
-    let rendered = render(Transport::Socket, vec![text("null"), text("nullable"), completed(UsageSource::Provider, 2)]);
-    let contents = ["nu", "ll", "nullable"].map(|piece| format!("chatcmpl-abc|{{\"content\":\"{piece}\"}}"));
+    let rendered = render(
+        Transport::Socket,
+        vec![text("null"), text("nullable"), completed(UsageSource::Provider, 2)],
+    );
+    let contents =
+        ["nu", "ll", "nullable"].map(|piece| format!("chatcmpl-abc|{{\"content\":\"{piece}\"}}"));
     assert_eq!(rendered[1..4], contents);
 }
 
@@ -117,7 +152,10 @@ fn c7_a_failure_is_a_text_and_then_the_end() {
 #[test]
 fn c7_on_a_socket_a_failure_is_a_text_too() {
     let notice = r#"chatcmpl-abc|{"content":"\n\n&lt;b&gt;no &amp; never&lt;/b&gt;"}"#;
-    assert_eq!(render(Transport::Socket, failing(&["so"]))[1..], [r#"chatcmpl-abc|{"content":"so"}"#, notice, "[DONE]|[DONE]"]);
+    assert_eq!(
+        render(Transport::Socket, failing(&["so"]))[1..],
+        [r#"chatcmpl-abc|{"content":"so"}"#, notice, "[DONE]|[DONE]"]
+    );
 }
 
 #[test]
@@ -132,11 +170,25 @@ fn c9_no_name_is_one_of_the_browsers_own() {
 #[test]
 fn an_early_end_has_its_reason_and_a_stop_has_none() {
     let usage = Some(Usage::new(UsageSource::Provider, 1, 1));
-    for (reason, word) in [("max_output_tokens", "length"), ("content_filter", "filter"), ("server_restarted", "whole")] {
-        let rendered = render(Transport::Channel, vec![text("so"), ended(ResponseStatus::Incomplete, Some(reason), usage)]);
+    for (reason, word) in [
+        ("max_output_tokens", "length"),
+        ("content_filter", "filter"),
+        ("server_restarted", "whole"),
+    ] {
+        let rendered = render(
+            Transport::Channel,
+            vec![text("so"), ended(ResponseStatus::Incomplete, Some(reason), usage)],
+        );
         assert!(rendered[2].contains(word), "{reason}: {}", rendered[2]);
-        assert_eq!(rendered[3..], ["chatcmpl-abc|{}", "[TOKENS]|<br/><br/>tokens：1", "[DONE]|[DONE]"], "{reason}");
+        assert_eq!(
+            rendered[3..],
+            ["chatcmpl-abc|{}", "[TOKENS]|<br/><br/>tokens：1", "[DONE]|[DONE]"],
+            "{reason}"
+        );
     }
-    let stopped = render(Transport::Channel, vec![text("so"), ended(ResponseStatus::Cancelled, Some("cancelled"), usage)]);
+    let stopped = render(
+        Transport::Channel,
+        vec![text("so"), ended(ResponseStatus::Cancelled, Some("cancelled"), usage)],
+    );
     assert_eq!(stopped[2], "chatcmpl-abc|{}");
 }

@@ -53,5 +53,7 @@ fn url_citation(citation: &Value, start: usize, end: usize) -> Option<Value> {
     let text = |name: &str| citation.get(name)?.as_str().filter(|text| !text.is_empty());
     let url = text("url").or_else(|| text("source")).filter(|url| is_web_address(url))?;
     let title = text("title").unwrap_or(url);
-    Some(json!({ "type": "url_citation", "url": url, "title": title, "start_index": start, "end_index": end }))
+    Some(
+        json!({ "type": "url_citation", "url": url, "title": title, "start_index": start, "end_index": end }),
+    )
 }

@@ -61,7 +61,8 @@ pub(super) struct AnthropicEvent {
 }
 
 /// The delta types that are interpreted.
-const DELTAS: [&str; 6] = ["", "text_delta", "thinking_delta", "signature_delta", "input_json_delta", "citations_delta"];
+const DELTAS: [&str; 6] =
+    ["", "text_delta", "thinking_delta", "signature_delta", "input_json_delta", "citations_delta"];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -82,11 +83,14 @@ impl AnthropicEvent {
     pub(super) fn read(name: Option<&str>, value: Value) -> Self {
         let kind = AnthropicEventKind::of_event(name, &value);
         let of_delta = || value.pointer("/delta/type").and_then(Value::as_str).unwrap_or_default();
-        let is_unknown = kind == AnthropicEventKind::ContentBlockDelta && !DELTAS.contains(&of_delta());
+        let is_unknown =
+            kind == AnthropicEventKind::ContentBlockDelta && !DELTAS.contains(&of_delta());
         let unknown_delta = if is_unknown { value["delta"].as_object().cloned() } else { None };
         let rest = match kind {
             // The event itself is the message.
-            AnthropicEventKind::Message => Rest { message: serde_json::from_value(value).ok(), ..Rest::default() },
+            AnthropicEventKind::Message => {
+                Rest { message: serde_json::from_value(value).ok(), ..Rest::default() }
+            }
             // An unknown event may use the same names with another meaning.
             AnthropicEventKind::Other => Rest::default(),
             _ => serde_json::from_value(value).unwrap_or_default(),
@@ -137,11 +141,21 @@ pub(super) struct ContentBlock {
 impl ContentBlock {
     /// An uninterpreted block, unchanged.
     pub(super) fn into_fields(self) -> Map<String, Value> {
-        let Self { kind, text, citations, thinking, signature, data, id, name, input, other } = self;
-        let texts =
-            [("type", kind), ("id", id), ("name", name), ("text", text), ("thinking", thinking), ("signature", signature), ("data", data)];
+        let Self { kind, text, citations, thinking, signature, data, id, name, input, other } =
+            self;
+        let texts = [
+            ("type", kind),
+            ("id", id),
+            ("name", name),
+            ("text", text),
+            ("thinking", thinking),
+            ("signature", signature),
+            ("data", data),
+        ];
         let texts = texts.into_iter().filter_map(|(name, text)| Some((name, Value::String(text?))));
-        let values = [("citations", citations), ("input", input)].into_iter().filter(|(_, value)| !value.is_null());
+        let values = [("citations", citations), ("input", input)]
+            .into_iter()
+            .filter(|(_, value)| !value.is_null());
         texts.chain(values).map(|(name, value)| (name.to_owned(), value)).chain(other).collect()
     }
 }
@@ -225,7 +239,10 @@ impl AnthropicTokens {
     pub(super) fn usage(self) -> Usage {
         let input = self.input.saturating_add(self.cache_read).saturating_add(self.cache_written);
         Usage {
-            input_tokens_details: InputTokensDetails { cached_tokens: self.cache_read, cache_write_tokens: self.cache_written },
+            input_tokens_details: InputTokensDetails {
+                cached_tokens: self.cache_read,
+                cache_write_tokens: self.cache_written,
+            },
             output_tokens_details: OutputTokensDetails { reasoning_tokens: self.thoughts },
             ..Usage::new(UsageSource::Provider, input, self.output)
         }

@@ -36,7 +36,10 @@ const STREAMS: &[&str] = &[
 ];
 
 fn read(pieces: &[&[u8]]) -> ParsedEvents {
-    sample::read(BodyParser::new(AnthropicGrammar::default(), sample::north(), Lifter::default()), pieces)
+    sample::read(
+        BodyParser::new(AnthropicGrammar::default(), sample::north(), Lifter::default()),
+        pieces,
+    )
 }
 
 /// The parsed events of a body, without keep-alives.
@@ -58,7 +61,11 @@ fn finish(finish: Finish) -> Result<ModelEvent, ProviderFailure> {
 
 /// Checks the events before an error, and the error's status and code.
 #[track_caller]
-fn check_failure(body: &str, before: &[Result<ModelEvent, ProviderFailure>], expected: (u16, &str, FailureScope)) {
+fn check_failure(
+    body: &str,
+    before: &[Result<ModelEvent, ProviderFailure>],
+    expected: (u16, &str, FailureScope),
+) {
     sample::check_failure(said(body), before, expected);
 }
 
@@ -73,8 +80,10 @@ fn a_text() {
 
 #[test]
 fn reasoning_ends_with_its_signature() {
-    let counted =
-        Usage { output_tokens_details: OutputTokensDetails { reasoning_tokens: 60 }, ..Usage::new(UsageSource::Provider, 25, 90) };
+    let counted = Usage {
+        output_tokens_details: OutputTokensDetails { reasoning_tokens: 60 },
+        ..Usage::new(UsageSource::Provider, 25, 90)
+    };
     let expected = [
         thought("I need to find the GCD of 1071 and 462"),
         thought(" using the Euclidean algorithm."),
@@ -124,7 +133,9 @@ fn calls_arrive_in_pieces_and_at_once() {
 #[test]
 fn url_citations_are_annotations_of_their_block() {
     let annotation = |url: &str, title: &str| {
-        Ok(ModelEvent::Annotation(json!({ "type": "url_citation", "url": url, "title": title, "start_index": 6, "end_index": 18 })))
+        Ok(ModelEvent::Annotation(
+            json!({ "type": "url_citation", "url": url, "title": title, "start_index": 6, "end_index": 18 }),
+        ))
     };
     let expected = [
         text("Café: "),
@@ -136,19 +147,27 @@ fn url_citations_are_annotations_of_their_block() {
     ];
     let words = said(fixture!("citations.sse"));
     // Preceded by the search call and its result.
-    let [Ok(ModelEvent::Item(_)), Ok(ModelEvent::Item(_)), rest @ ..] = &words[..] else { panic!("{words:?}") };
+    let [Ok(ModelEvent::Item(_)), Ok(ModelEvent::Item(_)), rest @ ..] = &words[..] else {
+        panic!("{words:?}")
+    };
     assert_eq!(rest, expected);
 }
 
 #[test]
 fn a_refusal_includes_its_explanation() {
     let refusal = Ok(ModelEvent::Refusal("This request could enable cyber harm.".into()));
-    assert_eq!(said(fixture!("refusal.sse")), [text("To begin, "), usage(25, 9), refusal, finish(Finish::ContentFilter)]);
+    assert_eq!(
+        said(fixture!("refusal.sse")),
+        [text("To begin, "), usage(25, 9), refusal, finish(Finish::ContentFilter)]
+    );
 }
 
 #[test]
 fn every_stop_reason() {
-    assert_eq!(said(fixture!("max_tokens.sse")), [text("And then"), usage(25, 3), finish(Finish::Length)]);
+    assert_eq!(
+        said(fixture!("max_tokens.sse")),
+        [text("And then"), usage(25, 3), finish(Finish::Length)]
+    );
     let check = |reason: Value, expected: &[Result<ModelEvent, ProviderFailure>]| {
         let delta = event(&json!({ "type": "message_delta", "delta": { "stop_reason": reason } }));
         // A repeated stop reason counts once.
@@ -174,11 +193,23 @@ fn cached_tokens_are_part_of_the_input() {
 
 #[test]
 fn an_error_event_ends_the_response() {
-    check_failure(fixture!("error.sse"), &[text("Hel")], (503, "upstream_overloaded", FailureScope::Upstream(None)));
+    check_failure(
+        fixture!("error.sse"),
+        &[text("Hel")],
+        (503, "upstream_overloaded", FailureScope::Upstream(None)),
+    );
     let unnamed = event(&json!({ "error": { "type": "rate_limit_error", "message": "slow" } }));
     check_failure(&unnamed, &[], (429, "rate_limit_exceeded", FailureScope::RateLimited(None)));
-    check_failure("event: error\ndata: {}\n\n", &[], (502, "upstream_error", FailureScope::Upstream(None)));
-    check_failure("data: {\"type\":\n\n", &[], (502, "upstream_invalid_data", FailureScope::Upstream(None)));
+    check_failure(
+        "event: error\ndata: {}\n\n",
+        &[],
+        (502, "upstream_error", FailureScope::Upstream(None)),
+    );
+    check_failure(
+        "data: {\"type\":\n\n",
+        &[],
+        (502, "upstream_invalid_data", FailureScope::Upstream(None)),
+    );
 }
 
 #[test]
@@ -189,9 +220,18 @@ fn a_truncated_response_has_no_finish_and_no_usage() {
 #[test]
 fn unknown_events_are_keep_alives() {
     let hologram = sample::item(0, json!({ "type": "hologram" }));
-    let light = Ok(ModelEvent::Extra(Map::from_iter([("hologram_delta".to_owned(), json!({ "light": 1 }))])));
-    assert_eq!(said(fixture!("unknown.sse")), [light, hologram, text("Hi"), usage(25, 2), finish(Finish::Unknown("pause_turn".into()))]);
-    let kept_alive = read(&[fixture!("unknown.sse").as_bytes()]).iter().filter(|word| **word == Ok(ModelEvent::KeepAlive)).count();
+    let light = Ok(ModelEvent::Extra(Map::from_iter([(
+        "hologram_delta".to_owned(),
+        json!({ "light": 1 }),
+    )])));
+    assert_eq!(
+        said(fixture!("unknown.sse")),
+        [light, hologram, text("Hi"), usage(25, 2), finish(Finish::Unknown("pause_turn".into()))]
+    );
+    let kept_alive = read(&[fixture!("unknown.sse").as_bytes()])
+        .iter()
+        .filter(|word| **word == Ok(ModelEvent::KeepAlive))
+        .count();
     // The comment, the ping, and events without content: `message_start`, two unknown events, and the text block's
     // start and stop.
     assert_eq!(kept_alive, 7);
@@ -200,7 +240,9 @@ fn unknown_events_are_keep_alives() {
 #[test]
 fn nothing_is_read_after_the_end() {
     let body = fixture!("text.sse").to_owned()
-        + &event(&json!({ "type": "content_block_delta", "delta": { "type": "text_delta", "text": "never" } }));
+        + &event(
+            &json!({ "type": "content_block_delta", "delta": { "type": "text_delta", "text": "never" } }),
+        );
     assert_eq!(said(&body), said(fixture!("text.sse")));
 }
 
@@ -216,14 +258,21 @@ fn a_body_that_is_not_a_stream_is_read_as_a_document() {
         STOP,
     ];
     assert_eq!(said(fixture!("whole.json")), expected);
-    check_failure(fixture!("spend_limit.json"), &[], (502, "upstream_quota_exhausted", FailureScope::Quota));
+    check_failure(
+        fixture!("spend_limit.json"),
+        &[],
+        (502, "upstream_quota_exhausted", FailureScope::Quota),
+    );
     check_failure("{\"content\":[", &[], (502, "upstream_cut", FailureScope::Upstream(None)));
     check_failure("[]", &[], (502, "upstream_invalid_data", FailureScope::Upstream(None)));
 }
 
 #[test]
 fn additions_by_relays_are_tolerated() {
-    assert_eq!(read(&[b"data:\n\ndata: : keepalive\n\ndata: [DONE]\n\ndata: never\n\n"]), vec![Ok(ModelEvent::KeepAlive); 2]);
+    assert_eq!(
+        read(&[b"data:\n\ndata: : keepalive\n\ndata: [DONE]\n\ndata: never\n\n"]),
+        vec![Ok(ModelEvent::KeepAlive); 2]
+    );
 }
 
 proptest! {

@@ -27,7 +27,9 @@ impl Arguments {
         match (self.is_placeholder, self.scanner) {
             (true, _) | (_, JsonScanner::Complete) => ArgumentsProgress::Complete,
             (false, JsonScanner::Before) => ArgumentsProgress::Nothing,
-            (false, JsonScanner::Inside { .. } | JsonScanner::Scalar) => ArgumentsProgress::Incomplete,
+            (false, JsonScanner::Inside { .. } | JsonScanner::Scalar) => {
+                ArgumentsProgress::Incomplete
+            }
         }
     }
 
@@ -68,7 +70,9 @@ impl Compact {
 
     pub(super) fn push(&mut self, text: &str, scanner: &mut JsonScanner) {
         for byte in text.bytes() {
-            if !byte.is_ascii_whitespace() || matches!(scanner, JsonScanner::Inside { is_text: true, .. }) {
+            if !byte.is_ascii_whitespace()
+                || matches!(scanner, JsonScanner::Inside { is_text: true, .. })
+            {
                 self.bytes += 1;
                 self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
             }
@@ -79,7 +83,10 @@ impl Compact {
 
 /// Whether the text is `{}`.
 pub(in crate::wire) fn is_empty_object(text: &str) -> bool {
-    text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(|inner| inner.trim().is_empty())
+    text.trim()
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'))
+        .is_some_and(|inner| inner.trim().is_empty())
 }
 
 /// Finds the end of a JSON value incrementally.
@@ -107,12 +114,18 @@ impl JsonScanner {
                 byte if byte.is_ascii_whitespace() => Self::Before,
                 _ => Self::Scalar,
             },
-            Self::Inside { depth, is_text: true, is_escaped } => {
-                Self::Inside { depth, is_text: byte != b'"' || is_escaped, is_escaped: byte == b'\\' && !is_escaped }
-            }
+            Self::Inside { depth, is_text: true, is_escaped } => Self::Inside {
+                depth,
+                is_text: byte != b'"' || is_escaped,
+                is_escaped: byte == b'\\' && !is_escaped,
+            },
             Self::Inside { depth, .. } => match byte {
                 b'"' => Self::Inside { depth, is_text: true, is_escaped: false },
-                b'{' | b'[' => Self::Inside { depth: depth.saturating_add(1), is_text: false, is_escaped: false },
+                b'{' | b'[' => Self::Inside {
+                    depth: depth.saturating_add(1),
+                    is_text: false,
+                    is_escaped: false,
+                },
                 b'}' | b']' if depth == 1 => Self::Complete,
                 b'}' | b']' => Self::Inside { depth: depth - 1, is_text: false, is_escaped: false },
                 _ => self,

@@ -32,15 +32,27 @@ pub(super) struct ChatMessages<'a> {
 
 impl<'a> ChatMessages<'a> {
     pub(super) fn new(style: &'a ChatFeatures) -> Self {
-        Self { style, list: Vec::new(), system: Map::new(), thoughts: String::new(), thoughts_extra: Map::new() }
+        Self {
+            style,
+            list: Vec::new(),
+            system: Map::new(),
+            thoughts: String::new(),
+            thoughts_extra: Map::new(),
+        }
     }
 
     /// The messages of a request.
     ///
     /// # Errors
     /// A content part that this API does not support.
-    pub(super) fn of(mut self, request: &ModelRequest, offer: &OfferedTools<'_>) -> Result<Vec<Value>, Fault> {
-        if let Some(instructions) = request.create.instructions.as_ref().filter(|text| !text.is_empty()) {
+    pub(super) fn of(
+        mut self,
+        request: &ModelRequest,
+        offer: &OfferedTools<'_>,
+    ) -> Result<Vec<Value>, Fault> {
+        if let Some(instructions) =
+            request.create.instructions.as_ref().filter(|text| !text.is_empty())
+        {
             self.system("system", instructions.as_str().into(), Map::new());
         }
         for (index, turn) in turns(&request.context, offer) {
@@ -49,7 +61,9 @@ impl<'a> ChatMessages<'a> {
                 ConversationStep::Call(call) => self.call(&call),
                 ConversationStep::Output(output) => self.output(&output, index)?,
                 ConversationStep::Reasoning(reasoning) => self.think(reasoning),
-                ConversationStep::Compaction(compaction) => self.system("system", compaction.summary_message().into(), Map::new()),
+                ConversationStep::Compaction(compaction) => {
+                    self.system("system", compaction.summary_message().into(), Map::new())
+                }
                 ConversationStep::Opaque(item) => {
                     if let Some(url) = image_url(item) {
                         self.image(&url);
@@ -92,7 +106,9 @@ impl<'a> ChatMessages<'a> {
         match (message.role, self.style.family) {
             (Role::Assistant, _) => self.assistant(&message.content, content, extra),
             // `developer` exists at OpenAI only; templates of open models support `system`.
-            (Role::Developer, ServerFamily::OpenAi | ServerFamily::Azure) => self.system("developer", content, extra),
+            (Role::Developer, ServerFamily::OpenAi | ServerFamily::Azure) => {
+                self.system("developer", content, extra)
+            }
             (Role::Developer | Role::System, _) => self.system("system", content, extra),
             (Role::User, _) => self.heard("user", content, extra),
         }
@@ -103,7 +119,11 @@ impl<'a> ChatMessages<'a> {
         // Calls are sent with their reasoning; messages alone only if the settings say so.
         let is_always = self.style.reasoning == ReasoningHistory::Always;
         // A message may consist of unknown fields only.
-        let content = if parts.is_empty() && !extra.is_empty() && !content.is_array() { Value::Null } else { content };
+        let content = if parts.is_empty() && !extra.is_empty() && !content.is_array() {
+            Value::Null
+        } else {
+            content
+        };
         let names = reasoning_names(self.style.preset);
         let thoughts = if is_always { mem::take(&mut self.thoughts) } else { String::new() };
         let beside = mem::take(&mut self.thoughts_extra);
@@ -130,7 +150,11 @@ impl<'a> ChatMessages<'a> {
         let mut sent = Map::new();
         sent.insert("id".into(), self.call_id(call.id).into());
         sent.insert("type".into(), "function".into());
-        for (name, value) in call.extra.into_iter().flat_map(|extra| carry::carried(extra, FieldLocation::Call, self.style.field())) {
+        for (name, value) in call
+            .extra
+            .into_iter()
+            .flat_map(|extra| carry::carried(extra, FieldLocation::Call, self.style.field()))
+        {
             match (name.as_str(), value) {
                 ("function", Value::Object(fields)) => function.extend(fields.clone()),
                 _ => _ = sent.insert(name.clone(), value.clone()),
@@ -139,8 +163,13 @@ impl<'a> ChatMessages<'a> {
         sent.insert("function".into(), function.into());
         let is_returned = self.style.reasoning != ReasoningHistory::Never;
         let thoughts = if is_returned { mem::take(&mut self.thoughts) } else { String::new() };
-        let (names, beside) = (reasoning_names(self.style.preset), mem::take(&mut self.thoughts_extra));
-        let is_assistant = self.list.last().and_then(|last| last.get("role")).is_some_and(|role| role == "assistant");
+        let (names, beside) =
+            (reasoning_names(self.style.preset), mem::take(&mut self.thoughts_extra));
+        let is_assistant = self
+            .list
+            .last()
+            .and_then(|last| last.get("role"))
+            .is_some_and(|role| role == "assistant");
         let last = if is_assistant { self.list.len() - 1 } else { self.list.len() };
         if !is_assistant {
             self.new_assistant(Value::Null);
@@ -159,7 +188,11 @@ impl<'a> ChatMessages<'a> {
     /// An image that the model generated is sent back unchanged in its message.
     fn image(&mut self, url: &str) {
         let image = json!({ "type": "image_url", "image_url": { "url": url } });
-        let is_assistant = self.list.last().and_then(|last| last.get("role")).is_some_and(|role| role == "assistant");
+        let is_assistant = self
+            .list
+            .last()
+            .and_then(|last| last.get("role"))
+            .is_some_and(|role| role == "assistant");
         let message = match self.list.last_mut().filter(|_| is_assistant) {
             Some(last) => last,
             None => self.new_assistant(Value::from("")),
@@ -179,7 +212,9 @@ impl<'a> ChatMessages<'a> {
     fn output(&mut self, output: &FunctionResultStep<'_>, index: usize) -> Result<(), Fault> {
         let content = match &*output.content {
             FunctionOutput::Text(text) => text.as_str().into(),
-            FunctionOutput::Parts(parts) if parts.iter().all(is_plain) => output.content.text().into(),
+            FunctionOutput::Parts(parts) if parts.iter().all(is_plain) => {
+                output.content.text().into()
+            }
             // Few servers accept images here; the others reject them.
             FunctionOutput::Parts(parts) => content(parts, Role::User, self.style, index)?,
         };
@@ -187,7 +222,9 @@ impl<'a> ChatMessages<'a> {
         message.insert("role".into(), "tool".into());
         message.insert("tool_call_id".into(), self.call_id(output.call_id).into());
         message.insert("content".into(), content);
-        message.extend(output.extra.map(|extra| self.extra(extra, FieldLocation::Output)).unwrap_or_default());
+        message.extend(
+            output.extra.map(|extra| self.extra(extra, FieldLocation::Output)).unwrap_or_default(),
+        );
         self.list.push(message);
         Ok(())
     }
@@ -195,17 +232,26 @@ impl<'a> ChatMessages<'a> {
     /// The upstream's own call id, shortened for OpenAI if it is from another vendor and too long.
     fn call_id(&self, call_id: &str) -> String {
         match self.style.family {
-            ServerFamily::OpenAi | ServerFamily::Azure if call_id.len() > LONGEST_CALL_ID => super::super::super::shared::short_id(call_id),
-            ServerFamily::OpenAi | ServerFamily::Azure | ServerFamily::Compatible => call_id.to_owned(),
+            ServerFamily::OpenAi | ServerFamily::Azure if call_id.len() > LONGEST_CALL_ID => {
+                super::super::super::shared::short_id(call_id)
+            }
+            ServerFamily::OpenAi | ServerFamily::Azure | ServerFamily::Compatible => {
+                call_id.to_owned()
+            }
         }
     }
 
     fn extra(&self, extra: &Extra, place: FieldLocation) -> Map<String, Value> {
-        carry::carried(extra, place, self.style.field()).map(|(name, value)| (name.clone(), value.clone())).collect()
+        carry::carried(extra, place, self.style.field())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 
     fn new_assistant(&mut self, content: Value) -> &mut Map<String, Value> {
-        self.list.push(Map::from_iter([("role".to_owned(), "assistant".into()), ("content".to_owned(), content)]));
+        self.list.push(Map::from_iter([
+            ("role".to_owned(), "assistant".into()),
+            ("content".to_owned(), content),
+        ]));
         let last = self.list.len() - 1;
         &mut self.list[last]
     }
@@ -213,7 +259,10 @@ impl<'a> ChatMessages<'a> {
     /// The last message if it contains calls: their outputs must follow directly, so no message may be added in
     /// between.
     fn assistant_with_calls(&mut self) -> Option<&mut Map<String, Value>> {
-        self.list.last_mut().filter(|last| last.get("role").is_some_and(|role| role == "assistant") && last.contains_key("tool_calls"))
+        self.list.last_mut().filter(|last| {
+            last.get("role").is_some_and(|role| role == "assistant")
+                && last.contains_key("tool_calls")
+        })
     }
 }
 
@@ -250,7 +299,9 @@ fn is_plain(part: &Part) -> bool {
 
 /// The content: a string if there is only one text part, a list otherwise.
 fn content(parts: &[Part], role: Role, style: &ChatFeatures, index: usize) -> Result<Value, Fault> {
-    let is_refusal = |part: &Part| matches!(part, Part::Refusal { .. }) && style.family != ServerFamily::Compatible;
+    let is_refusal = |part: &Part| {
+        matches!(part, Part::Refusal { .. }) && style.family != ServerFamily::Compatible
+    };
     let is_all_text = parts.iter().all(|part| is_plain(part) && !is_refusal(part));
     // Several compatible servers accept only strings from the assistant and in system messages.
     if is_all_text && (parts.len() <= 1 || role != Role::User) {
@@ -258,43 +309,84 @@ fn content(parts: &[Part], role: Role, style: &ChatFeatures, index: usize) -> Re
         return Ok(parts.iter().filter_map(Part::text).collect::<Vec<_>>().join(between).into());
     }
     let parts = parts.iter().enumerate();
-    parts.map(|(number, part)| content_part(part, style, &format!("input[{index}].content[{number}]"))).collect()
+    parts
+        .map(|(number, part)| {
+            content_part(part, style, &format!("input[{index}].content[{number}]"))
+        })
+        .collect()
 }
 
 fn content_part(part: &Part, style: &ChatFeatures, path: &str) -> Result<Value, Fault> {
-    let cannot = |field: &str, what: &str| Err(Fault::invalid("unsupported_value", format!("{path}.{field}"), what));
+    let cannot = |field: &str, what: &str| {
+        Err(Fault::invalid("unsupported_value", format!("{path}.{field}"), what))
+    };
     let mut fields = Map::new();
     let inner = match part {
-        Part::InputText { text, .. } | Part::OutputText { text, .. } | Part::ReasoningText { text } | Part::SummaryText { text } => {
-            fields.extend([("type".to_owned(), "text".into()), ("text".to_owned(), text.as_str().into())]);
+        Part::InputText { text, .. }
+        | Part::OutputText { text, .. }
+        | Part::ReasoningText { text }
+        | Part::SummaryText { text } => {
+            fields.extend([
+                ("type".to_owned(), "text".into()),
+                ("text".to_owned(), text.as_str().into()),
+            ]);
             None
         }
         Part::Refusal { refusal } => {
-            let kind = if style.family == ServerFamily::Compatible { ("text", "text") } else { ("refusal", "refusal") };
-            fields.extend([("type".to_owned(), kind.0.into()), (kind.1.to_owned(), refusal.as_str().into())]);
+            let kind = if style.family == ServerFamily::Compatible {
+                ("text", "text")
+            } else {
+                ("refusal", "refusal")
+            };
+            fields.extend([
+                ("type".to_owned(), kind.0.into()),
+                (kind.1.to_owned(), refusal.as_str().into()),
+            ]);
             None
         }
         Part::InputImage { image_url: Some(url), detail, .. } => {
             fields.insert("type".into(), "image_url".into());
-            Some(("image_url", Map::from_iter([("url".to_owned(), url.as_str().into()), ("detail".to_owned(), detail.as_str().into())])))
+            Some((
+                "image_url",
+                Map::from_iter([
+                    ("url".to_owned(), url.as_str().into()),
+                    ("detail".to_owned(), detail.as_str().into()),
+                ]),
+            ))
         }
         Part::InputImage { image_url: None, .. } => {
-            return cannot("image_url", "This model's upstream requires the image as a URL or a data URL.");
+            return cannot(
+                "image_url",
+                "This model's upstream requires the image as a URL or a data URL.",
+            );
         }
-        Part::InputFile { filename, file_data, extra, .. } if file_data.is_some() || has_file_id(extra) => {
+        Part::InputFile { filename, file_data, extra, .. }
+            if file_data.is_some() || has_file_id(extra) =>
+        {
             let mut file = Map::new();
             put(&mut file, "filename", filename.clone());
             put(&mut file, "file_data", file_data.as_deref());
             fields.insert("type".into(), "file".into());
             Some(("file", file))
         }
-        Part::InputFile { .. } => return cannot("file_data", "This model's upstream requires the file's content as a data URL."),
+        Part::InputFile { .. } => {
+            return cannot(
+                "file_data",
+                "This model's upstream requires the file's content as a data URL.",
+            );
+        }
         Part::Opaque(part) => return Ok(part.to_map().into()),
     };
     let mut inner = inner;
-    for (name, value) in part.extra().into_iter().flat_map(|extra| carry::carried(extra, FieldLocation::Part, style.field())) {
+    for (name, value) in part
+        .extra()
+        .into_iter()
+        .flat_map(|extra| carry::carried(extra, FieldLocation::Part, style.field()))
+    {
         match (&mut inner, value) {
-            (Some((kind, object)), Value::Object(more)) if kind == name => object.extend(more.clone()),
+            (Some((kind, object)), Value::Object(more)) if kind == name => {
+                object.extend(more.clone())
+            }
             _ => _ = fields.insert(name.clone(), value.clone()),
         }
     }

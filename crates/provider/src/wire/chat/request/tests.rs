@@ -50,7 +50,10 @@ fn a_minimal_request_has_a_minimal_body() {
         "stream": true,
         "stream_options": { "include_usage": true },
     });
-    assert_eq!(body(&request, &style(ServerFamily::Compatible)).unwrap().to_string(), expected.to_string());
+    assert_eq!(
+        body(&request, &style(ServerFamily::Compatible)).unwrap().to_string(),
+        expected.to_string()
+    );
 }
 
 #[test]
@@ -84,7 +87,11 @@ fn calls_and_text_of_one_turn_are_one_message() {
 /// openai-python#3561: an incomplete call without an output made the next turn fail.
 #[test]
 fn an_abandoned_call_is_left_out() {
-    check_messages(ServerFamily::OpenAi, vec![sample::cut_call(), sample::user("Go on")], &json!([{ "role": "user", "content": "Go on" }]));
+    check_messages(
+        ServerFamily::OpenAi,
+        vec![sample::cut_call(), sample::user("Go on")],
+        &json!([{ "role": "user", "content": "Go on" }]),
+    );
 }
 
 #[test]
@@ -97,9 +104,18 @@ fn content_parts_are_translated() {
         { "type": "image_url", "image_url": { "url": "https://x/y.png", "detail": "low" } },
         { "type": "file", "file": { "filename": "a.pdf", "file_data": "data:application/pdf;base64,AA==" } },
     ] }]);
-    check_messages(ServerFamily::Compatible, vec![sample::message(Role::User, vec![text, image, file])], &expected);
-    let refusal = || vec![sample::message(Role::Assistant, vec![Part::Refusal { refusal: "No.".into() }])];
-    check_messages(ServerFamily::Compatible, refusal(), &json!([{ "role": "assistant", "content": "No." }]));
+    check_messages(
+        ServerFamily::Compatible,
+        vec![sample::message(Role::User, vec![text, image, file])],
+        &expected,
+    );
+    let refusal =
+        || vec![sample::message(Role::Assistant, vec![Part::Refusal { refusal: "No.".into() }])];
+    check_messages(
+        ServerFamily::Compatible,
+        refusal(),
+        &json!([{ "role": "assistant", "content": "No." }]),
+    );
     check_messages(
         ServerFamily::OpenAi,
         refusal(),
@@ -110,15 +126,30 @@ fn content_parts_are_translated() {
 #[test]
 fn unsupported_fields_are_named_errors() {
     let file = sample::file(None, None, Some("https://x/a.pdf"));
-    let fault = messages_of(ServerFamily::OpenAi, vec![sample::user("Hi"), sample::message(Role::User, vec![file])]).unwrap_err();
-    assert_eq!((fault.status, fault.param.as_deref()), (400, Some("input[1].content[0].file_data")));
+    let fault = messages_of(
+        ServerFamily::OpenAi,
+        vec![sample::user("Hi"), sample::message(Role::User, vec![file])],
+    )
+    .unwrap_err();
+    assert_eq!(
+        (fault.status, fault.param.as_deref()),
+        (400, Some("input[1].content[0].file_data"))
+    );
 }
 
 #[test]
 fn only_openai_gets_the_developer_role() {
     let context = || vec![sample::message(Role::Developer, vec![Part::input_text("Be kind.")])];
-    check_messages(ServerFamily::OpenAi, context(), &json!([{ "role": "developer", "content": "Be kind." }]));
-    check_messages(ServerFamily::Compatible, context(), &json!([{ "role": "system", "content": "Be kind." }]));
+    check_messages(
+        ServerFamily::OpenAi,
+        context(),
+        &json!([{ "role": "developer", "content": "Be kind." }]),
+    );
+    check_messages(
+        ServerFamily::Compatible,
+        context(),
+        &json!([{ "role": "system", "content": "Be kind." }]),
+    );
 }
 
 #[test]
@@ -127,8 +158,11 @@ fn tools_and_choices() {
         let function = json!({ "name": name, "description": "does it", "parameters": { "type": "object" }, "strict": true });
         json!({ "type": "function", "function": function })
     };
-    let create =
-        |tool_choice| Create { tools: ["a", "b"].map(|name| Tool::Function(sample::tool(name))).to_vec(), tool_choice, ..sample::create() };
+    let create = |tool_choice| Create {
+        tools: ["a", "b"].map(|name| Tool::Function(sample::tool(name))).to_vec(),
+        tool_choice,
+        ..sample::create()
+    };
     check_create(
         ServerFamily::Compatible,
         Create { parallel_tool_calls: Some(false), ..create(ToolChoice::Mode(ToolMode::Auto)) },
@@ -140,8 +174,16 @@ fn tools_and_choices() {
         &json!({ "tools": [sent("a"), sent("b")], "tool_choice": { "type": "function", "function": { "name": "b" } } }),
     );
     let allowed = sample::allowed("b", ToolMode::Required);
-    check_create(ServerFamily::Compatible, create(allowed), &json!({ "tools": [sent("b")], "tool_choice": "required" }));
-    check_create(ServerFamily::Compatible, Create { parallel_tool_calls: Some(true), ..sample::create() }, &json!({}));
+    check_create(
+        ServerFamily::Compatible,
+        create(allowed),
+        &json!({ "tools": [sent("b")], "tool_choice": "required" }),
+    );
+    check_create(
+        ServerFamily::Compatible,
+        Create { parallel_tool_calls: Some(true), ..sample::create() },
+        &json!({}),
+    );
 }
 
 #[test]
@@ -159,7 +201,10 @@ fn every_parameter_is_translated_for_each_family() {
             verbosity: Some("low".into()),
             ..TextConfig::default()
         },
-        reasoning: Some(ReasoningConfig { effort: Some("high".into()), ..ReasoningConfig::default() }),
+        reasoning: Some(ReasoningConfig {
+            effort: Some("high".into()),
+            ..ReasoningConfig::default()
+        }),
         temperature: Some(0.5),
         top_p: Some(0.25),
         presence_penalty: Some(1.0),
@@ -198,11 +243,21 @@ fn every_parameter_is_translated_for_each_family() {
 
 #[test]
 fn a_compaction_becomes_a_system_message() {
-    let compaction = Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() });
+    let compaction =
+        Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() });
     let asked = json!({ "role": "user", "content": "Why?" });
-    let told = json!({ "role": "system", "content": "Summary of the conversation so far:\n\nAda asked." });
-    check_messages(ServerFamily::OpenAi, vec![sample::user("Why?"), compaction.clone()], &json!([asked, told]));
-    check_messages(ServerFamily::Compatible, vec![sample::user("Why?"), compaction], &json!([told, asked]));
+    let told =
+        json!({ "role": "system", "content": "Summary of the conversation so far:\n\nAda asked." });
+    check_messages(
+        ServerFamily::OpenAi,
+        vec![sample::user("Why?"), compaction.clone()],
+        &json!([asked, told]),
+    );
+    check_messages(
+        ServerFamily::Compatible,
+        vec![sample::user("Why?"), compaction],
+        &json!([told, asked]),
+    );
 }
 
 #[test]
@@ -218,12 +273,19 @@ fn reasoning_is_sent_back_with_its_calls_if_configured() {
     ];
     let of = |preset, reasoning| {
         let style = ChatFeatures { preset, reasoning, ..style(ServerFamily::Compatible) };
-        body(&sample::request(sample::create(), context.clone()), &style).unwrap()["messages"].take()
+        body(&sample::request(sample::create(), context.clone()), &style).unwrap()["messages"]
+            .take()
     };
     let messages = of(Preset::Compatible, ReasoningHistory::WithCalls);
     assert_eq!(messages[3]["reasoning_content"], "I need a tool.");
-    assert!(messages[3].get("reasoning").is_none() && messages[1].get("reasoning_content").is_none(), "{messages}");
+    assert!(
+        messages[3].get("reasoning").is_none() && messages[1].get("reasoning_content").is_none(),
+        "{messages}"
+    );
     assert!(of(Preset::Compatible, ReasoningHistory::Never)[3].get("reasoning_content").is_none());
     let messages = of(Preset::Vllm, ReasoningHistory::Always);
-    assert_eq!((&messages[1]["reasoning_content"], &messages[3]["reasoning"]), (&json!("Old."), &json!("I need a tool.")));
+    assert_eq!(
+        (&messages[1]["reasoning_content"], &messages[3]["reasoning"]),
+        (&json!("Old."), &json!("I need a tool."))
+    );
 }

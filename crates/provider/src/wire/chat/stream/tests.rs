@@ -17,7 +17,10 @@ use super::*;
 use crate::tools::Lifter;
 
 fn read(pieces: &[&[u8]]) -> ParsedEvents {
-    sample::read(BodyParser::new(ChatGrammar::default(), sample::north(), Lifter::default()), pieces)
+    sample::read(
+        BodyParser::new(ChatGrammar::default(), sample::north(), Lifter::default()),
+        pieces,
+    )
 }
 
 /// The parsed events of a body, without keep-alives.
@@ -37,7 +40,12 @@ fn finish(reason: &str) -> Value {
     json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": reason }] })
 }
 
-fn usage(input: u64, output: u64, cached_tokens: u64, reasoning_tokens: u64) -> Result<ModelEvent, ProviderFailure> {
+fn usage(
+    input: u64,
+    output: u64,
+    cached_tokens: u64,
+    reasoning_tokens: u64,
+) -> Result<ModelEvent, ProviderFailure> {
     Ok(ModelEvent::Usage(Usage {
         input_tokens_details: InputTokensDetails { cached_tokens, cache_write_tokens: 0 },
         output_tokens_details: OutputTokensDetails { reasoning_tokens },
@@ -81,7 +89,8 @@ fn done_is_no_evidence_and_empty_chunks_are_keep_alives() {
 
 #[test]
 fn reasoning_in_either_field() {
-    let deepseek = json!({ "prompt_tokens": 5, "completion_tokens": 2, "prompt_cache_hit_tokens": 1 });
+    let deepseek =
+        json!({ "prompt_tokens": 5, "completion_tokens": 2, "prompt_cache_hit_tokens": 1 });
     check(
         &[
             delta(&json!({ "role": "assistant", "content": null, "reasoning_content": "hm" })),
@@ -116,7 +125,10 @@ fn refusals_and_log_probabilities() {
         ],
         &[
             Ok(ModelEvent::Refusal("No.".into())),
-            Ok(ModelEvent::Text { text: "a".into(), logprobs: logprobs.as_array().cloned().unwrap() }),
+            Ok(ModelEvent::Text {
+                text: "a".into(),
+                logprobs: logprobs.as_array().cloned().unwrap(),
+            }),
         ],
     );
 }
@@ -129,10 +141,16 @@ fn calls(pieces: &Value) -> Value {
 fn calls_by_index() {
     check(
         &[
-            calls(&json!([{ "index": 0, "id": "a", "type": "function", "function": { "name": "f", "arguments": "" } }])),
+            calls(
+                &json!([{ "index": 0, "id": "a", "type": "function", "function": { "name": "f", "arguments": "" } }]),
+            ),
             calls(&json!([{ "index": 0, "function": { "arguments": "{\"x\":" } }])),
-            calls(&json!([{ "index": 1, "id": "b", "function": { "name": "g", "arguments": "{}" } }])),
-            calls(&json!([{ "index": 0, "id": "a", "function": { "name": "f", "arguments": "1}" } }])),
+            calls(
+                &json!([{ "index": 1, "id": "b", "function": { "name": "g", "arguments": "{}" } }]),
+            ),
+            calls(
+                &json!([{ "index": 0, "id": "a", "function": { "name": "f", "arguments": "1}" } }]),
+            ),
             finish("tool_calls"),
         ],
         &[
@@ -149,15 +167,28 @@ fn calls_by_index() {
 fn calls_without_an_index_or_with_a_wrong_one() {
     check(
         &[
-            calls(&json!([{ "id": "a", "function": { "name": "f", "arguments": "1" } }, { "id": "b", "function": { "name": "f" } }])),
-            calls(&json!([{ "id": "a", "function": { "arguments": "2" } }, { "function": { "arguments": "3" } }])),
+            calls(
+                &json!([{ "id": "a", "function": { "name": "f", "arguments": "1" } }, { "id": "b", "function": { "name": "f" } }]),
+            ),
+            calls(
+                &json!([{ "id": "a", "function": { "arguments": "2" } }, { "function": { "arguments": "3" } }]),
+            ),
         ],
-        &[call(0, Some("a"), Some("f"), "1"), call(1, Some("b"), Some("f"), ""), call(0, None, None, "2"), call(1, None, None, "3")],
+        &[
+            call(0, Some("a"), Some("f"), "1"),
+            call(1, Some("b"), Some("f"), ""),
+            call(0, None, None, "2"),
+            call(1, None, None, "3"),
+        ],
     );
     check(
         &[
-            calls(&json!([{ "index": 0, "id": "a", "function": { "name": "f", "arguments": "{}" } }])),
-            calls(&json!([{ "index": 0, "id": "b", "function": { "name": "f", "arguments": { "x": 1 } } }])),
+            calls(
+                &json!([{ "index": 0, "id": "a", "function": { "name": "f", "arguments": "{}" } }]),
+            ),
+            calls(
+                &json!([{ "index": 0, "id": "b", "function": { "name": "f", "arguments": { "x": 1 } } }]),
+            ),
         ],
         &[call(0, Some("a"), Some("f"), ""), call(1, Some("b"), Some("f"), "{\"x\":1}")],
     );
@@ -193,18 +224,40 @@ fn errors_in_the_stream_end_the_response() {
     let before = events(&[delta(&json!({ "content": "a" }))]);
     let after = "data: {\"choices\":[{\"delta\":{\"content\":\"never\"}}]}\n\ndata: [DONE]\n\n";
     let body = |error: &str| format!("{before}data: {error}\n\n{after}");
-    check_fault(&body(r#"{"error":{"message":"boom","type":"server_error","code":null}}"#), &[text("a")], (502, "upstream_error"));
-    check_fault(&body(r#"{"error":"boom"}"#), &[text("a")], (502, "upstream_error"));
-    check_fault(&body(r#"{"choices":[],"error":{"message":"slow","code":429}}"#), &[text("a")], (429, "rate_limit_exceeded"));
     check_fault(
-        &body(r#"{"choices":[{"delta":{},"finish_reason":"error"}],"error":{"message":"x","code":503}}"#),
+        &body(r#"{"error":{"message":"boom","type":"server_error","code":null}}"#),
+        &[text("a")],
+        (502, "upstream_error"),
+    );
+    check_fault(&body(r#"{"error":"boom"}"#), &[text("a")], (502, "upstream_error"));
+    check_fault(
+        &body(r#"{"choices":[],"error":{"message":"slow","code":429}}"#),
+        &[text("a")],
+        (429, "rate_limit_exceeded"),
+    );
+    check_fault(
+        &body(
+            r#"{"choices":[{"delta":{},"finish_reason":"error"}],"error":{"message":"x","code":503}}"#,
+        ),
         &[text("a")],
         (503, "upstream_overloaded"),
     );
-    check_fault(&format!("{before}event: error\ndata: {{\"message\":\"boom\"}}\n\n"), &[text("a")], (502, "upstream_error"));
+    check_fault(
+        &format!("{before}event: error\ndata: {{\"message\":\"boom\"}}\n\n"),
+        &[text("a")],
+        (502, "upstream_error"),
+    );
     check_fault(&body("{\"choices\":"), &[text("a")], (502, "upstream_invalid_data"));
     check_fault(&body("{pong}"), &[text("a")], (502, "upstream_invalid_data"));
-    check(&[json!({ "error": null, "choices": [] }), json!({ "error": "" }), json!({ "error": false }), json!({ "error": {} })], &[]);
+    check(
+        &[
+            json!({ "error": null, "choices": [] }),
+            json!({ "error": "" }),
+            json!({ "error": false }),
+            json!({ "error": {} }),
+        ],
+        &[],
+    );
 }
 
 #[test]
@@ -231,7 +284,11 @@ fn a_body_that_is_not_a_stream_is_read_as_a_document() {
         STOP,
     ];
     assert_eq!(said(&format!("\n\n{body:#}\n")), expected);
-    check_fault(r#"{"error":{"message":"no","code":"context_length_exceeded"}}"#, &[], (400, "context_length_exceeded"));
+    check_fault(
+        r#"{"error":{"message":"no","code":"context_length_exceeded"}}"#,
+        &[],
+        (400, "context_length_exceeded"),
+    );
     check_fault(r#"[{"error":{"message":"no","code":500}}]"#, &[], (502, "upstream_error"));
     check_fault("{\"choices\":[", &[], (502, "upstream_cut"));
     check_fault("<!doctype html>", &[], (502, "upstream_invalid_data"));
@@ -241,14 +298,26 @@ fn a_body_that_is_not_a_stream_is_read_as_a_document() {
 fn a_huge_event_is_an_error() {
     let body = format!("data: {}", "x".repeat(MAX_EVENT_BYTES + 1));
     let fault = said(&body).pop().unwrap().unwrap_err().fault;
-    assert_eq!((fault.status, fault.kind, fault.code.as_str()), (502, FaultKind::Upstream, "upstream_event_too_large"));
-    check_fault(&format!("{{{}", " ".repeat(MAX_EVENT_BYTES)), &[], (502, "upstream_event_too_large"));
+    assert_eq!(
+        (fault.status, fault.kind, fault.code.as_str()),
+        (502, FaultKind::Upstream, "upstream_event_too_large")
+    );
+    check_fault(
+        &format!("{{{}", " ".repeat(MAX_EVENT_BYTES)),
+        &[],
+        (502, "upstream_event_too_large"),
+    );
 }
 
 #[test]
 fn a_byte_order_mark_may_arrive_in_pieces() {
-    let document = r#"{"choices":[{"index":0,"message":{"content":"Hello"},"finish_reason":"stop"}]}"#;
-    for body in [format!("\u{feff}{document}"), format!("\u{feff}\n{document}"), "\u{feff}data: [DONE]\n\n".to_owned()] {
+    let document =
+        r#"{"choices":[{"index":0,"message":{"content":"Hello"},"finish_reason":"stop"}]}"#;
+    for body in [
+        format!("\u{feff}{document}"),
+        format!("\u{feff}\n{document}"),
+        "\u{feff}data: [DONE]\n\n".to_owned(),
+    ] {
         for cut in 0..6 {
             let (first, rest) = body.as_bytes().split_at(cut);
             assert_eq!(read(&[first, rest]), read(&[body.as_bytes()]), "{body:?} cut at {cut}");
@@ -260,8 +329,9 @@ fn chunk() -> impl Strategy<Value = Value> {
     prop_oneof![
         "\\PC{0,8}|你好é\n".prop_map(|text| delta(&json!({ "content": text }))),
         "\\PC{1,8}".prop_map(|text| delta(&json!({ "reasoning": text }))),
-        (0..3_u64, "[a-c]")
-            .prop_map(|(index, id)| calls(&json!([{ "index": index, "id": id, "function": { "name": id, "arguments": "{" } }]))),
+        (0..3_u64, "[a-c]").prop_map(|(index, id)| calls(
+            &json!([{ "index": index, "id": id, "function": { "name": id, "arguments": "{" } }])
+        )),
         Just(finish("stop")),
         Just(json!({ "choices": [], "usage": { "prompt_tokens": 1, "completion_tokens": 2 } })),
         Just(json!({ "error": { "message": "boom" } })),

@@ -87,8 +87,13 @@ impl GeminiPart {
     /// The uninterpreted fields as items, named after them (`executableCode` becomes `executable_code`).
     pub(super) fn items(&mut self) -> Vec<Map<String, Value>> {
         let mut other = std::mem::take(&mut self.other);
-        let mut item = |(kind, field): &(&str, &str)| match other.remove(*field).or_else(|| other.remove(*kind)) {
-            Some(Value::Object(fields)) => Some([("type".to_owned(), (*kind).into())].into_iter().chain(fields).collect()),
+        let mut item = |(kind, field): &(&str, &str)| match other
+            .remove(*field)
+            .or_else(|| other.remove(*kind))
+        {
+            Some(Value::Object(fields)) => {
+                Some([("type".to_owned(), (*kind).into())].into_iter().chain(fields).collect())
+            }
             _ => None,
         };
         PARTS.iter().filter_map(&mut item).collect()
@@ -156,12 +161,15 @@ impl GeminiCandidate {
             ("urlContextMetadata", &mut self.url_context_metadata),
         ];
         let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value.take()));
-        fields.filter(|(_, value)| value.as_object().is_some_and(|fields| !fields.is_empty())).collect()
+        fields
+            .filter(|(_, value)| value.as_object().is_some_and(|fields| !fields.is_empty()))
+            .collect()
     }
 
     /// Log probabilities in OpenAI's format.
     pub(super) fn logprobs(&mut self) -> Vec<Value> {
-        let LogprobsResult { top_candidates, chosen_candidates } = self.logprobs_result.take().unwrap_or_default();
+        let LogprobsResult { top_candidates, chosen_candidates } =
+            self.logprobs_result.take().unwrap_or_default();
         let mut top = top_candidates.unwrap_or_default().into_iter();
         let value = |chosen: Logprob| {
             let mut value = chosen.value();
@@ -176,7 +184,11 @@ impl GeminiCandidate {
 impl GeminiChunk {
     /// The chunk, or the nested one.
     pub(super) fn unwrapped(self) -> Self {
-        if self.candidates.is_some() { self } else { self.response.map_or(Self { response: None, ..self }, |inner| *inner) }
+        if self.candidates.is_some() {
+            self
+        } else {
+            self.response.map_or(Self { response: None, ..self }, |inner| *inner)
+        }
     }
 
     /// The token counts so far. Reasoning tokens are not included in the output count; results of Gemini's tools
@@ -186,7 +198,8 @@ impl GeminiChunk {
         let (prompt, candidates) = (count("promptTokenCount"), count("candidatesTokenCount"));
         let thoughts = count("thoughtsTokenCount");
         prompt.or(candidates).or(thoughts)?;
-        let input = prompt.unwrap_or(0).saturating_add(count("toolUsePromptTokenCount").unwrap_or(0));
+        let input =
+            prompt.unwrap_or(0).saturating_add(count("toolUsePromptTokenCount").unwrap_or(0));
         let output = candidates.unwrap_or(0).saturating_add(thoughts.unwrap_or(0));
         let cached_tokens = count("cachedContentTokenCount").unwrap_or(0);
         Some(Usage {

@@ -36,7 +36,14 @@ const STREAMS: &[&str] = &[
 ];
 
 fn read(pieces: &[&[u8]]) -> ParsedEvents {
-    sample::read(LooseLines::new(BodyParser::new(GeminiGrammar::default(), sample::north(), Lifter::default())), pieces)
+    sample::read(
+        LooseLines::new(BodyParser::new(
+            GeminiGrammar::default(),
+            sample::north(),
+            Lifter::default(),
+        )),
+        pieces,
+    )
 }
 
 /// The parsed events of a body, without keep-alives.
@@ -50,7 +57,10 @@ fn signature(signature: &str) -> Result<ModelEvent, ProviderFailure> {
 
 fn usage(input: u64, spoken: u64, reasoning_tokens: u64) -> Result<ModelEvent, ProviderFailure> {
     let output_tokens_details = OutputTokensDetails { reasoning_tokens };
-    Ok(ModelEvent::Usage(Usage { output_tokens_details, ..Usage::new(UsageSource::Provider, input, spoken + reasoning_tokens) }))
+    Ok(ModelEvent::Usage(Usage {
+        output_tokens_details,
+        ..Usage::new(UsageSource::Provider, input, spoken + reasoning_tokens)
+    }))
 }
 
 fn finish(finish: Finish) -> Result<ModelEvent, ProviderFailure> {
@@ -59,7 +69,11 @@ fn finish(finish: Finish) -> Result<ModelEvent, ProviderFailure> {
 
 /// Checks the events before an error, and the error's status, code and scope.
 #[track_caller]
-fn check_failure(body: &str, before: &[Result<ModelEvent, ProviderFailure>], expected: (u16, &str, FailureScope)) -> String {
+fn check_failure(
+    body: &str,
+    before: &[Result<ModelEvent, ProviderFailure>],
+    expected: (u16, &str, FailureScope),
+) -> String {
     sample::check_failure(said(body), before, expected).fault.message
 }
 
@@ -69,7 +83,10 @@ fn finished(reason: &str) -> String {
 
 #[test]
 fn a_text_with_cumulative_usage() {
-    assert_eq!(said(fixture!("text.sse")), [text("Hello"), usage(8, 1, 0), text(" there."), usage(8, 4, 0), STOP]);
+    assert_eq!(
+        said(fixture!("text.sse")),
+        [text("Hello"), usage(8, 1, 0), text(" there."), usage(8, 4, 0), STOP]
+    );
 }
 
 #[test]
@@ -110,19 +127,41 @@ fn filters_end_a_response_or_block_the_prompt() {
     let expected = [text("To beg"), usage(5, 2, 0), usage(5, 2, 0), finish(Finish::ContentFilter)];
     assert_eq!(said(fixture!("filtered.sse")), expected);
     assert_eq!(said(fixture!("blocked.sse")), [usage(5, 0, 0), finish(Finish::ContentFilter)]);
-    let said_why = json!({ "promptFeedback": { "blockReason": "SAFETY", "blockReasonMessage": "No." } });
-    assert_eq!(said(&format!("data: {said_why}\n\n")), [Ok(ModelEvent::Refusal("No.".into())), finish(Finish::ContentFilter)]);
-    let said_of_answer = json!({ "candidates": [{ "finishReason": "SAFETY", "finishMessage": "No." }] });
-    assert_eq!(said(&format!("data: {said_of_answer}\n\n")), [Ok(ModelEvent::Refusal("No.".into())), finish(Finish::ContentFilter)]);
+    let said_why =
+        json!({ "promptFeedback": { "blockReason": "SAFETY", "blockReasonMessage": "No." } });
+    assert_eq!(
+        said(&format!("data: {said_why}\n\n")),
+        [Ok(ModelEvent::Refusal("No.".into())), finish(Finish::ContentFilter)]
+    );
+    let said_of_answer =
+        json!({ "candidates": [{ "finishReason": "SAFETY", "finishMessage": "No." }] });
+    assert_eq!(
+        said(&format!("data: {said_of_answer}\n\n")),
+        [Ok(ModelEvent::Refusal("No.".into())), finish(Finish::ContentFilter)]
+    );
 }
 
 #[test]
 fn every_finish_reason() {
-    assert_eq!(said(fixture!("max_tokens.sse")), [text("And then"), usage(5, 3, 0), finish(Finish::Length)]);
-    assert_eq!(said(fixture!("every_chunk_stops.sse")), [text("Hel"), STOP, text("lo"), usage(1, 2, 0)]);
-    for reason in
-        ["SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "IMAGE_OTHER", "ESCALATION", "LANGUAGE"]
-    {
+    assert_eq!(
+        said(fixture!("max_tokens.sse")),
+        [text("And then"), usage(5, 3, 0), finish(Finish::Length)]
+    );
+    assert_eq!(
+        said(fixture!("every_chunk_stops.sse")),
+        [text("Hel"), STOP, text("lo"), usage(1, 2, 0)]
+    );
+    for reason in [
+        "SAFETY",
+        "RECITATION",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "IMAGE_SAFETY",
+        "IMAGE_OTHER",
+        "ESCALATION",
+        "LANGUAGE",
+    ] {
         assert_eq!(said(&finished(reason)), [finish(Finish::ContentFilter)], "{reason}");
     }
     assert_eq!(said(&finished("OTHER")), [finish(Finish::Unknown("OTHER".into()))]);
@@ -132,14 +171,31 @@ fn every_finish_reason() {
 
 #[test]
 fn an_unusable_response_is_a_failure() {
-    let message =
-        check_failure(fixture!("malformed.sse"), &[text("a"), usage(5, 0, 0)], (502, "upstream_error", FailureScope::Upstream(None)));
+    let message = check_failure(
+        fixture!("malformed.sse"),
+        &[text("a"), usage(5, 0, 0)],
+        (502, "upstream_error", FailureScope::Upstream(None)),
+    );
     let expected = "The upstream 'north' generated an invalid function call: Malformed function call: f( [MALFORMED_FUNCTION_CALL]";
     assert_eq!(message, expected);
-    for reason in ["UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "NO_IMAGE", "MALFORMED_RESPONSE", "MISSING_THOUGHT_SIGNATURE"] {
-        check_failure(&finished(reason), &[], (502, "upstream_error", FailureScope::Upstream(None)));
+    for reason in [
+        "UNEXPECTED_TOOL_CALL",
+        "TOO_MANY_TOOL_CALLS",
+        "NO_IMAGE",
+        "MALFORMED_RESPONSE",
+        "MISSING_THOUGHT_SIGNATURE",
+    ] {
+        check_failure(
+            &finished(reason),
+            &[],
+            (502, "upstream_error", FailureScope::Upstream(None)),
+        );
     }
-    check_failure(&finished("PUP_LIMITED_DISABLED"), &[], (502, "upstream_account_limited", FailureScope::Credential));
+    check_failure(
+        &finished("PUP_LIMITED_DISABLED"),
+        &[],
+        (502, "upstream_account_limited", FailureScope::Credential),
+    );
 }
 
 #[test]
@@ -157,21 +213,35 @@ fn log_probabilities_in_openai_format() {
     let logprob = |token: &str, logprob: f64| json!({ "token": token, "logprob": logprob, "bytes": token.as_bytes() });
     let mut chosen = logprob("Hi", -0.25);
     chosen["top_logprobs"] = json!([logprob("Hi", -0.25), logprob("Ho", -2.5)]);
-    let expected = [Ok(ModelEvent::Text { text: "Hi".into(), logprobs: vec![chosen] }), usage(1, 1, 0), STOP];
+    let expected =
+        [Ok(ModelEvent::Text { text: "Hi".into(), logprobs: vec![chosen] }), usage(1, 1, 0), STOP];
     assert_eq!(said(fixture!("logprobs.sse")), expected);
 }
 
 #[test]
 fn errors_arrive_as_an_event_or_between_events() {
     let before = [text("Hel"), usage(5, 1, 0)];
-    check_failure(fixture!("error.sse"), &before, (503, "upstream_overloaded", FailureScope::Upstream(None)));
+    check_failure(
+        fixture!("error.sse"),
+        &before,
+        (503, "upstream_overloaded", FailureScope::Upstream(None)),
+    );
     let rate = FailureScope::RateLimited(Some(std::time::Duration::from_secs(17)));
-    let message = check_failure(fixture!("error_between.sse"), &before, (429, "rate_limit_exceeded", rate));
+    let message =
+        check_failure(fixture!("error_between.sse"), &before, (429, "rate_limit_exceeded", rate));
     assert_eq!(message, "Slow {down} (upstream 'north', status 429)");
-    check_failure(fixture!("error_in_list.json"), &[], (429, "rate_limit_exceeded", FailureScope::RateLimited(None)));
+    check_failure(
+        fixture!("error_in_list.json"),
+        &[],
+        (429, "rate_limit_exceeded", FailureScope::RateLimited(None)),
+    );
     let listed = fixture!("text.sse").to_owned() + "[{\n\"error\": {\"code\": 500}\n}]\n";
     assert_eq!(said(&listed).pop().unwrap().unwrap_err().fault.code, "upstream_error");
-    check_failure("data: {\"candidates\":\r\n\r\n", &[], (502, "upstream_invalid_data", FailureScope::Upstream(None)));
+    check_failure(
+        "data: {\"candidates\":\r\n\r\n",
+        &[],
+        (502, "upstream_invalid_data", FailureScope::Upstream(None)),
+    );
 }
 
 #[test]
@@ -185,7 +255,15 @@ fn a_truncated_response_has_no_finish() {
 fn unknown_events_are_keep_alives() {
     let kept_alive = || Ok(ModelEvent::KeepAlive);
     let code = sample::item(u64::MAX, json!({ "type": "executable_code", "code": "1" }));
-    let expected = [kept_alive(), kept_alive(), code, text("Hi"), kept_alive(), kept_alive(), finish(Finish::Unknown("NEW_REASON".into()))];
+    let expected = [
+        kept_alive(),
+        kept_alive(),
+        code,
+        text("Hi"),
+        kept_alive(),
+        kept_alive(),
+        finish(Finish::Unknown("NEW_REASON".into())),
+    ];
     assert_eq!(read(&[fixture!("unknown.sse").as_bytes()]), expected);
 }
 
@@ -194,12 +272,19 @@ fn a_body_that_is_not_a_stream_is_read_as_a_document() {
     let expected = [text("Hello"), text(" there."), usage(8, 4, 0), STOP];
     assert_eq!(said(fixture!("list_of_chunks.json")), expected);
     check_failure("[{\"candidates\":[", &[], (502, "upstream_cut", FailureScope::Upstream(None)));
-    check_failure("<!doctype html>", &[], (502, "upstream_invalid_data", FailureScope::Upstream(None)));
+    check_failure(
+        "<!doctype html>",
+        &[],
+        (502, "upstream_invalid_data", FailureScope::Upstream(None)),
+    );
 }
 
 #[test]
 fn additions_by_relays_are_tolerated() {
-    assert_eq!(read(&[b"data:\n\ndata: : keepalive\n\ndata: [DONE]\n\ndata: never\n\n"]), vec![Ok(ModelEvent::KeepAlive); 2]);
+    assert_eq!(
+        read(&[b"data:\n\ndata: : keepalive\n\ndata: [DONE]\n\ndata: never\n\n"]),
+        vec![Ok(ModelEvent::KeepAlive); 2]
+    );
 }
 
 proptest! {

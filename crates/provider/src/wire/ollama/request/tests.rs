@@ -37,9 +37,15 @@ fn check_create(create: Create, expected: &Value) {
 
 #[test]
 fn a_simple_chat_byte_for_byte() {
-    let create =
-        Create { instructions: Some("Be brief.".into()), metadata: Map::from_iter([("a".to_owned(), json!("b"))]), ..sample::create() };
-    let request = ModelRequest { model: Some("qwen3:4b".into()), ..sample::request(create, vec![sample::user("Hi")]) };
+    let create = Create {
+        instructions: Some("Be brief.".into()),
+        metadata: Map::from_iter([("a".to_owned(), json!("b"))]),
+        ..sample::create()
+    };
+    let request = ModelRequest {
+        model: Some("qwen3:4b".into()),
+        ..sample::request(create, vec![sample::user("Hi")])
+    };
     let expected = json!({
         "model": "qwen3:4b",
         "messages": [{ "role": "system", "content": "Be brief." }, { "role": "user", "content": "Hi" }],
@@ -96,7 +102,10 @@ fn an_abandoned_call_is_left_out() {
 #[test]
 fn reasoning_or_its_summary_is_sent_back() {
     let summary = vec![Part::SummaryText { text: "Counting".into() }];
-    let content = vec![Part::ReasoningText { text: "One,".into() }, Part::ReasoningText { text: "two.".into() }];
+    let content = vec![
+        Part::ReasoningText { text: "One,".into() },
+        Part::ReasoningText { text: "two.".into() },
+    ];
     let thoughts = |summary: &[Part], content: &[Part]| {
         Item::Reasoning(Reasoning {
             id: ItemId::new("rs_1"),
@@ -106,8 +115,16 @@ fn reasoning_or_its_summary_is_sent_back() {
             extra: Extra::default(),
         })
     };
-    let context = vec![thoughts(&summary, &content), sample::assistant("Two."), thoughts(&summary, &[]), sample::assistant("Yes.")];
-    check_messages(context, &json!([{ "role": "assistant", "content": "Two.\n\nYes.", "thinking": "One,\n\ntwo.\n\nCounting" }]));
+    let context = vec![
+        thoughts(&summary, &content),
+        sample::assistant("Two."),
+        thoughts(&summary, &[]),
+        sample::assistant("Yes."),
+    ];
+    check_messages(
+        context,
+        &json!([{ "role": "assistant", "content": "Two.\n\nYes.", "thinking": "One,\n\ntwo.\n\nCounting" }]),
+    );
 }
 
 #[test]
@@ -119,12 +136,19 @@ fn images_are_base64() {
         { "role": "user", "content": "What is it?\nLook:", "images": ["iVBORw0=", "iVBORw0="] },
         { "role": "tool", "content": "See:", "images": ["iVBORw0="], "tool_call_id": "a" },
     ]);
-    check_messages(vec![sample::message(Role::User, vec![text("What is it?"), image(), text("Look:"), image()]), output], &expected);
+    check_messages(
+        vec![
+            sample::message(Role::User, vec![text("What is it?"), image(), text("Look:"), image()]),
+            output,
+        ],
+        &expected,
+    );
 }
 
 #[test]
 fn developer_messages_and_compactions_become_system_messages() {
-    let compaction = Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() });
+    let compaction =
+        Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "Ada asked.".into() });
     let developer = sample::message(Role::Developer, vec![Part::input_text("Be kind.")]);
     let refusal = sample::message(Role::Assistant, vec![Part::Refusal { refusal: "No.".into() }]);
     let expected = json!([
@@ -138,26 +162,50 @@ fn developer_messages_and_compactions_become_system_messages() {
 fn only_allowed_tools_are_offered() {
     let parameters = json!({ "type": "object" });
     let sent = |name: &str| json!({ "type": "function", "function": { "name": name, "description": "does it", "parameters": parameters } });
-    let create = |tool_choice| Create { tools: tools(&["a", "b"]), tool_choice, ..sample::create() };
-    check_create(create(ToolChoice::Mode(ToolMode::Auto)), &json!({ "tools": [sent("a"), sent("b")] }));
+    let create =
+        |tool_choice| Create { tools: tools(&["a", "b"]), tool_choice, ..sample::create() };
+    check_create(
+        create(ToolChoice::Mode(ToolMode::Auto)),
+        &json!({ "tools": [sent("a"), sent("b")] }),
+    );
     check_create(create(ToolChoice::Mode(ToolMode::None)), &json!({}));
     check_create(create(sample::allowed("b", ToolMode::Auto)), &json!({ "tools": [sent("b")] }));
-    let bare = Tool::Function(FunctionTool { description: None, parameters: None, strict: None, ..sample::tool("c") });
+    let bare = Tool::Function(FunctionTool {
+        description: None,
+        parameters: None,
+        strict: None,
+        ..sample::tool("c")
+    });
     let parameters = json!({ "type": "object", "properties": {} });
     let expected = json!({ "tools": [{ "type": "function", "function": { "name": "c", "parameters": parameters } }] });
-    check_create(Create { tools: vec![bare], parallel_tool_calls: Some(true), ..sample::create() }, &expected);
+    check_create(
+        Create { tools: vec![bare], parallel_tool_calls: Some(true), ..sample::create() },
+        &expected,
+    );
 }
 
 #[test]
 fn structured_output_is_its_schema() {
     let schema = json!({ "type": "object", "properties": { "age": { "type": "integer" } } });
-    let with = |format| Create { text: TextConfig { format, ..TextConfig::default() }, ..sample::create() };
+    let with = |format| Create {
+        text: TextConfig { format, ..TextConfig::default() },
+        ..sample::create()
+    };
     let (name, extra) = ("pet".to_owned(), Extra::default());
     check_create(
-        with(TextFormat::JsonSchema { name, description: None, schema: schema.clone(), strict: true, extra }),
+        with(TextFormat::JsonSchema {
+            name,
+            description: None,
+            schema: schema.clone(),
+            strict: true,
+            extra,
+        }),
         &json!({ "format": schema }),
     );
-    check_create(with(TextFormat::JsonObject { extra: Extra::default() }), &json!({ "format": "json" }));
+    check_create(
+        with(TextFormat::JsonObject { extra: Extra::default() }),
+        &json!({ "format": "json" }),
+    );
     // Several servers accept a schema here, and clients send it.
     let extra = Extra::from_iter([("schema".to_owned(), schema.clone())]);
     check_create(with(TextFormat::JsonObject { extra }), &json!({ "format": schema }));
@@ -166,7 +214,11 @@ fn structured_output_is_its_schema() {
 #[test]
 fn reasoning_efforts() {
     let check = |effort: Option<&str>, expected: Value| {
-        let reasoning = Some(ReasoningConfig { effort: effort.map(str::to_owned), summary: Some("auto".into()), extra: Extra::default() });
+        let reasoning = Some(ReasoningConfig {
+            effort: effort.map(str::to_owned),
+            summary: Some("auto".into()),
+            extra: Extra::default(),
+        });
         check_create(Create { reasoning, ..sample::create() }, &expected);
     };
     check(None, json!({}));
@@ -191,7 +243,10 @@ fn every_parameter_is_translated() {
         top_logprobs: Some(2),
         max_output_tokens: Some(9),
         truncation: Some("disabled".into()),
-        reasoning: Some(ReasoningConfig { effort: Some("low".into()), ..ReasoningConfig::default() }),
+        reasoning: Some(ReasoningConfig {
+            effort: Some("low".into()),
+            ..ReasoningConfig::default()
+        }),
         extra: extra.as_object().cloned().unwrap(),
         ..sample::create()
     };
@@ -211,27 +266,57 @@ fn every_parameter_is_translated() {
 fn unsupported_fields_are_named_errors() {
     let refused = |create: Create, param: &str| {
         let fault = check(&create, HostedTools::Omit).unwrap_err();
-        assert_eq!((fault.status, fault.code.as_str(), fault.param.as_deref()), (400, "unsupported_parameter", Some(param)));
+        assert_eq!(
+            (fault.status, fault.code.as_str(), fault.param.as_deref()),
+            (400, "unsupported_parameter", Some(param))
+        );
     };
     let tools = || tools(&["a"]);
-    refused(Create { tools: tools(), tool_choice: ToolChoice::Mode(ToolMode::Required), ..sample::create() }, "tool_choice");
-    refused(Create { tools: tools(), tool_choice: ToolChoice::Tool(sample::named("a")), ..sample::create() }, "tool_choice");
-    for parameter in ["n", "logit_bias", "messages", "stream", "conversation", "prompt", "num_ctx", "keep_alive"] {
-        let create = Create { extra: Map::from_iter([(parameter.to_owned(), json!(1))]), ..sample::create() };
+    refused(
+        Create {
+            tools: tools(),
+            tool_choice: ToolChoice::Mode(ToolMode::Required),
+            ..sample::create()
+        },
+        "tool_choice",
+    );
+    refused(
+        Create {
+            tools: tools(),
+            tool_choice: ToolChoice::Tool(sample::named("a")),
+            ..sample::create()
+        },
+        "tool_choice",
+    );
+    for parameter in
+        ["n", "logit_bias", "messages", "stream", "conversation", "prompt", "num_ctx", "keep_alive"]
+    {
+        let create = Create {
+            extra: Map::from_iter([(parameter.to_owned(), json!(1))]),
+            ..sample::create()
+        };
         let fault = check(&create, HostedTools::Omit).unwrap_err();
-        assert_eq!((fault.code.as_str(), fault.param.as_deref()), ("unknown_parameter", Some(parameter)));
+        assert_eq!(
+            (fault.code.as_str(), fault.param.as_deref()),
+            ("unknown_parameter", Some(parameter))
+        );
     }
     assert!(knows("stop") && knows("seed"));
 
     let param = |part: Part, role| {
-        let fault = messages_of(vec![sample::user("Hi"), sample::message(role, vec![part])]).unwrap_err();
+        let fault =
+            messages_of(vec![sample::user("Hi"), sample::message(role, vec![part])]).unwrap_err();
         assert_eq!((fault.status, fault.code.as_str()), (400, "unsupported_value"));
         fault.param.unwrap()
     };
     let image = |url: &str| sample::image(url, "auto");
     assert_eq!(param(image("https://x/y.png"), Role::User), "input[1].content[0].image_url");
-    assert_eq!(param(image("data:image/svg+xml,%3Csvg/%3E"), Role::User), "input[1].content[0].image_url");
-    let nowhere = Part::InputImage { image_url: None, detail: "auto".into(), extra: Extra::default() };
+    assert_eq!(
+        param(image("data:image/svg+xml,%3Csvg/%3E"), Role::User),
+        "input[1].content[0].image_url"
+    );
+    let nowhere =
+        Part::InputImage { image_url: None, detail: "auto".into(), extra: Extra::default() };
     assert_eq!(param(nowhere, Role::User), "input[1].content[0].image_url");
     assert_eq!(param(image("data:image/png;base64,AA=="), Role::Assistant), "input[1].content");
     let file = sample::file(None, Some("data:text/plain;base64,AA=="), None);
@@ -240,12 +325,24 @@ fn unsupported_fields_are_named_errors() {
 
 #[test]
 fn irrelevant_fields_are_left_out_with_a_warning() {
-    let ignored = |create: Create, expected: &[&str]| assert_eq!(check(&create, HostedTools::Omit).unwrap(), expected);
-    ignored(Create { tools: tools(&["a"]), parallel_tool_calls: Some(false), ..sample::create() }, &["parallel_tool_calls"]);
+    let ignored = |create: Create, expected: &[&str]| {
+        assert_eq!(check(&create, HostedTools::Omit).unwrap(), expected)
+    };
+    ignored(
+        Create { tools: tools(&["a"]), parallel_tool_calls: Some(false), ..sample::create() },
+        &["parallel_tool_calls"],
+    );
     ignored(Create { parallel_tool_calls: Some(false), ..sample::create() }, &[]);
-    let verbosity = |word: &str| TextConfig { verbosity: Some(word.into()), ..TextConfig::default() };
+    let verbosity =
+        |word: &str| TextConfig { verbosity: Some(word.into()), ..TextConfig::default() };
     ignored(Create { text: verbosity("low"), ..sample::create() }, &["text.verbosity"]);
     ignored(Create { text: verbosity("medium"), ..sample::create() }, &[]);
-    ignored(Create { extra: Map::from_iter([("user".to_owned(), json!("ada"))]), ..sample::create() }, &["user"]);
-    ignored(Create { truncation: Some("auto".into()), max_tool_calls: Some(3), ..sample::create() }, &[]);
+    ignored(
+        Create { extra: Map::from_iter([("user".to_owned(), json!("ada"))]), ..sample::create() },
+        &["user"],
+    );
+    ignored(
+        Create { truncation: Some("auto".into()), max_tool_calls: Some(3), ..sample::create() },
+        &[],
+    );
 }

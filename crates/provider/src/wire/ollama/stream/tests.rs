@@ -19,7 +19,10 @@ macro_rules! fixture {
 }
 
 fn read(pieces: &[&[u8]]) -> ParsedEvents {
-    sample::read(BodyParser::new(OllamaGrammar::default(), sample::north(), Lifter::default()), pieces)
+    sample::read(
+        BodyParser::new(OllamaGrammar::default(), sample::north(), Lifter::default()),
+        pieces,
+    )
 }
 
 fn check(body: &str, expected: &[Result<ModelEvent, ProviderFailure>]) {
@@ -28,7 +31,11 @@ fn check(body: &str, expected: &[Result<ModelEvent, ProviderFailure>]) {
 
 /// Checks the events before an error, and the error's status, code and scope.
 #[track_caller]
-fn check_fault(body: &str, before: &[Result<ModelEvent, ProviderFailure>], expected: (u16, &str, FailureScope)) {
+fn check_fault(
+    body: &str,
+    before: &[Result<ModelEvent, ProviderFailure>],
+    expected: (u16, &str, FailureScope),
+) {
     sample::check_failure(read(&[body.as_bytes()]), before, expected);
 }
 
@@ -41,14 +48,18 @@ fn usage(input: u64, output: u64, cached_tokens: u64) -> Result<ModelEvent, Prov
 
 #[test]
 fn a_text() {
-    let logprobs = vec![json!({ "token": " sky", "logprob": -0.1, "bytes": [32, 115], "top_logprobs": [] })];
+    let logprobs =
+        vec![json!({ "token": " sky", "logprob": -0.1, "bytes": [32, 115], "top_logprobs": [] })];
     let sky = Ok(ModelEvent::Text { text: " sky".into(), logprobs });
     check(fixture!("text.ndjson"), &[text("The"), sky, text(" 天é"), usage(26, 282, 20), STOP]);
 }
 
 #[test]
 fn reasoning_comes_first() {
-    check(fixture!("thinking.ndjson"), &[thought("Okay"), thought(", r…"), text("Three"), usage(15, 101, 0), STOP]);
+    check(
+        fixture!("thinking.ndjson"),
+        &[thought("Okay"), thought(", r…"), text("Three"), usage(15, 101, 0), STOP],
+    );
 }
 
 #[test]
@@ -69,26 +80,44 @@ fn calls_are_complete_and_keep_the_order_of_their_arguments() {
 
 #[test]
 fn every_finish_reason() {
-    check(fixture!("length.ndjson"), &[text("Once"), usage(5, 1, 0), Ok(ModelEvent::Finish(Finish::Length))]);
+    check(
+        fixture!("length.ndjson"),
+        &[text("Once"), usage(5, 1, 0), Ok(ModelEvent::Finish(Finish::Length))],
+    );
     // From a server without reasons, and with a cached prompt.
     check(fixture!("old.ndjson"), &[text("Hi"), STOP]);
     check(r#"{"message":{"content":"Hi"},"done":true,"done_reason":"load"}"#, &[text("Hi"), STOP]);
-    check(r#"{"done":true,"done_reason":"bored"}"#, &[Ok(ModelEvent::Finish(Finish::Unknown("bored".into())))]);
+    check(
+        r#"{"done":true,"done_reason":"bored"}"#,
+        &[Ok(ModelEvent::Finish(Finish::Unknown("bored".into())))],
+    );
     check(r#"{"done":false,"done_reason":"stop"}"#, &[Ok(ModelEvent::KeepAlive)]);
 }
 
 /// oh-my-pi#7465: without a user message Ollama only loads the model, which looked like an empty response.
 #[test]
 fn only_loading_the_model_is_not_a_response() {
-    check_fault(fixture!("load.ndjson"), &[], (502, "upstream_no_answer", FailureScope::Unsupported));
+    check_fault(
+        fixture!("load.ndjson"),
+        &[],
+        (502, "upstream_no_answer", FailureScope::Unsupported),
+    );
 }
 
 #[test]
 fn errors_in_the_stream_end_the_response() {
     let upstream = FailureScope::Upstream(None);
     check_fault(fixture!("error.ndjson"), &[text("I")], (502, "upstream_error", upstream));
-    check_fault(fixture!("error_cloud.ndjson"), &[text("I")], (429, "rate_limit_exceeded", FailureScope::RateLimited(None)));
-    check_fault(&format!("{}{}", fixture!("error.ndjson"), fixture!("text.ndjson")), &[text("I")], (502, "upstream_error", upstream));
+    check_fault(
+        fixture!("error_cloud.ndjson"),
+        &[text("I")],
+        (429, "rate_limit_exceeded", FailureScope::RateLimited(None)),
+    );
+    check_fault(
+        &format!("{}{}", fixture!("error.ndjson"), fixture!("text.ndjson")),
+        &[text("I")],
+        (502, "upstream_error", upstream),
+    );
     check_fault("{\"message\":\n", &[], (502, "upstream_invalid_data", upstream));
     check_fault("[1]", &[], (502, "upstream_invalid_data", upstream));
     check_fault("<html>", &[], (502, "upstream_invalid_data", upstream));

@@ -40,11 +40,15 @@ pub(super) fn read(
     upstream: &str,
 ) -> Result<ResponsesInput, Fault> {
     let instructions = request.create.instructions.clone().unwrap_or_default();
-    let mut input = ResponsesInput { instructions, items: Vec::new(), family, thoughts: Vec::new() };
-    let answered: HashSet<&str> = request.context.iter().filter_map(Item::answered_call_id).collect();
+    let mut input =
+        ResponsesInput { instructions, items: Vec::new(), family, thoughts: Vec::new() };
+    let answered: HashSet<&str> =
+        request.context.iter().filter_map(Item::answered_call_id).collect();
     for (index, item) in request.context.iter().enumerate() {
         match item {
-            Item::Message(message) if system_messages == SystemMessages::First && is_system(message) => {
+            Item::Message(message)
+                if system_messages == SystemMessages::First && is_system(message) =>
+            {
                 let texts: Vec<&str> = message.content.iter().filter_map(Part::text).collect();
                 input.instruct(&texts.join("\n\n"));
             }
@@ -53,7 +57,8 @@ pub(super) fn read(
             Item::FunctionCall(call) => {
                 // A model may write nothing for a function without parameters; servers parse the arguments, and an
                 // empty string is not JSON.
-                let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
+                let arguments =
+                    if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
                 let item = json!({
                     "type": "function_call", "call_id": input.call_id(&call.call_id), "name": call.name, "arguments": arguments,
                 });
@@ -89,7 +94,9 @@ pub(super) fn read(
                     );
                 }
             },
-            Item::Opaque(item) => input.said(item.upstream_form().into(), &Extra::default(), FieldLocation::Message),
+            Item::Opaque(item) => {
+                input.said(item.upstream_form().into(), &Extra::default(), FieldLocation::Message)
+            }
         }
     }
     Ok(input)
@@ -97,7 +104,8 @@ pub(super) fn read(
 
 /// Whether it is a system or developer message with text only.
 fn is_system(message: &Message) -> bool {
-    matches!(message.role, Role::System | Role::Developer) && message.content.iter().all(|part| part.text().is_some())
+    matches!(message.role, Role::System | Role::Developer)
+        && message.content.iter().all(|part| part.text().is_some())
 }
 
 impl ResponsesInput {
@@ -129,7 +137,9 @@ impl ResponsesInput {
     /// Adds unknown fields. Those that chat completions nest in inner objects do not exist in this API.
     fn add_fields(&self, item: &mut Value, extra: &Extra, place: FieldLocation) {
         let inner = ["function", "custom", "image_url", "file", CONTENT_PARTS];
-        for (name, value) in carry::carried(extra, place, field(self.family)).filter(|(name, _)| !inner.contains(&name.as_str())) {
+        for (name, value) in carry::carried(extra, place, field(self.family))
+            .filter(|(name, _)| !inner.contains(&name.as_str()))
+        {
             item[name] = value.clone();
         }
     }
@@ -139,12 +149,17 @@ impl ResponsesInput {
         let others = item.extra.get(CONTENT_PARTS).and_then(Value::as_array);
         let parts = |read: fn(&Self, &Part, &str) -> Result<Value, Fault>, input: &Self| {
             let parts = item.content.iter().enumerate();
-            parts.map(|(number, part)| read(input, part, &path(number))).collect::<Result<Vec<_>, _>>()
+            parts
+                .map(|(number, part)| read(input, part, &path(number)))
+                .collect::<Result<Vec<_>, _>>()
         };
         match item.role {
             // A response that was cancelled before its first text is left out.
             Role::Assistant
-                if item.content.is_empty() && carry::carried(&item.extra, FieldLocation::Message, field(self.family)).next().is_none() => {}
+                if item.content.is_empty()
+                    && carry::carried(&item.extra, FieldLocation::Message, field(self.family))
+                        .next()
+                        .is_none() => {}
             Role::Assistant => {
                 let mut parts = parts(Self::model_part, self)?;
                 parts.extend(others.into_iter().flatten().cloned());
@@ -166,31 +181,43 @@ impl ResponsesInput {
                 if !annotations.is_empty() {
                     sent["annotations"] = annotations.clone().into();
                 }
-                part.extra().into_iter().for_each(|extra| self.add_fields(&mut sent, extra, FieldLocation::Part));
+                part.extra()
+                    .into_iter()
+                    .for_each(|extra| self.add_fields(&mut sent, extra, FieldLocation::Part));
                 Ok(sent)
             }
-            Part::InputText { text, .. } | Part::ReasoningText { text } | Part::SummaryText { text } => {
-                Ok(json!({ "type": "output_text", "text": text }))
-            }
+            Part::InputText { text, .. }
+            | Part::ReasoningText { text }
+            | Part::SummaryText { text } => Ok(json!({ "type": "output_text", "text": text })),
             Part::Refusal { refusal } => Ok(json!({ "type": "refusal", "refusal": refusal })),
-            Part::InputImage { .. } | Part::InputFile { .. } => {
-                Err(Fault::invalid("unsupported_value", path, "This model's upstream does not accept images or files from the assistant."))
-            }
+            Part::InputImage { .. } | Part::InputFile { .. } => Err(Fault::invalid(
+                "unsupported_value",
+                path,
+                "This model's upstream does not accept images or files from the assistant.",
+            )),
             Part::Opaque(fields) => Ok(fields.to_map().into()),
         }
     }
 
     /// A content part from outside the model.
     fn input_part(&self, part: &Part, path: &str) -> Result<Value, Fault> {
-        let cannot = |field: &str, what: &str| Err(Fault::invalid("unsupported_value", format!("{path}.{field}"), what));
+        let cannot = |field: &str, what: &str| {
+            Err(Fault::invalid("unsupported_value", format!("{path}.{field}"), what))
+        };
         let has_file_id = || part.extra().is_some_and(|extra| extra.get("file_id").is_some());
         let mut sent = match part {
-            Part::InputText { text, .. } | Part::OutputText { text, .. } | Part::ReasoningText { text } | Part::SummaryText { text } => {
+            Part::InputText { text, .. }
+            | Part::OutputText { text, .. }
+            | Part::ReasoningText { text }
+            | Part::SummaryText { text } => {
                 json!({ "type": "input_text", "text": text })
             }
             Part::Refusal { refusal } => json!({ "type": "input_text", "text": refusal }),
             Part::InputImage { image_url: None, .. } if !has_file_id() => {
-                return cannot("image_url", "This model's upstream requires the image as a URL or a data URL.");
+                return cannot(
+                    "image_url",
+                    "This model's upstream requires the image as a URL or a data URL.",
+                );
             }
             Part::InputImage { image_url, detail, .. } => {
                 let mut image = Map::new();
@@ -200,7 +227,10 @@ impl ResponsesInput {
                 image.into()
             }
             Part::InputFile { file_data: None, file_url: None, .. } if !has_file_id() => {
-                return cannot("file_data", "This model's upstream requires the file's content as a data URL, or its URL.");
+                return cannot(
+                    "file_data",
+                    "This model's upstream requires the file's content as a data URL, or its URL.",
+                );
             }
             Part::InputFile { filename, file_data, file_url, .. } => {
                 let mut file = Map::new();
@@ -212,7 +242,9 @@ impl ResponsesInput {
             }
             Part::Opaque(fields) => return Ok(fields.to_map().into()),
         };
-        part.extra().into_iter().for_each(|extra| self.add_fields(&mut sent, extra, FieldLocation::Part));
+        part.extra()
+            .into_iter()
+            .for_each(|extra| self.add_fields(&mut sent, extra, FieldLocation::Part));
         Ok(sent)
     }
 
@@ -221,7 +253,11 @@ impl ResponsesInput {
             FunctionOutput::Text(text) => Ok(text.as_str().into()),
             FunctionOutput::Parts(parts) => {
                 let parts = parts.iter().enumerate();
-                parts.map(|(number, part)| self.input_part(part, &format!("input[{index}].output[{number}]"))).collect()
+                parts
+                    .map(|(number, part)| {
+                        self.input_part(part, &format!("input[{index}].output[{number}]"))
+                    })
+                    .collect()
             }
         }
     }
@@ -229,8 +265,12 @@ impl ResponsesInput {
     /// The upstream's own call id, shortened for OpenAI if it is from another vendor and too long.
     fn call_id(&self, call_id: &str) -> String {
         match self.family {
-            ServerFamily::OpenAi | ServerFamily::Azure if call_id.len() > LONGEST_CALL_ID => short_id(call_id),
-            ServerFamily::OpenAi | ServerFamily::Azure | ServerFamily::Compatible => call_id.to_owned(),
+            ServerFamily::OpenAi | ServerFamily::Azure if call_id.len() > LONGEST_CALL_ID => {
+                short_id(call_id)
+            }
+            ServerFamily::OpenAi | ServerFamily::Azure | ServerFamily::Compatible => {
+                call_id.to_owned()
+            }
         }
     }
 
@@ -242,8 +282,11 @@ impl ResponsesInput {
                 let (id, encrypted_content) = sealed::open(upstream, encrypted)?;
                 // Summaries were returned as reasoning if the caller had not requested a summary.
                 let parts = if item.summary.is_empty() { &item.content } else { &item.summary };
-                let summary: Vec<Value> =
-                    parts.iter().filter_map(Part::text).map(|text| json!({ "type": "summary_text", "text": text })).collect();
+                let summary: Vec<Value> = parts
+                    .iter()
+                    .filter_map(Part::text)
+                    .map(|text| json!({ "type": "summary_text", "text": text }))
+                    .collect();
                 json!({ "type": "reasoning", "id": id, "summary": summary, "encrypted_content": encrypted_content })
             }
             None if self.family == ServerFamily::Compatible && !item.text().is_empty() => {

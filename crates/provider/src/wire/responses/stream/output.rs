@@ -38,7 +38,8 @@ pub(super) enum OutputKind {
 impl OutputItem {
     /// What was received of a part.
     pub(super) fn so_far(&mut self, piece: PieceKind, number: u64) -> &mut SoFar {
-        let known = self.parts.iter().position(|(known, place, _)| (*known, *place) == (piece, number));
+        let known =
+            self.parts.iter().position(|(known, place, _)| (*known, *place) == (piece, number));
         let position = known.unwrap_or_else(|| {
             self.parts.push((piece, number, SoFar::default()));
             self.parts.len() - 1
@@ -105,10 +106,18 @@ pub(super) fn piece_of(kind: &str) -> Option<(PieceKind, PieceExtent)> {
         "response.refusal.delta" => (PieceKind::Refusal, PieceExtent::More),
         "response.refusal.done" => (PieceKind::Refusal, PieceExtent::Whole),
         // OpenAI's name, and Open Responses'.
-        "response.reasoning_text.delta" | "response.reasoning.delta" => (PieceKind::Thought, PieceExtent::More),
-        "response.reasoning_text.done" | "response.reasoning.done" => (PieceKind::Thought, PieceExtent::Whole),
-        "response.reasoning_summary_text.delta" | "response.reasoning_summary.delta" => (PieceKind::Summary, PieceExtent::More),
-        "response.reasoning_summary_text.done" | "response.reasoning_summary.done" => (PieceKind::Summary, PieceExtent::Whole),
+        "response.reasoning_text.delta" | "response.reasoning.delta" => {
+            (PieceKind::Thought, PieceExtent::More)
+        }
+        "response.reasoning_text.done" | "response.reasoning.done" => {
+            (PieceKind::Thought, PieceExtent::Whole)
+        }
+        "response.reasoning_summary_text.delta" | "response.reasoning_summary.delta" => {
+            (PieceKind::Summary, PieceExtent::More)
+        }
+        "response.reasoning_summary_text.done" | "response.reasoning_summary.done" => {
+            (PieceKind::Summary, PieceExtent::Whole)
+        }
         "response.function_call_arguments.delta" => (PieceKind::Arguments, PieceExtent::More),
         "response.function_call_arguments.done" => (PieceKind::Arguments, PieceExtent::Whole),
         "response.custom_tool_call_input.delta" => (PieceKind::Input, PieceExtent::More),

@@ -23,7 +23,10 @@ macro_rules! fixture {
 }
 
 fn read(pieces: &[&[u8]]) -> ParsedEvents {
-    sample::read(BodyParser::new(ResponsesGrammar::new("north".into()), sample::north(), Lifter::default()), pieces)
+    sample::read(
+        BodyParser::new(ResponsesGrammar::new("north".into()), sample::north(), Lifter::default()),
+        pieces,
+    )
 }
 
 /// The parsed events of a body, without keep-alives.
@@ -37,7 +40,11 @@ fn check(body: &str, expected: &[Result<ModelEvent, ProviderFailure>]) {
 
 /// Checks the events before an error, and the error's status, code and scope.
 #[track_caller]
-fn check_fault(body: &str, before: &[Result<ModelEvent, ProviderFailure>], expected: (u16, &str, FailureScope)) {
+fn check_fault(
+    body: &str,
+    before: &[Result<ModelEvent, ProviderFailure>],
+    expected: (u16, &str, FailureScope),
+) {
     sample::check_failure(said(body), before, expected);
 }
 
@@ -63,11 +70,13 @@ fn citation() -> Result<ModelEvent, ProviderFailure> {
 }
 
 const BREAK: Result<ModelEvent, ProviderFailure> = Ok(ModelEvent::ReasoningBreak);
-const SEALED: &str = "responses.north:51.rs_6876cf02e0bc8192b74af0fb64b715ff06fa2fcced15a5acgAAAAABo.cipher==";
+const SEALED: &str =
+    "responses.north:51.rs_6876cf02e0bc8192b74af0fb64b715ff06fa2fcced15a5acgAAAAABo.cipher==";
 
 #[test]
 fn text_as_openai_sends_it() {
-    let logprobs = vec![json!({ "token": "Hi", "bytes": [72, 105], "logprob": -0.5, "top_logprobs": [] })];
+    let logprobs =
+        vec![json!({ "token": "Hi", "bytes": [72, 105], "logprob": -0.5, "top_logprobs": [] })];
     let first = Ok(ModelEvent::Text { text: "Hi".into(), logprobs });
     let cost = Ok(ModelEvent::Usage(Usage {
         input_tokens_details: InputTokensDetails { cached_tokens: 8, cache_write_tokens: 4 },
@@ -93,7 +102,13 @@ fn reasoning_summaries_have_parts_and_encrypted_content() {
 
 #[test]
 fn hidden_reasoning_has_encrypted_content_too() {
-    let expected = [sealed("responses.north:4.rs_1gA1"), sealed("responses.north:4.rs_2gA2"), text("Done."), usage(5, 70, 64), STOP];
+    let expected = [
+        sealed("responses.north:4.rs_1gA1"),
+        sealed("responses.north:4.rs_2gA2"),
+        text("Done."),
+        usage(5, 70, 64),
+        STOP,
+    ];
     check(fixture!("silent_reasoning.sse"), &expected);
 }
 
@@ -171,12 +186,28 @@ fn a_refusal() {
 fn every_finish_reason() {
     let length = Ok(ModelEvent::Finish(Finish::Length));
     check(fixture!("incomplete.sse"), &[text("Once"), text(" upon"), usage(10, 16, 0), length]);
-    let incomplete =
-        |details: Value| format!("data: {}\n\n", json!({ "type": "response.incomplete", "response": { "incomplete_details": details } }));
-    check(&incomplete(json!({ "reason": "max_tokens" })), &[Ok(ModelEvent::Finish(Finish::Length))]);
-    check(&incomplete(json!({ "reason": "content_filter" })), &[Ok(ModelEvent::Finish(Finish::ContentFilter))]);
-    check(&incomplete(json!({ "reason": "steered" })), &[Ok(ModelEvent::Finish(Finish::Unknown("steered".into())))]);
-    check(&incomplete(Value::Null), &[Ok(ModelEvent::Finish(Finish::Unknown("incomplete".into())))]);
+    let incomplete = |details: Value| {
+        format!(
+            "data: {}\n\n",
+            json!({ "type": "response.incomplete", "response": { "incomplete_details": details } })
+        )
+    };
+    check(
+        &incomplete(json!({ "reason": "max_tokens" })),
+        &[Ok(ModelEvent::Finish(Finish::Length))],
+    );
+    check(
+        &incomplete(json!({ "reason": "content_filter" })),
+        &[Ok(ModelEvent::Finish(Finish::ContentFilter))],
+    );
+    check(
+        &incomplete(json!({ "reason": "steered" })),
+        &[Ok(ModelEvent::Finish(Finish::Unknown("steered".into())))],
+    );
+    check(
+        &incomplete(Value::Null),
+        &[Ok(ModelEvent::Finish(Finish::Unknown("incomplete".into())))],
+    );
     check("event: response.completed\ndata: {}\n\n", &[STOP]);
     check(
         r#"data: {"type":"response.completed","response":{"status":"incomplete"}}"#,
@@ -194,10 +225,26 @@ fn every_finish_reason() {
 #[test]
 fn a_failure_has_its_scope() {
     let upstream = FailureScope::Upstream(None);
-    check_fault(fixture!("failed.sse"), &[text("Once"), usage(4, 1, 0)], (502, "upstream_error", upstream));
-    check_fault(fixture!("failed_request.sse"), &[], (400, "image_too_large", FailureScope::Request));
-    check_fault(fixture!("failed_rate.sse"), &[], (429, "rate_limit_exceeded", FailureScope::RateLimited(None)));
-    check_fault(fixture!("failed_quota.sse"), &[], (502, "upstream_quota_exhausted", FailureScope::Quota));
+    check_fault(
+        fixture!("failed.sse"),
+        &[text("Once"), usage(4, 1, 0)],
+        (502, "upstream_error", upstream),
+    );
+    check_fault(
+        fixture!("failed_request.sse"),
+        &[],
+        (400, "image_too_large", FailureScope::Request),
+    );
+    check_fault(
+        fixture!("failed_rate.sse"),
+        &[],
+        (429, "rate_limit_exceeded", FailureScope::RateLimited(None)),
+    );
+    check_fault(
+        fixture!("failed_quota.sse"),
+        &[],
+        (502, "upstream_quota_exhausted", FailureScope::Quota),
+    );
     check_fault(r#"data: {"type":"response.failed"}"#, &[], (502, "upstream_error", upstream));
 }
 
@@ -206,19 +253,37 @@ fn errors_in_all_formats() {
     let upstream = FailureScope::Upstream(None);
     check_fault(fixture!("error_flat.sse"), &[text("Once")], (502, "upstream_error", upstream));
     let message = said(fixture!("error_flat.sse")).pop().unwrap().unwrap_err().fault.message;
-    assert_eq!(message, "The upstream 'north' failed (500): The server had an error while processing your request. [server_error]");
+    assert_eq!(
+        message,
+        "The upstream 'north' failed (500): The server had an error while processing your request. [server_error]"
+    );
     let wait = Some(Duration::from_secs(7));
-    check_fault(fixture!("error_nested.sse"), &[], (429, "rate_limit_exceeded", FailureScope::RateLimited(wait)));
+    check_fault(
+        fixture!("error_nested.sse"),
+        &[],
+        (429, "rate_limit_exceeded", FailureScope::RateLimited(wait)),
+    );
     let nested = said(fixture!("error_nested.sse")).pop().unwrap().unwrap_err().fault;
-    assert_eq!((nested.message.as_str(), nested.retry_after), ("Slow down. (upstream 'north', status 429)", Some(7)));
-    check_fault("data: {\"error\":{\"message\":\"boom\"}}\n\n", &[], (502, "upstream_error", upstream));
+    assert_eq!(
+        (nested.message.as_str(), nested.retry_after),
+        ("Slow down. (upstream 'north', status 429)", Some(7))
+    );
+    check_fault(
+        "data: {\"error\":{\"message\":\"boom\"}}\n\n",
+        &[],
+        (502, "upstream_error", upstream),
+    );
     check_fault("event: error\ndata: boom\n\n", &[], (502, "upstream_error", upstream));
     check_fault(
         "event: error\ndata: {\"message\":\"x\",\"code\":\"invalid_encrypted_content\"}\n\n",
         &[],
         (400, "invalid_encrypted_content", FailureScope::Request),
     );
-    check_fault("data: {\"object\":\"chat.completion.chunk\",\"choices\":[]}\n\n", &[], (502, "upstream_invalid_data", upstream));
+    check_fault(
+        "data: {\"object\":\"chat.completion.chunk\",\"choices\":[]}\n\n",
+        &[],
+        (502, "upstream_invalid_data", upstream),
+    );
 }
 
 #[test]
@@ -236,7 +301,10 @@ fn content_without_deltas_is_emitted_once() {
         BREAK,
         summary("**Checking**"),
         sealed(SEALED),
-        Ok(ModelEvent::Text { text: "Three.".into(), logprobs: vec![json!({ "token": "Three.", "logprob": -1.0 })] }),
+        Ok(ModelEvent::Text {
+            text: "Three.".into(),
+            logprobs: vec![json!({ "token": "Three.", "logprob": -1.0 })],
+        }),
         citation(),
         Ok(ModelEvent::Refusal("But no more.".into())),
         call(0, Some("a"), Some("f"), ""),
@@ -248,8 +316,20 @@ fn content_without_deltas_is_emitted_once() {
 }
 
 fn whole() -> ParsedEvents {
-    let mut words = vec![summary("**Counting** letters"), BREAK, summary("**Checking**"), sealed(SEALED), text("Three."), citation()];
-    words.extend([call(0, Some("a"), Some("f"), ""), call(0, None, None, "{\"x\":1}"), usage(1, 2, 1), STOP]);
+    let mut words = vec![
+        summary("**Counting** letters"),
+        BREAK,
+        summary("**Checking**"),
+        sealed(SEALED),
+        text("Three."),
+        citation(),
+    ];
+    words.extend([
+        call(0, Some("a"), Some("f"), ""),
+        call(0, None, None, "{\"x\":1}"),
+        usage(1, 2, 1),
+        STOP,
+    ]);
     words
 }
 
@@ -265,7 +345,11 @@ fn a_body_that_is_not_a_stream_is_read_as_a_document() {
     let upstream = FailureScope::Upstream(None);
     check_fault(document.split_at(200).0, &[], (502, "upstream_cut", upstream));
     check_fault(fixture!("error.json"), &[], (400, "unsupported_parameter", FailureScope::Request));
-    check_fault("[{\"error\":{\"message\":\"no\",\"code\":429}}]", &[], (429, "rate_limit_exceeded", FailureScope::RateLimited(None)));
+    check_fault(
+        "[{\"error\":{\"message\":\"no\",\"code\":429}}]",
+        &[],
+        (429, "rate_limit_exceeded", FailureScope::RateLimited(None)),
+    );
     check_fault("{\"choices\":[]}", &[], (502, "upstream_invalid_data", upstream));
     check_fault("<!doctype html>", &[], (502, "upstream_invalid_data", upstream));
     check(r#"{"object":"response","status":"in_progress","output":[]}"#, &[]);
@@ -273,9 +357,19 @@ fn a_body_that_is_not_a_stream_is_read_as_a_document() {
 
 #[test]
 fn ids_and_indices_of_relays_are_tolerated() {
-    let expected = [text("你"), text("好"), call(0, Some("a"), Some("f"), ""), call(0, None, None, "{}"), usage(1, 2, 0), STOP];
+    let expected = [
+        text("你"),
+        text("好"),
+        call(0, Some("a"), Some("f"), ""),
+        call(0, None, None, "{}"),
+        usage(1, 2, 0),
+        STOP,
+    ];
     check(fixture!("relay.sse"), &expected);
-    let alive = read(&[fixture!("relay.sse").as_bytes()]).into_iter().filter(|word| *word == Ok(ModelEvent::KeepAlive)).count();
+    let alive = read(&[fixture!("relay.sse").as_bytes()])
+        .into_iter()
+        .filter(|word| *word == Ok(ModelEvent::KeepAlive))
+        .count();
     assert_eq!(alive, 10);
 }
 

@@ -13,19 +13,19 @@ use super::*;
 const TEXT: &str = r#"{"model":"demo","input":"你好 hello hello hello hello hello hello"}"#;
 
 /// `TEXT` by the program zstd 1.5.4, which writes the size of the content, and a checksum.
-const BY_ZSTD: &str =
-    "28b52ffd244575010074027b226d6f64656c223a2264656d6f222c22696e707574223a22e4bda0e5a5bd2068656c6c6f227d01008d589e29e8fa3c";
+const BY_ZSTD: &str = "28b52ffd244575010074027b226d6f64656c223a2264656d6f222c22696e707574223a22e4bda0e5a5bd2068656c6c6f227d01008d589e29e8fa3c";
 
 /// The same from a pipe: with a window in place of the size.
-const BY_ZSTD_PIPE: &str =
-    "28b52ffd045875010074027b226d6f64656c223a2264656d6f222c22696e707574223a22e4bda0e5a5bd2068656c6c6f227d01008d589e29e8fa3c";
+const BY_ZSTD_PIPE: &str = "28b52ffd045875010074027b226d6f64656c223a2264656d6f222c22696e707574223a22e4bda0e5a5bd2068656c6c6f227d01008d589e29e8fa3c";
 
 /// `TEXT` by the program gzip 1.12.
-const BY_GZIP: &str =
-    "1f8b0800000000000003ab56cacd4f49cd51b2524a49cdcd57d251cacc2b282d01729fec5df074e95e858cd49c9c7cfca4522d00d1219dee45000000";
+const BY_GZIP: &str = "1f8b0800000000000003ab56cacd4f49cd51b2524a49cdcd57d251cacc2b282d01729fec5df074e95e858cd49c9c7cfca4522d00d1219dee45000000";
 
 fn from_hex(text: &str) -> Vec<u8> {
-    text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
 }
 
 fn gzip(data: &[u8]) -> Vec<u8> {
@@ -51,7 +51,11 @@ fn zstd(data: &[u8]) -> Vec<u8> {
 }
 
 /// Decodes a body that comes in these pieces.
-async fn decode(codings: &[ContentCoding], pieces: &[&[u8]], limit: usize) -> Result<Vec<u8>, DecodeError> {
+async fn decode(
+    codings: &[ContentCoding],
+    pieces: &[&[u8]],
+    limit: usize,
+) -> Result<Vec<u8>, DecodeError> {
     let (mut decoder, mut out) = (RequestDecoder::new(codings, limit).unwrap(), Vec::new());
     for piece in pieces {
         decoder.push(Bytes::copy_from_slice(piece), &mut out).await?;
@@ -63,18 +67,34 @@ async fn decode(codings: &[ContentCoding], pieces: &[&[u8]], limit: usize) -> Re
 async fn check(codings: &[ContentCoding], body: &[u8]) {
     let text = Ok(TEXT.as_bytes().to_vec());
     assert_eq!(decode(codings, &[body], 1000).await, text, "{codings:?}");
-    assert_eq!(decode(codings, &body.chunks(1).collect::<Vec<_>>(), 1000).await, text, "{codings:?}");
+    assert_eq!(
+        decode(codings, &body.chunks(1).collect::<Vec<_>>(), 1000).await,
+        text,
+        "{codings:?}"
+    );
     for cut in 0..body.len() {
         let (start, rest) = body.split_at(cut);
         assert_eq!(decode(codings, &[start, rest], 1000).await, text, "{codings:?} cut at {cut}");
         let cut_off = decode(codings, &[start], 1000).await;
-        let expected = if cut == 0 { Ok(Vec::new()) } else { Err(DecodeError::Truncated(*codings.last().unwrap())) };
+        let expected = if cut == 0 {
+            Ok(Vec::new())
+        } else {
+            Err(DecodeError::Truncated(*codings.last().unwrap()))
+        };
         assert_eq!(cut_off, expected, "{codings:?} cut off at {cut}");
     }
     let longer = [body, b"x"].concat();
     assert!(decode(codings, &[&longer], 1000).await.is_err(), "{codings:?}");
-    assert_eq!(decode(codings, &[body], TEXT.len()).await, text, "{codings:?}: exactly as large as it may be");
-    assert_eq!(decode(codings, &[body], TEXT.len() - 1).await, Err(DecodeError::TooLarge), "{codings:?}");
+    assert_eq!(
+        decode(codings, &[body], TEXT.len()).await,
+        text,
+        "{codings:?}: exactly as large as it may be"
+    );
+    assert_eq!(
+        decode(codings, &[body], TEXT.len() - 1).await,
+        Err(DecodeError::TooLarge),
+        "{codings:?}"
+    );
 }
 
 #[tokio::test]
@@ -93,7 +113,10 @@ async fn codings_are_undone_in_the_order_opposite_to_their_list() {
     let body = zstd(&zlib(&gzip(TEXT.as_bytes())));
     let codings = [ContentCoding::Gzip, ContentCoding::Deflate, ContentCoding::Zstd];
     assert_eq!(decode(&codings, &[&body], 1000).await, Ok(TEXT.as_bytes().to_vec()));
-    assert_eq!(decode(&codings, &body.chunks(1).collect::<Vec<_>>(), 1000).await, Ok(TEXT.as_bytes().to_vec()));
+    assert_eq!(
+        decode(&codings, &body.chunks(1).collect::<Vec<_>>(), 1000).await,
+        Ok(TEXT.as_bytes().to_vec())
+    );
 }
 
 #[tokio::test]
@@ -104,15 +127,25 @@ async fn members_follow_each_other_and_headers_may_have_every_field() {
     let skippable = [&0x184D_2A53_u32.to_le_bytes()[..], &3_u32.to_le_bytes(), b"xyz"].concat();
     let zstds = [skippable.clone(), zstd(start), skippable, zstd(end)].concat();
     for pieces in [vec![&zstds[..]], zstds.chunks(1).collect()] {
-        assert_eq!(decode(&[ContentCoding::Zstd], &pieces, 1000).await, Ok(TEXT.as_bytes().to_vec()));
+        assert_eq!(
+            decode(&[ContentCoding::Zstd], &pieces, 1000).await,
+            Ok(TEXT.as_bytes().to_vec())
+        );
     }
 
     // FTEXT, FHCRC, FEXTRA, FNAME and FCOMMENT; the checksum of the header is not looked at.
     let plain = gzip(TEXT.as_bytes());
-    let header = [&[0x1f, 0x8b, 8, 0b1_1111, 0, 0, 0, 0, 0, 3, 2, 0, b'a', b'b'][..], b"name\0comment\0\x01\x02"].concat();
+    let header = [
+        &[0x1f, 0x8b, 8, 0b1_1111, 0, 0, 0, 0, 0, 3, 2, 0, b'a', b'b'][..],
+        b"name\0comment\0\x01\x02",
+    ]
+    .concat();
     let body = [&header, &plain[10..]].concat();
     for pieces in [vec![&body[..]], body.chunks(1).collect()] {
-        assert_eq!(decode(&[ContentCoding::Gzip], &pieces, 1000).await, Ok(TEXT.as_bytes().to_vec()));
+        assert_eq!(
+            decode(&[ContentCoding::Gzip], &pieces, 1000).await,
+            Ok(TEXT.as_bytes().to_vec())
+        );
     }
 }
 
@@ -141,7 +174,10 @@ async fn what_is_broken_is_said_to_be_so() {
     ] {
         for pieces in [vec![body], body.chunks(7).collect()] {
             let found = decode(&[coding], &pieces, 1 << 20).await;
-            assert!(matches!(found, Err(DecodeError::Invalid(_, named)) if named == coding), "{coding:?}: {found:?}");
+            assert!(
+                matches!(found, Err(DecodeError::Invalid(_, named)) if named == coding),
+                "{coding:?}: {found:?}"
+            );
         }
     }
 }
@@ -175,7 +211,9 @@ fn check_codings(lines: &[&str], expected: Option<&[ContentCoding]>) {
     }
     match (of(&headers), expected) {
         (Ok(found), Some(expected)) => assert_eq!(found, expected, "{lines:?}"),
-        (Err(fault), None) => assert_eq!((fault.status, &*fault.code), (415, UNSUPPORTED), "{lines:?}"),
+        (Err(fault), None) => {
+            assert_eq!((fault.status, &*fault.code), (415, UNSUPPORTED), "{lines:?}")
+        }
         (found, _) => panic!("{lines:?}: {found:?}"),
     }
 }
@@ -185,8 +223,12 @@ fn codings_are_named_as_the_standard_names_them() {
     check_codings(&[], Some(&[]));
     check_codings(&["", "identity"], Some(&[]));
     check_codings(&["GZIP"], Some(&[ContentCoding::Gzip]));
-    check_codings(&["x-gzip , zstd", "deflate"], Some(&[ContentCoding::Gzip, ContentCoding::Zstd, ContentCoding::Deflate]));
-    for refused in ["br", "compress", "gzip, br", "aws-chunked", "gzip,gzip,gzip,gzip", "gzip;q=1"] {
+    check_codings(
+        &["x-gzip , zstd", "deflate"],
+        Some(&[ContentCoding::Gzip, ContentCoding::Zstd, ContentCoding::Deflate]),
+    );
+    for refused in ["br", "compress", "gzip, br", "aws-chunked", "gzip,gzip,gzip,gzip", "gzip;q=1"]
+    {
         check_codings(&[refused], None);
     }
 }

@@ -9,7 +9,8 @@ fn cache_control_marks_stay_in_place() {
     let mark = json!({ "type": "ephemeral" });
     let part = json!({ "type": "text", "text": "S", "cache_control": mark });
     let tool = json!({ "type": "function", "function": { "name": "f", "parameters": { "type": "object" } }, "cache_control": mark });
-    let call = json!({ "id": "a", "type": "function", "function": { "name": "f", "arguments": "{}" } });
+    let call =
+        json!({ "id": "a", "type": "function", "function": { "name": "f", "arguments": "{}" } });
     let said = json!([
         { "role": "system", "content": [part] },
         { "role": "user", "content": [part, { "type": "text", "text": "T" }] },
@@ -31,23 +32,31 @@ fn said_block(text: &str) -> Value {
 
 #[test]
 fn unsupported_content_is_rejected_with_its_path() {
-    let audio = json!({ "type": "input_audio", "input_audio": { "data": "AA==", "format": "wav" } });
+    let audio =
+        json!({ "type": "input_audio", "input_audio": { "data": "AA==", "format": "wav" } });
     let request = sample::asked(&json!([{ "role": "user", "content": [audio] }]), &json!({}));
     check_fault(&request.create, "unsupported_value", "input[0].content[0].type");
     let prefix = json!([{ "role": "user", "content": "Hi" }, { "role": "assistant", "content": "I", "prefix": true }]);
-    check_fault(&sample::asked(&prefix, &json!({})).create, "unsupported_parameter", "input[1].prefix");
+    check_fault(
+        &sample::asked(&prefix, &json!({})).create,
+        "unsupported_parameter",
+        "input[1].prefix",
+    );
 }
 
 #[test]
 fn content_of_other_vendors_is_left_out_with_a_warning() {
-    let image = json!({ "type": "image_url", "image_url": { "url": "data:image/png;base64,AA==" } });
+    let image =
+        json!({ "type": "image_url", "image_url": { "url": "data:image/png;base64,AA==" } });
     let call = json!({ "id": "c", "type": "function", "function": { "name": "f", "arguments": "{}" }, "extra_content": { "google": {} } });
     let said = json!([
         { "role": "assistant", "content": "a", "reasoning_content": "hm", "images": [image], "audio": { "id": "x" }, "tool_calls": [call] },
         { "role": "tool", "tool_call_id": "c", "content": "1" },
     ]);
     let request = sample::asked(&said, &json!({ "logit_bias": {} }));
-    let left_out = ["input[0]", "input[1].audio", "input[2]", "input[3].extra_content"].map(str::to_owned).to_vec();
+    let left_out = ["input[0]", "input[1].audio", "input[2]", "input[3].extra_content"]
+        .map(str::to_owned)
+        .to_vec();
     assert_eq!(check(&request.create, HostedTools::Omit), Ok(left_out));
     assert!(body(&request, HostedTools::Omit).is_ok());
 }
@@ -56,15 +65,28 @@ fn content_of_other_vendors_is_left_out_with_a_warning() {
 fn nested_fields_are_named_by_their_path() {
     let image = |field: &str| json!([{ "role": "user", "content": [{ "type": "image_url", "image_url": { "url": "https://x/y.png", field: 1 } }] }]);
     let request = sample::asked(&image("format"), &json!({}));
-    assert_eq!(check(&request.create, HostedTools::Omit), Ok(vec!["input[0].content[0].image_url.format".to_owned()]));
-    check_fault(&sample::asked(&image("other"), &json!({})).create, "unsupported_parameter", "input[0].content[0].image_url.other");
+    assert_eq!(
+        check(&request.create, HostedTools::Omit),
+        Ok(vec!["input[0].content[0].image_url.format".to_owned()])
+    );
+    check_fault(
+        &sample::asked(&image("other"), &json!({})).create,
+        "unsupported_parameter",
+        "input[0].content[0].image_url.other",
+    );
 }
 
 #[test]
 fn hosted_tools_are_left_out_rejected_or_passed_on() {
-    let create = Create { tools: serde_json::from_value(json!([{ "type": "web_search" }])).unwrap(), ..sample::create() };
+    let create = Create {
+        tools: serde_json::from_value(json!([{ "type": "web_search" }])).unwrap(),
+        ..sample::create()
+    };
     let with = |hosted_tools| {
-        let tools = body(&sample::request(create.clone(), vec![]), hosted_tools).unwrap().get("tools").cloned();
+        let tools = body(&sample::request(create.clone(), vec![]), hosted_tools)
+            .unwrap()
+            .get("tools")
+            .cloned();
         (check(&create, hosted_tools).map_err(|fault| fault.param.unwrap_or_default()), tools)
     };
     assert_eq!(with(HostedTools::Omit), (Ok(vec!["tools[0]".into()]), None));
@@ -74,8 +96,7 @@ fn hosted_tools_are_left_out_rejected_or_passed_on() {
 
 #[test]
 fn blocks_of_hosted_tools_are_sent_back_in_place() {
-    let used =
-        json!({ "type": "server_tool_use", "id": "item_1", "upstream_id": "srvtoolu_1", "name": "web_search", "input": { "query": "x" } });
+    let used = json!({ "type": "server_tool_use", "id": "item_1", "upstream_id": "srvtoolu_1", "name": "web_search", "input": { "query": "x" } });
     let found = json!({ "type": "web_search_tool_result", "id": "item_2", "tool_use_id": "srvtoolu_1", "content": [] });
     let item = |item: Value| serde_json::from_value::<Item>(item).unwrap();
     let context = vec![
@@ -91,6 +112,7 @@ fn blocks_of_hosted_tools_are_sent_back_in_place() {
     assert_eq!(check(&request.create, HostedTools::Omit), Ok(vec![]));
     let blocks = body(&request, HostedTools::Omit).unwrap()["messages"][1]["content"].clone();
     let used = json!({ "type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": { "query": "x" } });
-    let found = json!({ "type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [] });
+    let found =
+        json!({ "type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [] });
     assert_eq!(blocks, json!([said_block("Let me see."), used, found, said_block("It is y.")]));
 }

@@ -4,7 +4,8 @@ use super::*;
 
 #[track_caller]
 fn check(chunks: &[String], expected: &[Result<ModelEvent, ProviderFailure>]) {
-    let body = chunks.iter().fold(String::new(), |body, chunk| body + "data: " + chunk + "\r\n\r\n");
+    let body =
+        chunks.iter().fold(String::new(), |body, chunk| body + "data: " + chunk + "\r\n\r\n");
     sample::check_words(read, body, expected);
 }
 
@@ -33,23 +34,36 @@ fn chunks_in_other_formats() {
 
 #[test]
 fn a_signature_is_on_its_call_too() {
-    let signed = r#"{"functionCall":{"id":"x","name":"f","args":{"a":1}},"thoughtSignature":"SIG=="}"#;
+    let signed =
+        r#"{"functionCall":{"id":"x","name":"f","args":{"a":1}},"thoughtSignature":"SIG=="}"#;
     let extra = json!({ "extra_content": { "google": { "thought_signature": "SIG==" } } });
     let sealed = Ok(ModelEvent::ReasoningEnd { encrypted: "gemini.signature.SIG==".into() });
-    check(&[c(signed), f("STOP")], &[sealed, sample::call_with(extra, call(0, Some("x"), Some("f"), r#"{"a":1}"#)), STOP]);
+    check(
+        &[c(signed), f("STOP")],
+        &[sealed, sample::call_with(extra, call(0, Some("x"), Some("f"), r#"{"a":1}"#)), STOP],
+    );
 }
 
 #[test]
 fn a_known_reason_has_precedence_over_an_unknown_one() {
-    let with = |reason: &str| format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"a"}}]}},"finishReason":"{reason}"}}]}}"#);
+    let with = |reason: &str| {
+        format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{{"text":"a"}}]}},"finishReason":"{reason}"}}]}}"#
+        )
+    };
     check(&[with("FINISH_REASON_UNSPECIFIED"), with("STOP")], &[text("a"), text("a"), STOP]);
-    check(&[with("VIBES"), with("STOP")], &[text("a"), finish(Finish::Unknown("VIBES".into())), text("a"), STOP]);
+    check(
+        &[with("VIBES"), with("STOP")],
+        &[text("a"), finish(Finish::Unknown("VIBES".into())), text("a"), STOP],
+    );
     check(&[with("STOP"), f("VIBES")], &[text("a"), STOP]);
 }
 
 #[test]
 fn an_id_belongs_to_one_call() {
-    let called = |city: &str| format!(r#"{{"functionCall":{{"id":"x","name":"f","args":{{"city":"{city}"}}}}}}"#);
+    let called = |city: &str| {
+        format!(r#"{{"functionCall":{{"id":"x","name":"f","args":{{"city":"{city}"}}}}}}"#)
+    };
     let (a, b) = (r#"{"city":"A"}"#, r#"{"city":"B"}"#);
     let expected = [call(0, Some("x"), Some("f"), a), call(1, None, Some("f"), b), STOP];
     check(&[c(&called("A")), c(&called("B")), f("STOP")], &expected);
@@ -72,7 +86,11 @@ fn finish_reasons_of_other_vendors() {
         check(&[half(), f(reason)], &[text("half"), finish(Finish::Unknown(reason.into()))]);
     }
     for reason in ["abort", "network_error"] {
-        fails(&format!("data: {}\n\ndata: {}\n\n", half(), f(reason)), &[text("half")], (502, "upstream_error", reason));
+        fails(
+            &format!("data: {}\n\ndata: {}\n\n", half(), f(reason)),
+            &[text("half")],
+            (502, "upstream_error", reason),
+        );
     }
 }
 
@@ -85,20 +103,41 @@ fn errors_in_other_formats_keep_their_message() {
         (r#"{"code":400,"msg":"no such luck"}"#, 400, "upstream_invalid_request"),
         (r#"{"error":{"error":{"message":"no such luck"}}}"#, 502, "upstream_error"),
         (r#"{"error":"no such luck"}"#, 502, "upstream_error"),
-        (r#"{"message":{"detail":[{"loc":["body"],"msg":"no such luck"}]}}"#, 502, "upstream_error"),
-        (r#"{"object":"error","message":"no such luck","type":"BadRequestError","code":400}"#, 400, "upstream_invalid_request"),
+        (
+            r#"{"message":{"detail":[{"loc":["body"],"msg":"no such luck"}]}}"#,
+            502,
+            "upstream_error",
+        ),
+        (
+            r#"{"object":"error","message":"no such luck","type":"BadRequestError","code":400}"#,
+            400,
+            "upstream_invalid_request",
+        ),
     ] {
         fails(error, &[], (status, code, "no such luck"));
         fails(&format!("{before}data: {error}\n\n"), &[text("a")], (status, code, "no such luck"));
-        fails(&format!("{before}event: error\ndata: {error}\n\n"), &[text("a")], (status, code, "no such luck"));
+        fails(
+            &format!("{before}event: error\ndata: {error}\n\n"),
+            &[text("a")],
+            (status, code, "no such luck"),
+        );
     }
-    fails("upstream connect error or disconnect/reset before headers", &[], (502, "upstream_error", "upstream connect error"));
+    fails(
+        "upstream connect error or disconnect/reset before headers",
+        &[],
+        (502, "upstream_error", "upstream connect error"),
+    );
 }
 
 #[test]
 fn a_summary_at_the_end_is_not_emitted_again() {
     let last = r#"{"candidates":[{"content":{"parts":[{"text":"hm","thought":true},{"text":"Hello"}]},"finishReason":"STOP"}]}"#.to_owned();
-    let pieces = [c(r#"{"text":"h","thought":true}"#), c(r#"{"text":"m","thought":true}"#), c(r#"{"text":"Hel"}"#), c(r#"{"text":"lo"}"#)];
+    let pieces = [
+        c(r#"{"text":"h","thought":true}"#),
+        c(r#"{"text":"m","thought":true}"#),
+        c(r#"{"text":"Hel"}"#),
+        c(r#"{"text":"lo"}"#),
+    ];
     let said = [thought("h"), thought("m"), text("Hel"), text("lo"), STOP];
     check(&[&pieces[..], std::slice::from_ref(&last)].concat(), &said);
     check(&[last], &[thought("hm"), text("Hello"), STOP]);
@@ -106,29 +145,65 @@ fn a_summary_at_the_end_is_not_emitted_again() {
 
 #[test]
 fn odd_characters_and_fields_are_tolerated() {
-    check(&[c(r#"{"text":"a \ud83d"}"#), c(r#"{"text":"\ude00 b"}"#), f("STOP")], &[text("a "), text("😀 b"), STOP]);
+    check(
+        &[c(r#"{"text":"a \ud83d"}"#), c(r#"{"text":"\ude00 b"}"#), f("STOP")],
+        &[text("a "), text("😀 b"), STOP],
+    );
     check(&[c(r#"{"text":"a\ud83d"}"#), f("STOP")], &[text("a"), text("\u{fffd}"), STOP]);
-    check(&[c(r#"{"text":"\ud83d","thought":true}"#), c(r#"{"text":"\ude00","thought":true}"#), f("STOP")], &[thought("😀"), STOP]);
+    check(
+        &[
+            c(r#"{"text":"\ud83d","thought":true}"#),
+            c(r#"{"text":"\ude00","thought":true}"#),
+            f("STOP"),
+        ],
+        &[thought("😀"), STOP],
+    );
     let arguments = c(r#"{"functionCall":{"name":"f","args":{"a":"\ud83d\ude00","b":"\ud83d"}}}"#);
-    check(&[arguments, f("STOP")], &[call(0, None, Some("f"), "{\"a\":\"😀\",\"b\":\"\u{fffd}\"}"), STOP]);
+    check(
+        &[arguments, f("STOP")],
+        &[call(0, None, Some("f"), "{\"a\":\"😀\",\"b\":\"\u{fffd}\"}"), STOP],
+    );
     for odd in [
         r#"{"text":"b","text":"a"}"#,
         r#"{"text":"a","functionCall":[],"thought":"no","inlineData":""}"#,
         r#"{"text":"a","score":NaN},null,7"#,
     ] {
-        check(&["null".to_owned(), c(odd), r#"{"candidates":{}}"#.to_owned(), f("STOP")], &[text("a"), STOP]);
+        check(
+            &["null".to_owned(), c(odd), r#"{"candidates":{}}"#.to_owned(), f("STOP")],
+            &[text("a"), STOP],
+        );
     }
     let odd = r#"{"candidates":[{"index":"0","content":{"parts":[{"text":"a"}]},"finishReason":false}],"error":[],"promptFeedback":[]}"#;
     check(&[odd.to_owned(), f("STOP")], &[text("a"), STOP]);
     let (a, stop) = (c(r#"{"text":"a"}"#), f("STOP"));
-    for alive in ["event: ping\ndata: 2026-11-29 10:11:12", "event: heartbeat\ndata: beat", "data: : keepalive"] {
-        sample::check_words(read, format!("data: {a}\n\n{alive}\n\ndata: {stop}\n\n"), &[text("a"), STOP]);
+    for alive in [
+        "event: ping\ndata: 2026-11-29 10:11:12",
+        "event: heartbeat\ndata: beat",
+        "data: : keepalive",
+    ] {
+        sample::check_words(
+            read,
+            format!("data: {a}\n\n{alive}\n\ndata: {stop}\n\n"),
+            &[text("a"), STOP],
+        );
         sample::check_words(read, format!("data: {a}\n\n{alive}\n\n"), &[text("a")]);
     }
-    sample::check_words(read, format!("data: {a}\ndata: {a}\ndata: {stop}\n"), &[text("a"), text("a"), STOP]);
+    sample::check_words(
+        read,
+        format!("data: {a}\ndata: {a}\ndata: {stop}\n"),
+        &[text("a"), text("a"), STOP],
+    );
     let (begin, end) = a.split_at(a.find("\"parts\"").unwrap());
-    sample::check_words(read, format!("data: {begin}\ndata: {end}\n\ndata: {stop}\n\n"), &[text("a"), STOP]);
-    fails(&format!("data: {a}\n\ndata: {begin}\n\n"), &[text("a")], (502, "upstream_invalid_data", "truncated JSON"));
+    sample::check_words(
+        read,
+        format!("data: {begin}\ndata: {end}\n\ndata: {stop}\n\n"),
+        &[text("a"), STOP],
+    );
+    fails(
+        &format!("data: {a}\n\ndata: {begin}\n\n"),
+        &[text("a")],
+        (502, "upstream_invalid_data", "truncated JSON"),
+    );
 }
 
 #[test]
@@ -143,11 +218,24 @@ fn images_are_items_and_signatures_are_kept() {
 
 #[test]
 fn a_tool_that_was_not_offered_is_passed_on_and_a_prefix_is_removed() {
-    let read = |pieces: &[&[u8]]| sample::read(BodyParser::new(GeminiGrammar::default(), sample::north(), sample::lifter(&["f"])), pieces);
-    for (name, expected) in [("default_api.f", "f"), ("default_api:f", "f"), ("functions.f", "f"), ("g", "g")] {
-        let called = c(&format!(r#"{{"text":"Let me see. "}},{{"functionCall":{{"name":"{name}","args":{{"a":1}}}}}}"#));
+    let read = |pieces: &[&[u8]]| {
+        sample::read(
+            BodyParser::new(GeminiGrammar::default(), sample::north(), sample::lifter(&["f"])),
+            pieces,
+        )
+    };
+    for (name, expected) in
+        [("default_api.f", "f"), ("default_api:f", "f"), ("functions.f", "f"), ("g", "g")]
+    {
+        let called = c(&format!(
+            r#"{{"text":"Let me see. "}},{{"functionCall":{{"name":"{name}","args":{{"a":1}}}}}}"#
+        ));
         let body = format!("data: {called}\n\ndata: {}\n\n", f("STOP"));
-        sample::check_words(read, body, &[text("Let me see. "), call(0, None, Some(expected), "{\"a\":1}"), STOP]);
+        sample::check_words(
+            read,
+            body,
+            &[text("Let me see. "), call(0, None, Some(expected), "{\"a\":1}"), STOP],
+        );
     }
 }
 
@@ -181,16 +269,28 @@ proptest! {
 
 #[test]
 fn code_that_gemini_runs_and_its_sources_are_passed_on() {
-    let ran =
-        c(r#"{"executableCode":{"language":"PYTHON","code":"print(1)"}},{"codeExecutionResult":{"outcome":"OUTCOME_OK","output":"1\n"}}"#);
+    let ran = c(
+        r#"{"executableCode":{"language":"PYTHON","code":"print(1)"}},{"codeExecutionResult":{"outcome":"OUTCOME_OK","output":"1\n"}}"#,
+    );
     let sources = |title: &str| {
-        let grounding = format!(r#"{{"groundingChunks":[{{"web":{{"uri":"https://x/y","title":"{title}"}}}}]}}"#);
-        format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"1"}}]}},"groundingMetadata":{grounding}}}]}}"#)
+        let grounding = format!(
+            r#"{{"groundingChunks":[{{"web":{{"uri":"https://x/y","title":"{title}"}}}}]}}"#
+        );
+        format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{{"text":"1"}}]}},"groundingMetadata":{grounding}}}]}}"#
+        )
     };
-    let grounding = json!({ "groundingChunks": [{ "web": { "uri": "https://x/y", "title": "b" } }] });
+    let grounding =
+        json!({ "groundingChunks": [{ "web": { "uri": "https://x/y", "title": "b" } }] });
     let words = [
-        sample::item(u64::MAX, json!({ "type": "executable_code", "language": "PYTHON", "code": "print(1)" })),
-        sample::item(u64::MAX - 1, json!({ "type": "code_execution_result", "outcome": "OUTCOME_OK", "output": "1\n" })),
+        sample::item(
+            u64::MAX,
+            json!({ "type": "executable_code", "language": "PYTHON", "code": "print(1)" }),
+        ),
+        sample::item(
+            u64::MAX - 1,
+            json!({ "type": "code_execution_result", "outcome": "OUTCOME_OK", "output": "1\n" }),
+        ),
         text("1"),
         text("1"),
         Ok(ModelEvent::Extra(Map::from_iter([("groundingMetadata".to_owned(), grounding)]))),

@@ -21,14 +21,22 @@ const DONE: &str = "{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\
 #[test]
 fn lines_in_other_formats_and_unknown_fields() {
     let last = "{\"response\":\"lo\",\"done\":true,\"done_reason\":\"stop\"}\n";
-    said(&format!("{{\"response\":\"Hel\",\"done\":false}}\n{last}"), &[text("Hel"), text("lo"), STOP]);
+    said(
+        &format!("{{\"response\":\"Hel\",\"done\":false}}\n{last}"),
+        &[text("Hel"), text("lo"), STOP],
+    );
     let extra = Ok(ModelEvent::Extra(Map::from_iter([("mood".to_owned(), "good".into())])));
-    said(&format!("{}{DONE}", line(r#"{"role":"assistant","content":"a","mood":"good"}"#)), &[text("a"), extra, STOP]);
+    said(
+        &format!("{}{DONE}", line(r#"{"role":"assistant","content":"a","mood":"good"}"#)),
+        &[text("a"), extra, STOP],
+    );
 }
 
 #[test]
 fn finish_reasons_of_other_vendors() {
-    let last = |reason: &str| format!("{}{{\"done\":true,\"done_reason\":\"{reason}\"}}\n", line(r#"{"content":"half"}"#));
+    let last = |reason: &str| {
+        format!("{}{{\"done\":true,\"done_reason\":\"{reason}\"}}\n", line(r#"{"content":"half"}"#))
+    };
     for reason in ["stop", "eos", "end_turn", "COMPLETE", ""] {
         said(&last(reason), &[text("half"), STOP]);
     }
@@ -50,18 +58,31 @@ fn errors_in_other_formats_keep_their_message() {
         (r#"{"errors":[{"message":"no such luck"}]}"#, 502, "upstream_error"),
         (r#"{"code":400,"msg":"no such luck"}"#, 400, "upstream_invalid_request"),
         (r#"{"error":{"error":{"message":"no such luck"}}}"#, 502, "upstream_error"),
-        (r#"{"message":{"detail":[{"loc":["body"],"msg":"no such luck"}]}}"#, 502, "upstream_error"),
-        (r#"{"object":"error","message":"no such luck","type":"BadRequestError","code":400}"#, 400, "upstream_invalid_request"),
+        (
+            r#"{"message":{"detail":[{"loc":["body"],"msg":"no such luck"}]}}"#,
+            502,
+            "upstream_error",
+        ),
+        (
+            r#"{"object":"error","message":"no such luck","type":"BadRequestError","code":400}"#,
+            400,
+            "upstream_invalid_request",
+        ),
     ] {
         fails(error, &[], (status, code, "no such luck"));
         fails(&format!("{before}{error}\n"), &[text("a")], (status, code, "no such luck"));
     }
-    fails("upstream connect error or disconnect/reset before headers", &[], (502, "upstream_error", "upstream connect error"));
+    fails(
+        "upstream connect error or disconnect/reset before headers",
+        &[],
+        (502, "upstream_error", "upstream connect error"),
+    );
 }
 
 #[test]
 fn a_summary_at_the_end_is_not_emitted_again() {
-    let pieces = line(r#"{"content":"Hel","thinking":"h"}"#) + &line(r#"{"content":"lo","thinking":"m"}"#);
+    let pieces =
+        line(r#"{"content":"Hel","thinking":"h"}"#) + &line(r#"{"content":"lo","thinking":"m"}"#);
     let last = "{\"message\":{\"content\":\"Hello\",\"thinking\":\"hm\"},\"done\":true,\"done_reason\":\"stop\"}\n";
     said(&(pieces + last), &[thought("h"), text("Hel"), thought("m"), text("lo"), STOP]);
     said(last, &[thought("hm"), text("Hello"), STOP]);
@@ -71,9 +92,14 @@ fn a_summary_at_the_end_is_not_emitted_again() {
 fn odd_characters_and_fields_are_tolerated() {
     let halves = line(r#"{"content":"a \ud83d"}"#) + &line(r#"{"content":"\ude00 b"}"#) + DONE;
     said(&halves, &[text("a "), text("😀 b"), STOP]);
-    let halves = line(r#"{"thinking":"\ud83d"}"#) + &line(r#"{"thinking":"\ude00"}"#) + &line(r#"{"content":"\ud83d"}"#) + DONE;
+    let halves = line(r#"{"thinking":"\ud83d"}"#)
+        + &line(r#"{"thinking":"\ude00"}"#)
+        + &line(r#"{"content":"\ud83d"}"#)
+        + DONE;
     said(&halves, &[thought("😀"), text("\u{fffd}"), STOP]);
-    let arguments = line(r#"{"tool_calls":[{"function":{"name":"f","arguments":{"a":"\ud83d\ude00","b":"\ud83d"}}}]}"#) + DONE;
+    let arguments = line(
+        r#"{"tool_calls":[{"function":{"name":"f","arguments":{"a":"\ud83d\ude00","b":"\ud83d"}}}]}"#,
+    ) + DONE;
     said(&arguments, &[call(0, None, Some("f"), "{\"a\":\"😀\",\"b\":\"\u{fffd}\"}"), STOP]);
     for odd in [
         r#"{"content":"b","content":"a"}"#,
@@ -82,7 +108,13 @@ fn odd_characters_and_fields_are_tolerated() {
     ] {
         said(&format!("null\n{}{DONE}", line(odd)), &[text("a"), STOP]);
     }
-    said(&format!("{}{DONE}", r#"{"message":{"content":"a"},"done":"false","error":[],"error":""}"#.to_owned() + "\n"), &[text("a"), STOP]);
+    said(
+        &format!(
+            "{}{DONE}",
+            r#"{"message":{"content":"a"},"done":"false","error":[],"error":""}"#.to_owned() + "\n"
+        ),
+        &[text("a"), STOP],
+    );
     fails(
         &format!("{}{{\"message\":{{\"content\":\"b\n", line(r#"{"content":"a"}"#)),
         &[text("a")],
@@ -93,19 +125,36 @@ fn odd_characters_and_fields_are_tolerated() {
 #[test]
 fn images_become_items() {
     let image = |key, data: &str| {
-        sample::item(key, json!({ "type": "image_generation_call", "status": "completed", "output_format": "png", "result": data }))
+        sample::item(
+            key,
+            json!({ "type": "image_generation_call", "status": "completed", "output_format": "png", "result": data }),
+        )
     };
-    said(&(line(r#"{"content":"","images":["AA==","AB=="]}"#) + DONE), &[image(u64::MAX, "AA=="), image(u64::MAX - 1, "AB=="), STOP]);
+    said(
+        &(line(r#"{"content":"","images":["AA==","AB=="]}"#) + DONE),
+        &[image(u64::MAX, "AA=="), image(u64::MAX - 1, "AB=="), STOP],
+    );
 }
 
 #[test]
 fn a_tool_that_was_not_offered_is_passed_on_and_a_prefix_is_removed() {
-    let read = |pieces: &[&[u8]]| sample::read(BodyParser::new(OllamaGrammar::default(), sample::north(), sample::lifter(&["f"])), pieces);
+    let read = |pieces: &[&[u8]]| {
+        sample::read(
+            BodyParser::new(OllamaGrammar::default(), sample::north(), sample::lifter(&["f"])),
+            pieces,
+        )
+    };
     for (name, expected) in [("functions.f", "f"), ("g", "g")] {
         let body = line(r#"{"content":"Let me see. "}"#)
-            + &line(&format!(r#"{{"tool_calls":[{{"function":{{"name":"{name}","arguments":{{"a":1}}}}}}]}}"#))
+            + &line(&format!(
+                r#"{{"tool_calls":[{{"function":{{"name":"{name}","arguments":{{"a":1}}}}}}]}}"#
+            ))
             + DONE;
-        sample::check_words(read, body, &[text("Let me see. "), call(0, None, Some(expected), "{\"a\":1}"), STOP]);
+        sample::check_words(
+            read,
+            body,
+            &[text("Let me see. "), call(0, None, Some(expected), "{\"a\":1}"), STOP],
+        );
     }
 }
 

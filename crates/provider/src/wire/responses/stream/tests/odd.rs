@@ -42,29 +42,55 @@ fn completed() -> String {
 fn parts_and_deltas_in_other_formats() {
     let object = r#"{"type":"response.output_text.delta","delta":{"text":"a"}}"#.to_owned();
     check(&[object, completed()], &[text("a"), STOP]);
-    let part_added = r#"{"type":"response.content_part.added","part":{"type":"output_text","text":"Hello"}}"#.to_owned();
+    let part_added =
+        r#"{"type":"response.content_part.added","part":{"type":"output_text","text":"Hello"}}"#
+            .to_owned();
     check(&[part_added.clone(), completed()], &[text("Hello"), STOP]);
-    check(&[part_added, said_more("Hel"), said_more("lo"), completed()], &[text("Hel"), text("lo"), STOP]);
+    check(
+        &[part_added, said_more("Hel"), said_more("lo"), completed()],
+        &[text("Hel"), text("lo"), STOP],
+    );
     let item = r#"{"type":"message","id":"m1","content":[{"type":"output_text","text":"a"},{"type":"poem","verse":"x"}]}"#;
-    let extra = Ok(ModelEvent::Extra(Map::from_iter([("content_parts".to_owned(), json!([{ "type": "poem", "verse": "x" }]))])));
+    let extra = Ok(ModelEvent::Extra(Map::from_iter([(
+        "content_parts".to_owned(),
+        json!([{ "type": "poem", "verse": "x" }]),
+    )])));
     check(&[said_more("a"), done(item), completed()], &[text("a"), extra, STOP]);
 }
 
 #[test]
 fn an_incomplete_response_is_never_complete() {
-    let incomplete =
-        |reason: &str| format!(r#"{{"type":"response.incomplete","response":{{"incomplete_details":{{"reason":"{reason}"}}}}}}"#);
-    for reason in ["max_output_tokens", "max_tokens", "MAX_TOKENS", "length", "model_context_window_exceeded"] {
-        check(&[said_more("half"), incomplete(reason)], &[text("half"), Ok(ModelEvent::Finish(Finish::Length))]);
+    let incomplete = |reason: &str| {
+        format!(
+            r#"{{"type":"response.incomplete","response":{{"incomplete_details":{{"reason":"{reason}"}}}}}}"#
+        )
+    };
+    for reason in
+        ["max_output_tokens", "max_tokens", "MAX_TOKENS", "length", "model_context_window_exceeded"]
+    {
+        check(
+            &[said_more("half"), incomplete(reason)],
+            &[text("half"), Ok(ModelEvent::Finish(Finish::Length))],
+        );
     }
     for reason in ["content_filter", "sensitive", "SAFETY"] {
-        check(&[said_more("half"), incomplete(reason)], &[text("half"), Ok(ModelEvent::Finish(Finish::ContentFilter))]);
+        check(
+            &[said_more("half"), incomplete(reason)],
+            &[text("half"), Ok(ModelEvent::Finish(Finish::ContentFilter))],
+        );
     }
     for reason in ["stop", "eos", "vibes"] {
-        check(&[said_more("half"), incomplete(reason)], &[text("half"), Ok(ModelEvent::Finish(Finish::Unknown(reason.into())))]);
+        check(
+            &[said_more("half"), incomplete(reason)],
+            &[text("half"), Ok(ModelEvent::Finish(Finish::Unknown(reason.into())))],
+        );
     }
     for reason in ["abort", "network_error"] {
-        fails(&stream(&[said_more("half"), incomplete(reason)]), &[text("half")], (502, "upstream_error", reason));
+        fails(
+            &stream(&[said_more("half"), incomplete(reason)]),
+            &[text("half")],
+            (502, "upstream_error", reason),
+        );
     }
 }
 
@@ -72,8 +98,12 @@ fn an_incomplete_response_is_never_complete() {
 fn a_complete_text_that_starts_with_the_deltas_adds_its_rest() {
     let item = r#"{"type":"message","id":"m1","content":[{"type":"output_text","text":"Hello"}]}"#;
     let text_done = r#"{"type":"response.output_text.done","text":"Hello"}"#.to_owned();
-    let part_done = r#"{"type":"response.content_part.done","part":{"type":"output_text","text":"Hello"}}"#.to_owned();
-    let ended = format!(r#"{{"type":"response.completed","response":{{"status":"completed","output":[{item}]}}}}"#);
+    let part_done =
+        r#"{"type":"response.content_part.done","part":{"type":"output_text","text":"Hello"}}"#
+            .to_owned();
+    let ended = format!(
+        r#"{{"type":"response.completed","response":{{"status":"completed","output":[{item}]}}}}"#
+    );
     let expected = [text("Hel"), text("lo"), STOP];
     for whole in [text_done.clone(), part_done, done(item)] {
         check(&[said_more("Hel"), whole, completed()], &expected);
@@ -88,18 +118,38 @@ fn a_complete_text_that_starts_with_the_deltas_adds_its_rest() {
 
     let thought = |text: &str| Ok(ModelEvent::Reasoning(text.into()));
     let whole = r#"{"type":"response.reasoning_text.done","text":"hmm"}"#.to_owned();
-    check(&[delta("reasoning_text", "h"), whole, completed()], &[thought("h"), thought("mm"), STOP]);
+    check(
+        &[delta("reasoning_text", "h"), whole, completed()],
+        &[thought("h"), thought("mm"), STOP],
+    );
 }
 
 #[test]
 fn complete_arguments_that_start_with_the_deltas_add_their_rest() {
     let named = r#""type":"function_call","id":"fc_1","call_id":"c1","name":"f""#;
-    let begun = [added(&format!(r#"{{{named},"arguments":""}}"#)), delta("function_call_arguments", r#"{\"city\":"#)];
+    let begun = [
+        added(&format!(r#"{{{named},"arguments":""}}"#)),
+        delta("function_call_arguments", r#"{\"city\":"#),
+    ];
     let item = format!(r#"{{{named},"arguments":"{{\"city\":\"A\"}}"}}"#);
-    let whole = r#"{"type":"response.function_call_arguments.done","arguments":"{\"city\":\"A\"}"}"#.to_owned();
-    let ended = format!(r#"{{"type":"response.completed","response":{{"status":"completed","output":[{item}]}}}}"#);
-    let expected = [call(0, Some("c1"), Some("f"), ""), call(0, None, None, "{\"city\":"), call(0, None, None, "\"A\"}"), STOP];
-    for end in [vec![whole.clone(), completed()], vec![done(&item), completed()], vec![ended.clone()], vec![whole, done(&item), ended]] {
+    let whole =
+        r#"{"type":"response.function_call_arguments.done","arguments":"{\"city\":\"A\"}"}"#
+            .to_owned();
+    let ended = format!(
+        r#"{{"type":"response.completed","response":{{"status":"completed","output":[{item}]}}}}"#
+    );
+    let expected = [
+        call(0, Some("c1"), Some("f"), ""),
+        call(0, None, None, "{\"city\":"),
+        call(0, None, None, "\"A\"}"),
+        STOP,
+    ];
+    for end in [
+        vec![whole.clone(), completed()],
+        vec![done(&item), completed()],
+        vec![ended.clone()],
+        vec![whole, done(&item), ended],
+    ] {
         check(&[&begun[..], &end].concat(), &expected);
     }
 }
@@ -118,37 +168,66 @@ fn errors_in_other_formats_keep_their_message() {
         (r#"{"code":400,"msg":"no such luck"}"#, 400, "upstream_invalid_request"),
         (r#"{"error":{"error":{"message":"no such luck"}}}"#, 502, "upstream_error"),
         (r#"{"error":"no such luck"}"#, 502, "upstream_error"),
-        (r#"{"message":{"detail":[{"loc":["body"],"msg":"no such luck"}]}}"#, 502, "upstream_error"),
+        (
+            r#"{"message":{"detail":[{"loc":["body"],"msg":"no such luck"}]}}"#,
+            502,
+            "upstream_error",
+        ),
         (r#"{"type":"error","message":"no such luck"}"#, 502, "upstream_error"),
     ] {
         fails(error, &[], (status, code, "no such luck"));
         fails(&format!("{before}data: {error}\n\n"), &[text("a")], (status, code, "no such luck"));
-        fails(&format!("{before}event: error\ndata: {error}\n\n"), &[text("a")], (status, code, "no such luck"));
+        fails(
+            &format!("{before}event: error\ndata: {error}\n\n"),
+            &[text("a")],
+            (status, code, "no such luck"),
+        );
     }
-    fails("upstream connect error or disconnect/reset before headers", &[], (502, "upstream_error", "upstream connect error"));
+    fails(
+        "upstream connect error or disconnect/reset before headers",
+        &[],
+        (502, "upstream_error", "upstream connect error"),
+    );
 }
 
 #[test]
 fn content_of_deltas_is_not_repeated() {
     let message = r#"{"type":"message","role":"assistant","content":[{"type":"output_text","text":"Hello"}]}"#;
-    let whole = format!(r#"{{"type":"response.completed","response":{{"status":"completed","output":[{message}]}}}}"#);
+    let whole = format!(
+        r#"{{"type":"response.completed","response":{{"status":"completed","output":[{message}]}}}}"#
+    );
     let text_done = r#"{"type":"response.output_text.done","text":"Hello"}"#.to_owned();
-    check(&[said_more("Hel"), said_more("lo"), text_done, done(message), whole.clone()], &[text("Hel"), text("lo"), STOP]);
+    check(
+        &[said_more("Hel"), said_more("lo"), text_done, done(message), whole.clone()],
+        &[text("Hel"), text("lo"), STOP],
+    );
     check(&[whole], &[text("Hello"), STOP]);
 }
 
 #[test]
 fn split_surrogate_pairs_are_joined() {
-    check(&[said_more(r"a \ud83d"), said_more(r"\ude00 b"), completed()], &[text("a "), text("😀 b"), STOP]);
+    check(
+        &[said_more(r"a \ud83d"), said_more(r"\ude00 b"), completed()],
+        &[text("a "), text("😀 b"), STOP],
+    );
     check(&[said_more(r"a\ud83d"), completed()], &[text("a"), text("\u{fffd}"), STOP]);
     let thinks = |text: &str| delta("reasoning_text", text);
     check(&[thinks(r"\ud83d"), thinks(r"\ude00"), completed()], &[thought("😀"), STOP]);
     let sums = |text: &str| delta("reasoning_summary_text", text);
     check(&[sums(r"\ud83d"), sums(r"\ude00"), completed()], &[summary("😀"), STOP]);
-    let called = added(r#"{"type":"function_call","id":"fc_1","call_id":"c1","name":"f","arguments":""}"#);
+    let called =
+        added(r#"{"type":"function_call","id":"fc_1","call_id":"c1","name":"f","arguments":""}"#);
     let arguments = |text: &str| delta("function_call_arguments", text);
-    let expected = [call(0, Some("c1"), Some("f"), ""), call(0, None, None, "{\"a\":\""), call(0, None, None, "😀\"}"), STOP];
-    check(&[called, arguments(r#"{\"a\":\"\ud83d"#), arguments(r#"\ude00\"}"#), completed()], &expected);
+    let expected = [
+        call(0, Some("c1"), Some("f"), ""),
+        call(0, None, None, "{\"a\":\""),
+        call(0, None, None, "😀\"}"),
+        STOP,
+    ];
+    check(
+        &[called, arguments(r#"{\"a\":\"\ud83d"#), arguments(r#"\ude00\"}"#), completed()],
+        &expected,
+    );
 }
 
 #[test]
@@ -160,42 +239,95 @@ fn odd_fields_and_keep_alives_are_tolerated() {
     ] {
         let empty = r#"{"type":"response.output_text.delta","delta":[]}"#.to_owned();
         let no_item = r#"{"type":"response.output_item.added","item":[]}"#.to_owned();
-        check(&["null".to_owned(), empty, no_item, odd.to_owned(), completed()], &[text("a"), STOP]);
+        check(
+            &["null".to_owned(), empty, no_item, odd.to_owned(), completed()],
+            &[text("a"), STOP],
+        );
     }
     let (a, over) = (said_more("a"), completed());
-    for alive in ["event: ping\ndata: 2026-11-29 10:11:12", "event: heartbeat\ndata: beat", "data: pong", ": still here"] {
-        sample::check_words(read, format!("data: {a}\n\n{alive}\n\ndata: {over}\n\n{alive}\n\n"), &[text("a"), STOP]);
+    for alive in [
+        "event: ping\ndata: 2026-11-29 10:11:12",
+        "event: heartbeat\ndata: beat",
+        "data: pong",
+        ": still here",
+    ] {
+        sample::check_words(
+            read,
+            format!("data: {a}\n\n{alive}\n\ndata: {over}\n\n{alive}\n\n"),
+            &[text("a"), STOP],
+        );
         sample::check_words(read, format!("data: {a}\n\n{alive}\n\n"), &[text("a")]);
     }
-    sample::check_words(read, format!("data: {a}\ndata: {a}\ndata: {over}\n"), &[text("a"), text("a"), STOP]);
+    sample::check_words(
+        read,
+        format!("data: {a}\ndata: {a}\ndata: {over}\n"),
+        &[text("a"), text("a"), STOP],
+    );
     let (start, rest) = a.split_at(a.find("\"delta\"").unwrap());
-    sample::check_words(read, format!("data: {start}\ndata: {rest}\n\ndata: {over}\n\n"), &[text("a"), STOP]);
-    fails(&format!("data: {a}\n\ndata: {start}\n\n"), &[text("a")], (502, "upstream_invalid_data", "truncated JSON"));
+    sample::check_words(
+        read,
+        format!("data: {start}\ndata: {rest}\n\ndata: {over}\n\n"),
+        &[text("a"), STOP],
+    );
+    fails(
+        &format!("data: {a}\n\ndata: {start}\n\n"),
+        &[text("a")],
+        (502, "upstream_invalid_data", "truncated JSON"),
+    );
 }
 
 #[test]
 fn unknown_items_and_fields_are_passed_on() {
-    let image = r#"{"type":"image_generation_call","id":"ig_1","status":"completed","result":"AA=="}"#;
-    check(&[done(image), completed()], &[sample::item(0, serde_json::from_str(image).unwrap()), STOP]);
-    let called = r#""type":"function_call","id":"fc_1","call_id":"c1","name":"f","arguments":"{\"a\":1}""#;
-    let called = format!(r#"{{{called},"extra_content":{{"google":{{"thought_signature":"SIG=="}}}}}}"#);
+    let image =
+        r#"{"type":"image_generation_call","id":"ig_1","status":"completed","result":"AA=="}"#;
+    check(
+        &[done(image), completed()],
+        &[sample::item(0, serde_json::from_str(image).unwrap()), STOP],
+    );
+    let called =
+        r#""type":"function_call","id":"fc_1","call_id":"c1","name":"f","arguments":"{\"a\":1}""#;
+    let called =
+        format!(r#"{{{called},"extra_content":{{"google":{{"thought_signature":"SIG=="}}}}}}"#);
     let extra = json!({ "extra_content": { "google": { "thought_signature": "SIG==" } } });
-    let expected = [sample::call_with(extra, call(0, Some("c1"), Some("f"), "")), call(0, None, None, "{\"a\":1}"), STOP];
+    let expected = [
+        sample::call_with(extra, call(0, Some("c1"), Some("f"), "")),
+        call(0, None, None, "{\"a\":1}"),
+        STOP,
+    ];
     check(&[done(&called), completed()], &expected);
     let message = r#"{"type":"message","role":"assistant","phase":"final_answer","content":[]}"#;
-    let phase = Ok(ModelEvent::Extra(Map::from_iter([("phase".to_owned(), json!("final_answer"))])));
+    let phase =
+        Ok(ModelEvent::Extra(Map::from_iter([("phase".to_owned(), json!("final_answer"))])));
     check(&[added(message), said_more("a"), done(message), completed()], &[phase, text("a"), STOP]);
 }
 
 #[test]
 fn a_tool_that_was_not_offered_is_passed_on_and_a_prefix_is_removed() {
     let read = |pieces: &[&[u8]]| {
-        sample::read(BodyParser::new(ResponsesGrammar::new("north".into()), sample::north(), sample::lifter(&["f"])), pieces)
+        sample::read(
+            BodyParser::new(
+                ResponsesGrammar::new("north".into()),
+                sample::north(),
+                sample::lifter(&["f"]),
+            ),
+            pieces,
+        )
     };
     for (name, expected) in [("f", "f"), ("functions.f", "f"), ("g", "g")] {
-        let called = done(&format!(r#"{{"type":"function_call","id":"fc_1","call_id":"c1","name":"{name}","arguments":"{{\"a\":1}}"}}"#));
-        let words = [text("Let me see. "), call(0, Some("c1"), Some(expected), ""), call(0, None, None, "{\"a\":1}"), STOP];
-        sample::check_words(read, stream(&[said_more("Let me see. "), called, completed()]), &words);
+        let called = done(&format!(
+            r#"{{"type":"function_call","id":"fc_1","call_id":"c1","name":"{name}","arguments":"{{\"a\":1}}"}}"#
+        ));
+        let words = [
+            text("Let me see. "),
+            call(0, Some("c1"), Some(expected), ""),
+            call(0, None, None, "{\"a\":1}"),
+            STOP,
+        ];
+        sample::check_words(
+            read,
+            stream(&[said_more("Let me see. "), called, completed()]),
+            &words,
+        );
     }
 }
 
