@@ -198,8 +198,10 @@ async fn an_http_2_connection_loses_the_revoked_streams_only() {
     test_server.close().await;
 }
 
-/// A reader that reads nothing blocks a write; it is not awaited as long as others.
-#[tokio::test]
+/// A reader that reads nothing blocks a write; it is not awaited as long as others. Two threads:
+/// without optimisation the end of a response of this size takes one of them for about a second,
+/// and what is timed here must not wait for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_socket_that_reads_nothing_is_cut_off() {
     let test_server = keyed().await;
     let connection = client::Connection::open_narrow(test_server.address, 4096).await.unwrap();
