@@ -1,6 +1,8 @@
-//! What is counted of a connection while it lives: bytes by kind, and the times of what happened on it.
+//! What is counted of a connection while it lives: bytes by kind, and the times of what happened on
+//! it.
 //!
-//! A server feeds it what it reads and writes, above TLS, in the order in which it does. It keeps counts and no contents.
+//! A server feeds it what it reads and writes, above TLS, in the order in which it does. It keeps
+//! counts and no contents.
 
 pub mod bytes;
 mod http1;

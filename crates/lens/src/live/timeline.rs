@@ -7,11 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 use super::bytes::Bytes;
 use super::split::Split;
 
-/// Requests that are remembered of one connection; the oldest go first. Ten thousand connections must not hold much.
+/// Requests that are remembered of one connection; the oldest go first. Ten thousand connections
+/// must not hold much.
 const REQUESTS: usize = 8;
 
-/// The same of those that have a lane: who named them comes to look for them, also where all requests of a page share one
-/// connection.
+/// The same of those that have a lane: who named them comes to look for them, also where all
+/// requests of a page share one connection.
 const LANES: usize = 32;
 
 /// Of a path that much is kept.
@@ -82,7 +83,8 @@ pub struct Counts {
     pub last_out: Option<Duration>,
 }
 
-/// What the bodies held that were answers of a model, as their writers know it. It is a part of [`Bytes::body`].
+/// What the bodies held that were answers of a model, as their writers know it. It is a part of
+/// [`Bytes::body`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ByteBreakdown {
     /// Events; a JSON answer is none.
@@ -126,7 +128,8 @@ impl Sent {
     }
 }
 
-/// What was sent for a request with a lane: from its start to the start of the next request, while no other was running.
+/// What was sent for a request with a lane: from its start to the start of the next request, while
+/// no other was running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
     /// It cannot be told apart from what was sent for others.
@@ -246,7 +249,8 @@ pub struct Record {
     pub requests: Vec<Request>,
     /// The owner of the first request that had one.
     pub owner: Option<Arc<str>>,
-    /// Whether requests had different owners, or one had none that is known; forgotten requests count too.
+    /// Whether requests had different owners, or one had none that is known; forgotten requests
+    /// count too.
     pub is_shared: bool,
     /// Whether the owner of a running request is not known yet.
     pub is_unclaimed: bool,
@@ -255,8 +259,8 @@ pub struct Record {
 }
 
 impl Timeline {
-    /// The timeline of a connection that was accepted now, which is `accepted` on the wall clock. Without `is_sampled` it
-    /// looks at no byte: it has requests, the handshake and the close only.
+    /// The timeline of a connection that was accepted now, which is `accepted` on the wall clock.
+    /// Without `is_sampled` it looks at no byte: it has requests, the handshake and the close only.
     pub fn new(accepted: SystemTime, is_sampled: bool) -> Self {
         Self { accepted, begin: now(), is_sampled, state: Mutex::default() }
     }
@@ -432,7 +436,8 @@ impl Timeline {
         }
     }
 
-    /// Looks at the requests, without a copy of them: whose the first was, and those that are remembered.
+    /// Looks at the requests, without a copy of them: whose the first was, and those that are
+    /// remembered.
     pub fn look<T>(
         &self,
         look: impl FnOnce(Option<&Arc<str>>, &mut dyn Iterator<Item = &Request>) -> T,
@@ -462,7 +467,8 @@ impl Timeline {
 }
 
 impl State {
-    /// Forgets the oldest request with a lane, or the oldest without, if there are as many as are kept.
+    /// Forgets the oldest request with a lane, or the oldest without, if there are as many as are
+    /// kept.
     fn make_room(&mut self, has_lane: bool) {
         let most = if has_lane { LANES } else { REQUESTS };
         let is_alike = |request: &Request| request.lane.is_some() == has_lane;
@@ -473,8 +479,8 @@ impl State {
         }
     }
 
-    /// Another request begins: what was sent for those before it is told apart, unless they go on beside it. Gives what is the
-    /// new one's.
+    /// Another request begins: what was sent for those before it is told apart, unless they go on
+    /// beside it. Gives what is the new one's.
     fn divide(&mut self, network: u64) -> Share {
         let now = Sent { network, bytes: self.split.sent_down(), said: self.said };
         for request in &mut self.requests {
@@ -494,7 +500,8 @@ impl State {
     }
 }
 
-/// A time to measure from. What is measured is what really passed, also where a test holds its own clock.
+/// A time to measure from. What is measured is what really passed, also where a test holds its own
+/// clock.
 #[expect(clippy::disallowed_methods, reason = "sockets do not wait for a clock that is held")]
 fn now() -> Instant {
     Instant::now()

@@ -1,4 +1,5 @@
-//! Generates a value that satisfies a JSON schema, with texts from the user's message where they fit.
+//! Generates a value that satisfies a JSON schema, with texts from the user's message where they
+//! fit.
 
 use std::cell::Cell;
 
@@ -30,8 +31,9 @@ const GIVEN: [&str; 2] = ["const", "default"];
 /// What may follow a word.
 const PUNCTUATION: [char; 4] = ['.', '?', '!', ','];
 
-/// A value for `schema`. Keywords it cannot satisfy (such as `pattern`) are ignored. Neither schema nor text can
-/// exceed [`MAX_VALUES`], [`MAX_BYTES`] and [`MAX_STEPS`]: the rest is `null`, empty, or left out.
+/// A value for `schema`. Keywords it cannot satisfy (such as `pattern`) are ignored. Neither schema
+/// nor text can exceed [`MAX_VALUES`], [`MAX_BYTES`] and [`MAX_STEPS`]: the rest is `null`, empty,
+/// or left out.
 pub(super) fn generate(schema: &Value, said: &str) -> Value {
     let budget = Budget {
         values: Cell::new(MAX_VALUES),

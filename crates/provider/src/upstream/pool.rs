@@ -1,5 +1,5 @@
-//! The keys of one upstream: which is used next, how many responses run on each, the queue, and which keys are out of
-//! use.
+//! The keys of one upstream: which is used next, how many responses run on each, the queue, and
+//! which keys are out of use.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,8 +22,8 @@ const FIRST_COOLING: Duration = Duration::from_secs(1);
 /// The longest such pause, unless the upstream asks for more.
 const LONGEST_COOLING: Duration = Duration::from_secs(60);
 
-/// How long a refused key, or one without credit, is unused at first. Fixing the key reloads the settings, so this is
-/// only for upstreams that refused it by mistake.
+/// How long a refused key, or one without credit, is unused at first. Fixing the key reloads the
+/// settings, so this is only for upstreams that refused it by mistake.
 const FIRST_ASIDE: Duration = Duration::from_secs(30);
 
 /// For how many models a key's pauses are remembered. Callers choose the names.
@@ -123,8 +123,8 @@ impl Pool {
         })
     }
 
-    /// A slot for a response of `model`. Waits in a queue in which the caller with the fewest running responses comes
-    /// first. Dropping the future leaves the queue.
+    /// A slot for a response of `model`. Waits in a queue in which the caller with the fewest
+    /// running responses comes first. Dropping the future leaves the queue.
     ///
     /// # Errors
     /// No key is usable now, the queue is full, or the wait timed out.
@@ -154,7 +154,8 @@ impl Pool {
         self.serve();
         let deadline = Instant::now() + self.queue_timeout;
         loop {
-            // Registered before the keys are checked, so that a change after the check is not missed.
+            // Registered before the keys are checked, so that a change after the check is not
+            // missed.
             let set_aside = self.set_aside.notified();
             let next = self.next_return().map_or(deadline, |until| until.min(deadline));
             tokio::select! {
@@ -262,7 +263,8 @@ impl Pool {
         place.served += 1;
         *state.callers.entry(owner.clone()).or_default() += 1;
         let share = place.served / weight;
-        // Keys that are out of use are counted along, or they would get all requests when they come back.
+        // Keys that are out of use are counted along, or they would get all requests when they come
+        // back.
         for (key, place) in self
             .keys
             .iter()
@@ -280,7 +282,8 @@ impl Pool {
         })
     }
 
-    /// The only key, even if it was refused or is out of credit: there is no alternative, and it may work again.
+    /// The only key, even if it was refused or is out of credit: there is no alternative, and it
+    /// may work again.
     fn only_key(&self, state: &State, model: &str) -> Option<usize> {
         let ([key], [place]) = (&self.keys[..], &state.places[..]) else { return None };
         let is_refused = place.rest(model, Instant::now()).is_some_and(|aside| {
@@ -289,8 +292,8 @@ impl Pool {
         (place.has_room(key) && is_refused).then_some(0)
     }
 
-    /// Why there is no slot: all keys are busy, or none is usable. Then it is the failure of the key that comes back
-    /// first.
+    /// Why there is no slot: all keys are busy, or none is usable. Then it is the failure of the
+    /// key that comes back first.
     fn none(state: &State, model: &str, now: Instant) -> Taken {
         if state.places.iter().any(|place| place.is_usable(model, now)) {
             return Taken::Busy;
@@ -328,8 +331,8 @@ impl Pool {
         ProviderFailure::new(fault, FailureScope::Upstream(Some(Duration::from_secs(1))))
     }
 
-    /// Assigns free slots to waiting requests, and fails those for which no key is left. A request for a model that
-    /// is limited on the free keys does not block the others.
+    /// Assigns free slots to waiting requests, and fails those for which no key is left. A request
+    /// for a model that is limited on the free keys does not block the others.
     fn serve(self: &Arc<Self>) {
         let mut busy = 0;
         loop {
@@ -352,7 +355,8 @@ impl Pool {
                 };
                 (state.waiting.remove(index), taken)
             };
-            // Without the lock: a slot whose receiver is gone is dropped, which calls this function again.
+            // Without the lock: a slot whose receiver is gone is dropped, which calls this function
+            // again.
             if let Some(waiter) = waiter {
                 drop(waiter.turn.send(taken));
             }
@@ -367,8 +371,8 @@ enum Taken {
 }
 
 impl State {
-    /// The waiting call that is served next, without the first `passed` in order, for whose models there is no place: of the
-    /// callers with the fewest running answers, the one that came first.
+    /// The waiting call that is served next, without the first `passed` in order, for whose models
+    /// there is no place: of the callers with the fewest running answers, the one that came first.
     fn next(&self, passed: usize) -> Option<usize> {
         let running =
             |index: &usize| self.callers.get(&self.waiting[*index].owner).copied().unwrap_or(0);
@@ -377,7 +381,8 @@ impl State {
         order.get(passed).copied()
     }
 
-    /// Makes room in a full queue for a caller that has fewer calls waiting than another: the last call of the other goes.
+    /// Makes room in a full queue for a caller that has fewer calls waiting than another: the last
+    /// call of the other goes.
     fn evict_waiter(&mut self, owner: &Owner) -> bool {
         let mut counts: HashMap<&Owner, usize> = HashMap::new();
         self.waiting.iter().for_each(|waiter| *counts.entry(&waiter.owner).or_default() += 1);
@@ -490,8 +495,8 @@ impl PoolPermit {
         (!self.pool.is_open).then(|| &self.pool.keys[self.index].secret)
     }
 
-    /// A response with this key has completed. A call that started before the key went out of use does not restore
-    /// it.
+    /// A response with this key has completed. A call that started before the key went out of use
+    /// does not restore it.
     pub(super) fn succeeded(&self) {
         let mut state = self.pool.state();
         let place = &mut state.places[self.index];

@@ -86,8 +86,8 @@ impl Reported {
         Self { message: (!message.is_empty()).then_some(message), ..Self::default() }
     }
 
-    /// The error in a chunk or document that is not part of a response, with status 200. `None` if nothing in it
-    /// indicates an error.
+    /// The error in a chunk or document that is not part of a response, with status 200. `None` if
+    /// nothing in it indicates an error.
     pub(crate) fn in_document(value: &Value) -> Option<Self> {
         let fields = value.as_object()?;
         let mut names = fields.iter().map(|(name, value)| (plain(name), value));
@@ -120,7 +120,8 @@ impl Reported {
             .then_some(reported)
     }
 
-    /// Reads the errors in `value`. Nested ones are more specific: relays wrap the errors of their upstreams.
+    /// Reads the errors in `value`. Nested ones are more specific: relays wrap the errors of their
+    /// upstreams.
     fn read(&mut self, value: &Value, depth: usize) {
         let Some(depth) = depth.checked_sub(1) else { return };
         match value {
@@ -183,7 +184,8 @@ impl Reported {
                 .take()
                 .filter(|sentence| !LABELS.contains(&sentence.to_lowercase().as_str()));
             self.read(inner, depth);
-            // Next to a message, a string in this field is a label: `Bad Request`, `invalid_request`.
+            // Next to a message, a string in this field is a label: `Bad Request`,
+            // `invalid_request`.
             let is_label =
                 inner.as_str().is_some_and(|text| self.message.as_deref() == Some(text.trim()));
             self.message = if is_label {
@@ -261,7 +263,8 @@ impl Reported {
         }
     }
 
-    /// Whether the request exceeds a limit of the model, the rate or the credit that smaller requests do not.
+    /// Whether the request exceeds a limit of the model, the rate or the credit that smaller
+    /// requests do not.
     pub(super) fn is_about_size(&self) -> bool {
         let says =
             |needle: &str| self.message.as_ref().is_some_and(|message| message.contains(needle));
@@ -328,8 +331,8 @@ fn plain(name: &str) -> String {
         .collect()
 }
 
-/// Whether an `error` field reports an error: some servers send `"error":null`, `""`, `[]` or an object of nulls with
-/// every chunk.
+/// Whether an `error` field reports an error: some servers send `"error":null`, `""`, `[]` or an
+/// object of nulls with every chunk.
 pub(crate) fn is_truthy(error: &Value) -> bool {
     match error {
         Value::Null | Value::Bool(false) => false,
@@ -341,7 +344,8 @@ pub(crate) fn is_truthy(error: &Value) -> bool {
     }
 }
 
-/// Whether a field is an error code: a number, or a word. A status that is a word (`processing`) may be unrelated.
+/// Whether a field is an error code: a number, or a word. A status that is a word (`processing`)
+/// may be unrelated.
 fn is_code(name: &str, value: &Value) -> bool {
     STATUSES.contains(&name)
         && (value.is_number()
@@ -358,8 +362,8 @@ fn is_success(value: &Value) -> bool {
     }
 }
 
-/// An HTTP status, or a code that starts with one (`42901`). If its first digits are not a known status (`50505`),
-/// only the class counts.
+/// An HTTP status, or a code that starts with one (`42901`). If its first digits are not a known
+/// status (`50505`), only the class counts.
 fn read_status(value: &Value) -> Option<u16> {
     let number = read_number(value)?;
     let status = match number {

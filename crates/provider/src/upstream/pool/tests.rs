@@ -165,7 +165,8 @@ async fn waiting_requests_fail_when_no_key_is_left() {
     assert_eq!(waiting.await.unwrap_err().scope, FailureScope::Credential);
 }
 
-/// A waiting request was served only when a long response ended, even if another key had come back before.
+/// A waiting request was served only when a long response ended, even if another key had come back
+/// before.
 #[tokio::test(start_paused = true)]
 async fn a_key_that_comes_back_is_given_to_a_waiting_request() {
     let pool = pool(Strategy::Order, &[1, 1], 10);

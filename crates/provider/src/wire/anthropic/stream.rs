@@ -48,7 +48,8 @@ enum Open {
         input: String,
         is_written: bool,
     },
-    /// A tool call that Anthropic runs, its result, or an unknown block: passed on unchanged when complete.
+    /// A tool call that Anthropic runs, its result, or an unknown block: passed on unchanged when
+    /// complete.
     Opaque {
         item: Map<String, Value>,
         /// The deltas of its `input`.
@@ -91,7 +92,8 @@ impl Grammar for AnthropicGrammar {
 
 impl AnthropicGrammar {
     fn value(&mut self, name: Option<&str>, value: Value, said: &mut ParsedOutput) {
-        // Anything with an error is one, whatever the event's name and shape: relays have formats of their own.
+        // Anything with an error is one, whatever the event's name and shape: relays have formats
+        // of their own.
         if name != Some("error") && value.get("error").is_some_and(is_truthy) {
             return said.fail(refusal::in_band(&said.callee, &value));
         }
@@ -112,8 +114,8 @@ impl AnthropicGrammar {
         match event.kind {
             AnthropicEventKind::MessageStart => {
                 let message = event.message.unwrap_or_default();
-                // Not reported yet: `output_tokens` is a placeholder until the end, and would be final if the
-                // response is cut off.
+                // Not reported yet: `output_tokens` is a placeholder until the end, and would be
+                // final if the response is cut off.
                 self.tokens.read(&message.usage);
                 self.whole = Some(message).filter(|message| {
                     message.content.as_ref().is_some_and(|content| !content.is_empty())
@@ -240,7 +242,8 @@ impl AnthropicGrammar {
             }
             ("input_json_delta", Some(Open::Call { number, is_written, .. })) => {
                 let arguments = json;
-                // An initial `{}` is a placeholder for arguments that follow, or means that there are none.
+                // An initial `{}` is a placeholder for arguments that follow, or means that there
+                // are none.
                 if !arguments.is_empty() && (*is_written || !is_empty_object(&arguments)) {
                     *is_written = true;
                     said.word(ModelEvent::ToolCall(ToolCallDelta {
@@ -319,7 +322,8 @@ impl AnthropicGrammar {
                     format!("stopped in the middle of the response (stop_reason '{reason}')");
                 return said.fail(said.callee.plain("upstream_error", &what));
             }
-            // `pause_turn` is not handled: it occurs with hosted tools only, which Weir does not request.
+            // `pause_turn` is not handled: it occurs with hosted tools only, which Weir does not
+            // request.
             FinishVerdict::Finish(finish) => finish,
         };
         let explanation = details.get("explanation").and_then(Value::as_str).unwrap_or_default();

@@ -1,7 +1,8 @@
 //! Assigns the pieces of tool calls to their calls.
 //!
-//! OpenAI numbers its calls. Other servers use the index 0 for every call, another index or id for every piece, or no
-//! id at all. So a piece is assigned by its id, its name, and whether the arguments so far are complete JSON.
+//! OpenAI numbers its calls. Other servers use the index 0 for every call, another index or id for
+//! every piece, or no id at all. So a piece is assigned by its id, its name, and whether the
+//! arguments so far are complete JSON.
 
 mod arguments;
 
@@ -200,8 +201,8 @@ impl ToolCalls {
             .or_else(newest)
     }
 
-    /// A new index, or a new id without an index. Some servers number pieces instead of calls: a piece without a name
-    /// continues incomplete arguments.
+    /// A new index, or a new id without an index. Some servers number pieces instead of calls: a
+    /// piece without a name continues incomplete arguments.
     fn without_candidate(&self, piece: &CallPiece) -> CallMatch {
         let last = self.0.len().checked_sub(1);
         match last {
@@ -522,8 +523,8 @@ mod tests {
     }
 
     proptest! {
-        /// Any number of calls in any number of pieces, of which only the first has a name, are told apart by index,
-        /// by id, or by their order alone.
+        /// Any number of calls in any number of pieces, of which only the first has a name, are
+        /// told apart by index, by id, or by their order alone.
         #[test]
         fn any_fragmentation_gives_the_same_calls(
             values in proptest::collection::vec((0..2_usize, "[a-z\"\\\\{}]{0,6}"), 1..4),

@@ -94,7 +94,8 @@ impl<'de> Deserialize<'de> for ChatChunk {
 }
 
 impl ChatChunk {
-    /// Fields beyond the message: of the chunk, of its first choice, and of the usage except the counts.
+    /// Fields beyond the message: of the chunk, of its first choice, and of the usage except the
+    /// counts.
     pub(super) fn take_extra(&mut self) -> Map<String, Value> {
         let mut extra = mem::take(&mut self.extra);
         extra.extend(
@@ -294,8 +295,8 @@ fn list(value: Value) -> Vec<Value> {
     if let Value::Array(list) = value { list } else { Vec::new() }
 }
 
-/// The calls in a field, which is one call or a list, and calls of tools that are neither functions nor custom, which
-/// the upstream runs itself.
+/// The calls in a field, which is one call or a list, and calls of tools that are neither functions
+/// nor custom, which the upstream runs itself.
 fn calls(value: Value) -> (Vec<CallPiece>, Vec<Value>) {
     let entries = if value.as_object().is_some_and(|call| !call.is_empty()) {
         vec![value]
@@ -510,7 +511,8 @@ impl FunctionPiece {
     }
 }
 
-/// Reads OpenAI's token counts, and DeepSeek's name for cached tokens. Without any count there is no usage.
+/// Reads OpenAI's token counts, and DeepSeek's name for cached tokens. Without any count there is
+/// no usage.
 fn read_usage(usage: &Value) -> Option<Usage> {
     let count = |pointer: &str| usage.pointer(pointer).and_then(read_count);
     // Some relays use Anthropic's names.

@@ -12,8 +12,8 @@ use super::model::Thinking;
 use super::names::{EXTRA_CONTENT, PARTS, SIGNATURE};
 use crate::tools::{ConversationStep, FunctionCallStep, FunctionResultStep, OfferedTools, turns};
 
-/// Google's documented placeholder for calls by other models: since Gemini 3, a conversation is rejected if the first
-/// call of a step has no signature.
+/// Google's documented placeholder for calls by other models: since Gemini 3, a conversation is
+/// rejected if the first call of a step has no signature.
 const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
 /// The conversation translated so far.
@@ -49,7 +49,8 @@ impl GeminiContents {
         Self { thinking, system: Vec::new(), list: Vec::new(), signature: None }
     }
 
-    /// Adds to the system instruction. There is only one, so instructions from within the conversation move there.
+    /// Adds to the system instruction. There is only one, so instructions from within the
+    /// conversation move there.
     pub(super) fn instructions(&mut self, text: &str) {
         self.system.extend(text_part(text));
     }
@@ -173,8 +174,8 @@ impl GeminiContents {
         Ok(())
     }
 
-    /// Gemini requires a signature back in the part it came with, and not the reasoning itself. Other vendors'
-    /// signatures are left out.
+    /// Gemini requires a signature back in the part it came with, and not the reasoning itself.
+    /// Other vendors' signatures are left out.
     fn reasoning(&mut self, reasoning: &Reasoning) {
         let signature = reasoning
             .encrypted_content
@@ -206,8 +207,8 @@ impl GeminiContents {
         }
     }
 
-    /// A signature after the last text came with an empty text part, and is sent back like that. It can only follow
-    /// the model's own content.
+    /// A signature after the last text came with an empty text part, and is sent back like that. It
+    /// can only follow the model's own content.
     fn end_model_turn(&mut self) {
         if let (Some(signature), Some(Content { kind: ContentRole::Model, parts, .. })) =
             (self.signature.take(), self.list.last_mut())

@@ -102,8 +102,9 @@ impl GeminiGrammar {
         if let Some(feedback) =
             chunk.prompt_feedback.filter(|feedback| feedback.block_reason.is_some())
         {
-            // The prompt was blocked. This is a filtered response, not a failure: a retry would give the same. Only
-            // Google's message, if any, is passed on, since the model generated nothing.
+            // The prompt was blocked. This is a filtered response, not a failure: a retry would
+            // give the same. Only Google's message, if any, is passed on, since the model generated
+            // nothing.
             if let Some(message) =
                 feedback.block_reason_message.filter(|message| !message.is_empty())
             {

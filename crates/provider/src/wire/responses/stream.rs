@@ -177,8 +177,8 @@ impl ResponsesGrammar {
         position
     }
 
-    /// Finds an item by id; since some servers use another id in every event, otherwise by output index; without
-    /// either, the current item.
+    /// Finds an item by id; since some servers use another id in every event, otherwise by output
+    /// index; without either, the current item.
     fn find(&self, kind: OutputKind, id: Option<&str>, index: Option<u64>) -> Option<usize> {
         let last = |is_it: &dyn Fn(&OutputItem) -> bool| {
             self.items.iter().rposition(|item| item.kind == kind && is_it(item))
@@ -493,8 +493,8 @@ impl ResponsesGrammar {
         }
     }
 
-    /// The items of the terminal event, which repeats the response: only those whose end did not arrive are of
-    /// interest.
+    /// The items of the terminal event, which repeats the response: only those whose end did not
+    /// arrive are of interest.
     fn last_items(&mut self, items: Vec<Value>, said: &mut ParsedOutput) {
         // Without id and index, items are matched by kind, in order, if their numbers agree.
         let known: Vec<(OutputKind, usize)> =

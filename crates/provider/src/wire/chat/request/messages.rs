@@ -18,7 +18,8 @@ use crate::wire::chat::style::ChatFeatures;
 /// OpenAI's limit on the length of call ids; other vendors' ids may be longer.
 const LONGEST_CALL_ID: usize = 64;
 
-/// The messages so far. An assistant message contains all calls of a turn and the text next to them.
+/// The messages so far. An assistant message contains all calls of a turn and the text next to
+/// them.
 pub(super) struct ChatMessages<'a> {
     style: &'a ChatFeatures,
     list: Vec<Map<String, Value>>,
@@ -256,8 +257,8 @@ impl<'a> ChatMessages<'a> {
         &mut self.list[last]
     }
 
-    /// The last message if it contains calls: their outputs must follow directly, so no message may be added in
-    /// between.
+    /// The last message if it contains calls: their outputs must follow directly, so no message may
+    /// be added in between.
     fn assistant_with_calls(&mut self) -> Option<&mut Map<String, Value>> {
         self.list.last_mut().filter(|last| {
             last.get("role").is_some_and(|role| role == "assistant")
@@ -266,8 +267,8 @@ impl<'a> ChatMessages<'a> {
     }
 }
 
-/// The field names in which a server reads reasoning. vLLM and OpenRouter have renamed theirs; they ignore the other
-/// one.
+/// The field names in which a server reads reasoning. vLLM and OpenRouter have renamed theirs; they
+/// ignore the other one.
 fn reasoning_names(preset: Preset) -> &'static [&'static str] {
     match preset {
         Preset::Vllm | Preset::OpenRouter => &["reasoning_content", "reasoning"],
