@@ -7,12 +7,13 @@
 pub mod bytes;
 mod http1;
 mod http2;
+mod record;
 mod split;
 mod timeline;
 mod websocket;
 
-pub use split::Split;
-pub use timeline::{
+pub use record::{
     Asked, ByteBreakdown, Close, Closer, Counts, Handshake, Record, Request, Sent, Share, Subject,
-    Timeline,
 };
+pub use split::Split;
+pub use timeline::Timeline;
