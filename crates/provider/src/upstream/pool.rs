@@ -1,33 +1,23 @@
 //! The keys of one upstream: which is used next, how many responses run on each, the queue, and
 //! which keys are out of use.
 
+mod slot;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use engine::provider::failure::{FailureScope, ProviderFailure};
 use engine::secret::Secret;
-use engine::upstreams::{KeyHealth, KeyState};
+use engine::upstreams::KeyState;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::Owner;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use self::slot::{Aside, KeySlot, Rest};
 use super::choice::{WeightedCandidate, choose};
 use crate::config::{KeyConfig, Strategy, UpstreamConfig};
-
-/// How long a rate-limited key is unused at first, if the upstream does not say.
-const FIRST_COOLING: Duration = Duration::from_secs(1);
-
-/// The longest such pause, unless the upstream asks for more.
-const LONGEST_COOLING: Duration = Duration::from_secs(60);
-
-/// How long a refused key, or one without credit, is unused at first. Fixing the key reloads the
-/// settings, so this is only for upstreams that refused it by mistake.
-const FIRST_ASIDE: Duration = Duration::from_secs(30);
-
-/// For how many models a key's pauses are remembered. Callers choose the names.
-const MOST_MODELS: usize = 64;
 
 /// The keys of one upstream. An upstream without keys has one slot with an empty key.
 #[derive(Debug)]
@@ -61,32 +51,6 @@ struct Waiter {
     model: Arc<str>,
     owner: Owner,
     turn: oneshot::Sender<Result<PoolPermit, ProviderFailure>>,
-}
-
-#[derive(Debug, Default)]
-struct KeySlot {
-    running: usize,
-    served: u64,
-    /// The key itself was refused.
-    whole: Rest,
-    /// Rate limits and quotas per model: a limited model must not block the others.
-    models: HashMap<Arc<str>, Rest>,
-}
-
-/// Whether a key, or a model on it, is out of use.
-#[derive(Clone, Debug, Default)]
-struct Rest {
-    aside: Option<Aside>,
-    /// Consecutive failures.
-    failures: u32,
-}
-
-#[derive(Clone, Debug)]
-struct Aside {
-    /// Calls that started before this report nothing new.
-    since: Instant,
-    until: Instant,
-    failure: ProviderFailure,
 }
 
 /// A slot for one response. When it is dropped, the next waiting request gets it.
@@ -396,96 +360,6 @@ impl State {
         let last = self.waiting.iter().rposition(|waiter| waiter.owner == *most);
         // Its receiver fails, which reports that the queue is full.
         last.and_then(|last| self.waiting.remove(last)).is_some()
-    }
-}
-
-impl KeySlot {
-    fn has_room(&self, key: &KeyConfig) -> bool {
-        key.concurrency == 0 || self.running < key.concurrency
-    }
-
-    fn is_usable(&self, model: &str, now: Instant) -> bool {
-        self.rest(model, now).is_none()
-    }
-
-    /// Why the key is unusable for a model; of two reasons the longer one.
-    fn rest(&self, model: &str, now: Instant) -> Option<&Aside> {
-        let of_model = self.models.get(model);
-        [Some(&self.whole), of_model]
-            .into_iter()
-            .flatten()
-            .filter_map(|rest| rest.aside_at(now))
-            .max_by_key(|aside| aside.until)
-    }
-
-    /// The key's health. A pause of a single model counts.
-    fn health(&self, now: Instant) -> KeyHealth {
-        let rests = self
-            .models
-            .values()
-            .filter_map(|rest| rest.aside_at(now))
-            .max_by_key(|aside| aside.until);
-        let Some(aside) = self.whole.aside_at(now).or(rests) else { return KeyHealth::Well };
-        let left = aside.until - now;
-        match aside.failure.scope {
-            FailureScope::Credential => KeyHealth::Refused(left),
-            FailureScope::Quota => KeyHealth::Empty(left),
-            FailureScope::Request
-            | FailureScope::Unsupported
-            | FailureScope::RateLimited(_)
-            | FailureScope::Upstream(_) => KeyHealth::Cooling(left),
-        }
-    }
-
-    /// The pause that a failure with this scope extends.
-    fn rest_of(
-        &mut self,
-        scope: FailureScope,
-        model: &Arc<str>,
-        now: Instant,
-    ) -> Option<&mut Rest> {
-        if scope == FailureScope::Credential {
-            return Some(&mut self.whole);
-        }
-        if self.models.len() >= MOST_MODELS && !self.models.contains_key(model) {
-            self.models.retain(|_, rest| rest.is_aside(now));
-        }
-        // Without an entry the model stays usable: the upstream will limit it again.
-        (self.models.len() < MOST_MODELS || self.models.contains_key(model))
-            .then(|| self.models.entry(Arc::clone(model)).or_default())
-    }
-}
-
-impl Rest {
-    fn aside_at(&self, now: Instant) -> Option<&Aside> {
-        self.aside.as_ref().filter(|aside| aside.until > now)
-    }
-
-    fn is_aside(&self, now: Instant) -> bool {
-        self.aside_at(now).is_some()
-    }
-
-    /// Whether a call that started at this time reports anything new.
-    fn is_news(&self, began: Instant) -> bool {
-        self.aside.as_ref().is_none_or(|aside| aside.since <= began)
-    }
-
-    /// How long a failure puts it out of use; `None` if it does not.
-    fn pause(&self, scope: FailureScope, longest: Duration) -> Option<Duration> {
-        let doubled = |first: Duration, longest: Duration| {
-            (first * 2_u32.saturating_pow(self.failures.min(16))).min(longest)
-        };
-        let pause = match scope {
-            FailureScope::Credential | FailureScope::Quota => doubled(FIRST_ASIDE, longest),
-            FailureScope::RateLimited(wish) => {
-                wish.unwrap_or_else(|| doubled(FIRST_COOLING, LONGEST_COOLING))
-            }
-            FailureScope::Upstream(Some(wish)) => wish,
-            FailureScope::Upstream(None) | FailureScope::Request | FailureScope::Unsupported => {
-                return None;
-            }
-        };
-        Some(pause.min(longest)).filter(|pause| !pause.is_zero())
     }
 }
 

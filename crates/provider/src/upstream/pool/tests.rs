@@ -1,7 +1,9 @@
 //! Slots are fair and bounded; failing keys go out of use and come back.
 
+use engine::upstreams::KeyHealth;
 use futures_util::FutureExt;
 
+use super::slot::MOST_MODELS;
 use super::*;
 use crate::config::Preset;
 
