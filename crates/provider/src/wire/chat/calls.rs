@@ -12,7 +12,7 @@ use engine::provider::event::ToolCallDelta;
 use serde_json::Map;
 
 use self::arguments::{Arguments, ArgumentsProgress, Compact, JsonScanner};
-use super::chunk::CallPiece;
+use super::delta::CallPiece;
 use crate::tools::Lifter;
 
 pub(in crate::wire) use self::arguments::is_empty_object;

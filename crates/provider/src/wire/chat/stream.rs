@@ -14,7 +14,8 @@ use super::super::parsed_output::ParsedOutput;
 use super::super::repeat::SoFar;
 use super::super::shared::{CONTENT_PARTS, UPSTREAM_FIELDS, flat_annotation, made_image};
 use super::calls::ToolCalls;
-use super::chunk::{CallPiece, ChatChunk, ChatContent, ChatDelta, SplitContent};
+use super::chunk::ChatChunk;
+use super::delta::{CallPiece, ChatContent, ChatDelta, SplitContent};
 
 /// The state of one response.
 #[derive(Debug, Default)]
