@@ -221,7 +221,7 @@ impl Scanner {
             }
             b"event" => self.name = Some(String::from_utf8_lossy(value).into_owned()),
             b"id" if !value.contains(&0) => {
-                self.id = Some(String::from_utf8_lossy(value).into_owned())
+                self.id = Some(String::from_utf8_lossy(value).into_owned());
             }
             _ => {}
         }

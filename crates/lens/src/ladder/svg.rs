@@ -140,7 +140,7 @@ fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             control if control.is_control() || matches!(control, '\u{FFFE}' | '\u{FFFF}') => {
-                out.push('\u{FFFD}')
+                out.push('\u{FFFD}');
             }
             other => out.push(other),
         }

@@ -193,7 +193,7 @@ impl Timeline {
     /// The head of a response is ready.
     pub fn answered(&self, number: u64, status: u16) {
         self.change(number, |request, now| {
-            (request.answered, request.status) = (Some(now), Some(status))
+            (request.answered, request.status) = (Some(now), Some(status));
         });
     }
 

@@ -181,7 +181,7 @@ impl<Source: Iterator<Item = DemoStep>> Iterator for Stopping<Source> {
             }
             match self.source.next() {
                 Some(DemoStep::Say(ModelEvent::Text { text, .. })) if !self.stops.is_empty() => {
-                    self.take_text(text)
+                    self.take_text(text);
                 }
                 step => {
                     // No stop text spans other steps.

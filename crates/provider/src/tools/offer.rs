@@ -144,7 +144,7 @@ impl<'a> OfferedTools<'a> {
             Tool::Function(tool) => self.push(function(tool), namespace),
             Tool::Custom(tool) => self.push(custom(tool), namespace),
             Tool::Namespace(inner) => {
-                inner.tools.iter().for_each(|tool| self.add(tool, Some(&inner.name)))
+                inner.tools.iter().for_each(|tool| self.add(tool, Some(&inner.name)));
             }
             Tool::Hosted(fields) => match tool_search(fields) {
                 Some(offered) => self.push(offered, None),

@@ -131,7 +131,7 @@ impl UpstreamStream {
         match decoded {
             Ok(decoded) => self.reader.push(&decoded),
             Err(error) => {
-                self.error = Some(self.callee.plain("upstream_invalid_data", &error.to_string()))
+                self.error = Some(self.callee.plain("upstream_invalid_data", &error.to_string()));
             }
         }
     }

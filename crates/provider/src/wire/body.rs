@@ -116,7 +116,7 @@ impl<G: Grammar> BodyParser<G> {
                     self.said.word(ModelEvent::KeepAlive);
                 }
                 Some(Ok(sse::SseFrame::Event(event))) => {
-                    self.event(event.name.as_deref(), &event.data, false)
+                    self.event(event.name.as_deref(), &event.data, false);
                 }
                 Some(Err(_)) => self.too_large(),
             },
@@ -148,7 +148,7 @@ impl<G: Grammar> BodyParser<G> {
             [_, ..] if name == Some("error") => self.error(data),
             // Data with an object in it is meant to be content.
             _ if data.contains(&b'{') && !is_other(name) => {
-                self.said.invalid_data("sent an event that cannot be parsed")
+                self.said.invalid_data("sent an event that cannot be parsed");
             }
             // Vertex sends `data: : keepalive`; others send an empty `data:`, a time or a word.
             _ => {
@@ -216,7 +216,7 @@ impl<G: Grammar> StreamParser for BodyParser<G> {
             }
             Body::Lines(decoder) => decoder.push(bytes),
             Body::Document(document) if document.len() + bytes.len() > MAX_EVENT_BYTES => {
-                self.too_large()
+                self.too_large();
             }
             Body::Document(document) => document.extend_from_slice(bytes),
             Body::Over => {}

@@ -304,7 +304,7 @@ impl Check<'_> {
                         match self.carrier.inner {
                             InnerFields::Carried if is_carried => {}
                             InnerFields::Carried | InnerFields::Checked => {
-                                self.field(name, place, &path)?
+                                self.field(name, place, &path)?;
                             }
                             InnerFields::Omitted => self.ignored.push(path),
                         }

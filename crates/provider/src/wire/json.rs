@@ -52,7 +52,7 @@ pub(super) fn read_all<T: DeserializeOwned>(
         match values.next() {
             None => return Ok(Tail::Nothing),
             Some(Ok(Value::Array(list))) => {
-                list.into_iter().filter_map(|value| read(value)).for_each(&mut take)
+                list.into_iter().filter_map(|value| read(value)).for_each(&mut take);
             }
             Some(Ok(value)) => read(value).into_iter().for_each(&mut take),
             Some(Err(error)) if error.is_eof() => return Err(Broken::Cut),
@@ -181,7 +181,7 @@ impl Repair {
     fn end_word(&mut self) {
         match std::mem::take(&mut self.word).as_str() {
             "NaN" | "nan" | "-NaN" | "Infinity" | "-Infinity" | "inf" | "-inf" | "undefined" => {
-                self.out.push_str("null")
+                self.out.push_str("null");
             }
             other => self.out.push_str(other),
         }

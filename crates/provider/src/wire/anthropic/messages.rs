@@ -61,7 +61,7 @@ impl AnthropicMessages {
                 Step::Reasoning(reasoning) => self.reasoning(reasoning),
                 Step::Compaction(compaction) => self.instructions(&compaction.summary_message()),
                 Step::Opaque(item) if is_block(&item.kind) => {
-                    self.turn(Speaker::Assistant).blocks.push(item.upstream_form().into())
+                    self.turn(Speaker::Assistant).blocks.push(item.upstream_form().into());
                 }
                 Step::Opaque(_) => {}
             }

@@ -66,7 +66,7 @@ impl Grammar for AnthropicGrammar {
             Ok(_) => {}
             Err(Broken::Cut) => said.invalid_data("sent an event with truncated JSON"),
             Err(Broken::Invalid) => {
-                said.invalid_data("sent an event that is not part of a message")
+                said.invalid_data("sent an event that is not part of a message");
             }
         }
         if said.len() == before && !said.is_over() {
@@ -84,7 +84,7 @@ impl Grammar for AnthropicGrammar {
             Err(Broken::Cut) => said.fail(said.callee.cut()),
             Ok(_) if is_message || said.is_over() => {}
             Ok(_) | Err(Broken::Invalid) => {
-                said.invalid_data("sent a response that is not a message")
+                said.invalid_data("sent a response that is not a message");
             }
         }
     }
@@ -122,13 +122,13 @@ impl AnthropicGrammar {
                 });
             }
             AnthropicEventKind::ContentBlockStart => {
-                self.start(index, event.content_block.unwrap_or_default(), said)
+                self.start(index, event.content_block.unwrap_or_default(), said);
             }
             AnthropicEventKind::ContentBlockDelta if event.unknown_delta.is_some() => {
-                said.words(event.unknown_delta.map(extra))
+                said.words(event.unknown_delta.map(extra));
             }
             AnthropicEventKind::ContentBlockDelta => {
-                self.delta(index, event.delta.unwrap_or_default(), said)
+                self.delta(index, event.delta.unwrap_or_default(), said);
             }
             AnthropicEventKind::ContentBlockStop => self.stop(index, said),
             AnthropicEventKind::MessageDelta => {
@@ -238,7 +238,7 @@ impl AnthropicGrammar {
             ("text_delta", _) => self.text(delta.text.unwrap_or_default(), said),
             ("thinking_delta", _) => thoughts(delta.thinking.unwrap_or_default(), said),
             ("signature_delta", Some(Open::Thoughts { signature })) => {
-                signature.push_str(&delta.signature.unwrap_or_default())
+                signature.push_str(&delta.signature.unwrap_or_default());
             }
             ("input_json_delta", Some(Open::Call { number, is_written, .. })) => {
                 let arguments = json;
@@ -260,7 +260,7 @@ impl AnthropicGrammar {
                 }
             }
             ("citations_delta", _) => {
-                self.citations.add(Some(delta.citation).filter(Value::is_object))
+                self.citations.add(Some(delta.citation).filter(Value::is_object));
             }
             _ => {}
         }
@@ -273,10 +273,12 @@ impl AnthropicGrammar {
         match self.open.swap_remove(position).1 {
             Open::Text => self.citations.end(said),
             Open::Thoughts { signature } if signature.is_empty() => {
-                said.word(ModelEvent::ReasoningBreak)
+                said.word(ModelEvent::ReasoningBreak);
             }
             Open::Thoughts { signature } => {
-                said.word(ModelEvent::ReasoningEnd { encrypted: format!("{SIGNATURE}{signature}") })
+                said.word(ModelEvent::ReasoningEnd {
+                    encrypted: format!("{SIGNATURE}{signature}"),
+                });
             }
             Open::Call { number, input, is_written: false } => {
                 said.word(ModelEvent::ToolCall(ToolCallDelta {

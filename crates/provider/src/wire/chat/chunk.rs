@@ -55,7 +55,7 @@ impl<'de> Visitor<'de> for ChunkVisitor {
                 "x_groq" => chunk.x_groq = map.next_value()?,
                 "base_resp" => chunk.base_resp = map.next_value()?,
                 "citations" | "search_results" => {
-                    _ = chunk.sources.insert(key.into_owned(), map.next_value()?)
+                    _ = chunk.sources.insert(key.into_owned(), map.next_value()?);
                 }
                 name if CHUNK.contains(&name) => _ = map.next_value::<IgnoredAny>()?,
                 _ => take_extra(&mut chunk.extra, key, map.next_value()?),
@@ -191,7 +191,7 @@ impl<'de> Visitor<'de> for ChoiceVisitor {
                 "usage" => choice.usage = map.next_value()?,
                 // Which stop text matched, and the token ids.
                 "stop_reason" | "matched_stop" | "token_ids" | "seed" => {
-                    _ = map.next_value::<IgnoredAny>()?
+                    _ = map.next_value::<IgnoredAny>()?;
                 }
                 _ => take_extra(&mut choice.extra, key, map.next_value()?),
             }

@@ -197,7 +197,7 @@ impl ChatContent {
                 (Some((place, text)), _) => place.push_str(&text),
                 (None, Value::String(text)) => split.spoken.push_str(&text),
                 (None, part) if part.get("thinking").is_some() => {
-                    split.thought.push_str(&deep_text(&part["thinking"]))
+                    split.thought.push_str(&deep_text(&part["thinking"]));
                 }
                 (None, part) if part.get("image_url").is_some() => split.images.push(part),
                 (None, part) if has_content(&part) => split.others.push(part),

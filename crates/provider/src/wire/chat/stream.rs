@@ -82,7 +82,7 @@ impl Grammar for ChatGrammar {
             Ok(_) => {}
             Err(Broken::Cut) => said.invalid_data("sent an event with truncated JSON"),
             Err(Broken::Invalid) => {
-                said.invalid_data("sent something that is not a chat completion")
+                said.invalid_data("sent something that is not a chat completion");
             }
         }
     }
@@ -93,7 +93,7 @@ impl Grammar for ChatGrammar {
             Ok(true) => {}
             Ok(false) if said.is_over() => {}
             Ok(false) | Err(Broken::Invalid) => {
-                said.invalid_data("sent something that is not a chat completion")
+                said.invalid_data("sent something that is not a chat completion");
             }
         }
     }

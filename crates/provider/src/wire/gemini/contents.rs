@@ -77,7 +77,7 @@ impl GeminiContents {
                 ConversationStep::Output(output) => self.output(output, &calls, *index)?,
                 ConversationStep::Reasoning(reasoning) => self.reasoning(reasoning),
                 ConversationStep::Compaction(compaction) => {
-                    self.instructions(&compaction.summary_message())
+                    self.instructions(&compaction.summary_message());
                 }
                 ConversationStep::Opaque(item) => {
                     if let Some(url) = shared::image_url(item)
@@ -202,7 +202,7 @@ impl GeminiContents {
                 last.parts.push(part);
             }
             Some(_) | None => {
-                self.list.push(Content { kind, has_call: is_call(&part), parts: vec![part] })
+                self.list.push(Content { kind, has_call: is_call(&part), parts: vec![part] });
             }
         }
     }

@@ -41,7 +41,7 @@ impl Grammar for GeminiGrammar {
             Ok(_) => {}
             Err(Broken::Cut) => said.invalid_data("sent an event with truncated JSON"),
             Err(Broken::Invalid) => {
-                said.invalid_data("sent something that is not a Gemini response")
+                said.invalid_data("sent something that is not a Gemini response");
             }
         }
         if said.len() == before && !said.is_over() {
@@ -56,7 +56,7 @@ impl Grammar for GeminiGrammar {
             Ok(true) => {}
             Ok(false) if said.is_over() => {}
             Ok(false) | Err(Broken::Invalid) => {
-                said.invalid_data("sent something that is not a Gemini response")
+                said.invalid_data("sent something that is not a Gemini response");
             }
         }
     }

@@ -227,12 +227,12 @@ fn messages(
             }
             ConversationStep::Reasoning(reasoning) => messages.think(reasoning),
             ConversationStep::Compaction(compaction) => {
-                messages.system(&compaction.summary_message())
+                messages.system(&compaction.summary_message());
             }
             // Ollama's models generate no images and accept none from the assistant: only the fact
             // that there was one is kept.
             ConversationStep::Opaque(item) if image_url(item).is_some() => {
-                append(messages.said(), "content", "[image]")
+                append(messages.said(), "content", "[image]");
             }
             ConversationStep::Opaque(_) => {}
         }

@@ -217,7 +217,7 @@ impl OllamaGrammar {
                 said.fail(ProviderFailure::new(fault, FailureScope::Unsupported));
             }
             ("" | "load" | "unload", _) | (_, FinishVerdict::Absent) => {
-                said.word(ModelEvent::Finish(Finish::Stop))
+                said.word(ModelEvent::Finish(Finish::Stop));
             }
             (_, FinishVerdict::Finish(finish)) => said.word(ModelEvent::Finish(finish)),
             (_, FinishVerdict::Failed) => {

@@ -69,7 +69,7 @@ impl EventReader {
             }
             Body::Events(decoder) => decoder.push(bytes),
             Body::Document(document) if document.len() + bytes.len() > MAX_EVENT_BYTES => {
-                self.too_large()
+                self.too_large();
             }
             Body::Document(document) => {
                 document.extend_from_slice(bytes);
@@ -179,7 +179,7 @@ impl EventReader {
                 Some(Err(_)) => {
                     let mut events = Vec::new();
                     let broken = json::read_all(&data[read..], |value: Value| {
-                        events.extend(of_value(value))
+                        events.extend(of_value(value));
                     })
                     .is_err();
                     for event in events {

@@ -154,7 +154,7 @@ pub(super) fn body(
         // Padding against traffic analysis doubles the bytes, on a connection that TLS protects
         // anyway.
         ServerFamily::OpenAi => {
-            put(&mut body, "stream_options", Some(json!({ "include_obfuscation": false })))
+            put(&mut body, "stream_options", Some(json!({ "include_obfuscation": false })));
         }
         ServerFamily::Azure | ServerFamily::Compatible => {}
     }

@@ -33,7 +33,7 @@ impl Grammar for ResponsesGrammar {
             Ok(_) => {}
             Err(Broken::Cut) => said.invalid_data("sent an event with truncated JSON"),
             Err(Broken::Invalid) => {
-                said.invalid_data("sent something that is not a response event")
+                said.invalid_data("sent something that is not a response event");
             }
         }
     }
@@ -78,13 +78,13 @@ impl ResponsesGrammar {
         } else {
             match kind.as_str() {
                 "response.output_item.added" => {
-                    self.items.item_added(event.output_index, &event.item, said)
+                    self.items.item_added(event.output_index, &event.item, said);
                 }
                 "response.output_item.done" => {
-                    self.items.item_done(event.output_index, event.item, said)
+                    self.items.item_done(event.output_index, event.item, said);
                 }
                 "response.content_part.done" | "response.reasoning_summary_part.done" => {
-                    self.items.part_event(event, said)
+                    self.items.part_event(event, said);
                 }
                 "response.content_part.added" => self.items.part_added(event),
                 "response.output_text.annotation.added" => self.items.annotation(event, said),
@@ -97,13 +97,13 @@ impl ResponsesGrammar {
                 }
                 "error" => said.fail(event::failure_of_event(data, &said.callee)),
                 _ if is_truthy(&event.error) => {
-                    said.fail(event::failure_of_event(data, &said.callee))
+                    said.fail(event::failure_of_event(data, &said.callee));
                 }
                 _ if event.choices.is_array() => said
                     .invalid_data("serves chat completions at this address, not the Responses API"),
                 // Anything but an event of this API may be an error of a proxy.
                 kind if !kind.starts_with("response.") => {
-                    _ = json::read_all(data, |value: Value| _ = said.fail_if_error(&value))
+                    _ = json::read_all(data, |value: Value| _ = said.fail_if_error(&value));
                 }
                 _ => self.hosted(&kind, &event, data, said),
             }
@@ -148,7 +148,7 @@ impl ResponsesGrammar {
         };
         match status {
             _ if response.get("error").is_some_and(is_truthy) => {
-                said.fail(event::failure_of_response(&response, &said.callee))
+                said.fail(event::failure_of_response(&response, &said.callee));
             }
             "completed" => said.word(ModelEvent::Finish(Finish::Stop)),
             "incomplete" => match incomplete(&response) {

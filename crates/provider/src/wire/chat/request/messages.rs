@@ -63,7 +63,7 @@ impl<'a> ChatMessages<'a> {
                 ConversationStep::Output(output) => self.output(&output, index)?,
                 ConversationStep::Reasoning(reasoning) => self.think(reasoning),
                 ConversationStep::Compaction(compaction) => {
-                    self.system("system", compaction.summary_message().into(), Map::new())
+                    self.system("system", compaction.summary_message().into(), Map::new());
                 }
                 ConversationStep::Opaque(item) => {
                     if let Some(url) = image_url(item) {
@@ -108,7 +108,7 @@ impl<'a> ChatMessages<'a> {
             (Role::Assistant, _) => self.assistant(&message.content, content, extra),
             // `developer` exists at OpenAI only; templates of open models support `system`.
             (Role::Developer, ServerFamily::OpenAi | ServerFamily::Azure) => {
-                self.system("developer", content, extra)
+                self.system("developer", content, extra);
             }
             (Role::Developer | Role::System, _) => self.system("system", content, extra),
             (Role::User, _) => self.heard("user", content, extra),
@@ -386,7 +386,7 @@ fn content_part(part: &Part, style: &ChatFeatures, path: &str) -> Result<Value, 
     {
         match (&mut inner, value) {
             (Some((kind, object)), Value::Object(more)) if kind == name => {
-                object.extend(more.clone())
+                object.extend(more.clone());
             }
             _ => _ = fields.insert(name.clone(), value.clone()),
         }

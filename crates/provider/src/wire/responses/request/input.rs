@@ -95,7 +95,7 @@ pub(super) fn read(
                 }
             },
             Item::Opaque(item) => {
-                input.said(item.upstream_form().into(), &Extra::default(), FieldLocation::Message)
+                input.said(item.upstream_form().into(), &Extra::default(), FieldLocation::Message);
             }
         }
     }

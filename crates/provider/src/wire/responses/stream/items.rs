@@ -48,10 +48,10 @@ impl OutputItems {
         let number = number.unwrap_or(0);
         match extent {
             PieceExtent::More => {
-                self.say(position, piece, number, event.delta, event.logprobs, said)
+                self.say(position, piece, number, event.delta, event.logprobs, said);
             }
             PieceExtent::Whole => {
-                self.say_whole(position, piece, number, whole, event.logprobs, said)
+                self.say_whole(position, piece, number, whole, event.logprobs, said);
             }
         }
     }
@@ -196,11 +196,11 @@ impl OutputItems {
         match kind {
             // Text that it may contain already is repeated later.
             OutputKind::Message => {
-                said.words(self.new_fields(position, item).map(ModelEvent::Extra))
+                said.words(self.new_fields(position, item).map(ModelEvent::Extra));
             }
             OutputKind::Reasoning => {}
             OutputKind::FunctionCall | OutputKind::CustomToolCall => {
-                self.name_call(position, item, said)
+                self.name_call(position, item, said);
             }
             OutputKind::Opaque => {
                 if let (false, Value::Object(item)) =
@@ -282,7 +282,7 @@ impl OutputItems {
         }
         match kind {
             OutputKind::Message => {
-                said.words(self.new_fields(position, &item).map(ModelEvent::Extra))
+                said.words(self.new_fields(position, &item).map(ModelEvent::Extra));
             }
             OutputKind::Reasoning => {
                 said.words(self.new_fields(position, &item).map(ModelEvent::ReasoningExtra));
@@ -418,7 +418,7 @@ impl OutputItems {
                 Some(position) if self.items[position].is_done => {}
                 Some(position) => self.end_item(position, item, said),
                 None if of_kind().count() < kinds.iter().filter(is_same).count() => {
-                    self.item_done(Some(place), item, said)
+                    self.item_done(Some(place), item, said);
                 }
                 None => {}
             }
