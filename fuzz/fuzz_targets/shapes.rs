@@ -270,10 +270,10 @@ impl Shapes {
             0 => body["tool_choice"] = "required".into(),
             1 => {
                 body["tool_choice"] =
-                    json!({ "type": "allowed_tools", "mode": mode, "tools": names })
+                    json!({ "type": "allowed_tools", "mode": mode, "tools": names });
             }
             2 => {
-                body["tool_choice"] = json!({ "type": "allowed_tools", "allowed_tools": { "mode": mode, "tools": names } })
+                body["tool_choice"] = json!({ "type": "allowed_tools", "allowed_tools": { "mode": mode, "tools": names } });
             }
             _ => {}
         }

@@ -1,5 +1,6 @@
-//! Shows a TCP port's connections live: `cargo run -p weir-lens --example watch -- PORT [INTERFACE [DIRECTORY]]`.
-//! With a directory, it leaves `capture.pcapng` there, and a picture of each connection when it ends.
+//! Shows a TCP port's connections live: `cargo run -p weir-lens --example watch -- PORT [INTERFACE
+//! [DIRECTORY]]`. With a directory, it leaves `capture.pcapng` there, and a picture of each
+//! connection when it ends.
 
 #![expect(clippy::print_stdout, reason = "that is what it is for")]
 
@@ -73,7 +74,8 @@ fn watch(
         if let Some(file) = &mut file {
             file.packet(&packet, &line)?;
         }
-        // What comes after the end, such as the answer to a repeated FIN, is shown but not summed up again.
+        // What comes after the end, such as the answer to a repeated FIN, is shown but not summed
+        // up again.
         let has_just_ended = connection.closing().over_since() == Some(seen.segment.number);
         if let Some(conversation) = conversation.filter(|_| has_just_ended) {
             sum_up(seen.connection, connection, &conversation);

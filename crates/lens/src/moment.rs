@@ -4,7 +4,8 @@ use std::time::Duration;
 #[cfg(target_os = "linux")]
 use std::time::SystemTime;
 
-/// A point in time: nanoseconds since 1970-01-01 UTC, as the kernel stamps packets. It lasts until the year 2554.
+/// A point in time: nanoseconds since 1970-01-01 UTC, as the kernel stamps packets. It lasts until
+/// the year 2554.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(pub u64);
 

@@ -1,4 +1,5 @@
-//! Writes captures that Wireshark opens (draft-ietf-opsawg-pcapng), with comments on packets and the keys of TLS.
+//! Writes captures that Wireshark opens (draft-ietf-opsawg-pcapng), with comments on packets and
+//! the keys of TLS.
 
 use std::io::{self, Write};
 
@@ -80,7 +81,8 @@ impl<W: Write> Writer<W> {
         Ok(Self { out, interfaces: 0 })
     }
 
-    /// Adds an interface (section 4.2), whose times are in nanoseconds. `packet_bytes` is how many of each packet are kept, 0 for all.
+    /// Adds an interface (section 4.2), whose times are in nanoseconds. `packet_bytes` is how many
+    /// of each packet are kept, 0 for all.
     pub fn interface(
         &mut self,
         link: Link,

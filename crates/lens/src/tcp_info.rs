@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// What `TCP_INFO` says. What a kernel is too old to say is `None`. Times that the kernel has not measured yet are zero.
+/// What `TCP_INFO` says. What a kernel is too old to say is `None`. Times that the kernel has not
+/// measured yet are zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpInfo {
     /// The state, by the kernel's number; 1 is ESTABLISHED.
@@ -64,8 +65,8 @@ pub struct TcpInfo {
 }
 
 impl TcpInfo {
-    /// Reads what the kernel wrote: `struct tcp_info` of `linux/tcp.h`, as long as this kernel's is. It only ever grew at its end.
-    /// `None` if it is not even as long as the first one was.
+    /// Reads what the kernel wrote: `struct tcp_info` of `linux/tcp.h`, as long as this kernel's
+    /// is. It only ever grew at its end. `None` if it is not even as long as the first one was.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let four = |at: usize| bytes.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes);
         let eight = |at: usize| bytes.get(at..)?.first_chunk().copied().map(u64::from_ne_bytes);
@@ -122,7 +123,8 @@ mod linux {
         TcpInfo::read(&buffer[..length]).ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
-    /// Bytes that were written to a TCP socket and not yet acknowledged by the other side (`SIOCOUTQ`).
+    /// Bytes that were written to a TCP socket and not yet acknowledged by the other side
+    /// (`SIOCOUTQ`).
     pub fn unacknowledged_bytes(socket: &impl AsFd) -> io::Result<u64> {
         ioctl_number(socket.as_fd(), libc::TIOCOUTQ).map(|bytes| bytes.unsigned_abs().into())
     }

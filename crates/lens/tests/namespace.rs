@@ -1,4 +1,5 @@
-//! Two hosts in one process. It has a `main` of its own, since threads, which the test harness starts, would be too early.
+//! Two hosts in one process. It has a `main` of its own, since threads, which the test harness
+//! starts, would be too early.
 
 #![cfg_attr(
     target_os = "linux",
@@ -98,7 +99,8 @@ mod linux {
         socket: TcpStream,
     }
 
-    /// Asks the other host for `ANSWER` bytes, from an end. Before there is a connection, something may be done with its port.
+    /// Asks the other host for `ANSWER` bytes, from an end. Before there is a connection, something
+    /// may be done with its port.
     fn exchange(
         network: &Network,
         client: End,
@@ -143,7 +145,8 @@ mod linux {
         Exchange { client: at_client, server: at_server, took, socket: client }
     }
 
-    /// The one connection that a capture sees at the interface of one side, with whole frames of the right length.
+    /// The one connection that a capture sees at the interface of one side, with whole frames of
+    /// the right length.
     fn captured(capture: &mut Capture, side: Side) -> Connection {
         let mut flows = Flows::new(Limits::default());
         while !flows.iter().any(|(_, connection)| connection.ending().is_over()) {
@@ -215,7 +218,8 @@ mod linux {
         let exact = |least: u64, connection: &Connection| {
             let (least, took) =
                 (Duration::from_millis(least), connection.handshake.round_trip().unwrap());
-            // How late a thread is on a machine that has much else to do cannot be said; on one that has not it is 0.1 ms.
+            // How late a thread is on a machine that has much else to do cannot be said; on one
+            // that has not it is 0.1 ms.
             assert!(took >= least && took < least + Duration::from_secs(1), "{took:?}");
         };
         for client in End::BOTH {
@@ -262,8 +266,9 @@ mod linux {
     }
 
     fn a_lost_segment_is_sent_again_once(network: &Network, from: End) {
-        // The sender asks whether its last segment has come when it has heard nothing for two round trips (RFC 8985, section 7.2),
-        // and the receiver may wait for 40 ms with its acknowledgment. With a shorter round trip that would be a second time.
+        // The sender asks whether its last segment has come when it has heard nothing for two round
+        // trips (RFC 8985, section 7.2), and the receiver may wait for 40 ms with its
+        // acknowledgment. With a shorter round trip that would be a second time.
         let road = network.road(delay(50)).unwrap();
         let mut loss = None;
         let exchange = exchange(network, from.other(), from.road_ipv4(), |port| {
@@ -327,7 +332,8 @@ mod linux {
     }
 
     fn there_is_one_road_at_a_time_and_nothing_is_left_of_it(network: &Network) {
-        // The kernel shows a thread for a moment after it was awaited, and without its name before it runs.
+        // The kernel shows a thread for a moment after it was awaited, and without its name before
+        // it runs.
         let has_threads = |expected: usize| {
             let began = Instant::now();
             let mut names = Vec::new();

@@ -17,7 +17,8 @@ pub use crate::tools::{HostedTools, UnknownTools};
 pub struct Config {
     /// The built-in demo model.
     pub demo: DemoConfig,
-    /// The configured upstreams, in order. Without a route, the first one that serves a model gets its requests.
+    /// The configured upstreams, in order. Without a route, the first one that serves a model gets
+    /// its requests.
     pub upstreams: Vec<UpstreamConfig>,
     /// Routes for models that several upstreams serve, or that upstreams know under another name.
     pub routes: Vec<RouteConfig>,
@@ -56,7 +57,8 @@ pub struct UpstreamConfig {
     pub keys: Vec<KeyConfig>,
     /// How a key is chosen for a request.
     pub strategy: Strategy,
-    /// The longest time a key stays out of use after the upstream refused or rate-limited it; zero disables this.
+    /// The longest time a key stays out of use after the upstream refused or rate-limited it; zero
+    /// disables this.
     pub key_rest: Duration,
     /// Consecutive failures after which the circuit breaker opens; zero disables the breaker.
     pub breaker: u32,
@@ -64,7 +66,8 @@ pub struct UpstreamConfig {
     pub queue: usize,
     /// How long a request waits for a free key.
     pub queue_timeout: Duration,
-    /// The models it serves. If empty: the models it lists, and any name that no other upstream serves.
+    /// The models it serves. If empty: the models it lists, and any name that no other upstream
+    /// serves.
     pub models: Vec<String>,
     /// Timeouts of its calls.
     pub timeouts: Timeouts,
@@ -107,8 +110,8 @@ impl Default for Compat {
 /// Where system messages go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SystemMessages {
-    /// Merged into one message at the start: the chat templates of open models reject more than one, or one
-    /// elsewhere.
+    /// Merged into one message at the start: the chat templates of open models reject more than
+    /// one, or one elsewhere.
     First,
     /// Where the caller put them.
     InPlace,
@@ -162,8 +165,8 @@ impl UpstreamConfig {
 /// One key of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyConfig {
-    /// The key's label in metrics and logs: the name of its environment variable, or its number. Never the key
-    /// itself.
+    /// The key's label in metrics and logs: the name of its environment variable, or its number.
+    /// Never the key itself.
     pub label: Arc<str>,
     /// The key.
     pub secret: Secret,

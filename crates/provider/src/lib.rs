@@ -1,7 +1,7 @@
 //! Upstream models: the built-in demo, and the vendors' APIs.
 //!
-//! A [`route`] leads from a model's name to an [`upstream`], which chooses one of its keys, has its [`wire`]
-//! translate the request into the vendor's format, and sends it with [`http`].
+//! A [`route`] leads from a model's name to an [`upstream`], which chooses one of its keys, has its
+//! [`wire`] translate the request into the vendor's format, and sends it with [`http`].
 
 pub mod config;
 pub mod demo;
@@ -25,7 +25,8 @@ pub fn build(config: &Config) -> Result<Routes, UpstreamConfigError> {
     Routes::new(config)
 }
 
-/// Parses a response body of `wire` that arrives in these pieces, without HTTP. For benchmarks and fuzzing.
+/// Parses a response body of `wire` that arrives in these pieces, without HTTP. For benchmarks and
+/// fuzzing.
 #[doc(hidden)]
 pub fn read_pieces<'a>(
     wire: config::WireKind,

@@ -1,4 +1,5 @@
-//! Upstreams that can be replaced at run time. Running responses keep the upstream they started with.
+//! Upstreams that can be replaced at run time. Running responses keep the upstream they started
+//! with.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -21,8 +22,8 @@ impl LiveRoutes {
         Self(RwLock::new(Arc::new(routes)))
     }
 
-    /// Replaces the upstreams, or keeps the current ones if `config` is invalid. An upstream with unchanged settings
-    /// is kept.
+    /// Replaces the upstreams, or keeps the current ones if `config` is invalid. An upstream with
+    /// unchanged settings is kept.
     ///
     /// # Errors
     /// The first upstream or route with unusable settings.

@@ -32,8 +32,8 @@ pub struct Routes {
 struct Listed {
     name: Arc<str>,
     upstream: Arc<Upstream>,
-    /// The settings it was built from. Without `models` it serves the models it lists, and any name that no other
-    /// upstream claims.
+    /// The settings it was built from. Without `models` it serves the models it lists, and any name
+    /// that no other upstream claims.
     config: UpstreamConfig,
 }
 
@@ -62,8 +62,8 @@ impl Routes {
         Self::after(config, &[])
     }
 
-    /// Builds new routes and reuses upstreams whose settings did not change: their connections, model lists and
-    /// running requests are kept, and refused keys are tried again.
+    /// Builds new routes and reuses upstreams whose settings did not change: their connections,
+    /// model lists and running requests are kept, and refused keys are tried again.
     ///
     /// # Errors
     /// The first one with unusable settings.
@@ -95,10 +95,10 @@ impl Routes {
         self.upstreams.iter().find(|listed| &*listed.name == name).map(|listed| &*listed.upstream)
     }
 
-    /// The upstream that claims `model`. Otherwise, among those without a configured list: the one that lists it; or
-    /// whose vendor the name shows; or one whose list is not known yet, so that a request for a local model is not
-    /// sent to another vendor only because the local server starts later; or the first, which rejects unknown models
-    /// itself.
+    /// The upstream that claims `model`. Otherwise, among those without a configured list: the one
+    /// that lists it; or whose vendor the name shows; or one whose list is not known yet, so that a
+    /// request for a local model is not sent to another vendor only because the local server starts
+    /// later; or the first, which rejects unknown models itself.
     fn serving(&self, model: &str) -> Option<&Arc<Listed>> {
         let claims =
             |listed: &&Arc<Listed>| listed.config.models.iter().any(|claimed| claimed == model);
@@ -218,7 +218,8 @@ impl Several {
         Ok(Self { targets, strategy: config.strategy, on_leave: config.on_leave })
     }
 
-    /// The target that the strategy picks, then the others in order. Targets that are unavailable come last.
+    /// The target that the strategy picks, then the others in order. Targets that are unavailable
+    /// come last.
     fn targets(&self, model: &str) -> Arc<[RouteTarget]> {
         let is_ready = |target: &Target| {
             target.listed.upstream.is_ready(target.model.as_deref().unwrap_or(model))
@@ -242,8 +243,8 @@ impl Several {
 }
 
 impl Several {
-    /// Counts a request for the chosen target. Unavailable targets are counted along, or they would get all requests
-    /// when they come back.
+    /// Counts a request for the chosen target. Unavailable targets are counted along, or they would
+    /// get all requests when they come back.
     fn keep_pace(&self, asked: usize, others: &[usize]) {
         let target = &self.targets[asked];
         let served = target.served.fetch_add(1, Ordering::Relaxed) + 1;

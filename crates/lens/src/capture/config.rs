@@ -16,7 +16,8 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// Whole packets, also the 64 KiB ones of loopback; 16 MiB bridge a moment in which none are taken.
+    /// Whole packets, also the 64 KiB ones of loopback; 16 MiB bridge a moment in which none are
+    /// taken.
     fn default() -> Self {
         Self { interface: None, port: None, packet_bytes: 65_549 + 64, kernel_bytes: 16 << 20 }
     }

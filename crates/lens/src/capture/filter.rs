@@ -1,8 +1,10 @@
-//! The filter that the kernel runs: classic BPF (linux/filter.h), written by hand, for any link layer.
+//! The filter that the kernel runs: classic BPF (linux/filter.h), written by hand, for any link
+//! layer.
 
 use crate::system::packet::Instruction;
 
-// Load a word, half a word or a byte from a place; from the place plus X; four times a byte's lower half into X.
+// Load a word, half a word or a byte from a place; from the place plus X; four times a byte's lower
+// half into X.
 const LOAD_WORD: u16 = 0x20;
 const LOAD_HALF: u16 = 0x28;
 const LOAD_BYTE: u16 = 0x30;
@@ -32,8 +34,9 @@ enum To {
     Label(&'static str),
 }
 
-/// Accepts TCP segments from or to the port, and parts of TCP packets whose port cannot be told; without a port, anything.
-/// Loopback shows each packet going out and coming in: only the latter is accepted.
+/// Accepts TCP segments from or to the port, and parts of TCP packets whose port cannot be told;
+/// without a port, anything. Loopback shows each packet going out and coming in: only the latter is
+/// accepted.
 pub(super) fn of_port(port: Option<u16>) -> Vec<Instruction> {
     use To::{Label, Next};
     let (accept, reject, six) = (Label("accept"), Label("reject"), Label("six"));
@@ -59,8 +62,9 @@ pub(super) fn of_port(port: Option<u16>) -> Vec<Instruction> {
             ("", JUMP_EQUAL, port, accept, reject),
             ("six", LOAD_BYTE, NETWORK + 6, Next, Next),
             ("", JUMP_EQUAL, TCP, Label("ports of six"), Next),
-            // Headers may stand between: hop-by-hop, routing, fragment, destination. The decoder goes over them, unless what
-            // follows the first is ICMPv6, as multicast routers are told of groups.
+            // Headers may stand between: hop-by-hop, routing, fragment, destination. The decoder
+            // goes over them, unless what follows the first is ICMPv6, as multicast routers are
+            // told of groups.
             ("", JUMP_EQUAL, 0, Label("extension"), Next),
             ("", JUMP_EQUAL, 43, Label("extension"), Next),
             ("", JUMP_EQUAL, 44, Label("extension"), Next),

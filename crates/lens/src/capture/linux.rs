@@ -39,15 +39,17 @@ impl Stopper {
 }
 
 impl Capture {
-    /// Begins. All packets that come after this returns are seen, and have the time at which they came.
+    /// Begins. All packets that come after this returns are seen, and have the time at which they
+    /// came.
     pub fn open(config: &Config) -> Result<Self, Unable> {
         let descriptor = packet::open().map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => Unable::NotPermitted,
             _ => Unable::Failed(error),
         })?;
         let socket = descriptor.as_fd();
-        // Where there is no loopback, the first packets may have to do with the time at which they are read. It has to be there
-        // until this socket wants times too, and before this socket gets packets.
+        // Where there is no loopback, the first packets may have to do with the time at which they
+        // are read. It has to be there until this socket wants times too, and before this socket
+        // gets packets.
         let stamps = Stamps::begin();
         let interface = match &config.interface {
             None => 0,
@@ -77,7 +79,8 @@ impl Capture {
         })
     }
 
-    /// Whether the first packets have the time at which they came; otherwise they may have that at which they were read.
+    /// Whether the first packets have the time at which they came; otherwise they may have that at
+    /// which they were read.
     pub fn is_stamped(&self) -> bool {
         self.is_stamped
     }

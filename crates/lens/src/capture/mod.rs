@@ -1,4 +1,5 @@
-//! Capture of one TCP port's packets, where the kernel lets us: Linux, and `CAP_NET_RAW` in the network namespace.
+//! Capture of one TCP port's packets, where the kernel lets us: Linux, and `CAP_NET_RAW` in the
+//! network namespace.
 
 pub mod captured;
 pub mod config;

@@ -88,7 +88,8 @@ impl Recorder {
         Ok(Self { ring, stopper, is_stamped, thread: Some(thread) })
     }
 
-    /// Whether the first packets have the time at which they came; otherwise they may have that at which they were read.
+    /// Whether the first packets have the time at which they came; otherwise they may have that at
+    /// which they were read.
     pub fn is_stamped(&self) -> bool {
         self.is_stamped
     }
@@ -123,7 +124,8 @@ impl Drop for Recorder {
     }
 }
 
-/// The kernel is asked for the number of dropped packets after this many packets, or when none arrived for this long.
+/// The kernel is asked for the number of dropped packets after this many packets, or when none
+/// arrived for this long.
 const MANY: u32 = 1024;
 const LONG: Duration = Duration::from_millis(250);
 

@@ -17,14 +17,16 @@ pub(super) struct Stamps {
     pub(super) have_begun: bool,
 }
 
-/// How long the kernel may take to enable them. It waits for its workers, a millisecond or so (net_enable_timestamp()).
+/// How long the kernel may take to enable them. It waits for its workers, a millisecond or so
+/// (net_enable_timestamp()).
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_micros(500);
 
 impl Stamps {
-    /// Waits until packets have times. Those that came without would be given the time at which they are read.
+    /// Waits until packets have times. Those that came without would be given the time at which
+    /// they are read.
     #[expect(clippy::disallowed_methods, reason = "a capture is begun by a thread that may block")]
     pub(super) fn begin() -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;

@@ -15,8 +15,9 @@ use crate::flow::side::Side;
 use crate::packet::checksum::Checksum;
 use crate::packet::decode;
 
-/// Opens what the test needs; `None` where capturing is not allowed, as in other people's containers. Whether it is allowed,
-/// the kernel says and not the code under test: a process that has the capability must be able to capture.
+/// Opens what the test needs; `None` where capturing is not allowed, as in other people's
+/// containers. Whether it is allowed, the kernel says and not the code under test: a process that
+/// has the capability must be able to capture.
 fn allowed<T>(opened: Result<T, Unable>) -> Option<T> {
     match opened {
         Ok(opened) => Some(opened),
@@ -39,7 +40,8 @@ fn has_net_raw() -> bool {
         .is_some_and(|capabilities| capabilities & (1 << 13) != 0)
 }
 
-/// Four bytes up, 200 000 down, closed by the server; then all that was captured of it, until the connection is over.
+/// Four bytes up, 200 000 down, closed by the server; then all that was captured of it, until the
+/// connection is over.
 fn capture(
     listen: &str,
     config: impl FnOnce(SocketAddr) -> Config,
@@ -167,7 +169,8 @@ fn a_recorder_works_by_itself_until_it_is_stopped() {
     let _client = TcpStream::connect(address).unwrap();
     let taken = recorder.take().packets.len();
     let rest = recorder.stop().unwrap();
-    // SYN and SYN+ACK have passed when `connect` returns; the ACK, too, though it may not have been captured.
+    // SYN and SYN+ACK have passed when `connect` returns; the ACK, too, though it may not have been
+    // captured.
     assert!(taken + rest.packets.len() >= 2);
     assert_eq!(
         (rest.statistics.received, rest.forgotten),

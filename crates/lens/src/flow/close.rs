@@ -1,4 +1,5 @@
-//! How a connection ends (RFC 9293, section 3.6): which side closes first, in how many segments, and which side waits.
+//! How a connection ends (RFC 9293, section 3.6): which side closes first, in how many segments,
+//! and which side waits.
 
 use super::direction::Direction;
 use super::mark::Mark;
@@ -40,8 +41,8 @@ impl Ending {
         }
     }
 
-    /// Whether a side holds TIME-WAIT for twice the maximum segment lifetime (RFC 9293, section 3.6.1): the side that closed
-    /// first, or both.
+    /// Whether a side holds TIME-WAIT for twice the maximum segment lifetime (RFC 9293, section
+    /// 3.6.1): the side that closed first, or both.
     pub fn holds_time_wait(self, side: Side) -> bool {
         match self {
             Self::Closed(closed) => closed.is_simultaneous || closed.first == side,

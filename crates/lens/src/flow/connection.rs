@@ -15,7 +15,8 @@ use crate::packet::network::Network;
 use crate::packet::options::Options;
 use crate::packet::tcp::{Flags, Tcp};
 
-/// The three segments of RFC 9293, section 3.5, figure 6: each the number in the connection and the time.
+/// The three segments of RFC 9293, section 3.5, figure 6: each the number in the connection and the
+/// time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handshake {
     /// The first SYN.
@@ -24,7 +25,8 @@ pub struct Handshake {
     pub syn_ack: Option<(u64, Moment)>,
     /// The acknowledgment of the server's SYN, which may carry data.
     pub ack: Option<(u64, Moment)>,
-    /// Whether a SYN or SYN+ACK was repeated, so that the round trip cannot be told (Karn's rule, RFC 6298, section 3).
+    /// Whether a SYN or SYN+ACK was repeated, so that the round trip cannot be told (Karn's rule,
+    /// RFC 6298, section 3).
     pub is_repeated: bool,
 }
 
@@ -99,7 +101,8 @@ impl Connection {
         &self.closing
     }
 
-    /// Which side an address is. Both addresses may be the same (a connection to oneself): then it is the client.
+    /// Which side an address is. Both addresses may be the same (a connection to oneself): then it
+    /// is the client.
     pub fn side(&self, from: SocketAddr) -> Side {
         if from == self.addresses.client { Side::Client } else { Side::Server }
     }
@@ -161,7 +164,8 @@ impl Connection {
         let relative_sequence = own.relative(tcp.sequence);
         let acknowledgment = tcp.flags.contains(Flags::ACK).then_some(tcp.acknowledgment);
         let is_syn = tcp.flags.contains(Flags::SYN);
-        // Scaling is in force only if both asked for it, and never in a SYN (RFC 7323, section 2.2).
+        // Scaling is in force only if both asked for it, and never in a SYN (RFC 7323, section
+        // 2.2).
         let shift = match (is_syn, own.has_syn && other.has_syn) {
             (true, _) => Some(0),
             (false, true) => {
@@ -275,7 +279,8 @@ impl Connection {
         own.last_was_probe =
             segment.marks.iter().any(|mark| matches!(mark, Mark::KeepAlive | Mark::WindowProbe));
         own.window = Some(segment.window);
-        // What a reset carries is a remark to people, not a part of the stream (RFC 9293, section 3.5.3).
+        // What a reset carries is a remark to people, not a part of the stream (RFC 9293, section
+        // 3.5.3).
         let Some(sequence) =
             segment.relative_sequence.filter(|_| !segment.flags.contains(Flags::RST))
         else {
@@ -296,7 +301,8 @@ impl Connection {
         self.directions.of_mut(segment.from).last_acknowledgment = number;
         let other = self.directions.of_mut(segment.from.other());
         other.last_was_probe = false;
-        // Nothing can be under way that is more than the largest window (RFC 7323, section 2.3): such a number is a forgery.
+        // Nothing can be under way that is more than the largest window (RFC 7323, section 2.3):
+        // such a number is a forgery.
         let Some(number) = number.filter(|number| *number <= other.next + (1 << 30)) else {
             return;
         };

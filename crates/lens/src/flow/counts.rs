@@ -9,8 +9,9 @@ use crate::packet::tcp::Flags;
 pub struct Counts {
     /// Segments of any kind.
     pub segments: u64,
-    /// Bytes on the wire: link, network and transport headers, payload and padding. Neither the preamble nor the check
-    /// sequence of Ethernet (24 bytes with the gap) can be seen by a capture.
+    /// Bytes on the wire: link, network and transport headers, payload and padding. Neither the
+    /// preamble nor the check sequence of Ethernet (24 bytes with the gap) can be seen by a
+    /// capture.
     pub wire_bytes: u64,
     /// Bytes of headers in front of the network layer's.
     pub link_bytes: u64,

@@ -5,10 +5,12 @@ use super::limits::Limits;
 use super::sequence::{relative, wrapped};
 use super::stream::Stream;
 
-/// What one side sends. Numbers are relative to its initial sequence number, which counts as 0: the first byte is 1.
+/// What one side sends. Numbers are relative to its initial sequence number, which counts as 0: the
+/// first byte is 1.
 #[derive(Clone, Debug)]
 pub struct Direction {
-    /// The initial sequence number. Where no SYN was seen, it is the number before the first that was.
+    /// The initial sequence number. Where no SYN was seen, it is the number before the first that
+    /// was.
     pub initial: Option<u32>,
     /// Whether the initial number is known from a SYN, or from the acknowledgment of one.
     pub is_initial_certain: bool,

@@ -14,7 +14,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Each connection takes up to about 6 MB, so that all together stay below a gigabyte; usual ones take some 10 KB.
+    /// Each connection takes up to about 6 MB, so that all together stay below a gigabyte; usual
+    /// ones take some 10 KB.
     fn default() -> Self {
         Self { connections: 128, segments: 8192, stream_bytes: 1 << 20, pending_bytes: 256 << 10 }
     }

@@ -12,7 +12,8 @@ pub enum Mark {
     OutOfOrder,
     /// Segments before it have not been seen.
     Gap,
-    /// It acknowledges what was acknowledged already, while more is under way (RFC 5681, section 2).
+    /// It acknowledges what was acknowledged already, while more is under way (RFC 5681, section
+    /// 2).
     DuplicateAck,
     /// Its sender can take no more (RFC 9293, section 3.8.6).
     ZeroWindow,

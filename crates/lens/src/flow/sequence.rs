@@ -1,7 +1,8 @@
-//! Sequence numbers that do not wrap (RFC 9293, section 3.4): 64 bits, counted from the initial one.
+//! Sequence numbers that do not wrap (RFC 9293, section 3.4): 64 bits, counted from the initial
+//! one.
 
-/// The relative number of the 32-bit `number`, which lies within 2^31 of the relative number `near`. `initial` is the number
-/// that counts as 0. A number before it is `None`.
+/// The relative number of the 32-bit `number`, which lies within 2^31 of the relative number
+/// `near`. `initial` is the number that counts as 0. A number before it is `None`.
 pub(super) fn relative(initial: u32, near: u64, number: u32) -> Option<u64> {
     let near_absolute = initial.wrapping_add(wrapped(near));
     let distance = number.wrapping_sub(near_absolute).cast_signed();

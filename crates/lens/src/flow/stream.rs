@@ -47,7 +47,8 @@ impl Pending {
     }
 }
 
-/// How many parts are told apart by their time; later ones are joined to the last. Each costs 40 bytes.
+/// How many parts are told apart by their time; later ones are joined to the last. Each costs 40
+/// bytes.
 const MAX_ARRIVALS: usize = 16_384;
 
 impl Stream {
@@ -55,7 +56,8 @@ impl Stream {
         Self { max_bytes, max_pending_bytes, ..Self::default() }
     }
 
-    /// The first bytes of the stream, up to the limit of what is kept. Bytes in [`Self::gaps`] are zero.
+    /// The first bytes of the stream, up to the limit of what is kept. Bytes in [`Self::gaps`] are
+    /// zero.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -102,7 +104,8 @@ impl Stream {
         })
     }
 
-    /// Takes the payload of a segment whose first byte is at `offset`: `length` bytes, of which `bytes` were captured.
+    /// Takes the payload of a segment whose first byte is at `offset`: `length` bytes, of which
+    /// `bytes` were captured.
     pub(super) fn insert(
         &mut self,
         offset: u64,
@@ -134,7 +137,8 @@ impl Stream {
         }
     }
 
-    /// The receiver has everything before `offset`, so what is missing was lost by the capture, not by the network.
+    /// The receiver has everything before `offset`, so what is missing was lost by the capture, not
+    /// by the network.
     pub(super) fn skip_to(&mut self, offset: u64, at: Moment, segment: u64) {
         while self.length < offset {
             let end = self.pending.keys().next().copied().unwrap_or(offset).min(offset);

@@ -56,7 +56,8 @@ impl Flows {
         Self { server_port: Some(port), ..self }
     }
 
-    /// Takes the next packet of a capture, which was `wire_bytes` long on the wire. `None` if it is no whole TCP segment.
+    /// Takes the next packet of a capture, which was `wire_bytes` long on the wire. `None` if it is
+    /// no whole TCP segment.
     pub fn push(&mut self, at: Moment, wire_bytes: u64, packet: &Packet<'_>) -> Option<Seen> {
         let (Some(network), Transport::Tcp(tcp)) = (&packet.network, &packet.transport) else {
             self.other_packets += 1;
@@ -93,7 +94,8 @@ impl Flows {
         self.other_packets
     }
 
-    /// Whether a segment is of a connection that has the same addresses as one before it, whose start may have been missed.
+    /// Whether a segment is of a connection that has the same addresses as one before it, whose
+    /// start may have been missed.
     fn is_another(&self, id: ConnectionId, source: SocketAddr, tcp: &Tcp<'_>) -> bool {
         let Some(connection) = self.connections.get(&id) else { return true };
         let own = connection.directions.of(connection.side(source));
@@ -137,8 +139,8 @@ impl Flows {
     }
 }
 
-/// Which end is the client: the sender of a SYN. Without a SYN, the server has the port that is known to be a server's, or else the
-/// smaller one.
+/// Which end is the client: the sender of a SYN. Without a SYN, the server has the port that is
+/// known to be a server's, or else the smaller one.
 fn sides(network: &Network<'_>, tcp: &Tcp<'_>, server_port: Option<u16>) -> Both<SocketAddr> {
     let source = SocketAddr::new(network.source, tcp.source_port);
     let destination = SocketAddr::new(network.destination, tcp.destination_port);

@@ -1,12 +1,13 @@
-//! Events in a body, each with its place in the stream: server-sent events (WHATWG HTML, section 9.2.6), lines of JSON, messages.
+//! Events in a body, each with its place in the stream: server-sent events (WHATWG HTML, section
+//! 9.2.6), lines of JSON, messages.
 
 use std::ops::Range;
 
 /// Something that a reader of the body can act upon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// From its first byte to its last; framing may lie in between. A reader has it when it has the last one: see
-    /// [`Stream::arrival`](crate::flow::stream::Stream::arrival).
+    /// From its first byte to its last; framing may lie in between. A reader has it when it has the
+    /// last one: see [`Stream::arrival`](crate::flow::stream::Stream::arrival).
     pub range: Range<u64>,
     /// How many of these bytes are body.
     pub body_bytes: u64,
@@ -79,7 +80,8 @@ pub(super) struct Scanner {
 }
 
 impl Scanner {
-    /// For a body of this type. Bodies of HTTP/2 hide theirs in compressed heads: their first line tells.
+    /// For a body of this type. Bodies of HTTP/2 hide theirs in compressed heads: their first line
+    /// tells.
     pub(super) fn of_type(content_type: Option<&str>) -> Self {
         let media_type = content_type
             .and_then(|value| value.split(';').next())
@@ -219,7 +221,7 @@ impl Scanner {
             }
             b"event" => self.name = Some(String::from_utf8_lossy(value).into_owned()),
             b"id" if !value.contains(&0) => {
-                self.id = Some(String::from_utf8_lossy(value).into_owned())
+                self.id = Some(String::from_utf8_lossy(value).into_owned());
             }
             _ => {}
         }
@@ -227,8 +229,8 @@ impl Scanner {
     }
 }
 
-/// What the first line of a body of unknown type says: a field of an event stream, or a whole object of JSON. An object that is
-/// spread over lines has not its last brace on the first.
+/// What the first line of a body of unknown type says: a field of an event stream, or a whole
+/// object of JSON. An object that is spread over lines has not its last brace on the first.
 fn guess(line: &[u8], length: u64) -> Mode {
     let is_field =
         |name: &[u8]| line.strip_prefix(name).is_some_and(|rest| rest.first() == Some(&b':'));

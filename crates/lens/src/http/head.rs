@@ -1,7 +1,9 @@
-//! Heads of HTTP/1 (RFC 9112, sections 3 to 5), as far as the framing of what follows depends on them.
+//! Heads of HTTP/1 (RFC 9112, sections 3 to 5), as far as the framing of what follows depends on
+//! them.
 //!
-//! This is not `httparse`: the servers that are measured parse with it, through hyper, and a measurement that shared their parser
-//! would share its faults. It also refuses a whole head for one invalid field, where a reader of captured bytes has to go on.
+//! This is not `httparse`: the servers that are measured parse with it, through hyper, and a
+//! measurement that shared their parser would share its faults. It also refuses a whole head for
+//! one invalid field, where a reader of captured bytes has to go on.
 
 /// Values of these fields are secrets: they are never kept.
 const SECRET: [&str; 8] = [
@@ -23,7 +25,8 @@ const LONGEST: usize = 1 << 20;
 pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    /// All of them, in their order: the names in lower case, the values trimmed, secret values left out.
+    /// All of them, in their order: the names in lower case, the values trimmed, secret values left
+    /// out.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -140,7 +143,8 @@ pub(super) enum Extent {
     TooLong,
 }
 
-/// The length of the head, which ends with an empty line. A lone LF is a line end (RFC 9112, section 2.2).
+/// The length of the head, which ends with an empty line. A lone LF is a line end (RFC 9112,
+/// section 2.2).
 pub(super) fn extent(bytes: &[u8]) -> Extent {
     let mut line = 0;
     for (at, _) in bytes.iter().enumerate().take(LONGEST).filter(|(_, byte)| **byte == b'\n') {
@@ -152,7 +156,8 @@ pub(super) fn extent(bytes: &[u8]) -> Extent {
     if bytes.len() >= LONGEST { Extent::TooLong } else { Extent::Unfinished }
 }
 
-/// Whether this could be HTTP/1: the client begins with a method, or, where nothing of it was seen, the server with a version.
+/// Whether this could be HTTP/1: the client begins with a method, or, where nothing of it was seen,
+/// the server with a version.
 pub(super) fn begins(client: &[u8], server: &[u8]) -> bool {
     let trimmed = client.trim_ascii_start();
     let method =

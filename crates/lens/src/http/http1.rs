@@ -1,4 +1,5 @@
-//! HTTP/1 on both streams at once: how an answer is framed depends on what was asked (RFC 9112, section 6.3).
+//! HTTP/1 on both streams at once: how an answer is framed depends on what was asked (RFC 9112,
+//! section 6.3).
 
 use std::collections::VecDeque;
 

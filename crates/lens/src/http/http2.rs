@@ -1,4 +1,5 @@
-//! HTTP/2 frames (RFC 9113, sections 4 and 6). Header blocks stay compressed: their lengths are told.
+//! HTTP/2 frames (RFC 9113, sections 4 and 6). Header blocks stay compressed: their lengths are
+//! told.
 
 use std::collections::BTreeMap;
 

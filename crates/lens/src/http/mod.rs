@@ -1,8 +1,9 @@
-//! What two streams of bytes hold: HTTP/1, HTTP/2, WebSocket frames, server-sent events, lines of JSON, or records of TLS.
+//! What two streams of bytes hold: HTTP/1, HTTP/2, WebSocket frames, server-sent events, lines of
+//! JSON, or records of TLS.
 //!
 //! Nothing here is a server or a client: it follows the bytes, and what it cannot parse is
-//! [`Kind::Unknown`](piece::Kind::Unknown). It does not use the codecs of `protocol`: a measurement that shared their code would
-//! share their faults (the tests compare the two).
+//! [`Kind::Unknown`](piece::Kind::Unknown). It does not use the codecs of `protocol`: a measurement
+//! that shared their code would share their faults (the tests compare the two).
 
 mod cut;
 pub mod event;

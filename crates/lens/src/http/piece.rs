@@ -19,7 +19,8 @@ pub enum Kind {
     Framing,
     /// What the application sent.
     Body,
-    /// Bytes that the capture missed or did not keep, and what follows them, and what is none of the above.
+    /// Bytes that the capture missed or did not keep, and what follows them, and what is none of
+    /// the above.
     Unknown,
 }
 
@@ -81,9 +82,11 @@ pub enum What {
     },
     /// The line end after a chunk's data.
     ChunkEnd,
-    /// The trailer fields after the last chunk, with the empty line that ends them (RFC 9112, section 7.1.2).
+    /// The trailer fields after the last chunk, with the empty line that ends them (RFC 9112,
+    /// section 7.1.2).
     Trailers,
-    /// A body that has a length, or that the end of the connection ends; or what is said after another upgrade.
+    /// A body that has a length, or that the end of the connection ends; or what is said after
+    /// another upgrade.
     Body,
     /// A line end between messages (RFC 9112, section 2.2).
     EmptyLine,

@@ -9,7 +9,8 @@ const LONGEST: u16 = (1 << 14) + 2048;
 
 const HEAD: usize = 5;
 
-/// The "random" of a server hello that is a request to try again (RFC 8446, section 4.1.3), its first bytes.
+/// The "random" of a server hello that is a request to try again (RFC 8446, section 4.1.3), its
+/// first bytes.
 const RETRY: [u8; 8] = [0xCF, 0x21, 0xAD, 0x74, 0xE5, 0x9A, 0x61, 0x11];
 
 pub(super) fn begins(bytes: &[u8]) -> bool {

@@ -59,7 +59,8 @@ pub struct Hello {
     pub server_name: Option<String>,
     /// Protocols offered by ALPN (RFC 7301); a server's choice is encrypted from TLS 1.3 on.
     pub application_protocols: Vec<String>,
-    /// Whether a former session is offered, or taken up (`pre_shared_key`; a ticket in TLS 1.2's client hello).
+    /// Whether a former session is offered, or taken up (`pre_shared_key`; a ticket in TLS 1.2's
+    /// client hello).
     pub resumes: bool,
     /// Whether the server asks for another client hello (RFC 8446, section 4.1.4).
     pub is_retry: bool,

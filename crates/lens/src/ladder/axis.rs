@@ -73,8 +73,9 @@ impl Axis {
     }
 }
 
-/// The gap that most of the time is made of: the median of those that are not small beside the long ones. A pause of a minute
-/// is one gap among many, and a segment and its acknowledgment are near whatever the pace.
+/// The gap that most of the time is made of: the median of those that are not small beside the long
+/// ones. A pause of a minute is one gap among many, and a segment and its acknowledgment are near
+/// whatever the pace.
 fn usual(times: &[Duration]) -> Duration {
     let mut sorted: Vec<Duration> = times.iter().copied().filter(|time| !time.is_zero()).collect();
     sorted.sort_unstable();

@@ -1,7 +1,8 @@
 //! One connection as a picture (SVG): two life lines, a time axis, and an arrow for each segment.
 //!
-//! Colours come from CSS variables (`--ladder-…`), which a page may set; by themselves they follow the reader's light or dark
-//! scheme. They are Okabe and Ito's, which the colour-blind can tell apart, and shapes repeat what colours mean.
+//! Colours come from CSS variables (`--ladder-…`), which a page may set; by themselves they follow
+//! the reader's light or dark scheme. They are Okabe and Ito's, which the colour-blind can tell
+//! apart, and shapes repeat what colours mean.
 
 #![expect(
     clippy::cast_precision_loss,

@@ -8,7 +8,8 @@ pub(super) struct Svg {
     out: String,
 }
 
-/// Okabe and Ito's colours, darkened or lightened until text in them can be read on white or on near black.
+/// Okabe and Ito's colours, darkened or lightened until text in them can be read on white or on
+/// near black.
 const STYLE: &str = r#"
 :where(.ladder) {
   color-scheme: light dark;
@@ -128,7 +129,8 @@ impl Svg {
     }
 }
 
-/// Text as XML may hold it: what has a meaning is written out, and what may not be there (XML 1.0, section 2.2) is replaced.
+/// Text as XML may hold it: what has a meaning is written out, and what may not be there (XML 1.0,
+/// section 2.2) is replaced.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -138,7 +140,7 @@ fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             control if control.is_control() || matches!(control, '\u{FFFE}' | '\u{FFFF}') => {
-                out.push('\u{FFFD}')
+                out.push('\u{FFFD}');
             }
             other => out.push(other),
         }

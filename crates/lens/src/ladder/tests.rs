@@ -1,4 +1,5 @@
-//! Pictures of scripted connections. With `LENS_PICTURES` set to a directory they are left there, to be looked at.
+//! Pictures of scripted connections. With `LENS_PICTURES` set to a directory they are left there,
+//! to be looked at.
 
 use super::*;
 use crate::http::read_connection;

@@ -52,7 +52,8 @@ impl Language {
 /// How much of the TCP header is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// Flags, relative numbers, length and window; where a connection begins or ends absolute numbers and options, too.
+    /// Flags, relative numbers, length and window; where a connection begins or ends absolute
+    /// numbers and options, too.
     Full,
     /// Without window and options.
     Short,
@@ -118,7 +119,8 @@ pub(super) fn payload_range(segment: &Segment) -> Option<Range<u64>> {
         .map(|start| start..start + segment.payload_bytes)
 }
 
-/// What a segment's payload holds, thing by thing: `POST /v1/responses`, `chunk`, `event message`, `text frame 42 B`.
+/// What a segment's payload holds, thing by thing: `POST /v1/responses`, `chunk`, `event message`,
+/// `text frame 42 B`.
 pub fn holds(segment: &Segment, readings: &Both<Reading>, language: Language) -> Vec<String> {
     let Some(range) = payload_range(segment) else { return Vec::new() };
     let reading = readings.of(segment.from);

@@ -5,7 +5,8 @@
 pub struct Bytes {
     /// Heads: request and status lines, fields, and the header blocks of HTTP/2.
     pub head: u64,
-    /// What marks where a body, or a message in it, begins and ends: chunk sizes, frame heads, and control frames.
+    /// What marks where a body, or a message in it, begins and ends: chunk sizes, frame heads, and
+    /// control frames.
     pub framing: u64,
     /// What is in the bodies, and in the messages of a WebSocket.
     pub body: u64,

@@ -1,14 +1,16 @@
 //! HTTP/1.0 and 1.1 (RFC 9112): where heads end, and how the bodies after them are framed.
 //!
-//! It reads on the path of every response, as the bytes come and however they are split. It looks at three fields of a head and
-//! keeps no others, so neither `httparse`, which starts again with every part of a head, nor the reader of captures in
-//! [`crate::http`], which needs the whole stream and keeps all fields, takes its place.
+//! It reads on the path of every response, as the bytes come and however they are split. It looks
+//! at three fields of a head and keeps no others, so neither `httparse`, which starts again with
+//! every part of a head, nor the reader of captures in [`crate::http`], which needs the whole
+//! stream and keeps all fields, takes its place.
 
 use std::collections::VecDeque;
 
 use super::bytes::{Bytes, Kind};
 
-/// The longest head that is kept to be read. What is longer is refused by the server, and is body to us.
+/// The longest head that is kept to be read. What is longer is refused by the server, and is body
+/// to us.
 const LONGEST_HEAD: usize = 64 << 10;
 
 /// Requests that may wait for their responses; no client pipelines more.
@@ -119,7 +121,8 @@ impl Http1 {
             if self.asked.back().is_some_and(|asked| asked.wants_switch)
                 && matches!(&self.up, Half::Head(head) if head.is_empty())
             {
-                // Until the server accepts or declines the upgrade, the protocol of these bytes is not known.
+                // Until the server accepts or declines the upgrade, the protocol of these bytes is
+                // not known.
                 self.held.extend_from_slice(bytes);
                 return;
             }
@@ -317,7 +320,8 @@ impl Fields {
         fields
     }
 
-    /// How the body after this head is framed (RFC 9112, section 6.3); `otherwise` if the head has no framing field.
+    /// How the body after this head is framed (RFC 9112, section 6.3); `otherwise` if the head has
+    /// no framing field.
     fn framing(self, otherwise: Framing) -> Framing {
         match (self.is_chunked, self.length) {
             (true, _) => Framing::Chunked,

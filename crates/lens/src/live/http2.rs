@@ -58,7 +58,8 @@ impl Half {
             self.head_length += taken;
             bytes = &bytes[taken..];
             if self.head_length < FRAME_HEAD {
-                // Of which kind it is, its fourth byte says; until it is whole it counts as framing.
+                // Of which kind it is, its fourth byte says; until it is whole it counts as
+                // framing.
                 count.add(Kind::Framing, taken);
                 continue;
             }
@@ -71,7 +72,8 @@ impl Half {
         }
     }
 
-    /// What the payload of the frame is (section 6): DATA, header blocks, or what only the two ends have to say to each other.
+    /// What the payload of the frame is (section 6): DATA, header blocks, or what only the two ends
+    /// have to say to each other.
     fn kind(&self) -> Kind {
         match self.head[3] {
             0x0 => Kind::Body,

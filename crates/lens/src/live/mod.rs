@@ -1,16 +1,19 @@
-//! What is counted of a connection while it lives: bytes by kind, and the times of what happened on it.
+//! What is counted of a connection while it lives: bytes by kind, and the times of what happened on
+//! it.
 //!
-//! A server feeds it what it reads and writes, above TLS, in the order in which it does. It keeps counts and no contents.
+//! A server feeds it what it reads and writes, above TLS, in the order in which it does. It keeps
+//! counts and no contents.
 
 pub mod bytes;
 mod http1;
 mod http2;
+mod record;
 mod split;
 mod timeline;
 mod websocket;
 
-pub use split::Split;
-pub use timeline::{
+pub use record::{
     Asked, ByteBreakdown, Close, Closer, Counts, Handshake, Record, Request, Sent, Share, Subject,
-    Timeline,
 };
+pub use split::Split;
+pub use timeline::Timeline;

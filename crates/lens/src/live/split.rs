@@ -1,4 +1,5 @@
-//! Assigns a kind to every byte of a connection, from both directions together: the framing of a response depends on its request.
+//! Assigns a kind to every byte of a connection, from both directions together: the framing of a
+//! response depends on its request.
 
 use super::bytes::{Bytes, Kind};
 use super::http1::{Http1, Switch};
@@ -66,8 +67,8 @@ impl Split {
             return;
         }
         if matches!(self.spoken, Spoken::Unknown(_)) {
-            // A server that sends first refuses the connection in HTTP/1, or sends its SETTINGS of HTTP/2 (RFC 9113,
-            // section 3.4), which begin with the length of a frame.
+            // A server that sends first refuses the connection in HTTP/1, or sends its SETTINGS of
+            // HTTP/2 (RFC 9113, section 3.4), which begin with the length of a frame.
             let spoken = if bytes[0] == b'H' {
                 Spoken::Http1(Box::default())
             } else {

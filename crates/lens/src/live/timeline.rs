@@ -4,14 +4,17 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::bytes::Bytes;
+use super::record::{
+    Asked, ByteBreakdown, Close, Closer, Counts, Handshake, Record, Request, Sent, Share, Subject,
+};
 use super::split::Split;
 
-/// Requests that are remembered of one connection; the oldest go first. Ten thousand connections must not hold much.
+/// Requests that are remembered of one connection; the oldest go first. Ten thousand connections
+/// must not hold much.
 const REQUESTS: usize = 8;
 
-/// The same of those that have a lane: who named them comes to look for them, also where all requests of a page share one
-/// connection.
+/// The same of those that have a lane: who named them comes to look for them, also where all
+/// requests of a page share one connection.
 const LANES: usize = 32;
 
 /// Of a path that much is kept.
@@ -50,213 +53,9 @@ struct Running {
     is_unclaimed: bool,
 }
 
-/// The TLS handshake.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Handshake {
-    /// When its first byte came.
-    pub begin: Duration,
-    /// When it was done.
-    pub end: Duration,
-    /// The version of TLS.
-    pub version: &'static str,
-    /// What was agreed to be spoken (ALPN, RFC 7301).
-    pub alpn: Option<String>,
-    /// Whether it took up an earlier session.
-    pub is_resumed: bool,
-}
-
-/// Reads and writes, and the first and last of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Reads that gave bytes.
-    pub reads: u64,
-    /// Writes.
-    pub writes: u64,
-    /// When the first byte came from the client.
-    pub first_in: Option<Duration>,
-    /// When the last came.
-    pub last_in: Option<Duration>,
-    /// When the first byte was written to it.
-    pub first_out: Option<Duration>,
-    /// When the last was.
-    pub last_out: Option<Duration>,
-}
-
-/// What the bodies held that were answers of a model, as their writers know it. It is a part of [`Bytes::body`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ByteBreakdown {
-    /// Events; a JSON answer is none.
-    pub events: u64,
-    /// Bytes that mark where events begin and end, and heartbeats.
-    pub framing: u64,
-    /// Bytes of JSON around the text.
-    pub dialect: u64,
-    /// Bytes of the model's text, as JSON writes it.
-    pub text: u64,
-}
-
-/// What was sent up to a moment, or between two.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
-    /// Bytes on the network, with TLS.
-    pub network: u64,
-    /// Those in it, by kind.
-    pub bytes: Bytes,
-    /// What of them were answers of a model.
-    pub said: ByteBreakdown,
-}
-
-impl Sent {
-    /// What was sent since an earlier moment.
-    #[must_use]
-    pub fn since(&self, earlier: &Self) -> Self {
-        let ByteBreakdown { events, framing, dialect, text } = earlier.said;
-        // Counts are read one after another: one may be a little older than the others.
-        let said = ByteBreakdown {
-            events: self.said.events.saturating_sub(events),
-            framing: self.said.framing.saturating_sub(framing),
-            dialect: self.said.dialect.saturating_sub(dialect),
-            text: self.said.text.saturating_sub(text),
-        };
-        Self {
-            network: self.network.saturating_sub(earlier.network),
-            bytes: self.bytes.since(&earlier.bytes),
-            said,
-        }
-    }
-}
-
-/// What was sent for a request with a lane: from its start to the start of the next request, while no other was running.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
-    /// It cannot be told apart from what was sent for others.
-    Mixed,
-    /// All that was sent since.
-    Since(Sent),
-    /// That much.
-    Whole(Sent),
-}
-
-/// A request on the connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// Its number on this connection, from 0.
-    pub number: u64,
-    /// The method.
-    pub method: String,
-    /// The path, without its query.
-    pub path: String,
-    /// The version of HTTP.
-    pub version: &'static str,
-    /// What its client calls it, to find it here again.
-    pub lane: Option<String>,
-    /// Whose it is, once that is known.
-    pub owner: Option<Arc<str>>,
-    /// When its head was read.
-    pub begin: Duration,
-    /// When the head of its answer was ready.
-    pub answered: Option<Duration>,
-    /// That answer's status.
-    pub status: Option<u16>,
-    /// When its answer's body was over, or given up.
-    pub end: Option<Duration>,
-    /// What was sent for it.
-    pub share: Share,
-}
-
-impl Request {
-    /// What was sent for it, if that can be told; `now`: all that was sent by now.
-    pub fn sent(&self, now: &Sent) -> Option<Sent> {
-        match self.share {
-            Share::Mixed => None,
-            Share::Since(begin) => self.end.map(|_| now.since(&begin)),
-            Share::Whole(sent) => Some(sent),
-        }
-    }
-}
-
-/// What a request asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// A caller's resource: until its owner is known, the request is attributed to other callers.
-    Callers,
-    /// The lens itself: it is a caller's too, but is not listed, since its reader knows of it.
-    Lens,
-    /// A public resource, such as a page.
-    Public,
-}
-
-/// The head of a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// What it asks for.
-    pub subject: Subject,
-    /// The method.
-    pub method: &'a str,
-    /// The path, without its query.
-    pub path: &'a str,
-    /// The version of HTTP.
-    pub version: &'static str,
-    /// What its client calls it.
-    pub lane: Option<&'a str>,
-}
-
-/// How a connection ended, as its server saw it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Close {
-    /// The side that closed first.
-    pub by: Closer,
-    /// How: `fin`, `reset`, `write_timeout`…
-    pub how: &'static str,
-    /// When.
-    pub at: Duration,
-}
-
-/// One of the two ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closer {
-    /// The client.
-    Client,
-    /// The server.
-    Server,
-}
-
-/// A timeline as it is at one moment.
-#[derive(Clone, Debug)]
-pub struct Record {
-    /// When the connection was accepted.
-    pub accepted: SystemTime,
-    /// How long ago that was, or how long it lasted.
-    pub age: Duration,
-    /// The TLS handshake, if there was one.
-    pub handshake: Option<Handshake>,
-    /// Whether the bytes below were counted.
-    pub is_sampled: bool,
-    /// What the client sent, above TLS.
-    pub up: Bytes,
-    /// What was sent to it, above TLS.
-    pub down: Bytes,
-    /// Reads and writes.
-    pub counts: Counts,
-    /// The bytes of responses, by purpose.
-    pub said: ByteBreakdown,
-    /// How many requests there were.
-    pub asked: u64,
-    /// The last of them.
-    pub requests: Vec<Request>,
-    /// The owner of the first request that had one.
-    pub owner: Option<Arc<str>>,
-    /// Whether requests had different owners, or one had none that is known; forgotten requests count too.
-    pub is_shared: bool,
-    /// Whether the owner of a running request is not known yet.
-    pub is_unclaimed: bool,
-    /// How it ended, if it has.
-    pub close: Option<Close>,
-}
-
 impl Timeline {
-    /// The timeline of a connection that was accepted now, which is `accepted` on the wall clock. Without `is_sampled` it
-    /// looks at no byte: it has requests, the handshake and the close only.
+    /// The timeline of a connection that was accepted now, which is `accepted` on the wall clock.
+    /// Without `is_sampled` it looks at no byte: it has requests, the handshake and the close only.
     pub fn new(accepted: SystemTime, is_sampled: bool) -> Self {
         Self { accepted, begin: now(), is_sampled, state: Mutex::default() }
     }
@@ -394,7 +193,7 @@ impl Timeline {
     /// The head of a response is ready.
     pub fn answered(&self, number: u64, status: u16) {
         self.change(number, |request, now| {
-            (request.answered, request.status) = (Some(now), Some(status))
+            (request.answered, request.status) = (Some(now), Some(status));
         });
     }
 
@@ -432,7 +231,8 @@ impl Timeline {
         }
     }
 
-    /// Looks at the requests, without a copy of them: whose the first was, and those that are remembered.
+    /// Looks at the requests, without a copy of them: whose the first was, and those that are
+    /// remembered.
     pub fn look<T>(
         &self,
         look: impl FnOnce(Option<&Arc<str>>, &mut dyn Iterator<Item = &Request>) -> T,
@@ -462,7 +262,8 @@ impl Timeline {
 }
 
 impl State {
-    /// Forgets the oldest request with a lane, or the oldest without, if there are as many as are kept.
+    /// Forgets the oldest request with a lane, or the oldest without, if there are as many as are
+    /// kept.
     fn make_room(&mut self, has_lane: bool) {
         let most = if has_lane { LANES } else { REQUESTS };
         let is_alike = |request: &Request| request.lane.is_some() == has_lane;
@@ -473,8 +274,8 @@ impl State {
         }
     }
 
-    /// Another request begins: what was sent for those before it is told apart, unless they go on beside it. Gives what is the
-    /// new one's.
+    /// Another request begins: what was sent for those before it is told apart, unless they go on
+    /// beside it. Gives what is the new one's.
     fn divide(&mut self, network: u64) -> Share {
         let now = Sent { network, bytes: self.split.sent_down(), said: self.said };
         for request in &mut self.requests {
@@ -494,7 +295,8 @@ impl State {
     }
 }
 
-/// A time to measure from. What is measured is what really passed, also where a test holds its own clock.
+/// A time to measure from. What is measured is what really passed, also where a test holds its own
+/// clock.
 #[expect(clippy::disallowed_methods, reason = "sockets do not wait for a clock that is held")]
 fn now() -> Instant {
     Instant::now()

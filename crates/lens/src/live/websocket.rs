@@ -80,7 +80,8 @@ impl Half {
         }
     }
 
-    /// Messages are text or bytes; pings, pongs and closes (from opcode 8 on) are between the two ends.
+    /// Messages are text or bytes; pings, pongs and closes (from opcode 8 on) are between the two
+    /// ends.
     fn kind(&self) -> Kind {
         if self.head[0] & 0x0f < 8 { Kind::Body } else { Kind::Framing }
     }

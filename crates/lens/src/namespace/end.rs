@@ -55,7 +55,8 @@ impl End {
         IpAddr::from([198, 51, 100, self.number()])
     }
 
-    /// Its address on the road, of those that are kept for examples (RFC 3849), in a network of its own.
+    /// Its address on the road, of those that are kept for examples (RFC 3849), in a network of its
+    /// own.
     pub fn road_ipv6(self) -> IpAddr {
         IpAddr::from([0x2001, 0xDB8, 1, 0, 0, 0, 0, u16::from(self.number())])
     }

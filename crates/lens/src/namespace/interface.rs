@@ -1,4 +1,5 @@
-//! Virtual Ethernet (veth(4)) and its addresses, by route netlink (rtnetlink(7)), in the namespace of the thread that calls.
+//! Virtual Ethernet (veth(4)) and its addresses, by route netlink (rtnetlink(7)), in the namespace
+//! of the thread that calls.
 
 use std::fs::File;
 use std::io;
@@ -22,7 +23,8 @@ const NAMESPACE: u16 = 28;
 const PEER: u16 = 1;
 const GENERATION_OF_ADDRESSES: u16 = 8;
 const NONE: u8 = 1;
-// Of an address (linux/if_addr.h). It is used at once, instead of asking first whether another has it.
+// Of an address (linux/if_addr.h). It is used at once, instead of asking first whether another has
+// it.
 const ADDRESS: u16 = 1;
 const LOCAL: u16 = 2;
 const NO_DETECTION: u8 = 0x02;
@@ -34,7 +36,8 @@ const PERMANENT: u16 = 0x80;
 const INET: u8 = 2;
 const INET6: u8 = 10;
 
-/// Sums of packets by hand, and packets as long as the cable takes: ETHTOOL_SRXCSUM, STXCSUM, STSO, SGSO, SGRO (linux/ethtool.h).
+/// Sums of packets by hand, and packets as long as the cable takes: ETHTOOL_SRXCSUM, STXCSUM, STSO,
+/// SGSO, SGRO (linux/ethtool.h).
 const OFFLOADS: [u32; 5] = [0x15, 0x17, 0x1F, 0x24, 0x2C];
 
 /// One end of a cable that does not exist yet.
@@ -83,8 +86,8 @@ pub(super) fn switch_offloads_off(name: &str) -> Result<(), Unable> {
     })
 }
 
-/// Lets it have no address of IPv6 but those it is given, so that it does not ask for routers and neighbours on its own
-/// (RFC 4861, section 6.3.7). It has to be asked before the interface is on.
+/// Lets it have no address of IPv6 but those it is given, so that it does not ask for routers and
+/// neighbours on its own (RFC 4861, section 6.3.7). It has to be asked before the interface is on.
 pub(super) fn silence(name: &str) -> Result<(), Unable> {
     let message = Message::change(libc::RTM_NEWLINK, &interface(index_of(name)?, 0));
     let message = message.nested(OF_FAMILIES, &[], |families| {
@@ -119,7 +122,8 @@ pub(super) fn add_address(name: &str, address: IpAddr) -> Result<(), Unable> {
         .map_err(|error| Unable::new("an address", error))
 }
 
-/// Adds a permanent neighbour entry, so that no ARP (RFC 826) or neighbour discovery (RFC 4861) is needed.
+/// Adds a permanent neighbour entry, so that no ARP (RFC 826) or neighbour discovery (RFC 4861) is
+/// needed.
 pub(super) fn add_neighbour(
     name: &str,
     address: IpAddr,

@@ -12,7 +12,8 @@ use super::visit;
 use crate::namespace::road::path::Path;
 use crate::system::process;
 
-/// Two hosts and a cable. The near one is where the process is; threads may go to the far one for a moment.
+/// Two hosts and a cable. The near one is where the process is; threads may go to the far one for a
+/// moment.
 #[derive(Debug)]
 pub struct Network {
     near: File,
@@ -20,8 +21,9 @@ pub struct Network {
 }
 
 impl Network {
-    /// Leaves the network of the system for two hosts of our own. For good, and before any thread is started: call it first
-    /// in `main`. Files remain as they were, and so do the rights on them.
+    /// Leaves the network of the system for two hosts of our own. For good, and before any thread
+    /// is started: call it first in `main`. Files remain as they were, and so do the rights on
+    /// them.
     pub fn enter() -> Result<Self, Unable> {
         let (user, group) = process::user_and_group();
         process::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET).map_err(|error| match error
@@ -48,8 +50,9 @@ impl Network {
         Ok(network)
     }
 
-    /// Does something with this thread at an end: what it opens there stays there, as a socket does, and so does a thread that
-    /// it starts there. Other threads do not notice. It must not be left in the middle, as `await` would.
+    /// Does something with this thread at an end: what it opens there stays there, as a socket
+    /// does, and so does a thread that it starts there. Other threads do not notice. It must not be
+    /// left in the middle, as `await` would.
     pub fn at<T>(&self, end: End, work: impl FnOnce() -> T) -> Result<T, Unable> {
         visit::inside(self.namespace(end), work)
     }

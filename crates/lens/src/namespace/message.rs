@@ -1,4 +1,5 @@
-//! Messages of route netlink (netlink(7), rtnetlink(7)): a header, a structure, and attributes in attributes.
+//! Messages of route netlink (netlink(7), rtnetlink(7)): a header, a structure, and attributes in
+//! attributes.
 
 use std::io;
 use std::os::fd::AsFd;

@@ -1,8 +1,10 @@
-//! A network of two hosts inside one process, without root: two network namespaces, a cable and a road between them.
+//! A network of two hosts inside one process, without root: two network namespaces, a cable and a
+//! road between them.
 //!
-//! On loopback segments are 64 KiB long and nothing is lost or late. On the cable they are what they would be on Ethernet, and
-//! nothing else is on the wire. On the [`road`] they take their time too, and some are lost. It needs Linux that lets users have
-//! namespaces (user_namespaces(7)), with virtual Ethernet (veth(4)) and packet sockets (packet(7)), and nothing else.
+//! On loopback segments are 64 KiB long and nothing is lost or late. On the cable they are what
+//! they would be on Ethernet, and nothing else is on the wire. On the [`road`] they take their time
+//! too, and some are lost. It needs Linux that lets users have namespaces (user_namespaces(7)),
+//! with virtual Ethernet (veth(4)) and packet sockets (packet(7)), and nothing else.
 
 pub mod end;
 #[cfg(target_os = "linux")]

@@ -7,14 +7,15 @@ pub enum Checksum {
     Right,
     /// It is not: the bytes were changed on their way.
     Wrong,
-    /// The sender's kernel left it to the network card, and the packet was seen before the card did it.
+    /// The sender's kernel left it to the network card, and the packet was seen before the card did
+    /// it.
     Offloaded,
     /// There is none, or not all the bytes that it is of were captured.
     Unknown,
 }
 
-/// The one's complement of the one's complement sum. Over bytes that hold their own checksum it is 0.
-/// All parts but the last must be of even length.
+/// The one's complement of the one's complement sum. Over bytes that hold their own checksum it
+/// is 0. All parts but the last must be of even length.
 pub fn sum(parts: &[&[u8]]) -> u16 {
     !fold(parts.iter().map(|part| add(part)).sum())
 }

@@ -1,9 +1,11 @@
-//! The link layer: Ethernet with VLAN tags, Linux's cooked headers, the loopback of the BSDs, or none.
+//! The link layer: Ethernet with VLAN tags, Linux's cooked headers, the loopback of the BSDs, or
+//! none.
 
 use super::bytes::{array_at, u16_at};
 use super::malformed::{Layer, Malformed};
 
-/// The link layer header of an interface's packets. The numbers are those of the registry of link types (draft-ietf-opsawg-pcaplinktype).
+/// The link layer header of an interface's packets. The numbers are those of the registry of link
+/// types (draft-ietf-opsawg-pcaplinktype).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Link {
     /// Ethernet (IEEE 802.3), and what Linux's loopback pretends to be.
@@ -12,7 +14,8 @@ pub enum Link {
     Cooked,
     /// `LINUX_SLL2`, 20 bytes, with the number of the interface.
     Cooked2,
-    /// The loopback of the BSDs and macOS: the address family in four bytes, in the byte order of the host.
+    /// The loopback of the BSDs and macOS: the address family in four bytes, in the byte order of
+    /// the host.
     Null,
     /// No link layer: IPv4 or IPv6 at once.
     Raw,
@@ -74,7 +77,8 @@ pub(super) fn decode(link: Link, bytes: &[u8]) -> Result<Header<'_>, Malformed> 
     header.ok_or(Malformed::Short(Layer::Link))
 }
 
-/// Goes through the tags (IEEE 802.1Q, clause 9) to what they hold. The outermost one names the VLAN.
+/// Goes through the tags (IEEE 802.1Q, clause 9) to what they hold. The outermost one names the
+/// VLAN.
 fn tagged(mut ethertype: u16, mut payload: &[u8]) -> Option<Header<'_>> {
     let mut vlan = None;
     while ETHERTYPES_OF_TAGS.contains(&ethertype) {
@@ -91,7 +95,8 @@ fn tagged(mut ethertype: u16, mut payload: &[u8]) -> Option<Header<'_>> {
     Some(Header { vlan, version, payload })
 }
 
-/// The families' numbers differ from system to system for IPv6: 24 on NetBSD, 28 on FreeBSD, 30 on macOS, 10 on Linux.
+/// The families' numbers differ from system to system for IPv6: 24 on NetBSD, 28 on FreeBSD, 30 on
+/// macOS, 10 on Linux.
 fn of_family(family: [u8; 4]) -> Option<Version> {
     match u32::from_be_bytes(family).min(u32::from_le_bytes(family)) {
         2 => Some(Version::Four),

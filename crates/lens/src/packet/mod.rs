@@ -1,9 +1,10 @@
 //! Packets, decoded in place: link, network and transport layer, without I/O, for arbitrary bytes.
 //!
-//! This is not `etherparse`. Its decoders that accept truncated packets start at Ethernet, an EtherType or IP, so the cooked headers
-//! of Linux and the loopback of the BSDs would remain here. So would the checksums that the kernel leaves to the network card, the
-//! length of zero that Linux writes for packets above 64 KiB, and the position of each header, from which bytes are counted. What
-//! it would replace is shorter than the conversion of its types and errors would be.
+//! This is not `etherparse`. Its decoders that accept truncated packets start at Ethernet, an
+//! EtherType or IP, so the cooked headers of Linux and the loopback of the BSDs would remain here.
+//! So would the checksums that the kernel leaves to the network card, the length of zero that Linux
+//! writes for packets above 64 KiB, and the position of each header, from which bytes are counted.
+//! What it would replace is shorter than the conversion of its types and errors would be.
 
 mod bytes;
 pub mod checksum;
@@ -36,13 +37,15 @@ pub struct Packet<'a> {
 pub enum Transport<'a> {
     /// A TCP segment.
     Tcp(Tcp<'a>),
-    /// A part of a packet, which is not put together here. Only the first part would tell the ports.
+    /// A part of a packet, which is not put together here. Only the first part would tell the
+    /// ports.
     Fragment,
     /// Another protocol, by IANA's number; or none, where there is no network layer either.
     Other(Option<u8>),
 }
 
-/// Decodes one packet. Bytes may be missing at its end (a capture that was told to cut): lengths come from the headers.
+/// Decodes one packet. Bytes may be missing at its end (a capture that was told to cut): lengths
+/// come from the headers.
 pub fn decode(link: Link, bytes: &[u8]) -> Result<Packet<'_>, Malformed> {
     let header = link::decode(link, bytes)?;
     let mut packet = Packet {

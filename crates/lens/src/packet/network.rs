@@ -60,11 +60,13 @@ impl Network<'_> {
         if checksum::fold(pseudo + checksum::add(self.payload)) == 0xFFFF {
             return Checksum::Right;
         }
-        // A checksum that the network card is to complete starts as the sum of the pseudo-header alone (Linux's CHECKSUM_PARTIAL).
+        // A checksum that the network card is to complete starts as the sum of the pseudo-header
+        // alone (Linux's CHECKSUM_PARTIAL).
         if checksum::fold(pseudo) == found { Checksum::Offloaded } else { Checksum::Wrong }
     }
 
-    /// The sum of the pseudo-header (RFC 9293, section 3.1; RFC 8200, section 8.1), not complemented.
+    /// The sum of the pseudo-header (RFC 9293, section 3.1; RFC 8200, section 8.1), not
+    /// complemented.
     fn pseudo_header(&self) -> u64 {
         let sum = |address: IpAddr| match address {
             IpAddr::V4(address) => checksum::add(&address.octets()),
@@ -111,7 +113,8 @@ fn decode_ipv4(bytes: &[u8]) -> Result<Network<'_>, Malformed> {
             destination: IpAddr::from(Ipv4Addr::from(array_at(header, 16)?)),
             hop_limit: u8_at(header, 8)?,
             header_length,
-            // Zero is what Linux writes for packets of more than 64 KiB that never leave the machine whole (BIG TCP).
+            // Zero is what Linux writes for packets of more than 64 KiB that never leave the
+            // machine whole (BIG TCP).
             total_length: Some(usize::from(u16_at(header, 2)?))
                 .filter(|length| *length != 0)
                 .unwrap_or(bytes.len()),
@@ -130,11 +133,13 @@ fn decode_ipv4(bytes: &[u8]) -> Result<Network<'_>, Malformed> {
     with_payload(network, bytes, Layer::Ipv4)
 }
 
-/// The extension headers that are written as "next header, length in units of 8 bytes beyond the first" (RFC 8200, section 4):
-/// hop-by-hop options, routing, destination options, mobility, host identity, shim6.
+/// The extension headers that are written as "next header, length in units of 8 bytes beyond the
+/// first" (RFC 8200, section 4): hop-by-hop options, routing, destination options, mobility, host
+/// identity, shim6.
 const EXTENSIONS: [u8; 6] = [0, 43, 60, 135, 139, 140];
 const FRAGMENT: u8 = 44;
-/// The authentication header counts in units of 4 bytes, and from the third (RFC 4302, section 2.2).
+/// The authentication header counts in units of 4 bytes, and from the third (RFC 4302, section
+/// 2.2).
 const AUTHENTICATION: u8 = 51;
 
 fn decode_ipv6(bytes: &[u8]) -> Result<Network<'_>, Malformed> {
@@ -150,7 +155,8 @@ fn decode_ipv6(bytes: &[u8]) -> Result<Network<'_>, Malformed> {
                 let place = u16_at(bytes, header_length + 2).ok_or(short)?;
                 let identification = u32_at(bytes, header_length + 4).ok_or(short)?;
                 let (offset, has_more) = (u32::from(place & !7), place & 1 != 0);
-                // A whole packet may carry the header all the same: an "atomic fragment" (RFC 6946).
+                // A whole packet may carry the header all the same: an "atomic fragment" (RFC
+                // 6946).
                 if offset != 0 || has_more {
                     fragment = Some(Fragment { identification, offset, has_more });
                 }

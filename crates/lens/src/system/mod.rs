@@ -1,4 +1,5 @@
-//! The system calls that no safe crate has: each function does one, checks what it returns, and says why it is sound.
+//! The system calls that no safe crate has: each function does one, checks what it returns, and
+//! says why it is sound.
 
 #[cfg(target_env = "gnu")]
 pub(crate) mod memory;

@@ -56,7 +56,8 @@ pub(crate) fn bind(socket: BorrowedFd<'_>, interface: u32) -> io::Result<()> {
     address.sll_family = libc::AF_PACKET as u16;
     address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
     address.sll_ifindex = interface.cast_signed();
-    // SAFETY: the pointer is to an address of the socket's family that lives until the call returns, with its length.
+    // SAFETY: the pointer is to an address of the socket's family that lives until the call
+    // returns, with its length.
     let returned = unsafe {
         libc::bind(
             socket.as_raw_fd(),
@@ -67,7 +68,8 @@ pub(crate) fn bind(socket: BorrowedFd<'_>, interface: u32) -> io::Result<()> {
     check(returned).map(drop)
 }
 
-/// How many packets passed the filter since it was last asked, and for how many of them there was no room.
+/// How many packets passed the filter since it was last asked, and for how many of them there was
+/// no room.
 pub(crate) fn statistics(socket: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
     // `struct tpacket_stats`: packets, drops. Reading it sets both to zero.
     let mut buffer = [0; 8];
@@ -79,7 +81,8 @@ pub(crate) fn statistics(socket: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
 
 /// Gives a whole frame to the interface that the socket is bound to.
 pub(crate) fn send(socket: BorrowedFd<'_>, frame: &[u8]) -> io::Result<()> {
-    // SAFETY: the pointer is to as many bytes as the length says, and they live until the call returns.
+    // SAFETY: the pointer is to as many bytes as the length says, and they live until the call
+    // returns.
     let sent = unsafe { libc::send(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
@@ -96,7 +99,8 @@ pub(crate) fn attach_filter(socket: BorrowedFd<'_>, filter: &[Instruction]) -> i
         })
         .collect();
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: the pointer is to a program whose instructions live until the call returns; the kernel copies and checks them.
+    // SAFETY: the pointer is to a program whose instructions live until the call returns; the
+    // kernel copies and checks them.
     let returned = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -127,8 +131,9 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
     message.msg_controllen = control.0.len() as _;
-    // SAFETY: all that the message points to lives until the end of this function, with the lengths it says.
-    // With MSG_TRUNC the length returned is the packet's, though no more than the buffer is written.
+    // SAFETY: all that the message points to lives until the end of this function, with the lengths
+    // it says. With MSG_TRUNC the length returned is the packet's, though no more than the buffer
+    // is written.
     let original = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_TRUNC) };
     let Ok(original) = usize::try_from(original) else { return Err(io::Error::last_os_error()) };
     let mut received = Received {
@@ -145,12 +150,15 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
 }
 
 fn read_control(message: &libc::msghdr, received: &mut Received) {
-    // SAFETY: the kernel has filled the control part of `message`, which is still borrowed by the caller.
+    // SAFETY: the kernel has filled the control part of `message`, which is still borrowed by the
+    // caller.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
-    // SAFETY: the pointer is null or to a whole header within the control part; so are those that CMSG_NXTHDR returns.
+    // SAFETY: the pointer is null or to a whole header within the control part; so are those that
+    // CMSG_NXTHDR returns.
     while let Some(one) = unsafe { header.as_ref() } {
-        // SAFETY: the data of a message stands after its header, and is as long as the type of the message says: the kernel
-        // wrote it whole, or else MSG_CTRUNC, for which there is room enough. It need not be aligned.
+        // SAFETY: the data of a message stands after its header, and is as long as the type of the
+        // message says: the kernel wrote it whole, or else MSG_CTRUNC, for which there is room
+        // enough. It need not be aligned.
         unsafe {
             let data = libc::CMSG_DATA(header);
             match (one.cmsg_level, one.cmsg_type) {

@@ -19,7 +19,8 @@ pub(crate) fn enter_network(namespace: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }).map(drop)
 }
 
-/// Makes a program start in another network namespace, whose descriptor has to live until it is started.
+/// Makes a program start in another network namespace, whose descriptor has to live until it is
+/// started.
 pub(crate) fn start_in_network(command: &mut Command, namespace: BorrowedFd<'_>) {
     let descriptor = namespace.as_raw_fd();
     // SAFETY: between fork and exec only a system call is made, which neither allocates nor locks.

@@ -41,7 +41,8 @@ pub(crate) fn set_option(
     name: libc::c_int,
     value: libc::c_int,
 ) -> io::Result<()> {
-    // SAFETY: the pointer is to a number that lives until the call returns, and the length is that number's.
+    // SAFETY: the pointer is to a number that lives until the call returns, and the length is that
+    // number's.
     let returned = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -62,7 +63,8 @@ pub(crate) fn option_bytes(
     buffer: &mut [u8],
 ) -> io::Result<usize> {
     let mut length = buffer.len() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes, which `buffer` has, and then how many it wrote into `length`.
+    // SAFETY: the kernel writes at most `length` bytes, which `buffer` has, and then how many it
+    // wrote into `length`.
     let returned = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -82,7 +84,8 @@ pub(crate) fn ioctl_number(
     request: libc::Ioctl,
 ) -> io::Result<libc::c_int> {
     let mut value: libc::c_int = 0;
-    // SAFETY: only requests that write one `int` are asked (`SIOCOUTQ`, `SIOCOUTQNSD`), and the pointer is to one.
+    // SAFETY: only requests that write one `int` are asked (`SIOCOUTQ`, `SIOCOUTQNSD`), and the
+    // pointer is to one.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut value) })?;
     Ok(value)
 }
@@ -96,7 +99,8 @@ pub(crate) fn event() -> io::Result<OwnedFd> {
 /// Wakes who waits for the event, now and later.
 pub(crate) fn signal(event: BorrowedFd<'_>) {
     let one = 1_u64.to_ne_bytes();
-    // SAFETY: the pointer is to eight bytes that live until the call returns. It can only fail when the event is signalled already.
+    // SAFETY: the pointer is to eight bytes that live until the call returns. It can only fail when
+    // the event is signalled already.
     unsafe { libc::write(event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
 }
 
@@ -125,7 +129,8 @@ pub(crate) fn wait_for_room(descriptor: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Nothing is ready if a signal interrupts it.
 fn poll(waited: &mut [libc::pollfd], milliseconds: libc::c_int) -> io::Result<()> {
-    // SAFETY: the pointer is to as many structures as the length says, and they live until the call returns.
+    // SAFETY: the pointer is to as many structures as the length says, and they live until the call
+    // returns.
     match check(unsafe {
         libc::poll(waited.as_mut_ptr(), waited.len() as libc::nfds_t, milliseconds)
     }) {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::socket::{check, owned};
 
-/// A timer that is not set. It is as exact as the hardware, where `poll` may be late by a thousandth of its timeout, and by 50 µs
-/// at least.
+/// A timer that is not set. It is as exact as the hardware, where `poll` may be late by a
+/// thousandth of its timeout, and by 50 µs at least.
 pub(crate) fn create() -> io::Result<OwnedFd> {
     // SAFETY: it takes two numbers.
     owned(unsafe {
@@ -25,7 +25,8 @@ pub(crate) fn set(timer: BorrowedFd<'_>, after: Option<Duration>) -> io::Result<
     // In all the types that seconds have; 68 years are for ever.
     setting.it_value.tv_sec = i32::try_from(after.as_secs()).unwrap_or(i32::MAX).into();
     setting.it_value.tv_nsec = after.subsec_nanos().cast_signed().into();
-    // SAFETY: the pointer is to a setting that lives until the call returns; the previous one is not asked for.
+    // SAFETY: the pointer is to a setting that lives until the call returns; the previous one is
+    // not asked for.
     check(unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &raw const setting, null_mut()) })
         .map(drop)
 }

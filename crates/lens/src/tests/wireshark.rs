@@ -1,4 +1,5 @@
-//! Wireshark agrees on the golden connections, packet by packet, also on those that a loopback never shows.
+//! Wireshark agrees on the golden connections, packet by packet, also on those that a loopback
+//! never shows.
 
 use std::process::Command;
 
@@ -55,7 +56,8 @@ fn scripts() -> Vec<Script> {
         .client(ACK, 1, 7, b"")
         .wait(300_000)
         .server(PSH, 4, 1, b"def");
-    // The answer to that would be a duplicate to Wireshark, but not to RFC 5681, section 2: nothing is under way.
+    // The answer to that would be a duplicate to Wireshark, but not to RFC 5681, section 2: nothing
+    // is under way.
     let mut wrapped =
         Script::between("[2001:db8::1]:6", "[2001:db8::2]:8000", [u32::MAX - 2, u32::MAX - 1]);
     wrapped
@@ -109,7 +111,8 @@ fn line(connection: &Connection, segment: &Segment) -> String {
     let text = |value: Option<u64>| value.map_or(String::new(), |value| value.to_string());
     let has = |mark: Mark| text(segment.marks.contains(&mark).then_some(1));
     let options = &segment.options;
-    // It tells selective acknowledgments relative to the other side's initial number, as we tell the others.
+    // It tells selective acknowledgments relative to the other side's initial number, as we tell
+    // the others.
     let other = connection.directions.of(segment.from.other()).initial.unwrap_or(0);
     [
         segment.relative_sequence.unwrap_or(0).to_string(),

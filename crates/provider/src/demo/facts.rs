@@ -26,7 +26,8 @@ const NAME: &str = "name";
 const SENTENCE_ENDS: [char; 10] =
     ['.', '!', '?', '\n', ';', '\u{3002}', '\u{ff01}', '\u{ff1f}', '\u{ff1b}', '\u{ff0c}']; // 。!?;, in full width
 
-/// The facts in these messages, oldest first; a later fact replaces an earlier one about the same subject.
+/// The facts in these messages, oldest first; a later fact replaces an earlier one about the same
+/// subject.
 pub(super) fn facts<'a>(messages: impl Iterator<Item = &'a str>) -> Vec<Fact> {
     let told: Vec<Fact> =
         messages.flat_map(|message| message.split(SENTENCE_ENDS)).filter_map(read_fact).collect();

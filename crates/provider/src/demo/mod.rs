@@ -1,4 +1,5 @@
-//! The built-in model `demo`: not a language model, but deterministic, free, and able to fail on request.
+//! The built-in model `demo`: not a language model, but deterministic, free, and able to fail on
+//! request.
 
 mod command;
 mod content;

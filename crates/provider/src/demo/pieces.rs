@@ -1,4 +1,5 @@
-//! Splits text into pieces like a tokenizer: a word with the space before it, or one or two Chinese characters.
+//! Splits text into pieces like a tokenizer: a word with the space before it, or one or two Chinese
+//! characters.
 
 /// A longer word is split into several pieces, like rare words.
 const MAX_WORD_BYTES: usize = 12;
@@ -42,7 +43,8 @@ fn piece_length(rest: &str, cjk_characters: usize) -> usize {
     if first.is_whitespace() {
         let word = rest.trim_start_matches(|character: char| character.is_whitespace());
         let space = rest.len() - word.len();
-        // A single space belongs to the word after it; line breaks and indentation are separate pieces.
+        // A single space belongs to the word after it; line breaks and indentation are separate
+        // pieces.
         let is_word =
             first == ' ' && space == 1 && word.chars().next().is_some_and(is_word_character);
         return if is_word { space + word_length(word) } else { space };

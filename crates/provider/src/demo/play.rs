@@ -85,7 +85,8 @@ impl WordPace {
         }
         let now = Instant::now();
         let earliest = now.checked_sub(MAX_LAG).unwrap_or(now);
-        // Relative to the previous due time, so that the mean is right although timers tick in milliseconds.
+        // Relative to the previous due time, so that the mean is right although timers tick in
+        // milliseconds.
         let due = self.next.map_or(now, |next| next.max(earliest));
         self.next = Some(due + self.pause);
         if due > now {
@@ -180,7 +181,7 @@ impl<Source: Iterator<Item = DemoStep>> Iterator for Stopping<Source> {
             }
             match self.source.next() {
                 Some(DemoStep::Say(ModelEvent::Text { text, .. })) if !self.stops.is_empty() => {
-                    self.take_text(text)
+                    self.take_text(text);
                 }
                 step => {
                     // No stop text spans other steps.

@@ -146,8 +146,8 @@ fn input(arguments: &str, scene: &Scene) -> String {
     if arguments.is_empty() { scene.said.clone() } else { arguments.to_owned() }
 }
 
-/// The arguments of a function: those given, or some that its schema allows. A text that is not an object becomes the
-/// value of the first required string.
+/// The arguments of a function: those given, or some that its schema allows. A text that is not an
+/// object becomes the value of the first required string.
 fn json_arguments(tool: &OfferedTool<'_>, arguments: &str, scene: &Scene) -> String {
     if serde_json::from_str::<Value>(arguments).is_ok_and(|arguments| arguments.is_object()) {
         return arguments.to_owned();

@@ -1,8 +1,9 @@
-//! The connections to one upstream: a pool of HTTP/1.1 connections or, if configured, a few HTTP/2 connections.
+//! The connections to one upstream: a pool of HTTP/1.1 connections or, if configured, a few HTTP/2
+//! connections.
 //!
-//! Cancelling an HTTP/2 stream resets it, and servers close a connection after too many resets (CVE-2023-44487 and
-//! its mitigations), which would break all other streams on it. So the number of concurrent streams and of resets per
-//! connection is limited.
+//! Cancelling an HTTP/2 stream resets it, and servers close a connection after too many resets
+//! (CVE-2023-44487 and its mitigations), which would break all other streams on it. So the number
+//! of concurrent streams and of resets per connection is limited.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,11 +15,12 @@ use reqwest::{Certificate, Client, Proxy, Url, redirect};
 
 use crate::config::{ProxyConfig, UpstreamConfig, UpstreamConfigError, WireKind};
 
-/// Concurrent streams per HTTP/2 connection: what most servers allow (RFC 9113, section 6.5.2, recommends no less).
+/// Concurrent streams per HTTP/2 connection: what most servers allow (RFC 9113, section 6.5.2,
+/// recommends no less).
 const STREAMS: usize = 100;
 
-/// Resets after which a connection gets no new streams. Servers that count resets typically object at about a
-/// thousand.
+/// Resets after which a connection gets no new streams. Servers that count resets typically object
+/// at about a thousand.
 const RESETS: usize = 200;
 
 /// Idle HTTP/2 connections that are kept open.
@@ -30,13 +32,14 @@ const PING: Duration = Duration::from_secs(30);
 /// All connections to one upstream.
 #[derive(Clone)]
 pub(super) struct Clients {
-    /// Only a fallback when HTTP/2 is enabled: each HTTP/2 connection has a client of its own, so that it closes
-    /// with it.
+    /// Only a fallback when HTTP/2 is enabled: each HTTP/2 connection has a client of its own, so
+    /// that it closes with it.
     one: Client,
     lanes: Option<Arc<Http2Pool>>,
 }
 
-/// HTTP/2 connections. A reqwest client keeps a single one per host, so each connection has its own client.
+/// HTTP/2 connections. A reqwest client keeps a single one per host, so each connection has its own
+/// client.
 struct Http2Pool {
     make: Box<dyn Fn() -> reqwest::Result<Client> + Send + Sync>,
     open: Mutex<Vec<Http2Connection>>,
@@ -85,8 +88,9 @@ impl Clients {
         if let Some(taken) = lanes.join() {
             return taken;
         }
-        // Without the lock: building a client reads the system's trust store. It cannot fail where the first one
-        // succeeded; should it fail nevertheless, an uncounted connection is better than none.
+        // Without the lock: building a client reads the system's trust store. It cannot fail where
+        // the first one succeeded; should it fail nevertheless, an uncounted connection is better
+        // than none.
         let Ok(client) = (lanes.make)() else { return (self.one.clone(), Lease::default()) };
         let mut open = lanes.open();
         let number = open.last().map_or(0, |lane| lane.number + 1);
@@ -127,7 +131,8 @@ impl Http2Pool {
         let lane = &mut open[index];
         lane.streams -= 1;
         lane.resets += usize::from(is_reset);
-        // A few idle connections are kept; the rest, and those with too many resets, close with their last stream.
+        // A few idle connections are kept; the rest, and those with too many resets, close with
+        // their last stream.
         if lane.streams == 0 && (lane.resets >= RESETS || open.len() > SPARE) {
             open.remove(index);
         }
@@ -226,8 +231,8 @@ impl Settings {
         let mut client = Client::builder()
             .tcp_nodelay(true)
             .connect_timeout(self.connect_timeout)
-            // Following a redirect would turn the POST into a GET, or send the prompt to an address that nobody
-            // configured.
+            // Following a redirect would turn the POST into a GET, or send the prompt to an address
+            // that nobody configured.
             .redirect(redirect::Policy::none())
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
             .default_headers(self.fields.clone())
@@ -247,8 +252,8 @@ impl Settings {
 }
 
 fn proxy(config: &UpstreamConfig, url: &str) -> Result<Proxy, UpstreamConfigError> {
-    // The proxy resolves host names: it may know names that this machine does not, and the local resolver should not
-    // learn them.
+    // The proxy resolves host names: it may know names that this machine does not, and the local
+    // resolver should not learn them.
     let url = url
         .strip_prefix("socks5://")
         .map_or_else(|| url.to_owned(), |rest| format!("socks5h://{rest}"));
@@ -260,8 +265,8 @@ pub(super) fn base_url(config: &UpstreamConfig) -> Result<Url, UpstreamConfigErr
     let invalid =
         |reason: String| UpstreamConfigError::Address { upstream: config.name.clone(), reason };
     let mut base = Url::parse(&config.base_url).map_err(|error| invalid(error.to_string()))?;
-    // These vendors' SDKs take the address without the version, so it is often configured that way, also with a
-    // relay's path in front.
+    // These vendors' SDKs take the address without the version, so it is often configured that way,
+    // also with a relay's path in front.
     let version = match config.wire {
         WireKind::Anthropic => Some("v1"),
         WireKind::Gemini => Some("v1beta"),

@@ -1,4 +1,5 @@
-//! Explains why an upstream did not respond. The messages leave out the URL, which may contain a password.
+//! Explains why an upstream did not respond. The messages leave out the URL, which may contain a
+//! password.
 
 use std::error::Error;
 use std::io;
@@ -51,7 +52,8 @@ pub enum CertificateError {
     Other,
 }
 
-/// Error texts of hyper and its proxy connectors. Their error types are private; tests pin the texts.
+/// Error texts of hyper and its proxy connectors. Their error types are private; tests pin the
+/// texts.
 const SAID: &[(&str, ConnectError)] = &[
     ("tunnel error: proxy authorization required", ConnectError::ProxyPassword),
     ("tunnel error: unsuccessful", ConnectError::ProxyRefused),
@@ -115,8 +117,8 @@ impl ConnectError {
                 }
                 Some(_) | None => {}
             }
-            // `source()` of an I/O error that wraps another error skips the wrapped one, so it has to be taken from
-            // here.
+            // `source()` of an I/O error that wraps another error skips the wrapped one, so it has
+            // to be taken from here.
             let wrapped = io_error.and_then(io::Error::get_ref);
             source =
                 wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| cause.source());

@@ -1,4 +1,5 @@
-//! Decompresses response bodies that the upstream compressed although it was asked not to (RFC 9110 §8.4).
+//! Decompresses response bodies that the upstream compressed although it was asked not to (RFC 9110
+//! §8.4).
 
 use std::io::Write;
 
@@ -12,7 +13,8 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const COMPRESSIONS: [&str; 10] =
     ["br", "zstd", "compress", "x-compress", "lz4", "snappy", "dcb", "dcz", "gzip", "deflate"];
 
-/// How many bytes are decompressed at a time. The output can be a thousand times larger, and is held in memory.
+/// How many bytes are decompressed at a time. The output can be a thousand times larger, and is
+/// held in memory.
 pub(crate) const SLICE: usize = 256;
 
 /// Why a body cannot be read.
@@ -34,7 +36,8 @@ pub(crate) enum BodyDecoder {
     /// Not compressed.
     Identity,
     Gzip(Box<MultiGzDecoder<Vec<u8>>>),
-    /// `deflate` before its first byte, which distinguishes the zlib format from the raw one that some servers send.
+    /// `deflate` before its first byte, which distinguishes the zlib format from the raw one that
+    /// some servers send.
     DeflateStart,
     Zlib(Box<ZlibDecoder<Vec<u8>>>),
     Deflate(Box<DeflateDecoder<Vec<u8>>>),
@@ -59,7 +62,8 @@ impl BodyDecoder {
             {
                 Err(EncodingError::Unknown(other.chars().take(32).collect()))
             }
-            // A value that names no compression is a configuration mistake (`utf-8`) or harmless (`aws-chunked`).
+            // A value that names no compression is a configuration mistake (`utf-8`) or harmless
+            // (`aws-chunked`).
             None | Some(_) => Ok(Self::Unknown(Vec::new())),
         }
     }
@@ -91,8 +95,8 @@ impl BodyDecoder {
             }
             Self::DeflateStart => {
                 let Some(first) = bytes.first() else { return Ok(Vec::new()) };
-                // The low nibble of a zlib header is 8 (RFC 1950 §2.2); common encoders never start a raw stream with
-                // it.
+                // The low nibble of a zlib header is 8 (RFC 1950 §2.2); common encoders never start
+                // a raw stream with it.
                 *self = if first & 0x0f == 8 {
                     Self::Zlib(Box::new(ZlibDecoder::new(Vec::new())))
                 } else {

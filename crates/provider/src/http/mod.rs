@@ -69,12 +69,12 @@ impl Http {
         &self.peer
     }
 
-    /// Sends a request and waits for the response headers, whatever the status. Keep the lease while reading the
-    /// body.
+    /// Sends a request and waits for the response headers, whatever the status. Keep the lease
+    /// while reading the body.
     ///
     /// # Errors
-    /// The upstream could not be reached, or did not respond in time. For responses that are not streamed the caller
-    /// applies the timeout.
+    /// The upstream could not be reached, or did not respond in time. For responses that are not
+    /// streamed the caller applies the timeout.
     pub(crate) async fn send(
         &self,
         outgoing: &Outgoing,
@@ -97,10 +97,11 @@ impl Http {
         }
     }
 
-    /// Whether the response is a proxy's own demand for credentials. A proxy forwards clear-text requests itself, so
-    /// its responses look like the upstream's.
+    /// Whether the response is a proxy's own demand for credentials. A proxy forwards clear-text
+    /// requests itself, so its responses look like the upstream's.
     fn is_of_proxy(&self, response: &Response) -> bool {
-        // tinyproxy responds 407 without credentials and 401 to wrong ones. API keys never use Basic authentication.
+        // tinyproxy responds 407 without credentials and 401 to wrong ones. API keys never use
+        // Basic authentication.
         let wants_password = || {
             response
                 .headers()
@@ -169,7 +170,8 @@ pub(crate) fn can_send(key: &Secret) -> bool {
     HeaderValue::from_str(key.reveal()).is_ok()
 }
 
-/// What can be read of an error response before the deadline, the limit or the end of the connection.
+/// What can be read of an error response before the deadline, the limit or the end of the
+/// connection.
 pub(crate) async fn error_body(response: &mut Response) -> Vec<u8> {
     let mut body = Vec::new();
     let _ =
@@ -178,7 +180,8 @@ pub(crate) async fn error_body(response: &mut Response) -> Vec<u8> {
     body
 }
 
-/// Reads a body up to a limit, decompressing it if necessary. A body that cannot be decompressed is kept as it is.
+/// Reads a body up to a limit, decompressing it if necessary. A body that cannot be decompressed is
+/// kept as it is.
 pub(crate) async fn read_body(
     response: &mut Response,
     body: &mut Vec<u8>,

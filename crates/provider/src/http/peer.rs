@@ -26,7 +26,8 @@ const SYSTEMS: &[(&str, &str)] = &[
     ("api.x.ai", "x_ai"),
 ];
 
-/// The peer at `url`. Hosts that the conventions do not name use the upstream's name from the settings.
+/// The peer at `url`. Hosts that the conventions do not name use the upstream's name from the
+/// settings.
 pub(super) fn of(url: &Url, name: &str, preset: Preset) -> Peer {
     let host = url.host_str().unwrap_or_default();
     let known = SYSTEMS.iter().find(|(known, _)| is_below(host, known)).map(|(_, system)| *system);

@@ -1,12 +1,13 @@
-//! Extracts a custom tool's input text from the arguments of the function that replaces the tool, incrementally.
+//! Extracts a custom tool's input text from the arguments of the function that replaces the tool,
+//! incrementally.
 
 use serde_json::Value;
 
 /// The name of the function's only parameter.
 const KEY: &str = "input";
 
-/// An incremental parser of `{"input":"…"}`. Other forms are accepted where they make sense: another object with a
-/// single string, a bare JSON string, or plain text.
+/// An incremental parser of `{"input":"…"}`. Other forms are accepted where they make sense:
+/// another object with a single string, a bare JSON string, or plain text.
 #[derive(Debug, Default)]
 pub(super) struct InputText {
     state: State,

@@ -1,8 +1,8 @@
 //! Translates the caller's tools for a model, and the model's calls back.
 //!
-//! Most upstreams support functions only. Other tools (a custom tool with free text input, a tool in a namespace, a
-//! client's tool search) are *lowered* to functions when they are offered, and calls of them are *lifted* back to
-//! what the caller declared.
+//! Most upstreams support functions only. Other tools (a custom tool with free text input, a tool
+//! in a namespace, a client's tool search) are *lowered* to functions when they are offered, and
+//! calls of them are *lifted* back to what the caller declared.
 
 mod input;
 mod lift;
@@ -16,7 +16,8 @@ pub(crate) use turns::{
     ConversationStep, FunctionCallStep, FunctionResultStep, is_abandoned, is_understood, turns,
 };
 
-/// How tools that Weir does not interpret, such as `web_search`, are handled if the upstream does not run them.
+/// How tools that Weir does not interpret, such as `web_search`, are handled if the upstream does
+/// not run them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HostedTools {
     /// They are left out with a warning to the caller: clients send them by default.

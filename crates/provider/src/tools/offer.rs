@@ -144,7 +144,7 @@ impl<'a> OfferedTools<'a> {
             Tool::Function(tool) => self.push(function(tool), namespace),
             Tool::Custom(tool) => self.push(custom(tool), namespace),
             Tool::Namespace(inner) => {
-                inner.tools.iter().for_each(|tool| self.add(tool, Some(&inner.name)))
+                inner.tools.iter().for_each(|tool| self.add(tool, Some(&inner.name)));
             }
             Tool::Hosted(fields) => match tool_search(fields) {
                 Some(offered) => self.push(offered, None),
@@ -154,8 +154,8 @@ impl<'a> OfferedTools<'a> {
     }
 
     fn push(&mut self, mut offered: OfferedTool<'a>, namespace: Option<&'a str>) {
-        // A repeated declaration (a later search found the tool again) is the same tool. Tools beyond the limit are
-        // ignored rather than rejected, because items declare them.
+        // A repeated declaration (a later search found the tool again) is the same tool. Tools
+        // beyond the limit are ignored rather than rejected, because items declare them.
         if self.tools.len() >= limits::TOOLS
             || self.places.contains_key(&(offered.declared, namespace))
         {
@@ -191,7 +191,8 @@ impl<'a> OfferedTools<'a> {
         Cow::Owned(name)
     }
 
-    /// Adds the tools that an item declares: added by the client itself, or found by its tool search.
+    /// Adds the tools that an item declares: added by the client itself, or found by its tool
+    /// search.
     fn add_item(&mut self, item: &'a Item) {
         let Item::Opaque(item) = item else { return };
         if !matches!(item.kind.as_str(), "additional_tools" | "tool_search_output") {
@@ -282,8 +283,8 @@ fn custom(tool: &CustomTool) -> OfferedTool<'_> {
     lowered(&tool.name, tool.description.as_deref().map(Cow::Borrowed), tool.format.as_ref())
 }
 
-/// Lowers a custom tool to a function with one string parameter. Its grammar cannot be enforced then, but the
-/// description can show it.
+/// Lowers a custom tool to a function with one string parameter. Its grammar cannot be enforced
+/// then, but the description can show it.
 fn lowered<'a>(
     declared: &'a str,
     description: Option<Cow<'a, str>>,
@@ -329,7 +330,8 @@ fn tool_search(fields: &Extra) -> Option<OfferedTool<'_>> {
     })
 }
 
-/// A short hash of a name that is too long (FNV-1a). It only needs to distinguish one caller's tools.
+/// A short hash of a name that is too long (FNV-1a). It only needs to distinguish one caller's
+/// tools.
 fn digest(name: &str) -> String {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

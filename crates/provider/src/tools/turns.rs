@@ -43,8 +43,8 @@ pub(crate) struct FunctionResultStep<'a> {
     pub(crate) extra: Option<&'a Extra>,
 }
 
-/// The steps of a conversation, each with the index of its item. A call that was cut off and has no output is left
-/// out, because the upstream would reject it.
+/// The steps of a conversation, each with the index of its item. A call that was cut off and has no
+/// output is left out, because the upstream would reject it.
 pub(crate) fn turns<'a>(
     context: &'a [Item],
     offer: &OfferedTools<'a>,
@@ -107,8 +107,8 @@ pub(crate) fn is_understood(item: &OpaqueItem) -> bool {
     }
 }
 
-/// The items of a client's tool search are function calls; items that only declare tools are not part of the
-/// conversation.
+/// The items of a client's tool search are function calls; items that only declare tools are not
+/// part of the conversation.
 fn opaque<'a>(item: &'a OpaqueItem, offer: &OfferedTools<'a>) -> Option<ConversationStep<'a>> {
     Some(match (item.kind.as_str(), item.fields.text("call_id")) {
         ("additional_tools", _) => return None,

@@ -14,12 +14,12 @@ use crate::http::encoding::{self, BodyDecoder, EncodingError};
 use crate::wire::fault::Callee;
 use crate::wire::reader::StreamParser;
 
-/// How long to wait for the end of the body after the last event. Reading it makes the connection reusable, but
-/// delays the end of the response.
+/// How long to wait for the end of the body after the last event. Reading it makes the connection
+/// reusable, but delays the end of the response.
 pub(super) const LAST_CHUNK_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The events of a response. Everything parsed from one read is yielded before the next read. Dropping the stream
-/// closes the connection.
+/// The events of a response. Everything parsed from one read is yielded before the next read.
+/// Dropping the stream closes the connection.
 pub(super) fn words(
     response: Response,
     reader: Box<dyn StreamParser>,
@@ -43,8 +43,9 @@ pub(super) fn words(
 }
 
 struct UpstreamStream {
-    /// `None` when nothing more is read: the connection is closed, or returned to the pool if the body ended.
-    /// Declared before the ticket, so that the next user of its slot finds the connection free.
+    /// `None` when nothing more is read: the connection is closed, or returned to the pool if the
+    /// body ended. Declared before the ticket, so that the next user of its slot finds the
+    /// connection free.
     response: Option<Response>,
     reader: Box<dyn StreamParser>,
     callee: Callee,
@@ -112,8 +113,8 @@ impl UpstreamStream {
         }
     }
 
-    /// The body is over. If the model did not report why it stopped, the call has failed; the engine reports that to
-    /// the caller.
+    /// The body is over. If the model did not report why it stopped, the call has failed; the
+    /// engine reports that to the caller.
     fn over(&mut self) {
         if !std::mem::replace(&mut self.is_finished, true) {
             self.ticket.failed(&self.callee.cut());
@@ -130,7 +131,7 @@ impl UpstreamStream {
         match decoded {
             Ok(decoded) => self.reader.push(&decoded),
             Err(error) => {
-                self.error = Some(self.callee.plain("upstream_invalid_data", &error.to_string()))
+                self.error = Some(self.callee.plain("upstream_invalid_data", &error.to_string()));
             }
         }
     }
@@ -152,7 +153,8 @@ impl UpstreamStream {
             Ok(Some(bytes)) => {
                 self.response = Some(response);
                 match &self.decoder {
-                    // The loop decompresses it in slices, so that each slice's events are consumed before the next.
+                    // The loop decompresses it in slices, so that each slice's events are consumed
+                    // before the next.
                     Ok(decoder) if decoder.may_expand() => self.compressed = bytes,
                     Ok(_) | Err(_) => self.push(&bytes),
                 }

@@ -1,5 +1,5 @@
-//! A circuit breaker: after several consecutive failures, calls are rejected for a while, then one probe is let
-//! through.
+//! A circuit breaker: after several consecutive failures, calls are rejected for a while, then one
+//! probe is let through.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -82,8 +82,8 @@ impl Breaker {
 }
 
 impl Pass {
-    /// The upstream responded with headers. Returns whether that closed the breaker. One more failure opens it again,
-    /// because some upstreams fail after every response head.
+    /// The upstream responded with headers. Returns whether that closed the breaker. One more
+    /// failure opens it again, because some upstreams fail after every response head.
     pub(super) fn answered(&mut self) -> bool {
         if !std::mem::take(&mut self.is_probe) {
             return false;

@@ -34,8 +34,8 @@ impl WeightedCandidate {
     }
 }
 
-/// The index of the candidate that `strategy` picks; `None` if there are none. `dice` is uniformly distributed in
-/// 0..1.
+/// The index of the candidate that `strategy` picks; `None` if there are none. `dice` is uniformly
+/// distributed in 0..1.
 pub(crate) fn choose(
     strategy: Strategy,
     candidates: &[WeightedCandidate],

@@ -29,8 +29,8 @@ struct Known {
 }
 
 impl Listing {
-    /// The cached list, or the result of `fetch`. Concurrent callers wait for the same fetch. A failure is an empty
-    /// list.
+    /// The cached list, or the result of `fetch`. Concurrent callers wait for the same fetch. A
+    /// failure is an empty list.
     pub(super) async fn get(
         &self,
         fetch: impl Future<Output = Option<Vec<ModelListing>>>,

@@ -207,7 +207,8 @@ impl Provider for Upstream {
 }
 
 impl UpstreamInner {
-    /// The request in the upstream's words, its body in bytes, and what turns calls back into calls of the caller's tools.
+    /// The request in the upstream's words, its body in bytes, and what turns calls back into calls
+    /// of the caller's tools.
     fn write(&self, request: &ModelRequest) -> Result<(Outgoing, Lifter), ProviderFailure> {
         let mut outgoing = self.wire.ask(request).map_err(|fault| {
             ProviderFailure::new(request.create.paths.fault(fault), FailureScope::Unsupported)
@@ -231,8 +232,8 @@ impl UpstreamInner {
         Ok(answer::words(response, self.wire.reader(callee.clone(), lifter), callee, ticket))
     }
 
-    /// Sends a request, and waits for successful response headers. `explain` can refine the failure that the wire
-    /// reports.
+    /// Sends a request, and waits for successful response headers. `explain` can refine the failure
+    /// that the wire reports.
     async fn open(
         &self,
         seat: PoolPermit,
@@ -240,10 +241,12 @@ impl UpstreamInner {
         call: UpstreamCall,
         explain: impl FnOnce(&Refused<'_>, ProviderFailure) -> ProviderFailure + Send,
     ) -> Result<(Response, Ticket), ProviderFailure> {
-        // After the queue: the upstream may have failed meanwhile, and a queued request must not hold the probe.
+        // After the queue: the upstream may have failed meanwhile, and a queued request must not
+        // hold the probe.
         let pass = self.breaker.pass().map_err(|wait| self.circuit_open(wait))?;
         let callee = self.callee(seat.key());
-        // Created before sending, so that a caller that leaves while waiting for the response is noticed.
+        // Created before sending, so that a caller that leaves while waiting for the response is
+        // noticed.
         let mut ticket =
             Ticket { seat, pass, lease: Lease::default(), upstream: Arc::clone(&self.name), call };
         let sent = self
@@ -336,8 +339,8 @@ impl Ticket {
     fn failed(&mut self, failure: &ProviderFailure) {
         self.seat.failed(failure);
         match failure.scope {
-            // A server error for one request does not make the upstream unavailable: only this request may be too
-            // much for it.
+            // A server error for one request does not make the upstream unavailable: only this
+            // request may be too much for it.
             FailureScope::Upstream(_) if failure.fault.code == ERROR => self.answered(),
             FailureScope::Upstream(_) => {
                 if let Some(pause) = self.pass.failed() {

@@ -110,7 +110,8 @@ fn explained(
         405 | 501 => true,
         // The path may exist, but not the model.
         404 => !words.contains("model"),
-        // vLLM: "The model does not support Embeddings API". Ollama: "this model does not support embeddings".
+        // vLLM: "The model does not support Embeddings API". Ollama: "this model does not support
+        // embeddings".
         _ => {
             words.contains("does not support")
                 && words.contains(operation.path().trim_end_matches('s'))
@@ -123,8 +124,8 @@ fn explained(
 struct Gathering {
     shared: Arc<UpstreamInner>,
     operation: Operation,
-    /// `None` when nothing more is read. Declared before the ticket, so that the next user of its slot finds the
-    /// connection free.
+    /// `None` when nothing more is read. Declared before the ticket, so that the next user of its
+    /// slot finds the connection free.
     response: Option<Response>,
     /// Decompresses the body.
     decoder: Result<BodyDecoder, EncodingError>,
@@ -228,8 +229,8 @@ impl Gathering {
     }
 }
 
-/// The events of a stream. Everything parsed from one read is yielded before the next read. Dropping it closes the
-/// connection.
+/// The events of a stream. Everything parsed from one read is yielded before the next read.
+/// Dropping it closes the connection.
 fn events(
     response: Response,
     reader: EventReader,
@@ -296,7 +297,8 @@ impl PassthroughBody {
                 return None;
             };
             if self.reader.is_over() {
-                // The end of the body follows the last event: reading it makes the connection reusable.
+                // The end of the body follows the last event: reading it makes the connection
+                // reusable.
                 if let Ok(Ok(None)) =
                     tokio::time::timeout(LAST_CHUNK_TIMEOUT, response.chunk()).await
                 {

@@ -1,5 +1,7 @@
-//! The keys of one upstream: which is used next, how many responses run on each, the queue, and which keys are out of
-//! use.
+//! The keys of one upstream: which is used next, how many responses run on each, the queue, and
+//! which keys are out of use.
+
+mod slot;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,27 +9,15 @@ use std::time::Duration;
 
 use engine::provider::failure::{FailureScope, ProviderFailure};
 use engine::secret::Secret;
-use engine::upstreams::{KeyHealth, KeyState};
+use engine::upstreams::KeyState;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::Owner;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use self::slot::{Aside, KeySlot, Rest};
 use super::choice::{WeightedCandidate, choose};
 use crate::config::{KeyConfig, Strategy, UpstreamConfig};
-
-/// How long a rate-limited key is unused at first, if the upstream does not say.
-const FIRST_COOLING: Duration = Duration::from_secs(1);
-
-/// The longest such pause, unless the upstream asks for more.
-const LONGEST_COOLING: Duration = Duration::from_secs(60);
-
-/// How long a refused key, or one without credit, is unused at first. Fixing the key reloads the settings, so this is
-/// only for upstreams that refused it by mistake.
-const FIRST_ASIDE: Duration = Duration::from_secs(30);
-
-/// For how many models a key's pauses are remembered. Callers choose the names.
-const MOST_MODELS: usize = 64;
 
 /// The keys of one upstream. An upstream without keys has one slot with an empty key.
 #[derive(Debug)]
@@ -61,32 +51,6 @@ struct Waiter {
     model: Arc<str>,
     owner: Owner,
     turn: oneshot::Sender<Result<PoolPermit, ProviderFailure>>,
-}
-
-#[derive(Debug, Default)]
-struct KeySlot {
-    running: usize,
-    served: u64,
-    /// The key itself was refused.
-    whole: Rest,
-    /// Rate limits and quotas per model: a limited model must not block the others.
-    models: HashMap<Arc<str>, Rest>,
-}
-
-/// Whether a key, or a model on it, is out of use.
-#[derive(Clone, Debug, Default)]
-struct Rest {
-    aside: Option<Aside>,
-    /// Consecutive failures.
-    failures: u32,
-}
-
-#[derive(Clone, Debug)]
-struct Aside {
-    /// Calls that started before this report nothing new.
-    since: Instant,
-    until: Instant,
-    failure: ProviderFailure,
 }
 
 /// A slot for one response. When it is dropped, the next waiting request gets it.
@@ -123,8 +87,8 @@ impl Pool {
         })
     }
 
-    /// A slot for a response of `model`. Waits in a queue in which the caller with the fewest running responses comes
-    /// first. Dropping the future leaves the queue.
+    /// A slot for a response of `model`. Waits in a queue in which the caller with the fewest
+    /// running responses comes first. Dropping the future leaves the queue.
     ///
     /// # Errors
     /// No key is usable now, the queue is full, or the wait timed out.
@@ -154,7 +118,8 @@ impl Pool {
         self.serve();
         let deadline = Instant::now() + self.queue_timeout;
         loop {
-            // Registered before the keys are checked, so that a change after the check is not missed.
+            // Registered before the keys are checked, so that a change after the check is not
+            // missed.
             let set_aside = self.set_aside.notified();
             let next = self.next_return().map_or(deadline, |until| until.min(deadline));
             tokio::select! {
@@ -262,7 +227,8 @@ impl Pool {
         place.served += 1;
         *state.callers.entry(owner.clone()).or_default() += 1;
         let share = place.served / weight;
-        // Keys that are out of use are counted along, or they would get all requests when they come back.
+        // Keys that are out of use are counted along, or they would get all requests when they come
+        // back.
         for (key, place) in self
             .keys
             .iter()
@@ -280,7 +246,8 @@ impl Pool {
         })
     }
 
-    /// The only key, even if it was refused or is out of credit: there is no alternative, and it may work again.
+    /// The only key, even if it was refused or is out of credit: there is no alternative, and it
+    /// may work again.
     fn only_key(&self, state: &State, model: &str) -> Option<usize> {
         let ([key], [place]) = (&self.keys[..], &state.places[..]) else { return None };
         let is_refused = place.rest(model, Instant::now()).is_some_and(|aside| {
@@ -289,8 +256,8 @@ impl Pool {
         (place.has_room(key) && is_refused).then_some(0)
     }
 
-    /// Why there is no slot: all keys are busy, or none is usable. Then it is the failure of the key that comes back
-    /// first.
+    /// Why there is no slot: all keys are busy, or none is usable. Then it is the failure of the
+    /// key that comes back first.
     fn none(state: &State, model: &str, now: Instant) -> Taken {
         if state.places.iter().any(|place| place.is_usable(model, now)) {
             return Taken::Busy;
@@ -328,8 +295,8 @@ impl Pool {
         ProviderFailure::new(fault, FailureScope::Upstream(Some(Duration::from_secs(1))))
     }
 
-    /// Assigns free slots to waiting requests, and fails those for which no key is left. A request for a model that
-    /// is limited on the free keys does not block the others.
+    /// Assigns free slots to waiting requests, and fails those for which no key is left. A request
+    /// for a model that is limited on the free keys does not block the others.
     fn serve(self: &Arc<Self>) {
         let mut busy = 0;
         loop {
@@ -352,7 +319,8 @@ impl Pool {
                 };
                 (state.waiting.remove(index), taken)
             };
-            // Without the lock: a slot whose receiver is gone is dropped, which calls this function again.
+            // Without the lock: a slot whose receiver is gone is dropped, which calls this function
+            // again.
             if let Some(waiter) = waiter {
                 drop(waiter.turn.send(taken));
             }
@@ -367,8 +335,8 @@ enum Taken {
 }
 
 impl State {
-    /// The waiting call that is served next, without the first `passed` in order, for whose models there is no place: of the
-    /// callers with the fewest running answers, the one that came first.
+    /// The waiting call that is served next, without the first `passed` in order, for whose models
+    /// there is no place: of the callers with the fewest running answers, the one that came first.
     fn next(&self, passed: usize) -> Option<usize> {
         let running =
             |index: &usize| self.callers.get(&self.waiting[*index].owner).copied().unwrap_or(0);
@@ -377,7 +345,8 @@ impl State {
         order.get(passed).copied()
     }
 
-    /// Makes room in a full queue for a caller that has fewer calls waiting than another: the last call of the other goes.
+    /// Makes room in a full queue for a caller that has fewer calls waiting than another: the last
+    /// call of the other goes.
     fn evict_waiter(&mut self, owner: &Owner) -> bool {
         let mut counts: HashMap<&Owner, usize> = HashMap::new();
         self.waiting.iter().for_each(|waiter| *counts.entry(&waiter.owner).or_default() += 1);
@@ -394,104 +363,14 @@ impl State {
     }
 }
 
-impl KeySlot {
-    fn has_room(&self, key: &KeyConfig) -> bool {
-        key.concurrency == 0 || self.running < key.concurrency
-    }
-
-    fn is_usable(&self, model: &str, now: Instant) -> bool {
-        self.rest(model, now).is_none()
-    }
-
-    /// Why the key is unusable for a model; of two reasons the longer one.
-    fn rest(&self, model: &str, now: Instant) -> Option<&Aside> {
-        let of_model = self.models.get(model);
-        [Some(&self.whole), of_model]
-            .into_iter()
-            .flatten()
-            .filter_map(|rest| rest.aside_at(now))
-            .max_by_key(|aside| aside.until)
-    }
-
-    /// The key's health. A pause of a single model counts.
-    fn health(&self, now: Instant) -> KeyHealth {
-        let rests = self
-            .models
-            .values()
-            .filter_map(|rest| rest.aside_at(now))
-            .max_by_key(|aside| aside.until);
-        let Some(aside) = self.whole.aside_at(now).or(rests) else { return KeyHealth::Well };
-        let left = aside.until - now;
-        match aside.failure.scope {
-            FailureScope::Credential => KeyHealth::Refused(left),
-            FailureScope::Quota => KeyHealth::Empty(left),
-            FailureScope::Request
-            | FailureScope::Unsupported
-            | FailureScope::RateLimited(_)
-            | FailureScope::Upstream(_) => KeyHealth::Cooling(left),
-        }
-    }
-
-    /// The pause that a failure with this scope extends.
-    fn rest_of(
-        &mut self,
-        scope: FailureScope,
-        model: &Arc<str>,
-        now: Instant,
-    ) -> Option<&mut Rest> {
-        if scope == FailureScope::Credential {
-            return Some(&mut self.whole);
-        }
-        if self.models.len() >= MOST_MODELS && !self.models.contains_key(model) {
-            self.models.retain(|_, rest| rest.is_aside(now));
-        }
-        // Without an entry the model stays usable: the upstream will limit it again.
-        (self.models.len() < MOST_MODELS || self.models.contains_key(model))
-            .then(|| self.models.entry(Arc::clone(model)).or_default())
-    }
-}
-
-impl Rest {
-    fn aside_at(&self, now: Instant) -> Option<&Aside> {
-        self.aside.as_ref().filter(|aside| aside.until > now)
-    }
-
-    fn is_aside(&self, now: Instant) -> bool {
-        self.aside_at(now).is_some()
-    }
-
-    /// Whether a call that started at this time reports anything new.
-    fn is_news(&self, began: Instant) -> bool {
-        self.aside.as_ref().is_none_or(|aside| aside.since <= began)
-    }
-
-    /// How long a failure puts it out of use; `None` if it does not.
-    fn pause(&self, scope: FailureScope, longest: Duration) -> Option<Duration> {
-        let doubled = |first: Duration, longest: Duration| {
-            (first * 2_u32.saturating_pow(self.failures.min(16))).min(longest)
-        };
-        let pause = match scope {
-            FailureScope::Credential | FailureScope::Quota => doubled(FIRST_ASIDE, longest),
-            FailureScope::RateLimited(wish) => {
-                wish.unwrap_or_else(|| doubled(FIRST_COOLING, LONGEST_COOLING))
-            }
-            FailureScope::Upstream(Some(wish)) => wish,
-            FailureScope::Upstream(None) | FailureScope::Request | FailureScope::Unsupported => {
-                return None;
-            }
-        };
-        Some(pause.min(longest)).filter(|pause| !pause.is_zero())
-    }
-}
-
 impl PoolPermit {
     /// The key; `None` if the upstream needs none.
     pub(super) fn key(&self) -> Option<&Secret> {
         (!self.pool.is_open).then(|| &self.pool.keys[self.index].secret)
     }
 
-    /// A response with this key has completed. A call that started before the key went out of use does not restore
-    /// it.
+    /// A response with this key has completed. A call that started before the key went out of use
+    /// does not restore it.
     pub(super) fn succeeded(&self) {
         let mut state = self.pool.state();
         let place = &mut state.places[self.index];

@@ -1,5 +1,5 @@
-//! Probes an upstream and reports what does not work, for operators. Probes bypass the breaker and the queue, and do
-//! not affect them.
+//! Probes an upstream and reports what does not work, for operators. Probes bypass the breaker and
+//! the queue, and do not affect them.
 
 use std::sync::Arc;
 use std::time::Duration;

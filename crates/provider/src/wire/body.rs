@@ -25,8 +25,8 @@ pub(super) trait Grammar: Send {
     /// Interprets an event's data or a line: JSON, or the start of it.
     fn event(&mut self, name: Option<&str>, data: &[u8], said: &mut ParsedOutput);
 
-    /// Interprets an event or line at the end of the body that lacks its terminator. If its JSON is incomplete, the
-    /// body was cut off, which the missing finish reason reports.
+    /// Interprets an event or line at the end of the body that lacks its terminator. If its JSON is
+    /// incomplete, the body was cut off, which the missing finish reason reports.
     fn last_event(&mut self, name: Option<&str>, data: &[u8], said: &mut ParsedOutput) {
         if json::value(data) != Err(Broken::Cut) {
             self.event(name, data, said);
@@ -43,15 +43,16 @@ pub(super) struct BodyParser<G> {
     grammar: G,
     said: ParsedOutput,
     body: Body,
-    /// The first bytes, until an event or comment arrives: a body that is not a stream may contain an error message.
+    /// The first bytes, until an event or comment arrives: a body that is not a stream may contain
+    /// an error message.
     head: Option<Vec<u8>>,
 }
 
 /// How much of a body that is not a stream is searched for a message.
 const LONGEST_HEAD: usize = 1024;
 
-/// The format of a body. Content types are unreliable, so the first byte decides: no event stream starts with a
-/// brace.
+/// The format of a body. Content types are unreliable, so the first byte decides: no event stream
+/// starts with a brace.
 #[derive(Debug)]
 enum Body {
     /// Nothing yet, or part of a byte order mark.
@@ -94,7 +95,8 @@ impl<G: Grammar> BodyParser<G> {
             b'{' | b'[' => Body::Document(Vec::new()),
             // HTML: a proxy's login page, or a wrong address.
             b'<' => return self.said.invalid_data("sent an HTML page instead of a response"),
-            // SSE fields and comments start with these. Anything else may be an invalid NDJSON line.
+            // SSE fields and comments start with these. Anything else may be an invalid NDJSON
+            // line.
             first if G::HAS_LINES && !b"deir:".contains(&first) => {
                 Body::Lines(ndjson::NdjsonDecoder::new(MAX_EVENT_BYTES))
             }
@@ -114,7 +116,7 @@ impl<G: Grammar> BodyParser<G> {
                     self.said.word(ModelEvent::KeepAlive);
                 }
                 Some(Ok(sse::SseFrame::Event(event))) => {
-                    self.event(event.name.as_deref(), &event.data, false)
+                    self.event(event.name.as_deref(), &event.data, false);
                 }
                 Some(Err(_)) => self.too_large(),
             },
@@ -146,7 +148,7 @@ impl<G: Grammar> BodyParser<G> {
             [_, ..] if name == Some("error") => self.error(data),
             // Data with an object in it is meant to be content.
             _ if data.contains(&b'{') && !is_other(name) => {
-                self.said.invalid_data("sent an event that cannot be parsed")
+                self.said.invalid_data("sent an event that cannot be parsed");
             }
             // Vertex sends `data: : keepalive`; others send an empty `data:`, a time or a word.
             _ => {
@@ -214,7 +216,7 @@ impl<G: Grammar> StreamParser for BodyParser<G> {
             }
             Body::Lines(decoder) => decoder.push(bytes),
             Body::Document(document) if document.len() + bytes.len() > MAX_EVENT_BYTES => {
-                self.too_large()
+                self.too_large();
             }
             Body::Document(document) => document.extend_from_slice(bytes),
             Body::Over => {}

@@ -1,5 +1,6 @@
-//! One rule for everything beyond the Responses vocabulary: it is passed to an upstream that supports it, or rejected
-//! by name. Only what cannot affect the response is left out, with a warning to the caller.
+//! One rule for everything beyond the Responses vocabulary: it is passed to an upstream that
+//! supports it, or rejected by name. Only what cannot affect the response is left out, with a
+//! warning to the caller.
 
 use protocol::extra::Extra;
 use protocol::fault::Fault;
@@ -38,7 +39,8 @@ pub(super) struct Carrier<'a> {
     pub(super) vendor: &'a str,
     /// Whether it supports a field.
     pub(super) field: fn(FieldLocation, &str) -> bool,
-    /// How fields of nested objects that only chat completions have (`image_url`, `function`) are handled.
+    /// How fields of nested objects that only chat completions have (`image_url`, `function`) are
+    /// handled.
     pub(super) inner: InnerFields,
     /// Whether it supports a content part type.
     pub(super) part: fn(&str) -> bool,
@@ -50,7 +52,8 @@ pub(super) struct Carrier<'a> {
     pub(super) hosted: Option<HostedTools>,
 }
 
-/// Fields that are hints, client metadata, or another vendor's state: the response is the same without them.
+/// Fields that are hints, client metadata, or another vendor's state: the response is the same
+/// without them.
 const HINTS: [&str; 31] = [
     UPSTREAM_FIELDS,
     "cache_control",
@@ -85,7 +88,8 @@ const HINTS: [&str; 31] = [
     "format",
 ];
 
-/// Hints that clients always send, or that have no effect: the caller is not warned when they are left out.
+/// Hints that clients always send, or that have no effect: the caller is not warned when they are
+/// left out.
 const QUIET: [&str; 15] = [
     UPSTREAM_FIELDS,
     "phase",
@@ -104,14 +108,16 @@ const QUIET: [&str; 15] = [
     "eager_input_streaming",
 ];
 
-/// Output beyond text in a message. Weir returns it to callers, so it must accept it back for any upstream.
+/// Output beyond text in a message. Weir returns it to callers, so it must accept it back for any
+/// upstream.
 const MADE: [&str; 7] =
     ["audio", "images", CONTENT_PARTS, HOSTED_CALLS, "thinking", "logprobs", "refusal"];
 
 /// Objects with fields of their own.
 const INNER: [&str; 4] = ["image_url", "file", "function", "custom"];
 
-/// Items of hosted tools. Without them, the conversation still contains what the model made of their results.
+/// Items of hosted tools. Without them, the conversation still contains what the model made of
+/// their results.
 const HOSTED_ITEMS: [&str; 22] = [
     "web_search_call",
     "file_search_call",
@@ -298,7 +304,7 @@ impl Check<'_> {
                         match self.carrier.inner {
                             InnerFields::Carried if is_carried => {}
                             InnerFields::Carried | InnerFields::Checked => {
-                                self.field(name, place, &path)?
+                                self.field(name, place, &path)?;
                             }
                             InnerFields::Omitted => self.ignored.push(path),
                         }

@@ -138,8 +138,8 @@ async fn answering_with_the_demo_is_linear() {
     }
 }
 
-/// The shapes of the fuzz target `conversation_cost` with fixed seeds: each is cheap for its size, on every wire and
-/// for the demo.
+/// The shapes of the fuzz target `conversation_cost` with fixed seeds: each is cheap for its size,
+/// on every wire and for the demo.
 #[tokio::test]
 async fn any_conversation_is_cheap_for_its_size() {
     let wires =

@@ -9,7 +9,8 @@ use crate::config::{Preset, UpstreamConfig};
 pub(super) enum ServerFamily {
     /// OpenAI: supports everything; its reasoning models reject the old names.
     OpenAi,
-    /// OpenAI models on Azure: the same API, but they cannot decrypt each other's encrypted reasoning.
+    /// OpenAI models on Azure: the same API, but they cannot decrypt each other's encrypted
+    /// reasoning.
     Azure,
     /// Any compatible server: may use other names, and may reject unknown fields.
     Compatible,

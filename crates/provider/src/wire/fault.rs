@@ -68,7 +68,8 @@ impl Callee {
     ) -> ProviderFailure {
         let wait = retry_after.map(Duration::from_secs);
         let scope = match status {
-            // Another upstream may accept larger requests; other requests to this one are unaffected.
+            // Another upstream may accept larger requests; other requests to this one are
+            // unaffected.
             _ if reported.is_about_size()
                 || (matches!(status, 400 | 413 | 422) && reported.is_about_context()) =>
             {
@@ -77,8 +78,8 @@ impl Callee {
             _ if reported.is_about_money() => FailureScope::Quota,
             401 => FailureScope::Credential,
             403 if reported.is_about_account() => FailureScope::Credential,
-            // Often this model, country or input is not allowed: a caller must not be able to disable a key for all
-            // others. A redirect needs a change of the settings.
+            // Often this model, country or input is not allowed: a caller must not be able to
+            // disable a key for all others. A redirect needs a change of the settings.
             300..=399 | 403 | 404 => FailureScope::Unsupported,
             402 => FailureScope::Quota,
             429 => FailureScope::RateLimited(wait),
@@ -111,7 +112,8 @@ impl Callee {
                     "The upstream '{name}' requires an API key, and this server has none for it (401)."
                 ),
             ),
-            // The message for a rejected key may contain parts of the key, so none of it is passed on.
+            // The message for a rejected key may contain parts of the key, so none of it is passed
+            // on.
             403 => Fault::new(
                 FaultKind::Upstream,
                 "upstream_authentication_failed",
@@ -219,8 +221,8 @@ impl Callee {
         Fault { param, ..Fault::new(kind, code, self.fit(&message)).with_status(status) }
     }
 
-    /// Removes secrets from an upstream's error. Only the upstream's own text is searched: ours may have parts in
-    /// common with a header.
+    /// Removes secrets from an upstream's error. Only the upstream's own text is searched: ours may
+    /// have parts in common with a header.
     fn without_secrets(&self, reported: Reported) -> Reported {
         let hide = |words: Option<String>| words.map(|words| self.secrets.hide(&words));
         Reported {
@@ -233,7 +235,8 @@ impl Callee {
         }
     }
 
-    /// Removes this server's key and anything that looks like one, in case it was echoed, and limits the length.
+    /// Removes this server's key and anything that looks like one, in case it was echoed, and
+    /// limits the length.
     fn fit(&self, words: &str) -> String {
         let key = self.key.as_ref().map(Secret::reveal).filter(|key| !key.is_empty());
         let words = text::without_marks(words.to_owned());
@@ -247,8 +250,8 @@ impl Callee {
     }
 }
 
-/// Whether an upstream's code is an identifier: codes are logged, and free text could be a prompt or forge a log
-/// line.
+/// Whether an upstream's code is an identifier: codes are logged, and free text could be a prompt
+/// or forge a log line.
 fn is_token(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte);
     !text.is_empty() && text.len() <= 64 && text.bytes().all(is_allowed)

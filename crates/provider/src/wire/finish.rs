@@ -1,7 +1,8 @@
-//! Finish reasons of all upstreams: one table, from the vendors' documentation and observed responses.
+//! Finish reasons of all upstreams: one table, from the vendors' documentation and observed
+//! responses.
 //!
-//! A reason that means truncated, filtered or failed never counts as complete, and neither does an unknown reason
-//! (promise 4).
+//! A reason that means truncated, filtered or failed never counts as complete, and neither does an
+//! unknown reason (promise 4).
 
 use engine::provider::event::Finish;
 
@@ -20,7 +21,8 @@ enum Meaning {
     Absent,
 }
 
-/// Reasons without case and separators, so that `MAX_TOKENS`, `max-tokens` and `maxTokens` are the same.
+/// Reasons without case and separators, so that `MAX_TOKENS`, `max-tokens` and `maxTokens` are the
+/// same.
 const REASONS: &[(Meaning, &[&str])] = &[
     (
         Meaning::Stop,
@@ -169,7 +171,8 @@ const REASONS: &[(Meaning, &[&str])] = &[
             "noimage",
         ],
     ),
-    // watsonx sends `not_finished` with every chunk but the last, and Gemini relays its `FINISH_REASON_UNSPECIFIED`.
+    // watsonx sends `not_finished` with every chunk but the last, and Gemini relays its
+    // `FINISH_REASON_UNSPECIFIED`.
     (Meaning::Absent, &["", "null", "none", "notfinished", "unspecified"]),
 ];
 

@@ -1,5 +1,5 @@
-//! Reads JSON as upstreams write it. Invalid details are repaired, so that a single character cannot break a
-//! response; truncated JSON is an error.
+//! Reads JSON as upstreams write it. Invalid details are repaired, so that a single character
+//! cannot break a response; truncated JSON is an error.
 
 use std::fmt::Write;
 
@@ -25,9 +25,10 @@ pub(super) enum Tail {
     Done,
 }
 
-/// Reads every value in `data`: usually one, but relays put several into one event. An array counts as its values;
-/// anything that is not an object (a keep-alive's timestamp) is skipped. A struct is deserialised directly if
-/// possible. Otherwise what RFC 8259 does not allow is repaired, and of duplicate keys the last one counts.
+/// Reads every value in `data`: usually one, but relays put several into one event. An array counts
+/// as its values; anything that is not an object (a keep-alive's timestamp) is skipped. A struct is
+/// deserialised directly if possible. Otherwise what RFC 8259 does not allow is repaired, and of
+/// duplicate keys the last one counts.
 ///
 /// # Errors
 /// The data is not JSON. The values before the error were passed to `take`.
@@ -51,7 +52,7 @@ pub(super) fn read_all<T: DeserializeOwned>(
         match values.next() {
             None => return Ok(Tail::Nothing),
             Some(Ok(Value::Array(list))) => {
-                list.into_iter().filter_map(|value| read(value)).for_each(&mut take)
+                list.into_iter().filter_map(|value| read(value)).for_each(&mut take);
             }
             Some(Ok(value)) => read(value).into_iter().for_each(&mut take),
             Some(Err(error)) if error.is_eof() => return Err(Broken::Cut),
@@ -79,13 +80,14 @@ pub(super) fn value(data: &[u8]) -> Result<Value, Broken> {
         .map_err(|error| if error.is_eof() { Broken::Cut } else { Broken::Invalid })
 }
 
-/// Deserialises an object. All structs here tolerate fields of any type, so that every object can be read.
+/// Deserialises an object. All structs here tolerate fields of any type, so that every object can
+/// be read.
 fn read<T: DeserializeOwned>(value: Value) -> Option<T> {
     value.is_object().then(|| serde_json::from_value(value).ok())?
 }
 
-/// Repairs what RFC 8259 does not allow: unpaired surrogates and invalid UTF-8 become marks (see [`text`]), control
-/// characters and unknown escapes are escaped, `NaN` and similar become `null`.
+/// Repairs what RFC 8259 does not allow: unpaired surrogates and invalid UTF-8 become marks (see
+/// [`text`]), control characters and unknown escapes are escaped, `NaN` and similar become `null`.
 fn repair(data: &[u8]) -> String {
     let mut repair = Repair {
         out: String::with_capacity(data.len() + 16),
@@ -179,7 +181,7 @@ impl Repair {
     fn end_word(&mut self) {
         match std::mem::take(&mut self.word).as_str() {
             "NaN" | "nan" | "-NaN" | "Infinity" | "-Infinity" | "inf" | "-inf" | "undefined" => {
-                self.out.push_str("null")
+                self.out.push_str("null");
             }
             other => self.out.push_str(other),
         }

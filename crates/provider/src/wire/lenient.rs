@@ -1,7 +1,7 @@
 //! Deserialises fields that may have any type: a value of an unexpected type counts as absent.
 //!
-//! The functions are for serde's `deserialize_with`. None fails on well-formed JSON, so that an irrelevant field
-//! cannot break a response.
+//! The functions are for serde's `deserialize_with`. None fails on well-formed JSON, so that an
+//! irrelevant field cannot break a response.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -39,8 +39,8 @@ fn find(value: Value, depth: usize) -> Option<Vec<Value>> {
     }
 }
 
-/// Reads `GET /models`: the list itself, or the one in `data` or `models`. Entries without a name are skipped; `name`
-/// is the owner of entries without one.
+/// Reads `GET /models`: the list itself, or the one in `data` or `models`. Entries without a name
+/// are skipped; `name` is the owner of entries without one.
 pub(crate) fn read(body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
     let list = find(json::value(body).ok()?, DEPTH)?;
     let listing = |entry: Value| {

@@ -1,4 +1,5 @@
-//! The vendors' APIs: encode requests and parse responses. Without I/O; [`crate::http`] transfers the bytes.
+//! The vendors' APIs: encode requests and parse responses. Without I/O; [`crate::http`] transfers
+//! the bytes.
 
 mod anthropic;
 mod body;
@@ -81,7 +82,8 @@ pub(crate) trait Wire: fmt::Debug + Send + Sync {
     /// The GET request for the list of models.
     fn list(&self) -> Outgoing;
 
-    /// Parses the list of models; `name` is the owner of models without one. `None` if it is not a list.
+    /// Parses the list of models; `name` is the owner of models without one. `None` if it is not a
+    /// list.
     fn read_list(&self, body: &[u8], name: &str) -> Option<Vec<ModelListing>>;
 
     /// Checks before a pass-through call whether this wire can serve it.
@@ -96,8 +98,8 @@ pub(crate) trait Wire: fmt::Debug + Send + Sync {
     /// A field that is not supported.
     fn pass(&self, request: &PassthroughRequest) -> Result<Passage, Fault>;
 
-    /// Checks before the call that this wire supports the request. What depends on the conversation is checked by
-    /// [`Self::ask`]. Returns the paths of irrelevant fields that are left out.
+    /// Checks before the call that this wire supports the request. What depends on the conversation
+    /// is checked by [`Self::ask`]. Returns the paths of irrelevant fields that are left out.
     ///
     /// # Errors
     /// The path of the first unsupported field that must not be left out.

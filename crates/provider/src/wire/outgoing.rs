@@ -19,8 +19,8 @@ pub(crate) struct Outgoing {
     pub(crate) body: Value,
     /// A serialised body; takes precedence over `body`.
     pub(crate) raw: Option<Bytes>,
-    /// Whether the response headers arrive only when the response is complete. That takes as long as the model needs,
-    /// so the caller applies the timeout.
+    /// Whether the response headers arrive only when the response is complete. That takes as long
+    /// as the model needs, so the caller applies the timeout.
     pub(crate) is_whole: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Collects the parsed events of a response for the engine: characters are complete, and calls refer to the tools
-//! that the caller declared.
+//! Collects the parsed events of a response for the engine: characters are complete, and calls
+//! refer to the tools that the caller declared.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -21,7 +21,8 @@ pub(super) struct ParsedOutput {
     joiners: Joiners,
     /// Call indices by id.
     call_ids: HashMap<String, u64>,
-    /// The last text that was not part of the response: it may be the upstream's only explanation for a failure.
+    /// The last text that was not part of the response: it may be the upstream's only explanation
+    /// for a failure.
     note: Option<String>,
     has_finish: bool,
     /// Whether the finish reason is a known one.
@@ -168,7 +169,8 @@ impl ParsedOutput {
         self.fail(self.callee.plain("upstream_invalid_data", what));
     }
 
-    /// Fails with the error in a value that is not part of a response, if it contains one. Returns whether it does.
+    /// Fails with the error in a value that is not part of a response, if it contains one. Returns
+    /// whether it does.
     pub(super) fn fail_if_error(&mut self, value: &Value) -> bool {
         let Some(reported) = Reported::in_document(value) else { return false };
         self.fail(self.callee.in_band_or(reported, "reported an unspecified error"));
@@ -183,8 +185,8 @@ impl ParsedOutput {
         }
     }
 
-    /// Keeps a text that is not part of the response if it is a sentence; words such as `ping`, times and comments
-    /// are only keep-alives.
+    /// Keeps a text that is not part of the response if it is a sentence; words such as `ping`,
+    /// times and comments are only keep-alives.
     pub(super) fn note(&mut self, text: &[u8]) {
         let is_sentence = |text: &String| {
             text.contains(' ')
@@ -194,7 +196,8 @@ impl ParsedOutput {
         self.note = message.or(self.note.take());
     }
 
-    /// The body has ended. Without a finish reason, the upstream's text next to the response may explain why.
+    /// The body has ended. Without a finish reason, the upstream's text next to the response may
+    /// explain why.
     pub(super) fn ended(&mut self) {
         if let (false, false, Some(message)) = (self.has_finish, self.is_over, self.note.take()) {
             let reported = Reported { message: Some(message), ..Reported::default() };

@@ -3,9 +3,9 @@
 use engine::provider::event::ModelEvent;
 use engine::provider::failure::ProviderFailure;
 
-/// An incremental parser of one response: push bytes, then take events until there are none. It never invents a
-/// `Finish`; whether the response is complete is decided by its reader (promise 4). It yields nothing after a
-/// failure.
+/// An incremental parser of one response: push bytes, then take events until there are none. It
+/// never invents a `Finish`; whether the response is complete is decided by its reader (promise 4).
+/// It yields nothing after a failure.
 pub(crate) trait StreamParser: Send {
     /// Adds bytes. Call [`Self::next_event`] until it returns `None` before pushing more.
     fn push(&mut self, bytes: &[u8]);

@@ -1,5 +1,5 @@
-//! Recognises a text that repeats what was streamed before, as some relays send at the end of a stream, and finds
-//! what it adds.
+//! Recognises a text that repeats what was streamed before, as some relays send at the end of a
+//! stream, and finds what it adds.
 
 use super::text::{Joiner, has_marks};
 
@@ -56,8 +56,8 @@ impl SoFar {
         self.bytes == text.len() && self.pieces > 0 && self.hash == hash(OFFSET, text)
     }
 
-    /// Whether `text`, from the end of the stream, repeats it. A model may repeat a word, so after a single piece it
-    /// is not considered a repetition.
+    /// Whether `text`, from the end of the stream, repeats it. A model may repeat a word, so after
+    /// a single piece it is not considered a repetition.
     pub(super) fn is_summary(&self, text: &str) -> bool {
         self.pieces > 1 && self.is_all(text)
     }

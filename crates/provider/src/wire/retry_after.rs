@@ -14,8 +14,8 @@ const RESETS: [(&str, &str); 2] = [
     ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
 ];
 
-/// Reads `retry-after-ms` (OpenAI), `Retry-After` as seconds, a date (RFC 9110, section 10.2.3) or a span (`1m30s`),
-/// or the reset time of exhausted limits. Between 1 and 86400.
+/// Reads `retry-after-ms` (OpenAI), `Retry-After` as seconds, a date (RFC 9110, section 10.2.3) or
+/// a span (`1m30s`), or the reset time of exhausted limits. Between 1 and 86400.
 pub(crate) fn read(headers: &HeaderMap) -> Option<u64> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let milliseconds =
@@ -73,8 +73,8 @@ fn round_up(seconds: f64) -> u64 {
     seconds.ceil() as u64
 }
 
-/// Parses `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7) to seconds since 1970. The obsolete formats are
-/// not used any more.
+/// Parses `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7) to seconds since 1970. The
+/// obsolete formats are not used any more.
 fn read_date(text: &str) -> Option<u64> {
     let mut words = text.split_once(", ")?.1.split([' ', ':']);
     let mut number = || words.next()?.parse::<u64>().ok();

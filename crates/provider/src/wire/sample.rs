@@ -52,7 +52,8 @@ pub(crate) fn split<'a>(body: &'a str, sizes: &[usize]) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// Checks that `words` are those `before` an error with this status, code and scope, and returns the error.
+/// Checks that `words` are those `before` an error with this status, code and scope, and returns
+/// the error.
 #[track_caller]
 pub(crate) fn check_failure(
     mut words: ParsedEvents,
@@ -135,7 +136,8 @@ pub(crate) fn check_words(
     assert_eq!(spoken(read(&bytes)), expected, "byte by byte: {shown}");
 }
 
-/// Checks the events of a body before its failure, and the failure's status, code and part of its message.
+/// Checks the events of a body before its failure, and the failure's status, code and part of its
+/// message.
 #[track_caller]
 pub(crate) fn check_fails(
     read: impl Fn(&[&[u8]]) -> ParsedEvents,

@@ -1,7 +1,8 @@
 //! Finds an upstream's secrets in its messages, however they are encoded.
 //!
-//! An upstream or a proxy may repeat what it was sent: a key, a value of `headers`, the proxy's credentials. They
-//! appear completely or in part, in base64 or hexadecimal, percent-encoded or escaped.
+//! An upstream or a proxy may repeat what it was sent: a key, a value of `headers`, the proxy's
+//! credentials. They appear completely or in part, in base64 or hexadecimal, percent-encoded or
+//! escaped.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -181,8 +182,8 @@ fn userinfo(url: &str) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((plain(user), plain(password)))
 }
 
-/// The secret in base64 and hexadecimal. Inside a longer text, base64 depends on the secret's offset modulo three,
-/// and its first and last characters only partly belong to the secret.
+/// The secret in base64 and hexadecimal. Inside a longer text, base64 depends on the secret's
+/// offset modulo three, and its first and last characters only partly belong to the secret.
 fn encoded(secret: &[u8]) -> Vec<Vec<u8>> {
     let mut forms =
         vec![secret.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()];
@@ -216,8 +217,8 @@ impl Decoded {
         Self { bytes: text.as_bytes().to_vec(), starts: (0..=text.len()).collect() }
     }
 
-    /// Decodes `%XX`, `\xXX`, `\uXXXX`, `&#NN;`, `&#xXX;`, `&amp;` and backslashes before punctuation. `None` if
-    /// there are no escapes.
+    /// Decodes `%XX`, `\xXX`, `\uXXXX`, `&#NN;`, `&#xXX;`, `&amp;` and backslashes before
+    /// punctuation. `None` if there are no escapes.
     fn decoded(&self) -> Option<Self> {
         let mut below = Self {
             bytes: Vec::with_capacity(self.bytes.len()),

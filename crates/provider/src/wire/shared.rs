@@ -16,7 +16,8 @@ pub(super) const CONTENT_PARTS: &str = "content_parts";
 /// The message field for calls of hosted tools, such as Zhipu's `retrieval`.
 pub(super) const HOSTED_CALLS: &str = "hosted_tool_calls";
 
-/// The message field for upstream metadata: fields of the chunk, the choice and the usage. Never sent back.
+/// The message field for upstream metadata: fields of the chunk, the choice and the usage. Never
+/// sent back.
 pub(super) const UPSTREAM_FIELDS: &str = "upstream_fields";
 
 /// A data URL (RFC 2397).
@@ -60,8 +61,9 @@ pub(super) fn put(body: &mut Map<String, Value>, name: &str, value: Option<impl 
     }
 }
 
-/// A call's arguments as an object, which both APIs require. Anything else is wrapped in an object as Anthropic's
-/// documentation of fine-grained tool streaming suggests, because an error would end the conversation for good.
+/// A call's arguments as an object, which both APIs require. Anything else is wrapped in an object
+/// as Anthropic's documentation of fine-grained tool streaming suggests, because an error would end
+/// the conversation for good.
 pub(super) fn arguments(arguments: &str) -> Value {
     match serde_json::from_str(arguments) {
         Ok(Value::Object(arguments)) => arguments.into(),
@@ -69,7 +71,8 @@ pub(super) fn arguments(arguments: &str) -> Value {
     }
 }
 
-/// A shorter id for a call whose own is too long for a vendor: the same for the call and its output.
+/// A shorter id for a call whose own is too long for a vendor: the same for the call and its
+/// output.
 pub(super) fn short_id(call_id: &str) -> String {
     let digest =
         call_id.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
@@ -200,8 +203,8 @@ pub(super) fn wants_logprobs(create: &Create) -> bool {
         || create.include.iter().any(|word| word == "message.output_text.logprobs")
 }
 
-/// Checks what neither API supports. `vendor` is the API's vendor; `knows` tells the parameters it supports. Records
-/// irrelevant fields that are left out.
+/// Checks what neither API supports. `vendor` is the API's vendor; `knows` tells the parameters it
+/// supports. Records irrelevant fields that are left out.
 ///
 /// # Errors
 /// The first relevant field.
@@ -253,8 +256,8 @@ pub(super) fn tier_is_omitted(create: &Create) -> Option<String> {
     create.service_tier.as_deref().filter(|tier| !is_usual(tier)).map(|_| "service_tier".to_owned())
 }
 
-/// Parameters for another vendor's account, caches or templates, or mere preferences: the response is the same
-/// without them.
+/// Parameters for another vendor's account, caches or templates, or mere preferences: the response
+/// is the same without them.
 const WISHES: [&str; 13] = [
     "seed",
     "chat_template_kwargs",

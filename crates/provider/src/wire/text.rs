@@ -1,7 +1,9 @@
-//! Joins characters that upstreams split between two events: surrogate pairs (UTF-16) and UTF-8 sequences.
+//! Joins characters that upstreams split between two events: surrogate pairs (UTF-16) and UTF-8
+//! sequences.
 //!
-//! A Rust string cannot contain either half, so [`super::json`] replaces them with marks: characters in private use
-//! plane 16. [`super::parsed_output`] and [`super::fault`] join or replace them, so that they go no further.
+//! A Rust string cannot contain either half, so [`super::json`] replaces them with marks:
+//! characters in private use plane 16. [`super::parsed_output`] and [`super::fault`] join or
+//! replace them, so that they go no further.
 
 use serde_json::Value;
 
@@ -20,7 +22,8 @@ pub(super) fn mark_of_byte(byte: u8) -> char {
     char::from_u32(BYTE + u32::from(byte)).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// Whether a text may contain marks: in UTF-8 they all start with this byte, and hardly anything else does.
+/// Whether a text may contain marks: in UTF-8 they all start with this byte, and hardly anything
+/// else does.
 pub(super) fn has_marks(text: &str) -> bool {
     memchr::memchr(0xF4, text.as_bytes()).is_some()
 }

@@ -11,13 +11,15 @@ pub struct Counts {
     pub lost: u64,
     /// That found the queue full.
     pub overflowed: u64,
-    /// That the kernel had no room for before the relay took them or after it gave them. If there are any, the machine was
-    /// too slow, and the road was not what its path says. Where `net.core.rmem_max` is as small as Linux has it by default, a
-    /// burst of some hundred long frames can be too much.
+    /// That the kernel had no room for before the relay took them or after it gave them. If there
+    /// are any, the machine was too slow, and the road was not what its path says. Where
+    /// `net.core.rmem_max` is as small as Linux has it by default, a burst of some hundred long
+    /// frames can be too much.
     pub missed: u64,
     /// That are still under way.
     pub held: u64,
-    /// How much later than they were due those that arrived were sent on, all together. None is ever early.
+    /// How much later than they were due those that arrived were sent on, all together. None is
+    /// ever early.
     pub late: Duration,
     /// The most that one of them was late.
     pub latest: Duration,

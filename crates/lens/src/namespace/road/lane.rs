@@ -11,8 +11,8 @@ use crate::moment::Moment;
 use crate::packet::link::Link;
 use crate::packet::{Transport, decode};
 
-/// How many frames travel at most, so that there is a bound: 100 MB, which are 0.8 seconds at a gigabit. When there are that
-/// many, the bottleneck lets none in.
+/// How many frames travel at most, so that there is a bound: 100 MB, which are 0.8 seconds at a
+/// gigabit. When there are that many, the bottleneck lets none in.
 const TRAVELLING_FRAMES: usize = 1 << 16;
 
 /// What is under way in one direction.

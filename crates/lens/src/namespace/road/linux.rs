@@ -60,8 +60,8 @@ impl Road {
         self.relay.lane(from).set(path);
     }
 
-    /// Loses the next segment from an end that fits, before it comes to the bottleneck. It happens once, or never; each
-    /// segment is lost for one loss only, the first that waits for it.
+    /// Loses the next segment from an end that fits, before it comes to the bottleneck. It happens
+    /// once, or never; each segment is lost for one loss only, the first that waits for it.
     pub fn lose_next(&self, from: End, target: Target) -> Loss {
         let (tell, told) = sync_channel(1);
         self.relay.lane(from).lose(target, tell);
@@ -93,14 +93,15 @@ impl Drop for Road {
 }
 
 impl Loss {
-    /// Waits until the segment has been lost. What it was is told once; `None` if it has not been lost in time.
+    /// Waits until the segment has been lost. What it was is told once; `None` if it has not been
+    /// lost in time.
     pub fn wait(&self, at_most: Duration) -> Option<Lost> {
         self.0.recv_timeout(at_most).ok()
     }
 }
 
-/// The namespace in the middle. The kernel would remove its interfaces with it, but some time later; then there would be no
-/// room for the next road's.
+/// The namespace in the middle. The kernel would remove its interfaces with it, but some time
+/// later; then there would be no room for the next road's.
 #[derive(Debug)]
 struct Middle(File);
 

@@ -10,12 +10,13 @@ use crate::moment::Moment;
 pub struct Path {
     /// How long it travels; the round trip has it from each end.
     pub delay: Duration,
-    /// How many bytes pass the bottleneck each second, the 14 of Ethernet's header included; `None` for as many as there are.
+    /// How many bytes pass the bottleneck each second, the 14 of Ethernet's header included; `None`
+    /// for as many as there are.
     pub bytes_per_second: Option<NonZero<u32>>,
 }
 
-/// How many frames wait at most for the bottleneck to be free. What comes then is lost ("tail drop", RFC 7567, section 1).
-/// It is what Linux's interfaces hold by default (`txqueuelen`).
+/// How many frames wait at most for the bottleneck to be free. What comes then is lost ("tail
+/// drop", RFC 7567, section 1). It is what Linux's interfaces hold by default (`txqueuelen`).
 pub const QUEUE_FRAMES: usize = 1000;
 
 /// A segment that is to be lost: the next one that fits.
@@ -32,6 +33,7 @@ pub struct Target {
 pub struct Lost {
     /// When it came to the middle.
     pub at: Moment,
-    /// The frame, from Ethernet's header on ([`Link::Ethernet`](crate::packet::link::Link::Ethernet)).
+    /// The frame, from Ethernet's header on
+    /// ([`Link::Ethernet`](crate::packet::link::Link::Ethernet)).
     pub bytes: Vec<u8>,
 }

@@ -1,4 +1,5 @@
-//! The relay in the middle of the road: frames from one packet socket (packet(7)) to the other, when they are due.
+//! The relay in the middle of the road: frames from one packet socket (packet(7)) to the other,
+//! when they are due.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,7 +20,8 @@ const LONGEST: usize = MTU as usize + 14;
 /// How many frames are taken from one side before those that are due get their turn.
 const AT_ONCE: usize = 32;
 
-/// How much the kernel may hold for us, if it lets us: a megabyte of frames, each with what the kernel needs besides.
+/// How much the kernel may hold for us, if it lets us: a megabyte of frames, each with what the
+/// kernel needs besides.
 const KERNEL_BYTES: libc::c_int = 4 << 20;
 
 /// How long the kernel may have held a frame. If it seems longer, the clock was set.
@@ -35,7 +37,8 @@ pub(super) struct Relay {
     stop: OwnedFd,
 }
 
-/// What the middle has of an end: the socket on the interface towards it, and the frames that came from there.
+/// What the middle has of an end: the socket on the interface towards it, and the frames that came
+/// from there.
 #[derive(Debug)]
 struct Side {
     socket: OwnedFd,
@@ -43,7 +46,8 @@ struct Side {
 }
 
 impl Relay {
-    /// A relay between two interfaces of this thread's namespace. All that comes after this returns will be taken.
+    /// A relay between two interfaces of this thread's namespace. All that comes after this returns
+    /// will be taken.
     pub(super) fn new([near, far]: [&str; 2], path: Path) -> Result<Self, Unable> {
         let failed = |source| Unable::Failed { what: "a timer", source };
         let (timer, stop) = (timer::create().map_err(failed)?, socket::event().map_err(failed)?);
@@ -145,8 +149,9 @@ impl Relay {
         }
     }
 
-    /// The kernel says when it had the frame, but by a clock that may be set. So only how long ago that was is taken from it; and
-    /// since the clock that is not set is looked at last, a thread that has to pause here makes the frame late, never early.
+    /// The kernel says when it had the frame, but by a clock that may be set. So only how long ago
+    /// that was is taken from it; and since the clock that is not set is looked at last, a thread
+    /// that has to pause here makes the frame late, never early.
     fn when_it_came(&self, at: Option<u64>) -> (Duration, Moment) {
         let now = Moment::now();
         let at = at.map_or(now, Moment);

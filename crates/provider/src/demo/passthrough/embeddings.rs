@@ -13,7 +13,8 @@ const NOTICE: &str = "These vectors are of Weir's built-in demo model: the same 
 /// As many as the smaller vectors of real models.
 const DIMENSIONS: u64 = 256;
 
-/// As many as `text-embedding-3-small` has. Weir generates them itself, and 2048 of these vectors are 40 MB of text.
+/// As many as `text-embedding-3-small` has. Weir generates them itself, and 2048 of these vectors
+/// are 40 MB of text.
 const MOST_DIMENSIONS: u64 = 1536;
 
 /// The planned vectors.
@@ -86,8 +87,8 @@ fn seed(bytes: impl Iterator<Item = u8>) -> u64 {
     })
 }
 
-/// A vector of length 1. A shorter one with the same seed has the same direction in its dimensions, as with models
-/// that shorten theirs.
+/// A vector of length 1. A shorter one with the same seed has the same direction in its dimensions,
+/// as with models that shorten theirs.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,

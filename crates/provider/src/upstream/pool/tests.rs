@@ -1,7 +1,9 @@
 //! Slots are fair and bounded; failing keys go out of use and come back.
 
+use engine::upstreams::KeyHealth;
 use futures_util::FutureExt;
 
+use super::slot::MOST_MODELS;
 use super::*;
 use crate::config::Preset;
 
@@ -165,7 +167,8 @@ async fn waiting_requests_fail_when_no_key_is_left() {
     assert_eq!(waiting.await.unwrap_err().scope, FailureScope::Credential);
 }
 
-/// A waiting request was served only when a long response ended, even if another key had come back before.
+/// A waiting request was served only when a long response ended, even if another key had come back
+/// before.
 #[tokio::test(start_paused = true)]
 async fn a_key_that_comes_back_is_given_to_a_waiting_request() {
     let pool = pool(Strategy::Order, &[1, 1], 10);

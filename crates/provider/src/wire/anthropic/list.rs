@@ -3,7 +3,8 @@
 use engine::provider::models::ModelListing;
 use serde::Deserialize;
 
-/// Reads `GET /models`. Includes retired models, although they cannot be used; entries without a name are skipped.
+/// Reads `GET /models`. Includes retired models, although they cannot be used; entries without a
+/// name are skipped.
 pub(super) fn read(body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
     let list: List = serde_json::from_slice(body).ok()?;
     let listing = |entry: serde_json::Value| {
@@ -22,8 +23,8 @@ struct List {
     data: Vec<serde_json::Value>,
 }
 
-/// Parses `2025-02-19T00:00:00Z` (RFC 3339) to seconds since 1970. Ignores fractions, and time zones: Anthropic
-/// writes UTC.
+/// Parses `2025-02-19T00:00:00Z` (RFC 3339) to seconds since 1970. Ignores fractions, and time
+/// zones: Anthropic writes UTC.
 fn read_time(text: &str) -> Option<u64> {
     let (date, time) = text.split_once(['T', 't', ' '])?;
     let mut numbers = date.split('-').map(|number| number.parse::<u64>().ok());

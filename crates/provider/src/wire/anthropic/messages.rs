@@ -42,7 +42,8 @@ impl Turn {
 }
 
 impl AnthropicMessages {
-    /// Adds to the system prompt. There is only one, so instructions from within the conversation move there.
+    /// Adds to the system prompt. There is only one, so instructions from within the conversation
+    /// move there.
     pub(super) fn instructions(&mut self, text: &str) {
         self.system.extend(text_block(text));
     }
@@ -60,7 +61,7 @@ impl AnthropicMessages {
                 Step::Reasoning(reasoning) => self.reasoning(reasoning),
                 Step::Compaction(compaction) => self.instructions(&compaction.summary_message()),
                 Step::Opaque(item) if is_block(&item.kind) => {
-                    self.turn(Speaker::Assistant).blocks.push(item.upstream_form().into())
+                    self.turn(Speaker::Assistant).blocks.push(item.upstream_form().into());
                 }
                 Step::Opaque(_) => {}
             }
@@ -73,7 +74,8 @@ impl AnthropicMessages {
         let mut turns: Vec<Turn> = Vec::new();
         for mut turn in self.turns {
             if turn.speaker == Speaker::Assistant {
-                // A turn that was cut off after its reasoning: Anthropic rejects a message that ends with reasoning.
+                // A turn that was cut off after its reasoning: Anthropic rejects a message that
+                // ends with reasoning.
                 while turn.blocks.last().is_some_and(is_thought) {
                     turn.blocks.pop();
                 }
@@ -163,8 +165,8 @@ impl AnthropicMessages {
         Ok(())
     }
 
-    /// Sends reasoning back unchanged, with its signature. Reasoning without an Anthropic signature comes from
-    /// another vendor and is left out, because Anthropic would reject it.
+    /// Sends reasoning back unchanged, with its signature. Reasoning without an Anthropic signature
+    /// comes from another vendor and is left out, because Anthropic would reject it.
     fn reasoning(&mut self, reasoning: &Reasoning) {
         let encrypted = reasoning.encrypted_content.as_deref().unwrap_or_default();
         let block = if let Some(signature) = encrypted.strip_prefix(SIGNATURE) {
@@ -197,7 +199,8 @@ fn message(turn: Turn) -> Value {
     json!({ "role": role, "content": content })
 }
 
-/// Whether an item is a block of a tool that Anthropic ran, or its result, which is sent back in place.
+/// Whether an item is a block of a tool that Anthropic ran, or its result, which is sent back in
+/// place.
 pub(super) fn is_block(kind: &str) -> bool {
     matches!(kind, "server_tool_use" | "mcp_tool_use" | "container_upload")
         || kind.ends_with("_tool_result")

@@ -87,8 +87,8 @@ impl Wire for AnthropicWire {
     }
 }
 
-/// The API version. The next one (2026-10-21) removes `temperature`, `top_p` and `top_k` for models that had them,
-/// and most compatible servers do not support it.
+/// The API version. The next one (2026-10-21) removes `temperature`, `top_p` and `top_k` for models
+/// that had them, and most compatible servers do not support it.
 fn version() -> HeaderMap {
     HeaderMap::from_iter([(
         HeaderName::from_static("anthropic-version"),

@@ -1,7 +1,7 @@
 //! Differences between generations of Claude, derived from the model's name.
 
-/// The default output limit. All models since Claude 4.5 allow it (64K, later 128K). It leaves room for reasoning,
-/// and an unused limit costs nothing: Anthropic's rate limits count actual output.
+/// The default output limit. All models since Claude 4.5 allow it (64K, later 128K). It leaves room
+/// for reasoning, and an unused limit costs nothing: Anthropic's rate limits count actual output.
 const MAX_TOKENS: u64 = 64_000;
 
 /// A generation of models.
@@ -31,19 +31,22 @@ impl Generation {
         Self::Unknown
     }
 
-    /// The output limit if the caller sets none. Anthropic requires one, and rejects one above the model's maximum.
+    /// The output limit if the caller sets none. Anthropic requires one, and rejects one above the
+    /// model's maximum.
     pub(super) fn default_max_tokens(self) -> u64 {
         match self {
             Self::Known(..=2, _) | Self::Known(3, ..=4) => 4_096,
             Self::Known(3, 5..=6) => 8_192,
-            // The maximum of Opus 4 and 4.1, the smallest of their generation; also a safe value for unknown models.
+            // The maximum of Opus 4 and 4.1, the smallest of their generation; also a safe value
+            // for unknown models.
             Self::Known(3, _) | Self::Known(4, ..=4) | Self::Unknown => 32_000,
             Self::Known(..) => MAX_TOKENS,
         }
     }
 
-    /// Whether the model decides how much to think (`thinking.type: adaptive`, since 4.6), guided by
-    /// `output_config.effort`. Older models support budgets only; models since 4.7 reject budgets.
+    /// Whether the model decides how much to think (`thinking.type: adaptive`, since 4.6), guided
+    /// by `output_config.effort`. Older models support budgets only; models since 4.7 reject
+    /// budgets.
     pub(super) fn is_adaptive(self) -> bool {
         match self {
             Self::Known(major, minor) => (major, minor) >= (4, 6),

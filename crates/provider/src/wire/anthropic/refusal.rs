@@ -60,11 +60,12 @@ fn failure(
 ) -> ProviderFailure {
     let mut reported = Reported::from_error(error);
     let code = error.pointer("/details/error_code").and_then(Value::as_str);
-    // A spending limit lasts until the end of the month. With a retry delay it is a rate limit after all.
+    // A spending limit lasts until the end of the month. With a retry delay it is a rate limit
+    // after all.
     let is_limit_on_spending =
         wait.is_none() && code.is_some_and(|code| code.ends_with("spend_limit_reached"));
-    // The message for an empty account before it had a status of its own (402). Only at the start: error messages can
-    // quote the caller's model name.
+    // The message for an empty account before it had a status of its own (402). Only at the start:
+    // error messages can quote the caller's model name.
     let says_so = |message: &String| message.starts_with("Your credit balance is too low");
     let is_out_of_credit = status == 400 && reported.message.as_ref().is_some_and(says_so);
     if is_limit_on_spending || is_out_of_credit {

@@ -48,7 +48,8 @@ enum Open {
         input: String,
         is_written: bool,
     },
-    /// A tool call that Anthropic runs, its result, or an unknown block: passed on unchanged when complete.
+    /// A tool call that Anthropic runs, its result, or an unknown block: passed on unchanged when
+    /// complete.
     Opaque {
         item: Map<String, Value>,
         /// The deltas of its `input`.
@@ -65,7 +66,7 @@ impl Grammar for AnthropicGrammar {
             Ok(_) => {}
             Err(Broken::Cut) => said.invalid_data("sent an event with truncated JSON"),
             Err(Broken::Invalid) => {
-                said.invalid_data("sent an event that is not part of a message")
+                said.invalid_data("sent an event that is not part of a message");
             }
         }
         if said.len() == before && !said.is_over() {
@@ -83,7 +84,7 @@ impl Grammar for AnthropicGrammar {
             Err(Broken::Cut) => said.fail(said.callee.cut()),
             Ok(_) if is_message || said.is_over() => {}
             Ok(_) | Err(Broken::Invalid) => {
-                said.invalid_data("sent a response that is not a message")
+                said.invalid_data("sent a response that is not a message");
             }
         }
     }
@@ -91,7 +92,8 @@ impl Grammar for AnthropicGrammar {
 
 impl AnthropicGrammar {
     fn value(&mut self, name: Option<&str>, value: Value, said: &mut ParsedOutput) {
-        // Anything with an error is one, whatever the event's name and shape: relays have formats of their own.
+        // Anything with an error is one, whatever the event's name and shape: relays have formats
+        // of their own.
         if name != Some("error") && value.get("error").is_some_and(is_truthy) {
             return said.fail(refusal::in_band(&said.callee, &value));
         }
@@ -112,21 +114,21 @@ impl AnthropicGrammar {
         match event.kind {
             AnthropicEventKind::MessageStart => {
                 let message = event.message.unwrap_or_default();
-                // Not reported yet: `output_tokens` is a placeholder until the end, and would be final if the
-                // response is cut off.
+                // Not reported yet: `output_tokens` is a placeholder until the end, and would be
+                // final if the response is cut off.
                 self.tokens.read(&message.usage);
                 self.whole = Some(message).filter(|message| {
                     message.content.as_ref().is_some_and(|content| !content.is_empty())
                 });
             }
             AnthropicEventKind::ContentBlockStart => {
-                self.start(index, event.content_block.unwrap_or_default(), said)
+                self.start(index, event.content_block.unwrap_or_default(), said);
             }
             AnthropicEventKind::ContentBlockDelta if event.unknown_delta.is_some() => {
-                said.words(event.unknown_delta.map(extra))
+                said.words(event.unknown_delta.map(extra));
             }
             AnthropicEventKind::ContentBlockDelta => {
-                self.delta(index, event.delta.unwrap_or_default(), said)
+                self.delta(index, event.delta.unwrap_or_default(), said);
             }
             AnthropicEventKind::ContentBlockStop => self.stop(index, said),
             AnthropicEventKind::MessageDelta => {
@@ -236,11 +238,12 @@ impl AnthropicGrammar {
             ("text_delta", _) => self.text(delta.text.unwrap_or_default(), said),
             ("thinking_delta", _) => thoughts(delta.thinking.unwrap_or_default(), said),
             ("signature_delta", Some(Open::Thoughts { signature })) => {
-                signature.push_str(&delta.signature.unwrap_or_default())
+                signature.push_str(&delta.signature.unwrap_or_default());
             }
             ("input_json_delta", Some(Open::Call { number, is_written, .. })) => {
                 let arguments = json;
-                // An initial `{}` is a placeholder for arguments that follow, or means that there are none.
+                // An initial `{}` is a placeholder for arguments that follow, or means that there
+                // are none.
                 if !arguments.is_empty() && (*is_written || !is_empty_object(&arguments)) {
                     *is_written = true;
                     said.word(ModelEvent::ToolCall(ToolCallDelta {
@@ -257,7 +260,7 @@ impl AnthropicGrammar {
                 }
             }
             ("citations_delta", _) => {
-                self.citations.add(Some(delta.citation).filter(Value::is_object))
+                self.citations.add(Some(delta.citation).filter(Value::is_object));
             }
             _ => {}
         }
@@ -270,10 +273,12 @@ impl AnthropicGrammar {
         match self.open.swap_remove(position).1 {
             Open::Text => self.citations.end(said),
             Open::Thoughts { signature } if signature.is_empty() => {
-                said.word(ModelEvent::ReasoningBreak)
+                said.word(ModelEvent::ReasoningBreak);
             }
             Open::Thoughts { signature } => {
-                said.word(ModelEvent::ReasoningEnd { encrypted: format!("{SIGNATURE}{signature}") })
+                said.word(ModelEvent::ReasoningEnd {
+                    encrypted: format!("{SIGNATURE}{signature}"),
+                });
             }
             Open::Call { number, input, is_written: false } => {
                 said.word(ModelEvent::ToolCall(ToolCallDelta {
@@ -319,7 +324,8 @@ impl AnthropicGrammar {
                     format!("stopped in the middle of the response (stop_reason '{reason}')");
                 return said.fail(said.callee.plain("upstream_error", &what));
             }
-            // `pause_turn` is not handled: it occurs with hosted tools only, which Weir does not request.
+            // `pause_turn` is not handled: it occurs with hosted tools only, which Weir does not
+            // request.
             FinishVerdict::Finish(finish) => finish,
         };
         let explanation = details.get("explanation").and_then(Value::as_str).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod calls;
 mod chunk;
+mod delta;
 mod request;
 mod stream;
 mod style;

@@ -34,8 +34,8 @@ const NEVER: &[&str] = &[
     "input",
 ];
 
-/// Whether a parameter beyond the vocabulary is passed on. Servers differ and reject what they do not know;
-/// parameters whose effect Weir could not return are rejected here.
+/// Whether a parameter beyond the vocabulary is passed on. Servers differ and reject what they do
+/// not know; parameters whose effect Weir could not return are rejected here.
 pub(super) fn knows(parameter: &str, style: &ChatFeatures) -> bool {
     !is_operators(parameter, style) && !NEVER.contains(&parameter)
 }
@@ -97,7 +97,8 @@ pub(super) fn body(request: &ModelRequest, style: &ChatFeatures) -> Result<Value
 
 fn stream_options(family: ServerFamily) -> Value {
     match family {
-        // Padding against traffic analysis doubles the bytes, on a connection that TLS protects anyway.
+        // Padding against traffic analysis doubles the bytes, on a connection that TLS protects
+        // anyway.
         ServerFamily::OpenAi => json!({ "include_usage": true, "include_obfuscation": false }),
         ServerFamily::Azure | ServerFamily::Compatible => json!({ "include_usage": true }),
     }
@@ -117,8 +118,8 @@ fn tools(
     if tools.is_empty() {
         return;
     }
-    // Only OpenAI's newest models support `allowed_tools`. Sending only the allowed tools has the same effect
-    // everywhere.
+    // Only OpenAI's newest models support `allowed_tools`. Sending only the allowed tools has the
+    // same effect everywhere.
     let choice = match offer.choice() {
         ToolChoice::Tool(named)
             if is_native(style, create, &named.name) && named.kind == NamedKind::Custom =>

@@ -14,7 +14,8 @@ use super::super::parsed_output::ParsedOutput;
 use super::super::repeat::SoFar;
 use super::super::shared::{CONTENT_PARTS, UPSTREAM_FIELDS, flat_annotation, made_image};
 use super::calls::ToolCalls;
-use super::chunk::{CallPiece, ChatChunk, ChatContent, ChatDelta, SplitContent};
+use super::chunk::ChatChunk;
+use super::delta::{CallPiece, ChatContent, ChatDelta, SplitContent};
 
 /// The state of one response.
 #[derive(Debug, Default)]
@@ -81,7 +82,7 @@ impl Grammar for ChatGrammar {
             Ok(_) => {}
             Err(Broken::Cut) => said.invalid_data("sent an event with truncated JSON"),
             Err(Broken::Invalid) => {
-                said.invalid_data("sent something that is not a chat completion")
+                said.invalid_data("sent something that is not a chat completion");
             }
         }
     }
@@ -92,7 +93,7 @@ impl Grammar for ChatGrammar {
             Ok(true) => {}
             Ok(false) if said.is_over() => {}
             Ok(false) | Err(Broken::Invalid) => {
-                said.invalid_data("sent something that is not a chat completion")
+                said.invalid_data("sent something that is not a chat completion");
             }
         }
     }

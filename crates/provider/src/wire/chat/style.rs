@@ -47,8 +47,8 @@ impl ChatFeatures {
         }
     }
 
-    /// Which unknown fields are passed on. Compatible servers reject what they do not know; OpenAI is not sent other
-    /// vendors' fields.
+    /// Which unknown fields are passed on. Compatible servers reject what they do not know; OpenAI
+    /// is not sent other vendors' fields.
     pub(super) fn field(&self) -> fn(FieldLocation, &str) -> bool {
         match self.family {
             ServerFamily::OpenAi | ServerFamily::Azure => {
@@ -74,7 +74,8 @@ impl ChatFeatures {
     }
 }
 
-/// Fields that Weir or the Responses API add to items, for which chat completions have other places.
+/// Fields that Weir or the Responses API add to items, for which chat completions have other
+/// places.
 fn is_own(place: FieldLocation, name: &str) -> bool {
     let is_everywhere = matches!(name, "status" | "upstream_id" | UPSTREAM_FIELDS);
     is_everywhere

@@ -12,8 +12,8 @@ use super::model::Thinking;
 use super::names::{EXTRA_CONTENT, PARTS, SIGNATURE};
 use crate::tools::{ConversationStep, FunctionCallStep, FunctionResultStep, OfferedTools, turns};
 
-/// Google's documented placeholder for calls by other models: since Gemini 3, a conversation is rejected if the first
-/// call of a step has no signature.
+/// Google's documented placeholder for calls by other models: since Gemini 3, a conversation is
+/// rejected if the first call of a step has no signature.
 const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
 /// The conversation translated so far.
@@ -49,7 +49,8 @@ impl GeminiContents {
         Self { thinking, system: Vec::new(), list: Vec::new(), signature: None }
     }
 
-    /// Adds to the system instruction. There is only one, so instructions from within the conversation move there.
+    /// Adds to the system instruction. There is only one, so instructions from within the
+    /// conversation move there.
     pub(super) fn instructions(&mut self, text: &str) {
         self.system.extend(text_part(text));
     }
@@ -76,7 +77,7 @@ impl GeminiContents {
                 ConversationStep::Output(output) => self.output(output, &calls, *index)?,
                 ConversationStep::Reasoning(reasoning) => self.reasoning(reasoning),
                 ConversationStep::Compaction(compaction) => {
-                    self.instructions(&compaction.summary_message())
+                    self.instructions(&compaction.summary_message());
                 }
                 ConversationStep::Opaque(item) => {
                     if let Some(url) = shared::image_url(item)
@@ -173,8 +174,8 @@ impl GeminiContents {
         Ok(())
     }
 
-    /// Gemini requires a signature back in the part it came with, and not the reasoning itself. Other vendors'
-    /// signatures are left out.
+    /// Gemini requires a signature back in the part it came with, and not the reasoning itself.
+    /// Other vendors' signatures are left out.
     fn reasoning(&mut self, reasoning: &Reasoning) {
         let signature = reasoning
             .encrypted_content
@@ -201,13 +202,13 @@ impl GeminiContents {
                 last.parts.push(part);
             }
             Some(_) | None => {
-                self.list.push(Content { kind, has_call: is_call(&part), parts: vec![part] })
+                self.list.push(Content { kind, has_call: is_call(&part), parts: vec![part] });
             }
         }
     }
 
-    /// A signature after the last text came with an empty text part, and is sent back like that. It can only follow
-    /// the model's own content.
+    /// A signature after the last text came with an empty text part, and is sent back like that. It
+    /// can only follow the model's own content.
     fn end_model_turn(&mut self) {
         if let (Some(signature), Some(Content { kind: ContentRole::Model, parts, .. })) =
             (self.signature.take(), self.list.last_mut())

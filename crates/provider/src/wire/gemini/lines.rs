@@ -1,5 +1,6 @@
-//! Turns JSON between events into events: in the middle of a stream, Gemini writes an error as plain JSON over
-//! several lines, without `data:`. Like Google's own client, this balances braces to find its end.
+//! Turns JSON between events into events: in the middle of a stream, Gemini writes an error as
+//! plain JSON over several lines, without `data:`. Like Google's own client, this balances braces
+//! to find its end.
 
 use engine::provider::event::ModelEvent;
 use engine::provider::failure::ProviderFailure;

@@ -4,8 +4,8 @@ use engine::provider::models::ModelListing;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Reads `GET /models`: models that generate content, with their names without `models/`. Gemini reports no creation
-/// time.
+/// Reads `GET /models`: models that generate content, with their names without `models/`. Gemini
+/// reports no creation time.
 pub(super) fn read(body: &[u8], name: &str) -> Option<Vec<ModelListing>> {
     let list: List = serde_json::from_slice(body).ok()?;
     let listing = |entry: Value| {

@@ -10,7 +10,8 @@ pub(super) enum Thinking {
 }
 
 impl Thinking {
-    /// How reasoning of `model` is configured. A model without a version in its name counts as a new one.
+    /// How reasoning of `model` is configured. A model without a version in its name counts as a
+    /// new one.
     pub(super) fn of(model: &str) -> Self {
         let mut words = model.split(|character: char| !character.is_ascii_alphanumeric());
         let is_gemini = words.any(|word| word == "gemini");

@@ -67,7 +67,8 @@ fn failure(
         details(error, "RetryInfo").find_map(|info| read_delay(info.get("retryDelay")?.as_str()?))
     });
     let refusal = callee.refusal(status, reported, wait, headers);
-    // The account may not use the API from its location or without billing; another upstream may be able to.
+    // The account may not use the API from its location or without billing; another upstream may be
+    // able to.
     let is_precondition =
         status == 400 && error.get("status").is_some_and(|status| status == "FAILED_PRECONDITION");
     if is_precondition {
@@ -77,8 +78,8 @@ fn failure(
     }
 }
 
-/// Whether retrying soon is useless, because a daily quota is used up or was always zero. The retry delay refers to
-/// the per-minute limit even then.
+/// Whether retrying soon is useless, because a daily quota is used up or was always zero. The retry
+/// delay refers to the per-minute limit even then.
 fn is_exhausted(error: &Value) -> bool {
     let violations = details(error, "QuotaFailure")
         .filter_map(|failure| failure.get("violations")?.as_array())

@@ -41,7 +41,7 @@ impl Grammar for GeminiGrammar {
             Ok(_) => {}
             Err(Broken::Cut) => said.invalid_data("sent an event with truncated JSON"),
             Err(Broken::Invalid) => {
-                said.invalid_data("sent something that is not a Gemini response")
+                said.invalid_data("sent something that is not a Gemini response");
             }
         }
         if said.len() == before && !said.is_over() {
@@ -56,7 +56,7 @@ impl Grammar for GeminiGrammar {
             Ok(true) => {}
             Ok(false) if said.is_over() => {}
             Ok(false) | Err(Broken::Invalid) => {
-                said.invalid_data("sent something that is not a Gemini response")
+                said.invalid_data("sent something that is not a Gemini response");
             }
         }
     }
@@ -102,8 +102,9 @@ impl GeminiGrammar {
         if let Some(feedback) =
             chunk.prompt_feedback.filter(|feedback| feedback.block_reason.is_some())
         {
-            // The prompt was blocked. This is a filtered response, not a failure: a retry would give the same. Only
-            // Google's message, if any, is passed on, since the model generated nothing.
+            // The prompt was blocked. This is a filtered response, not a failure: a retry would
+            // give the same. Only Google's message, if any, is passed on, since the model generated
+            // nothing.
             if let Some(message) =
                 feedback.block_reason_message.filter(|message| !message.is_empty())
             {

@@ -15,7 +15,8 @@ use crate::wire::passthrough::document::document;
 
 const VENDOR: &str = "Ollama";
 
-/// Ollama's own fields. Those of its runner (`options`, `keep_alive`) are reserved for the operator.
+/// Ollama's own fields. Those of its runner (`options`, `keep_alive`) are reserved for the
+/// operator.
 const OWN: &[&str] = &["truncate"];
 
 /// Rejects what Ollama does not support.
@@ -44,8 +45,8 @@ pub(super) fn pass(request: &PassthroughRequest) -> Result<Passage, Fault> {
     }
     match asked.body.get("truncate") {
         Some(truncate) => body.set("truncate", truncate),
-        // Ollama silently truncates a text that is too long, and returns the vector of another text. OpenAI rejects
-        // it.
+        // Ollama silently truncates a text that is too long, and returns the vector of another
+        // text. OpenAI rejects it.
         None => body.set("truncate", &false),
     }
     let model = request.model().to_owned();

@@ -103,7 +103,8 @@ impl Wire for OllamaWire {
     }
 }
 
-/// Adds how to install a missing model, based on the message of older servers (`model 'x' not found`).
+/// Adds how to install a missing model, based on the message of older servers (`model 'x' not
+/// found`).
 fn with_remedy(message: String) -> String {
     let name = message.split(['\'', '"']).nth(1).filter(|name| !name.is_empty());
     match name {

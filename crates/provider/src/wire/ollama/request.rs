@@ -17,8 +17,9 @@ use crate::tools::{
 
 const VENDOR: &str = "Ollama";
 
-/// Supported `Modelfile` parameters beyond the vocabulary. Those of the runner (`num_ctx`, `num_gpu` etc.) are not
-/// available to callers: they reload the model or take the machine's memory.
+/// Supported `Modelfile` parameters beyond the vocabulary. Those of the runner (`num_ctx`,
+/// `num_gpu` etc.) are not available to callers: they reload the model or take the machine's
+/// memory.
 const OPTIONS: &[&str] = &[
     "num_keep",
     "seed",
@@ -102,7 +103,8 @@ pub(super) fn body(
         messages(request, &offer, system_messages)?.into_iter().map(Value::Object).collect(),
     );
     body.insert("stream".into(), true.into());
-    // The only way to forbid a tool is not to offer it. Strict schemas (`strict`) are not supported.
+    // The only way to forbid a tool is not to offer it. Strict schemas (`strict`) are not
+    // supported.
     let is_allowed = create.tool_choice.mode() != ToolMode::None;
     let hosted = offer
         .hosted
@@ -152,7 +154,8 @@ fn put(body: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>
     }
 }
 
-/// The reasoning effort: three levels for models that have them; others treat them as `true`. Models may define more.
+/// The reasoning effort: three levels for models that have them; others treat them as `true`.
+/// Models may define more.
 fn think(effort: &str) -> Value {
     match effort {
         "none" => false.into(),
@@ -224,12 +227,12 @@ fn messages(
             }
             ConversationStep::Reasoning(reasoning) => messages.think(reasoning),
             ConversationStep::Compaction(compaction) => {
-                messages.system(&compaction.summary_message())
+                messages.system(&compaction.summary_message());
             }
-            // Ollama's models generate no images and accept none from the assistant: only the fact that there was one
-            // is kept.
+            // Ollama's models generate no images and accept none from the assistant: only the fact
+            // that there was one is kept.
             ConversationStep::Opaque(item) if image_url(item).is_some() => {
-                append(messages.said(), "content", "[image]")
+                append(messages.said(), "content", "[image]");
             }
             ConversationStep::Opaque(_) => {}
         }
@@ -238,16 +241,16 @@ fn messages(
     Ok(system.into_iter().chain(messages.list).collect())
 }
 
-/// The messages so far. An assistant message contains all reasoning, text and calls of a turn, like Ollama's own
-/// responses.
+/// The messages so far. An assistant message contains all reasoning, text and calls of a turn, like
+/// Ollama's own responses.
 struct Messages {
     list: Vec<Map<String, Value>>,
     /// Whether all system and developer messages are merged at the start.
     is_system_first: bool,
     /// The merged system message.
     system: String,
-    /// Reasoning before a message or call that has not been added yet. Ollama's documentation sends it back with the
-    /// message; the model's template decides what the model sees.
+    /// Reasoning before a message or call that has not been added yet. Ollama's documentation sends
+    /// it back with the message; the model's template decides what the model sees.
     thoughts: String,
 }
 
@@ -379,8 +382,8 @@ fn join(whole: &mut String, text: &str) {
     whole.push_str(text);
 }
 
-/// The arguments as an object, which Ollama requires. Invalid arguments are kept in a field of one, so that the
-/// conversation can continue.
+/// The arguments as an object, which Ollama requires. Invalid arguments are kept in a field of one,
+/// so that the conversation can continue.
 fn arguments(arguments: &str) -> Value {
     match serde_json::from_str(arguments) {
         Ok(Value::Object(arguments)) => arguments.into(),

@@ -24,8 +24,8 @@ pub(super) struct OllamaGrammar {
     thoughts: SoFar,
 }
 
-/// A line of a response, or a complete response. Any field may be missing or have another type; unknown ones are
-/// ignored.
+/// A line of a response, or a complete response. Any field may be missing or have another type;
+/// unknown ones are ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct OllamaLine {
@@ -114,7 +114,8 @@ impl Grammar for OllamaGrammar {
     }
 
     fn document(&mut self, document: &[u8], said: &mut ParsedOutput) {
-        // Ollama's responses start with a brace, and so are lines; an intermediary's error may be a list.
+        // Ollama's responses start with a brace, and so are lines; an intermediary's error may be a
+        // list.
         self.event(None, document, said);
         if said.len() == 0 && !said.is_over() {
             said.invalid_data("sent something that is not part of a chat response");
@@ -208,14 +209,15 @@ impl OllamaGrammar {
     /// The last line. Older servers give no reason.
     fn end(&self, reason: &str, said: &mut ParsedOutput) {
         match (reason, finish::read(reason)) {
-            // Without a user message the request only loads (or unloads) the model, which is not a response.
+            // Without a user message the request only loads (or unloads) the model, which is not a
+            // response.
             ("load" | "unload", _) if !self.has_said => {
                 let what = "generated nothing: Ollama treats a conversation without a user message as a request to load the model";
                 let fault = said.callee.plain("upstream_no_answer", what).fault;
                 said.fail(ProviderFailure::new(fault, FailureScope::Unsupported));
             }
             ("" | "load" | "unload", _) | (_, FinishVerdict::Absent) => {
-                said.word(ModelEvent::Finish(Finish::Stop))
+                said.word(ModelEvent::Finish(Finish::Stop));
             }
             (_, FinishVerdict::Finish(finish)) => said.word(ModelEvent::Finish(finish)),
             (_, FinishVerdict::Failed) => {
@@ -234,8 +236,8 @@ fn read_status(status: &Value) -> Option<u16> {
         .filter(|status| (400..600).contains(status))
 }
 
-/// The counts in the last line. If the prompt count is missing because it was cached, there is no usage, and Weir
-/// counts all tokens itself.
+/// The counts in the last line. If the prompt count is missing because it was cached, there is no
+/// usage, and Weir counts all tokens itself.
 fn usage(line: &OllamaLine) -> Option<Usage> {
     let counted = Usage::new(UsageSource::Provider, line.prompt_eval_count?, line.eval_count?);
     let cached_tokens = line.prompt_eval_cached_count.unwrap_or(0);

@@ -1,4 +1,5 @@
-//! Text completions: translates finish reasons to OpenAI's, so that a truncated text never counts as complete.
+//! Text completions: translates finish reasons to OpenAI's, so that a truncated text never counts
+//! as complete.
 
 use engine::provider::event::Finish;
 use engine::provider::failure::ProviderFailure;
@@ -10,8 +11,8 @@ use super::super::finish::{self, FinishVerdict};
 /// The field for the upstream's own finish reason, as with OpenRouter.
 const NATIVE: &str = "native_finish_reason";
 
-/// Translates the finish reasons of a document or an event to OpenAI's. An unknown reason becomes `length`: it is no
-/// evidence that the text is complete.
+/// Translates the finish reasons of a document or an event to OpenAI's. An unknown reason becomes
+/// `length`: it is no evidence that the text is complete.
 ///
 /// # Errors
 /// The reason says that the upstream failed.

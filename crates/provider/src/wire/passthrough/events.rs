@@ -22,8 +22,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// The data after the last event.
 const DONE: &[u8] = b"[DONE]";
 
-/// An incremental parser of a stream: push bytes, then take parts until there are none. It yields nothing after a
-/// failure.
+/// An incremental parser of a stream: push bytes, then take parts until there are none. It yields
+/// nothing after a failure.
 #[derive(Debug)]
 pub(crate) struct EventReader {
     callee: Callee,
@@ -69,7 +69,7 @@ impl EventReader {
             }
             Body::Events(decoder) => decoder.push(bytes),
             Body::Document(document) if document.len() + bytes.len() > MAX_EVENT_BYTES => {
-                self.too_large()
+                self.too_large();
             }
             Body::Document(document) => {
                 document.extend_from_slice(bytes);
@@ -104,7 +104,8 @@ impl EventReader {
         match &mut self.body {
             Body::Start(_) => {}
             Body::Events(decoder) => {
-                // An event without its blank line may be complete; otherwise the body was cut off in it.
+                // An event without its blank line may be complete; otherwise the body was cut off
+                // in it.
                 if let Some(last) = decoder.finish().filter(|last| is_whole(&last.data)) {
                     self.event(&last.data);
                 }
@@ -149,7 +150,8 @@ impl EventReader {
         self.push(&text);
     }
 
-    /// Parses an event's data. It may contain several objects if the blank lines between events are missing.
+    /// Parses an event's data. It may contain several objects if the blank lines between events are
+    /// missing.
     fn event(&mut self, data: &[u8]) {
         let data = data.trim_ascii();
         let is_last = data.strip_suffix(DONE);
@@ -177,7 +179,7 @@ impl EventReader {
                 Some(Err(_)) => {
                     let mut events = Vec::new();
                     let broken = json::read_all(&data[read..], |value: Value| {
-                        events.extend(of_value(value))
+                        events.extend(of_value(value));
                     })
                     .is_err();
                     for event in events {
@@ -239,7 +241,8 @@ mod tests {
     use super::super::super::sample;
     use super::*;
 
-    /// The result of parsing a body in pieces: events as JSON, `…` for a keep-alive, and the code of a failure.
+    /// The result of parsing a body in pieces: events as JSON, `…` for a keep-alive, and the code
+    /// of a failure.
     fn read(pieces: &[&[u8]]) -> Vec<String> {
         let mut reader = EventReader::new(Operation::Completions, sample::north());
         let mut found = Vec::new();

@@ -40,7 +40,8 @@ impl SurrogateHalves {
         }
     }
 
-    /// A text as JSON, with the previous surrogate added and the trailing one removed. `None` if it is unchanged.
+    /// A text as JSON, with the previous surrogate added and the trailing one removed. `None` if it
+    /// is unchanged.
     fn text(&mut self, index: u64, json: &str) -> Option<String> {
         let inner = json.strip_prefix('"')?.strip_suffix('"')?;
         let before = self.0.remove(&index);

@@ -1,4 +1,5 @@
-//! Pass-through calls: the requests to send, and the translation of their responses to OpenAI's format.
+//! Pass-through calls: the requests to send, and the translation of their responses to OpenAI's
+//! format.
 
 mod completions;
 pub(super) mod document;

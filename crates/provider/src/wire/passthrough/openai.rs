@@ -112,7 +112,8 @@ impl OpenAiFeatures {
     }
 }
 
-/// How many vectors an input requests: one for a string or a list of tokens, otherwise one for each entry.
+/// How many vectors an input requests: one for a string or a list of tokens, otherwise one for each
+/// entry.
 fn count_inputs(input: &RawValue) -> Option<usize> {
     let input = input.get().trim_start();
     if input.starts_with('"') {

@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::super::fault::{Callee, Reported, is_truthy};
 use super::super::{json, lenient, retry_after};
 
-/// An event of any type. Any field may be missing; unknown ones are ignored, as is `sequence_number`: servers number
-/// differently, and the order of the bytes counts.
+/// An event of any type. Any field may be missing; unknown ones are ignored, as is
+/// `sequence_number`: servers number differently, and the order of the bytes counts.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct ResponsesEvent {
@@ -76,8 +76,8 @@ pub(super) fn usage(response: &Value) -> Option<Usage> {
     })
 }
 
-/// The failure in an `error` event: flat (OpenAI), nested (Open Responses, and OpenAI's WebSocket), with a status and
-/// headers, or not JSON.
+/// The failure in an `error` event: flat (OpenAI), nested (Open Responses, and OpenAI's WebSocket),
+/// with a status and headers, or not JSON.
 pub(super) fn failure_of_event(data: &[u8], callee: &Callee) -> ProviderFailure {
     let value = json::value(data)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(data).into_owned()));

@@ -69,7 +69,8 @@ impl Wire for ResponsesWire {
         Box::new(BodyParser::new(ResponsesGrammar::new(Arc::clone(&self.name)), callee, lifter))
     }
 
-    /// All kinds of tools are supported, but a server that supports only functions may call a custom tool like one.
+    /// All kinds of tools are supported, but a server that supports only functions may call a
+    /// custom tool like one.
     fn lifter(&self, request: &ModelRequest, unknown: UnknownTools) -> Lifter {
         Lifter::new(&OfferedTools::declared(request), unknown)
     }

@@ -17,8 +17,8 @@ use crate::config::{HostedTools, SystemMessages};
 const ENCRYPTED_CONTENT: &str = "reasoning.encrypted_content";
 const LOGPROBS: &str = "message.output_text.logprobs";
 
-/// OpenAI's parameters beyond the vocabulary, except those that change the response in a way that Weir could not
-/// return (`moderation`, `context_management`).
+/// OpenAI's parameters beyond the vocabulary, except those that change the response in a way that
+/// Weir could not return (`moderation`, `context_management`).
 const OPENAI_KNOWS: &[&str] = &[
     "user",
     "prompt",
@@ -44,7 +44,8 @@ const OURS: &[&str] = &[
     "generate",
 ];
 
-/// Chat completions parameters that the Responses API and Open Responses lack; servers ignore them silently.
+/// Chat completions parameters that the Responses API and Open Responses lack; servers ignore them
+/// silently.
 const CHAT_ONLY: &[&str] = &[
     "n",
     "stop",
@@ -59,8 +60,8 @@ const CHAT_ONLY: &[&str] = &[
     "prediction",
 ];
 
-/// Whether a parameter beyond the vocabulary is passed on. OpenAI's parameters are known; other servers reject what
-/// they do not know.
+/// Whether a parameter beyond the vocabulary is passed on. OpenAI's parameters are known; other
+/// servers reject what they do not know.
 fn knows(parameter: &str, family: ServerFamily) -> bool {
     match family {
         ServerFamily::OpenAi | ServerFamily::Azure => OPENAI_KNOWS.contains(&parameter),
@@ -68,8 +69,8 @@ fn knows(parameter: &str, family: ServerFamily) -> bool {
     }
 }
 
-/// Which unknown fields are passed on. Other servers reject what they do not know; OpenAI is not sent other vendors'
-/// fields.
+/// Which unknown fields are passed on. Other servers reject what they do not know; OpenAI is not
+/// sent other vendors' fields.
 pub(super) fn field(family: ServerFamily) -> fn(FieldLocation, &str) -> bool {
     match family {
         ServerFamily::OpenAi | ServerFamily::Azure => |_, name| {
@@ -144,14 +145,16 @@ pub(super) fn body(
     put(&mut body, "instructions", Some(input.instructions).filter(|text| !text.is_empty()));
     body.insert("input".into(), input.items.into());
     body.insert("stream".into(), true.into());
-    // Weir stores the conversation and sends all of it each time. A copy at the upstream would be useless, and would
-    // outlive a deletion here. Metadata describe stored responses, so they are not sent.
+    // Weir stores the conversation and sends all of it each time. A copy at the upstream would be
+    // useless, and would outlive a deletion here. Metadata describe stored responses, so they are
+    // not sent.
     body.insert("store".into(), false.into());
     put(&mut body, "include", include(request, family));
     match family {
-        // Padding against traffic analysis doubles the bytes, on a connection that TLS protects anyway.
+        // Padding against traffic analysis doubles the bytes, on a connection that TLS protects
+        // anyway.
         ServerFamily::OpenAi => {
-            put(&mut body, "stream_options", Some(json!({ "include_obfuscation": false })))
+            put(&mut body, "stream_options", Some(json!({ "include_obfuscation": false })));
         }
         ServerFamily::Azure | ServerFamily::Compatible => {}
     }
@@ -189,8 +192,8 @@ fn include(request: &ModelRequest, family: ServerFamily) -> Option<Vec<Value>> {
     (!words.is_empty()).then_some(words)
 }
 
-/// Whether to request encrypted reasoning. OpenAI rejects that for models without reasoning; their names are known
-/// and final.
+/// Whether to request encrypted reasoning. OpenAI rejects that for models without reasoning; their
+/// names are known and final.
 fn may_think(model: &str, family: ServerFamily, is_asked_to: bool) -> bool {
     let name = model.strip_prefix("ft:").unwrap_or(model);
     let is_thoughtless =

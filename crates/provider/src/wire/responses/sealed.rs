@@ -1,8 +1,9 @@
-//! Stores encrypted reasoning between two turns: the upstream's name, its item id, and the encrypted content. OpenAI
-//! verifies that id and content match, so the id must be sent back too.
+//! Stores encrypted reasoning between two turns: the upstream's name, its item id, and the
+//! encrypted content. OpenAI verifies that id and content match, so the id must be sent back too.
 
-/// Encodes them as `responses.<upstream>:<length of the id>.<id><content>`. Another upstream, even of the same
-/// vendor, cannot decrypt the content and would reject it. The id may contain any character.
+/// Encodes them as `responses.<upstream>:<length of the id>.<id><content>`. Another upstream, even
+/// of the same vendor, cannot decrypt the content and would reject it. The id may contain any
+/// character.
 pub(super) fn seal(upstream: &str, id: &str, encrypted_content: &str) -> String {
     format!("responses.{upstream}:{}.{id}{encrypted_content}", id.len())
 }

@@ -460,7 +460,7 @@ fn unsupported_fields_are_named_errors() {
 #[test]
 fn irrelevant_fields_are_left_out_with_a_warning() {
     let ignored = |create: Create, expected: &[&str]| {
-        assert_eq!(check(&create, HostedTools::Omit).unwrap(), expected)
+        assert_eq!(check(&create, HostedTools::Omit).unwrap(), expected);
     };
     ignored(
         Create { extra: Map::from_iter([("seed".to_owned(), json!(7))]), ..sample::create() },

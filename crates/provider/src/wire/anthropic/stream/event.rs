@@ -227,15 +227,16 @@ impl AnthropicTokens {
         count("/cache_read_input_tokens", &mut self.cache_read);
         count("/cache_creation_input_tokens", &mut self.cache_written);
         count("/output_tokens_details/thinking_tokens", &mut self.thoughts);
-        // The initial value is a placeholder, which can exceed the final one if a filter removed all output.
+        // The initial value is a placeholder, which can exceed the final one if a filter removed
+        // all output.
         if let Some(output) = usage.get("output_tokens").and_then(read_count) {
             (self.output, is_any) = (output, true);
         }
         is_any
     }
 
-    /// Converts to Open Responses usage: Anthropic's `input_tokens` exclude cached tokens, Open Responses' include
-    /// them.
+    /// Converts to Open Responses usage: Anthropic's `input_tokens` exclude cached tokens, Open
+    /// Responses' include them.
     pub(super) fn usage(self) -> Usage {
         let input = self.input.saturating_add(self.cache_read).saturating_add(self.cache_written);
         Usage {

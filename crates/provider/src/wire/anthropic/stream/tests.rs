@@ -232,8 +232,8 @@ fn unknown_events_are_keep_alives() {
         .iter()
         .filter(|word| **word == Ok(ModelEvent::KeepAlive))
         .count();
-    // The comment, the ping, and events without content: `message_start`, two unknown events, and the text block's
-    // start and stop.
+    // The comment, the ping, and events without content: `message_start`, two unknown events, and
+    // the text block's start and stop.
     assert_eq!(kept_alive, 7);
 }
 

@@ -9,8 +9,8 @@ pub(super) struct Arguments {
     pub(super) scanner: JsonScanner,
     /// The same without white space, which repetitions may format differently.
     pub(super) compact: Compact,
-    /// Whether a single `{}` arrived. It may be a placeholder for arguments that follow, so it is held back; a call
-    /// without arguments ends with it anyway.
+    /// Whether a single `{}` arrived. It may be a placeholder for arguments that follow, so it is
+    /// held back; a call without arguments ends with it anyway.
     pub(super) is_placeholder: bool,
 }
 

@@ -18,7 +18,8 @@ use crate::wire::chat::style::ChatFeatures;
 /// OpenAI's limit on the length of call ids; other vendors' ids may be longer.
 const LONGEST_CALL_ID: usize = 64;
 
-/// The messages so far. An assistant message contains all calls of a turn and the text next to them.
+/// The messages so far. An assistant message contains all calls of a turn and the text next to
+/// them.
 pub(super) struct ChatMessages<'a> {
     style: &'a ChatFeatures,
     list: Vec<Map<String, Value>>,
@@ -62,7 +63,7 @@ impl<'a> ChatMessages<'a> {
                 ConversationStep::Output(output) => self.output(&output, index)?,
                 ConversationStep::Reasoning(reasoning) => self.think(reasoning),
                 ConversationStep::Compaction(compaction) => {
-                    self.system("system", compaction.summary_message().into(), Map::new())
+                    self.system("system", compaction.summary_message().into(), Map::new());
                 }
                 ConversationStep::Opaque(item) => {
                     if let Some(url) = image_url(item) {
@@ -107,7 +108,7 @@ impl<'a> ChatMessages<'a> {
             (Role::Assistant, _) => self.assistant(&message.content, content, extra),
             // `developer` exists at OpenAI only; templates of open models support `system`.
             (Role::Developer, ServerFamily::OpenAi | ServerFamily::Azure) => {
-                self.system("developer", content, extra)
+                self.system("developer", content, extra);
             }
             (Role::Developer | Role::System, _) => self.system("system", content, extra),
             (Role::User, _) => self.heard("user", content, extra),
@@ -256,8 +257,8 @@ impl<'a> ChatMessages<'a> {
         &mut self.list[last]
     }
 
-    /// The last message if it contains calls: their outputs must follow directly, so no message may be added in
-    /// between.
+    /// The last message if it contains calls: their outputs must follow directly, so no message may
+    /// be added in between.
     fn assistant_with_calls(&mut self) -> Option<&mut Map<String, Value>> {
         self.list.last_mut().filter(|last| {
             last.get("role").is_some_and(|role| role == "assistant")
@@ -266,8 +267,8 @@ impl<'a> ChatMessages<'a> {
     }
 }
 
-/// The field names in which a server reads reasoning. vLLM and OpenRouter have renamed theirs; they ignore the other
-/// one.
+/// The field names in which a server reads reasoning. vLLM and OpenRouter have renamed theirs; they
+/// ignore the other one.
 fn reasoning_names(preset: Preset) -> &'static [&'static str] {
     match preset {
         Preset::Vllm | Preset::OpenRouter => &["reasoning_content", "reasoning"],
@@ -385,7 +386,7 @@ fn content_part(part: &Part, style: &ChatFeatures, path: &str) -> Result<Value, 
     {
         match (&mut inner, value) {
             (Some((kind, object)), Value::Object(more)) if kind == name => {
-                object.extend(more.clone())
+                object.extend(more.clone());
             }
             _ => _ = fields.insert(name.clone(), value.clone()),
         }

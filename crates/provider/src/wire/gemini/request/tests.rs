@@ -400,7 +400,7 @@ fn unsupported_fields_are_named_errors() {
 #[test]
 fn irrelevant_fields_are_left_out_with_a_warning() {
     let ignored = |create: Create, expected: &[&str]| {
-        assert_eq!(check(&create, HostedTools::Omit).unwrap(), expected)
+        assert_eq!(check(&create, HostedTools::Omit).unwrap(), expected);
     };
     let text = TextConfig { verbosity: Some("high".into()), ..TextConfig::default() };
     ignored(Create { text, ..create() }, &["text.verbosity"]);

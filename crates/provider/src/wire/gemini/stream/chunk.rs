@@ -84,7 +84,8 @@ pub(super) struct GeminiPart {
 }
 
 impl GeminiPart {
-    /// The uninterpreted fields as items, named after them (`executableCode` becomes `executable_code`).
+    /// The uninterpreted fields as items, named after them (`executableCode` becomes
+    /// `executable_code`).
     pub(super) fn items(&mut self) -> Vec<Map<String, Value>> {
         let mut other = std::mem::take(&mut self.other);
         let mut item = |(kind, field): &(&str, &str)| match other
@@ -191,8 +192,8 @@ impl GeminiChunk {
         }
     }
 
-    /// The token counts so far. Reasoning tokens are not included in the output count; results of Gemini's tools
-    /// count as input.
+    /// The token counts so far. Reasoning tokens are not included in the output count; results of
+    /// Gemini's tools count as input.
     pub(super) fn usage(&self) -> Option<Usage> {
         let count = |name: &str| self.usage_metadata.get(name).and_then(read_count);
         let (prompt, candidates) = (count("promptTokenCount"), count("candidatesTokenCount"));

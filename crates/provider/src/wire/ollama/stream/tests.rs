@@ -94,7 +94,8 @@ fn every_finish_reason() {
     check(r#"{"done":false,"done_reason":"stop"}"#, &[Ok(ModelEvent::KeepAlive)]);
 }
 
-/// oh-my-pi#7465: without a user message Ollama only loads the model, which looked like an empty response.
+/// oh-my-pi#7465: without a user message Ollama only loads the model, which looked like an empty
+/// response.
 #[test]
 fn only_loading_the_model_is_not_a_response() {
     check_fault(

@@ -24,8 +24,8 @@ pub(super) struct ResponsesInput {
     pub(super) instructions: String,
     pub(super) items: Vec<Value>,
     family: ServerFamily,
-    /// Reasoning that waits for the item after it. OpenAI rejects reasoning that nothing follows, which a response
-    /// cancelled during reasoning leaves.
+    /// Reasoning that waits for the item after it. OpenAI rejects reasoning that nothing follows,
+    /// which a response cancelled during reasoning leaves.
     thoughts: Vec<Value>,
 }
 
@@ -55,8 +55,8 @@ pub(super) fn read(
             Item::Message(message) => input.message(message, index)?,
             Item::FunctionCall(call) if is_abandoned(&call.call_id, call.status, &answered) => {}
             Item::FunctionCall(call) => {
-                // A model may write nothing for a function without parameters; servers parse the arguments, and an
-                // empty string is not JSON.
+                // A model may write nothing for a function without parameters; servers parse the
+                // arguments, and an empty string is not JSON.
                 let arguments =
                     if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
                 let item = json!({
@@ -95,7 +95,7 @@ pub(super) fn read(
                 }
             },
             Item::Opaque(item) => {
-                input.said(item.upstream_form().into(), &Extra::default(), FieldLocation::Message)
+                input.said(item.upstream_form().into(), &Extra::default(), FieldLocation::Message);
             }
         }
     }
@@ -134,7 +134,8 @@ impl ResponsesInput {
         self.items.push(item);
     }
 
-    /// Adds unknown fields. Those that chat completions nest in inner objects do not exist in this API.
+    /// Adds unknown fields. Those that chat completions nest in inner objects do not exist in this
+    /// API.
     fn add_fields(&self, item: &mut Value, extra: &Extra, place: FieldLocation) {
         let inner = ["function", "custom", "image_url", "file", CONTENT_PARTS];
         for (name, value) in carry::carried(extra, place, field(self.family))
@@ -274,8 +275,8 @@ impl ResponsesInput {
         }
     }
 
-    /// Reasoning in the upstream's form. No upstream accepts another's encrypted reasoning; servers of open models
-    /// accept unencrypted reasoning.
+    /// Reasoning in the upstream's form. No upstream accepts another's encrypted reasoning; servers
+    /// of open models accept unencrypted reasoning.
     fn reasoning(&self, item: &Reasoning, upstream: &str) -> Option<Value> {
         let mut sent = match item.encrypted_content.as_deref() {
             Some(encrypted) => {
@@ -300,8 +301,8 @@ impl ResponsesInput {
     }
 }
 
-/// A message without an id: Weir's ids are unknown upstream, and with its own ids the upstream looks for the
-/// reasoning before it.
+/// A message without an id: Weir's ids are unknown upstream, and with its own ids the upstream
+/// looks for the reasoning before it.
 fn message(role: Role, content: &[Value]) -> Value {
     json!({ "type": "message", "role": role.as_str(), "content": content })
 }

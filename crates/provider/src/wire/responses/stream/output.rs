@@ -10,7 +10,8 @@ pub(super) struct OutputItem {
     pub(super) kind: OutputKind,
     pub(super) id: Option<String>,
     pub(super) index: Option<u64>,
-    /// The parts received so far. Each is emitted once; events that repeat a part add only what is new.
+    /// The parts received so far. Each is emitted once; events that repeat a part add only what is
+    /// new.
     pub(super) parts: Vec<(PieceKind, u64, SoFar)>,
     /// The parts whose annotations were emitted.
     pub(super) annotated: Vec<u64>,

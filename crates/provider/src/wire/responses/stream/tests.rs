@@ -9,7 +9,7 @@ use std::time::Duration;
 use engine::provider::failure::{FailureScope, ProviderFailure};
 use proptest::prelude::*;
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::super::super::body::BodyParser;
 use super::super::super::sample::{self, ParsedEvents, STOP, call, split, spoken, text, thought};
