@@ -1,7 +1,8 @@
 //! `weir.example.toml`, made of the table: every setting with its default, commented out.
 
 use super::table::{Definition, SETTINGS};
-use super::{limit, route, upstream};
+use super::upstream::fields;
+use super::{limit, route};
 
 /// The text of the example. Within each table, advanced settings come last.
 pub(crate) fn example() -> String {
@@ -20,7 +21,7 @@ pub(crate) fn example() -> String {
     }
     parts.push(UPSTREAMS.to_owned());
     let line = |(key, line): &(&str, &str)| format!("# {key} = {line}\n");
-    parts.extend(upstream::KEYS.iter().map(line));
+    parts.extend(fields::KEYS.iter().map(line));
     parts.push(ROUTES.to_owned());
     parts.extend(route::KEYS.iter().map(line));
     parts.push(LIMITS.to_owned());

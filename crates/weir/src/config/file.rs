@@ -14,8 +14,9 @@ use super::field::{Field, Table};
 use super::problem::{Problem, ValueSource, did_you_mean};
 use super::settings::FlagValues;
 use super::table::{Definition, SETTINGS};
+use super::upstream::fields;
 use super::value::Raw;
-use super::{limit, route, upstream};
+use super::{limit, route};
 
 /// A file of settings, read but not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +100,7 @@ pub(super) fn parse(file: &FileText) -> FileContents {
 
 /// The tables that there may be several of, and the keys that each knows.
 const SEVERAL: [(&str, &[(&str, &str)]); 3] =
-    [("upstream", upstream::KEYS), ("route", route::KEYS), ("limit", limit::KEYS)];
+    [("upstream", fields::KEYS), ("route", route::KEYS), ("limit", limit::KEYS)];
 
 struct Parser<'a> {
     name: Arc<str>,

@@ -30,7 +30,7 @@ pub(crate) use environment::{API_KEY, Environment};
 pub(crate) use file::FileText;
 pub(crate) use sources::{FileStamp, FileVersion, mark};
 pub(crate) use tls::TlsConfig;
-pub(crate) use upstream::without_password;
+pub(crate) use upstream::values::without_password;
 
 use self::traces::Traces;
 use field::Field;
@@ -41,7 +41,7 @@ use route::RouteReader;
 use settings::{DataLocation, FlagValues, InForce, Settings};
 use sources::Sources;
 use table::{Definition, Draft, SETTINGS};
-use upstream::Upstreams;
+use upstream::reader::Upstreams;
 use value::Raw;
 
 /// Everything that settings come from.

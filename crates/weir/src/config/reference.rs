@@ -6,7 +6,8 @@ use std::path::Path;
 use super::example::{of_table, tables};
 use super::table::{Definition, SETTINGS};
 use super::tests::TestResult;
-use super::{limit, route, upstream};
+use super::upstream::fields;
+use super::{limit, route};
 
 /// Set it to write the document again.
 const WRITE: &str = "WEIR_WRITE_DOCUMENTS";
@@ -30,7 +31,7 @@ fn reference() -> String {
     let mut parts = vec![HEAD.to_owned(), TABLE.to_owned()];
     parts.extend(rows(false));
     parts.push(UPSTREAM.to_owned());
-    parts.extend(upstream::KEYS.iter().map(key));
+    parts.extend(fields::KEYS.iter().map(key));
     parts.push(ROUTE.to_owned());
     parts.extend(route::KEYS.iter().map(key));
     parts.push(LIMIT.to_owned());

@@ -5,7 +5,7 @@ use provider::config::{RouteConfig, Strategy, TargetConfig, UpstreamConfig};
 use super::field::Table;
 use super::problem::Problem;
 use super::settings::InForce;
-use super::upstream::STRATEGIES;
+use super::upstream::fields::STRATEGIES;
 use super::value::{self, Raw};
 
 /// The keys of a `[[route]]`, each with a line of an example.
