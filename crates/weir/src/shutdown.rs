@@ -1,19 +1,28 @@
-//! What stops the process, and the order in which it stops. SIGTERM or SIGINT begins:
+//! The steps of a shutdown, in order. SIGTERM or SIGINT starts it:
 //!
-//! 1. **Unready.** `/readyz` says 503, systemd is told, and every HTTP/1 answer says `Connection: close`. All else goes on.
-//! 2. **Delay.** For `shutdown.delay` at least, so that load balancers notice before a client is refused.
-//! 3. **Nothing new.** The port closes, behind all whom the kernel has connected already. What would begin anew on an open
-//!    connection is a 503 with `Retry-After`; what there is can still be read, resumed and cancelled.
-//! 4. **Come back.** Over `shutdown.spread`, each at its own moment: an idle connection closes, HTTP/2 hears GOAWAY, a
-//!    WebSocket closes with 1012 unless an answer is on it, and an `EventSource` hears a `retry:` of its own. Readers of
-//!    answers that run stay: nobody else has these answers.
-//! 5. **Answers end**, for up to `shutdown.grace`, and are read to their end. Without any this takes no time.
-//! 6. **The rest is ended truly**: `response.failed` with `server_shutdown`, in the log, and readers get a moment to hear it.
-//! 7. **What is still open is broken off**, so that nobody takes it for whole, and can be resumed where answers survive.
-//! 8. **Flush.** The tasks end, and what they write is written; then the stores close.
-//! 9. **Report.** One line says how many answers ended, what was cut and how long it took.
+//! 1. **Unready.** `/readyz` returns 503, systemd is notified, and every HTTP/1 response carries
+//!    `Connection: close`. Everything else continues.
+//! 2. **Delay.** Waits at least `shutdown.delay`, so that load balancers notice before a client is
+//!    refused.
+//! 3. **Nothing new.** The port closes, after the connections in the kernel's queue were accepted.
+//! New
+//! work on an open connection gets a 503 with `Retry-After`; existing responses can still be read,
+//!    resumed and cancelled.
+//! 4. **Reconnect.** Spread over `shutdown.spread`, idle connections close, HTTP/2 gets GOAWAY, a
+//!    WebSocket without a running response closes with 1012, and each `EventSource` gets its own
+//!    `retry:`. Readers of running responses stay: no other server has these responses.
+//! 5. **Responses end**, within `shutdown.grace`, and are read to their end. Without any this step
+//!    takes no time.
+//! 6. **The rest fails**: `response.failed` with `server_shutdown` is logged, and readers get a
+//! moment
+//!    to receive it.
+//! 7. **Open connections are aborted**, so that no client takes its stream for complete. Responses
+//! that
+//!    survive can be resumed.
+//! 8. **Flush.** The tasks end and finish their writes; then the stores close.
+//! 9. **Report.** One line states how many responses ended, what was cut, and how long it took.
 //!
-//! A second signal leaves out all waiting but the moment in which readers hear what happens to them.
+//! A second signal skips all waiting but the moment in which readers receive the end.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,23 +34,23 @@ use engine::tasks::Tasks;
 use server::{Connections, Drain};
 use tokio::time::{Instant, sleep};
 
-/// How long readers get to take in the end of an answer that was cut, and tasks to end.
+/// How long readers get to receive the end of a failed response, and tasks to end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The same when there is a hurry.
+/// The same after a second signal.
 const LAST_WORD: Duration = Duration::from_millis(250);
 
-/// How often it is looked whether all is over.
+/// The polling interval while waiting.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How long the process takes to stop.
+/// The timeouts of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// How long to serve on, not ready.
+    /// How long to keep serving while not ready.
     pub delay: Duration,
-    /// Over how long clients are told to come back; at most `grace`.
+    /// The time over which clients are told to reconnect; at most `grace`.
     pub spread: Duration,
-    /// How long answers may take to end.
+    /// How long responses may take to end.
     pub grace: Duration,
 }
 
@@ -57,20 +66,20 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The longest that a shutdown takes.
+    /// The longest duration of a shutdown.
     pub(crate) fn longest(&self) -> Duration {
         self.delay + self.grace + 2 * LAST_WORDS
     }
 }
 
-/// What became of everything.
+/// The result of a shutdown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShutdownReport {
-    /// Answers that ran when nothing new was accepted any more, and ended by themselves.
+    /// Responses that were running in step 3 and ended by themselves.
     pub ended: usize,
-    /// Answers that did not, and were ended.
+    /// Responses that did not end in time, and failed.
     pub cut: usize,
-    /// Connections that were broken off in the middle of an answer.
+    /// Connections that were aborted in the middle of a response.
     pub broken: u64,
     /// Tasks that did not end.
     pub left: usize,
@@ -78,17 +87,17 @@ pub struct ShutdownReport {
     pub hurried: bool,
 }
 
-/// What is to stop.
+/// The parts to stop.
 pub(crate) struct ShutdownParts<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) connections: &'a Arc<Connections>,
     pub(crate) drain: &'a Drain,
     pub(crate) tasks: &'a Tasks,
-    /// Those that take away what the others leave.
+    /// Tasks that clean up after the others.
     pub(crate) last: &'a Tasks,
 }
 
-/// Stops everything in its order. `again` resolves when there is a hurry.
+/// Stops everything in order. `again` resolves at a second signal.
 pub(crate) async fn run(
     stopping: ShutdownParts<'_>,
     config: Config,
@@ -151,7 +160,7 @@ pub(crate) async fn run(
         );
     }
     drain.break_off();
-    // Answers have ended by now, and with them their traces: these go out meanwhile.
+    // All responses, and so their traces, have ended: the traces are exported meanwhile.
     let (left, late) = tokio::join!(tasks.shutdown(words), last.shutdown(words));
     let report = ShutdownReport {
         ended: running.saturating_sub(cut),
@@ -188,9 +197,9 @@ impl ShutdownReport {
     }
 }
 
-/// Waits, until there is a hurry.
+/// Waits that a second signal cuts short.
 struct Patience<F> {
-    /// `None` once it is there.
+    /// `None` after the second signal.
     again: Option<Pin<Box<F>>>,
 }
 
@@ -199,7 +208,7 @@ impl<F: Future<Output = ()>> Patience<F> {
         self.again.is_none()
     }
 
-    /// Waits for `limit`, or until `is_done`, unless there is a hurry.
+    /// Waits for `limit`, until `is_done`, or until a second signal.
     async fn wait(&mut self, limit: Duration, is_done: impl Fn() -> bool) {
         let Some(again) = self.again.as_mut() else { return };
         tokio::select! {
@@ -210,7 +219,7 @@ impl<F: Future<Output = ()>> Patience<F> {
         tracing::warn!("told to stop again: stopping at once");
     }
 
-    /// The same; in a hurry for a moment all the same.
+    /// The same, but waits for a moment even after a second signal.
     async fn wait_at_least(&mut self, limit: Duration, is_done: impl Fn() -> bool + Copy) {
         self.wait(limit, is_done).await;
         if self.is_over() {

@@ -1,5 +1,7 @@
 //! `weir chat`: a conversation in a terminal, over any transport.
 
+pub(crate) mod transport;
+
 mod command;
 mod connection;
 mod earlier;
@@ -35,15 +37,13 @@ use server::ChatServer;
 use session::ChatSession;
 use terminal::Interrupts;
 
-pub(crate) use connection::ChatTransport;
-
-/// How long what still runs gets at the end.
+/// How long running tasks get at the end.
 const LEAVING: Duration = Duration::from_secs(2);
 
-/// Talks.
+/// Runs `weir chat`.
 pub(crate) fn run(settings: Settings, arguments: &ChatArguments) -> Result<ExitCode> {
     let is_person = terminal::is_there() && !arguments.json;
-    // Giving up while typing the question ends the process as usual: Ctrl-C is caught only afterwards.
+    // While the question is typed, Ctrl-C ends the process as usual: it is caught only afterwards.
     let asked = if is_person { None } else { Some(pipe::question()?) };
     if asked.as_ref().is_some_and(String::is_empty) && arguments.resume.is_none() {
         crate::cli::output::complain(&"weir chat: standard input has no question");
@@ -79,14 +79,15 @@ pub(crate) fn run(settings: Settings, arguments: &ChatArguments) -> Result<ExitC
     done
 }
 
-/// Who is asked.
+/// The server of the conversation.
 struct ChatPeer {
     server: ChatServer,
     hosted: Option<Hosted>,
 }
 
 impl ChatPeer {
-    /// The server that was named; else the one that the settings describe, if it is there; else one of our own.
+    /// The server named by `--server`; else the one that the settings describe, if it is running;
+    /// else a built-in one.
     async fn find(settings: Settings, arguments: &ChatArguments, tasks: &Tasks) -> Result<Self> {
         let key = match &arguments.key {
             Some(key) => Some(key.clone()),
@@ -115,7 +116,7 @@ impl ChatPeer {
     }
 }
 
-/// The server that the settings describe, if it is there.
+/// The server that the settings describe, if it is running.
 pub(crate) async fn configured(
     settings: &Settings,
     fingerprint: Option<&str>,

@@ -1,4 +1,4 @@
-//! One question from standard input, and its answer on standard output: nothing else is written there.
+//! One question from standard input; standard output gets the response and nothing else.
 
 use std::io::{self, ErrorKind, IsTerminal};
 use std::process::ExitCode;
@@ -15,13 +15,13 @@ use super::terminal::{self, Interrupts};
 use super::view::{OutputView, PlainOutput};
 use super::watch::watch;
 
-/// Exit status: what was typed cannot be used (as clap has it).
+/// Exit status for invalid input, as clap uses it.
 pub(super) const USAGE: u8 = 2;
 
-/// Exit status: the person pressed Ctrl-C.
+/// Exit status after Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
-/// All of standard input.
+/// Reads all of standard input.
 pub(super) fn question() -> Result<String> {
     if io::stdin().is_terminal() {
         note("The question, to its end (Ctrl-D):", terminal::paint());
@@ -30,7 +30,7 @@ pub(super) fn question() -> Result<String> {
     Ok(text.trim().to_owned())
 }
 
-/// Asks, or without a question shows the answer that is resumed.
+/// Sends the question; an empty question resumes the response that the session names.
 pub(super) fn run(
     session: &ChatSession,
     runtime: &Runtime,
@@ -50,7 +50,7 @@ pub(super) fn run(
     });
     let outcome = match outcome {
         Ok(outcome) => outcome,
-        // Like `weir config | head`: the reader has seen enough.
+        // The reader closed the pipe early, as in `weir config | head`: not an error.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
         Err(error) => return Err(error.into()),
     };

@@ -1,4 +1,4 @@
-//! `weir.example.toml`, made of the table: every setting with its default, commented out.
+//! `weir.example.toml`, generated from the table: every setting with its default, commented out.
 
 use super::table::{Definition, SETTINGS};
 use super::upstream::fields;
@@ -29,7 +29,7 @@ pub(crate) fn example() -> String {
     parts.concat()
 }
 
-/// The tables of the file in their order; the empty one is its top.
+/// The tables of the file in order; the empty name is the top level.
 pub(super) fn tables() -> Vec<&'static str> {
     let mut tables: Vec<&str> =
         SETTINGS.iter().map(|definition| definition.table_and_key().0).collect();
@@ -74,7 +74,7 @@ fn entry(definition: &Definition) -> String {
     let help = definition.help.replace('\n', "\n# ");
     let names = definition.variables().join(" or ");
     let flag = definition.flag.map(|flag| format!(" or --{flag}")).unwrap_or_default();
-    // A default that depends on the machine is shown by an example.
+    // A default that depends on the machine is shown as an example.
     let typed = match definition.path {
         "data" => "/var/lib/weir",
         "store.bytes" => "8GiB",

@@ -1,6 +1,7 @@
-//! The settings: flags, then the environment, then `weir.toml`, then defaults, turned once from what was typed into what is meant.
+//! The settings: flags, then the environment, then `weir.toml`, then defaults, each parsed once
+//! into its type.
 //!
-//! Everything wrong is reported together, each with its place. Nothing here but [`load`] touches the machine.
+//! All problems are reported together, each with its location. Only [`load`] does I/O.
 
 pub(crate) mod example;
 pub(crate) mod problem;
@@ -44,27 +45,25 @@ use table::{Definition, Draft, SETTINGS};
 use upstream::reader::Upstreams;
 use value::Raw;
 
-/// Everything that settings come from.
+/// The sources of settings.
 pub(crate) struct ConfigSources<'a> {
-    /// The flags.
     pub(crate) flags: &'a FlagValues,
-    /// The environment.
     pub(crate) environment: &'a Environment,
-    /// The file.
     pub(crate) file: Option<&'a FileText>,
-    /// Reads the file that an `api_key_file` names.
+    /// Reads a file that a setting names, such as an `api_key_file`.
     pub(crate) read: &'a dyn Fn(&Path) -> io::Result<String>,
 }
 
-/// Settings that were read.
+/// The result of reading settings.
 pub(crate) struct Loaded {
-    /// What they are, or what is wrong with them.
+    /// The settings, or all problems in them.
     pub(crate) settings: Result<Settings, Problems>,
-    /// The files they come from, those that do not exist included: another version of one may make other settings.
+    /// The files they depend on, including those that do not exist yet.
     pub(crate) sources: Vec<FileVersion>,
 }
 
-/// The settings of this process: reads its environment, its file, and the files of keys that this one names.
+/// The settings of this process: reads its environment, its settings file, and the key files it
+/// names.
 pub(crate) fn load(flags: &FlagValues) -> Loaded {
     let environment = environment::of_process();
     let sources = Sources::default();
@@ -89,23 +88,23 @@ pub(crate) fn load(flags: &FlagValues) -> Loaded {
     }
 }
 
-/// Whether a change of this setting waits for the next start.
+/// Whether a change of this setting takes effect only after a restart.
 pub(crate) fn needs_restart(path: &str) -> bool {
     SETTINGS.iter().any(|definition| definition.path == path && definition.needs_restart)
 }
 
-/// Whether the default of this setting is right for nearly every server.
+/// Whether the default of this setting suits nearly every server.
 pub(crate) fn is_advanced(path: &str) -> bool {
     SETTINGS.iter().any(|definition| definition.path == path && definition.is_advanced)
 }
 
-/// The names of the flags that are settings, for the test that the command line has them all.
+/// The flags that are settings, for the test that the command line has them all.
 #[cfg(test)]
 pub(crate) fn flag_names() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().filter_map(|definition| definition.flag)
 }
 
-/// The settings that these inputs mean.
+/// The settings from these sources.
 #[cfg(test)]
 pub(crate) fn settle(inputs: &ConfigSources<'_>) -> Result<Settings, Problems> {
     let (settings, problems) = gather(inputs);
@@ -216,7 +215,7 @@ fn gather(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
     (settings, problems)
 }
 
-/// What is in force before anybody has typed anything.
+/// The defaults, as rows in force.
 fn defaults() -> Vec<InForce> {
     let row = |definition: &Definition| InForce {
         path: definition.path.to_owned(),
@@ -244,7 +243,7 @@ struct Gathering {
 }
 
 impl Gathering {
-    /// A later value replaces an earlier one; a wrong one is reported though another replaces it.
+    /// A later value replaces an earlier one; an invalid one is reported even if it is replaced.
     fn put(&mut self, definition: &Definition, field: Field, base: &Path) {
         match definition.kind.put(&mut self.draft, &field.raw, base) {
             Ok(()) => self.note(definition.path, field.raw.to_string(), Some(field.place)),
@@ -280,7 +279,7 @@ impl Gathering {
         })
     }
 
-    /// How much is kept depends on where, unless somebody says so.
+    /// The default of `store.bytes` depends on whether data is kept in memory.
     fn settle_size(&mut self, data: &DataLocation) {
         let (bytes, typed) = match data {
             DataLocation::Memory => (256 << 20, "256MiB"),
@@ -299,7 +298,7 @@ impl Gathering {
         let rows = ["engine.answer_bytes", "store.bytes"]
             .map(|path| self.in_force.iter().find(|row| row.path == path));
         let values = rows.map(|row| row.map_or("", |row| &row.value));
-        // The one that was typed is the one to change.
+        // The problem belongs to the one that was set.
         let place =
             rows.into_iter().flatten().map(|row| &row.place).max().unwrap_or(&ValueSource::Default);
         let what = format!(

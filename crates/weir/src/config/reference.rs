@@ -1,4 +1,4 @@
-//! `docs/reference/settings.md`, made of the table, and the test that it is up to date.
+//! `docs/reference/settings.md`, generated from the table, and the test that it is up to date.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::tests::TestResult;
 use super::upstream::fields;
 use super::{limit, route};
 
-/// Set it to write the document again.
+/// The variable that makes the test rewrite the document.
 const WRITE: &str = "WEIR_WRITE_DOCUMENTS";
 
 #[test]
@@ -48,7 +48,7 @@ fn reference() -> String {
     parts.concat()
 }
 
-/// The rows of the usual or of the advanced settings.
+/// The rows of the basic or of the advanced settings.
 fn rows(is_advanced: bool) -> impl Iterator<Item = String> {
     tables()
         .into_iter()
@@ -77,7 +77,7 @@ fn row(definition: &Definition) -> String {
     )
 }
 
-/// A key of a table of tables: an example of its value, and what it is for.
+/// A row for a key of an array of tables: an example and its purpose.
 fn key((name, line): &(&str, &str)) -> String {
     let (value, help) = line.split_once(" # ").unwrap_or((line, ""));
     format!("| `{name}` | `{}` | {} |\n", value.trim(), help.trim())

@@ -1,4 +1,5 @@
-//! Upstreams: one for each `[[upstream]]` of the file, and those that variables of the environment add.
+//! Upstreams: one for each `[[upstream]]` of the file, and those that variables of the environment
+//! add.
 
 pub(super) mod fields;
 pub(super) mod reader;
@@ -27,7 +28,7 @@ use reader::Upstreams;
 use values::{body, headers, proxy};
 
 impl Upstreams<'_> {
-    /// Takes one `[[upstream]]` of the file.
+    /// Reads one `[[upstream]]`.
     pub(super) fn add(&mut self, table: &Table) {
         let name = self.name(table);
         let preset = self
@@ -67,7 +68,8 @@ impl Upstreams<'_> {
         }
     }
 
-    /// A server that is its own upstream waits for itself as often as it may: vLLM's usual port is Weir's, too.
+    /// Rejects an upstream at Weir's own address, whose requests would loop: vLLM's default port is
+    /// Weir's, too.
     pub(super) fn check_not_ourselves(&mut self, listen: SocketAddr) {
         let is_ours = |config: &UpstreamConfig| {
             let Ok(uri) = config.base_url.parse::<http::Uri>() else { return false };
@@ -165,7 +167,7 @@ impl Upstreams<'_> {
         }
     }
 
-    /// What the upstream takes and what it does not.
+    /// The upstream's deviations from the standard API.
     fn compat(&mut self, table: &Table) -> Compat {
         let usual = Compat::default();
         Compat {

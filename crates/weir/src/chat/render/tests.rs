@@ -1,11 +1,13 @@
-//! The rows of whole texts, and that no split of a text changes them.
+//! The rows of complete texts, and that no split of a text changes them.
 
 use std::time::Duration;
 
 use proptest::prelude::*;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{Markdown, Paint, RenderOptions, TextStyle, rows, width};
+use super::style::{Paint, RenderOptions, TextStyle};
+use super::text::width;
+use super::{Markdown, rows};
 
 const LOOK: RenderOptions =
     RenderOptions { columns: 40, paint: Paint::Weights, base: TextStyle::PLAIN };
@@ -252,10 +254,11 @@ proptest! {
 /// A text of about this many bytes.
 type Input = Box<dyn Fn(usize) -> String>;
 
-/// How much longer four times as much may take. Twice that of linear work leaves room for caches and noise.
+/// The largest ratio of costs for four times the text: twice that of linear work, for caches and
+/// noise.
 const MOST: f64 = 6.0;
 
-/// How long this thread has had a processor: what others do meanwhile is not in it.
+/// The processor time of this thread, which excludes other threads.
 fn used() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(
@@ -264,10 +267,10 @@ fn used() -> Duration {
     )
 }
 
-/// The time that drawing takes, the least of some runs.
+/// The time of rendering: the least of several runs.
 fn cost(text: &str, draw: &dyn Fn(&str)) -> f64 {
     let since = |begin: Duration| used().saturating_sub(begin);
-    // Long enough to be measured, and short enough that it is not interrupted each time.
+    // Long enough to measure, and short enough not to be interrupted each time.
     let (begin, mut times) = (used(), 0_u32);
     while times == 0 || since(begin) < Duration::from_millis(1) {
         draw(text);
@@ -281,7 +284,8 @@ fn cost(text: &str, draw: &dyn Fn(&str)) -> f64 {
     (0..3).map(run).fold(f64::INFINITY, f64::min).max(1e-9)
 }
 
-/// The least ratio of costs. A noisy machine is given some more chances; what is quadratic fails all of them.
+/// The least ratio of costs. A noisy machine gets several attempts; quadratic code fails all of
+/// them.
 fn ratio(short: &str, long: &str, draw: &dyn Fn(&str)) -> f64 {
     let mut least = f64::INFINITY;
     for _attempt in 0..20 {

@@ -1,4 +1,4 @@
-//! What is wrong with an upstream, in plain words, and what to do about it. Never with a key or a password.
+//! Explanations of upstream failures, and advice. Without keys and passwords.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use provider::upstream::{CertificateError, ConnectError, Refusal, Trouble};
 
 use super::label;
 
-/// What is wrong, and what to do.
+/// A failure, and advice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finding {
-    /// A word for machines.
+    /// A code for programs.
     pub(super) code: String,
-    /// What is wrong: a part of a sentence, without its end.
+    /// The failure, as a part of a sentence without its end.
     pub(super) what: String,
-    /// What to do: a sentence or more.
+    /// The advice, one sentence or more.
     pub(super) advice: String,
 }
 
@@ -26,7 +26,7 @@ impl Finding {
         Self { code: code.to_owned(), what: what.into(), advice: advice.into() }
     }
 
-    /// Settings of which no upstream can be made.
+    /// Settings that no upstream can be made from.
     pub(super) fn unusable(error: &UpstreamConfigError) -> Self {
         Self::new(
             "unusable_settings",
@@ -36,7 +36,7 @@ impl Finding {
     }
 }
 
-/// What `trouble` means under `key`, when `model` was asked or else its list was.
+/// Explains `trouble` with `key`, in a call of `model`, or of the list of models without one.
 pub(super) fn finding(
     config: &UpstreamConfig,
     key: Option<&KeyConfig>,
@@ -272,7 +272,7 @@ fn unauthorised(config: &UpstreamConfig, key: Option<&KeyConfig>, status: u16) -
     Finding::new("key_refused", format!("{} is refused ({status})", name(Some(key))), advice)
 }
 
-/// Why there may be nothing at an address.
+/// Likely reasons for a 404.
 fn misplaced(config: &UpstreamConfig) -> String {
     let address = config.base_url.as_str();
     let segments: Vec<&str> =
@@ -283,7 +283,7 @@ fn misplaced(config: &UpstreamConfig) -> String {
             .is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
     };
     let versions = segments.iter().filter(is_version).count();
-    // Azure's older addresses name a deployment, and have neither a version nor a list.
+    // Azure's older addresses contain a deployment, and have neither a version nor a list.
     let wants_version = config.wire != WireKind::Ollama && !segments.contains(&"deployments");
     if versions > 1 {
         format!("base_url ({address}) has its version twice: once is enough.")
@@ -307,7 +307,7 @@ fn usual_address(config: &UpstreamConfig) -> String {
     }
 }
 
-/// The key in a sentence.
+/// The key, as a part of a sentence.
 fn name(key: Option<&KeyConfig>) -> String {
     match key {
         Some(_) => format!("the key {}", label(key)),
@@ -355,7 +355,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_without_its_version_or_with_two_is_seen() {
+    fn a_missing_or_repeated_version_in_an_address_is_detected() {
         let check = |address: &str, wire, expected: &str| {
             let config = UpstreamConfig {
                 wire,
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxys_password_is_in_no_sentence() {
+    fn the_password_of_a_proxy_is_not_shown() {
         let mut config =
             UpstreamConfig::new("north", Preset::Compatible, "http://north.example/v1");
         config.connection.proxy =

@@ -5,7 +5,7 @@ use std::time::Duration;
 use engine::provider::route::Timeouts;
 use provider::config::Strategy;
 
-/// The keys of an `[[upstream]]`, each with a line of an example.
+/// The keys of an `[[upstream]]`, each with its line of the example.
 pub(in crate::config) const KEYS: &[(&str, &str)] = &[
     ("name", r#""local"                          # for logs and routes; unique"#),
     (
@@ -88,10 +88,10 @@ pub(in crate::config) const KEYS: &[(&str, &str)] = &[
     ("total_timeout", r#""0s""#),
 ];
 
-/// Where a timeout is kept.
+/// The field of a timeout.
 pub(super) type TimeoutField = fn(&mut Timeouts) -> &mut Duration;
 
-/// A timeout's key here, its setting among the defaults, the least it can be, and its field.
+/// Each timeout: its key, the setting of its default, its minimum, and its field.
 pub(super) const TIMEOUTS: [(&str, &str, Duration, TimeoutField); 6] = [
     ("connect_timeout", "timeouts.connect", Duration::from_millis(1), |timeouts| {
         &mut timeouts.connect
@@ -109,7 +109,7 @@ pub(super) const TIMEOUTS: [(&str, &str, Duration, TimeoutField); 6] = [
     ("total_timeout", "timeouts.total", Duration::ZERO, |timeouts| &mut timeouts.total),
 ];
 
-/// How one types how a key is chosen.
+/// The names of the strategies for choosing a key.
 pub(in crate::config) const STRATEGIES: &[(&str, Strategy)] = &[
     ("least_busy", Strategy::LeastBusy),
     ("round_robin", Strategy::RoundRobin),

@@ -10,7 +10,8 @@ use super::super::value::{self, Raw};
 use super::reader::Upstreams;
 use super::values::ollama_address;
 
-/// What the environment may add: an upstream's name and kind, the variable of its key and that of its address.
+/// The upstreams that the environment may add: name, kind, variable of the key, variable of the
+/// address.
 const FROM_ENVIRONMENT: [(&str, Preset, Option<&str>, Option<&str>); 4] = [
     ("openai", Preset::OpenAi, Some("OPENAI_API_KEY"), Some("OPENAI_BASE_URL")),
     ("anthropic", Preset::Anthropic, Some("ANTHROPIC_API_KEY"), Some("ANTHROPIC_BASE_URL")),
@@ -19,7 +20,8 @@ const FROM_ENVIRONMENT: [(&str, Preset, Option<&str>, Option<&str>); 4] = [
 ];
 
 impl Upstreams<'_> {
-    /// Takes the upstreams that variables of the environment add. Says so where the file's leave them nothing to add.
+    /// Adds the upstreams that variables define. Returns a note for each that the file already
+    /// defines.
     pub(in crate::config) fn add_from_environment(&mut self, tables: &[Table]) -> Vec<String> {
         let added = FROM_ENVIRONMENT.map(|(name, preset, key, address)| {
             let [key, address] = [key, address].map(|variable| {
@@ -37,7 +39,7 @@ impl Upstreams<'_> {
             if variables.is_empty() {
                 return None;
             }
-            // The key belongs to whom the file gives it; it must not also go elsewhere.
+            // A key that the file assigns to an upstream must not be sent to another.
             let has_key = |table: &Table| {
                 key.as_ref().is_some_and(|(variable, _)| says(table, "api_key_env", variable))
             };
@@ -74,7 +76,7 @@ impl Upstreams<'_> {
             place: ValueSource::Default,
             raw: Raw::Typed(preset.base_url().unwrap_or_default().to_owned()),
         };
-        // An address of one's own may be anything that speaks OpenAI's language.
+        // A custom address may be any server that is compatible with OpenAI.
         let preset =
             if preset == Preset::OpenAi && address.is_some() { Preset::Compatible } else { preset };
         let base_url =

@@ -12,7 +12,7 @@ use super::reader::Upstreams;
 use super::values::without_password;
 
 impl Upstreams<'_> {
-    /// Notes what is in force, for `weir config`: never a key, and no password.
+    /// Records the settings in force for `weir config`, without keys and passwords.
     pub(super) fn show(&mut self, config: &UpstreamConfig, fields: &BTreeMap<&'static str, Field>) {
         let wire = WireKind::ALL
             .iter()
@@ -25,7 +25,7 @@ impl Upstreams<'_> {
             ("api_key", "(none)".to_owned()),
             ("models", "(what it lists)".to_owned()),
         ];
-        // What most say nothing of is shown where somebody does.
+        // Rarely used settings are shown only where they are set.
         let told = [
             "key_weights",
             "key_strategy",

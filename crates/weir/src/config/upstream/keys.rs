@@ -10,7 +10,7 @@ use super::super::value::{self, Raw};
 use super::reader::Upstreams;
 
 impl Upstreams<'_> {
-    /// The keys, from one of the three places; where none is named, from the variable that is usual for the kind.
+    /// The keys, from one of the three fields; without any, from the default variable of the kind.
     pub(super) fn keys(&mut self, table: &Table, preset: Preset) -> Vec<KeyConfig> {
         let given: Vec<(&str, &Field)> = ["api_key", "api_key_env", "api_key_file"]
             .into_iter()
@@ -38,7 +38,7 @@ impl Upstreams<'_> {
 
     fn keys_of(&mut self, key: &str, field: &Field) -> Vec<KeyConfig> {
         let Ok(texts) = value::one_or_more(&field.raw) else {
-            // What is there is not shown: it may be a key.
+            // The value is not repeated, since it may be a key.
             self.problem(&field.place, key, "expected a text between quotes, or a list of them");
             return Vec::new();
         };
@@ -81,7 +81,7 @@ impl Upstreams<'_> {
     }
 
     fn key_in_environment(&self, name: &str) -> Result<String, String> {
-        // What does not look like a name may be the key itself, and is not repeated.
+        // A value that does not look like a name may be the key itself, and is not repeated.
         if !environment::is_name(name) {
             return Err(
                 "expected the name of a variable that holds the key, in capital letters, digits and _; a key itself is an api_key".into()
@@ -94,7 +94,7 @@ impl Upstreams<'_> {
         })
     }
 
-    /// A key for each line; empty ones and those that begin with # are none.
+    /// One key per line; empty lines and those that start with # are skipped.
     fn keys_in_file(&self, name: &str) -> Result<Vec<String>, String> {
         let path = value::path(&Raw::Text(name.to_owned()), self.base)?;
         let shown = if value::looks_like_path(name) {

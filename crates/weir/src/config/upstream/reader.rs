@@ -13,14 +13,14 @@ use super::super::problem::{Problem, ValueSource};
 use super::super::settings::InForce;
 use super::super::value::Raw;
 
-/// What reading upstreams needs, and what it gathers.
+/// The inputs and results of reading upstreams.
 pub(in crate::config) struct Upstreams<'a> {
     pub(in crate::config) environment: &'a Environment,
     /// Reads a key file.
     pub(in crate::config) read: &'a dyn Fn(&Path) -> io::Result<String>,
-    /// The directory from which key files are meant.
+    /// The directory that relative paths of key files start from.
     pub(in crate::config) base: &'a Path,
-    /// What an upstream that says nothing has.
+    /// The default timeouts.
     pub(in crate::config) timeouts: Timeouts,
     pub(in crate::config) configs: Vec<UpstreamConfig>,
     pub(in crate::config) in_force: &'a mut Vec<InForce>,
@@ -28,7 +28,7 @@ pub(in crate::config) struct Upstreams<'a> {
 }
 
 impl Upstreams<'_> {
-    /// Reads a field where it is there; a wrong one is reported.
+    /// Reads a field if it is set; an invalid one is reported.
     pub(super) fn read<T>(
         &mut self,
         table: &Table,
