@@ -16,8 +16,7 @@ pub(crate) struct Address {
 impl Address {
     /// Parses an `http:` or `https:` URL, which may end with `/v1`.
     pub(crate) fn read(url: &str) -> Result<Self> {
-        let uri: Uri =
-            url.parse().with_context(|| format!("--server {url}: this is no address"))?;
+        let uri: Uri = url.parse().with_context(|| format!("--server {url}: not a URL"))?;
         let is_encrypted = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,

@@ -140,15 +140,17 @@ impl Weir {
             Engine::new(engine, log, store, wrap(Arc::<LiveRoutes>::clone(&routes)), tasks.clone());
         // Before the first request, so that no client sees an unfinished response of the last
         // process.
-        let recovered =
-            engine.recover().await.context("what the last process left behind cannot be ended")?;
+        let recovered = engine
+            .recover()
+            .await
+            .context("cannot end the unfinished responses of the last process")?;
         if recovered != RecoveryCounts::default() {
             let RecoveryCounts { ended, recorded, forgotten } = recovered;
             tracing::info!(
                 ended,
                 recorded,
                 forgotten,
-                "recovered from a process that did not end in order"
+                "recovered from a process that ended without a shutdown"
             );
         }
         let last = Tasks::new();
@@ -162,13 +164,12 @@ impl Weir {
             None => server::bind(server.listen)
                 .with_context(|| format!("cannot listen on {}", server.listen))?,
         };
-        server.listen = listener.local_addr().context("the address that was taken is not known")?;
+        server.listen = listener.local_addr().context("cannot determine the bound address")?;
         let admin_listener = match server.admin_listen {
             Some(address) => {
                 let bound = server::bind(address)
                     .with_context(|| format!("cannot listen on {address} (server.admin_listen)"))?;
-                let address =
-                    bound.local_addr().context("the address that was taken is not known")?;
+                let address = bound.local_addr().context("cannot determine the bound address")?;
                 tracing::info!(%address, "listening for operations");
                 server.admin_listen = Some(address);
                 Some(bound)
@@ -346,7 +347,7 @@ fn require_key(server: &server::Config, keys: &dyn KeyStore) -> anyhow::Result<(
 fn settle(server: &mut server::Config, provider: &provider::Config) -> anyhow::Result<()> {
     let classic = &mut server.classic;
     if let Some(pages) = classic.pages.as_ref().filter(|pages| !pages.is_dir()) {
-        bail!("classic.pages: {} is no directory", pages.display());
+        bail!("classic.pages: {} is not a directory", pages.display());
     }
     classic.model = classic.model.take().or_else(|| default_model(provider));
     Ok(())

@@ -69,7 +69,7 @@ impl Notifier {
     fn say(&self, words: &str) {
         let Some((socket, address)) = &self.line else { return };
         if let Err(error) = socket.send_to_addr(words.as_bytes(), address) {
-            tracing::warn!(%error, "systemd cannot be told");
+            tracing::warn!(%error, "cannot notify systemd");
         }
     }
 
@@ -86,7 +86,7 @@ fn line(name: &std::ffi::OsStr) -> Option<(UnixDatagram, SocketAddr)> {
         socket.set_nonblocking(true)?;
         Ok((socket, address))
     });
-    connected.inspect_err(|error| tracing::warn!(%error, "NOTIFY_SOCKET cannot be used")).ok()
+    connected.inspect_err(|error| tracing::warn!(%error, "cannot use NOTIFY_SOCKET")).ok()
 }
 
 #[cfg(unix)]

@@ -35,13 +35,13 @@ use server::{Connections, Drain};
 use tokio::time::{Instant, sleep};
 
 /// How long readers get to receive the end of a failed response, and tasks to end.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const END_DELIVERY: Duration = Duration::from_secs(2);
 
 /// The same after a second signal.
-const LAST_WORD: Duration = Duration::from_millis(250);
+const HURRIED_END_DELIVERY: Duration = Duration::from_millis(250);
 
 /// The polling interval while waiting.
-const LOOK: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The timeouts of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Default for Config {
 impl Config {
     /// The longest duration of a shutdown.
     pub(crate) fn longest(&self) -> Duration {
-        self.delay + self.grace + 2 * LAST_WORDS
+        self.delay + self.grace + 2 * END_DELIVERY
     }
 }
 
@@ -104,9 +104,9 @@ pub(crate) async fn run(
     again: impl Future<Output = ()> + Send,
 ) -> ShutdownReport {
     let ShutdownParts { engine, connections, drain, tasks, last } = stopping;
-    let begun = Instant::now();
-    let took = || milliseconds(begun.elapsed());
-    let mut patience = Patience { again: Some(Box::pin(again)) };
+    let started = Instant::now();
+    let took = || milliseconds(started.elapsed());
+    let mut waiting = HurriedWait { again: Some(Box::pin(again)) };
     let is_quiet = || engine.census().running == 0 && connections.open() == 0;
 
     drain.unready();
@@ -116,7 +116,7 @@ pub(crate) async fn run(
         delay_ms = milliseconds(config.delay),
         "stopping: not ready any more"
     );
-    patience.wait(config.delay, || false).await;
+    waiting.wait(config.delay, || false).await;
 
     let (running, open) = (engine.census().running, connections.open());
     engine.drain(config.spread);
@@ -129,13 +129,13 @@ pub(crate) async fn run(
         grace_ms = milliseconds(config.grace),
         "stopping: nothing new is accepted"
     );
-    patience.wait(config.grace, is_quiet).await;
+    waiting.wait(config.grace, is_quiet).await;
     tracing::info!(
         step = 5,
         took_ms = took(),
         answers = engine.census().running,
         connections = connections.open(),
-        "stopping: answers had their time"
+        "stopping: the grace period is over"
     );
 
     let cut = engine.shut_down();
@@ -144,11 +144,11 @@ pub(crate) async fn run(
             step = 6,
             took_ms = took(),
             answers = cut,
-            "stopping: answers that did not end in time are ended"
+            "stopping: responses that did not end in time fail"
         );
     }
-    let words = if patience.is_over() { LAST_WORD } else { LAST_WORDS };
-    patience.wait_at_least(words, is_quiet).await;
+    let delivery = if waiting.is_hurried() { HURRIED_END_DELIVERY } else { END_DELIVERY };
+    waiting.wait_at_least(delivery, is_quiet).await;
 
     let broken = connections.open();
     if broken > 0 {
@@ -156,20 +156,20 @@ pub(crate) async fn run(
             step = 7,
             took_ms = took(),
             connections = broken,
-            "stopping: what is still open is broken off"
+            "stopping: aborting the open connections"
         );
     }
     drain.break_off();
     // All responses, and so their traces, have ended: the traces are exported meanwhile.
-    let (left, late) = tokio::join!(tasks.shutdown(words), last.shutdown(words));
+    let (left, late) = tokio::join!(tasks.shutdown(delivery), last.shutdown(delivery));
     let report = ShutdownReport {
         ended: running.saturating_sub(cut),
         cut,
         broken,
         left: left + late,
-        hurried: patience.is_over(),
+        hurried: waiting.is_hurried(),
     };
-    report.say(took());
+    report.log(took());
     report
 }
 
@@ -178,7 +178,7 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 impl ShutdownReport {
-    fn say(&self, took_ms: u64) {
+    fn log(&self, took_ms: u64) {
         let Self { ended, cut, broken, left, hurried } = *self;
         if cut == 0 && broken == 0 && left == 0 {
             tracing::info!(step = 9, took_ms, ended, hurried, "stopped; nothing was cut");
@@ -198,13 +198,13 @@ impl ShutdownReport {
 }
 
 /// Waits that a second signal cuts short.
-struct Patience<F> {
+struct HurriedWait<F> {
     /// `None` after the second signal.
     again: Option<Pin<Box<F>>>,
 }
 
-impl<F: Future<Output = ()>> Patience<F> {
-    fn is_over(&self) -> bool {
+impl<F: Future<Output = ()>> HurriedWait<F> {
+    fn is_hurried(&self) -> bool {
         self.again.is_none()
     }
 
@@ -216,14 +216,14 @@ impl<F: Future<Output = ()>> Patience<F> {
             () = again.as_mut() => {}
         }
         self.again = None;
-        tracing::warn!("told to stop again: stopping at once");
+        tracing::warn!("second signal: stopping at once");
     }
 
     /// The same, but waits for a moment even after a second signal.
     async fn wait_at_least(&mut self, limit: Duration, is_done: impl Fn() -> bool + Copy) {
         self.wait(limit, is_done).await;
-        if self.is_over() {
-            wait(limit.min(LAST_WORD), is_done).await;
+        if self.is_hurried() {
+            wait(limit.min(HURRIED_END_DELIVERY), is_done).await;
         }
     }
 }
@@ -231,6 +231,6 @@ impl<F: Future<Output = ()>> Patience<F> {
 async fn wait(limit: Duration, is_done: impl Fn() -> bool) {
     let deadline = Instant::now() + limit;
     while !is_done() && Instant::now() < deadline {
-        sleep(LOOK.min(deadline - Instant::now())).await;
+        sleep(POLL_INTERVAL.min(deadline - Instant::now())).await;
     }
 }

@@ -199,5 +199,5 @@ impl ResponseConnection {
 }
 
 fn silent() -> ChatError {
-    ChatError::Broken(format!("the server has said nothing for {} seconds", SILENCE.as_secs()))
+    ChatError::Broken(format!("no data from the server for {} seconds", SILENCE.as_secs()))
 }

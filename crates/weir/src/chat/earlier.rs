@@ -63,7 +63,7 @@ impl Earlier {
                 }
                 output::write_out("\n")?;
             }
-            Self::More => note("(the conversation begins earlier)", paint),
+            Self::More => note("(earlier messages are not shown)", paint),
         }
         Ok(())
     }

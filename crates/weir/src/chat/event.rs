@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_a_number_is_no_event() {
+    fn an_error_without_a_number_is_not_an_event() {
         let refused = json!({ "type": "error", "status": 404, "error": { "message": "not here" } });
         assert!(
             matches!(ServerMessage::read(refused.to_string().into()), ServerMessage::Error(404, message) if message == "not here")
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_cost_says_who_counted() {
+    fn usage_names_its_source() {
         let usage = json!({ "input_tokens": 9, "input_tokens_details": { "cached_tokens": 4 }, "output_tokens": 3,
             "output_tokens_details": { "reasoning_tokens": 0 }, "total_tokens": 12, "source": "provider" });
         let event = event(

@@ -38,7 +38,7 @@ use session::ChatSession;
 use terminal::Interrupts;
 
 /// How long running tasks get at the end.
-const LEAVING: Duration = Duration::from_secs(2);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs `weir chat`.
 pub(crate) fn run(settings: Settings, arguments: &ChatArguments) -> Result<ExitCode> {
@@ -74,7 +74,7 @@ pub(crate) fn run(settings: Settings, arguments: &ChatArguments) -> Result<ExitC
         session.talk(&runtime, &mut interrupts, hosted.is_none()).map(|()| ExitCode::SUCCESS)
     };
     drop(hosted);
-    runtime.block_on(tasks.shutdown(LEAVING));
+    runtime.block_on(tasks.shutdown(SHUTDOWN_TIMEOUT));
     runtime.shutdown_background();
     done
 }
@@ -102,11 +102,10 @@ impl ChatPeer {
             return Ok(Self { server, hosted: None });
         }
         let (scheme, address) = (scheme(&settings), hosted::reached(settings.server.listen));
-        let hosted = Hosted::start(settings, tasks)
-            .await
-            .context("no server of our own could be started")?;
+        let hosted =
+            Hosted::start(settings, tasks).await.context("cannot start a built-in server")?;
         let what = format!(
-            "Nobody listens on {scheme}://{address}: this is a server of our own, and what is said is gone when it ends."
+            "No server is listening on {scheme}://{address}: started a built-in one; the conversation is lost when it ends."
         );
         screen::note(&what, terminal::paint());
         Ok(Self {
@@ -168,14 +167,14 @@ async fn session(
             .server
             .json(&request)
             .await
-            .map_err(|trouble| anyhow!("{id} cannot be resumed: {trouble}"))?;
+            .map_err(|trouble| anyhow!("cannot resume {id}: {trouble}"))?;
         if session.model.is_empty() {
             response["model"].as_str().unwrap_or_default().clone_into(&mut session.model);
         }
     }
     if session.model.is_empty() {
         session.model =
-            session.models().await?.into_iter().next().context("the server serves no model")?;
+            session.models().await?.into_iter().next().context("the server lists no models")?;
     }
     Ok(session)
 }

@@ -26,7 +26,7 @@ pub(super) fn question() -> Result<String> {
     if io::stdin().is_terminal() {
         note("The question, to its end (Ctrl-D):", terminal::paint());
     }
-    let text = io::read_to_string(io::stdin()).context("standard input cannot be read as text")?;
+    let text = io::read_to_string(io::stdin()).context("cannot read standard input as text")?;
     Ok(text.trim().to_owned())
 }
 
@@ -45,7 +45,7 @@ pub(super) fn run(
     let text = PlainOutput { is_seen: io::stdout().is_terminal(), is_line_open: false };
     let mut view = if is_json { OutputView::Events } else { OutputView::Text(text) };
     let outcome = runtime.block_on(async {
-        let answer = session.begin(asked)?;
+        let answer = session.start(asked)?;
         watch(answer, &mut view, interrupts, None, &mut PlainText::default()).await
     });
     let outcome = match outcome {

@@ -51,7 +51,7 @@ pub(crate) struct ResponseHandle {
 
 impl ResponseHandle {
     /// Sends the request, and reads the response in a task of its own.
-    pub(crate) fn begin(
+    pub(crate) fn start(
         tasks: &Tasks,
         server: &Arc<ChatServer>,
         transport: ChatTransport,
@@ -127,7 +127,7 @@ impl Reader {
                 is_lost = true;
                 let after = self
                     .position
-                    .map(|position| format!(" behind event {position}"))
+                    .map(|position| format!(" after event {position}"))
                     .unwrap_or_default();
                 self.tell(News::Note(format!(
                     "The connection is lost{after} ({why}); trying to get it back…"
@@ -146,7 +146,9 @@ impl Reader {
     /// The reason for another attempt; an error where a retry cannot help.
     async fn may_retry(&self, trouble: ChatError, since: Instant) -> Option<String> {
         let hint = |what: &str| match &self.id {
-            Some(id) => format!("{what}\nThe answer may go on without us: weir chat --resume {id}"),
+            Some(id) => {
+                format!("{what}\nThe response may still be running: weir chat --resume {id}")
+            }
             None => what.to_owned(),
         };
         let lost = match trouble {
@@ -165,10 +167,9 @@ impl Reader {
             {
                 return Some(format!("{what} ({status})"));
             }
-            ChatError::Refused(404, what) if self.position.is_some() => ChatError::Refused(
-                404,
-                format!("{what} The server that began this answer does not have it any more."),
-            ),
+            ChatError::Refused(404, what) if self.position.is_some() => {
+                ChatError::Refused(404, format!("{what} The server no longer has this response."))
+            }
             other => other,
         };
         self.tell(News::Lost(lost)).await;
@@ -210,7 +211,7 @@ impl Reader {
                 Ok(Some(data)) => ServerMessage::read(data),
                 Ok(None) => {
                     return Break::Trouble(ChatError::Broken(
-                        "the connection ended before the answer".to_owned(),
+                        "the connection ended before the response".to_owned(),
                     ));
                 }
                 Err(trouble) => return Break::Trouble(trouble),
@@ -296,7 +297,7 @@ impl Reader {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(trouble)) => Err(trouble),
             Err(_) => {
-                Err(ChatError::Broken("the server did not stop the answer in time".to_owned()))
+                Err(ChatError::Broken("the server did not cancel the response in time".to_owned()))
             }
         }
     }

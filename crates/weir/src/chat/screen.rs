@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_change_is_drawn_over_and_what_is_final_stays() {
+    fn changing_rows_are_redrawn_and_final_rows_stay() {
         assert_eq!(
             shown(&[("", &["a"]), ("", &["ab"]), ("abc\n", &[]), ("", &["d"])], 20),
             "abc\nd"
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn wide_rows_are_counted_as_the_terminal_breaks_them() {
+    fn wide_rows_are_counted_as_the_terminal_wraps_them() {
         assert_eq!(height("\u{1b}[1m一二三\u{1b}[0m", 6), 1);
         assert_eq!(height("一二三四", 6), 2);
         assert_eq!(height("", 6), 1);

@@ -97,7 +97,7 @@ impl ChatServer {
         let found =
             timeout(CONNECTING, lookup_host((self.place.host.as_str(), self.place.port))).await;
         let addresses: Vec<SocketAddr> = found
-            .map_err(|_| broken(&"its name was not found in time"))?
+            .map_err(|_| broken(&"name resolution timed out"))?
             .map_err(|error| broken(&error))?
             .collect();
         let mut last = broken(&"it has no address");
@@ -105,7 +105,7 @@ impl ChatServer {
             match timeout(CONNECTING, self.open(address)).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(trouble)) => last = trouble,
-                Err(_) => last = broken(&"it did not answer in time"),
+                Err(_) => last = broken(&"the connection timed out"),
             }
         }
         Err(last)
@@ -150,7 +150,7 @@ impl ChatServer {
                 .map_err(|error| ChatError::Broken(format!("{error:#}")))
         };
         timeout(WAITING, whole).await.unwrap_or_else(|_| {
-            Err(ChatError::Broken(format!("{} did not answer in time", self.address())))
+            Err(ChatError::Broken(format!("{} did not respond in time", self.address())))
         })
     }
 }
@@ -161,7 +161,7 @@ pub(crate) async fn refusal(response: &mut Response) -> ChatError {
     let body = json::value(response).await.unwrap_or_default();
     let message = body["error"]["message"]
         .as_str()
-        .map_or_else(|| format!("the server answered with status {status}"), str::to_owned);
+        .map_or_else(|| format!("the server returned status {status}"), str::to_owned);
     ChatError::Refused(status, message)
 }
 
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_goes_into_requests_and_nowhere_else() {
+    fn the_key_is_only_in_requests() {
         let server = ChatServer::at("http://h", None, Some(Secret::new("wk_marker"))).unwrap();
         let bytes = String::from_utf8(server.request("GET", "/v1/models").encode("x")).unwrap();
         assert!(

@@ -51,11 +51,11 @@ impl ChatSession {
     }
 
     /// Sends a question. Fails if the system provides no random bytes.
-    pub(super) fn begin(&self, question: ResponseRequest) -> io::Result<ResponseHandle> {
+    pub(super) fn start(&self, question: ResponseRequest) -> io::Result<ResponseHandle> {
         let mut bits = [0; 16];
         getrandom::fill(&mut bits).map_err(|error| io::Error::other(error.to_string()))?;
         let key = format!("{:032x}", u128::from_be_bytes(bits));
-        Ok(ResponseHandle::begin(&self.tasks, &self.server, self.transport, question, key))
+        Ok(ResponseHandle::start(&self.tasks, &self.server, self.transport, question, key))
     }
 
     /// The models that the server lists.
@@ -79,7 +79,7 @@ impl ChatSession {
         let paint = terminal::paint();
         let mut input = LineEditor::new(paint)?;
         // Keys typed between two lines, or before a response, are kept.
-        let _quiet = paint.and_then(|_| Quiet::begin().ok());
+        let _quiet = paint.and_then(|_| Quiet::enter().ok());
         let mut typed = String::new();
         if let Some(id) = self.previous.clone() {
             for piece in runtime.block_on(self.before(&id)) {
@@ -144,11 +144,11 @@ impl ChatSession {
                     self.transport.name()
                 )
             }
-            ChatCommand::Stop => "No answer is coming.".to_owned(),
+            ChatCommand::Stop => "No response is running.".to_owned(),
             ChatCommand::Cost => self.cost(),
             ChatCommand::New => {
                 self.previous = None;
-                "A new conversation begins.".to_owned()
+                "Started a new conversation.".to_owned()
             }
             ChatCommand::Quit => return,
         };
@@ -157,7 +157,7 @@ impl ChatSession {
 
     /// In tokens: Weir does not know prices.
     fn cost(&self) -> String {
-        let Some(last) = self.used.last() else { return "Nothing was asked yet.".to_owned() };
+        let Some(last) = self.used.last() else { return "There are no responses yet.".to_owned() };
         let known: Vec<&Usage> = self.used.iter().flatten().collect();
         let sum = |count: fn(&Usage) -> u64| known.iter().map(|usage| count(usage)).sum::<u64>();
         let (read, written) = (sum(|usage| usage.input_tokens), sum(|usage| usage.output_tokens));
@@ -168,7 +168,7 @@ impl ChatSession {
         };
         let unknown = match self.used.len() - known.len() {
             0 => String::new(),
-            count => format!("; of {count} it is not known"),
+            count => format!("; {count} unknown"),
         };
         format!(
             "last answer    {}\nthis session   {read} tokens in, {written} out, {answers}{unknown}",
@@ -190,7 +190,7 @@ impl ChatSession {
             // Where keys cannot be read one by one, the next line gets them.
             let keys = paint.and_then(|_| KeyInput::watch(&self.tasks).ok());
             interrupts.forget();
-            let answer = self.begin(question)?;
+            let answer = self.start(question)?;
             watch(answer, &mut view, interrupts, keys, &mut typed).await
         })?;
         self.keep(&outcome);
@@ -205,11 +205,11 @@ impl ChatSession {
                 view.wrong(&trouble.to_string());
                 if matches!(trouble, ChatError::Refused(400 | 404, _)) && self.previous.is_some() {
                     view.note(
-                        "If the server has forgotten this conversation, /new begins another.",
+                        "If the server no longer has this conversation, /new starts another.",
                     )?;
                 }
             }
-            None => view.note("(left; the answer may go on)")?,
+            None => view.note("(left; the response may still be running)")?,
         }
         view.end()?;
         output::write_out("\n")?;

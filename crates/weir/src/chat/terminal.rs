@@ -70,7 +70,7 @@ mod keys {
     }
 
     impl Quiet {
-        pub(in crate::chat) fn begin() -> io::Result<Self> {
+        pub(in crate::chat) fn enter() -> io::Result<Self> {
             let before = termios::tcgetattr(io::stdin())?;
             let mut modes = unseen(&before);
             modes.local_modes.remove(LocalModes::ISIG);
@@ -221,7 +221,7 @@ mod no_keys {
     pub(in crate::chat) struct Quiet;
 
     impl Quiet {
-        pub(in crate::chat) fn begin() -> io::Result<Self> {
+        pub(in crate::chat) fn enter() -> io::Result<Self> {
             Ok(Self)
         }
     }

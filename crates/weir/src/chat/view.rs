@@ -126,5 +126,5 @@ impl PlainOutput {
 }
 
 fn called(name: &str, arguments: &str) -> String {
-    format!("The model calls {name}({arguments}); nothing here can do that for it.")
+    format!("The model calls {name}({arguments}); weir chat cannot run tools.")
 }

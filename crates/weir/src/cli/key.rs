@@ -45,11 +45,11 @@ pub(crate) fn run(settings: &Settings, command: &KeyCommand, now: SystemTime) ->
     let Some(directory) = settings.data.directory() else {
         bail!("with --data :memory: there is nowhere to keep keys; choose a directory");
     };
-    let keys = KeyFile::open(directory).context("the keys cannot be read")?;
+    let keys = KeyFile::open(directory).context("cannot read the keys")?;
     match command {
         KeyCommand::Create { name, admin } => {
             let role = if *admin { KeyRole::Admin } else { KeyRole::User };
-            let new = keys.create(name, role, now).context("no key was made")?;
+            let new = keys.create(name, role, now).context("cannot create the key")?;
             Ok(created(&new, settings))
         }
         KeyCommand::List => Ok(listed(&keys.list()?, &keys)),

@@ -33,7 +33,7 @@ pub(crate) use sources::{FileStamp, FileVersion, mark};
 pub(crate) use tls::TlsConfig;
 pub(crate) use upstream::values::without_password;
 
-use self::traces::Traces;
+use self::traces::TraceReader;
 use field::Field;
 use file::FileContents;
 use limit::LimitReader;
@@ -42,7 +42,7 @@ use route::RouteReader;
 use settings::{DataLocation, FlagValues, InForce, Settings};
 use sources::Sources;
 use table::{Definition, Draft, SETTINGS};
-use upstream::reader::Upstreams;
+use upstream::reader::UpstreamReader;
 use value::Raw;
 
 /// The sources of settings.
@@ -80,7 +80,7 @@ pub(crate) fn load(flags: &FlagValues) -> Loaded {
         file: file.as_ref(),
         read: &|path| sources.read(path),
     };
-    let (settings, mut problems) = gather(&inputs);
+    let (settings, mut problems) = collect(&inputs);
     problems.extend(unreadable);
     Loaded {
         settings: Problems::of(problems).map_or(Ok(settings), Err),
@@ -107,38 +107,38 @@ pub(crate) fn flag_names() -> impl Iterator<Item = &'static str> {
 /// The settings from these sources.
 #[cfg(test)]
 pub(crate) fn settle(inputs: &ConfigSources<'_>) -> Result<Settings, Problems> {
-    let (settings, problems) = gather(inputs);
+    let (settings, problems) = collect(inputs);
     Problems::of(problems).map_or(Ok(settings), Err)
 }
 
-fn gather(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
+fn collect(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
     let base = inputs.file.and_then(|file| file.name.parent()).unwrap_or(Path::new(""));
     let FileContents { settings, upstreams: tables, routes: route_tables, limits, mut problems } =
         inputs.file.map(file::parse).unwrap_or_default();
-    let mut gathering =
-        Gathering { draft: Draft::default(), in_force: defaults(), problems: Vec::new() };
+    let mut collector =
+        SettingsCollector { draft: Draft::default(), in_force: defaults(), problems: Vec::new() };
     for definition in SETTINGS.iter().filter(|definition| !definition.default.is_empty()) {
-        gathering.put(definition, typed(ValueSource::Default, definition.default), base);
+        collector.put(definition, typed(ValueSource::Default, definition.default), base);
     }
     for (definition, field) in settings {
-        gathering.put(definition, field, base);
+        collector.put(definition, field, base);
     }
     for (definition, name, text) in environment::settings(inputs.environment, &mut problems) {
-        gathering.put(definition, typed(ValueSource::Variable(name), &text), Path::new(""));
+        collector.put(definition, typed(ValueSource::Variable(name), &text), Path::new(""));
     }
     for definition in SETTINGS {
         if let Some((flag, text)) =
             definition.flag.and_then(|flag| inputs.flags.get_key_value(flag))
         {
-            gathering.put(definition, typed(ValueSource::Flag(flag), text), Path::new(""));
+            collector.put(definition, typed(ValueSource::Flag(flag), text), Path::new(""));
         }
     }
-    let data = gathering.data(inputs.environment);
-    gathering.settle_size(&data);
-    gathering.check_sizes();
-    let tls = gathering.tls();
+    let data = collector.data(inputs.environment);
+    collector.settle_size(&data);
+    collector.check_sizes();
+    let tls = collector.tls();
 
-    let Gathering { mut draft, mut in_force, problems: more } = gathering;
+    let SettingsCollector { mut draft, mut in_force, problems: more } = collector;
     problems.extend(more);
     let mut reading = LimitReader {
         shares: &mut draft.engine.shares,
@@ -148,7 +148,7 @@ fn gather(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
     for table in &limits {
         reading.add(table);
     }
-    let mut upstreams = Upstreams {
+    let mut upstreams = UpstreamReader {
         environment: inputs.environment,
         read: inputs.read,
         base,
@@ -187,7 +187,7 @@ fn gather(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
         .find(|row| row.path == traces::ENDPOINT)
         .map_or(ValueSource::Default, |row| row.place.clone());
     let mut reading =
-        Traces { environment: inputs.environment, problems: &mut problems, notes: &mut notes };
+        TraceReader { environment: inputs.environment, problems: &mut problems, notes: &mut notes };
     let (traces, theirs) = reading.settle(traces, &place);
     if let (Some(config), Some(name)) = (&traces, theirs) {
         note(
@@ -236,13 +236,13 @@ fn note(in_force: &mut [InForce], path: &str, value: String, place: Option<Value
     }
 }
 
-struct Gathering {
+struct SettingsCollector {
     draft: Draft,
     in_force: Vec<InForce>,
     problems: Vec<Problem>,
 }
 
-impl Gathering {
+impl SettingsCollector {
     /// A later value replaces an earlier one; an invalid one is reported even if it is replaced.
     fn put(&mut self, definition: &Definition, field: Field, base: &Path) {
         match definition.kind.put(&mut self.draft, &field.raw, base) {

@@ -560,7 +560,7 @@ weights = ["1"]
 #[test]
 fn a_server_cannot_be_its_own_upstream() {
     let text = "[[upstream]]\nname = \"local\"\nkind = \"vllm\"\n";
-    let expected = "upstream.base_url: local: this is where Weir itself listens (127.0.0.1:8000); say another base_url, or another server.listen";
+    let expected = "upstream.base_url: local: Weir itself listens there (127.0.0.1:8000); change base_url or server.listen";
     assert_eq!(complaints(of_file(text)), [expected]);
     assert_eq!(
         complaints(of_file(&format!("[server]\nlisten = \"127.0.0.1:8001\"\n{text}"))),

@@ -14,13 +14,13 @@ pub(super) const ENDPOINT: &str = "traces.endpoint";
 const PATH: &str = "/v1/traces";
 
 /// The inputs and results of reading the settings of traces.
-pub(super) struct Traces<'a> {
+pub(super) struct TraceReader<'a> {
     pub(super) environment: &'a Environment,
     pub(super) problems: &'a mut Vec<Problem>,
     pub(super) notes: &'a mut Vec<String>,
 }
 
-impl Traces<'_> {
+impl TraceReader<'_> {
     /// The settings in force, and the OpenTelemetry variable that the endpoint is from, if any.
     /// `typed` is the setting and its source; Weir's own variable has precedence over
     /// OpenTelemetry's.

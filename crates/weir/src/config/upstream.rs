@@ -24,10 +24,10 @@ use super::field::Table;
 use super::problem::ValueSource;
 use super::value::{self, Raw};
 use fields::{STRATEGIES, TIMEOUTS};
-use reader::Upstreams;
+use reader::UpstreamReader;
 use values::{body, headers, proxy};
 
-impl Upstreams<'_> {
+impl UpstreamReader<'_> {
     /// Reads one `[[upstream]]`.
     pub(super) fn add(&mut self, table: &Table) {
         let name = self.name(table);
@@ -88,7 +88,7 @@ impl Upstreams<'_> {
             .collect();
         for name in ours {
             let what = format!(
-                "{name}: this is where Weir itself listens ({listen}); say another base_url, or another server.listen"
+                "{name}: Weir itself listens there ({listen}); change base_url or server.listen"
             );
             self.problem(&ValueSource::Default, "base_url", &what);
         }

@@ -88,7 +88,7 @@ impl Reloader {
             Some(Loaded { settings: Err(problems), sources }) => {
                 (Err(problems.to_string()), Some(sources))
             }
-            None => (Err("they could not be read".to_owned()), None),
+            None => (Err("reading them failed".to_owned()), None),
         };
         let why = why.as_str();
         match loaded {
@@ -130,7 +130,7 @@ impl Reloader {
             .apply(server, new.engine.clone(), &new.provider, new.shutdown)
             .map_err(|error| error.to_string())?;
         if let Err(error) = (self.set_level)(&new.log.level) {
-            tracing::warn!(%error, "the level of the log stays as it is");
+            tracing::warn!(%error, "cannot change the level of the log");
         }
         for note in new.notes.iter().filter(|note| !self.settings.notes.contains(note)) {
             tracing::warn!("{note}");

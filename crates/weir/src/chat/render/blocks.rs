@@ -49,7 +49,7 @@ enum Leaf {
 pub(super) struct Blocks {
     containers: Vec<Container>,
     leaf: Leaf,
-    is_begun: bool,
+    has_output: bool,
     /// Whether the last block was in a list, and whether a blank line followed it.
     was_in_list: bool,
     was_blank: bool,
@@ -61,7 +61,7 @@ impl Blocks {
     /// Adds a line.
     pub(super) fn line(&mut self, line: &str, look: &RenderOptions, growth: Growth) {
         let line = expand(line);
-        let (matched, mut rest) = self.go_on(&line);
+        let (matched, mut rest) = self.continued(&line);
         if is_blank(rest) && !matches!(self.leaf, Leaf::Code(..)) {
             self.finish(look, growth);
             self.close(matched, look, growth);
@@ -98,11 +98,11 @@ impl Blocks {
             }
             sibling = None;
         }
-        self.begin(rest, look, growth);
+        self.start(rest, look, growth);
     }
 
     /// How many containers this line continues, and the rest of it inside them.
-    fn go_on<'a>(&self, line: &'a str) -> (usize, &'a str) {
+    fn continued<'a>(&self, line: &'a str) -> (usize, &'a str) {
         let is_code = matches!(self.leaf, Leaf::Code(..));
         let mut rest = line;
         for (index, container) in self.containers.iter().enumerate() {
@@ -193,7 +193,7 @@ impl Blocks {
         })
     }
 
-    fn begin(&mut self, rest: &str, look: &RenderOptions, growth: Growth) {
+    fn start(&mut self, rest: &str, look: &RenderOptions, growth: Growth) {
         if is_blank(rest) {
             return;
         }
@@ -201,7 +201,7 @@ impl Blocks {
         if let Some(fence) = lines::fence(rest) {
             let painter = Painter::new(&fence.language);
             let label = fence.language.clone();
-            self.part(look);
+            self.separate(look);
             self.leaf = Leaf::Code(fence, painter);
             if !label.is_empty() {
                 self.code(&cells(&label, TextStyle::PLAIN.dim().italic()), look, growth);
@@ -209,7 +209,7 @@ impl Blocks {
         } else if let Some((level, text)) = lines::heading(rest) {
             self.heading(level, text, look, growth);
         } else if is_rule(rest) {
-            self.part(look);
+            self.separate(look);
             let length = self.room(look).min(60);
             self.rows(&[cells(&"─".repeat(length), TextStyle::PLAIN.dim())], look);
         } else {
@@ -225,7 +225,7 @@ impl Blocks {
         while self.containers.len() > depth {
             if matches!(self.containers.last(), Some(Container::Item(Item { is_drawn: false, .. })))
             {
-                self.part(look);
+                self.separate(look);
                 self.rows(&[Vec::new()], look);
             }
             self.containers.pop();
@@ -244,7 +244,7 @@ impl Blocks {
                 self.table(&lines::row(&lines[0]), &[], &[], look, growth);
             }
             Leaf::Paragraph(lines) => {
-                self.part(look);
+                self.separate(look);
                 self.text(&lines.join("\n"), look.base, look, growth);
             }
             Leaf::Table { head, sides, rows } => self.table(&head, &sides, &rows, look, growth),
@@ -252,7 +252,7 @@ impl Blocks {
     }
 
     fn heading(&mut self, level: usize, text: &str, look: &RenderOptions, growth: Growth) {
-        self.part(look);
+        self.separate(look);
         let style = match level {
             1 => look.base.bold().underline().colour(TerminalColour::Magenta),
             2 => look.base.bold().colour(TerminalColour::Magenta),
@@ -291,7 +291,7 @@ impl Blocks {
         look: &RenderOptions,
         growth: Growth,
     ) {
-        self.part(look);
+        self.separate(look);
         let cells = |row: &[String]| -> Vec<Vec<StyledCharacter>> {
             row.iter().map(|cell| inline::draw(cell, look.base, growth)).collect()
         };
@@ -323,17 +323,17 @@ impl Blocks {
     }
 
     /// Adds the empty row before a block, except between items that were written without one.
-    fn part(&mut self, look: &RenderOptions) {
+    fn separate(&mut self, look: &RenderOptions) {
         let is_in_list =
             self.containers.iter().any(|container| matches!(container, Container::Item(_)));
         let is_together = is_in_list && self.was_in_list && !self.was_blank;
-        if self.is_begun && !is_together {
+        if self.has_output && !is_together {
             let bars = self.containers.iter().take_while(|container| container.is_drawn());
             let bars: String = bars.map(Container::rest_marker).collect();
             self.out += &TextStyle::PLAIN.dim().paint(bars.trim_end(), look.paint);
             self.out.push('\n');
         }
-        self.is_begun = true;
+        self.has_output = true;
         self.was_in_list = is_in_list;
         self.was_blank = false;
     }

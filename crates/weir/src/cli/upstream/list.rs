@@ -71,7 +71,7 @@ impl Running {
             }
             Err(error) => {
                 return silent(format!(
-                    "The server on {} cannot be asked for the state of the upstreams: {error:#}\n",
+                    "The server on {} cannot be queried for the state of the upstreams: {error:#}\n",
                     settings.server.listen
                 ));
             }
@@ -106,8 +106,8 @@ impl Running {
             };
         };
         let circuit = match (state["circuit"].as_str(), state["circuit_seconds"].as_u64()) {
-            (Some("open"), Some(seconds)) => format!("left alone for {seconds} s, "),
-            (Some("half_open"), _) => "asked once to see, ".to_owned(),
+            (Some("open"), Some(seconds)) => format!("circuit open for {seconds} s, "),
+            (Some("half_open"), _) => "probing, ".to_owned(),
             (Some(_) | None, _) => String::new(),
         };
         let waiting = match state["waiting"].as_u64() {

@@ -31,7 +31,7 @@ impl Finding {
         Self::new(
             "unusable_settings",
             error.to_string(),
-            "Mend it in weir.toml; weir config shows where each setting comes from.",
+            "Fix it in weir.toml; weir config shows where each setting comes from.",
         )
     }
 }
@@ -58,7 +58,7 @@ pub(super) fn finding(
         ),
         Trouble::Unparsed { is_page: false } => Finding::new(
             code,
-            "it answered with something that is no list of models",
+            "it did not return a list of models",
             format!(
                 "Is base_url ({}) that of a model server, and does it speak what wire says? {}",
                 config.base_url,
@@ -82,20 +82,20 @@ fn unreached(config: &UpstreamConfig, unreached: ConnectError, code: &str) -> Fi
     let (what, advice) = match unreached {
         ConnectError::UnknownHost => (
             "its host name is unknown".to_owned(),
-            format!("Is base_url ({address}) spelt right? If only a proxy can resolve it, set proxy."),
+            format!("Is base_url ({address}) spelled correctly? If only a proxy can resolve it, set proxy."),
         ),
         ConnectError::Refused => (
             "nothing listens at its address".to_owned(),
             format!("Does it run, and at the port of base_url ({address})? In a container, localhost is the container itself."),
         ),
         ConnectError::NoRoute => (
-            "there is no way to its network".to_owned(),
+            "its network is unreachable".to_owned(),
             "Is this machine online? Behind a company's firewall a proxy may be needed: set proxy, or HTTPS_PROXY.".to_owned(),
         ),
         ConnectError::NotConnected => (
-            "the connection did not stand in time".to_owned(),
+            "the connection timed out".to_owned(),
             format!(
-                "A firewall may swallow it, or base_url ({address}) has the wrong host or port; connect_timeout says how long is waited."
+                "A firewall may drop it, or base_url ({address}) has the wrong host or port; connect_timeout sets the limit."
             ),
         ),
         ConnectError::Tls(distrust) => return Finding::new(code, tls(distrust).0, format!("{} base_url is {address}.", tls(distrust).1)),
@@ -121,7 +121,7 @@ fn unreached(config: &UpstreamConfig, unreached: ConnectError, code: &str) -> Fi
                 .to_owned(),
         ),
         ConnectError::NoProxy => (
-            "its proxy cannot be reached, or is none of that kind".to_owned(),
+            "its proxy cannot be reached, or is of another kind".to_owned(),
             format!("Does the proxy run at {}, and is it of the kind that its address begins with?", proxy(config)),
         ),
         ConnectError::ProxyPassword => (
@@ -185,7 +185,7 @@ fn refused(
         ),
         (300..=399, _) => {
             let to = location.as_deref().unwrap_or("an address that it does not name");
-            let advice = "Redirects are not followed, lest a key goes elsewhere: write into base_url where it leads, up to and with /v1.";
+            let advice = "Redirects are not followed, so that no key is sent elsewhere: write into base_url where it leads, up to and with /v1.";
             new("redirect", format!("it redirects ({status}) to {to}"), advice.to_owned())
         }
         (_, FailureScope::Quota) => {
@@ -214,7 +214,7 @@ fn refused(
             let wait = wait.map_or_else(|| "a minute".to_owned(), seconds);
             new(
                 "rate_limited",
-                format!("{} was asked too much (429)", name(key)),
+                format!("{} is rate limited (429)", name(key)),
                 format!("The key works; try again in {wait}, or add a key."),
             )
         }
@@ -239,7 +239,7 @@ fn refused(
             "Nothing is wrong here; try again later.".to_owned(),
         ),
         (500.., _) => {
-            let advice = "It is the upstream's own trouble, or that of a proxy before it; its log, or its vendor's status page, says more.";
+            let advice = "The upstream itself, or a proxy in front of it, failed; its log, or its vendor's status page, says more.";
             new("upstream_error", format!("it failed ({status}){said}"), advice.to_owned())
         }
         (_, _) => {
@@ -288,9 +288,9 @@ fn misplaced(config: &UpstreamConfig) -> String {
     if versions > 1 {
         format!("base_url ({address}) has its version twice: once is enough.")
     } else if !wants_version && versions > 0 {
-        format!("base_url ({address}) is to end before its version here.")
+        format!("base_url ({address}) should end before its version here.")
     } else if versions == 1 && segments.last().is_some_and(|last| !is_version(&last)) {
-        format!("base_url ({address}) goes on behind its version, which is to be its end.")
+        format!("base_url ({address}) continues after its version, which should be its end.")
     } else if wants_version && versions == 0 {
         format!("base_url ({address}) probably lacks its version, such as /v1 at its end.")
     } else {
@@ -303,7 +303,7 @@ fn usual_address(config: &UpstreamConfig) -> String {
     match (config.preset.base_url(), config.preset) {
         (Some(usual), _) => format!("usual is {usual}."),
         (None, Preset::Azure) => "usual is https://NAME.openai.azure.com/openai/v1.".to_owned(),
-        (None, _) => "it is to end with the version of the API, such as /v1.".to_owned(),
+        (None, _) => "it should end with the version of the API, such as /v1.".to_owned(),
     }
 }
 
@@ -369,7 +369,7 @@ mod tests {
         check(
             "http://north.example/v1/chat/completions",
             WireKind::Responses,
-            "goes on behind its version",
+            "continues after its version",
         );
         check("http://north.example/v1", WireKind::Ollama, "end before its version");
         check("http://north.example/v1beta", WireKind::Gemini, "no list of models at all");

@@ -7,7 +7,7 @@ use provider::config::{KeyConfig, Preset, UpstreamConfig};
 use super::super::field::{Field, Table};
 use super::super::problem::ValueSource;
 use super::super::value::{self, Raw};
-use super::reader::Upstreams;
+use super::reader::UpstreamReader;
 use super::values::ollama_address;
 
 /// The upstreams that the environment may add: name, kind, variable of the key, variable of the
@@ -19,7 +19,7 @@ const FROM_ENVIRONMENT: [(&str, Preset, Option<&str>, Option<&str>); 4] = [
     ("ollama", Preset::Ollama, None, Some("OLLAMA_HOST")),
 ];
 
-impl Upstreams<'_> {
+impl UpstreamReader<'_> {
     /// Adds the upstreams that variables define. Returns a note for each that the file already
     /// defines.
     pub(in crate::config) fn add_from_environment(&mut self, tables: &[Table]) -> Vec<String> {
@@ -48,7 +48,7 @@ impl Upstreams<'_> {
             }) {
                 let verb = if variables.len() == 1 { "adds" } else { "add" };
                 return Some(format!(
-                    "{} {verb} no upstream, because the file speaks of it",
+                    "{} {verb} no upstream, because the file configures that upstream",
                     variables.join(" and ")
                 ));
             }

@@ -8,10 +8,10 @@ use super::super::field::Field;
 use super::super::problem::ValueSource;
 use super::super::settings::InForce;
 use super::fields::TIMEOUTS;
-use super::reader::Upstreams;
+use super::reader::UpstreamReader;
 use super::values::without_password;
 
-impl Upstreams<'_> {
+impl UpstreamReader<'_> {
     /// Records the settings in force for `weir config`, without keys and passwords.
     pub(super) fn show(&mut self, config: &UpstreamConfig, fields: &BTreeMap<&'static str, Field>) {
         let wire = WireKind::ALL

@@ -7,9 +7,9 @@ use provider::config::{KeyConfig, Preset};
 use super::super::environment;
 use super::super::field::{Field, Table};
 use super::super::value::{self, Raw};
-use super::reader::Upstreams;
+use super::reader::UpstreamReader;
 
-impl Upstreams<'_> {
+impl UpstreamReader<'_> {
     /// The keys, from one of the three fields; without any, from the default variable of the kind.
     pub(super) fn keys(&mut self, table: &Table, preset: Preset) -> Vec<KeyConfig> {
         let given: Vec<(&str, &Field)> = ["api_key", "api_key_env", "api_key_file"]

@@ -14,7 +14,7 @@ use super::super::settings::InForce;
 use super::super::value::Raw;
 
 /// The inputs and results of reading upstreams.
-pub(in crate::config) struct Upstreams<'a> {
+pub(in crate::config) struct UpstreamReader<'a> {
     pub(in crate::config) environment: &'a Environment,
     /// Reads a key file.
     pub(in crate::config) read: &'a dyn Fn(&Path) -> io::Result<String>,
@@ -27,7 +27,7 @@ pub(in crate::config) struct Upstreams<'a> {
     pub(in crate::config) problems: &'a mut Vec<Problem>,
 }
 
-impl Upstreams<'_> {
+impl UpstreamReader<'_> {
     /// Reads a field if it is set; an invalid one is reported.
     pub(super) fn read<T>(
         &mut self,
