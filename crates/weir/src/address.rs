@@ -1,24 +1,22 @@
-//! The address of a server, as people type it.
+//! The address of a server, as typed by users.
 
 use anyhow::{Context, Result, bail};
 use http::Uri;
 
-/// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
-    /// Its name or its address, without brackets.
+    /// The host name or IP address, without brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// What stands before every path, without a slash at its end.
+    /// The prefix of every path, without a trailing slash.
     pub(crate) prefix: String,
     pub(crate) is_encrypted: bool,
 }
 
 impl Address {
-    /// Reads an `http:` or `https:` address, which may lead to `/v1`.
+    /// Parses an `http:` or `https:` URL, which may end with `/v1`.
     pub(crate) fn read(url: &str) -> Result<Self> {
-        let uri: Uri =
-            url.parse().with_context(|| format!("--server {url}: this is no address"))?;
+        let uri: Uri = url.parse().with_context(|| format!("--server {url}: not a URL"))?;
         let is_encrypted = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
@@ -31,7 +29,7 @@ impl Address {
         Ok(Self { host, port, prefix, is_encrypted })
     }
 
-    /// The host, and the port where it is not the usual one.
+    /// The host, and the port unless it is the scheme's default.
     pub(crate) fn authority(&self) -> String {
         let host =
             if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
@@ -40,7 +38,7 @@ impl Address {
     }
 }
 
-/// As one types it.
+/// As users type it.
 impl std::fmt::Display for Address {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let scheme = if self.is_encrypted { "https" } else { "http" };
@@ -61,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_as_people_type_them() {
+    fn addresses_are_parsed_and_displayed() {
         check("http://127.0.0.1:8000", Some("http://127.0.0.1:8000"));
         check("http://localhost/v1/", Some("http://localhost"));
         check("https://chat.example:443/weir/", Some("https://chat.example/weir"));

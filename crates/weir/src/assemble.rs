@@ -1,4 +1,4 @@
-//! The composition root: makes every part in order and hands each only what it needs.
+//! The composition root: makes every part in order, and passes each only what it needs.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,34 +20,34 @@ use traces::Export;
 
 use crate::shutdown;
 
-/// What the parts are made from. Tests give their own log and keys; the program gives what its settings say.
+/// The inputs of all parts. Tests provide their own log and keys; the program uses its settings.
 pub struct Blueprint {
-    /// The server's settings.
+    /// The settings of the server.
     pub server: server::Config,
-    /// The engine's.
+    /// The settings of the engine.
     pub engine: engine::Config,
-    /// The upstreams'.
+    /// The settings of the upstreams.
     pub provider: provider::Config,
-    /// Who may come in.
+    /// The API keys.
     pub keys: Arc<dyn KeyStore>,
-    /// Where answers are written.
+    /// The log of responses.
     pub log: Arc<dyn Log>,
-    /// Where the rest is.
+    /// The other stores.
     pub store: Arc<dyn Store>,
-    /// How connections are encrypted; `None`: not at all.
+    /// The TLS configuration; `None`: no TLS.
     pub tls: Option<Arc<TlsServer>>,
-    /// Where traces go; `None`: nowhere.
+    /// The exporter of traces; `None`: no traces.
     pub traces: Option<traces::Config>,
-    /// How long the process takes to stop.
+    /// The timeouts of a shutdown.
     pub shutdown: shutdown::Config,
     /// The tasks of all parts.
     pub tasks: Tasks,
-    /// A socket that already listens, as that of a measurement in a network namespace; `None`: one is bound.
+    /// A socket that already listens, such as one in a network namespace; `None`: bind one.
     pub listener: Option<TcpListener>,
 }
 
 impl Blueprint {
-    /// Everything in memory, with the given keys.
+    /// A blueprint with everything in memory, with the given keys.
     pub fn in_memory(
         server: server::Config,
         engine: engine::Config,
@@ -73,29 +73,29 @@ impl Blueprint {
     }
 }
 
-/// The parts, put together and bound to an address, not yet serving.
+/// The assembled parts, bound to an address, not yet serving.
 pub struct Weir {
     listener: TcpListener,
-    /// For operations only.
+    /// The listener of `server.admin_listen`.
     admin_listener: Option<TcpListener>,
     app: App,
     controls: Controls,
     tls: Option<Arc<TlsServer>>,
-    /// What outlives all other tasks: it takes away what these leave.
+    /// Tasks that outlive all others, and clean up after them.
     last: Tasks,
 }
 
 impl Weir {
-    /// Makes the parts and takes the address.
+    /// Makes the parts and binds the address.
     ///
     /// # Errors
-    /// An upstream's settings that cannot be used; a store that cannot be written; an address that cannot be had, or must
-    /// not be had without a key.
+    /// Invalid settings of an upstream; a store that cannot be written; an address that cannot be
+    /// bound, or that requires an API key.
     pub async fn assemble(blueprint: Blueprint) -> anyhow::Result<Self> {
         Self::assemble_with(blueprint, |models| models).await
     }
 
-    /// Like [`Self::assemble`], with something between the engine and its models, as a measurement needs it.
+    /// Like [`Self::assemble`], with a wrapper around the models, for measurements.
     ///
     /// # Errors
     /// Those of [`Self::assemble`].
@@ -138,16 +138,19 @@ impl Weir {
         let routes = Arc::new(LiveRoutes::new(provider::build(&provider)?));
         let engine =
             Engine::new(engine, log, store, wrap(Arc::<LiveRoutes>::clone(&routes)), tasks.clone());
-        // Before anybody can ask: what the last process left without an end has one.
-        let recovered =
-            engine.recover().await.context("what the last process left behind cannot be ended")?;
+        // Before the first request, so that no client sees an unfinished response of the last
+        // process.
+        let recovered = engine
+            .recover()
+            .await
+            .context("cannot end the unfinished responses of the last process")?;
         if recovered != RecoveryCounts::default() {
             let RecoveryCounts { ended, recorded, forgotten } = recovered;
             tracing::info!(
                 ended,
                 recorded,
                 forgotten,
-                "recovered from a process that did not end in order"
+                "recovered from a process that ended without a shutdown"
             );
         }
         let last = Tasks::new();
@@ -161,13 +164,12 @@ impl Weir {
             None => server::bind(server.listen)
                 .with_context(|| format!("cannot listen on {}", server.listen))?,
         };
-        server.listen = listener.local_addr().context("the address that was taken is not known")?;
+        server.listen = listener.local_addr().context("cannot determine the bound address")?;
         let admin_listener = match server.admin_listen {
             Some(address) => {
                 let bound = server::bind(address)
                     .with_context(|| format!("cannot listen on {address} (server.admin_listen)"))?;
-                let address =
-                    bound.local_addr().context("the address that was taken is not known")?;
+                let address = bound.local_addr().context("cannot determine the bound address")?;
                 tracing::info!(%address, "listening for operations");
                 server.admin_listen = Some(address);
                 Some(bound)
@@ -206,42 +208,44 @@ impl Weir {
         Ok(Self { listener, admin_listener, app, controls, tls, last })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.app.config.listen
     }
 
-    /// Where it listens for operations.
+    /// The address of `server.admin_listen`.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.app.config.admin_listen
     }
 
-    /// The engine, for tests that count what is left.
+    /// The engine, for tests that count leftovers.
     pub fn engine(&self) -> &Engine {
         &self.app.engine
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     pub fn connections(&self) -> Arc<Connections> {
         Arc::clone(&self.app.connections)
     }
 
-    /// What can be changed while it serves.
+    /// The settings that can change while it serves.
     pub(crate) fn controls(&self) -> Controls {
         self.controls.clone()
     }
 
-    /// Runs the tasks of all parts.
+    /// The tasks of all parts.
     pub(crate) fn tasks(&self) -> Tasks {
         self.app.tasks.clone()
     }
 
-    /// Serves until `stop` resolves, then shuts down in order. Gives the number of tasks that had to be left behind.
+    /// Serves until `stop` resolves, then shuts down in order. Returns the number of tasks that did
+    /// not end.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) -> usize {
         self.serve_until(stop, std::future::pending()).await.left
     }
 
-    /// The same, and in a hurry once `again` resolves behind `stop`. Says what became of everything.
+    /// The same, but stops at once when `again` resolves after `stop`. Returns the result of the
+    /// shutdown.
     pub async fn serve_until(
         self,
         stop: impl Future<Output = ()> + Send,
@@ -271,7 +275,7 @@ impl Weir {
     }
 }
 
-/// What can be changed while the parts run.
+/// The settings that can change while the parts run.
 #[derive(Clone)]
 pub(crate) struct Controls {
     engine: Engine,
@@ -283,10 +287,10 @@ pub(crate) struct Controls {
 }
 
 impl Controls {
-    /// Puts other settings in force, or none of them.
+    /// Applies other settings: all of them or none.
     ///
     /// # Errors
-    /// An upstream's settings that cannot be used; pages that are not there.
+    /// Invalid settings of an upstream; a missing directory of pages.
     pub(crate) fn apply(
         &self,
         mut server: server::Config,
@@ -304,18 +308,19 @@ impl Controls {
         Ok(())
     }
 
-    /// How many connections there may be.
+    /// The maximum number of connections.
     pub(crate) fn connections(&self) -> usize {
         self.live.config().connections
     }
 
-    /// How long the process takes to stop.
+    /// The timeouts of a shutdown.
     pub(crate) fn shutdown(&self) -> shutdown::Config {
         *self.shutdown.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Metrics name the models that an upstream lists, so it is asked for its list before anybody asks for a model.
+/// Requests the model lists of all upstreams at the start: metrics are labelled only with listed
+/// models.
 fn list_models(engine: &Engine, tasks: &Tasks) {
     let (engine, stopping) = (engine.clone(), tasks.clone());
     tasks.spawn("models", async move {
@@ -326,7 +331,7 @@ fn list_models(engine: &Engine, tasks: &Tasks) {
     });
 }
 
-/// Without keys a server serves this machine alone. What leads others to it wants a key first.
+/// Without API keys a server may only be reachable from this machine.
 fn require_key(server: &server::Config, keys: &dyn KeyStore) -> anyhow::Result<()> {
     let Some(setting) = server.reaches_beyond().filter(|_| !keys.configured()) else {
         return Ok(());
@@ -338,18 +343,18 @@ fn require_key(server: &server::Config, keys: &dyn KeyStore) -> anyhow::Result<(
     )
 }
 
-/// Checks and fills in what a setting leaves to the machine or to other settings.
+/// Checks and fills in settings that depend on the machine or on other settings.
 fn settle(server: &mut server::Config, provider: &provider::Config) -> anyhow::Result<()> {
     let classic = &mut server.classic;
     if let Some(pages) = classic.pages.as_ref().filter(|pages| !pages.is_dir()) {
-        bail!("classic.pages: {} is no directory", pages.display());
+        bail!("classic.pages: {} is not a directory", pages.display());
     }
     classic.model = classic.model.take().or_else(|| default_model(provider));
     Ok(())
 }
 
-/// The model of the classic API where no setting names one: the first upstream's first, or without upstreams the demo.
-/// Where an upstream is to list its models by itself, it is asked when the first question comes.
+/// The default model of the classic API: the first model of the first upstream, or the demo without
+/// upstreams. If that upstream configures no models, it is asked for its list at the first request.
 fn default_model(provider: &provider::Config) -> Option<String> {
     match provider.upstreams.first() {
         Some(upstream) => upstream.models.first().cloned(),

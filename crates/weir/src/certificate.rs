@@ -1,4 +1,4 @@
-//! The certificate for HTTPS: read from files, or made for trying it and kept in the data directory.
+//! The certificate for HTTPS: read from files, or self-signed and kept in the data directory.
 
 use std::fs;
 use std::io::{self, ErrorKind, Write};
@@ -10,11 +10,11 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use crate::config::TlsConfig;
 use crate::config::settings::DataLocation;
 
-/// The files of a certificate that we made, in the data directory.
+/// The file names of the self-signed certificate in the data directory.
 const CERTIFICATE: &str = "self-signed.pem";
 const KEY: &str = "self-signed.key";
 
-/// What the settings say.
+/// The certificate that the settings describe.
 pub(crate) fn tls(
     tls: &TlsConfig,
     data: &DataLocation,
@@ -29,7 +29,7 @@ pub(crate) fn tls(
     }
 }
 
-/// One for some names, which nobody keeps.
+/// A self-signed certificate that is kept in memory only.
 pub(crate) fn for_names(names: &[String]) -> anyhow::Result<server::TlsServer> {
     self_signed(None, names)
 }
@@ -40,7 +40,8 @@ fn self_signed(directory: Option<&Path>, names: &[String]) -> anyhow::Result<ser
         return Ok(server::TlsServer::from_pem(&certificate, &key)?);
     };
     let (certificate, key) = (directory.join(CERTIFICATE), directory.join(KEY));
-    // PEM takes words before its first line for a comment (RFC 7468 §2): these say whether it is still for the right names.
+    // Text before the first line of PEM is a comment (RFC 7468 §2): it shows whether the names
+    // still match.
     let comment = comment(names);
     let is_ours = fs::read_to_string(&certificate).is_ok_and(|text| text.starts_with(&comment));
     if is_ours && let Ok(tls) = server::TlsServer::from_files(&certificate, &key) {
@@ -73,7 +74,7 @@ fn comment(names: &[String]) -> String {
     format!("Made by weir --tls self-signed for {}\n", names.join(" "))
 }
 
-/// The names under which the server is reached: this machine's own, the one it listens on, and `server.hosts`.
+/// The names of the server: those of this machine, the listening address, and `server.hosts`.
 fn names(server: &server::Config) -> Vec<String> {
     let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
     let address = server.listen.ip();
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_made_once_and_again_for_other_names() -> anyhow::Result<()> {
+    fn a_certificate_is_made_once_and_again_for_other_names() -> anyhow::Result<()> {
         let root = tempfile::tempdir()?;
         let directory = root.path().join("data");
         let names = |hosts: &[&str]| {
@@ -130,7 +131,7 @@ mod tests {
             names(&["chat.example:8443", "localhost"]),
             ["localhost", "127.0.0.1", "::1", "chat.example"]
         );
-        // Half of a pair is no pair: a crash between the two writes heals.
+        // A crash between the two writes leaves only one of the files: both are made again.
         fs::remove_file(directory.join(KEY))?;
         assert_ne!(fingerprint(&["chat.example:8443", "[2001:db8::1]"])?, second);
         #[cfg(unix)]
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_place_for_data_it_lives_in_memory() -> anyhow::Result<()> {
+    fn without_a_data_directory_the_certificate_stays_in_memory() -> anyhow::Result<()> {
         assert_ne!(
             self_signed(None, &["localhost".into()])?.fingerprint(),
             self_signed(None, &["localhost".into()])?.fingerprint()

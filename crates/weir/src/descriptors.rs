@@ -1,9 +1,11 @@
-//! Open files: as many as the system gives, and no more connections than they suffice for.
+//! The limit of open files, and the number of connections that fit into it.
 
-/// Files that are neither a client's connection nor an upstream's: the log, the store, the listener, the runtime.
+/// Files that are neither a client's connection nor an upstream's: the log, the store, the
+/// listener, the runtime.
 const OTHERS: usize = 64;
 
-/// Raises the limit of open files to what this user may have, says what it is, and gives how many connections, at most
+/// Raises the limit of open files to the hard limit, logs it, and returns how many connections, at
+/// most
 /// `wanted`, fit into it.
 pub(crate) fn fit(wanted: usize) -> usize {
     let Some(files) = raise() else { return wanted };
@@ -17,12 +19,12 @@ pub(crate) fn fit(wanted: usize) -> usize {
     connections
 }
 
-/// Most connections wait for an answer, and an answer has a connection to its upstream.
+/// Most connections wait for a response, and each response has a connection to its upstream.
 fn places(files: usize) -> usize {
     (files.saturating_sub(OTHERS) / 2).max(1)
 }
 
-/// The limit in force; `None` where the system has none.
+/// The limit in force; `None` on systems without one.
 #[cfg(unix)]
 fn raise() -> Option<usize> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -31,7 +33,7 @@ fn raise() -> Option<usize> {
     if let Err(error) =
         setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum })
     {
-        // macOS says "unlimited" and takes less.
+        // macOS reports "unlimited", but accepts less.
         tracing::debug!(%error, "the limit of open files could not be raised");
     }
     let current = getrlimit(Resource::Nofile).current?;
@@ -56,7 +58,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn the_limit_is_raised_to_what_may_be() {
+    fn the_limit_is_raised_to_the_hard_limit() {
         assert_eq!(fit(1), 1);
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         assert_eq!(limit.current, limit.maximum);

@@ -1,4 +1,5 @@
-//! The program: the only crate that sees all the others. It reads the settings, puts the parts together and runs them.
+//! The program, the only crate that depends on all others: reads the settings, assembles the parts
+//! and runs them.
 
 mod address;
 pub mod assemble;

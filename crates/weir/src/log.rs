@@ -1,4 +1,5 @@
-//! The log: lines on standard error, for people or for machines, whose level can change while the process runs.
+//! The log: lines on standard error, as text or as JSON; its level can change while the process
+//! runs.
 
 use std::io::{self, IsTerminal};
 
@@ -6,10 +7,10 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::settings::{LogConfig, LogFormat};
 
-/// Sets the level of a log that is already being written.
+/// Sets the level of the running log.
 pub(crate) type SetLevel = Box<dyn Fn(&str) -> anyhow::Result<()> + Send + Sync>;
 
-/// Begins the log. Standard output is for what was asked for.
+/// Starts the log. Standard output is reserved for the output of commands.
 pub(crate) fn start(config: &LogConfig) -> anyhow::Result<SetLevel> {
     let filter = EnvFilter::try_new(&config.level)?;
     let lines = fmt().with_writer(io::stderr);

@@ -1,11 +1,12 @@
-//! What systemd is told: ready, reloading, stopping, alive (sd_notify(3)). Without `NOTIFY_SOCKET` nobody is told anything.
+//! Notifications to systemd: ready, reloading, stopping, watchdog (sd_notify(3)). None without
+//! `NOTIFY_SOCKET`.
 
 use std::time::Duration;
 
 #[cfg(unix)]
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// The line to systemd.
+/// The connection to systemd.
 #[derive(Debug, Default)]
 pub(crate) struct Notifier {
     #[cfg(unix)]
@@ -14,7 +15,7 @@ pub(crate) struct Notifier {
 }
 
 impl Notifier {
-    /// What the environment says. A line that cannot be had is said once, and is no reason not to serve.
+    /// Connects as the environment says. A failure is logged once, and does not prevent serving.
     #[cfg(unix)]
     pub(crate) fn of_environment() -> Self {
         let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
@@ -30,23 +31,23 @@ impl Notifier {
         }
     }
 
-    /// There is no systemd here.
+    /// This platform has no systemd.
     #[cfg(not(unix))]
     pub(crate) fn of_environment() -> Self {
         Self::default()
     }
 
-    /// It serves.
+    /// Reports that the server is ready.
     pub(crate) fn ready(&self) {
         self.say("READY=1\nSTATUS=serving\n");
     }
 
-    /// It reads its settings again; [`Self::ready`] says when that is over.
+    /// Reports a reload, which [`Self::ready`] ends.
     pub(crate) fn reloading(&self) {
         self.say(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", monotonic_micros()));
     }
 
-    /// It stops, which may take as long as `longest`.
+    /// Reports that the process is stopping, which may take as long as `longest`.
     pub(crate) fn stopping(&self, longest: Duration) {
         self.say(&format!(
             "STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC={}\n",
@@ -54,12 +55,12 @@ impl Notifier {
         ));
     }
 
-    /// It lives.
+    /// Sends a keep-alive to the watchdog.
     pub(crate) fn alive(&self) {
         self.say("WATCHDOG=1\n");
     }
 
-    /// How often that is to be said, where somebody wants to hear it: twice in the time after which we were taken for dead.
+    /// The interval of keep-alives, if the watchdog is on: half of its timeout.
     pub(crate) fn pulse(&self) -> Option<Duration> {
         self.watchdog.map(|interval| interval / 2)
     }
@@ -68,7 +69,7 @@ impl Notifier {
     fn say(&self, words: &str) {
         let Some((socket, address)) = &self.line else { return };
         if let Err(error) = socket.send_to_addr(words.as_bytes(), address) {
-            tracing::warn!(%error, "systemd cannot be told");
+            tracing::warn!(%error, "cannot notify systemd");
         }
     }
 
@@ -76,16 +77,16 @@ impl Notifier {
     fn say(&self, _words: &str) {}
 }
 
-/// A path, or a name in Linux's abstract namespace, which is written with `@`.
+/// The address of the socket: a path, or a name in Linux's abstract namespace, written with `@`.
 #[cfg(unix)]
 fn line(name: &std::ffi::OsStr) -> Option<(UnixDatagram, SocketAddr)> {
     let connected = address(name).and_then(|address| {
         let socket = UnixDatagram::unbound()?;
-        // A reader that does not read must not hold the server up.
+        // A full socket must not block the server.
         socket.set_nonblocking(true)?;
         Ok((socket, address))
     });
-    connected.inspect_err(|error| tracing::warn!(%error, "NOTIFY_SOCKET cannot be used")).ok()
+    connected.inspect_err(|error| tracing::warn!(%error, "cannot use NOTIFY_SOCKET")).ok()
 }
 
 #[cfg(unix)]
@@ -97,7 +98,7 @@ fn address(name: &std::ffi::OsStr) -> std::io::Result<SocketAddr> {
     SocketAddr::from_pathname(name)
 }
 
-/// The clock by which systemd tells one reload from the next.
+/// The clock with which systemd orders reloads.
 #[cfg(unix)]
 fn monotonic_micros() -> i64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_heard_at_a_path_and_at_a_name() -> std::io::Result<()> {
+    fn notifications_arrive_at_a_path_and_at_an_abstract_name() -> std::io::Result<()> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("notify");
         check(&path.to_string_lossy(), &UnixDatagram::bind(&path)?)?;
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_to_be_told_is_no_error() {
+    fn without_a_socket_notifications_are_dropped() {
         Notifier::default().ready();
         Notifier { line: line(OsStr::new("/nowhere/notify")), watchdog: None }.ready();
     }

@@ -1,4 +1,4 @@
-//! Runs a command: reads what was typed and what is set, and does it.
+//! Runs a command: parses the command line, loads the settings, and executes it.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -26,14 +26,15 @@ use crate::reload::Reloader;
 use crate::signals::{Reloads, Stops};
 use crate::{certificate, chat, compare, descriptors, log};
 
-/// Exit status for settings that cannot be used (`EX_CONFIG` of sysexits.h).
+/// Exit status for invalid settings (`EX_CONFIG` of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
 
-/// The whole program.
+/// Runs the program.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.chosen() {
-        // What only describes the command line needs no settings, and works with wrong ones.
+        // Commands that only describe the command line need no settings, and work with invalid
+        // ones.
         CliCommand::Completions(arguments) => {
             cli::manual::completions(&arguments).map(Done::Printed)
         }
@@ -59,11 +60,11 @@ pub fn run() -> ExitCode {
     })
 }
 
-/// What a command came to.
+/// The result of a command.
 enum Done {
-    /// Something to print.
+    /// Output to print.
     Printed(Printed),
-    /// It has said everything itself, and this is its exit status.
+    /// The exit status of a command that has printed its own output.
     Ended(ExitCode),
 }
 
@@ -109,7 +110,7 @@ fn serve(
     let status = runtime.block_on(async {
         let keys: Arc<dyn KeyStore> = match settings.data.directory() {
             Some(directory) => {
-                // Whatever is in its way is named as that, and not as a file in it that cannot be read.
+                // So that an error names the directory, and not a file in it that cannot be read.
                 store::directory::prepare(directory)?;
                 let keys = KeyFile::open(directory)?;
                 keys.require()?;
@@ -130,7 +131,7 @@ fn serve(
         blueprint.tls = tls;
         blueprint.traces = settings.traces;
         blueprint.shutdown = settings.shutdown;
-        // It has the directory until the last task has ended.
+        // Keeps the directory locked until the last task has ended.
         let storage = match settings.data.directory() {
             Some(directory) => {
                 Some(Storage::open(directory, settings.durability, &blueprint.tasks).await?)
@@ -177,12 +178,12 @@ fn serve(
         }
         anyhow::Ok(status.into_inner())
     });
-    // Whatever did not end in time was counted and is not waited for.
+    // Tasks that did not end in time were counted, and are not awaited.
     runtime.shutdown_background();
     status.map(ExitCode::from)
 }
 
-/// Tells systemd that we live, for as long as we do.
+/// Sends keep-alives to systemd's watchdog.
 async fn ping_watchdog(notifier: Arc<Notifier>, pulse: Duration, tasks: Tasks) {
     loop {
         notifier.alive();
@@ -193,7 +194,7 @@ async fn ping_watchdog(notifier: Arc<Notifier>, pulse: Duration, tasks: Tasks) {
     }
 }
 
-/// A model to try: the demo, or the first that is named, or a word for one.
+/// A model for the example: the demo, the first configured one, or a placeholder.
 fn first_model(provider: &provider::Config) -> String {
     let is_demo = provider.demo.enabled.then(|| provider::demo::MODEL.to_owned());
     let named = || {
@@ -207,7 +208,8 @@ fn first_model(provider: &provider::Config) -> String {
     is_demo.or_else(|| named().cloned()).unwrap_or_else(|| "MODEL".to_owned())
 }
 
-/// One line: where it is, and what to try next. Another, where only a fingerprint tells who it is.
+/// A line with the address and an example, and one with the fingerprint of a self-signed
+/// certificate.
 fn greeting(
     address: SocketAddr,
     model: &str,

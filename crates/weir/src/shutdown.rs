@@ -1,19 +1,28 @@
-//! What stops the process, and the order in which it stops. SIGTERM or SIGINT begins:
+//! The steps of a shutdown, in order. SIGTERM or SIGINT starts it:
 //!
-//! 1. **Unready.** `/readyz` says 503, systemd is told, and every HTTP/1 answer says `Connection: close`. All else goes on.
-//! 2. **Delay.** For `shutdown.delay` at least, so that load balancers notice before a client is refused.
-//! 3. **Nothing new.** The port closes, behind all whom the kernel has connected already. What would begin anew on an open
-//!    connection is a 503 with `Retry-After`; what there is can still be read, resumed and cancelled.
-//! 4. **Come back.** Over `shutdown.spread`, each at its own moment: an idle connection closes, HTTP/2 hears GOAWAY, a
-//!    WebSocket closes with 1012 unless an answer is on it, and an `EventSource` hears a `retry:` of its own. Readers of
-//!    answers that run stay: nobody else has these answers.
-//! 5. **Answers end**, for up to `shutdown.grace`, and are read to their end. Without any this takes no time.
-//! 6. **The rest is ended truly**: `response.failed` with `server_shutdown`, in the log, and readers get a moment to hear it.
-//! 7. **What is still open is broken off**, so that nobody takes it for whole, and can be resumed where answers survive.
-//! 8. **Flush.** The tasks end, and what they write is written; then the stores close.
-//! 9. **Report.** One line says how many answers ended, what was cut and how long it took.
+//! 1. **Unready.** `/readyz` returns 503, systemd is notified, and every HTTP/1 response carries
+//!    `Connection: close`. Everything else continues.
+//! 2. **Delay.** Waits at least `shutdown.delay`, so that load balancers notice before a client is
+//!    refused.
+//! 3. **Nothing new.** The port closes, after the connections in the kernel's queue were accepted.
+//! New
+//! work on an open connection gets a 503 with `Retry-After`; existing responses can still be read,
+//!    resumed and cancelled.
+//! 4. **Reconnect.** Spread over `shutdown.spread`, idle connections close, HTTP/2 gets GOAWAY, a
+//!    WebSocket without a running response closes with 1012, and each `EventSource` gets its own
+//!    `retry:`. Readers of running responses stay: no other server has these responses.
+//! 5. **Responses end**, within `shutdown.grace`, and are read to their end. Without any this step
+//!    takes no time.
+//! 6. **The rest fails**: `response.failed` with `server_shutdown` is logged, and readers get a
+//! moment
+//!    to receive it.
+//! 7. **Open connections are aborted**, so that no client takes its stream for complete. Responses
+//! that
+//!    survive can be resumed.
+//! 8. **Flush.** The tasks end and finish their writes; then the stores close.
+//! 9. **Report.** One line states how many responses ended, what was cut, and how long it took.
 //!
-//! A second signal leaves out all waiting but the moment in which readers hear what happens to them.
+//! A second signal skips all waiting but the moment in which readers receive the end.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,23 +34,23 @@ use engine::tasks::Tasks;
 use server::{Connections, Drain};
 use tokio::time::{Instant, sleep};
 
-/// How long readers get to take in the end of an answer that was cut, and tasks to end.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long readers get to receive the end of a failed response, and tasks to end.
+const END_DELIVERY: Duration = Duration::from_secs(2);
 
-/// The same when there is a hurry.
-const LAST_WORD: Duration = Duration::from_millis(250);
+/// The same after a second signal.
+const HURRIED_END_DELIVERY: Duration = Duration::from_millis(250);
 
-/// How often it is looked whether all is over.
-const LOOK: Duration = Duration::from_millis(10);
+/// The polling interval while waiting.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How long the process takes to stop.
+/// The timeouts of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// How long to serve on, not ready.
+    /// How long to keep serving while not ready.
     pub delay: Duration,
-    /// Over how long clients are told to come back; at most `grace`.
+    /// The time over which clients are told to reconnect; at most `grace`.
     pub spread: Duration,
-    /// How long answers may take to end.
+    /// How long responses may take to end.
     pub grace: Duration,
 }
 
@@ -57,20 +66,20 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The longest that a shutdown takes.
+    /// The longest duration of a shutdown.
     pub(crate) fn longest(&self) -> Duration {
-        self.delay + self.grace + 2 * LAST_WORDS
+        self.delay + self.grace + 2 * END_DELIVERY
     }
 }
 
-/// What became of everything.
+/// The result of a shutdown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShutdownReport {
-    /// Answers that ran when nothing new was accepted any more, and ended by themselves.
+    /// Responses that were running in step 3 and ended by themselves.
     pub ended: usize,
-    /// Answers that did not, and were ended.
+    /// Responses that did not end in time, and failed.
     pub cut: usize,
-    /// Connections that were broken off in the middle of an answer.
+    /// Connections that were aborted in the middle of a response.
     pub broken: u64,
     /// Tasks that did not end.
     pub left: usize,
@@ -78,26 +87,26 @@ pub struct ShutdownReport {
     pub hurried: bool,
 }
 
-/// What is to stop.
+/// The parts to stop.
 pub(crate) struct ShutdownParts<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) connections: &'a Arc<Connections>,
     pub(crate) drain: &'a Drain,
     pub(crate) tasks: &'a Tasks,
-    /// Those that take away what the others leave.
+    /// Tasks that clean up after the others.
     pub(crate) last: &'a Tasks,
 }
 
-/// Stops everything in its order. `again` resolves when there is a hurry.
+/// Stops everything in order. `again` resolves at a second signal.
 pub(crate) async fn run(
     stopping: ShutdownParts<'_>,
     config: Config,
     again: impl Future<Output = ()> + Send,
 ) -> ShutdownReport {
     let ShutdownParts { engine, connections, drain, tasks, last } = stopping;
-    let begun = Instant::now();
-    let took = || milliseconds(begun.elapsed());
-    let mut patience = Patience { again: Some(Box::pin(again)) };
+    let started = Instant::now();
+    let took = || milliseconds(started.elapsed());
+    let mut waiting = HurriedWait { again: Some(Box::pin(again)) };
     let is_quiet = || engine.census().running == 0 && connections.open() == 0;
 
     drain.unready();
@@ -107,7 +116,7 @@ pub(crate) async fn run(
         delay_ms = milliseconds(config.delay),
         "stopping: not ready any more"
     );
-    patience.wait(config.delay, || false).await;
+    waiting.wait(config.delay, || false).await;
 
     let (running, open) = (engine.census().running, connections.open());
     engine.drain(config.spread);
@@ -120,13 +129,13 @@ pub(crate) async fn run(
         grace_ms = milliseconds(config.grace),
         "stopping: nothing new is accepted"
     );
-    patience.wait(config.grace, is_quiet).await;
+    waiting.wait(config.grace, is_quiet).await;
     tracing::info!(
         step = 5,
         took_ms = took(),
         answers = engine.census().running,
         connections = connections.open(),
-        "stopping: answers had their time"
+        "stopping: the grace period is over"
     );
 
     let cut = engine.shut_down();
@@ -135,11 +144,11 @@ pub(crate) async fn run(
             step = 6,
             took_ms = took(),
             answers = cut,
-            "stopping: answers that did not end in time are ended"
+            "stopping: responses that did not end in time fail"
         );
     }
-    let words = if patience.is_over() { LAST_WORD } else { LAST_WORDS };
-    patience.wait_at_least(words, is_quiet).await;
+    let delivery = if waiting.is_hurried() { HURRIED_END_DELIVERY } else { END_DELIVERY };
+    waiting.wait_at_least(delivery, is_quiet).await;
 
     let broken = connections.open();
     if broken > 0 {
@@ -147,20 +156,20 @@ pub(crate) async fn run(
             step = 7,
             took_ms = took(),
             connections = broken,
-            "stopping: what is still open is broken off"
+            "stopping: aborting the open connections"
         );
     }
     drain.break_off();
-    // Answers have ended by now, and with them their traces: these go out meanwhile.
-    let (left, late) = tokio::join!(tasks.shutdown(words), last.shutdown(words));
+    // All responses, and so their traces, have ended: the traces are exported meanwhile.
+    let (left, late) = tokio::join!(tasks.shutdown(delivery), last.shutdown(delivery));
     let report = ShutdownReport {
         ended: running.saturating_sub(cut),
         cut,
         broken,
         left: left + late,
-        hurried: patience.is_over(),
+        hurried: waiting.is_hurried(),
     };
-    report.say(took());
+    report.log(took());
     report
 }
 
@@ -169,7 +178,7 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 impl ShutdownReport {
-    fn say(&self, took_ms: u64) {
+    fn log(&self, took_ms: u64) {
         let Self { ended, cut, broken, left, hurried } = *self;
         if cut == 0 && broken == 0 && left == 0 {
             tracing::info!(step = 9, took_ms, ended, hurried, "stopped; nothing was cut");
@@ -188,18 +197,18 @@ impl ShutdownReport {
     }
 }
 
-/// Waits, until there is a hurry.
-struct Patience<F> {
-    /// `None` once it is there.
+/// Waits that a second signal cuts short.
+struct HurriedWait<F> {
+    /// `None` after the second signal.
     again: Option<Pin<Box<F>>>,
 }
 
-impl<F: Future<Output = ()>> Patience<F> {
-    fn is_over(&self) -> bool {
+impl<F: Future<Output = ()>> HurriedWait<F> {
+    fn is_hurried(&self) -> bool {
         self.again.is_none()
     }
 
-    /// Waits for `limit`, or until `is_done`, unless there is a hurry.
+    /// Waits for `limit`, until `is_done`, or until a second signal.
     async fn wait(&mut self, limit: Duration, is_done: impl Fn() -> bool) {
         let Some(again) = self.again.as_mut() else { return };
         tokio::select! {
@@ -207,14 +216,14 @@ impl<F: Future<Output = ()>> Patience<F> {
             () = again.as_mut() => {}
         }
         self.again = None;
-        tracing::warn!("told to stop again: stopping at once");
+        tracing::warn!("second signal: stopping at once");
     }
 
-    /// The same; in a hurry for a moment all the same.
+    /// The same, but waits for a moment even after a second signal.
     async fn wait_at_least(&mut self, limit: Duration, is_done: impl Fn() -> bool + Copy) {
         self.wait(limit, is_done).await;
-        if self.is_over() {
-            wait(limit.min(LAST_WORD), is_done).await;
+        if self.is_hurried() {
+            wait(limit.min(HURRIED_END_DELIVERY), is_done).await;
         }
     }
 }
@@ -222,6 +231,6 @@ impl<F: Future<Output = ()>> Patience<F> {
 async fn wait(limit: Duration, is_done: impl Fn() -> bool) {
     let deadline = Instant::now() + limit;
     while !is_done() && Instant::now() < deadline {
-        sleep(LOOK.min(deadline - Instant::now())).await;
+        sleep(POLL_INTERVAL.min(deadline - Instant::now())).await;
     }
 }

@@ -1,16 +1,17 @@
-//! What the system tells the process: to stop, and to read its settings again.
+//! Signals: to stop, and to reload the settings.
 
 use std::io;
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Signals are caught from the moment this is made: who reads the greeting may send one at once.
+/// The signals to stop. Caught from creation on: a program that reads the greeting may send one at
+/// once.
 #[cfg(unix)]
 pub(crate) struct Stops {
     interrupt: Signal,
     terminate: Signal,
-    /// A terminal that is closed; who serves without one is told to read its settings again instead.
+    /// SIGHUP when the terminal closes; without a terminal it means to reload the settings.
     hangup: Option<Signal>,
 }
 
@@ -25,7 +26,7 @@ impl Stops {
         })
     }
 
-    /// Resolves when the process is told to stop. Gives the exit status of a program that such a signal ends.
+    /// Waits for a signal to stop. Returns the exit status of a program that this signal ends.
     pub(crate) async fn next(&mut self) -> u8 {
         let Self { interrupt, terminate, hangup } = self;
         tokio::select! {
@@ -36,7 +37,7 @@ impl Stops {
     }
 }
 
-/// Resolves when the process is told to read its settings again (SIGHUP).
+/// The signal to reload the settings (SIGHUP).
 #[cfg(unix)]
 pub(crate) struct Reloads(Option<Signal>);
 
@@ -59,13 +60,13 @@ async fn received(signal: Option<&mut Signal>) {
     }
 }
 
-/// Whether a person watches.
+/// Whether standard error is a terminal.
 #[cfg(unix)]
 fn is_interactive() -> bool {
     io::IsTerminal::is_terminal(&io::stderr())
 }
 
-/// Ctrl-C is all there is.
+/// This platform has only Ctrl-C.
 #[cfg(not(unix))]
 pub(crate) struct Stops;
 
@@ -83,7 +84,7 @@ impl Stops {
     }
 }
 
-/// Nobody says it here; the file of settings is watched all the same.
+/// This platform has no such signal; the settings file is watched nevertheless.
 #[cfg(not(unix))]
 pub(crate) struct Reloads;
 

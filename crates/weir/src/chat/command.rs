@@ -1,30 +1,30 @@
-//! What one can say to `weir chat` itself instead of to the model.
+//! The commands of `weir chat` itself, as opposed to text for the model.
 
-use super::connection::ChatTransport;
+use super::transport::ChatTransport;
 
-/// A command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ChatCommand {
     Help,
-    /// Show the models, or take another.
+    /// Show the models, or switch to another.
     Model(Option<String>),
-    /// Show the transport, or take another.
+    /// Show the transport, or switch to another.
     Transport(Option<ChatTransport>),
-    /// Stop the answer.
+    /// Stop the response.
     Stop,
     Cost,
-    /// Begin another conversation.
+    /// Start a new conversation.
     New,
     Quit,
 }
 
-/// What a line is.
+/// The kinds of input lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TypedInput {
     Command(ChatCommand),
-    /// To the model: everything else, also what begins with a slash, since models have commands, too.
+    /// Text for the model: everything else, even with a leading slash, since models have commands,
+    /// too.
     Question(String),
-    /// A command that cannot be obeyed.
+    /// A command with an invalid argument, and the error message.
     Wrong(String),
     Nothing,
 }
@@ -43,7 +43,7 @@ A line that ends with \\ goes on in the next.";
 const NAMES: [&str; 7] = ["/cost", "/help", "/model", "/new", "/quit", "/stop", "/transport"];
 
 impl ChatCommand {
-    /// Reads a line.
+    /// Parses a line.
     pub(super) fn read(line: &str) -> TypedInput {
         let line = line.trim();
         if line.is_empty() {
@@ -74,7 +74,7 @@ impl ChatCommand {
         })
     }
 
-    /// What may become of the beginning of a line.
+    /// The completions of the start of a line.
     pub(super) fn completions(begun: &str) -> Vec<String> {
         if let Some(begun) = begun.strip_prefix("/transport ") {
             let names = [

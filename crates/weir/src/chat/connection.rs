@@ -1,58 +1,30 @@
-//! What one answer's events come over: a stream, a socket, or one poll after another. Each gives the same events.
+//! The connection that delivers the events of a response: a stream, a WebSocket, or a series of
+//! polls. All deliver the same events.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use clap::ValueEnum;
 use client::websocket::{self, Handshake, Message, Socket};
 use client::{Request, Stream};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::server::{ChatError, ChatServer, refusal};
+use super::transport::ChatTransport;
 
-/// How an answer travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ChatTransport {
-    /// JSON documents: one long poll after another
-    Json,
-    /// One event a line
-    Ndjson,
-    /// Server-Sent Events
-    Sse,
-    /// One event a message
-    Websocket,
-}
-
-impl ChatTransport {
-    /// Its name, as one types it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::Ndjson => "ndjson",
-            Self::Sse => "sse",
-            Self::Websocket => "websocket",
-        }
-    }
-
-    /// The transport of this name.
-    pub(crate) fn of(name: &str) -> Option<Self> {
-        Self::value_variants().iter().copied().find(|transport| transport.name() == name)
-    }
-}
-
-/// A server that says nothing for so long is gone: even a silent answer has a heartbeat every 15 seconds.
+/// A connection silent for this long is considered lost: idle responses have a heartbeat every 15
+/// seconds.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// How long one poll waits for news, in seconds.
+/// How long one poll waits for events, in seconds.
 const POLL: u64 = 20;
 
-/// An open line.
+/// An open connection.
 pub(super) enum ResponseConnection {
     Stream(Box<Stream>),
     Socket(Box<Socket>),
-    /// The answer, what came and was not taken yet, the position of the next poll, and whether that is all.
+    /// Polls: the events received but not yet taken, and the position from which to poll next.
     Poll {
         id: String,
         ready: VecDeque<Bytes>,
@@ -61,10 +33,10 @@ pub(super) enum ResponseConnection {
     },
 }
 
-/// A line that was opened, and the answer's id if the server named it at once.
+/// An open connection, and the response's id if the server sent it at once.
 pub(super) type OpenedResponse = (ResponseConnection, Option<String>);
 
-/// Asks.
+/// Sends a request.
 pub(super) async fn ask(
     server: &ChatServer,
     transport: ChatTransport,
@@ -79,12 +51,13 @@ pub(super) async fn ask(
         request.header("content-type", "application/json").body(body.to_string())
     };
     match transport {
-        // Its id is wanted at once, to stop it by: its head is not to wait for the model.
+        // The id is needed at once, for cancelling: the head must not wait for the model.
         ChatTransport::Sse | ChatTransport::Ndjson => {
             stream(server, framed(with("stream"), transport).header("prefer", "wait=0")).await
         }
         ChatTransport::Json => {
-            // An answer that runs by itself can be stopped and resumed; one that is waited for has no id until its end.
+            // A background response can be cancelled and resumed; any other has no id until its
+            // end.
             let response = server.json(&with("background")).await?;
             let id = response["id"].as_str().unwrap_or_default().to_owned();
             Ok((poll(&id, None), Some(id)))
@@ -99,7 +72,7 @@ pub(super) async fn ask(
     }
 }
 
-/// Reads an answer from behind a position on.
+/// Reads a response from after a position.
 pub(super) async fn resume(
     server: &ChatServer,
     transport: ChatTransport,
@@ -167,7 +140,7 @@ async fn socket(server: &ChatServer, message: &Value) -> Result<ResponseConnecti
 }
 
 impl ResponseConnection {
-    /// The next message; `None` where the line ended. May be given up at any time without losing one.
+    /// The next message; `None` at the end of the connection. Cancel safe.
     pub(super) async fn next(&mut self, server: &ChatServer) -> Result<Option<Bytes>, ChatError> {
         match self {
             Self::Stream(stream) => loop {
@@ -212,7 +185,8 @@ impl ResponseConnection {
         }
     }
 
-    /// Asks the server to stop the answer, where the line itself can carry that. Gives whether it can.
+    /// Asks the server to cancel the response over this connection. Returns whether it supports
+    /// that.
     pub(super) async fn cancel(&mut self) -> Result<bool, ChatError> {
         match self {
             Self::Stream(_) | Self::Poll { .. } => Ok(false),
@@ -225,5 +199,5 @@ impl ResponseConnection {
 }
 
 fn silent() -> ChatError {
-    ChatError::Broken(format!("the server has said nothing for {} seconds", SILENCE.as_secs()))
+    ChatError::Broken(format!("no data from the server for {} seconds", SILENCE.as_secs()))
 }

@@ -1,4 +1,4 @@
-//! What was said before an answer that is resumed.
+//! The conversation before a resumed response.
 
 use std::io;
 
@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use crate::cli::output;
 
-use super::render::Paint;
+use super::render::style::Paint;
 use super::screen::note;
 use super::view::OutputView;
 
-/// How many items of a conversation are shown: about as much as a person scrolls back for.
+/// How many items of a conversation are shown: about as many as one scrolls back for.
 pub(super) const SHOWN: usize = 20;
 
-/// A piece of the conversation.
+/// One part of the conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Earlier {
     Question(String),
@@ -21,13 +21,13 @@ pub(super) enum Earlier {
         text: String,
         is_whole: bool,
     },
-    /// There is more before, which is not shown.
+    /// Earlier parts exist, and are not shown.
     More,
 }
 
 impl Earlier {
-    /// The end of a conversation, oldest first, from the server's list of its items, which is newest first. Thoughts and
-    /// tools are left out: what was done with them stands in the answers.
+    /// The end of a conversation, oldest first, from the server's list of its items, newest first.
+    /// Reasoning and tool calls are left out: their results are in the answers.
     pub(super) fn read(list: &Value) -> Vec<Self> {
         let mut pieces: Vec<Self> =
             list["data"].as_array().into_iter().flatten().filter_map(Self::of).collect();
@@ -50,7 +50,7 @@ impl Earlier {
         }
     }
 
-    /// Shows it as it looked when it was said.
+    /// Shows it as during the original conversation.
     pub(super) fn show(&self, paint: Option<Paint>) -> io::Result<()> {
         match self {
             Self::Question(text) => note(&format!("> {text}"), paint),
@@ -63,7 +63,7 @@ impl Earlier {
                 }
                 output::write_out("\n")?;
             }
-            Self::More => note("(the conversation begins earlier)", paint),
+            Self::More => note("(earlier messages are not shown)", paint),
         }
         Ok(())
     }

@@ -1,53 +1,53 @@
-//! One event of an answer, as a client reads it.
+//! One event of a response, as a client reads it.
 
 use bytes::Bytes;
 use protocol::usage::{Usage, UsageSource};
 use serde_json::Value;
 
-/// An event with a number.
+/// An event with a sequence number.
 #[derive(Clone, Debug)]
 pub(crate) struct NumberedEvent {
     pub(crate) position: u64,
     pub(crate) value: Value,
-    /// Its bytes, as the log has them.
+    /// Its bytes, as stored in the log.
     pub(crate) data: Bytes,
 }
 
-/// What a message of the server is.
+/// A message from the server.
 #[derive(Debug)]
 pub(crate) enum ServerMessage {
     Event(Box<NumberedEvent>),
-    /// An error without a number: the server cannot go on here. Its status, if it has one, and what it says.
+    /// An error without a number, after which nothing follows: its status, if any, and its message.
     Error(u16, String),
-    /// Nothing of an answer: `[DONE]`.
+    /// A message that is not an event: `[DONE]`.
     Nothing,
 }
 
-/// What an event means for a reader.
+/// The meaning of an event for display.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EventMeaning<'a> {
     Text(&'a str),
     Refusal(&'a str),
     Reasoning(&'a str),
-    /// The model wants this function called, with these arguments.
+    /// The model calls this function, with these arguments.
     Call(&'a str, &'a str),
-    /// The answer has ended.
+    /// The response has ended.
     End(ResponseEnd),
     Other,
 }
 
-/// How an answer ended.
+/// How a response ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ResponseEnd {
     Whole,
     Stopped,
-    /// Early, for this reason.
+    /// Incomplete, for this reason.
     Incomplete(String),
     Failed(String),
 }
 
 impl ServerMessage {
-    /// Reads a message.
+    /// Parses a message.
     pub(crate) fn read(data: Bytes) -> Self {
         let Ok(value) = serde_json::from_slice::<Value>(&data) else { return Self::Nothing };
         if let Some(position) = value["sequence_number"].as_u64() {
@@ -64,12 +64,12 @@ impl ServerMessage {
 }
 
 impl NumberedEvent {
-    /// The answer's id, in the events that carry the whole response.
+    /// The response's id, in the events that carry the whole response.
     pub(crate) fn response_id(&self) -> Option<&str> {
         self.value["response"]["id"].as_str()
     }
 
-    /// What the answer cost, in its last event.
+    /// The token usage, in the last event.
     pub(crate) fn usage(&self) -> Option<Usage> {
         serde_json::from_value(self.value["response"]["usage"].clone()).ok()
     }
@@ -107,7 +107,7 @@ impl NumberedEvent {
     }
 }
 
-/// Why an answer ended early, in words; a reason that is not known here is shown as it is.
+/// Describes why a response is incomplete; an unknown reason is shown unchanged.
 pub(crate) fn why(reason: &str) -> &str {
     match reason {
         "server_restarted" => "the server was restarted",
@@ -119,7 +119,7 @@ pub(crate) fn why(reason: &str) -> &str {
     }
 }
 
-/// `12 tokens in, 40 out (counted by Weir)`, or that nobody knows.
+/// `12 tokens in, 40 out (counted by Weir)`, or that the usage is unknown.
 pub(crate) fn tokens(usage: Option<&Usage>) -> String {
     let Some(usage) = usage else { return "unknown".to_owned() };
     let detail = |count: u64, what: &str| {
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_a_number_is_no_event() {
+    fn an_error_without_a_number_is_not_an_event() {
         let refused = json!({ "type": "error", "status": 404, "error": { "message": "not here" } });
         assert!(
             matches!(ServerMessage::read(refused.to_string().into()), ServerMessage::Error(404, message) if message == "not here")
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_cost_says_who_counted() {
+    fn usage_names_its_source() {
         let usage = json!({ "input_tokens": 9, "input_tokens_details": { "cached_tokens": 4 }, "output_tokens": 3,
             "output_tokens_details": { "reasoning_tokens": 0 }, "total_tokens": 12, "source": "provider" });
         let event = event(

@@ -1,4 +1,5 @@
-//! The server in itself: where nobody listens, `weir chat` brings its own, in memory and for itself alone.
+//! The built-in server: where none is listening, `weir chat` starts one, in memory and for itself
+//! only.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -15,21 +16,21 @@ use crate::assemble::{Blueprint, Weir};
 use crate::config::settings::Settings;
 use crate::shutdown;
 
-/// A server on this machine says within this time whether it is there.
+/// The timeout for connecting to a server on this machine.
 const LOOKING: Duration = Duration::from_secs(1);
 
-/// A server that ends when this is dropped.
+/// A server that stops when this is dropped.
 pub(crate) struct Hosted {
     pub(crate) address: SocketAddr,
     _stop: oneshot::Sender<()>,
 }
 
 impl Hosted {
-    /// Starts it on a free port of the loopback address, with the settings' upstreams and limits.
+    /// Starts the server on a free loopback port, with the upstreams and limits of the settings.
     pub(crate) async fn start(settings: Settings, tasks: &Tasks) -> anyhow::Result<Self> {
         let mut server = settings.server;
         server.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        // It is for this terminal alone: nobody comes to it by another name or through a proxy, and it has no keys.
+        // It serves only this terminal: no other host name, no proxy, no keys.
         (server.hosts, server.trusted_proxies, server.proxy_protocol) =
             (Vec::new(), Vec::new(), ProxyProtocol::Off);
         let mut blueprint = Blueprint::in_memory(
@@ -47,14 +48,14 @@ impl Hosted {
         let address = weir.address();
         let (stop, stopped) = oneshot::channel::<()>();
         tasks.spawn("hosted", async {
-            // What does not end in time ends with the process.
+            // Tasks that do not end in time end with the process.
             let _left = weir.serve(async { drop(stopped.await) }).await;
         });
         Ok(Self { address, _stop: stop })
     }
 }
 
-/// Where one reaches a server that listens on `listen`.
+/// The address for reaching a server that listens on `listen`.
 pub(crate) fn reached(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -64,7 +65,7 @@ pub(crate) fn reached(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-/// Whether somebody listens there.
+/// Whether a server accepts connections there.
 pub(crate) async fn is_there(address: SocketAddr) -> bool {
     matches!(timeout(LOOKING, TcpStream::connect(address)).await, Ok(Ok(_)))
 }

@@ -1,4 +1,5 @@
-//! The line that a person types: editing, the history of this session, and the commands completed by Tab.
+//! Line input at the terminal: editing, the history of this session, and Tab completion of
+//! commands.
 
 use std::borrow::Cow;
 
@@ -11,11 +12,11 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Config, Context, Editor, Helper};
 
 use super::command::ChatCommand;
-use super::render::{Paint, TerminalColour, TextStyle};
+use super::render::style::{Paint, TerminalColour, TextStyle};
 
 const PROMPT: &str = "> ";
 
-/// What came of waiting for a line.
+/// The result of waiting for a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ReadLine {
     Line(String),
@@ -25,7 +26,7 @@ pub(super) enum ReadLine {
     End,
 }
 
-/// The line.
+/// The line editor.
 pub(super) struct LineEditor(Editor<EditorHelper, MemHistory>);
 
 impl LineEditor {
@@ -36,7 +37,8 @@ impl LineEditor {
         Ok(Self(editor))
     }
 
-    /// Waits for a line, which begins with what was typed already. A line that ends with `\` goes on in the next.
+    /// Waits for a line, which starts with what was typed already. A line that ends with `\`
+    /// continues in the next.
     pub(super) fn line(&mut self, typed: &str) -> anyhow::Result<ReadLine> {
         match self.0.readline_with_initial(PROMPT, (typed, "")) {
             Ok(line) => Ok(ReadLine::Line(line.replace("\\\n", "\n"))),

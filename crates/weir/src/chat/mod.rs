@@ -1,5 +1,7 @@
 //! `weir chat`: a conversation in a terminal, over any transport.
 
+pub(crate) mod transport;
+
 mod command;
 mod connection;
 mod earlier;
@@ -35,15 +37,13 @@ use server::ChatServer;
 use session::ChatSession;
 use terminal::Interrupts;
 
-pub(crate) use connection::ChatTransport;
+/// How long running tasks get at the end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long what still runs gets at the end.
-const LEAVING: Duration = Duration::from_secs(2);
-
-/// Talks.
+/// Runs `weir chat`.
 pub(crate) fn run(settings: Settings, arguments: &ChatArguments) -> Result<ExitCode> {
     let is_person = terminal::is_there() && !arguments.json;
-    // Giving up while typing the question ends the process as usual: Ctrl-C is caught only afterwards.
+    // While the question is typed, Ctrl-C ends the process as usual: it is caught only afterwards.
     let asked = if is_person { None } else { Some(pipe::question()?) };
     if asked.as_ref().is_some_and(String::is_empty) && arguments.resume.is_none() {
         crate::cli::output::complain(&"weir chat: standard input has no question");
@@ -74,19 +74,20 @@ pub(crate) fn run(settings: Settings, arguments: &ChatArguments) -> Result<ExitC
         session.talk(&runtime, &mut interrupts, hosted.is_none()).map(|()| ExitCode::SUCCESS)
     };
     drop(hosted);
-    runtime.block_on(tasks.shutdown(LEAVING));
+    runtime.block_on(tasks.shutdown(SHUTDOWN_TIMEOUT));
     runtime.shutdown_background();
     done
 }
 
-/// Who is asked.
+/// The server of the conversation.
 struct ChatPeer {
     server: ChatServer,
     hosted: Option<Hosted>,
 }
 
 impl ChatPeer {
-    /// The server that was named; else the one that the settings describe, if it is there; else one of our own.
+    /// The server named by `--server`; else the one that the settings describe, if it is running;
+    /// else a built-in one.
     async fn find(settings: Settings, arguments: &ChatArguments, tasks: &Tasks) -> Result<Self> {
         let key = match &arguments.key {
             Some(key) => Some(key.clone()),
@@ -101,11 +102,10 @@ impl ChatPeer {
             return Ok(Self { server, hosted: None });
         }
         let (scheme, address) = (scheme(&settings), hosted::reached(settings.server.listen));
-        let hosted = Hosted::start(settings, tasks)
-            .await
-            .context("no server of our own could be started")?;
+        let hosted =
+            Hosted::start(settings, tasks).await.context("cannot start a built-in server")?;
         let what = format!(
-            "Nobody listens on {scheme}://{address}: this is a server of our own, and what is said is gone when it ends."
+            "No server is listening on {scheme}://{address}: started a built-in one; the conversation is lost when it ends."
         );
         screen::note(&what, terminal::paint());
         Ok(Self {
@@ -115,7 +115,7 @@ impl ChatPeer {
     }
 }
 
-/// The server that the settings describe, if it is there.
+/// The server that the settings describe, if it is running.
 pub(crate) async fn configured(
     settings: &Settings,
     fingerprint: Option<&str>,
@@ -167,14 +167,14 @@ async fn session(
             .server
             .json(&request)
             .await
-            .map_err(|trouble| anyhow!("{id} cannot be resumed: {trouble}"))?;
+            .map_err(|trouble| anyhow!("cannot resume {id}: {trouble}"))?;
         if session.model.is_empty() {
             response["model"].as_str().unwrap_or_default().clone_into(&mut session.model);
         }
     }
     if session.model.is_empty() {
         session.model =
-            session.models().await?.into_iter().next().context("the server serves no model")?;
+            session.models().await?.into_iter().next().context("the server lists no models")?;
     }
     Ok(session)
 }

@@ -1,4 +1,4 @@
-//! One question from standard input, and its answer on standard output: nothing else is written there.
+//! One question from standard input; standard output gets the response and nothing else.
 
 use std::io::{self, ErrorKind, IsTerminal};
 use std::process::ExitCode;
@@ -15,22 +15,22 @@ use super::terminal::{self, Interrupts};
 use super::view::{OutputView, PlainOutput};
 use super::watch::watch;
 
-/// Exit status: what was typed cannot be used (as clap has it).
+/// Exit status for invalid input, as clap uses it.
 pub(super) const USAGE: u8 = 2;
 
-/// Exit status: the person pressed Ctrl-C.
+/// Exit status after Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
-/// All of standard input.
+/// Reads all of standard input.
 pub(super) fn question() -> Result<String> {
     if io::stdin().is_terminal() {
         note("The question, to its end (Ctrl-D):", terminal::paint());
     }
-    let text = io::read_to_string(io::stdin()).context("standard input cannot be read as text")?;
+    let text = io::read_to_string(io::stdin()).context("cannot read standard input as text")?;
     Ok(text.trim().to_owned())
 }
 
-/// Asks, or without a question shows the answer that is resumed.
+/// Sends the question; an empty question resumes the response that the session names.
 pub(super) fn run(
     session: &ChatSession,
     runtime: &Runtime,
@@ -45,12 +45,12 @@ pub(super) fn run(
     let text = PlainOutput { is_seen: io::stdout().is_terminal(), is_line_open: false };
     let mut view = if is_json { OutputView::Events } else { OutputView::Text(text) };
     let outcome = runtime.block_on(async {
-        let answer = session.begin(asked)?;
+        let answer = session.start(asked)?;
         watch(answer, &mut view, interrupts, None, &mut PlainText::default()).await
     });
     let outcome = match outcome {
         Ok(outcome) => outcome,
-        // Like `weir config | head`: the reader has seen enough.
+        // The reader closed the pipe early, as in `weir config | head`: not an error.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
         Err(error) => return Err(error.into()),
     };

@@ -1,21 +1,22 @@
-//! What a person types blindly while an answer comes: it begins the next line, but for `/stop`.
+//! Keys typed while a response arrives: they become the start of the next line, except for `/stop`.
 
-/// Text without its commands to the terminal.
+/// Text without escape sequences.
 #[derive(Debug, Default)]
 pub(super) struct PlainText {
     text: String,
-    /// Bytes of a character or of an escape sequence that is not whole yet.
+    /// The bytes of an incomplete character or escape sequence.
     open: Vec<u8>,
 }
 
 impl PlainText {
-    /// Takes in what was typed; gives whether `/stop` or Ctrl-C was.
+    /// Adds typed bytes; returns whether they contain `/stop` or Ctrl-C.
     pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
         let mut is_stop = false;
         for byte in bytes {
             self.open.push(*byte);
             if self.open[0] == 0x1b {
-                // A sequence ends with a letter or `~`; its second byte may be `[` or `O` (ECMA-48, §5.4).
+                // A sequence ends with a letter or `~`; its second byte may be `[` or `O` (ECMA-48,
+                // §5.4).
                 if self.open.len() > 2 && (byte.is_ascii_alphabetic() || *byte == b'~')
                     || self.open.len() == 2 && !b"[O".contains(byte)
                 {
@@ -30,7 +31,7 @@ impl PlainText {
                         self.text.clear();
                     }
                 }
-                // Ctrl-C that was pressed before it was a signal.
+                // Ctrl-C that was pressed before the terminal turned it into a signal.
                 Ok("\u{3}") => is_stop = true,
                 Ok("\u{7f}" | "\u{8}") => drop(self.text.pop()),
                 Ok("\u{15}") => self.text.clear(),
@@ -45,7 +46,7 @@ impl PlainText {
         is_stop
     }
 
-    /// What is there.
+    /// The text so far.
     pub(super) fn text(&self) -> &str {
         &self.text
     }

@@ -1,5 +1,5 @@
-//! One answer, from the question to its end, whatever happens to the connections in between: what breaks is resumed by
-//! position, so that no event is missing and none comes twice.
+//! One response, from the question to its end, across broken connections: it is resumed by
+//! position, so that no event is lost or repeated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,48 +9,49 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connection::{self, ChatTransport, ResponseConnection};
+use super::connection::{self, ResponseConnection};
 use super::event::{EventMeaning, NumberedEvent, ResponseEnd, ServerMessage};
 use super::server::{ChatError, ChatServer};
+use super::transport::ChatTransport;
 
-/// How long one tries to get a connection back before one gives up.
+/// How long to retry a lost connection before giving up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The first pause between two tries; each next one is twice as long, up to the longest.
+/// The first pause between two attempts; it doubles each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long a server may take to say that it has stopped an answer.
+/// How long the server may take to confirm a cancellation.
 const STOPPING: Duration = Duration::from_secs(10);
 
-/// What is wanted.
+/// The response to read.
 #[derive(Clone, Debug)]
 pub(crate) enum ResponseRequest {
-    /// A new answer, to this request.
+    /// A new response, to this request.
     New(Value),
-    /// An answer that exists, from its beginning.
+    /// An existing response, from its start.
     Old(String),
 }
 
-/// What happens to an answer.
+/// Progress of a response.
 #[derive(Debug)]
 pub(crate) enum News {
     Event(Box<NumberedEvent>),
-    /// Something a person wants to know: the connection broke, or stands again.
+    /// A note for the user: the connection was lost, or is back.
     Note(String),
-    /// There will be no more.
+    /// Nothing follows.
     Lost(ChatError),
 }
 
-/// A reader's hold on an answer. Dropping it leaves the answer alone.
+/// A reader of a response. Dropping it does not stop the response.
 pub(crate) struct ResponseHandle {
     pub(crate) news: mpsc::Receiver<News>,
     stop: Arc<Notify>,
 }
 
 impl ResponseHandle {
-    /// Asks, and reads on in a task of its own.
-    pub(crate) fn begin(
+    /// Sends the request, and reads the response in a task of its own.
+    pub(crate) fn start(
         tasks: &Tasks,
         server: &Arc<ChatServer>,
         transport: ChatTransport,
@@ -76,7 +77,7 @@ impl ResponseHandle {
         Self { news, stop }
     }
 
-    /// Asks the server to stop it. Its end comes as news.
+    /// Asks the server to cancel the response. Its end arrives as news.
     pub(crate) fn stop(&self) {
         self.stop.notify_one();
     }
@@ -92,15 +93,15 @@ struct Reader {
     /// Whether the question may have reached the server.
     is_asked: bool,
     is_stopping: bool,
-    /// When the line stood.
+    /// When the connection was established.
     opened: Option<Instant>,
     stop: Arc<Notify>,
     news: mpsc::Sender<News>,
 }
 
-/// Why reading over one line came to an end.
+/// Why reading from one connection ended.
 enum Break {
-    /// The answer has ended, or nobody listens.
+    /// The response has ended, or its reader is gone.
     Done,
     Trouble(ChatError),
 }
@@ -126,7 +127,7 @@ impl Reader {
                 is_lost = true;
                 let after = self
                     .position
-                    .map(|position| format!(" behind event {position}"))
+                    .map(|position| format!(" after event {position}"))
                     .unwrap_or_default();
                 self.tell(News::Note(format!(
                     "The connection is lost{after} ({why}); trying to get it back…"
@@ -142,14 +143,16 @@ impl Reader {
         }
     }
 
-    /// Why it is worth another try. Says so where it is not.
+    /// The reason for another attempt; an error where a retry cannot help.
     async fn may_retry(&self, trouble: ChatError, since: Instant) -> Option<String> {
         let hint = |what: &str| match &self.id {
-            Some(id) => format!("{what}\nThe answer may go on without us: weir chat --resume {id}"),
+            Some(id) => {
+                format!("{what}\nThe response may still be running: weir chat --resume {id}")
+            }
             None => what.to_owned(),
         };
         let lost = match trouble {
-            // A socket has no Idempotency-Key: to ask again there might be to ask twice.
+            // A WebSocket has no Idempotency-Key: a repeated request might run twice.
             ChatError::Broken(what)
                 if self.id.is_none()
                     && (!self.is_asked || self.transport == ChatTransport::Websocket) =>
@@ -158,16 +161,15 @@ impl Reader {
             }
             ChatError::Broken(what) if since.elapsed() > PATIENCE => ChatError::Broken(hint(&what)),
             ChatError::Broken(what) => return Some(what),
-            // A server that starts or stops says so with these.
+            // A server that is starting or stopping responds with these.
             ChatError::Refused(status @ (500 | 502 | 503 | 504), what)
                 if self.position.is_some() && since.elapsed() <= PATIENCE =>
             {
                 return Some(format!("{what} ({status})"));
             }
-            ChatError::Refused(404, what) if self.position.is_some() => ChatError::Refused(
-                404,
-                format!("{what} The server that began this answer does not have it any more."),
-            ),
+            ChatError::Refused(404, what) if self.position.is_some() => {
+                ChatError::Refused(404, format!("{what} The server no longer has this response."))
+            }
             other => other,
         };
         self.tell(News::Lost(lost)).await;
@@ -209,7 +211,7 @@ impl Reader {
                 Ok(Some(data)) => ServerMessage::read(data),
                 Ok(None) => {
                     return Break::Trouble(ChatError::Broken(
-                        "the connection ended before the answer".to_owned(),
+                        "the connection ended before the response".to_owned(),
                     ));
                 }
                 Err(trouble) => return Break::Trouble(trouble),
@@ -250,7 +252,7 @@ impl Reader {
         Ok(line)
     }
 
-    /// Passes an event on. Gives whether it was the last.
+    /// Passes an event on. Returns whether it was the last.
     async fn take(
         &mut self,
         event: Box<NumberedEvent>,
@@ -284,7 +286,7 @@ impl Reader {
         Ok(is_last)
     }
 
-    /// Stops the answer if its id is known; if not, that is done as soon as it is.
+    /// Cancels the response if its id is known; otherwise as soon as it is.
     async fn cancel(&self, line: &mut ResponseConnection) -> Result<(), ChatError> {
         let Some(id) = &self.id else { return Ok(()) };
         if line.cancel().await? {
@@ -295,13 +297,13 @@ impl Reader {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(trouble)) => Err(trouble),
             Err(_) => {
-                Err(ChatError::Broken("the server did not stop the answer in time".to_owned()))
+                Err(ChatError::Broken("the server did not cancel the response in time".to_owned()))
             }
         }
     }
 
     async fn tell(&self, news: News) {
-        // A reader that has left needs no news.
+        // The reader may be gone.
         let _ = self.news.send(news).await;
     }
 }

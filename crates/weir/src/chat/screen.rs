@@ -1,15 +1,15 @@
-//! The answer on a terminal: rows that are final scroll away, rows that may still change are drawn over.
+//! A response on a terminal: final rows scroll away, rows that may still change are redrawn.
 
 use std::fmt::Write as _;
 use std::io;
 
-use super::render::{
-    Markdown, Paint, RenderOptions, TerminalColour, TextStyle, is_harmless, rows, width,
-};
+use super::render::style::{Paint, RenderOptions, TerminalColour, TextStyle};
+use super::render::text::{is_harmless, width};
+use super::render::{Markdown, rows};
 use super::terminal;
 use crate::cli::output;
 
-/// What kind of text an answer is at the moment.
+/// The kind of text that is being received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineKind {
     Answer,
@@ -17,18 +17,18 @@ pub(super) enum LineKind {
     Thoughts,
 }
 
-/// How often a person sees something new, at most: 30 times a second is as smooth as text gets.
+/// The shortest time between two redraws: more than 30 a second do not make text look smoother.
 pub(super) const FRAME: std::time::Duration = std::time::Duration::from_millis(33);
 
-/// The part of the terminal that an answer grows in.
+/// The part of the terminal that shows a growing response.
 pub(super) struct Screen {
     paint: Paint,
     text: Option<(LineKind, Markdown)>,
-    /// Rows that are final and not on the terminal yet, each with its line end.
+    /// Final rows that are not on the terminal yet, each with its line end.
     ready: String,
-    /// Rows on the terminal that may still change. The cursor stands behind the last.
+    /// Rows on the terminal that may still change. The cursor is at the end of the last one.
     drawn: Vec<String>,
-    /// A row under the text, while it grows.
+    /// A row below the text while it grows.
     status: String,
 }
 
@@ -37,7 +37,7 @@ impl Screen {
         Self { paint, text: None, ready: String::new(), drawn: Vec::new(), status: String::new() }
     }
 
-    /// Takes in more text, to be seen at the next [`Self::draw`].
+    /// Adds text, which the next [`Self::draw`] shows.
     pub(super) fn push(&mut self, voice: LineKind, text: &str) {
         if self.text.as_ref().is_none_or(|(speaking, _)| *speaking != voice) {
             self.finish();
@@ -50,12 +50,11 @@ impl Screen {
         }
     }
 
-    /// Shows something under the text; nothing if it is empty.
+    /// Sets the row below the text; an empty one is not shown.
     pub(super) fn status(&mut self, text: &str) {
         self.status = text.chars().filter(|character| is_harmless(*character)).collect();
     }
 
-    /// Brings the terminal up to date.
     pub(super) fn draw(&mut self) -> io::Result<()> {
         let size = terminal::size();
         let mut live = match &self.text {
@@ -74,7 +73,7 @@ impl Screen {
                 .collect();
             live.push(TextStyle::PLAIN.dim().paint(&short, self.paint));
         }
-        // Rows that have left the screen cannot be drawn over.
+        // Rows that have scrolled off the screen cannot be redrawn.
         let hidden = live.len().saturating_sub(size.rows.saturating_sub(1).max(1));
         live.drain(..hidden);
         let frame = frame(&self.drawn, &std::mem::take(&mut self.ready), &live, size.columns);
@@ -82,14 +81,14 @@ impl Screen {
         output::write_out(&frame)
     }
 
-    /// Says something beside the answer, in a row of its own above what still changes.
+    /// Prints a note in a row of its own above the rows that may still change.
     pub(super) fn note(&mut self, text: &str) -> io::Result<()> {
         self.wipe()?;
         note(text, Some(self.paint));
         self.draw()
     }
 
-    /// The answer is whole: everything that is left of it.
+    /// Ends the response: draws the rest of it.
     pub(super) fn end(&mut self) -> io::Result<()> {
         self.finish();
         self.status.clear();
@@ -113,7 +112,7 @@ impl Screen {
             LineKind::Refusal => TextStyle::PLAIN.colour(TerminalColour::Yellow),
             LineKind::Thoughts => TextStyle::PLAIN.dim().italic(),
         };
-        // The last column stays free: some terminals wrap a row that ends in it.
+        // The last column stays empty: some terminals wrap a row that ends in it.
         RenderOptions {
             columns: terminal::size().columns.saturating_sub(1),
             paint: self.paint,
@@ -122,12 +121,12 @@ impl Screen {
     }
 }
 
-/// Says something beside the answer.
+/// Prints a note outside the response.
 pub(super) fn note(text: &str, paint: Option<Paint>) {
     complain(text, TextStyle::PLAIN.dim(), paint);
 }
 
-/// Says what went wrong.
+/// Prints an error.
 pub(super) fn wrong(text: &str, paint: Option<Paint>) {
     complain(text, TextStyle::PLAIN.colour(TerminalColour::Red), paint);
 }
@@ -144,12 +143,13 @@ fn complain(text: &str, style: TextStyle, paint: Option<Paint>) {
     output::complain_drawn(said.trim_end_matches('\n'));
 }
 
-/// The bytes that turn `drawn`, with the cursor behind its last row, into the rows of `ready` and `live`. What is there
-/// already stays, so that a row that grows is all that is written.
+/// The bytes that turn `drawn`, with the cursor at the end of its last row, into the rows of
+/// `ready` and
+/// `live`. Rows that are the same are not written again, so that a growing row costs only itself.
 fn frame(drawn: &[String], ready: &str, live: &[String], columns: usize) -> String {
     let rows: Vec<&str> = ready.lines().chain(live.iter().map(String::as_str)).collect();
     let same = drawn.iter().zip(&rows).take_while(|(old, new)| old.as_str() == **new).count();
-    // The cursor stood in the last row that was drawn, and is to stand in the last row there is: both are written again.
+    // The cursor moves from the last row drawn to the new last row: both are written again.
     let kept = same.min(drawn.len().saturating_sub(1)).min(rows.len().saturating_sub(1));
     if drawn.is_empty() && rows.is_empty()
         || (drawn.len() == rows.len() && same == rows.len() && !live.is_empty() && ready.is_empty())
@@ -160,7 +160,7 @@ fn frame(drawn: &[String], ready: &str, live: &[String], columns: usize) -> Stri
     let height: usize = drawn[kept..].iter().map(|row| height(row, columns)).sum();
     bytes.push('\r');
     if height > 1 {
-        // A String takes everything.
+        // Writing to a String cannot fail.
         let _ = write!(bytes, "\x1b[{}A", height - 1);
     }
     if height > 0 {
@@ -174,7 +174,8 @@ fn frame(drawn: &[String], ready: &str, live: &[String], columns: usize) -> Stri
     bytes
 }
 
-/// How many rows of a terminal a row takes: a narrowed terminal breaks what was drawn when it was wider.
+/// The number of terminal rows that a row takes: a narrowed terminal wraps rows drawn when it was
+/// wider.
 fn height(row: &str, columns: usize) -> usize {
     let mut visible = 0;
     let mut rest = row;
@@ -189,7 +190,8 @@ fn height(row: &str, columns: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// What a terminal shows after these steps, each of what is final and what may still change.
+    /// The terminal's contents after these steps, each with final rows and rows that may still
+    /// change.
     fn shown(steps: &[(&str, &[&str])], columns: u16) -> String {
         let size = |size: u16| std::num::NonZero::new(size).unwrap();
         let mut terminal = vt100::Parser::new(size(8), size(columns), 100);
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_change_is_drawn_over_and_what_is_final_stays() {
+    fn changing_rows_are_redrawn_and_final_rows_stay() {
         assert_eq!(
             shown(&[("", &["a"]), ("", &["ab"]), ("abc\n", &[]), ("", &["d"])], 20),
             "abc\nd"
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn wide_rows_are_counted_as_the_terminal_breaks_them() {
+    fn wide_rows_are_counted_as_the_terminal_wraps_them() {
         assert_eq!(height("\u{1b}[1m一二三\u{1b}[0m", 6), 1);
         assert_eq!(height("一二三四", 6), 2);
         assert_eq!(height("", 6), 1);

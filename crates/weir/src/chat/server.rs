@@ -1,4 +1,5 @@
-//! The server that is asked: where it is, how one speaks with it, and the key that one shows. The key is never printed.
+//! The server of a conversation: its address, requests to it, and the API key, which is never
+//! printed.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,20 +13,20 @@ use tokio::time::timeout;
 
 use crate::address::Address;
 
-/// How long a connection may take to stand.
+/// The timeout for establishing a connection.
 const CONNECTING: Duration = Duration::from_secs(10);
 
-/// How long an answer that is no stream may take.
+/// The timeout for a response that is not a stream.
 const WAITING: Duration = Duration::from_secs(30);
 
-/// Why the server did not do what was asked.
+/// A failed request.
 #[derive(Debug)]
 pub(crate) enum ChatError {
-    /// The connection did not stand, or broke: trying again may help.
+    /// The connection could not be established, or broke: a retry may help.
     Broken(String),
-    /// The server said no, with a status: trying again does not help.
+    /// The server refused the request, with a status: a retry does not help.
     Refused(u16, String),
-    /// Neither this server nor any other will do better.
+    /// No retry will help, neither here nor at another server.
     Hopeless(String),
 }
 
@@ -40,7 +41,6 @@ impl std::fmt::Display for ChatError {
     }
 }
 
-/// A server.
 pub(crate) struct ChatServer {
     place: Address,
     encryption: Option<Encryption>,
@@ -56,12 +56,12 @@ impl ChatServer {
         Ok(Self { place, encryption, key })
     }
 
-    /// Its address, for people.
+    /// The address, for display.
     pub(crate) fn address(&self) -> String {
         self.place.to_string()
     }
 
-    /// A request below the server's prefix, with the host and the key.
+    /// A request for a path below the server's prefix, with the host and the key.
     pub(crate) fn request(&self, method: &str, path: &str) -> Request {
         let mut request = Request::new(method, &format!("{}{path}", self.place.prefix));
         for (name, value) in self.headers() {
@@ -70,7 +70,7 @@ impl ChatServer {
         request
     }
 
-    /// What every request carries.
+    /// The headers of every request.
     pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
         let key =
             self.key.as_ref().map(|key| ("authorization", format!("Bearer {}", key.reveal())));
@@ -88,7 +88,7 @@ impl ChatServer {
         format!("{}{path}", self.place.prefix)
     }
 
-    /// A connection to the first of its addresses that takes one.
+    /// Connects to the first of the addresses that accepts.
     pub(crate) async fn connect(&self) -> Result<Connection, ChatError> {
         let place = self.address();
         let broken = |error: &dyn std::fmt::Display| {
@@ -97,7 +97,7 @@ impl ChatServer {
         let found =
             timeout(CONNECTING, lookup_host((self.place.host.as_str(), self.place.port))).await;
         let addresses: Vec<SocketAddr> = found
-            .map_err(|_| broken(&"its name was not found in time"))?
+            .map_err(|_| broken(&"name resolution timed out"))?
             .map_err(|error| broken(&error))?
             .collect();
         let mut last = broken(&"it has no address");
@@ -105,7 +105,7 @@ impl ChatServer {
             match timeout(CONNECTING, self.open(address)).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(trouble)) => last = trouble,
-                Err(_) => last = broken(&"it did not answer in time"),
+                Err(_) => last = broken(&"the connection timed out"),
             }
         }
         Err(last)
@@ -130,7 +130,7 @@ impl ChatServer {
         })
     }
 
-    /// Sends a request on a connection of its own, and reads the head of its answer.
+    /// Sends a request on a new connection, and reads the head of the response.
     pub(crate) async fn send(&self, request: &Request) -> Result<Response, ChatError> {
         let connection = self.connect().await?;
         let broken = |error: anyhow::Error| ChatError::Broken(format!("{error:#}"));
@@ -141,7 +141,7 @@ impl ChatServer {
         Err(refusal(&mut response).await)
     }
 
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the whole response.
     pub(crate) async fn json(&self, request: &Request) -> Result<Value, ChatError> {
         let whole = async {
             let mut response = self.send(request).await?;
@@ -150,18 +150,18 @@ impl ChatServer {
                 .map_err(|error| ChatError::Broken(format!("{error:#}")))
         };
         timeout(WAITING, whole).await.unwrap_or_else(|_| {
-            Err(ChatError::Broken(format!("{} did not answer in time", self.address())))
+            Err(ChatError::Broken(format!("{} did not respond in time", self.address())))
         })
     }
 }
 
-/// What the server says no with.
+/// The error of a refused request, from the response's body.
 pub(crate) async fn refusal(response: &mut Response) -> ChatError {
     let status = response.status;
     let body = json::value(response).await.unwrap_or_default();
     let message = body["error"]["message"]
         .as_str()
-        .map_or_else(|| format!("the server answered with status {status}"), str::to_owned);
+        .map_or_else(|| format!("the server returned status {status}"), str::to_owned);
     ChatError::Refused(status, message)
 }
 
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_goes_into_requests_and_nowhere_else() {
+    fn the_key_is_only_in_requests() {
         let server = ChatServer::at("http://h", None, Some(Secret::new("wk_marker"))).unwrap();
         let bytes = String::from_utf8(server.request("GET", "/v1/models").encode("x")).unwrap();
         assert!(

@@ -1,4 +1,4 @@
-//! A conversation: what the next question is asked with, and what the answers have cost so far.
+//! A conversation: the parameters of the next question, and the tokens used so far.
 
 use std::io;
 use std::sync::Arc;
@@ -12,34 +12,33 @@ use tokio::runtime::Runtime;
 use crate::cli::output;
 
 use super::command::{ChatCommand, HELP, TypedInput};
-use super::connection::ChatTransport;
 use super::earlier::{Earlier, SHOWN};
 use super::event::{ResponseEnd, tokens, why};
 use super::input::{self, LineEditor};
 use super::plain_text::PlainText;
-use super::render::Paint;
+use super::render::style::Paint;
 use super::response::{ResponseHandle, ResponseRequest};
 use super::screen::{note, wrong};
 use super::server::{ChatError, ChatServer};
 use super::terminal::{self, Interrupts, KeyInput, Quiet};
+use super::transport::ChatTransport;
 use super::view::OutputView;
 use super::watch::{WatchOutcome, watch};
 
-/// A conversation.
 pub(super) struct ChatSession {
     pub(super) tasks: Tasks,
     pub(super) server: Arc<ChatServer>,
     pub(super) transport: ChatTransport,
     pub(super) model: String,
     pub(super) system: Option<String>,
-    /// The answer that the next question goes on from.
+    /// The response that the next question continues.
     pub(super) previous: Option<String>,
-    /// What the answers of this session used; `None` where nobody knows.
+    /// The token usage of each response of this session; `None` where it is unknown.
     pub(super) used: Vec<Option<Usage>>,
 }
 
 impl ChatSession {
-    /// A request for an answer.
+    /// The request for a response.
     pub(super) fn question(&self, text: &str) -> ResponseRequest {
         let mut body = json!({ "model": self.model, "input": text });
         if let Some(system) = &self.system {
@@ -51,15 +50,15 @@ impl ChatSession {
         ResponseRequest::New(body)
     }
 
-    /// Asks. An error if this machine gives no random bytes.
-    pub(super) fn begin(&self, question: ResponseRequest) -> io::Result<ResponseHandle> {
+    /// Sends a question. Fails if the system provides no random bytes.
+    pub(super) fn start(&self, question: ResponseRequest) -> io::Result<ResponseHandle> {
         let mut bits = [0; 16];
         getrandom::fill(&mut bits).map_err(|error| io::Error::other(error.to_string()))?;
         let key = format!("{:032x}", u128::from_be_bytes(bits));
-        Ok(ResponseHandle::begin(&self.tasks, &self.server, self.transport, question, key))
+        Ok(ResponseHandle::start(&self.tasks, &self.server, self.transport, question, key))
     }
 
-    /// What can be asked.
+    /// The models that the server lists.
     pub(super) async fn models(&self) -> Result<Vec<String>> {
         let list = self
             .server
@@ -70,7 +69,7 @@ impl ChatSession {
         Ok(list["data"].as_array().into_iter().flatten().filter_map(id).collect())
     }
 
-    /// Talks with the person at the terminal until that person leaves.
+    /// Runs the conversation at the terminal until the user leaves.
     pub(super) fn talk(
         mut self,
         runtime: &Runtime,
@@ -79,15 +78,15 @@ impl ChatSession {
     ) -> Result<()> {
         let paint = terminal::paint();
         let mut input = LineEditor::new(paint)?;
-        // Between two lines, and before an answer, nothing that is typed gets lost.
-        let _quiet = paint.and_then(|_| Quiet::begin().ok());
+        // Keys typed between two lines, or before a response, are kept.
+        let _quiet = paint.and_then(|_| Quiet::enter().ok());
         let mut typed = String::new();
         if let Some(id) = self.previous.clone() {
             for piece in runtime.block_on(self.before(&id)) {
                 piece.show(paint)?;
             }
             typed = self.show(runtime, interrupts, ResponseRequest::Old(id), paint)?;
-            // It was not asked for in this session.
+            // It was not requested in this session, so its usage does not count.
             self.used.clear();
         }
         let mut was_interrupted = false;
@@ -145,20 +144,20 @@ impl ChatSession {
                     self.transport.name()
                 )
             }
-            ChatCommand::Stop => "No answer is coming.".to_owned(),
+            ChatCommand::Stop => "No response is running.".to_owned(),
             ChatCommand::Cost => self.cost(),
             ChatCommand::New => {
                 self.previous = None;
-                "A new conversation begins.".to_owned()
+                "Started a new conversation.".to_owned()
             }
             ChatCommand::Quit => return,
         };
         note(&said, paint);
     }
 
-    /// Tokens: Weir knows no prices.
+    /// In tokens: Weir does not know prices.
     fn cost(&self) -> String {
-        let Some(last) = self.used.last() else { return "Nothing was asked yet.".to_owned() };
+        let Some(last) = self.used.last() else { return "There are no responses yet.".to_owned() };
         let known: Vec<&Usage> = self.used.iter().flatten().collect();
         let sum = |count: fn(&Usage) -> u64| known.iter().map(|usage| count(usage)).sum::<u64>();
         let (read, written) = (sum(|usage| usage.input_tokens), sum(|usage| usage.output_tokens));
@@ -169,7 +168,7 @@ impl ChatSession {
         };
         let unknown = match self.used.len() - known.len() {
             0 => String::new(),
-            count => format!("; of {count} it is not known"),
+            count => format!("; {count} unknown"),
         };
         format!(
             "last answer    {}\nthis session   {read} tokens in, {written} out, {answers}{unknown}",
@@ -177,7 +176,7 @@ impl ChatSession {
         )
     }
 
-    /// Shows an answer; gives what was typed meanwhile.
+    /// Shows a response; returns what was typed meanwhile.
     fn show(
         &mut self,
         runtime: &Runtime,
@@ -188,10 +187,10 @@ impl ChatSession {
         let mut view = OutputView::of_person(paint);
         let mut typed = PlainText::default();
         let outcome = runtime.block_on(async {
-            // Where keys cannot be read one by one, they wait for the next line.
+            // Where keys cannot be read one by one, the next line gets them.
             let keys = paint.and_then(|_| KeyInput::watch(&self.tasks).ok());
             interrupts.forget();
-            let answer = self.begin(question)?;
+            let answer = self.start(question)?;
             watch(answer, &mut view, interrupts, keys, &mut typed).await
         })?;
         self.keep(&outcome);
@@ -206,18 +205,18 @@ impl ChatSession {
                 view.wrong(&trouble.to_string());
                 if matches!(trouble, ChatError::Refused(400 | 404, _)) && self.previous.is_some() {
                     view.note(
-                        "If the server has forgotten this conversation, /new begins another.",
+                        "If the server no longer has this conversation, /new starts another.",
                     )?;
                 }
             }
-            None => view.note("(left; the answer may go on)")?,
+            None => view.note("(left; the response may still be running)")?,
         }
         view.end()?;
         output::write_out("\n")?;
         Ok(typed.text().to_owned())
     }
 
-    /// Remembers an answer: the next question goes on from it, unless it failed.
+    /// Records a response: the next question continues it, unless it failed.
     pub(super) fn keep(&mut self, outcome: &WatchOutcome) {
         if matches!(outcome.end, Some(Ok(_))) {
             self.used.push(outcome.usage);
@@ -231,8 +230,8 @@ impl ChatSession {
         }
     }
 
-    /// What was said before the answer that is resumed, with the question to it. Where that cannot be had, the answer itself
-    /// can be shown all the same, or says why not.
+    /// The conversation before the resumed response, including its question. Errors are ignored:
+    /// reading the response itself still works, or reports why not.
     async fn before(&self, id: &str) -> Vec<Earlier> {
         let request =
             self.server.request("GET", &format!("/v1/responses/{id}/input_items?limit={SHOWN}"));

@@ -1,25 +1,25 @@
-//! The terminal: whether there is one, how large it is, what it can show, and its keys while an answer comes.
+//! The terminal: whether there is one, its size, its capabilities, and its keys during a response.
 
 use std::io::{self, IsTerminal};
 
-use super::render::Paint;
+use super::render::style::Paint;
 
-/// How large the terminal is.
+/// The size of the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) columns: usize,
     pub(super) rows: usize,
 }
 
-/// Whether a person sits at both ends of this process.
+/// Whether both standard input and standard output are a terminal.
 pub(super) fn is_there() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-/// Terminals that rustyline edits no line on, either.
+/// Terminals without line editing; rustyline has the same list.
 const PLAIN: [&str; 3] = ["dumb", "cons25", "emacs"];
 
-/// What it can show; `None` where it can only write one character after another.
+/// What the terminal can show; `None` if it has no escape sequences.
 pub(super) fn paint() -> Option<Paint> {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_plain =
@@ -31,7 +31,7 @@ pub(super) fn paint() -> Option<Paint> {
     Some(if is_set("NO_COLOR") { Paint::Weights } else { Paint::Colours })
 }
 
-/// The size now: it is asked for every time, so that a change needs no signal.
+/// The current size, queried every time, so that no resize signal is needed.
 #[cfg(unix)]
 pub(super) fn size() -> Size {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
@@ -44,7 +44,7 @@ pub(super) fn size() -> Size {
     USUAL
 }
 
-/// What terminals have been since the VT100.
+/// The size of a VT100, the customary default.
 const USUAL: Size = Size { columns: 80, rows: 24 };
 
 #[cfg(unix)]
@@ -63,14 +63,14 @@ mod keys {
     use tokio::signal::unix::{Signal, SignalKind, signal};
     use tokio::sync::mpsc;
 
-    /// The terminal while nobody reads it: keys wait, unseen, for who reads next, Ctrl-C and Ctrl-D among them. It is as it
-    /// was when this is dropped.
+    /// The terminal without echo while nothing reads it: keys, including Ctrl-C and Ctrl-D, stay in
+    /// its buffer for the next reader. Dropping this restores its modes.
     pub(in crate::chat) struct Quiet {
         before: Termios,
     }
 
     impl Quiet {
-        pub(in crate::chat) fn begin() -> io::Result<Self> {
+        pub(in crate::chat) fn enter() -> io::Result<Self> {
             let before = termios::tcgetattr(io::stdin())?;
             let mut modes = unseen(&before);
             modes.local_modes.remove(LocalModes::ISIG);
@@ -81,12 +81,12 @@ mod keys {
 
     impl Drop for Quiet {
         fn drop(&mut self) {
-            // A terminal that is gone needs nothing.
+            // The terminal may be gone.
             let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
         }
     }
 
-    /// The modes in which keys are not shown, and a read gives what is there.
+    /// The modes without echo, in which a read returns what is available.
     fn unseen(before: &Termios) -> Termios {
         let mut modes = before.clone();
         modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
@@ -95,34 +95,35 @@ mod keys {
         modes
     }
 
-    /// Keys as they are typed, unseen, while an answer comes; the terminal is as it was when this is closed or dropped.
+    /// Keys as they are typed during a response, without echo. Closing or dropping this restores
+    /// the terminal's modes.
     pub(in crate::chat) struct KeyInput {
         typed: mpsc::Receiver<Vec<u8>>,
-        /// Its end tells the reader to end.
+        /// Closing it stops the reader.
         wake: Option<PipeWriter>,
         before: Termios,
     }
 
     impl KeyInput {
-        /// Must be called within the runtime. A thread waits for the keys: tokio's own way to do so without one
-        /// (`AsyncFd`) cannot be had without unsafe code.
+        /// Must be called within the runtime. A thread waits for the keys: tokio's `AsyncFd`, which
+        /// needs none, cannot be used without unsafe code.
         pub(in crate::chat) fn watch(tasks: &Tasks) -> io::Result<Self> {
             let before = termios::tcgetattr(io::stdin())?;
             let (woken, wake) = io::pipe()?;
             let (sender, typed) = mpsc::channel(16);
             let mut modes = unseen(&before);
-            // Ctrl-C is heard at once, however much was typed before it.
+            // Ctrl-C takes effect at once, however much was typed before it.
             modes.local_modes.insert(LocalModes::ISIG);
             termios::tcsetattr(io::stdin(), OptionalActions::Now, &modes)?;
             let threads = tasks.clone();
             tasks.spawn("keys", async move {
-                // Without its keys an answer goes on all the same.
+                // The response continues without keyboard input.
                 let _ended = threads.blocking(move || read(&woken, &sender)).await;
             });
             Ok(Self { typed, wake: Some(wake), before })
         }
 
-        /// What was typed next.
+        /// The next input.
         pub(in crate::chat) async fn next(&mut self) -> Vec<u8> {
             match self.typed.recv().await {
                 Some(bytes) => bytes,
@@ -130,7 +131,8 @@ mod keys {
             }
         }
 
-        /// Ends the reading, so that the next line has all keys from now on; gives what was typed and not taken.
+        /// Stops reading, so that the next line gets all further keys; returns input that was not
+        /// taken.
         pub(in crate::chat) async fn close(mut self) -> Vec<u8> {
             drop(self.wake.take());
             let mut rest = Vec::new();
@@ -143,12 +145,13 @@ mod keys {
 
     impl Drop for KeyInput {
         fn drop(&mut self) {
-            // A terminal that is gone needs nothing.
+            // The terminal may be gone.
             let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
         }
     }
 
-    /// Reads until it is woken. Not through std's standard input, whose buffer would keep what the next line is to have.
+    /// Reads until it is woken. Not through std's standard input: its buffer would take input that
+    /// belongs to the next line.
     fn read(woken: &io::PipeReader, sender: &mpsc::Sender<Vec<u8>>) -> io::Result<()> {
         let mut terminal = std::fs::File::from(rustix::io::dup(io::stdin())?);
         loop {
@@ -168,7 +171,7 @@ mod keys {
         }
     }
 
-    /// Ctrl-C, from when this is made.
+    /// Ctrl-C signals since creation.
     pub(in crate::chat) struct Interrupts(Signal);
 
     impl Interrupts {
@@ -177,19 +180,19 @@ mod keys {
             signal(SignalKind::interrupt()).map(Self)
         }
 
-        /// Resolves at the next.
+        /// Waits for the next Ctrl-C.
         pub(in crate::chat) async fn next(&mut self) {
             self.0.recv().await;
         }
 
-        /// Forgets those that came too late for what they were meant to stop.
+        /// Discards signals that arrived after what they were meant to stop had ended.
         pub(in crate::chat) fn forget(&mut self) {
             let mut context = Context::from_waker(Waker::noop());
             while let Poll::Ready(Some(())) = self.0.poll_recv(&mut context) {}
         }
     }
 
-    /// Leaves the terminal as it is now when the process is told to end.
+    /// Restores the current modes of the terminal when a signal ends the process.
     pub(in crate::chat) fn restore_on_end(tasks: &Tasks) -> io::Result<()> {
         let before = termios::tcgetattr(io::stdin())?;
         let (mut terminate, mut hang_up) =
@@ -214,16 +217,16 @@ mod no_keys {
 
     use engine::tasks::Tasks;
 
-    /// Here the terminal stays as it is.
+    /// On this platform the terminal's modes stay unchanged.
     pub(in crate::chat) struct Quiet;
 
     impl Quiet {
-        pub(in crate::chat) fn begin() -> io::Result<Self> {
+        pub(in crate::chat) fn enter() -> io::Result<Self> {
             Ok(Self)
         }
     }
 
-    /// Here only Ctrl-C is heard while an answer comes.
+    /// On this platform only Ctrl-C is handled during a response.
     pub(in crate::chat) struct KeyInput;
 
     impl KeyInput {

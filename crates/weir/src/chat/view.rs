@@ -1,34 +1,35 @@
-//! What becomes of an answer's events: rows on a screen, plain text, or the events themselves.
+//! The output of a response: rows on a screen, plain text, or the events as JSON.
 
 use std::io;
 
 use protocol::visible::visible_json;
 
 use super::event::{EventMeaning, NumberedEvent};
-use super::render::{Paint, is_harmless};
+use super::render::style::Paint;
+use super::render::text::is_harmless;
 use super::screen::{LineKind, Screen, note, wrong};
 use crate::cli::output;
 
-/// Where an answer goes.
+/// The destination of a response.
 pub(super) enum OutputView {
-    /// A terminal that can draw.
+    /// A terminal with cursor control.
     Screen(Box<Screen>, Paint),
-    /// Anything else: the answer and nothing but the answer.
+    /// Anything else: only the text of the response.
     Text(PlainOutput),
     /// Each event as a line of JSON.
     Events,
 }
 
-/// Plain text on its way out.
+/// Buffered plain text.
 #[derive(Debug, Default)]
 pub(super) struct PlainOutput {
-    /// Whether a person looks at it, whose terminal it must not command.
+    /// Whether it is written to a terminal, so that control characters must be removed.
     pub(super) is_seen: bool,
     pub(super) is_line_open: bool,
 }
 
 impl OutputView {
-    /// For a person's terminal.
+    /// For a terminal.
     pub(super) fn of_person(paint: Option<Paint>) -> Self {
         match paint {
             Some(paint) => Self::Screen(Box::new(Screen::new(paint)), paint),
@@ -36,7 +37,7 @@ impl OutputView {
         }
     }
 
-    /// Takes in text of an answer that came without events.
+    /// Adds the text of a response that was read without events.
     pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
         match self {
             Self::Screen(screen, _) => screen.push(LineKind::Answer, text),
@@ -46,7 +47,7 @@ impl OutputView {
         Ok(())
     }
 
-    /// Takes in an event.
+    /// Adds an event.
     pub(super) fn event(&mut self, event: &NumberedEvent) -> io::Result<()> {
         match self {
             Self::Screen(screen, _) => match event.meaning() {
@@ -64,7 +65,7 @@ impl OutputView {
                 EventMeaning::Reasoning(_) | EventMeaning::End(_) | EventMeaning::Other => {}
             },
             Self::Events => {
-                // A program reads the same; a terminal is not commanded.
+                // Programs get the text unchanged; a terminal gets it without control characters.
                 let data = String::from_utf8_lossy(&event.data);
                 return output::write_out(&format!("{}\n", visible_json(&data)));
             }
@@ -72,14 +73,14 @@ impl OutputView {
         Ok(())
     }
 
-    /// Shows what was taken in.
+    /// Shows what was added.
     pub(super) fn draw(&mut self, status: &str) -> io::Result<()> {
         let Self::Screen(screen, _) = self else { return Ok(()) };
         screen.status(status);
         screen.draw()
     }
 
-    /// Says something beside the answer.
+    /// Prints a note outside the response.
     pub(super) fn note(&mut self, text: &str) -> io::Result<()> {
         match self {
             Self::Screen(screen, _) => screen.note(text),
@@ -90,7 +91,7 @@ impl OutputView {
         }
     }
 
-    /// The answer is over.
+    /// Ends the response.
     pub(super) fn end(&mut self) -> io::Result<()> {
         match self {
             Self::Screen(screen, _) => screen.end(),
@@ -99,7 +100,7 @@ impl OutputView {
         }
     }
 
-    /// Says what went wrong.
+    /// Prints an error.
     pub(super) fn wrong(&self, text: &str) {
         match self {
             Self::Screen(_, paint) => wrong(text, Some(*paint)),
@@ -125,5 +126,5 @@ impl PlainOutput {
 }
 
 fn called(name: &str, arguments: &str) -> String {
-    format!("The model calls {name}({arguments}); nothing here can do that for it.")
+    format!("The model calls {name}({arguments}); weir chat cannot run tools.")
 }

@@ -1,4 +1,5 @@
-//! Watches one answer to its end: its news go to the view, Ctrl-C and `/stop` go to the server.
+//! Watches one response to its end: passes its news to the view, and Ctrl-C and `/stop` to the
+//! server.
 
 use std::io;
 
@@ -13,16 +14,16 @@ use super::server::ChatError;
 use super::terminal::{Interrupts, KeyInput};
 use super::view::OutputView;
 
-/// What became of an answer.
+/// The outcome of watching a response.
 #[derive(Debug, Default)]
 pub(super) struct WatchOutcome {
     pub(super) id: Option<String>,
     pub(super) usage: Option<Usage>,
-    /// How it ended; `None` if its reader left before.
+    /// How the response ended; `None` if the user left before.
     pub(super) end: Option<Result<ResponseEnd, ChatError>>,
 }
 
-/// Watches `answer`. The first Ctrl-C stops it, the second leaves it.
+/// Watches `answer`. The first Ctrl-C cancels it, the second leaves it running.
 pub(super) async fn watch(
     mut answer: ResponseHandle,
     view: &mut OutputView,
@@ -93,14 +94,14 @@ pub(super) async fn watch(
         typed.push(&keys.close().await);
     }
     if done.is_err() {
-        // Nobody reads any more: nobody needs the rest either.
+        // Standard output is closed, so the rest is not needed.
         answer.stop();
         while let Some(News::Event(_) | News::Note(_)) = answer.news.recv().await {}
     }
     done.and_then(|()| view.end()).map(|()| outcome)
 }
 
-/// What was typed next; where nobody types, it never resolves.
+/// The next key input; pending forever without a keyboard.
 async fn pressed(keys: &mut Option<KeyInput>) -> Vec<u8> {
     match keys {
         Some(keys) => keys.next().await,

@@ -1,10 +1,10 @@
-//! `weir chat`: what one can type behind it.
+//! The arguments of `weir chat`.
 
 use std::fmt;
 
 use clap::Args;
 
-use crate::chat::ChatTransport;
+use crate::chat::transport::ChatTransport;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

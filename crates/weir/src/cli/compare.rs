@@ -1,4 +1,4 @@
-//! `weir compare`: what one can type behind it.
+//! The arguments of `weir compare`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -87,7 +87,7 @@ impl fmt::Debug for CompareArguments {
     }
 }
 
-/// Whether TLS is spoken.
+/// Whether connections use TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Encrypted {
     /// Only in clear.
@@ -98,7 +98,7 @@ pub(crate) enum Encrypted {
     Both,
 }
 
-/// A name of the lab's, as one types it.
+/// A name from the lab crate, as users type it.
 macro_rules! named {
     ($name:ident, $inner:ty, $what:literal) => {
         #[doc = $what]
@@ -150,7 +150,7 @@ impl fmt::Display for Encrypted {
 }
 
 impl Encrypted {
-    /// In the order in which it is measured.
+    /// In the order of measurement.
     pub(crate) fn each(self) -> &'static [bool] {
         match self {
             Self::Off => &[false],

@@ -15,7 +15,7 @@ pub(crate) struct ConfigArguments {
     example: bool,
 }
 
-/// What stands above the settings that hardly anybody changes.
+/// The heading of the advanced settings.
 const ADVANCED: &str = "\n# Advanced: the defaults are right for nearly every server.";
 
 /// The settings in force, or the example.
@@ -32,7 +32,7 @@ pub(crate) fn run(settings: &Settings, arguments: &ConfigArguments) -> Printed {
         .map(|row| [row.path.clone(), shown(&row.value), row.place.to_string()])
         .collect();
     let mut lines: Vec<String> = columns(&rows).lines().map(str::to_owned).collect();
-    // Both parts are laid out together, so that their columns agree.
+    // Both parts are laid out together, so that their columns align.
     lines.insert(usual.len(), ADVANCED.to_owned());
     let out = lines.join("\n") + "\n";
     let file = match &settings.file {

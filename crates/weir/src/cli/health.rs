@@ -1,4 +1,4 @@
-//! `weir health`: checks that a server is up. Images without a shell have no other way.
+//! `weir health`: checks that a server is up, for images without a shell.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -11,23 +11,24 @@ use http::Uri;
 use super::output::Printed;
 use crate::config::settings::Settings;
 
-/// How long to wait for each step.
+/// The timeout of each step.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How much of an answer is read.
+/// The number of bytes of a response that are read.
 const LONGEST: u64 = 64 << 10;
 
-/// The path that says whether the process answers.
+/// The path of the liveness check.
 const PATH: &str = "/healthz";
 
 /// What `weir health` takes.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct HealthArguments {
-    /// What to ask, such as http://127.0.0.1:8000/readyz [default: /healthz where the settings say that it listens]
+    /// What to ask, such as http://127.0.0.1:8000/readyz [default: /healthz where the settings say
+    /// that it listens]
     url: Option<String>,
 }
 
-/// Asks; an error where the answer is not 200.
+/// Sends the request; an error unless the response is 200.
 pub(crate) fn run(settings: &Settings, arguments: &HealthArguments) -> Result<Printed> {
     let (authority, path) = match &arguments.url {
         Some(url) => taken_apart(url)?,
@@ -37,7 +38,7 @@ pub(crate) fn run(settings: &Settings, arguments: &HealthArguments) -> Result<Pr
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).trim();
     match answer.split(' ').nth(1) {
         Some("200") => Ok(Printed { out: format!("{body}\n"), hints: String::new() }),
-        // That it speaks HTTPS alone is said in clear by the server itself: it lives.
+        // A server with HTTPS only responds to plain HTTP with an error of its own: it is alive.
         Some("400") if body.contains("\"https_only\"") => Ok(Printed {
             out: String::new(),
             hints: "It lives, and speaks HTTPS alone: more was not asked.\n".to_owned(),
@@ -58,7 +59,7 @@ fn taken_apart(url: &str) -> Result<(String, String)> {
     Ok((format!("{}:{port}", authority.host()), path.to_owned()))
 }
 
-/// Where a server is reached from its own machine that listens on all addresses.
+/// The address for reaching a server from its own machine, even if it listens on all addresses.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -68,7 +69,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-/// Sends one request and gives the whole answer.
+/// Sends one request and returns the whole response.
 fn ask(authority: &str, path: &str) -> Result<String> {
     let address = authority.to_socket_addrs()?.next().context("its name has no address")?;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_taken_apart() {
+    fn addresses_are_parsed() {
         let check = |url: &str, expected: Option<(&str, &str)>| {
             let expected =
                 expected.map(|(authority, path)| (authority.to_owned(), path.to_owned()));
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn who_listens_everywhere_is_reached_at_home() {
+    fn a_server_on_all_addresses_is_reached_on_loopback() {
         for (listen, expected) in [
             ("0.0.0.0:80", "127.0.0.1:80"),
             ("[::]:80", "[::1]:80"),

@@ -1,4 +1,5 @@
-//! `weir key create|list|revoke`: works on the data directory, and takes effect immediately, even on a running server.
+//! `weir key create|list|revoke`: changes the data directory, and takes effect immediately, even on
+//! a running server.
 
 use std::time::SystemTime;
 
@@ -39,16 +40,16 @@ pub(crate) enum KeyCommand {
     },
 }
 
-/// Does it. `now` is when.
+/// Runs the command at the time `now`.
 pub(crate) fn run(settings: &Settings, command: &KeyCommand, now: SystemTime) -> Result<Printed> {
     let Some(directory) = settings.data.directory() else {
         bail!("with --data :memory: there is nowhere to keep keys; choose a directory");
     };
-    let keys = KeyFile::open(directory).context("the keys cannot be read")?;
+    let keys = KeyFile::open(directory).context("cannot read the keys")?;
     match command {
         KeyCommand::Create { name, admin } => {
             let role = if *admin { KeyRole::Admin } else { KeyRole::User };
-            let new = keys.create(name, role, now).context("no key was made")?;
+            let new = keys.create(name, role, now).context("cannot create the key")?;
             Ok(created(&new, settings))
         }
         KeyCommand::List => Ok(listed(&keys.list()?, &keys)),
@@ -106,7 +107,7 @@ fn revoke(keys: &KeyFile, id: &str) -> Result<Printed> {
     Ok(Printed { out: String::new(), hints })
 }
 
-/// What becomes of a server whose last key was revoked.
+/// The state of a server whose last key was revoked.
 const CLOSED: &str = "a running server lets nobody in until there is another key, and a server started without keys serves this machine alone.";
 
 fn role(role: KeyRole) -> &'static str {
@@ -123,8 +124,8 @@ fn date(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", rest / 3600, rest % 3600 / 60)
 }
 
-/// Days since 1970 as year, month and day (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms"): years begin in
-/// March there, so that the leap day is a year's last, and come in eras of 400.
+/// Days since 1970 as year, month and day (Howard Hinnant, "chrono-Compatible Low-Level Date
+/// Algorithms"): years start in March, so that the leap day is a year's last, in eras of 400 years.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_made_listed_and_revoked() -> TestResult {
+    fn a_key_is_created_listed_and_revoked() -> TestResult {
         let root = tempfile::tempdir()?;
         let data = root.path().join("data").display().to_string();
         let settings = settings(&[("data", &data)], &environment(&[]), None)?;
@@ -194,7 +195,7 @@ mod tests {
             revoked.hints.contains("(laptop)") && revoked.hints.contains("the last key"),
             "{revoked:?}"
         );
-        // `weir key list` said that anybody may talk, while the server let nobody in.
+        // Regression: `weir key list` reported open access while the server rejected everybody.
         let list = run(&settings, &KeyCommand::List, noon())?.hints;
         assert!(list.contains("no keys any more") && list.contains("lets nobody in"), "{list}");
         assert!(run(&settings, &KeyCommand::Revoke { id }, noon()).is_err());
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_keeps_no_keys() -> TestResult {
+    fn keys_need_a_data_directory() -> TestResult {
         let settings = settings(&[("data", ":memory:")], &environment(&[]), None)?;
         assert!(run(&settings, &KeyCommand::List, noon()).is_err());
         Ok(())

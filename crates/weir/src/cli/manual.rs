@@ -1,4 +1,4 @@
-//! `weir completions` and `weir man`: what shells and manuals want to know of the command line, from its definition.
+//! `weir completions` and `weir man`, generated from the definition of the command line.
 
 use anyhow::{Context, Result};
 use clap::{Args, CommandFactory};
@@ -34,14 +34,14 @@ pub(crate) struct ManualArguments {
     command: Option<String>,
 }
 
-/// The script for a shell.
+/// The completion script of a shell.
 pub(crate) fn completions(arguments: &CompletionsArguments) -> Result<Printed> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "weir", &mut script);
     Ok(Printed { out: String::from_utf8(script)?, hints: String::new() })
 }
 
-/// The page, as `man` reads it.
+/// The manual page, as `man` reads it.
 pub(crate) fn manual(arguments: &ManualArguments) -> Result<Printed> {
     let mut command = Cli::command();
     command.build();
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_shell_learns_every_command() -> Result<()> {
+    fn every_shell_completes_every_command() -> Result<()> {
         for shell in Shell::value_variants() {
             let script = completions(&CompletionsArguments { shell: *shell })?.out;
             assert!(

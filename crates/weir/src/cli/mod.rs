@@ -1,4 +1,4 @@
-//! The command line: what one can type, as clap reads it.
+//! The command line, as clap parses it.
 
 pub(crate) mod chat;
 pub(crate) mod compare;
@@ -70,13 +70,15 @@ pub(crate) enum CliCommand {
     Man(manual::ManualArguments),
 }
 
-/// Settings that have a flag. They are texts here, because `config` reads all values and reports all problems together.
+/// Settings that have a flag. They are texts here, because `config` reads all values and reports
+/// all problems together.
 #[derive(Clone, Debug, Args)]
 struct Options {
     /// Where to listen [default: 127.0.0.1:8000]
     #[arg(long, global = true, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Whether to speak HTTPS: auto, off or self-signed [default: auto: on if --tls-cert and --tls-key are given]
+    /// Whether to speak HTTPS: auto, off or self-signed [default: auto: on if --tls-cert and
+    /// --tls-key are given]
     #[arg(long, global = true, value_name = "WORD")]
     tls: Option<String>,
     /// The certificate for HTTPS, in PEM; it is read again when it changes
@@ -134,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
 
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_stand_anywhere() -> Result<(), clap::Error> {
+    fn flags_may_be_anywhere() -> Result<(), clap::Error> {
         let create = parse(&["key", "create", "--name", "laptop", "--admin", "--data", "/data"])?;
         assert_eq!(
             create.chosen(),
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_with_a_flag_has_it_here_and_the_reverse() {
+    fn flags_here_and_in_the_settings_are_the_same() {
         let mut here: Vec<String> = Cli::command()
             .get_arguments()
             .filter_map(|argument| argument.get_long().map(str::to_owned))

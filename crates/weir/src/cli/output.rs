@@ -1,45 +1,45 @@
-//! The only place that prints: what was asked for on standard output, everything else on standard error.
+//! All printing: results on standard output, everything else on standard error.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use protocol::visible::visible;
 
-/// What a command has to say.
+/// The output of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Printed {
-    /// What was asked for, fit for a pipe.
+    /// The result, suitable for a pipe.
     pub(crate) out: String,
-    /// Hints for the person.
+    /// Hints for the user.
     pub(crate) hints: String,
 }
 
-/// Prints both. Much of it was not written here (what upstreams say, names in files), so that control characters are shown as symbols.
-/// A reader who has seen enough (`weir config | head`) is no error.
+/// Prints both. Control characters are shown as symbols, since parts come from upstreams and files.
+/// A closed pipe (`weir config | head`) is not an error.
 pub(crate) fn print(printed: &Printed) -> io::Result<()> {
     write(&mut io::stdout().lock(), &visible(&printed.out))?;
     write(&mut io::stderr().lock(), &visible(&printed.hints))
 }
 
-/// Prints a piece of what was asked for, at once. Here a reader who has seen enough is an error, of that kind: it ends what
-/// would otherwise go on.
+/// Prints a part of the result at once. Here a closed pipe is an error, `BrokenPipe`, which stops
+/// the producer.
 pub(crate) fn write_out(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
 }
 
-/// Says what went wrong, one line or more, with control characters as symbols.
+/// Prints an error of one line or more, with control characters as symbols.
 pub(crate) fn complain(error: &dyn std::fmt::Display) {
     complain_drawn(&visible(&error.to_string()));
 }
 
-/// Says what went wrong in rows that were drawn for a terminal: they have colours, and nothing else of it.
+/// Prints an error in rows rendered for a terminal: their only escape sequences are colours.
 pub(crate) fn complain_drawn(rows: &str) {
-    // Where even that cannot be said, the exit status says it.
+    // If standard error is closed, only the exit status reports the error.
     let _ = write(&mut io::stderr().lock(), &format!("{rows}\n"));
 }
 
-/// How far long work has come: one line that renews itself where a person looks at it, a line for every tenth elsewhere.
+/// The progress of long work: one updated line on a terminal, otherwise a line for every tenth.
 pub(crate) struct ProgressMeter {
     what: &'static str,
     is_seen: bool,
@@ -47,12 +47,12 @@ pub(crate) struct ProgressMeter {
 }
 
 impl ProgressMeter {
-    /// Nothing is shown yet.
+    /// Progress that is not shown yet.
     pub(crate) fn new(what: &'static str) -> Self {
         Self { what, is_seen: io::stderr().is_terminal(), last: None }
     }
 
-    /// Shows it, if that is news. Where the end is not known, what is done is.
+    /// Shows the progress if it changed: in percent, or as a count if the total is unknown.
     pub(crate) fn show(&mut self, done: u64, total: Option<u64>) {
         let now = match total {
             Some(total) => done.saturating_mul(100) / total.max(1),
@@ -79,7 +79,7 @@ impl ProgressMeter {
 }
 
 fn say(text: &str) {
-    // Work goes on, whether or not anybody can see how far it is.
+    // Errors are ignored: work continues without a display.
     let _ = write(&mut io::stderr().lock(), text);
 }
 
@@ -90,7 +90,7 @@ fn write(stream: &mut dyn Write, text: &str) -> io::Result<()> {
     }
 }
 
-/// Rows with their cells under each other. The last cell of a row is not padded.
+/// Rows with aligned columns. The last cell of a row is not padded.
 pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let width =
         |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cells_stand_under_each_other() {
+    fn columns_are_aligned() {
         let row = |cells: [&str; 3]| cells.map(str::to_owned);
         let text =
             columns(&[row(["a", "字字字字", "x"]), row(["bbb", "", "y"]), row(["c", "z", ""])]);

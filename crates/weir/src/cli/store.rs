@@ -1,4 +1,5 @@
-//! `weir store check|compact|backup|export|import`: looks after the data directory, mostly while a server runs on it.
+//! `weir store check|compact|backup|export|import`: maintains the data directory, mostly while a
+//! server runs on it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Write};
@@ -59,7 +60,7 @@ pub(crate) enum ExportFormat {
     Markdown,
 }
 
-/// Does it.
+/// Runs the command.
 pub(crate) fn run(settings: &Settings, command: &StoreCommand) -> Result<Printed> {
     let Some(directory) = settings.data.directory() else {
         bail!("with --data :memory: nothing is stored; choose a directory");
@@ -146,7 +147,7 @@ fn write(
     })
 }
 
-/// A new file that only its owner can read: it holds what people said.
+/// A new file that only its owner can read, since it contains conversations.
 fn make(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

@@ -1,4 +1,4 @@
-//! `weir upstream list|test`: which upstreams there are, how each is, and what is wrong with one that does not work.
+//! `weir upstream list|test`: the upstreams, the state of each, and explanations of failures.
 
 mod list;
 mod test;
@@ -50,14 +50,14 @@ pub(crate) struct TestArguments {
     json: bool,
 }
 
-/// What came of it.
+/// The result of a command on upstreams.
 pub(crate) struct CheckOutcome {
     pub(crate) printed: Printed,
-    /// Whether all is well, which the exit status says.
+    /// Whether all upstreams work, which determines the exit status.
     pub(crate) is_well: bool,
 }
 
-/// Does it.
+/// Runs the command.
 pub(crate) fn run(settings: &Settings, command: &UpstreamCommand) -> Result<CheckOutcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
@@ -69,7 +69,7 @@ pub(crate) fn run(settings: &Settings, command: &UpstreamCommand) -> Result<Chec
     }
 }
 
-/// Where an upstream is, and through which proxy; never with a password.
+/// The address of an upstream, and its proxy, without passwords.
 fn address(config: &UpstreamConfig) -> String {
     match &config.connection.proxy {
         ProxyConfig::At(url) => {
@@ -83,7 +83,7 @@ fn wire(config: &UpstreamConfig) -> &'static str {
     WireKind::ALL.iter().find(|(_, wire)| *wire == config.wire).map_or("", |(word, _)| word)
 }
 
-/// What a key is called: never the key.
+/// The label of a key, never the key itself.
 fn label(key: Option<&KeyConfig>) -> &str {
     key.map_or("no key", |key| &key.label)
 }

@@ -204,7 +204,8 @@ fn private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// The number of bytes of a packet that are kept if there is a key: all of the server's, and the headers of the client's.
+/// The number of bytes of a packet that are kept if there is a key: all of the server's, and the
+/// headers of the client's.
 fn kept(read: Option<&ReadConnection<'_>>, number: u64, packet: &Captured) -> usize {
     let segment =
         read.and_then(|read| read.connection.segments().get(usize::try_from(number).ok()?));

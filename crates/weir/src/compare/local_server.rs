@@ -1,4 +1,5 @@
-//! The servers of the comparison in this process: on threads of their own, with the demo model, with and without TLS.
+//! The servers of the comparison in this process: on threads of their own, with the demo model,
+//! with and without TLS.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -24,7 +25,6 @@ use crate::shutdown;
 /// The name of the servers' threads, whose processor time is measured.
 const THREADS: &str = "weir-server";
 
-/// The servers.
 pub(super) struct LocalServers {
     runtime: Runtime,
     stops: Vec<oneshot::Sender<()>>,
@@ -85,7 +85,7 @@ impl LocalServers {
         // The client captures the packets; the server counts every byte.
         server.lens = LensConfig { capture: CaptureMode::Off, sampling: 1.0 };
         server.classic.enabled = true;
-        // The grace period for browser pages is no property of a transport.
+        // The grace period for browser pages is not a property of a transport.
         server.classic.grace = Duration::ZERO;
         let demo = provider::config::DemoConfig {
             enabled: true,
@@ -123,7 +123,8 @@ impl LocalServers {
     }
 }
 
-/// The processor time of the servers' threads: the first field of `/proc/…/schedstat` (proc(5)), in nanoseconds.
+/// The processor time of the servers' threads: the first field of `/proc/…/schedstat` (proc(5)), in
+/// nanoseconds.
 pub(super) fn processor() -> Option<Duration> {
     let mut nanoseconds = 0;
     for thread in fs::read_dir("/proc/self/task").ok()?.flatten() {

@@ -1,4 +1,5 @@
-//! Records when a model sends text, between the engine and its models. Only the servers of `weir compare` use it.
+//! Records when a model sends text, between the engine and its models. Only the servers of `weir
+//! compare` use it.
 
 use std::sync::Arc;
 
@@ -30,12 +31,12 @@ impl Stamped {
 impl Models for Stamped {
     fn route(&self, model: &str) -> Option<Route> {
         let mut route = self.models.route(model)?;
-        let stamped = |leg: &engine::provider::route::RouteTarget| {
+        let stamped = |target: &engine::provider::route::RouteTarget| {
             let provider: Arc<dyn Provider> = Arc::new(StampedProvider {
-                inner: Arc::clone(&leg.provider),
+                inner: Arc::clone(&target.provider),
                 stamps: self.stamps.clone(),
             });
-            engine::provider::route::RouteTarget { provider, ..leg.clone() }
+            engine::provider::route::RouteTarget { provider, ..target.clone() }
         };
         route.targets = route.targets.iter().map(stamped).collect();
         Some(route)
@@ -58,13 +59,13 @@ impl Provider for StampedProvider {
     ) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>> {
         let (asked, stamps) = (self.inner.ask(request), self.stamps.start());
         async move {
-            let words = asked.await?;
-            let look = move |word: &Result<ModelEvent, ProviderFailure>| {
-                if matches!(word, Ok(ModelEvent::Text { .. })) {
+            let events = asked.await?;
+            let record = move |event: &Result<ModelEvent, ProviderFailure>| {
+                if matches!(event, Ok(ModelEvent::Text { .. })) {
                     stamps.stamp();
                 }
             };
-            Ok(words.inspect(look).boxed())
+            Ok(events.inspect(record).boxed())
         }
         .boxed()
     }

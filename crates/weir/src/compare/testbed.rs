@@ -64,7 +64,8 @@ pub(crate) struct LocalOptions {
 }
 
 impl TestBed {
-    /// Local servers with the demo model: in a private network if that is permitted, otherwise on loopback.
+    /// Local servers with the demo model: in a private network if that is permitted, otherwise on
+    /// loopback.
     pub(crate) fn own(settings: &Settings, options: LocalOptions) -> Result<Self> {
         match options.network {
             Ok(network) => {

@@ -1,4 +1,5 @@
-//! The environment: which variables are settings, which only look like it, and where the platform keeps things.
+//! The environment: variables that are settings, those that only look like it, and the platform's
+//! directories.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,20 +11,21 @@ use super::table::{Definition, SETTINGS};
 /// Variables by name.
 pub(crate) type Environment = BTreeMap<String, OsString>;
 
-/// Variables of ours that are no settings: where those are, and the key that `weir chat` shows to a server.
+/// `WEIR_` variables that are not settings: the path of the file, and the key that `weir chat`
+/// sends.
 const NO_SETTINGS: [&str; 2] = ["WEIR_CONFIG", API_KEY];
 
-/// The variable with the key that `weir chat` shows to a server.
+/// The variable with the key that `weir chat` sends.
 pub(crate) const API_KEY: &str = "WEIR_API_KEY";
 
-/// The environment of this process. A name that is not Unicode is none of ours.
+/// The environment of this process. Names that are not Unicode are ignored.
 pub(super) fn of_process() -> Environment {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
         .collect()
 }
 
-/// The text of a variable; `None` where it is unset or empty, as Compose files leave it.
+/// The text of a variable; `None` if it is unset or empty, as Compose files may leave it.
 pub(super) fn text<'a>(
     environment: &'a Environment,
     name: &str,
@@ -37,7 +39,7 @@ pub(super) fn text<'a>(
     }
 }
 
-/// The settings in the environment, each with the variable it comes from and its text.
+/// The settings in the environment, each with its variable and text.
 pub(super) fn settings(
     environment: &Environment,
     problems: &mut Vec<Problem>,
@@ -78,7 +80,7 @@ fn unknown(name: &str) -> Problem {
     Problem::new(ValueSource::Variable(name.to_owned()), format!("unknown setting{near}"))
 }
 
-/// Whether Kubernetes or Docker set it, which they do for every service that is called `weir`: `WEIR_SERVICE_HOST`,
+/// Whether Kubernetes or Docker sets it for a service called `weir`: `WEIR_SERVICE_HOST`,
 /// `WEIR_SERVICE_PORT_HTTP`, `WEIR_PORT`, `WEIR_PORT_8000_TCP_ADDR`.
 fn is_foreign(name: &str) -> bool {
     let rest = name.strip_prefix("WEIR_").unwrap_or(name);
@@ -88,7 +90,7 @@ fn is_foreign(name: &str) -> bool {
         || rest.starts_with("PORT_")
 }
 
-/// Where this platform keeps a user's data; `None` where the user has no home.
+/// The platform's directory for the user's data; `None` without a home directory.
 pub(super) fn data_directory(environment: &Environment) -> Option<PathBuf> {
     let place = if cfg!(target_os = "macos") {
         home(environment)?.join("Library/Application Support")
@@ -101,7 +103,7 @@ pub(super) fn data_directory(environment: &Environment) -> Option<PathBuf> {
     Some(place.join("weir"))
 }
 
-/// Where this platform keeps a user's settings.
+/// The platform's directory for the user's settings.
 pub(super) fn config_directory(environment: &Environment) -> Option<PathBuf> {
     let place = if cfg!(target_os = "macos") {
         home(environment)?.join("Library/Application Support")
@@ -119,11 +121,11 @@ fn home(environment: &Environment) -> Option<PathBuf> {
 }
 
 fn directory(environment: &Environment, name: &str) -> Option<PathBuf> {
-    // The XDG specification says to ignore what is not absolute, and it is good advice for the others.
+    // The XDG specification says to ignore relative paths; that suits the other platforms, too.
     environment.get(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// Whether a text is the name of a variable as such names are (POSIX.1-2024, XBD 8.1), and no key.
+/// Whether a text has the form of a variable's name (POSIX.1-2024, XBD 8.1), unlike a key.
 pub(super) fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_uppercase() || first == '_')
         && text
@@ -136,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_kubernetes_sets_is_not_ours() {
+    fn variables_of_kubernetes_are_not_settings() {
         for name in [
             "WEIR_SERVICE_HOST",
             "WEIR_SERVICE_PORT",
@@ -156,7 +158,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn the_platforms_places() {
+    fn the_directories_of_each_platform() {
         let environment = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), value.into())).collect()
         };

@@ -1,7 +1,8 @@
-//! `weir.example.toml`, made of the table: every setting with its default, commented out.
+//! `weir.example.toml`, generated from the table: every setting with its default, commented out.
 
 use super::table::{Definition, SETTINGS};
-use super::{limit, route, upstream};
+use super::upstream::fields;
+use super::{limit, route};
 
 /// The text of the example. Within each table, advanced settings come last.
 pub(crate) fn example() -> String {
@@ -20,7 +21,7 @@ pub(crate) fn example() -> String {
     }
     parts.push(UPSTREAMS.to_owned());
     let line = |(key, line): &(&str, &str)| format!("# {key} = {line}\n");
-    parts.extend(upstream::KEYS.iter().map(line));
+    parts.extend(fields::KEYS.iter().map(line));
     parts.push(ROUTES.to_owned());
     parts.extend(route::KEYS.iter().map(line));
     parts.push(LIMITS.to_owned());
@@ -28,7 +29,7 @@ pub(crate) fn example() -> String {
     parts.concat()
 }
 
-/// The tables of the file in their order; the empty one is its top.
+/// The tables of the file in order; the empty name is the top level.
 pub(super) fn tables() -> Vec<&'static str> {
     let mut tables: Vec<&str> =
         SETTINGS.iter().map(|definition| definition.table_and_key().0).collect();
@@ -73,7 +74,7 @@ fn entry(definition: &Definition) -> String {
     let help = definition.help.replace('\n', "\n# ");
     let names = definition.variables().join(" or ");
     let flag = definition.flag.map(|flag| format!(" or --{flag}")).unwrap_or_default();
-    // A default that depends on the machine is shown by an example.
+    // A default that depends on the machine is shown as an example.
     let typed = match definition.path {
         "data" => "/var/lib/weir",
         "store.bytes" => "8GiB",

@@ -1,18 +1,18 @@
-//! Values of the file, each with the place where it stands.
+//! Values of the file, each with its location.
 
 use std::collections::BTreeMap;
 
 use super::problem::ValueSource;
 use super::value::Raw;
 
-/// A value and where it stands.
+/// A value and its location.
 #[derive(Clone, Debug)]
 pub(super) struct Field {
     pub(super) place: ValueSource,
     pub(super) raw: Raw,
 }
 
-/// One `[[upstream]]`, `[[route]]` or `[[limit]]`, its keys known, its values not yet looked at.
+/// One `[[upstream]]`, `[[route]]` or `[[limit]]`, with known keys and unparsed values.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
     pub(super) place: ValueSource,

@@ -1,4 +1,4 @@
-//! `weir.toml`: where it is, and which settings and upstreams stand in it at which line.
+//! `weir.toml`: its location, and its settings and tables with their lines.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,19 +14,21 @@ use super::field::{Field, Table};
 use super::problem::{Problem, ValueSource, did_you_mean};
 use super::settings::FlagValues;
 use super::table::{Definition, SETTINGS};
+use super::upstream::fields;
 use super::value::Raw;
-use super::{limit, route, upstream};
+use super::{limit, route};
 
-/// A file of settings, read but not understood.
+/// A settings file before parsing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileText {
-    /// Its name, as problems show it; relative paths in it are meant from its directory.
+    /// Its name, as problems show it. Relative paths in the file are relative to its directory.
     pub(crate) name: PathBuf,
-    /// What stands in it.
+    /// Its contents.
     pub(crate) text: String,
 }
 
-/// The file that `--config` or `WEIR_CONFIG` names, else `./weir.toml`, else the user's; `None` where there is none.
+/// The file that `--config` or `WEIR_CONFIG` names, else `./weir.toml`, else the user's; `None`
+/// without any.
 pub(super) fn find(
     flags: &FlagValues,
     environment: &Environment,
@@ -49,7 +51,7 @@ pub(super) fn find(
     Ok(None)
 }
 
-/// Where [`find`] looks.
+/// The paths that [`find`] checks.
 pub(super) fn candidates(flags: &FlagValues, environment: &Environment) -> Vec<PathBuf> {
     let named = flags.get("config").map(PathBuf::from);
     let named = named.or_else(|| {
@@ -58,7 +60,7 @@ pub(super) fn candidates(flags: &FlagValues, environment: &Environment) -> Vec<P
     named.map_or_else(|| usual(environment), |name| vec![name])
 }
 
-/// Where the file is looked for when nobody says where it is.
+/// The default paths of the file.
 fn usual(environment: &Environment) -> Vec<PathBuf> {
     let users =
         environment::config_directory(environment).map(|directory| directory.join("weir.toml"));
@@ -71,7 +73,7 @@ fn read(name: &Path) -> Result<FileText, String> {
     Ok(FileText { name: name.to_path_buf(), text })
 }
 
-/// What stands in a file.
+/// The contents of a file.
 #[derive(Default)]
 pub(super) struct FileContents {
     pub(super) settings: Vec<(&'static Definition, Field)>,
@@ -81,14 +83,14 @@ pub(super) struct FileContents {
     pub(super) problems: Vec<Problem>,
 }
 
-/// Takes a file apart. A file that is not TOML has only its syntax errors.
+/// Parses a file. If it is not valid TOML, only its syntax errors are reported.
 pub(super) fn parse(file: &FileText) -> FileContents {
     let name: Arc<str> = file.name.display().to_string().into();
     let mut parser = Parser { name, text: &file.text, contents: FileContents::default() };
     let (root, errors) = DeTable::parse_recoverable(&file.text);
     for error in &errors {
         let place = parser.place(error.span().map_or(0, |span| span.start));
-        // Its `Display` would repeat the line, and with it perhaps a key.
+        // Not its `Display`, which repeats the line, and so perhaps a key.
         parser.problem(place, error.message());
     }
     if errors.is_empty() {
@@ -97,9 +99,9 @@ pub(super) fn parse(file: &FileText) -> FileContents {
     parser.contents
 }
 
-/// The tables that there may be several of, and the keys that each knows.
+/// The arrays of tables, and the keys of each.
 const SEVERAL: [(&str, &[(&str, &str)]); 3] =
-    [("upstream", upstream::KEYS), ("route", route::KEYS), ("limit", limit::KEYS)];
+    [("upstream", fields::KEYS), ("route", route::KEYS), ("limit", limit::KEYS)];
 
 struct Parser<'a> {
     name: Arc<str>,
@@ -245,7 +247,7 @@ fn raw(value: &DeValue<'_>) -> Raw {
     }
 }
 
-/// TOML also writes whole numbers to the bases 2, 8 and 16.
+/// TOML also has integers in bases 2, 8 and 16.
 fn decimal(number: &DeInteger<'_>) -> String {
     i128::from_str_radix(number.as_str(), number.radix())
         .map_or_else(|_| number.to_string(), |value| value.to_string())

@@ -1,4 +1,5 @@
-//! Limits of single API keys: one for each `[[limit]]` of the file. What it does not say is as in `[limits]`.
+//! Limits of single API keys: one for each `[[limit]]` of the file. Missing values are those of
+//! `[limits]`.
 
 use engine::shares::{CallerLimits, Shares};
 
@@ -7,7 +8,7 @@ use super::problem::Problem;
 use super::settings::InForce;
 use super::value::{self, Raw};
 
-/// The keys of a `[[limit]]`, each with a line of an example.
+/// The keys of a `[[limit]]`, each with its line of the example.
 pub(super) const KEYS: &[(&str, &str)] = &[
     (
         "key",
@@ -20,7 +21,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("connections", "20                         # open at once"),
 ];
 
-/// What reading limits needs, and what it gathers.
+/// The inputs and results of reading limits.
 pub(super) struct LimitReader<'a> {
     pub(super) shares: &'a mut Shares,
     pub(super) in_force: &'a mut Vec<InForce>,
@@ -28,7 +29,7 @@ pub(super) struct LimitReader<'a> {
 }
 
 impl LimitReader<'_> {
-    /// Takes one `[[limit]]` of the file.
+    /// Reads one `[[limit]]`.
     pub(super) fn add(&mut self, table: &Table) {
         let usual = self.shares.usual;
         let count = |raw: &Raw| value::count(raw, 1);
@@ -38,7 +39,7 @@ impl LimitReader<'_> {
             requests_per_second: self.read(table, "requests_per_second", count).map_or(
                 usual.requests_per_second,
                 |count| {
-                    // More than one can count is no limit at all.
+                    // A larger number means no limit.
                     u32::try_from(count).unwrap_or(u32::MAX)
                 },
             ),

@@ -1,6 +1,7 @@
-//! The settings: flags, then the environment, then `weir.toml`, then defaults, turned once from what was typed into what is meant.
+//! The settings: flags, then the environment, then `weir.toml`, then defaults, each parsed once
+//! into its type.
 //!
-//! Everything wrong is reported together, each with its place. Nothing here but [`load`] touches the machine.
+//! All problems are reported together, each with its location. Only [`load`] does I/O.
 
 pub(crate) mod example;
 pub(crate) mod problem;
@@ -30,9 +31,9 @@ pub(crate) use environment::{API_KEY, Environment};
 pub(crate) use file::FileText;
 pub(crate) use sources::{FileStamp, FileVersion, mark};
 pub(crate) use tls::TlsConfig;
-pub(crate) use upstream::without_password;
+pub(crate) use upstream::values::without_password;
 
-use self::traces::Traces;
+use self::traces::TraceReader;
 use field::Field;
 use file::FileContents;
 use limit::LimitReader;
@@ -41,30 +42,28 @@ use route::RouteReader;
 use settings::{DataLocation, FlagValues, InForce, Settings};
 use sources::Sources;
 use table::{Definition, Draft, SETTINGS};
-use upstream::Upstreams;
+use upstream::reader::UpstreamReader;
 use value::Raw;
 
-/// Everything that settings come from.
+/// The sources of settings.
 pub(crate) struct ConfigSources<'a> {
-    /// The flags.
     pub(crate) flags: &'a FlagValues,
-    /// The environment.
     pub(crate) environment: &'a Environment,
-    /// The file.
     pub(crate) file: Option<&'a FileText>,
-    /// Reads the file that an `api_key_file` names.
+    /// Reads a file that a setting names, such as an `api_key_file`.
     pub(crate) read: &'a dyn Fn(&Path) -> io::Result<String>,
 }
 
-/// Settings that were read.
+/// The result of reading settings.
 pub(crate) struct Loaded {
-    /// What they are, or what is wrong with them.
+    /// The settings, or all problems in them.
     pub(crate) settings: Result<Settings, Problems>,
-    /// The files they come from, those that do not exist included: another version of one may make other settings.
+    /// The files they depend on, including those that do not exist yet.
     pub(crate) sources: Vec<FileVersion>,
 }
 
-/// The settings of this process: reads its environment, its file, and the files of keys that this one names.
+/// The settings of this process: reads its environment, its settings file, and the key files it
+/// names.
 pub(crate) fn load(flags: &FlagValues) -> Loaded {
     let environment = environment::of_process();
     let sources = Sources::default();
@@ -81,7 +80,7 @@ pub(crate) fn load(flags: &FlagValues) -> Loaded {
         file: file.as_ref(),
         read: &|path| sources.read(path),
     };
-    let (settings, mut problems) = gather(&inputs);
+    let (settings, mut problems) = collect(&inputs);
     problems.extend(unreadable);
     Loaded {
         settings: Problems::of(problems).map_or(Ok(settings), Err),
@@ -89,57 +88,57 @@ pub(crate) fn load(flags: &FlagValues) -> Loaded {
     }
 }
 
-/// Whether a change of this setting waits for the next start.
+/// Whether a change of this setting takes effect only after a restart.
 pub(crate) fn needs_restart(path: &str) -> bool {
     SETTINGS.iter().any(|definition| definition.path == path && definition.needs_restart)
 }
 
-/// Whether the default of this setting is right for nearly every server.
+/// Whether the default of this setting suits nearly every server.
 pub(crate) fn is_advanced(path: &str) -> bool {
     SETTINGS.iter().any(|definition| definition.path == path && definition.is_advanced)
 }
 
-/// The names of the flags that are settings, for the test that the command line has them all.
+/// The flags that are settings, for the test that the command line has them all.
 #[cfg(test)]
 pub(crate) fn flag_names() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().filter_map(|definition| definition.flag)
 }
 
-/// The settings that these inputs mean.
+/// The settings from these sources.
 #[cfg(test)]
 pub(crate) fn settle(inputs: &ConfigSources<'_>) -> Result<Settings, Problems> {
-    let (settings, problems) = gather(inputs);
+    let (settings, problems) = collect(inputs);
     Problems::of(problems).map_or(Ok(settings), Err)
 }
 
-fn gather(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
+fn collect(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
     let base = inputs.file.and_then(|file| file.name.parent()).unwrap_or(Path::new(""));
     let FileContents { settings, upstreams: tables, routes: route_tables, limits, mut problems } =
         inputs.file.map(file::parse).unwrap_or_default();
-    let mut gathering =
-        Gathering { draft: Draft::default(), in_force: defaults(), problems: Vec::new() };
+    let mut collector =
+        SettingsCollector { draft: Draft::default(), in_force: defaults(), problems: Vec::new() };
     for definition in SETTINGS.iter().filter(|definition| !definition.default.is_empty()) {
-        gathering.put(definition, typed(ValueSource::Default, definition.default), base);
+        collector.put(definition, typed(ValueSource::Default, definition.default), base);
     }
     for (definition, field) in settings {
-        gathering.put(definition, field, base);
+        collector.put(definition, field, base);
     }
     for (definition, name, text) in environment::settings(inputs.environment, &mut problems) {
-        gathering.put(definition, typed(ValueSource::Variable(name), &text), Path::new(""));
+        collector.put(definition, typed(ValueSource::Variable(name), &text), Path::new(""));
     }
     for definition in SETTINGS {
         if let Some((flag, text)) =
             definition.flag.and_then(|flag| inputs.flags.get_key_value(flag))
         {
-            gathering.put(definition, typed(ValueSource::Flag(flag), text), Path::new(""));
+            collector.put(definition, typed(ValueSource::Flag(flag), text), Path::new(""));
         }
     }
-    let data = gathering.data(inputs.environment);
-    gathering.settle_size(&data);
-    gathering.check_sizes();
-    let tls = gathering.tls();
+    let data = collector.data(inputs.environment);
+    collector.settle_size(&data);
+    collector.check_sizes();
+    let tls = collector.tls();
 
-    let Gathering { mut draft, mut in_force, problems: more } = gathering;
+    let SettingsCollector { mut draft, mut in_force, problems: more } = collector;
     problems.extend(more);
     let mut reading = LimitReader {
         shares: &mut draft.engine.shares,
@@ -149,7 +148,7 @@ fn gather(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
     for table in &limits {
         reading.add(table);
     }
-    let mut upstreams = Upstreams {
+    let mut upstreams = UpstreamReader {
         environment: inputs.environment,
         read: inputs.read,
         base,
@@ -188,7 +187,7 @@ fn gather(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
         .find(|row| row.path == traces::ENDPOINT)
         .map_or(ValueSource::Default, |row| row.place.clone());
     let mut reading =
-        Traces { environment: inputs.environment, problems: &mut problems, notes: &mut notes };
+        TraceReader { environment: inputs.environment, problems: &mut problems, notes: &mut notes };
     let (traces, theirs) = reading.settle(traces, &place);
     if let (Some(config), Some(name)) = (&traces, theirs) {
         note(
@@ -216,7 +215,7 @@ fn gather(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
     (settings, problems)
 }
 
-/// What is in force before anybody has typed anything.
+/// The defaults, as rows in force.
 fn defaults() -> Vec<InForce> {
     let row = |definition: &Definition| InForce {
         path: definition.path.to_owned(),
@@ -237,14 +236,14 @@ fn note(in_force: &mut [InForce], path: &str, value: String, place: Option<Value
     }
 }
 
-struct Gathering {
+struct SettingsCollector {
     draft: Draft,
     in_force: Vec<InForce>,
     problems: Vec<Problem>,
 }
 
-impl Gathering {
-    /// A later value replaces an earlier one; a wrong one is reported though another replaces it.
+impl SettingsCollector {
+    /// A later value replaces an earlier one; an invalid one is reported even if it is replaced.
     fn put(&mut self, definition: &Definition, field: Field, base: &Path) {
         match definition.kind.put(&mut self.draft, &field.raw, base) {
             Ok(()) => self.note(definition.path, field.raw.to_string(), Some(field.place)),
@@ -280,7 +279,7 @@ impl Gathering {
         })
     }
 
-    /// How much is kept depends on where, unless somebody says so.
+    /// The default of `store.bytes` depends on whether data is kept in memory.
     fn settle_size(&mut self, data: &DataLocation) {
         let (bytes, typed) = match data {
             DataLocation::Memory => (256 << 20, "256MiB"),
@@ -299,7 +298,7 @@ impl Gathering {
         let rows = ["engine.answer_bytes", "store.bytes"]
             .map(|path| self.in_force.iter().find(|row| row.path == path));
         let values = rows.map(|row| row.map_or("", |row| &row.value));
-        // The one that was typed is the one to change.
+        // The problem belongs to the one that was set.
         let place =
             rows.into_iter().flatten().map(|row| &row.place).max().unwrap_or(&ValueSource::Default);
         let what = format!(

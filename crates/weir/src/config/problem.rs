@@ -1,30 +1,30 @@
-//! What is wrong with the settings: each problem with its place, all of them at once.
+//! Problems in the settings, each with its location, reported together.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// Where a value was typed. The order is the order of the report.
+/// Where a value was set. The order is that of the report.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ValueSource {
-    /// Nowhere: it is the default.
+    /// The default.
     Default,
     /// In the file.
     File {
-        /// The file, as it was named.
+        /// The path of the file, as it was given.
         name: Arc<str>,
         /// The line, from 1.
         line: usize,
         /// The column in characters, from 1.
         column: usize,
     },
-    /// In a variable of the environment.
+    /// In an environment variable.
     Variable(String),
     /// In a flag, named without its dashes.
     Flag(&'static str),
 }
 
-/// As `weir config` shows it; a problem names the column, too.
+/// As shown by `weir config`; a problem also has the column.
 impl fmt::Display for ValueSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -36,7 +36,7 @@ impl fmt::Display for ValueSource {
     }
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {
     place: ValueSource,
@@ -44,12 +44,13 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// Something is wrong at `place`.
+    /// A problem at `place`.
     pub(crate) fn new(place: ValueSource, what: impl Into<String>) -> Self {
         Self { place, what: what.into() }
     }
 
-    /// The value of `path` at `place` is wrong. A variable and a flag say themselves what they are; a line does not.
+    /// An invalid value of `path` at `place`. The path is shown for lines of the file: variables
+    /// and flags already name the setting.
     pub(crate) fn value(place: &ValueSource, path: &str, what: &str) -> Self {
         match place {
             ValueSource::Default | ValueSource::File { .. } => {
@@ -73,12 +74,12 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong, one line each, in the order of the file, then variables, then flags.
+/// All problems, one line each: those of the file in its order, then of variables, then of flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// These problems; `None` where there are none.
+    /// These problems; `None` without any.
     pub(crate) fn of(mut problems: Vec<Problem>) -> Option<Self> {
         problems.sort();
         (!problems.is_empty()).then_some(Self(problems))
@@ -97,8 +98,8 @@ impl fmt::Display for Problems {
 
 impl Error for Problems {}
 
-/// "; did you mean …?" where one of `candidates` is near `typed`, else nothing. `separator` stands before a name's last
-/// part: who typed only that, or put it into the wrong table, means the one setting that ends so.
+/// "; did you mean …?" if one of `candidates` is close to `typed`, else nothing. `separator`
+/// precedes a name's last part, which also matches if it is unique: it may be in the wrong table.
 pub(crate) fn did_you_mean(typed: &str, separator: char, candidates: &[&str]) -> String {
     let last = typed.rsplit(separator).next().unwrap_or(typed);
     let whole = typed.strip_prefix("WEIR_").unwrap_or(typed);
@@ -108,7 +109,7 @@ pub(crate) fn did_you_mean(typed: &str, separator: char, candidates: &[&str]) ->
         });
         found.next().filter(|_| found.next().is_none())
     };
-    // Every third letter may be wrong, and one always.
+    // One letter in three may differ, and always at least one.
     let allowed = (last.chars().count() / 3).clamp(1, 4);
     let near = || {
         let distances = candidates.iter().map(|candidate| (distance(typed, candidate), candidate));
@@ -120,7 +121,7 @@ pub(crate) fn did_you_mean(typed: &str, separator: char, candidates: &[&str]) ->
     }
 }
 
-/// How many letters must be put in, left out or replaced to make `b` of `a` (Levenshtein's distance).
+/// The Levenshtein distance: the insertions, deletions and substitutions that turn `a` into `b`.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn near_names_are_offered() {
+    fn similar_names_are_suggested() {
         let paths =
             ["data", "server.listen", "server.heartbeat", "engine.running", "timeouts.idle"];
         let check = |typed: &str, expected: &str| {
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_report_has_an_order() {
+    fn the_report_is_sorted() {
         let line = |line| ValueSource::File { name: "weir.toml".into(), line, column: 5 };
         let problems = Problems::of(vec![
             Problem::value(&ValueSource::Flag("listen"), "server.listen", "wrong"),

@@ -1,4 +1,4 @@
-//! `docs/reference/settings.md`, made of the table, and the test that it is up to date.
+//! `docs/reference/settings.md`, generated from the table, and the test that it is up to date.
 
 use std::fs;
 use std::path::Path;
@@ -6,9 +6,10 @@ use std::path::Path;
 use super::example::{of_table, tables};
 use super::table::{Definition, SETTINGS};
 use super::tests::TestResult;
-use super::{limit, route, upstream};
+use super::upstream::fields;
+use super::{limit, route};
 
-/// Set it to write the document again.
+/// The variable that makes the test rewrite the document.
 const WRITE: &str = "WEIR_WRITE_DOCUMENTS";
 
 #[test]
@@ -30,7 +31,7 @@ fn reference() -> String {
     let mut parts = vec![HEAD.to_owned(), TABLE.to_owned()];
     parts.extend(rows(false));
     parts.push(UPSTREAM.to_owned());
-    parts.extend(upstream::KEYS.iter().map(key));
+    parts.extend(fields::KEYS.iter().map(key));
     parts.push(ROUTE.to_owned());
     parts.extend(route::KEYS.iter().map(key));
     parts.push(LIMIT.to_owned());
@@ -47,7 +48,7 @@ fn reference() -> String {
     parts.concat()
 }
 
-/// The rows of the usual or of the advanced settings.
+/// The rows of the basic or of the advanced settings.
 fn rows(is_advanced: bool) -> impl Iterator<Item = String> {
     tables()
         .into_iter()
@@ -76,7 +77,7 @@ fn row(definition: &Definition) -> String {
     )
 }
 
-/// A key of a table of tables: an example of its value, and what it is for.
+/// A row for a key of an array of tables: an example and its purpose.
 fn key((name, line): &(&str, &str)) -> String {
     let (value, help) = line.split_once(" # ").unwrap_or((line, ""));
     format!("| `{name}` | `{}` | {} |\n", value.trim(), help.trim())

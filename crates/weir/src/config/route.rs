@@ -5,10 +5,10 @@ use provider::config::{RouteConfig, Strategy, TargetConfig, UpstreamConfig};
 use super::field::Table;
 use super::problem::Problem;
 use super::settings::InForce;
-use super::upstream::STRATEGIES;
+use super::upstream::fields::STRATEGIES;
 use super::value::{self, Raw};
 
-/// The keys of a `[[route]]`, each with a line of an example.
+/// The keys of a `[[route]]`, each with its line of the example.
 pub(super) const KEYS: &[(&str, &str)] = &[
     ("model", r#""fast"                          # the name that callers use"#),
     (
@@ -26,7 +26,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ),
 ];
 
-/// What reading routes needs, and what it gathers.
+/// The inputs and results of reading routes.
 pub(super) struct RouteReader<'a> {
     pub(super) upstreams: &'a [UpstreamConfig],
     pub(super) configs: Vec<RouteConfig>,
@@ -35,7 +35,7 @@ pub(super) struct RouteReader<'a> {
 }
 
 impl RouteReader<'_> {
-    /// Takes one `[[route]]` of the file.
+    /// Reads one `[[route]]`.
     pub(super) fn add(&mut self, table: &Table) {
         let model = self.required(table, "model", |raw| value::text(raw).map(str::to_owned));
         let targets = self.required(table, "upstreams", |raw| {
@@ -110,7 +110,7 @@ impl RouteReader<'_> {
     }
 }
 
-/// `upstream` or `upstream:model`; an upstream's name has no colon, a model's may.
+/// Parses `upstream` or `upstream:model`: the upstream's name has no colon, the model's may.
 fn target(text: &str) -> TargetConfig {
     let (upstream, model) = text
         .split_once(':')

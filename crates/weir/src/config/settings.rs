@@ -1,4 +1,4 @@
-//! The settings in force, and the values that they are made of.
+//! The settings in force, and the types of their values.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,57 +13,57 @@ use crate::shutdown;
 /// The settings in force.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
-    /// The server's.
+    /// The settings of the server.
     pub(crate) server: server::Config,
-    /// The engine's.
+    /// The settings of the engine.
     pub(crate) engine: engine::Config,
     /// The upstreams.
     pub(crate) provider: provider::Config,
-    /// How connections are encrypted.
+    /// The TLS settings.
     pub(crate) tls: TlsConfig,
-    /// Where data is kept.
+    /// The location of data.
     pub(crate) data: DataLocation,
-    /// How long the process takes to stop.
+    /// The timeouts of a shutdown.
     pub(crate) shutdown: shutdown::Config,
-    /// What a running answer survives.
+    /// What running responses survive.
     pub(crate) durability: Durability,
-    /// How to log.
+    /// The settings of the log.
     pub(crate) log: LogConfig,
-    /// Where traces go.
+    /// The exporter of traces.
     pub(crate) traces: Option<::traces::Config>,
-    /// The file that was read, if there was one.
+    /// The file that was read, if any.
     pub(crate) file: Option<PathBuf>,
-    /// Each setting, as it was typed, and where.
+    /// Each setting as it was typed, with its source.
     pub(crate) in_force: Vec<InForce>,
-    /// What is worth knowing, but not wrong.
+    /// Notes that are not problems.
     pub(crate) notes: Vec<String>,
 }
 
 /// One setting in force. Never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InForce {
-    /// Its place in the file.
+    /// The path of the setting.
     pub(crate) path: String,
-    /// Its value, as one types it.
+    /// Its value, as users type it.
     pub(crate) value: String,
-    /// Where it was typed.
+    /// Where it was set.
     pub(crate) place: ValueSource,
 }
 
-/// Where data is kept.
+/// The location of data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DataLocation {
-    /// Nowhere: what is there is gone with the process.
+    /// In memory: data is lost when the process ends.
     Memory,
     /// In this directory, which may not exist yet.
     Directory(PathBuf),
 }
 
 impl DataLocation {
-    /// How one types [`DataLocation::Memory`].
+    /// The value that means [`DataLocation::Memory`].
     pub(crate) const MEMORY: &str = ":memory:";
 
-    /// The directory, if there is one.
+    /// The directory, if any.
     pub(crate) fn directory(&self) -> Option<&Path> {
         match self {
             Self::Memory => None,
@@ -81,12 +81,12 @@ impl fmt::Display for DataLocation {
     }
 }
 
-/// How to log.
+/// The settings of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogConfig {
-    /// How lines look.
+    /// The format of lines.
     pub(crate) format: LogFormat,
-    /// What is logged: a level, or levels by module, as `tracing_subscriber::EnvFilter` reads them.
+    /// A level, or levels by module, as `tracing_subscriber::EnvFilter` reads them.
     pub(crate) level: String,
 }
 
@@ -96,12 +96,12 @@ impl Default for LogConfig {
     }
 }
 
-/// How lines of the log look.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogFormat {
-    /// For people.
+    /// Text for reading.
     Text,
-    /// For machines: one JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 

@@ -1,4 +1,5 @@
-//! The files that settings are read from, and which version of each was read, so that somebody can tell when there is another.
+//! The files that settings are read from, with the version of each, so that changes can be
+//! detected.
 
 use std::cell::RefCell;
 use std::fs::{self, Metadata};
@@ -13,20 +14,20 @@ pub(crate) struct FileVersion {
     pub(crate) mark: FileStamp,
 }
 
-/// What tells one version of a file from the next; `None` where there is none. A file that is replaced has another inode.
+/// Identifies a version of a file; `None` if there is no file. A replaced file has another inode.
 pub(crate) type FileStamp = Option<(Option<SystemTime>, u64, u64)>;
 
 impl FileVersion {
-    /// The version of `file` that there is now.
+    /// The current version of `file`.
     pub(crate) fn now(file: PathBuf) -> Self {
         let mark = mark(&file);
         Self { file, mark }
     }
 }
 
-/// What a file looks like now.
+/// The current stamp of a file.
 pub(crate) fn mark(file: &Path) -> FileStamp {
-    // It follows links, as those under which Kubernetes mounts a ConfigMap or a Secret.
+    // Follows links: Kubernetes mounts ConfigMaps and Secrets through them.
     let metadata = fs::metadata(file).ok()?;
     Some((metadata.modified().ok(), metadata.len(), inode(&metadata)))
 }
@@ -41,12 +42,13 @@ fn inode(_: &Metadata) -> u64 {
     0
 }
 
-/// What is read, while it is read. Each file is looked at first: what changes behind that is found to be another version.
+/// Collects the files while settings are read. Each file is stamped before it is read, so that a
+/// later change is detected.
 #[derive(Debug, Default)]
 pub(super) struct Sources(RefCell<Vec<FileVersion>>);
 
 impl Sources {
-    /// Notes a file that is about to be looked for.
+    /// Records a file before it is opened.
     pub(super) fn note(&self, file: &Path) {
         self.0.borrow_mut().push(FileVersion::now(file.to_path_buf()));
     }
@@ -57,7 +59,7 @@ impl Sources {
         fs::read_to_string(file)
     }
 
-    /// All that was looked for, also what was not there.
+    /// All files, including those that do not exist.
     pub(super) fn into_versions(self) -> Vec<FileVersion> {
         self.0.into_inner()
     }

@@ -1,4 +1,4 @@
-//! Every setting, once: its place in the file, its variable, its flag, its type, its default and its purpose.
+//! The table of all settings: path, variable, flag, type, default and purpose of each.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,8 @@ use super::settings::{DataLocation, LogConfig, LogFormat};
 use super::tls::{TlsDraft, TlsWord};
 use super::value::{self, Raw};
 
-/// All settings, in the order of the file. Defaults are also in each module's own `Default`; a test compares them.
+/// All settings, in the order of the file. Defaults are also in each module's own `Default`; a test
+/// compares them.
 pub(crate) const SETTINGS: &[Definition] = &[
     setting("data", "", SettingKind::Data(|draft, value| draft.data = Some(value)))
         .flag("data")
@@ -197,22 +198,22 @@ pub(crate) const SETTINGS: &[Definition] = &[
 const DURABILITIES: &[(&str, Durability)] =
     &[("memory", Durability::Memory), ("process", Durability::Process), ("disk", Durability::Disk)];
 
-/// The shortest timeout: with none at all nothing would get through.
+/// The shortest timeout: with 0 every call would fail.
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// hyper refuses smaller read buffers.
+/// The smallest read buffer that hyper accepts.
 const LEAST_HEAD: u64 = 8 << 10;
 
-/// The settings while they are gathered.
+/// The settings while they are collected.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Draft {
     pub(crate) server: server::Config,
     pub(crate) engine: engine::Config,
     pub(crate) demo: DemoConfig,
-    /// Whether the demo model is there; `None`: where there is no upstream.
+    /// Whether the demo model is enabled; `None`: if there is no upstream.
     pub(crate) demo_enabled: Option<bool>,
     pub(crate) timeouts: Timeouts,
-    /// How calls that failed are made again.
+    /// How failed calls are retried.
     pub(crate) retries: Retries,
     pub(crate) tls: TlsDraft,
     pub(crate) data: Option<DataLocation>,
@@ -220,35 +221,35 @@ pub(crate) struct Draft {
     pub(crate) durability: Durability,
     pub(crate) kept_bytes: Option<u64>,
     pub(crate) log: LogConfig,
-    /// The address for all signals, without the path of traces.
+    /// The endpoint for all signals, without the path of traces.
     pub(crate) traces: Option<String>,
 }
 
-/// Where a value goes.
+/// Stores a value in the draft.
 type Set<T> = fn(&mut Draft, T);
 
-/// What a setting may be, and where it goes.
+/// The type of a setting, and where its value is stored.
 #[derive(Clone, Copy)]
 pub(crate) enum SettingKind {
     /// An address and a port.
     Address(Set<SocketAddr>),
     /// An address and a port, or none.
     OptionalAddress(Set<Option<SocketAddr>>),
-    /// A duration, not shorter than the first.
+    /// A duration of at least the first.
     Duration(Duration, Set<Duration>),
-    /// A number of bytes, not less than the first.
+    /// A number of bytes of at least the first.
     Bytes(u64, Set<u64>),
-    /// A whole number, not less than the first.
+    /// A whole number of at least the first.
     Count(usize, Set<usize>),
     /// A number.
     Rate(Set<f64>),
     /// A number from 0 to 1.
     Share(Set<f64>),
-    /// True or false.
+    /// A boolean.
     Boolean(Set<bool>),
-    /// True, false, or depending on other settings.
+    /// A boolean, or a default that depends on other settings.
     Switch(Set<Option<bool>>),
-    /// Texts, each checked by the first.
+    /// Strings, each checked by the first.
     List(fn(&str) -> Result<String, String>, Set<Vec<String>>),
     /// Addresses and networks.
     Networks(Set<Vec<IpNetwork>>),
@@ -279,7 +280,7 @@ pub(crate) enum SettingKind {
 }
 
 impl SettingKind {
-    /// Stores a value, or says what was expected. Paths are relative to `base`.
+    /// Stores a value, or returns what was expected. Paths are relative to `base`.
     pub(crate) fn put(&self, draft: &mut Draft, raw: &Raw, base: &Path) -> Result<(), String> {
         match self {
             Self::Address(set) => set(draft, value::address(raw)?),
@@ -360,7 +361,7 @@ fn network(text: &str) -> Result<IpNetwork, String> {
 
 fn data(raw: &Raw, base: &Path) -> Result<DataLocation, String> {
     let path = value::path(raw, base)?;
-    // Compared before `base` is applied: it is not a file's name.
+    // Compared before `base` is applied, since it is not a path.
     Ok(if raw.to_string() == DataLocation::MEMORY {
         DataLocation::Memory
     } else {
@@ -369,43 +370,43 @@ fn data(raw: &Raw, base: &Path) -> Result<DataLocation, String> {
 }
 
 fn size(bytes: u64) -> usize {
-    // More than the machine can address is no limit.
+    // More bytes than the machine can address means no limit.
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 fn count(value: usize) -> u64 {
-    // More than a `u64` is no limit.
+    // More than a `u64` means no limit.
     u64::try_from(value).unwrap_or(u64::MAX)
 }
 
 /// One setting.
 #[derive(Clone, Copy)]
 pub(crate) struct Definition {
-    /// Its place in the file: `table.key`, or a key at the top.
+    /// Its path in the file: `table.key`, or a key at the top.
     pub(crate) path: &'static str,
-    /// Its default, as one would type it; empty if it depends on the machine.
+    /// Its default, as users would type it; empty if it depends on the machine.
     pub(crate) default: &'static str,
-    /// What it may be.
+    /// Its type.
     pub(crate) kind: SettingKind,
     /// Its flag, without dashes.
     pub(crate) flag: Option<&'static str>,
-    /// Whether a change waits for the next start.
+    /// Whether a change takes effect only after a restart.
     pub(crate) needs_restart: bool,
-    /// Whether its default is right for nearly every server.
+    /// Whether its default suits nearly every server.
     pub(crate) is_advanced: bool,
-    /// What it is for.
+    /// Its purpose.
     pub(crate) help: &'static str,
     variable: Variable,
-    /// Its path in earlier versions, which is still read.
+    /// Its path in earlier versions, which is still accepted.
     former: Option<&'static str>,
 }
 
-/// How the environment names a setting.
+/// The environment variable of a setting.
 #[derive(Clone, Copy)]
 enum Variable {
-    /// `WEIR_` and the path in capitals.
+    /// `WEIR_` and the path in upper case.
     Rule,
-    /// That, and a shorter one.
+    /// The same, and a shorter one.
     Also(&'static str),
     /// This one instead.
     Instead(&'static str),
@@ -461,22 +462,22 @@ impl Definition {
         self
     }
 
-    /// Whether this is its place in the file, or was.
+    /// Whether this is its current or former path in the file.
     pub(crate) fn is_at(&self, path: &str) -> bool {
         self.path == path || self.former == Some(path)
     }
 
-    /// Its names in the environment, those of earlier versions included.
+    /// Its variables, including those of earlier versions.
     pub(crate) fn all_variables(&self) -> Vec<String> {
         self.variables().into_iter().chain(self.former.map(rule)).collect()
     }
 
-    /// Its table in the file (empty: the top) and its key there.
+    /// Its table in the file (empty: the top level) and its key.
     pub(crate) fn table_and_key(&self) -> (&'static str, &'static str) {
         self.path.split_once('.').unwrap_or(("", self.path))
     }
 
-    /// Its names in the environment, the preferred one first.
+    /// Its variables, the preferred one first.
     pub(crate) fn variables(&self) -> Vec<String> {
         match self.variable {
             Variable::Rule => vec![rule(self.path)],
@@ -486,7 +487,7 @@ impl Definition {
     }
 }
 
-/// The variable of a path without a name of its own.
+/// The default variable of a path.
 fn rule(path: &str) -> String {
     format!("WEIR_{}", path.replace('.', "_").to_uppercase())
 }

@@ -1,4 +1,4 @@
-//! From what is typed to what is meant, and everything that is wrong in between.
+//! Settings from their sources, and the problems in them.
 
 use std::error::Error;
 use std::fs;
@@ -17,7 +17,7 @@ use super::*;
 pub(crate) type TestResult = Result<(), Box<dyn Error>>;
 
 pub(crate) fn environment(pairs: &[(&str, &str)]) -> Environment {
-    // A home, so that there is a place for data.
+    // A home, so that there is a data directory.
     let home = [("HOME", "/home/ada"), ("LOCALAPPDATA", r"C:\Users\ada")];
     home.iter().chain(pairs).map(|(name, value)| ((*name).to_owned(), value.into())).collect()
 }
@@ -51,7 +51,7 @@ fn complaints(result: Result<Settings, Problems>) -> Vec<String> {
 }
 
 #[test]
-fn the_tables_defaults_are_the_rooms_defaults() -> TestResult {
+fn the_defaults_of_the_table_are_those_of_each_module() -> TestResult {
     let kept = settings(&[], &environment(&[]), None)?;
     assert_eq!((kept.engine.kept_bytes, kept.durability), (8 << 30, store::Durability::Process));
     let settings = settings(&[("data", ":memory:")], &environment(&[]), None)?;
@@ -64,7 +64,7 @@ fn the_tables_defaults_are_the_rooms_defaults() -> TestResult {
 }
 
 #[test]
-fn https_wants_a_certificate_and_its_key_or_makes_both() -> TestResult {
+fn https_needs_a_certificate_and_its_key_or_makes_both() -> TestResult {
     let file = FileText {
         name: PathBuf::from("etc/weir.toml"),
         text: "[server]\ntls_cert = \"chain.pem\"\n".to_owned(),
@@ -109,7 +109,7 @@ fn https_wants_a_certificate_and_its_key_or_makes_both() -> TestResult {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn data_has_a_place_by_default() -> TestResult {
+fn the_data_directory_has_a_default() -> TestResult {
     let place = PathBuf::from("/home/ada/.local/share/weir");
     assert_eq!(settings(&[], &environment(&[]), None)?.data, DataLocation::Directory(place));
     let homeless = complaints(settings(&[], &Environment::new(), None));
@@ -127,7 +127,7 @@ fn data_has_a_place_by_default() -> TestResult {
 }
 
 #[test]
-fn flags_outrank_the_environment_which_outranks_the_file() -> TestResult {
+fn flags_override_the_environment_which_overrides_the_file() -> TestResult {
     let file = file(
         "data = \"from-file\"\n[server]\nlisten = \"127.0.0.1:1\"\nheartbeat = \"1s\"\n[engine]\nrunning = 5",
     );
@@ -145,7 +145,7 @@ fn flags_outrank_the_environment_which_outranks_the_file() -> TestResult {
 }
 
 #[test]
-fn every_kind_of_value_can_stand_in_the_file() -> TestResult {
+fn the_file_may_contain_every_kind_of_value() -> TestResult {
     let settings = of_file(
         r#"
         data = "data"
@@ -190,7 +190,7 @@ fn every_kind_of_value_can_stand_in_the_file() -> TestResult {
 }
 
 #[test]
-fn every_problem_is_reported_at_once_with_its_place() {
+fn all_problems_are_reported_together_with_their_locations() {
     let file = file(
         "dta = 1\nserver = 5\n[engine]\nrunning = 0\nanswer_bytes = \"soon\"\ncolour = \"red\"\n[upstream]\nname = \"x\"\n[logs]\n",
     );
@@ -224,7 +224,7 @@ fn every_problem_is_reported_at_once_with_its_place() {
 }
 
 #[test]
-fn a_file_that_is_not_toml_has_all_its_errors_with_places_and_shows_no_line() {
+fn syntax_errors_have_locations_and_do_not_repeat_the_line() {
     let problems = complaints(of_file("[server\nlisten = \n[[upstream]]\napi_key = sk-hunter2\n"));
     assert!(problems.len() >= 2, "{problems:?}");
     assert!(
@@ -236,7 +236,7 @@ fn a_file_that_is_not_toml_has_all_its_errors_with_places_and_shows_no_line() {
 }
 
 #[test]
-fn one_answer_is_not_larger_than_all_together() {
+fn a_response_may_not_be_larger_than_the_store() {
     let problems = complaints(of_file("[store]\nbytes = \"1MiB\""));
     assert_eq!(
         problems,
@@ -245,7 +245,7 @@ fn one_answer_is_not_larger_than_all_together() {
 }
 
 #[test]
-fn upstreams_come_in_order_with_their_keys_and_timeouts() -> TestResult {
+fn upstreams_keep_their_order_keys_and_timeouts() -> TestResult {
     let file = FileText {
         name: PathBuf::from("secrets/weir.toml"),
         text: r#"
@@ -310,7 +310,7 @@ fn the_environment_alone_adds_openai() -> TestResult {
 }
 
 #[test]
-fn a_key_that_the_file_gives_to_somebody_does_not_also_go_to_openai() -> TestResult {
+fn a_key_that_the_file_uses_elsewhere_is_not_sent_to_openai() -> TestResult {
     let environment = environment(&[("OPENAI_API_KEY", "sk-1")]);
     for text in [
         "[[upstream]]\nname = \"mine\"\nbase_url = \"https://example.org/v1\"\napi_key_env = \"OPENAI_API_KEY\"",
@@ -324,7 +324,7 @@ fn a_key_that_the_file_gives_to_somebody_does_not_also_go_to_openai() -> TestRes
 }
 
 #[test]
-fn what_is_wrong_with_an_upstream_is_said_without_its_key() {
+fn problems_of_an_upstream_do_not_repeat_its_key() {
     let text = r#"
 [[upstream]]
 base_url = "https://me:hunter2@example.org/v1"
@@ -369,7 +369,7 @@ api_key_file = "missing"
 }
 
 #[test]
-fn what_may_be_a_key_in_the_wrong_field_is_not_repeated() {
+fn a_possible_key_in_the_wrong_field_is_not_repeated() {
     for key in [
         "sk-TOPSECRET4",
         "TOPSECRET.4",
@@ -398,7 +398,7 @@ fn what_may_be_a_key_in_the_wrong_field_is_not_repeated() {
 }
 
 #[test]
-fn a_setting_is_read_under_its_former_name_but_not_under_both() -> TestResult {
+fn a_setting_may_have_its_former_name_but_not_both() -> TestResult {
     assert!(of_file("server.chat_hold = \"0s\"")?.server.hold.is_zero());
     let former = environment(&[("WEIR_SERVER_CHAT_HOLD", "7s")]);
     assert_eq!(settings(&[], &former, None)?.server.hold, Duration::from_secs(7));
@@ -424,7 +424,7 @@ fn no_setting_has_two_definitions() {
 }
 
 #[test]
-fn the_committed_example_is_the_tables() -> TestResult {
+fn the_committed_example_is_up_to_date() -> TestResult {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../weir.example.toml");
     assert_eq!(
         fs::read_to_string(path)?,
@@ -435,11 +435,11 @@ fn the_committed_example_is_the_tables() -> TestResult {
 }
 
 #[test]
-fn the_example_changes_nothing_with_and_without_its_marks() -> TestResult {
+fn the_example_means_the_defaults_with_and_without_its_comment_marks() -> TestResult {
     let plain = of_file(&example())?;
     let text = example();
     let settings_part = text.split("# Models of others").next().unwrap_or_default();
-    // A setting is a mark, one word and an equals sign; prose has more words before one.
+    // A commented setting has one word before its equals sign; prose has more.
     let unmarked = settings_part.lines().map(|line| {
         match line.strip_prefix("# ").and_then(|rest| rest.split_once(" = ")) {
             Some((key, value)) if !key.contains(' ') => format!("{key} = {value}\n"),
@@ -458,7 +458,7 @@ fn the_example_changes_nothing_with_and_without_its_marks() -> TestResult {
 }
 
 #[test]
-fn kinds_know_their_address_and_their_key_and_keys_may_be_several() -> TestResult {
+fn kinds_have_default_addresses_and_variables_and_keys_may_be_several() -> TestResult {
     let text = r#"
         [[upstream]]
         name = "claude"
@@ -532,7 +532,7 @@ fn kinds_know_their_address_and_their_key_and_keys_may_be_several() -> TestResul
 }
 
 #[test]
-fn what_is_wrong_with_a_route_is_said() {
+fn problems_of_routes_are_reported() {
     let text = r#"
 [[upstream]]
 name = "north"
@@ -558,9 +558,9 @@ weights = ["1"]
 }
 
 #[test]
-fn nobody_is_its_own_upstream() {
+fn a_server_cannot_be_its_own_upstream() {
     let text = "[[upstream]]\nname = \"local\"\nkind = \"vllm\"\n";
-    let expected = "upstream.base_url: local: this is where Weir itself listens (127.0.0.1:8000); say another base_url, or another server.listen";
+    let expected = "upstream.base_url: local: Weir itself listens there (127.0.0.1:8000); change base_url or server.listen";
     assert_eq!(complaints(of_file(text)), [expected]);
     assert_eq!(
         complaints(of_file(&format!("[server]\nlisten = \"127.0.0.1:8001\"\n{text}"))),

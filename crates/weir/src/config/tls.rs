@@ -1,24 +1,24 @@
-//! The three settings of HTTPS, turned into what they mean together.
+//! The three settings of HTTPS, combined into one value.
 
 use std::path::PathBuf;
 
-/// How connections are encrypted.
+/// The TLS configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TlsConfig {
-    /// Not at all.
+    /// No TLS.
     Off,
-    /// With this certificate.
+    /// TLS with this certificate.
     Files {
-        /// The chain of certificates, in PEM.
+        /// The file of the certificate chain, in PEM.
         certificate: PathBuf,
-        /// The private key, in PEM.
+        /// The file of the private key, in PEM.
         key: PathBuf,
     },
-    /// With a certificate that we make ourselves.
+    /// TLS with a self-signed certificate that Weir makes.
     SelfSigned,
 }
 
-/// What was said of it.
+/// The three settings before they are combined.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TlsDraft {
     pub(crate) word: TlsWord,
@@ -29,23 +29,23 @@ pub(crate) struct TlsDraft {
 /// `server.tls`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum TlsWord {
-    /// As the files say.
+    /// TLS if the files are set.
     #[default]
     Auto,
-    /// Not at all.
+    /// No TLS.
     Off,
-    /// With a certificate that we make ourselves.
+    /// TLS with a self-signed certificate that Weir makes.
     SelfSigned,
 }
 
 impl TlsWord {
-    /// How one types them.
+    /// The names of the modes.
     pub(crate) const WORDS: &[(&str, Self)] =
         &[("auto", Self::Auto), ("off", Self::Off), ("self-signed", Self::SelfSigned)];
 }
 
 impl TlsDraft {
-    /// What it means; else the setting that is wrong, and why.
+    /// The combined value; otherwise the invalid setting, and why.
     pub(crate) fn settle(self) -> Result<TlsConfig, (&'static str, &'static str)> {
         match (self.word, self.certificate, self.key) {
             (TlsWord::Off, _, _) | (TlsWord::Auto, None, None) => Ok(TlsConfig::Off),

@@ -1,4 +1,4 @@
-//! Where traces go: the setting, and the variables that OpenTelemetry defines for every program.
+//! The exporter of traces: the setting, and the variables that OpenTelemetry defines.
 
 use engine::secret::Secret;
 use traces::Config;
@@ -7,22 +7,23 @@ use super::environment::{self, Environment};
 use super::problem::{Problem, ValueSource};
 use super::value::{self, Raw};
 
-/// The setting.
+/// The path of the setting.
 pub(super) const ENDPOINT: &str = "traces.endpoint";
 
-/// What is appended to an address that is meant for all signals.
+/// The path that is appended to an endpoint for all signals.
 const PATH: &str = "/v1/traces";
 
-/// What reading them needs, and what it gathers.
-pub(super) struct Traces<'a> {
+/// The inputs and results of reading the settings of traces.
+pub(super) struct TraceReader<'a> {
     pub(super) environment: &'a Environment,
     pub(super) problems: &'a mut Vec<Problem>,
     pub(super) notes: &'a mut Vec<String>,
 }
 
-impl Traces<'_> {
-    /// The settings in force, and which variable the address is from, if it is from OpenTelemetry's. `typed` is what the setting
-    /// says, and where; our own variable is nearer than theirs.
+impl TraceReader<'_> {
+    /// The settings in force, and the OpenTelemetry variable that the endpoint is from, if any.
+    /// `typed` is the setting and its source; Weir's own variable has precedence over
+    /// OpenTelemetry's.
     pub(super) fn settle(
         &mut self,
         typed: Option<String>,
@@ -76,7 +77,7 @@ impl Traces<'_> {
             Some((name.trim().to_owned(), Secret::new(decoded(value.trim())?)))
         };
         pairs.map(read).collect::<Option<_>>().unwrap_or_else(|| {
-            // What it says stays out: it may be a key.
+            // The value is not repeated, since it may be a key.
             self.problems.push(Problem::new(
                 ValueSource::Variable(name.to_owned()),
                 "expected name=value, with a comma between two",
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_and_the_headers_are_the_environments() {
+    fn the_service_name_and_the_headers_come_from_the_environment() {
         let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=abc%3D, x=y");
         let config =
             traces(&[headers, ("OTEL_SERVICE_NAME", "chat")], FILE).ok().flatten().unwrap();
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_has_its_place_and_no_secret() {
+    fn problems_have_a_location_and_no_secret() {
         let wrong = traces(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317")], "")
             .err()
             .map(|problems| problems.to_string());

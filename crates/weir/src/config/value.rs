@@ -1,4 +1,4 @@
-//! What can be typed as a setting's value, and how it is read: each reader says what it expected and what it got.
+//! Parsers of setting values. Their errors state what was expected and what was found.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,23 +9,23 @@ use http::Uri;
 use http::uri::Authority;
 use protocol::on_leave::OnLeave;
 
-/// A century is for ever, and far from where adding it to a clock would overflow.
+/// The longest duration: a century, far below where adding it to a clock would overflow.
 const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
 
-/// A value as it was typed.
+/// A value before parsing.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Raw {
-    /// In a flag, in a variable or in the table of settings: one text, whatever it means.
+    /// In a flag, in a variable or in the table of settings: text of any type.
     Typed(String),
-    /// In the file, between quotes.
+    /// In the file, a string.
     Text(String),
     /// In the file, a number.
     Number(String),
-    /// In the file, true or false.
+    /// In the file, a boolean.
     Boolean(bool),
-    /// In the file, a list of texts.
+    /// In the file, a list of strings.
     List(Vec<String>),
-    /// In the file, something that no setting is; what, in words.
+    /// In the file, a type that no setting has, and its description.
     Other(&'static str),
 }
 
@@ -65,7 +65,7 @@ impl Raw {
     }
 }
 
-/// As `weir config` shows it.
+/// As shown by `weir config`.
 impl fmt::Display for Raw {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -77,7 +77,7 @@ impl fmt::Display for Raw {
     }
 }
 
-/// An address and a port. No names but `localhost`: a server should not ask a resolver where it stands.
+/// An IP address and a port. Of names only `localhost`, so that listening needs no name resolution.
 pub(crate) fn address(raw: &Raw) -> Result<SocketAddr, String> {
     let parse = |text: &str| match text.strip_prefix("localhost:") {
         Some(port) => {
@@ -90,7 +90,7 @@ pub(crate) fn address(raw: &Raw) -> Result<SocketAddr, String> {
         .ok_or_else(|| raw.instead_of("an address and a port such as 127.0.0.1:8000"))
 }
 
-/// A whole number of milliseconds, seconds, minutes, hours or days, and not less than `least`.
+/// A whole number of milliseconds, seconds, minutes, hours or days; at least `least`.
 pub(crate) fn duration(raw: &Raw, least: Duration) -> Result<Duration, String> {
     let expected = "a duration such as 30s, 500ms, 2m or 1h";
     let duration = raw.text().and_then(parse_duration).ok_or_else(|| raw.instead_of(expected))?;
@@ -116,7 +116,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(number.saturating_mul(milliseconds)))
 }
 
-/// A number of bytes, with or without a unit, and not less than `least`.
+/// A number of bytes, with or without a unit; at least `least`.
 pub(crate) fn bytes(raw: &Raw, least: u64) -> Result<u64, String> {
     let text = raw.text().or_else(|| raw.number());
     let bytes = text
@@ -149,7 +149,7 @@ fn split_unit(text: &str) -> Option<(u64, &str)> {
     Some((number.parse().ok()?, unit.trim_start()))
 }
 
-/// A whole number, and not less than `least`.
+/// A whole number; at least `least`.
 pub(crate) fn count(raw: &Raw, least: usize) -> Result<usize, String> {
     let count = raw
         .number()
@@ -161,7 +161,7 @@ pub(crate) fn count(raw: &Raw, least: usize) -> Result<usize, String> {
     Ok(count)
 }
 
-/// A number that is not negative.
+/// A number of at least 0.
 pub(crate) fn rate(raw: &Raw) -> Result<f64, String> {
     let parse =
         |text: &str| text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
@@ -174,7 +174,7 @@ pub(crate) fn share(raw: &Raw) -> Result<f64, String> {
     raw.number().and_then(parse).ok_or_else(|| raw.instead_of("a number from 0.0 to 1.0"))
 }
 
-/// True or false, or `auto` for what fits the other settings.
+/// A boolean, or `auto` for a default that depends on other settings.
 pub(crate) fn switch(raw: &Raw) -> Result<Option<bool>, String> {
     if raw.text().is_some_and(|text| text.eq_ignore_ascii_case("auto")) {
         return Ok(None);
@@ -182,7 +182,7 @@ pub(crate) fn switch(raw: &Raw) -> Result<Option<bool>, String> {
     boolean(raw).map(Some).map_err(|_| raw.instead_of("true, false or \"auto\""))
 }
 
-/// True or false.
+/// A boolean.
 pub(crate) fn boolean(raw: &Raw) -> Result<bool, String> {
     match raw {
         Raw::Boolean(value) => Some(*value),
@@ -196,12 +196,12 @@ pub(crate) fn boolean(raw: &Raw) -> Result<bool, String> {
     .ok_or_else(|| raw.instead_of("true or false"))
 }
 
-/// Texts; in one text they stand with commas between them.
+/// A list of strings; outside the file, separated by commas.
 pub(crate) fn list(raw: &Raw) -> Result<Vec<&str>, String> {
     raw.list().ok_or_else(|| raw.instead_of("a list of texts"))
 }
 
-/// A text, or several.
+/// A string, or a list of strings.
 pub(crate) fn one_or_more(raw: &Raw) -> Result<Vec<&str>, String> {
     match raw {
         Raw::List(list) if !list.is_empty() => Ok(list.iter().map(String::as_str).collect()),
@@ -209,7 +209,7 @@ pub(crate) fn one_or_more(raw: &Raw) -> Result<Vec<&str>, String> {
     }
 }
 
-/// Whole numbers that say how much each of `count` things gets, compared with the others; in the file a list of texts.
+/// Relative weights of `count` things, as whole numbers; in the file, a list of strings.
 pub(crate) fn weights(raw: &Raw, count: usize) -> Result<Vec<u32>, String> {
     let weight = |text: &str| text.parse().ok().filter(|weight: &u32| *weight > 0);
     let weights: Option<Vec<u32>> = list(raw)?.into_iter().map(weight).collect();
@@ -228,12 +228,12 @@ pub(crate) fn on_leave(raw: &Raw) -> Result<OnLeave, String> {
         .ok_or_else(|| raw.instead_of(protocol::on_leave::EXPECTED))
 }
 
-/// Any text that says something.
+/// A string that is not blank.
 pub(crate) fn text(raw: &Raw) -> Result<&str, String> {
     raw.text().filter(|text| !text.trim().is_empty()).ok_or_else(|| raw.instead_of("a text"))
 }
 
-/// The same, or nothing.
+/// The same, or empty.
 pub(crate) fn optional_text(raw: &Raw) -> Result<Option<String>, String> {
     if raw.text().is_some_and(str::is_empty) {
         Ok(None)
@@ -242,7 +242,7 @@ pub(crate) fn optional_text(raw: &Raw) -> Result<Option<String>, String> {
     }
 }
 
-/// One of a few words.
+/// One of a fixed set of words.
 pub(crate) fn word<T: Copy>(raw: &Raw, words: &[(&str, T)]) -> Result<T, String> {
     let found = raw.text().and_then(|text| words.iter().find(|(word, _)| *word == text));
     found.map(|(_, meaning)| *meaning).ok_or_else(|| {
@@ -251,17 +251,17 @@ pub(crate) fn word<T: Copy>(raw: &Raw, words: &[(&str, T)]) -> Result<T, String>
     })
 }
 
-/// A path; one in the file is meant from where the file is, `base`.
+/// A path; in the file, relative to the file's directory, `base`.
 pub(crate) fn path(raw: &Raw, base: &Path) -> Result<PathBuf, String> {
     let text = text(raw).map_err(|_| raw.instead_of("a path"))?;
     if text.starts_with('~') {
-        // The shell would have replaced it; here it would make a directory of that name.
+        // Only a shell expands it; here it would be the name of a directory.
         return Err(format!("~ means nothing here; write the whole path, got {text:?}"));
     }
     Ok(base.join(text))
 }
 
-/// The same, or nothing.
+/// The same, or empty.
 pub(crate) fn optional_path(raw: &Raw, base: &Path) -> Result<Option<PathBuf>, String> {
     if raw.text().is_some_and(str::is_empty) { Ok(None) } else { path(raw, base).map(Some) }
 }
@@ -283,7 +283,7 @@ pub(crate) fn filter(raw: &Raw) -> Result<String, String> {
         .ok_or_else(|| raw.instead_of("off, error, warn, info, debug or trace, or levels by module such as info,weir=debug"))
 }
 
-/// A name under which the server may be addressed, without scheme and path.
+/// A host name of the server, without scheme and path.
 pub(crate) fn host(text: &str) -> Result<String, String> {
     match text.parse::<Authority>() {
         Ok(authority) if is_host_and_port(&authority) => Ok(text.to_ascii_lowercase()),
@@ -293,7 +293,7 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     }
 }
 
-/// `http` accepts names, passwords and any port before it is asked for one.
+/// Checks the port and rejects user info: `http` accepts both unchecked.
 fn is_host_and_port(authority: &Authority) -> bool {
     let host = authority.host();
     let port = authority.as_str().strip_prefix(host);
@@ -303,7 +303,7 @@ fn is_host_and_port(authority: &Authority) -> bool {
     !host.is_empty() && port.is_some_and(is_port)
 }
 
-/// A web origin: scheme, host and perhaps a port.
+/// A web origin: scheme, host and optionally a port.
 pub(crate) fn origin(text: &str) -> Result<String, String> {
     let trimmed = text.strip_suffix('/').unwrap_or(text);
     match trimmed.split_once("://") {
@@ -316,12 +316,12 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
     }
 }
 
-/// A web origin, or a word for those that have no name.
+/// A web origin, or one of the words for origins without a name.
 pub(crate) fn page(text: &str) -> Result<String, String> {
     if matches!(text, "null" | "*") { Ok(text.to_owned()) } else { origin(text) }
 }
 
-/// The address of an upstream. It is not repeated in errors: somebody may have typed a password into it.
+/// The address of an upstream. Not repeated in errors, since it may contain a password.
 pub(crate) fn base_url(raw: &Raw) -> Result<String, String> {
     let text = text(raw)
         .map_err(|_| "expected an address such as https://api.openai.com/v1".to_owned())?;
@@ -337,7 +337,7 @@ pub(crate) fn base_url(raw: &Raw) -> Result<String, String> {
     if !is_host_and_port(authority) {
         return Err("expected an address with a host, and a port below 65536 if any".to_owned());
     }
-    // Azure's version stays behind whatever path is asked for. Anything else there may be a key.
+    // Only Azure's version is kept in the query of every request: anything else may be a key.
     let is_version = |query: &str| {
         query.strip_prefix("api-version=").is_some_and(|version| !version.contains(['&', '=']))
     };
@@ -347,7 +347,7 @@ pub(crate) fn base_url(raw: &Raw) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-/// The address of a collector of traces; empty: there is none.
+/// The address of a collector of traces; empty: none.
 pub(crate) fn endpoint(raw: &Raw) -> Result<Option<String>, String> {
     let expected =
         || "expected the address of a collector such as http://localhost:4318".to_owned();
@@ -366,12 +366,12 @@ pub(crate) fn endpoint(raw: &Raw) -> Result<Option<String>, String> {
     }
 }
 
-/// An address and a port, or nothing.
+/// An address and a port, or empty.
 pub(super) fn optional_address(raw: &Raw) -> Result<Option<SocketAddr>, String> {
     if raw.to_string().is_empty() { Ok(None) } else { address(raw).map(Some) }
 }
 
-/// Whether a text that should be a path looks like one, and not like a key that was put into the wrong field.
+/// Whether a text looks like a path, and not like a key in the wrong field.
 pub(super) fn looks_like_path(text: &str) -> bool {
     const KEYS: [&str; 11] =
         ["sk-", "sk_", "pk-", "AIza", "xai-", "gsk_", "hf_", "ghp_", "AKIA", "eyJ", "wk_"];

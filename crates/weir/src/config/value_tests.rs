@@ -1,4 +1,4 @@
-//! Every kind of value, right and wrong.
+//! Every kind of value, valid and invalid.
 
 use super::*;
 
@@ -72,7 +72,7 @@ fn addresses() {
 }
 
 #[test]
-fn a_quoted_number_in_the_file_is_a_text() {
+fn a_quoted_number_in_the_file_is_a_string() {
     assert!(count(&Raw::Text("5".to_owned()), 1).is_err());
     assert_eq!(count(&Raw::Number("5".to_owned()), 1), Ok(5));
     assert_eq!(count(&typed("0"), 1), Err("must be at least 1, got 0".to_owned()));
@@ -160,7 +160,7 @@ fn addresses_of_upstreams() {
 }
 
 #[test]
-fn paths_are_meant_from_where_they_stand() {
+fn paths_in_the_file_are_relative_to_its_directory() {
     assert_eq!(path(&typed("data"), Path::new("")), Ok(PathBuf::from("data")));
     assert_eq!(path(&typed("data"), Path::new("/etc/weir")), Ok(PathBuf::from("/etc/weir/data")));
     assert_eq!(path(&typed("/data"), Path::new("/etc/weir")), Ok(PathBuf::from("/data")));
@@ -176,7 +176,7 @@ fn a_page_is_an_origin_or_one_of_two_words() {
 }
 
 #[test]
-fn a_name_that_says_nothing_is_none() {
+fn a_blank_name_is_none() {
     assert_eq!(optional_text(&Raw::Text(String::new())), Ok(None));
     assert_eq!(optional_text(&Raw::Typed("gpt-5".to_owned())), Ok(Some("gpt-5".to_owned())));
     assert!(optional_text(&Raw::Boolean(true)).is_err());

@@ -1,4 +1,5 @@
-//! Reads the settings again on SIGHUP and when a file of theirs changes, and puts in force what can be while answers run.
+//! Reloads the settings on SIGHUP and when one of their files changes, and applies those that can
+//! change while responses run.
 
 mod watch;
 
@@ -19,16 +20,17 @@ use crate::notify::Notifier;
 use crate::signals::Reloads;
 use watch::FileWatch;
 
-/// How often the files are looked at. A change counts when two looks agree: nobody wants half of what is being written.
+/// How often the files are checked. A change counts after two equal checks, so that a file is not
+/// read while it is being written.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What reading the settings again needs.
+/// The state of reloading.
 pub(crate) struct Reloader {
-    /// What was typed when the process was started.
+    /// The flags of the process.
     pub(crate) flags: FlagValues,
-    /// What is in force.
+    /// The settings in force.
     pub(crate) settings: Settings,
-    /// The files it was read from.
+    /// The files they were read from.
     pub(crate) sources: Vec<FileVersion>,
     pub(crate) set_level: SetLevel,
     pub(crate) controls: Controls,
@@ -36,7 +38,7 @@ pub(crate) struct Reloader {
     pub(crate) tasks: Tasks,
 }
 
-/// Why the settings are read.
+/// The reason for a reload.
 #[derive(Clone, Copy, Debug)]
 enum ReloadCause {
     Signal,
@@ -76,7 +78,7 @@ impl Reloader {
         }
     }
 
-    /// Gives the files that were read, if it came to that.
+    /// Returns the files that were read, if any.
     async fn read(&mut self, why: ReloadCause) -> Option<Vec<FileVersion>> {
         let flags = self.flags.clone();
         let (loaded, sources) = match self.tasks.blocking(move || config::load(&flags)).await {
@@ -86,7 +88,7 @@ impl Reloader {
             Some(Loaded { settings: Err(problems), sources }) => {
                 (Err(problems.to_string()), Some(sources))
             }
-            None => (Err("they could not be read".to_owned()), None),
+            None => (Err("reading them failed".to_owned()), None),
         };
         let why = why.as_str();
         match loaded {
@@ -111,7 +113,7 @@ impl Reloader {
         sources
     }
 
-    /// All of it or nothing.
+    /// Applies all settings or none.
     fn apply(&mut self, mut new: Settings) -> Result<Changes, String> {
         if let (Some(old), None) = (&self.settings.file, &new.file) {
             return Err(format!("{} has vanished", old.display()));
@@ -128,7 +130,7 @@ impl Reloader {
             .apply(server, new.engine.clone(), &new.provider, new.shutdown)
             .map_err(|error| error.to_string())?;
         if let Err(error) = (self.set_level)(&new.log.level) {
-            tracing::warn!(%error, "the level of the log stays as it is");
+            tracing::warn!(%error, "cannot change the level of the log");
         }
         for note in new.notes.iter().filter(|note| !self.settings.notes.contains(note)) {
             tracing::warn!("{note}");
@@ -138,11 +140,11 @@ impl Reloader {
     }
 }
 
-/// Which settings are others, by their names: values may be secrets.
+/// The names of the settings that changed: values may be secrets.
 #[derive(Debug, PartialEq, Eq)]
 struct Changes {
     applied: Vec<String>,
-    /// Those that are in force after the next start.
+    /// Those that take effect after the next start.
     waiting: Vec<String>,
 }
 
@@ -155,7 +157,7 @@ impl Changes {
             rows(old).symmetric_difference(&rows(new)).map(|(path, _)| path.clone()).collect();
         for upstream in &new.provider.upstreams {
             let before = old.provider.upstreams.iter().find(|before| before.name == upstream.name);
-            // Keys are not among the rows.
+            // The rows do not contain API keys.
             if before.is_some_and(|before| before.keys != upstream.keys) {
                 changed.insert(format!("upstream.{}.api_key", upstream.name));
             }
@@ -169,7 +171,8 @@ impl Changes {
 }
 
 impl Settings {
-    /// Answers move with the next start. Until then as much of them is kept as before, unless somebody says how much.
+    /// The data directory changes only with the next start. Until then the default of `store.bytes`
+    /// stays as it was.
     fn keep_as_much_as(&mut self, old: &Self) {
         let is_elsewhere = self.data != old.data;
         self.data.clone_from(&old.data);
@@ -183,7 +186,8 @@ impl Settings {
         }
     }
 
-    /// What is in force now: of settings that wait for a restart the old value, so that it is said again until then.
+    /// The settings now in force: those that need a restart keep their old value, so that every
+    /// reload reports them again.
     fn with_restart_settings_of(mut self, old: &Self) -> Self {
         for row in self.in_force.iter_mut().filter(|row| config::needs_restart(&row.path)) {
             if let Some(before) = old.in_force.iter().find(|before| before.path == row.path) {
@@ -209,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_is_named_and_a_key_is_not_shown() -> TestResult {
+    fn changed_settings_are_named_and_keys_are_not_shown() -> TestResult {
         let upstream = |key: &str| {
             format!(
                 "[[upstream]]\nname = \"local\"\nbase_url = \"http://localhost:9/v1\"\napi_key = \"{key}\"\n"
@@ -231,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_restart_is_said_until_there_is_one() -> TestResult {
+    fn changes_that_need_a_restart_are_reported_until_then() -> TestResult {
         let (old, new) = (of("")?, of("[log]\nformat = \"json\"\nlevel = \"debug\"\n")?);
         let now = new.clone().with_restart_settings_of(&old);
         let again = Changes::between(&now, &new);
@@ -240,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_thrown_away_because_answers_will_be_elsewhere() -> TestResult {
+    fn changing_the_data_directory_does_not_shrink_the_store() -> TestResult {
         let at = |data: &str| {
             settings(&[], &environment(&[]), Some(&file(&format!("data = \"{data}\"\n"))))
         };
@@ -254,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_that_comes_or_goes_is_a_change() -> TestResult {
+    fn adding_or_removing_an_upstream_is_a_change() -> TestResult {
         let new = of("[[upstream]]\nname = \"local\"\nbase_url = \"http://localhost:9/v1\"\n")?;
         let applied = Changes::between(&of("")?, &new).applied;
         assert!(applied.contains(&"upstream.local.base_url".to_owned()), "{applied:?}");

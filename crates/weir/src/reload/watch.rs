@@ -1,23 +1,24 @@
-//! Whether the files that settings come from have changed since they were read.
+//! Detects changes of the files that settings are read from.
 
 use crate::config::{FileStamp, FileVersion, mark};
 
-/// Files, and what they looked like.
+/// The watched files and their versions.
 pub(super) struct FileWatch {
-    /// What was last read, or reported.
+    /// The versions last read or reported.
     known: Vec<FileVersion>,
-    /// What was last seen.
+    /// The versions at the last check.
     seen: Vec<FileStamp>,
 }
 
 impl FileWatch {
-    /// Watches for other versions than these.
+    /// Watches for changes relative to these versions.
     pub(super) fn new(known: Vec<FileVersion>) -> Self {
         let seen = known.iter().map(|version| version.mark).collect();
         Self { known, seen }
     }
 
-    /// Whether they have changed, and rest since the last look. Says so once for each change.
+    /// Whether the files have changed, and are stable since the last check. True once for each
+    /// change.
     pub(super) fn has_changed(&mut self) -> bool {
         let marks: Vec<FileStamp> = self.known.iter().map(|version| mark(&version.file)).collect();
         let rests = marks == self.seen;
@@ -39,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_said_once_and_when_it_rests() -> std::io::Result<()> {
+    fn a_change_is_reported_once_and_when_it_is_stable() -> std::io::Result<()> {
         let directory = tempfile::tempdir()?;
         let file = directory.path().join("weir.toml");
         let mut watch = FileWatch::new(vec![FileVersion::now(file.clone())]);
@@ -57,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_behind_the_reading_is_a_change() -> std::io::Result<()> {
+    fn a_change_after_reading_is_a_change() -> std::io::Result<()> {
         let directory = tempfile::tempdir()?;
         let file = directory.path().join("a.key");
         let read = FileVersion::now(file.clone());

@@ -254,7 +254,7 @@ async fn a_model_is_called_and_its_failures_are_distinguished() {
     for (script, code, what) in [
         (Script::refused(402, VendorError::Quota), "no_quota", "no credit or quota left (402)"),
         (Script::refused(429, VendorError::Quota), "no_quota", "no credit or quota left (429)"),
-        (Script::refused(429, VendorError::RateLimit), "rate_limited", "asked too much (429)"),
+        (Script::refused(429, VendorError::RateLimit), "rate_limited", "is rate limited (429)"),
         (Script::refused(403, VendorError::Permission), "forbidden", "may not do this (403)"),
         (Script::refused(404, VendorError::NotFound), "model_not_found", "it knows no model \"x\""),
         (Script::refused(503, VendorError::Overloaded), "overloaded", "too much to do (503)"),
@@ -362,7 +362,7 @@ async fn proxy_failures_are_distinguished() {
                 "its proxy cannot be reached",
                 "socks5://(hidden)@127.0.0.1:",
             ),
-            ("no-socks", "proxy_unreachable", "none of that kind", "is it of the kind"),
+            ("no-socks", "proxy_unreachable", "of another kind", "is it of the kind"),
             ("wants", "proxy_password", "another user and password", password),
             ("wants-tunnel", "proxy_password", "another user and password", password),
             ("mistaken", "proxy_password", "another user and password", password),

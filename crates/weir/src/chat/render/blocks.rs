@@ -1,20 +1,19 @@
-//! Blocks of Markdown, line by line, as rows: what a line goes on with, what it begins, and what it ends.
+//! Blocks of Markdown as rows, line by line: which blocks a line continues, starts and ends.
 
-use super::RenderOptions;
 use super::code::Painter;
 use super::inline::{self, Growth};
 use super::lines::{self, Fence, expand, is_blank, is_rule, quoted, starts, starts_item};
-use super::style::{TerminalColour, TextStyle};
+use super::style::{RenderOptions, TerminalColour, TextStyle};
 use super::table::{self, Alignment};
 use super::text::{StyledCharacter, ansi, cells, cut, width, wrap};
 
-/// Nesting beyond this is shown as it was written.
+/// Deeper nesting is shown as it was written.
 const DEEP: usize = 12;
 
-/// However deep a text is nested, it gets so many columns.
+/// The least number of columns, however deep the nesting.
 const NARROWEST: usize = 10;
 
-/// What a block stands in.
+/// A block that contains others.
 #[derive(Clone, Debug)]
 enum Container {
     Quote { is_drawn: bool },
@@ -27,11 +26,11 @@ struct Item {
     content: usize,
     mark: char,
     number: Option<u64>,
-    /// Whether the marker stands there already.
+    /// Whether the marker has been drawn.
     is_drawn: bool,
 }
 
-/// A block that has begun.
+/// The open block.
 #[derive(Clone, Debug, Default)]
 enum Leaf {
     #[default]
@@ -50,19 +49,19 @@ enum Leaf {
 pub(super) struct Blocks {
     containers: Vec<Container>,
     leaf: Leaf,
-    is_begun: bool,
-    /// Whether the last block stood in a list, and whether a blank line came behind it.
+    has_output: bool,
+    /// Whether the last block was in a list, and whether a blank line followed it.
     was_in_list: bool,
     was_blank: bool,
-    /// The rows that are final.
+    /// The final rows.
     pub(super) out: String,
 }
 
 impl Blocks {
-    /// Takes in a line.
+    /// Adds a line.
     pub(super) fn line(&mut self, line: &str, look: &RenderOptions, growth: Growth) {
         let line = expand(line);
-        let (matched, mut rest) = self.go_on(&line);
+        let (matched, mut rest) = self.continued(&line);
         if is_blank(rest) && !matches!(self.leaf, Leaf::Code(..)) {
             self.finish(look, growth);
             self.close(matched, look, growth);
@@ -99,11 +98,11 @@ impl Blocks {
             }
             sibling = None;
         }
-        self.begin(rest, look, growth);
+        self.start(rest, look, growth);
     }
 
-    /// How many containers go on in this line, and what is left of it inside them.
-    fn go_on<'a>(&self, line: &'a str) -> (usize, &'a str) {
+    /// How many containers this line continues, and the rest of it inside them.
+    fn continued<'a>(&self, line: &'a str) -> (usize, &'a str) {
         let is_code = matches!(self.leaf, Leaf::Code(..));
         let mut rest = line;
         for (index, container) in self.containers.iter().enumerate() {
@@ -115,7 +114,7 @@ impl Blocks {
                 Container::Item(_) if is_blank(rest) => {}
                 Container::Item(item) => {
                     let indent = lines::indent(rest);
-                    // Models indent what is nested by two, and code not always at all.
+                    // Models indent nested items by two, and code sometimes not at all.
                     if indent < item.indent + 2 && !is_code {
                         return (index, rest);
                     }
@@ -126,7 +125,7 @@ impl Blocks {
         (self.containers.len(), rest)
     }
 
-    /// Whether the line only goes on with the block that is open.
+    /// Whether the line only continues the open block.
     fn continues(&mut self, rest: &str, look: &RenderOptions, growth: Growth) -> bool {
         match &mut self.leaf {
             Leaf::None => false,
@@ -194,7 +193,7 @@ impl Blocks {
         })
     }
 
-    fn begin(&mut self, rest: &str, look: &RenderOptions, growth: Growth) {
+    fn start(&mut self, rest: &str, look: &RenderOptions, growth: Growth) {
         if is_blank(rest) {
             return;
         }
@@ -202,7 +201,7 @@ impl Blocks {
         if let Some(fence) = lines::fence(rest) {
             let painter = Painter::new(&fence.language);
             let label = fence.language.clone();
-            self.part(look);
+            self.separate(look);
             self.leaf = Leaf::Code(fence, painter);
             if !label.is_empty() {
                 self.code(&cells(&label, TextStyle::PLAIN.dim().italic()), look, growth);
@@ -210,7 +209,7 @@ impl Blocks {
         } else if let Some((level, text)) = lines::heading(rest) {
             self.heading(level, text, look, growth);
         } else if is_rule(rest) {
-            self.part(look);
+            self.separate(look);
             let length = self.room(look).min(60);
             self.rows(&[cells(&"─".repeat(length), TextStyle::PLAIN.dim())], look);
         } else {
@@ -218,7 +217,7 @@ impl Blocks {
         }
     }
 
-    /// Ends the block that is open, and the containers beyond `depth`.
+    /// Ends the open block and the containers beyond `depth`.
     pub(super) fn close(&mut self, depth: usize, look: &RenderOptions, growth: Growth) {
         if depth < self.containers.len() {
             self.finish(look, growth);
@@ -226,25 +225,26 @@ impl Blocks {
         while self.containers.len() > depth {
             if matches!(self.containers.last(), Some(Container::Item(Item { is_drawn: false, .. })))
             {
-                self.part(look);
+                self.separate(look);
                 self.rows(&[Vec::new()], look);
             }
             self.containers.pop();
         }
     }
 
-    /// Draws the block that is open.
+    /// Draws the open block.
     pub(super) fn finish(&mut self, look: &RenderOptions, growth: Growth) {
         match std::mem::take(&mut self.leaf) {
             Leaf::None | Leaf::Code(..) => {}
             Leaf::Paragraph(lines)
                 if growth == Growth::Grows && lines.len() == 1 && lines[0].starts_with('|') =>
             {
-                // A head alone is no table yet; showing it as one saves the reader a jump.
+                // A header row alone is not a table yet; drawing it as one avoids a jump when the
+                // next row arrives.
                 self.table(&lines::row(&lines[0]), &[], &[], look, growth);
             }
             Leaf::Paragraph(lines) => {
-                self.part(look);
+                self.separate(look);
                 self.text(&lines.join("\n"), look.base, look, growth);
             }
             Leaf::Table { head, sides, rows } => self.table(&head, &sides, &rows, look, growth),
@@ -252,7 +252,7 @@ impl Blocks {
     }
 
     fn heading(&mut self, level: usize, text: &str, look: &RenderOptions, growth: Growth) {
-        self.part(look);
+        self.separate(look);
         let style = match level {
             1 => look.base.bold().underline().colour(TerminalColour::Magenta),
             2 => look.base.bold().colour(TerminalColour::Magenta),
@@ -271,7 +271,7 @@ impl Blocks {
         self.rows(&wrap(&drawn, self.room(look)), look);
     }
 
-    /// The text of a task behind its box, and what the box looks like.
+    /// The text of a task after its box, and the box.
     fn task<'a>(&self, text: &'a str) -> Option<(&'a str, &'static str)> {
         let Some(Container::Item(Item { is_drawn: false, .. })) = self.containers.last() else {
             return None;
@@ -291,7 +291,7 @@ impl Blocks {
         look: &RenderOptions,
         growth: Growth,
     ) {
-        self.part(look);
+        self.separate(look);
         let cells = |row: &[String]| -> Vec<Vec<StyledCharacter>> {
             row.iter().map(|cell| inline::draw(cell, look.base, growth)).collect()
         };
@@ -299,8 +299,8 @@ impl Blocks {
         self.rows(&table::draw(&cells(head), sides, &rows, self.room(look)), look);
     }
 
-    /// A line of code is final as soon as it is whole, and not cut into rows: who copies it wants it as it is. One that
-    /// still grows is cut, because its rows are counted.
+    /// A complete line of code is final, and not cut into rows, so that it can be copied unchanged.
+    /// A growing one is cut, because its rows are counted.
     fn code(&mut self, line: &[StyledCharacter], look: &RenderOptions, growth: Growth) {
         let indented: Vec<StyledCharacter> =
             cells("  ", TextStyle::PLAIN).into_iter().chain(line.iter().cloned()).collect();
@@ -310,30 +310,30 @@ impl Blocks {
         }
     }
 
-    /// Whether the line that still grows may become the end of the code that is open.
+    /// Whether the growing line may become the end of the open code block.
     pub(super) fn is_mark_of_code(&self, rest: &str) -> bool {
         let Leaf::Code(fence, _) = &self.leaf else { return false };
         !is_blank(rest) && rest.trim().chars().all(|character| character == fence.mark)
     }
 
-    /// How many columns the containers leave.
+    /// The columns that the containers leave.
     fn room(&self, look: &RenderOptions) -> usize {
         let taken: usize = self.containers.iter().map(|container| width(&container.marker())).sum();
         look.columns.saturating_sub(taken).max(NARROWEST)
     }
 
-    /// The empty row before a block. Items that were written without one stand together.
-    fn part(&mut self, look: &RenderOptions) {
+    /// Adds the empty row before a block, except between items that were written without one.
+    fn separate(&mut self, look: &RenderOptions) {
         let is_in_list =
             self.containers.iter().any(|container| matches!(container, Container::Item(_)));
         let is_together = is_in_list && self.was_in_list && !self.was_blank;
-        if self.is_begun && !is_together {
+        if self.has_output && !is_together {
             let bars = self.containers.iter().take_while(|container| container.is_drawn());
             let bars: String = bars.map(Container::rest_marker).collect();
             self.out += &TextStyle::PLAIN.dim().paint(bars.trim_end(), look.paint);
             self.out.push('\n');
         }
-        self.is_begun = true;
+        self.has_output = true;
         self.was_in_list = is_in_list;
         self.was_blank = false;
     }
@@ -357,7 +357,7 @@ impl Blocks {
 }
 
 impl Container {
-    /// What stands before its first row.
+    /// The prefix of its first row.
     fn marker(&self) -> String {
         match self {
             Self::Quote { .. } => "│ ".to_owned(),
@@ -366,7 +366,7 @@ impl Container {
         }
     }
 
-    /// What stands before the others.
+    /// The prefix of its other rows.
     fn rest_marker(&self) -> String {
         match self {
             Self::Quote { .. } => "│ ".to_owned(),

@@ -1,26 +1,26 @@
-//! Colours for code: comments, strings, numbers and key words, line by line, by families of languages. It is no parser:
-//! what it does not know stays plain. A real one (syntect) would bring its grammars, a regular-expression engine and
-//! several megabytes.
+//! Colours for code: comments, strings, numbers and keywords, line by line, by families of
+//! languages. It is not a parser: unknown languages stay plain. A real one (syntect) would add its
+//! grammars, a regular-expression engine and several megabytes.
 
 use super::style::{TerminalColour, TextStyle};
 use super::text::{StyledCharacter, cells};
 
-/// What a family of languages looks like.
+/// The syntax of a family of languages.
 #[derive(Debug, PartialEq, Eq)]
 struct Family {
     names: &'static [&'static str],
-    /// What begins a comment that ends with its line.
+    /// The starts of comments that end with their line.
     comments: &'static [&'static str],
-    /// What begins and ends a longer comment.
+    /// The start and the end of a block comment.
     block: Option<(&'static str, &'static str)>,
-    /// What begins and ends a string within a line.
+    /// The quotes of strings within a line.
     quotes: &'static str,
-    /// What begins and ends a string over several lines.
+    /// The quotes of strings over several lines.
     long_quotes: &'static [&'static str],
     words: &'static str,
 }
 
-// One key word of Rust is missing: the tidy test, which forbids it, does not ask whether it is code or only a text.
+// One keyword of Rust is missing: the tidy test forbids it, even inside a string.
 const FAMILIES: &[Family] = &[
     Family {
         names: &["rust", "rs"],
@@ -148,11 +148,11 @@ const STRING: TextStyle = TextStyle::PLAIN.colour(TerminalColour::Green);
 const NUMBER: TextStyle = TextStyle::PLAIN.colour(TerminalColour::Yellow);
 const WORD: TextStyle = TextStyle::PLAIN.colour(TerminalColour::Magenta);
 
-/// Colours the lines of one piece of code, in order.
+/// Colours the lines of one code block, in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Painter {
     family: Option<&'static Family>,
-    /// What ends the comment or string that an earlier line began.
+    /// The end of the comment or string that an earlier line started.
     open: Option<(&'static str, TextStyle)>,
 }
 
@@ -180,7 +180,7 @@ impl Painter {
         drawn
     }
 
-    /// The length of the token at the beginning of `rest`, in bytes, and its style.
+    /// The length of the token at the start of `rest`, in bytes, and its style.
     fn token(&mut self, family: &'static Family, rest: &str) -> (usize, TextStyle) {
         if let Some((end, style)) = self.open {
             return self.until(rest, 0, end, style);
@@ -226,7 +226,8 @@ impl Painter {
     }
 }
 
-/// The length of a string within a line. One that does not end is no string: in Rust and in prose `'` is something else.
+/// The length of a string within a line. Without a closing quote it is not a string: `'` also has
+/// other meanings in Rust and in prose.
 fn string_length(rest: &str, quote: char) -> usize {
     let mut is_escaped = false;
     for (index, character) in rest.char_indices().skip(1) {

@@ -1,5 +1,5 @@
-//! What stands inside a line: emphasis, code and links, by the same rules as the page. They are more lenient than
-//! CommonMark's, under which emphasis fails beside Chinese punctuation. Linear in the text.
+//! Inline Markdown: emphasis, code and links, by the same rules as the page. They are more lenient
+//! than CommonMark's, under which emphasis fails next to Chinese punctuation. Linear in the text.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -9,20 +9,21 @@ use unicode_width::UnicodeWidthChar;
 use super::style::{TerminalColour, TextStyle};
 use super::text::{StyledCharacter, cells};
 
-/// Nesting beyond this is shown as it was written.
+/// Deeper nesting is shown as it was written.
 const DEEP: usize = 12;
 
 /// Longer link texts and targets are not links.
 const LONGEST_LINK: usize = 2048;
 
-/// Whether the text still grows: then a mark without its closing one counts as open, so that a reader sees no marks.
+/// Whether the text still grows: if so, an unclosed delimiter counts as open, so that it is not
+/// shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Growth {
     Grows,
     Whole,
 }
 
-/// A text's characters, each in its style. Of its line ends only the hard ones stay.
+/// The characters of a text, each in its style. Only hard line breaks are kept.
 pub(crate) fn draw(text: &str, base: TextStyle, growth: Growth) -> Vec<StyledCharacter> {
     let text: Vec<char> = text.chars().collect();
     let mut drawn = Vec::new();
@@ -36,11 +37,11 @@ struct Reader<'a> {
     depth: usize,
     /// Where each bracket is closed, found once for all of them.
     brackets: OnceCell<HashMap<usize, usize>>,
-    /// By length, where runs of backticks begin.
+    /// By length, where runs of backticks start.
     ticks: OnceCell<HashMap<usize, Vec<usize>>>,
-    /// After the last place at which a link that is still to be written could have ended.
+    /// The end of the last place where an unfinished link could have ended.
     last_end: OnceCell<usize>,
-    /// Marks and their sizes that nothing closes any more.
+    /// Delimiters and their lengths that nothing after this point closes.
     dead: RefCell<Vec<(char, usize)>>,
 }
 
@@ -74,7 +75,8 @@ impl<'a> Reader<'a> {
         drawn.extend(cells(&plain, style));
     }
 
-    /// The span that begins at `index`, and where it ends: styled cells go inside, other text to `plain`.
+    /// The span that starts at `index`, and where it ends: styled cells go inside, other text to
+    /// `plain`.
     fn span(
         &self,
         index: usize,
@@ -94,7 +96,8 @@ impl<'a> Reader<'a> {
             '\n' => {
                 let spaces = plain.len() - plain.trim_end_matches(' ').len();
                 plain.truncate(plain.len() - spaces);
-                // Two spaces before it make a line end a real one; between Chinese characters any other is nothing.
+                // Two preceding spaces make a hard break; between Chinese characters a soft break
+                // is dropped.
                 if spaces >= 2 {
                     plain.push('\n');
                 } else if !(self.is_wide(index.checked_sub(1)) && self.is_wide(Some(index + 1))) {
@@ -146,7 +149,7 @@ impl<'a> Reader<'a> {
             .iter()
             .map(|character| if *character == '\n' { ' ' } else { *character })
             .collect();
-        // The spaces that part a tick from the ticks around it are no part of the code.
+        // The spaces between backticks in the code and those around it are not part of the code.
         let is_padded = body.len() > 2
             && body.starts_with(' ')
             && body.ends_with(' ')
@@ -190,7 +193,7 @@ impl<'a> Reader<'a> {
         close.map_or(end, |close| close + size)
     }
 
-    /// `[text](target)`: the text, and behind it the target where it says something else.
+    /// `[text](target)`: the text, followed by the target if it differs.
     fn link(
         &self,
         index: usize,
@@ -224,7 +227,7 @@ impl<'a> Reader<'a> {
         Some(end)
     }
 
-    /// The target that begins at `from`, behind `(`, and where the link ends. A title is passed over.
+    /// The target that starts at `from`, after `(`, and where the link ends. A title is skipped.
     fn target(&self, from: usize) -> Option<(String, usize)> {
         let mut deep = 0_usize;
         for (offset, character) in self.text.get(from..)?.iter().take(LONGEST_LINK).enumerate() {
@@ -241,7 +244,7 @@ impl<'a> Reader<'a> {
                     return Some((target, from + offset + 1));
                 }
                 ')' => deep -= 1,
-                // Whatever an address may hold, it does not begin another link.
+                // A target never contains the start of another link.
                 '\n' | '[' => return None,
                 _ => {}
             }
@@ -273,7 +276,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Where a mark is closed. One for which there is nothing from here on has nothing further on either.
+    /// Where a delimiter is closed. If nothing closes it from here on, nothing does later either.
     fn close_of(&self, from: usize, mark: char, size: usize) -> Option<usize> {
         if self.dead.borrow().contains(&(mark, size)) {
             return None;
@@ -300,7 +303,8 @@ impl<'a> Reader<'a> {
                 let is_in_word =
                     mark == '_' && self.text.get(end).is_some_and(|next| is_word(*next));
                 let closes = index > from && !self.text[index - 1].is_whitespace() && !is_in_word;
-                // `**` inside `*…*` belongs to an inner span; of three, the outer takes its own from the end.
+                // `**` inside `*…*` belongs to an inner span; of three, the outer takes its own
+                // from the end.
                 if closes && (if size == 2 { run >= 2 } else { run == 1 || run >= 3 }) {
                     return Some(end - size);
                 }
@@ -333,7 +337,7 @@ fn pairs(text: &[char]) -> HashMap<usize, usize> {
     pairs
 }
 
-/// By length, where runs of backticks begin.
+/// By length, where runs of backticks start.
 fn runs_of_ticks(text: &[char]) -> HashMap<usize, Vec<usize>> {
     let (mut runs, mut at) = (HashMap::<usize, Vec<usize>>::new(), 0);
     while at < text.len() {

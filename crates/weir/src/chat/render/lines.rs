@@ -1,8 +1,8 @@
-//! What a line of Markdown begins with: fences, headings, rules, quotes, items, the cells of a table.
+//! The start of a line of Markdown: fences, headings, rules, quotes, list items, table cells.
 
 use super::table::Alignment;
 
-/// A fence that begins code.
+/// A fence that starts a code block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fence {
     pub(super) indent: usize,
@@ -11,14 +11,14 @@ pub(super) struct Fence {
     pub(super) language: String,
 }
 
-/// The marker of a list's item.
+/// The marker of a list item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ListMarker<'a> {
     pub(super) indent: usize,
     /// The bullet, or what follows the number.
     pub(super) mark: char,
     pub(super) number: Option<u64>,
-    /// Where its text begins.
+    /// The column at which its text starts.
     pub(super) content: usize,
     pub(super) text: &'a str,
 }
@@ -31,7 +31,7 @@ pub(super) fn indent(line: &str) -> usize {
     line.len() - line.trim_start_matches(' ').len()
 }
 
-/// A line whose leading tabs are four spaces each.
+/// Replaces each leading tab of a line by four spaces.
 pub(super) fn expand(line: &str) -> String {
     let text = line.trim_start_matches([' ', '\t']);
     let space = &line[..line.len() - text.len()];
@@ -51,7 +51,7 @@ pub(super) fn fence(line: &str) -> Option<Fence> {
 }
 
 impl Fence {
-    /// Whether `line` ends the code.
+    /// Whether `line` ends the code block.
     pub(super) fn is_closed_by(&self, line: &str) -> bool {
         let text = line.trim();
         text.chars().all(|character| character == self.mark) && text.len() >= self.length
@@ -83,7 +83,7 @@ pub(super) fn is_rule(line: &str) -> bool {
     indent(line) <= 3 && (is_one('-') || is_one('*') || is_one('_'))
 }
 
-/// What a quote's line says.
+/// The text of a line of a quote.
 pub(super) fn quoted(line: &str) -> Option<&str> {
     let rest = line.trim_start_matches(' ').strip_prefix('>')?;
     (indent(line) <= 3).then(|| rest.strip_prefix(' ').unwrap_or(rest))
@@ -116,12 +116,12 @@ pub(super) fn item(line: &str) -> Option<ListMarker<'_>> {
     })
 }
 
-/// Whether `line` begins something in the middle of a paragraph.
+/// Whether `line` starts another block in the middle of a paragraph.
 pub(super) fn starts(line: &str) -> bool {
     fence(line).is_some() || heading(line).is_some() || is_rule(line) || quoted(line).is_some()
 }
 
-/// Whether `line` begins a list in the middle of a paragraph: "1986. A great year" does not.
+/// Whether `line` starts a list in the middle of a paragraph: "1986. A great year" does not.
 pub(super) fn starts_item(line: &str) -> bool {
     item(line).is_some_and(|item| {
         !item.text.trim().is_empty() && item.number.is_none_or(|number| number == 1)
@@ -141,7 +141,7 @@ pub(super) fn underline(line: &str) -> Option<usize> {
     }
 }
 
-/// The cells of a table's row.
+/// The cells of a table row.
 pub(super) fn row(line: &str) -> Vec<String> {
     let text = line.trim();
     let text = text.strip_prefix('|').unwrap_or(text);
@@ -165,7 +165,7 @@ pub(super) fn row(line: &str) -> Vec<String> {
     cells.into_iter().map(|cell| cell.trim().to_owned()).collect()
 }
 
-/// The sides of a table's columns, if `line` is the line under its head.
+/// The alignments of a table's columns, if `line` is its delimiter row.
 pub(super) fn sides(line: &str) -> Option<Vec<Alignment>> {
     let side = |cell: &String| {
         let dashes = cell.strip_prefix(':').unwrap_or(cell);

@@ -1,44 +1,32 @@
-//! Markdown that still grows, as rows for a terminal: what is whole is given out once and for all, what may still change
-//! can be looked at as often as one likes. The rules are those of the page (web/js/markdown.js).
+//! Growing Markdown as rows for a terminal: final rows are returned once, rows that may still
+//! change on request. The rules are those of the page (web/js/markdown.js).
+
+pub(super) mod style;
+pub(super) mod text;
 
 mod blocks;
 mod code;
 mod inline;
 mod lines;
-mod style;
 mod table;
-mod text;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use style::{Paint, TerminalColour, TextStyle};
-pub(crate) use text::{is_harmless, width};
-
 use blocks::Blocks;
 use inline::Growth;
-use text::{StyledCharacter, ansi, cells, wrap};
+use style::{Paint, RenderOptions, TextStyle};
+use text::{StyledCharacter, ansi, cells, width, wrap};
 
-/// How it is to look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RenderOptions {
-    /// The width of the terminal.
-    pub(crate) columns: usize,
-    pub(crate) paint: Paint,
-    /// What everything is based on.
-    pub(crate) base: TextStyle,
-}
-
-/// A growing text.
 #[derive(Debug, Default)]
 pub(crate) struct Markdown {
-    /// The line that has no end yet.
+    /// The incomplete last line.
     rest: String,
     blocks: Blocks,
 }
 
 impl Markdown {
-    /// Takes in more of the text; gives the rows that are now final, each with its line end.
+    /// Adds text; returns the rows that are now final, each with its line end.
     pub(crate) fn push(&mut self, text: &str, look: &RenderOptions) -> String {
         for character in text.chars() {
             match character {
@@ -61,7 +49,7 @@ impl Markdown {
         blocks.out.lines().map(str::to_owned).collect()
     }
 
-    /// The text is whole: its last rows.
+    /// Ends the text; returns its last rows.
     pub(crate) fn end(&mut self, look: &RenderOptions) -> String {
         let rest = std::mem::take(&mut self.rest);
         if !rest.is_empty() {
@@ -73,8 +61,8 @@ impl Markdown {
     }
 }
 
-/// A text that is no Markdown and does not grow, in rows of at most `columns`. What stands behind a gap, as in a list of
-/// commands, stays in a column of its own where there is room for one.
+/// A complete text that is not Markdown, in rows of at most `columns`. Text after a gap, as in a
+/// list of commands, keeps a column of its own where there is room for one.
 pub(crate) fn rows(text: &str, style: TextStyle, columns: usize, paint: Paint) -> Vec<String> {
     text.lines()
         .flat_map(|line| hanging(line, style, columns))
@@ -82,7 +70,7 @@ pub(crate) fn rows(text: &str, style: TextStyle, columns: usize, paint: Paint) -
         .collect()
 }
 
-/// What makes a gap: two spaces may also stand between sentences.
+/// The shortest gap: two spaces may also separate sentences.
 const GAP: &str = "   ";
 
 /// The narrowest column that is worth keeping: two or three words.

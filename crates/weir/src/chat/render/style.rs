@@ -1,6 +1,6 @@
-//! How a piece of text looks, and the escape sequences (ECMA-48, SGR) that make it look so.
+//! Text styles, and their escape sequences (ECMA-48, SGR).
 
-/// What the terminal can show.
+/// The terminal's capabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Paint {
     /// Weights and colours.
@@ -9,7 +9,7 @@ pub(crate) enum Paint {
     Weights,
 }
 
-/// The sixteen colours are the user's own, so that they fit a dark and a light terminal.
+/// Colours of the 16-colour palette, which each user adapts to a dark or a light terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TerminalColour {
     Red,
@@ -34,7 +34,7 @@ const UNDERLINE: (u8, u8) = (8, 4);
 const STRIKE: (u8, u8) = (16, 9);
 
 impl TextStyle {
-    /// As it comes.
+    /// Plain text.
     pub(crate) const PLAIN: Self = Self { weights: 0, colour: None };
 
     pub(crate) const fn bold(self) -> Self {
@@ -65,7 +65,7 @@ impl TextStyle {
         Self { weights: self.weights | bit, colour: self.colour }
     }
 
-    /// `text` in this style; the bare text where there is nothing to say.
+    /// `text` in this style; unchanged if the style is plain.
     pub(crate) fn paint(self, text: &str, paint: Paint) -> String {
         let mut parameters: Vec<u8> = Vec::new();
         for (bit, parameter) in [BOLD, DIM, ITALIC, UNDERLINE, STRIKE] {
@@ -88,4 +88,14 @@ impl TextStyle {
         let parameters: Vec<String> = parameters.iter().map(u8::to_string).collect();
         format!("\x1b[{}m{text}\x1b[0m", parameters.join(";"))
     }
+}
+
+/// The options of rendering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RenderOptions {
+    /// The width of the terminal.
+    pub(crate) columns: usize,
+    pub(crate) paint: Paint,
+    /// The style that all others are based on.
+    pub(crate) base: TextStyle,
 }

@@ -1,10 +1,10 @@
-//! A table: columns under each other whatever their characters' widths, narrower where there is no room, and as a list
-//! where there is none at all.
+//! A table: aligned columns, whatever the widths of their characters, narrower where space is
+//! short, and a list where it is too short even for that.
 
 use super::style::TextStyle;
 use super::text::{StyledCharacter, cells, width_of, wrap};
 
-/// On which side a column's text stands.
+/// The alignment of a column's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Alignment {
     Left,
@@ -12,13 +12,13 @@ pub(crate) enum Alignment {
     Middle,
 }
 
-/// A column that is narrower than this is not read, only spelt.
+/// Columns narrower than this are unreadable.
 const NARROWEST: usize = 6;
 
-/// What stands between two columns.
+/// The separator of two columns.
 const BETWEEN: &str = " │ ";
 
-/// The rows of a table with a head. A row may have fewer cells than the head, or more, which are left out.
+/// The rows of a table with a head. Missing cells are empty; those beyond the head are left out.
 pub(crate) fn draw(
     head: &[Vec<StyledCharacter>],
     sides: &[Alignment],
@@ -72,7 +72,7 @@ pub(crate) fn draw(
     drawn.push(rule.clone());
     let bodies: Vec<Vec<Vec<StyledCharacter>>> =
         rows.iter().map(|row| line(row, |style| style)).collect();
-    // Rows of more than one line need something between them.
+    // Rows of more than one line need a separator.
     let is_tall = bodies.iter().any(|body| body.len() > 1);
     for (index, body) in bodies.into_iter().enumerate() {
         if is_tall && index > 0 {
@@ -83,7 +83,7 @@ pub(crate) fn draw(
     drawn
 }
 
-/// How wide each column would be by its own. What is not there is not looked for: there may be as many rows as columns.
+/// The natural width of each column. Visits only existing cells, to stay linear in their number.
 fn natural(head: &[Vec<StyledCharacter>], rows: &[Vec<Vec<StyledCharacter>>]) -> Vec<usize> {
     let mut natural: Vec<usize> = head.iter().map(|title| width_of(title).max(1)).collect();
     for row in rows {
@@ -113,7 +113,8 @@ fn placed(
     row
 }
 
-/// The widths of columns in `room`: the widest give first. `None` where they would become too narrow to read.
+/// The widths of columns in `room`: the widest shrink first. `None` if they would be too narrow to
+/// read.
 fn fit(natural: &[usize], room: usize) -> Option<Vec<usize>> {
     let within =
         |limit: usize| natural.iter().map(|width| (*width).min(limit)).sum::<usize>() <= room;
@@ -130,7 +131,7 @@ fn fit(natural: &[usize], room: usize) -> Option<Vec<usize>> {
     Some(natural.iter().map(|width| (*width).min(fits)).collect())
 }
 
-/// Each row as a list of `head: cell`. A title that fills more than a line is cut: it comes again with each row.
+/// Each row as a list of `head: cell`. Long heads are cut to one line, since each row repeats them.
 fn listed(
     head: &[Vec<StyledCharacter>],
     rows: &[Vec<Vec<StyledCharacter>>],

@@ -1,11 +1,13 @@
-//! The rows of whole texts, and that no split of a text changes them.
+//! The rows of complete texts, and that no split of a text changes them.
 
 use std::time::Duration;
 
 use proptest::prelude::*;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{Markdown, Paint, RenderOptions, TextStyle, rows, width};
+use super::style::{Paint, RenderOptions, TextStyle};
+use super::text::width;
+use super::{Markdown, rows};
 
 const LOOK: RenderOptions =
     RenderOptions { columns: 40, paint: Paint::Weights, base: TextStyle::PLAIN };
@@ -32,7 +34,7 @@ fn check(text: &str, expected: &str) {
 }
 
 #[test]
-fn what_stands_behind_a_gap_keeps_its_column() {
+fn text_after_a_gap_keeps_its_column() {
     let check = |text: &str, columns: usize, expected: &[&str]| {
         let rows = rows(text, TextStyle::PLAIN, columns, Paint::Weights);
         assert_eq!(rows.iter().map(|row| plain(row)).collect::<Vec<_>>(), expected, "{text}");
@@ -63,7 +65,7 @@ fn headings_paragraphs_and_rules() {
 }
 
 #[test]
-fn words_are_wrapped_and_chinese_is_cut_anywhere_but_before_a_comma() {
+fn words_are_wrapped_and_chinese_breaks_anywhere_but_before_a_comma() {
     check(
         "aaaa bbbb cccc dddd eeee ffff gggg hhhh iiii",
         "aaaa bbbb cccc dddd eeee ffff gggg hhhh\niiii",
@@ -78,7 +80,7 @@ fn words_are_wrapped_and_chinese_is_cut_anywhere_but_before_a_comma() {
 }
 
 #[test]
-fn lists_nest_number_and_stand_together() {
+fn lists_nest_count_and_have_no_empty_rows() {
     check(
         "Text:\n- a\n- b\n  - c\n    more\n- [x] d\n- [ ] e\n\nEnd",
         "Text:\n\n• a\n• b\n  • c more\n• [x] d\n• [ ] e\n\nEnd",
@@ -95,7 +97,7 @@ fn lists_nest_number_and_stand_together() {
 }
 
 #[test]
-fn code_keeps_its_lines_wherever_it_stands() {
+fn code_keeps_its_lines_in_any_block() {
     check("```rust\nlet x = 1;\n\n    y\n```\nend", "  rust\n  let x = 1;\n\n      y\n\nend");
     check("- a:\n  ```\n  x\n  ```\n- b", "• a:\n    x\n• b");
     check("1. a\n   ```\ncode\n   ```\n2. b", "1. a\n     code\n2. b");
@@ -123,7 +125,7 @@ fn code_is_coloured() {
 }
 
 #[test]
-fn tables_stand_in_columns() {
+fn tables_have_aligned_columns() {
     check(
         "|A|B|\n|---|--:|\n|一二|1|\n|x|`22`|\n\nend",
         "A    │  B\n─────┼───\n一二 │  1\nx    │ 22\n\nend",
@@ -164,13 +166,13 @@ fn emphasis_works_beside_chinese_punctuation() {
 }
 
 #[test]
-fn what_would_command_the_terminal_is_left_out() {
+fn control_characters_are_removed() {
     let drawn = draw("a\u{1b}[2Jb\u{7}\u{9b}31m\u{202e}c\n\n```\n\u{1b}]0;t\u{7}\n```", &LOOK);
     assert!(!drawn.contains(['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}']), "{drawn:?}");
 }
 
 #[test]
-fn what_grows_shows_no_marks() {
+fn growing_text_shows_no_delimiters() {
     let live = |text: &str| {
         let mut markdown = Markdown::default();
         let mut rows = plain(&markdown.push(text, &LOOK));
@@ -252,10 +254,11 @@ proptest! {
 /// A text of about this many bytes.
 type Input = Box<dyn Fn(usize) -> String>;
 
-/// How much longer four times as much may take. Twice that of linear work leaves room for caches and noise.
+/// The largest ratio of costs for four times the text: twice that of linear work, for caches and
+/// noise.
 const MOST: f64 = 6.0;
 
-/// How long this thread has had a processor: what others do meanwhile is not in it.
+/// The processor time of this thread, which excludes other threads.
 fn used() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(
@@ -264,10 +267,10 @@ fn used() -> Duration {
     )
 }
 
-/// The time that drawing takes, the least of some runs.
+/// The time of rendering: the least of several runs.
 fn cost(text: &str, draw: &dyn Fn(&str)) -> f64 {
     let since = |begin: Duration| used().saturating_sub(begin);
-    // Long enough to be measured, and short enough that it is not interrupted each time.
+    // Long enough to measure, and short enough not to be interrupted each time.
     let (begin, mut times) = (used(), 0_u32);
     while times == 0 || since(begin) < Duration::from_millis(1) {
         draw(text);
@@ -281,7 +284,8 @@ fn cost(text: &str, draw: &dyn Fn(&str)) -> f64 {
     (0..3).map(run).fold(f64::INFINITY, f64::min).max(1e-9)
 }
 
-/// The least ratio of costs. A noisy machine is given some more chances; what is quadratic fails all of them.
+/// The least ratio of costs. A noisy machine gets several attempts; quadratic code fails all of
+/// them.
 fn ratio(short: &str, long: &str, draw: &dyn Fn(&str)) -> f64 {
     let mut least = f64::INFINITY;
     for _attempt in 0..20 {

@@ -1,15 +1,16 @@
-//! Characters as a person counts them, how many columns they take, and where a row may end.
+//! Grapheme clusters, their widths in columns, and line breaking.
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
 use super::style::{Paint, TextStyle};
 
-/// What must not begin a row, and what must not end one (W3C, Requirements for Chinese Text Layout, §3.1.3).
+/// Characters that must not start a row, and those that must not end one (W3C, Requirements for
+/// Chinese Text Layout, §3.1.3).
 const CLOSING: &str = "、。，．：；！？）」』】〉》〕］｝”’…—～·%,.:;!?)]}";
 const OPENING: &str = "（「『【〈《〔［｛“‘([{";
 
-/// One character as a person counts them.
+/// One grapheme cluster, with its style.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StyledCharacter {
     pub(crate) text: String,
@@ -31,31 +32,31 @@ impl StyledCharacter {
     }
 }
 
-/// How many columns a text without line ends takes.
+/// The width in columns of a text without line ends.
 pub(crate) fn width(text: &str) -> usize {
     text.graphemes(true).map(UnicodeWidthStr::width).sum()
 }
 
-/// How many columns cells take.
+/// The width of cells in columns.
 pub(crate) fn width_of(cells: &[StyledCharacter]) -> usize {
     cells.iter().map(|cell| cell.width).sum()
 }
 
-/// A text's characters. What would command the terminal is left out: a model must not move the cursor, and neither
-/// must it turn the direction of what is read (Unicode TR 36, §2.10).
+/// The characters of a text, without control characters: a model must neither move the cursor nor
+/// change the direction of the text (Unicode TR 36, §2.10).
 pub(crate) fn cells(text: &str, style: TextStyle) -> Vec<StyledCharacter> {
     let clean: String =
         text.chars().filter(|character| *character == '\n' || is_harmless(*character)).collect();
     clean.graphemes(true).map(|grapheme| StyledCharacter::new(grapheme, style)).collect()
 }
 
-/// Whether a character only shows itself.
+/// Whether a character has no effect on the terminal but its glyph.
 pub(crate) fn is_harmless(character: char) -> bool {
     !character.is_control()
         && !matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Rows of at most `columns`. A row ends behind a space, beside a wide character, or else where it must.
+/// Rows of at most `columns`. A row ends after a space or next to a wide character if possible.
 pub(crate) fn wrap(cells: &[StyledCharacter], columns: usize) -> Vec<Vec<StyledCharacter>> {
     let columns = columns.max(2);
     let mut rows = Vec::new();
@@ -83,7 +84,7 @@ pub(crate) fn wrap(cells: &[StyledCharacter], columns: usize) -> Vec<Vec<StyledC
     rows
 }
 
-/// Rows of at most `columns`, cut where they are full: for code, whose spaces mean something.
+/// Rows of at most `columns`, cut where they are full: for code, whose spaces are significant.
 pub(crate) fn cut(cells: &[StyledCharacter], columns: usize) -> Vec<Vec<StyledCharacter>> {
     let columns = columns.max(2);
     let mut rows = vec![Vec::new()];

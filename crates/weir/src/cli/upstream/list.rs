@@ -1,4 +1,4 @@
-//! `weir upstream list`: what the settings say, and what a running server knows.
+//! `weir upstream list`: the configured upstreams, and their state in a running server.
 
 use anyhow::Result;
 use engine::secret::Secret;
@@ -11,7 +11,7 @@ use crate::chat;
 use crate::config;
 use crate::config::settings::Settings;
 
-/// Lists them.
+/// Lists the upstreams.
 pub(super) async fn run(settings: &Settings, arguments: &ListArguments) -> Result<Printed> {
     let running = Running::ask(settings).await;
     if arguments.json {
@@ -48,11 +48,11 @@ pub(super) async fn run(settings: &Settings, arguments: &ListArguments) -> Resul
     Ok(Printed { out, hints: format!("{none}{}", running.hint) })
 }
 
-/// What the server at the configured address says.
+/// The state reported by the server at the configured address.
 struct Running {
     address: Option<String>,
     upstreams: Vec<Value>,
-    /// Why it says nothing.
+    /// Why there is none.
     hint: String,
 }
 
@@ -71,7 +71,7 @@ impl Running {
             }
             Err(error) => {
                 return silent(format!(
-                    "The server on {} cannot be asked for the state of the upstreams: {error:#}\n",
+                    "The server on {} cannot be queried for the state of the upstreams: {error:#}\n",
                     settings.server.listen
                 ));
             }
@@ -96,7 +96,7 @@ impl Running {
         if self.address.is_some() { "state" } else { "" }
     }
 
-    /// How an upstream is, in a few words.
+    /// A short description of the state of an upstream.
     fn state(&self, name: &str) -> String {
         let Some(state) = self.of(name) else {
             return if self.address.is_some() {
@@ -106,8 +106,8 @@ impl Running {
             };
         };
         let circuit = match (state["circuit"].as_str(), state["circuit_seconds"].as_u64()) {
-            (Some("open"), Some(seconds)) => format!("left alone for {seconds} s, "),
-            (Some("half_open"), _) => "asked once to see, ".to_owned(),
+            (Some("open"), Some(seconds)) => format!("circuit open for {seconds} s, "),
+            (Some("half_open"), _) => "probing, ".to_owned(),
             (Some(_) | None, _) => String::new(),
         };
         let waiting = match state["waiting"].as_u64() {
@@ -117,7 +117,7 @@ impl Running {
         format!("{circuit}{} running{waiting}", state["running"])
     }
 
-    /// How a key is; nothing where it is well, or nothing is known.
+    /// The state of a key; `None` if it is well or unknown.
     fn key(&self, name: &str, label: &str) -> Option<String> {
         let keys = self.of(name)?["keys"].as_array()?;
         let key = keys.iter().find(|key| key["label"] == label)?;

@@ -1,4 +1,4 @@
-//! `weir upstream test`: asks every upstream under each of its keys, as the server would.
+//! `weir upstream test`: calls every upstream with each of its keys, as the server would.
 
 use std::time::Duration;
 
@@ -14,23 +14,24 @@ use super::words::{self, Finding};
 use super::{CheckOutcome, TestArguments, address, label};
 use crate::config::settings::Settings;
 
-/// Nobody at a terminal waits longer for a head; a model that is loaded first may take this long.
+/// The longest wait for a head: loading a model may take this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Shorter than a list of models may take, so that it can be told which of the two was too slow.
+/// Shorter than the timeout of a list of models, so that an error shows which of the two was too
+/// slow.
 const CONNECTING: Duration = Duration::from_secs(4);
 
-/// How one key fared.
+/// The result of testing one key.
 struct Tried {
     key: String,
-    /// How many models it lists, and how long that took.
+    /// The number of models listed, and how long that took.
     listed: Option<(usize, Duration)>,
-    /// The model that was asked, and how it answered.
+    /// The model that was called, and its result.
     answered: Option<(String, Answered)>,
     finding: Option<Finding>,
 }
 
-/// Tests them.
+/// Tests the upstreams.
 pub(super) async fn run(settings: &Settings, arguments: &TestArguments) -> Result<CheckOutcome> {
     let all = &settings.provider.upstreams;
     if let Some(unknown) =
@@ -79,7 +80,7 @@ pub(super) async fn run(settings: &Settings, arguments: &TestArguments) -> Resul
     Ok(CheckOutcome { printed: Printed { out, hints }, is_well })
 }
 
-/// What a model is called at an upstream; `None` where a route leads it elsewhere.
+/// The name of a model at an upstream; `None` if a route sends it elsewhere.
 fn model_at(settings: &Settings, config: &UpstreamConfig, model: &str) -> Option<String> {
     let Some(route) = settings.provider.routes.iter().find(|route| route.model == model) else {
         return Some(model.to_owned());
@@ -104,7 +105,8 @@ async fn try_key(config: &UpstreamConfig, key: Option<&KeyConfig>, model: Option
         Ok(models) => (Some((models.len(), begun.elapsed())), None),
         Err(trouble) => (None, Some(trouble)),
     };
-    // Some have no list and answer all the same; one that cannot be reached, or refuses the key, need not be asked more.
+    // Some upstreams have no list and work nevertheless; after a failed connection or a rejected
+    // key further calls are pointless.
     let has_no_list = unlisted.as_ref().is_none_or(|trouble| match trouble {
         Trouble::Refused(refusal) => matches!(refusal.status, 403..=405 | 501),
         Trouble::Unparsed { .. } => true,
@@ -126,7 +128,7 @@ fn text(config: &UpstreamConfig, tries: &[Tried]) -> String {
     std::iter::once(head).chain(tries.iter().map(line)).collect()
 }
 
-/// What is to be said of one key: a line, and another with what to do.
+/// The report on one key: a line with the result, and one with advice.
 fn line(tried: &Tried) -> String {
     let listed = tried.listed.map(|(count, took)| {
         let ending = if count == 1 { "" } else { "s" };

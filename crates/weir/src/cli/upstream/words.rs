@@ -1,4 +1,4 @@
-//! What is wrong with an upstream, in plain words, and what to do about it. Never with a key or a password.
+//! Explanations of upstream failures, and advice. Without keys and passwords.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use provider::upstream::{CertificateError, ConnectError, Refusal, Trouble};
 
 use super::label;
 
-/// What is wrong, and what to do.
+/// A failure, and advice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finding {
-    /// A word for machines.
+    /// A code for programs.
     pub(super) code: String,
-    /// What is wrong: a part of a sentence, without its end.
+    /// The failure, as a part of a sentence without its end.
     pub(super) what: String,
-    /// What to do: a sentence or more.
+    /// The advice, one sentence or more.
     pub(super) advice: String,
 }
 
@@ -26,17 +26,17 @@ impl Finding {
         Self { code: code.to_owned(), what: what.into(), advice: advice.into() }
     }
 
-    /// Settings of which no upstream can be made.
+    /// Settings that no upstream can be made from.
     pub(super) fn unusable(error: &UpstreamConfigError) -> Self {
         Self::new(
             "unusable_settings",
             error.to_string(),
-            "Mend it in weir.toml; weir config shows where each setting comes from.",
+            "Fix it in weir.toml; weir config shows where each setting comes from.",
         )
     }
 }
 
-/// What `trouble` means under `key`, when `model` was asked or else its list was.
+/// Explains `trouble` with `key`, in a call of `model`, or of the list of models without one.
 pub(super) fn finding(
     config: &UpstreamConfig,
     key: Option<&KeyConfig>,
@@ -58,7 +58,7 @@ pub(super) fn finding(
         ),
         Trouble::Unparsed { is_page: false } => Finding::new(
             code,
-            "it answered with something that is no list of models",
+            "it did not return a list of models",
             format!(
                 "Is base_url ({}) that of a model server, and does it speak what wire says? {}",
                 config.base_url,
@@ -82,20 +82,20 @@ fn unreached(config: &UpstreamConfig, unreached: ConnectError, code: &str) -> Fi
     let (what, advice) = match unreached {
         ConnectError::UnknownHost => (
             "its host name is unknown".to_owned(),
-            format!("Is base_url ({address}) spelt right? If only a proxy can resolve it, set proxy."),
+            format!("Is base_url ({address}) spelled correctly? If only a proxy can resolve it, set proxy."),
         ),
         ConnectError::Refused => (
             "nothing listens at its address".to_owned(),
             format!("Does it run, and at the port of base_url ({address})? In a container, localhost is the container itself."),
         ),
         ConnectError::NoRoute => (
-            "there is no way to its network".to_owned(),
+            "its network is unreachable".to_owned(),
             "Is this machine online? Behind a company's firewall a proxy may be needed: set proxy, or HTTPS_PROXY.".to_owned(),
         ),
         ConnectError::NotConnected => (
-            "the connection did not stand in time".to_owned(),
+            "the connection timed out".to_owned(),
             format!(
-                "A firewall may swallow it, or base_url ({address}) has the wrong host or port; connect_timeout says how long is waited."
+                "A firewall may drop it, or base_url ({address}) has the wrong host or port; connect_timeout sets the limit."
             ),
         ),
         ConnectError::Tls(distrust) => return Finding::new(code, tls(distrust).0, format!("{} base_url is {address}.", tls(distrust).1)),
@@ -121,7 +121,7 @@ fn unreached(config: &UpstreamConfig, unreached: ConnectError, code: &str) -> Fi
                 .to_owned(),
         ),
         ConnectError::NoProxy => (
-            "its proxy cannot be reached, or is none of that kind".to_owned(),
+            "its proxy cannot be reached, or is of another kind".to_owned(),
             format!("Does the proxy run at {}, and is it of the kind that its address begins with?", proxy(config)),
         ),
         ConnectError::ProxyPassword => (
@@ -185,7 +185,7 @@ fn refused(
         ),
         (300..=399, _) => {
             let to = location.as_deref().unwrap_or("an address that it does not name");
-            let advice = "Redirects are not followed, lest a key goes elsewhere: write into base_url where it leads, up to and with /v1.";
+            let advice = "Redirects are not followed, so that no key is sent elsewhere: write into base_url where it leads, up to and with /v1.";
             new("redirect", format!("it redirects ({status}) to {to}"), advice.to_owned())
         }
         (_, FailureScope::Quota) => {
@@ -214,7 +214,7 @@ fn refused(
             let wait = wait.map_or_else(|| "a minute".to_owned(), seconds);
             new(
                 "rate_limited",
-                format!("{} was asked too much (429)", name(key)),
+                format!("{} is rate limited (429)", name(key)),
                 format!("The key works; try again in {wait}, or add a key."),
             )
         }
@@ -239,7 +239,7 @@ fn refused(
             "Nothing is wrong here; try again later.".to_owned(),
         ),
         (500.., _) => {
-            let advice = "It is the upstream's own trouble, or that of a proxy before it; its log, or its vendor's status page, says more.";
+            let advice = "The upstream itself, or a proxy in front of it, failed; its log, or its vendor's status page, says more.";
             new("upstream_error", format!("it failed ({status}){said}"), advice.to_owned())
         }
         (_, _) => {
@@ -272,7 +272,7 @@ fn unauthorised(config: &UpstreamConfig, key: Option<&KeyConfig>, status: u16) -
     Finding::new("key_refused", format!("{} is refused ({status})", name(Some(key))), advice)
 }
 
-/// Why there may be nothing at an address.
+/// Likely reasons for a 404.
 fn misplaced(config: &UpstreamConfig) -> String {
     let address = config.base_url.as_str();
     let segments: Vec<&str> =
@@ -283,14 +283,14 @@ fn misplaced(config: &UpstreamConfig) -> String {
             .is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
     };
     let versions = segments.iter().filter(is_version).count();
-    // Azure's older addresses name a deployment, and have neither a version nor a list.
+    // Azure's older addresses contain a deployment, and have neither a version nor a list.
     let wants_version = config.wire != WireKind::Ollama && !segments.contains(&"deployments");
     if versions > 1 {
         format!("base_url ({address}) has its version twice: once is enough.")
     } else if !wants_version && versions > 0 {
-        format!("base_url ({address}) is to end before its version here.")
+        format!("base_url ({address}) should end before its version here.")
     } else if versions == 1 && segments.last().is_some_and(|last| !is_version(&last)) {
-        format!("base_url ({address}) goes on behind its version, which is to be its end.")
+        format!("base_url ({address}) continues after its version, which should be its end.")
     } else if wants_version && versions == 0 {
         format!("base_url ({address}) probably lacks its version, such as /v1 at its end.")
     } else {
@@ -303,11 +303,11 @@ fn usual_address(config: &UpstreamConfig) -> String {
     match (config.preset.base_url(), config.preset) {
         (Some(usual), _) => format!("usual is {usual}."),
         (None, Preset::Azure) => "usual is https://NAME.openai.azure.com/openai/v1.".to_owned(),
-        (None, _) => "it is to end with the version of the API, such as /v1.".to_owned(),
+        (None, _) => "it should end with the version of the API, such as /v1.".to_owned(),
     }
 }
 
-/// The key in a sentence.
+/// The key, as a part of a sentence.
 fn name(key: Option<&KeyConfig>) -> String {
     match key {
         Some(_) => format!("the key {}", label(key)),
@@ -355,7 +355,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_without_its_version_or_with_two_is_seen() {
+    fn a_missing_or_repeated_version_in_an_address_is_detected() {
         let check = |address: &str, wire, expected: &str| {
             let config = UpstreamConfig {
                 wire,
@@ -369,7 +369,7 @@ mod tests {
         check(
             "http://north.example/v1/chat/completions",
             WireKind::Responses,
-            "goes on behind its version",
+            "continues after its version",
         );
         check("http://north.example/v1", WireKind::Ollama, "end before its version");
         check("http://north.example/v1beta", WireKind::Gemini, "no list of models at all");
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxys_password_is_in_no_sentence() {
+    fn the_password_of_a_proxy_is_not_shown() {
         let mut config =
             UpstreamConfig::new("north", Preset::Compatible, "http://north.example/v1");
         config.connection.proxy =

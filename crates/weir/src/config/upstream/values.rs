@@ -1,4 +1,4 @@
-//! Values of an `[[upstream]]` that are read in one way only.
+//! Parsers of values that only an `[[upstream]]` has.
 
 use engine::secret::Secret;
 use provider::config::ProxyConfig;
@@ -6,7 +6,7 @@ use serde_json::Map;
 
 use super::super::value::{self, Raw};
 
-/// A proxy's address. It is not repeated in errors: there may be a password in it.
+/// The address of a proxy. Not repeated in errors, since it may contain a password.
 pub(super) fn proxy(raw: &Raw) -> Result<ProxyConfig, String> {
     let expected =
         || "expected http://, https:// or socks5:// with a host and a port, or none".to_owned();
@@ -21,7 +21,7 @@ pub(super) fn proxy(raw: &Raw) -> Result<ProxyConfig, String> {
     Ok(ProxyConfig::At(Secret::new(text)))
 }
 
-/// Fields of a head as `Name: value`. Values are not repeated in errors: one may be a key.
+/// Headers as `Name: value`. Not repeated in errors, since a value may be a key.
 pub(super) fn headers(raw: &Raw) -> Result<Vec<(String, Secret)>, String> {
     let list = value::list(raw)
         .map_err(|_| "expected a list of texts such as \"X-Title: Weir\"".to_owned())?;
@@ -35,7 +35,7 @@ pub(super) fn headers(raw: &Raw) -> Result<Vec<(String, Secret)>, String> {
     })
 }
 
-/// Fields of a body, as JSON. What Weir itself decides cannot be among them.
+/// Fields of a request body, as JSON. Fields that Weir sets itself are rejected.
 pub(super) fn body(raw: &Raw) -> Result<Map<String, serde_json::Value>, String> {
     const OURS: [&str; 6] = ["model", "messages", "input", "contents", "stream", "n"];
     let expected = || "expected an object of JSON in a text, such as '{\"top_k\": 40}'".to_owned();
@@ -47,7 +47,7 @@ pub(super) fn body(raw: &Raw) -> Result<Map<String, serde_json::Value>, String> 
     }
 }
 
-/// A proxy's address without who one is there.
+/// The address of a proxy without user name and password.
 pub(crate) fn without_password(text: &str) -> String {
     match (text.split_once("://"), text.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://(hidden)@{host}"),
@@ -55,7 +55,7 @@ pub(crate) fn without_password(text: &str) -> String {
     }
 }
 
-/// `OLLAMA_HOST` as a web address: it may be a host alone, and says at which addresses Ollama itself listens.
+/// `OLLAMA_HOST` as a URL: it may be just a host, or the address on which Ollama listens.
 pub(super) fn ollama_address(text: &str) -> String {
     let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ollamas_address_is_completed() {
+    fn the_address_of_ollama_is_completed() {
         for (said, meant) in [
             ("127.0.0.1", "http://127.0.0.1:11434"),
             ("0.0.0.0:8080", "http://127.0.0.1:8080"),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxys_password_is_not_shown() {
+    fn the_password_of_a_proxy_is_not_shown() {
         assert_eq!(
             without_password("socks5://me:secret@proxy:1080"),
             "socks5://(hidden)@proxy:1080"

@@ -247,7 +247,10 @@ async fn without_a_server_it_starts_its_own_and_says_so() {
     command.args(["chat", "--listen", "127.0.0.1:0"]);
     let answered = run(command, "/echo **hi**").await;
     assert_eq!((answered.status, answered.out.as_str()), (Some(0), "**hi**\n"), "{answered:?}");
-    assert!(answered.errors.starts_with("Nobody listens on http://127.0.0.1:0"), "{answered:?}");
+    assert!(
+        answered.errors.starts_with("No server is listening on http://127.0.0.1:0"),
+        "{answered:?}"
+    );
 }
 
 #[tokio::test]
