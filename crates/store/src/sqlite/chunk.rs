@@ -61,17 +61,17 @@ impl LogChunk {
         while !left.is_empty() {
             let (length, rest) = left
                 .split_first_chunk()
-                .ok_or(JobFailure::Damaged("an entry of a log is cut off"))?;
+                .ok_or(JobFailure::Damaged("an entry of a log is truncated"))?;
             let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
             if rest.len() < length {
-                return Err(JobFailure::Damaged("an entry of a log is cut off"));
+                return Err(JobFailure::Damaged("an entry of a log is truncated"));
             }
             let mut rest = left.slice(size_of::<u32>()..);
             let data = rest.split_to(length);
             left = rest;
             entries.push(
                 Entry::read(position, data)
-                    .ok_or(JobFailure::Damaged("an entry of a log is not what was written"))?,
+                    .ok_or(JobFailure::Damaged("an entry of a log is not valid"))?,
             );
             position += 1;
         }
@@ -90,7 +90,7 @@ impl LogChunk {
         if crc32fast::hash(&raw) == self.crc32 {
             Ok(raw)
         } else {
-            Err(JobFailure::Damaged("a chunk of a log has another checksum"))
+            Err(JobFailure::Damaged("the checksum of a chunk of a log is wrong"))
         }
     }
 }

@@ -99,7 +99,7 @@ impl JanitorThread {
                 return;
             }
             let tidied =
-                self.connected(&mut connection).and_then(|connection| self.tidy(connection));
+                self.connected(&mut connection).and_then(|connection| self.run_pass(connection));
             // The writer finds and reports a full or failing disk; this only tries again.
             is_settled = tidied.as_ref().is_ok_and(|is_settled| *is_settled);
             if tidied.is_err() {
@@ -122,14 +122,15 @@ impl JanitorThread {
     }
 
     /// Returns whether nothing is left to do.
-    fn tidy(&self, connection: &Connection) -> rusqlite::Result<bool> {
+    fn run_pass(&self, connection: &Connection) -> rusqlite::Result<bool> {
         // Deleted text first: free pages can wait.
-        let is_settled = self.settle(connection)? && Self::empty(connection)?;
-        Ok(self.return_room(connection)? && is_settled)
+        let is_settled =
+            self.purge_deleted_text(connection)? && Self::checkpoint_large_wal(connection)?;
+        Ok(self.shrink_file(connection)? && is_settled)
     }
 
     /// Removes deleted text from the WAL. Returns whether that succeeded.
-    fn settle(&self, connection: &Connection) -> rusqlite::Result<bool> {
+    fn purge_deleted_text(&self, connection: &Connection) -> rusqlite::Result<bool> {
         let deletions = self.shared.deletions.load(Ordering::Acquire);
         if *self.shared.settled.borrow() >= deletions {
             return Ok(true);
@@ -144,7 +145,7 @@ impl JanitorThread {
     }
 
     /// Moves a large WAL into the file. Returns whether it is small enough.
-    fn empty(connection: &Connection) -> rusqlite::Result<bool> {
+    fn checkpoint_large_wal(connection: &Connection) -> rusqlite::Result<bool> {
         let wal = checkpoint(connection, "NOOP")?;
         if wal.pages - wal.moved < MOVED {
             return Ok(true);
@@ -154,7 +155,7 @@ impl JanitorThread {
     }
 
     /// Shrinks the file slightly if much of it is free. Returns whether it is small enough.
-    fn return_room(&self, connection: &Connection) -> rusqlite::Result<bool> {
+    fn shrink_file(&self, connection: &Connection) -> rusqlite::Result<bool> {
         let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
         let free = || connection.query_row("PRAGMA freelist_count", [], |row| row.get::<_, i64>(0));
         let mut left = free()?;
@@ -162,7 +163,7 @@ impl JanitorThread {
             if left < RETURNED || left < pages / 4 {
                 return Ok(true);
             }
-            give_back(connection)?;
+            release_pages(connection)?;
             let before = std::mem::replace(&mut left, free()?);
             if left >= before || self.shared.chores.rest(REST / 10) {
                 return Ok(true);
@@ -173,7 +174,7 @@ impl JanitorThread {
 }
 
 /// Releases some pages: SQLite releases one for each row that is read.
-fn give_back(connection: &Connection) -> rusqlite::Result<()> {
+fn release_pages(connection: &Connection) -> rusqlite::Result<()> {
     let mut pages = connection.prepare(&format!("PRAGMA incremental_vacuum({STEP})"))?;
     let mut pages = pages.query([])?;
     while pages.next()?.is_some() {}

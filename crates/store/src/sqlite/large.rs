@@ -58,7 +58,7 @@ impl Steps for LargeInsert {
             bytes += item.bytes();
             items.push(item);
         }
-        self.head = tree::grow(change, row, ItemSide::Input, self.head, items)?;
+        self.head = tree::insert_items(change, row, ItemSide::Input, self.head, items)?;
         if self.input.len() > 0 {
             return Ok(Step::More);
         }

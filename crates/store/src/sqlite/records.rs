@@ -38,7 +38,7 @@ pub(super) fn insert(
     input: Vec<Written>,
 ) -> Result<(), JobFailure> {
     let (number, parent) = begin(change, record)?;
-    let head = match tree::grow(change, number, ItemSide::Input, parent, input)? {
+    let head = match tree::insert_items(change, number, ItemSide::Input, parent, input)? {
         Some(head) => Some(head),
         None => tree::number(change.connection, record.head.as_ref())?,
     };
@@ -101,7 +101,7 @@ pub(super) fn finish(
     if state == RecordState::Ended as i64 {
         return Ok(());
     }
-    let head = tree::grow(change, number, ItemSide::Output, head, output)?;
+    let head = tree::insert_items(change, number, ItemSide::Output, head, output)?;
     let end = "UPDATE answers SET state = ?2, head = ?3, ended_at = ?4, \
                place = (SELECT COALESCE(max(place), 0) + 1 FROM answers WHERE state = 1 AND ended_at = ?4) WHERE number = ?1";
     connection.prepare_cached(end)?.execute((number, RecordState::Ended as i64, head, ended_at))?;
@@ -126,7 +126,7 @@ pub(super) fn remove(
     let Some((number, parent, head)) = found.optional()? else { return Ok(()) };
     match removal {
         Removal::Deleted => {
-            tree::blank(change, number)?;
+            tree::delete_text(change, number)?;
             reduce_to_places(connection, number)?;
         }
         Removal::Forgotten => reduce_to_places(connection, number)?,

@@ -51,7 +51,7 @@ fn write(item: &Item) -> Result<Written, serde_json::Error> {
 
 /// Inserts `items`, each below the previous one, under `parent`. Returns the number of the last
 /// one, or `parent`.
-pub(super) fn grow(
+pub(super) fn insert_items(
     change: &mut WriteTransaction<'_>,
     answer: i64,
     side: ItemSide,
@@ -78,7 +78,10 @@ pub(super) fn grow(
 }
 
 /// Deletes the text of a response's items. They keep their places.
-pub(super) fn blank(change: &mut WriteTransaction<'_>, answer: i64) -> Result<(), JobFailure> {
+pub(super) fn delete_text(
+    change: &mut WriteTransaction<'_>,
+    answer: i64,
+) -> Result<(), JobFailure> {
     let weigh = "SELECT COALESCE(sum(octet_length(json)), 0) FROM items WHERE answer = ?1";
     change.item_bytes -=
         change.connection.prepare_cached(weigh)?.query_row([answer], |row| row.get::<_, i64>(0))?;
@@ -159,7 +162,7 @@ pub(super) fn path_from(
         most = most.without(json.as_ref().map_or(0, String::len))?;
         path.extend(json.as_deref().map(read).transpose()?);
         if parent.is_some_and(|parent| parent >= number) {
-            return Err(JobFailure::Damaged("an item stands above itself"));
+            return Err(JobFailure::Damaged("an item is its own ancestor"));
         }
         next = parent;
     }
@@ -183,7 +186,7 @@ pub(super) fn item(
 /// An item from its row.
 pub(super) fn read(json: &str) -> Result<Item, JobFailure> {
     serde_json::from_str(json)
-        .map_err(|_error| JobFailure::Damaged("an item is not what an item is"))
+        .map_err(|_error| JobFailure::Damaged("an item is not valid JSON of an item"))
 }
 
 /// A length as the difference to a total.

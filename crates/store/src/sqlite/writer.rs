@@ -225,7 +225,7 @@ impl WriterThread {
             self.shared.writing.fails(failure);
         }
         if self.connection.is_autocommit() {
-            return Err(JobFailure::Damaged("SQLite has taken the whole transaction back"));
+            return Err(JobFailure::Damaged("SQLite has rolled back the whole transaction"));
         }
         self.statement("ROLLBACK TO job")
     }

@@ -125,7 +125,7 @@ async fn remains_of_a_large_input_are_deleted_at_the_next_start() -> Outcome {
     // As if the process had been killed before the last step.
     let half = database.write(move |change| {
         let (row, parent) = records::begin(change, &left)?;
-        tree::grow(change, row, ItemSide::Input, parent, items)
+        tree::insert_items(change, row, ItemSide::Input, parent, items)
     });
     assert!(half.await?.is_some());
     assert_eq!(Store::find(&database, &id(2)).await?, RecordLookup::Missing);

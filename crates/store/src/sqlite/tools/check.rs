@@ -99,14 +99,14 @@ fn answers(
             .get::<_, Option<String>>(1)?
             .unwrap_or_else(|| format!("number {}", last.unwrap_or_default()));
         let fits = [
-            "continues an item that is not there",
-            "ends in an item that is not there",
+            "continues a missing item",
+            "ends in a missing item",
             "has ended at no time",
             "has no id",
         ];
         for (column, wrong) in (2..).zip(fits) {
             if !row.get::<_, bool>(column)? {
-                checked.report(|| format!("answer {name} {wrong}"));
+                checked.report(|| format!("response {name} {wrong}"));
             }
         }
     }
@@ -131,10 +131,9 @@ fn items(
         let id: String = row.get(1)?;
         let json: Option<String> = row.get(2)?;
         if json.is_some_and(|json| tree::read(&json).is_err()) {
-            checked.report(|| format!("item {id} is not what an item is"));
+            checked.report(|| format!("item {id} is not valid JSON of an item"));
         }
-        let fits =
-            ["continues an item that is not there", "stands above itself", "belongs to no answer"];
+        let fits = ["continues a missing item", "is its own ancestor", "belongs to no response"];
         for (column, wrong) in (3..).zip(fits) {
             if !row.get::<_, bool>(column)? {
                 checked.report(|| format!("item {id} {wrong}"));
@@ -170,7 +169,7 @@ fn logs(
             Ok(found) if found == (entries, bytes, true) => checked.entries += entries,
             Ok((_, _, false)) => checked.report(|| format!("log {id} has no end")),
             Ok((found, _, true)) => checked.report(|| {
-                format!("log {id} has {found} entries, and {entries} in its row, or other bytes")
+                format!("log {id} has {found} entries but {entries} in its row, or a wrong size")
             }),
             Err(failure) => checked.report(|| format!("log {id}: {failure}")),
         }

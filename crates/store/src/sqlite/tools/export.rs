@@ -134,7 +134,8 @@ fn items(connection: &Connection, answer: i64) -> Result<Vec<ExportedItem>, JobF
             ExportedSide::Output
         };
         let json = row.get::<_, Option<String>>(3)?.map(RawValue::from_string).transpose();
-        let json = json.map_err(|_error| JobFailure::Damaged("an item is not what an item is"))?;
+        let json =
+            json.map_err(|_error| JobFailure::Damaged("an item is not valid JSON of an item"))?;
         items.push(ExportedItem { id: row.get(0)?, side, parent: row.get(2)?, json });
     }
     Ok(items)
@@ -156,7 +157,7 @@ fn events(connection: &Connection, id: &str) -> Result<Option<Vec<String>>, JobF
     }
     let text = |data: &[u8]| {
         String::from_utf8(data.to_vec())
-            .map_err(|_error| JobFailure::Damaged("an entry of a log is no text"))
+            .map_err(|_error| JobFailure::Damaged("an entry of a log is not UTF-8"))
     };
     let entries = logs::read(connection, &id, 0, usize::MAX)?;
     entries.iter().map(|entry| text(&entry.data)).collect::<Result<_, _>>().map(Some)

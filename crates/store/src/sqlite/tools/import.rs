@@ -172,7 +172,9 @@ fn put_all(
 /// Returns whether it was new.
 fn put(change: &mut WriteTransaction<'_>, line: &ExportLine) -> Result<bool, JobFailure> {
     match line {
-        ExportLine::Header(_) => Err(JobFailure::Damaged("a header stands in the middle")),
+        ExportLine::Header(_) => {
+            Err(JobFailure::Damaged("a header is only allowed in the first line"))
+        }
         ExportLine::Answer(answer) => put_answer(change, answer),
         ExportLine::Head(head) => {
             let owner = Owner::new(&head.owner);
@@ -227,7 +229,7 @@ fn put_answer(
             json: item.json.as_ref().map(|json| json.get().to_owned()),
         };
         let parent = item_number(connection, item.parent.as_deref())?;
-        tree::grow(change, number, side, parent, vec![written])?;
+        tree::insert_items(change, number, side, parent, vec![written])?;
     }
     let head = item_number(connection, answer.head.as_deref())?;
     connection
@@ -245,8 +247,8 @@ fn put_rest(
     let Some(id) = answer.id.as_ref().map(ResponseId::new) else { return Ok(()) };
     let connection = change.connection;
     for claim in &answer.claims {
-        let request =
-            unhex(&claim.request).ok_or(JobFailure::Damaged("the hash of a claim is not one"))?;
+        let request = unhex(&claim.request)
+            .ok_or(JobFailure::Damaged("the hash of a claim is not hexadecimal"))?;
         let add = "INSERT INTO claims (owner, key, request, answer) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
         connection.prepare_cached(add)?.execute((
             &answer.owner,
@@ -260,7 +262,7 @@ fn put_rest(
             Entry::read(position, Bytes::copy_from_slice(data.as_bytes()))
         };
         let entries = (0..).zip(events).map(entry).collect::<Option<Vec<_>>>();
-        let entries = entries.ok_or(JobFailure::Damaged("an event is not one"))?;
+        let entries = entries.ok_or(JobFailure::Damaged("an event is not valid"))?;
         let chunks = chunk::pack(&entries).ok_or(JobFailure::Damaged("an event is too long"))?;
         logs::put(change, &id, entries.len(), &chunks)?;
     }
