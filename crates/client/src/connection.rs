@@ -1,4 +1,5 @@
-//! One HTTP/1 connection to a server: requests, raw bytes, and every way to close it. Responses are in `response.rs`.
+//! One HTTP/1 connection to a server: requests, raw bytes, and every way to close it. Responses are
+//! in `response.rs`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +16,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use crate::byte_stream::{ByteStream, MaybeTls};
 use crate::request::Request;
 
-/// A connection. Dropping it closes it: the server sees FIN, or RST if bytes that it sent were not read.
+/// A connection. Dropping it closes it: the server sees FIN, or RST if bytes that it sent were not
+/// read.
 #[derive(Debug)]
 pub struct Connection {
     stream: ByteStream,
@@ -33,7 +35,8 @@ impl Connection {
         Self::over(stream, address)
     }
 
-    /// Connects with a receive buffer of about `bytes`, so that not reading stalls the server after little data.
+    /// Connects with a receive buffer of about `bytes`, so that not reading stalls the server after
+    /// little data.
     pub async fn open_narrow(address: SocketAddr, bytes: u32) -> Result<Self> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_recv_buffer_size(bytes)?;
@@ -85,7 +88,8 @@ impl Connection {
         self.stream.flush().await
     }
 
-    /// Bytes as they arrived: the buffered ones, or those of the next read; empty after the server's FIN.
+    /// Bytes as they arrived: the buffered ones, or those of the next read; empty after the
+    /// server's FIN.
     pub async fn read_raw(&mut self) -> io::Result<Bytes> {
         if self.buffer.is_empty() {
             self.fill().await?;
@@ -114,7 +118,8 @@ impl Connection {
     }
 }
 
-/// Makes the coming close of a socket an RST: a linger time of zero discards unsent data (tcp(7), socket(7)).
+/// Makes the coming close of a socket an RST: a linger time of zero discards unsent data (tcp(7),
+/// socket(7)).
 pub fn reset_on_close(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_linger(Some(Duration::ZERO))
 }

@@ -49,9 +49,10 @@ impl Client {
         let (done, closed) = oneshot::channel();
         let task = spawn(async move {
             drop(connection.await);
-            // h2 does not wait for the server's GOAWAY and FIN; a closed socket would reply to them with RST.
+            // h2 does not wait for the server's GOAWAY and FIN; a closed socket would reply to them
+            // with RST.
             drop(stream.read_out().await);
-            // The receiver is dropped if nobody waits for the close.
+            // The receiver is dropped if no caller waits for the close.
             let _ = done.send(());
         });
         Ok(Self {
@@ -95,7 +96,7 @@ impl Client {
             .with_context(|| format!("the response to {} {}", request.method, request.path))
     }
 
-    /// Sends a request; the returned future gives the head of its response.
+    /// Sends a request; the returned future resolves to the head of its response.
     pub async fn start(&self, request: &Request) -> Result<h2::client::ResponseFuture> {
         let mut head = self.head(&request.method, &request.path);
         for (name, value) in &request.headers {
@@ -109,7 +110,8 @@ impl Client {
         Ok(response)
     }
 
-    /// Requests a WebSocket, with additional headers. Returns the response and the sending side of the stream.
+    /// Requests a WebSocket, with additional headers. Returns the response and the sending side of
+    /// the stream.
     pub async fn extended_connect(
         &self,
         path: &str,
@@ -121,7 +123,8 @@ impl Client {
             head = head.header(*name, *value);
         }
         let mut send = self.send.clone().ready().await?;
-        // The server allows it in its SETTINGS frame (RFC 8441, section 3), the first frame that it sends.
+        // The server allows it in its SETTINGS frame (RFC 8441, section 3), the first frame that it
+        // sends.
         let allowed = async {
             while !send.is_extended_connect_protocol_enabled() {
                 tokio::task::yield_now().await;

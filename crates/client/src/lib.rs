@@ -1,5 +1,6 @@
-//! A client of HTTP/1.0, 1.1 and 2, server-sent events, NDJSON and WebSocket, in clear or through TLS. It shows every byte
-//! as it arrives and can close a connection in every way. It knows nothing of the server's internals.
+//! A client of HTTP/1.0, 1.1 and 2, server-sent events, NDJSON and WebSocket, in clear or through
+//! TLS. It shows every byte as it arrives and can close a connection in every way. It does not use
+//! the server's internals.
 
 pub mod http1;
 

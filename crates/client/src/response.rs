@@ -13,7 +13,8 @@ use crate::request::Request;
 /// How a body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyEnd {
-    /// Complete: all bytes of its length, the last chunk, or FIN where only the close marks the end.
+    /// Complete: all bytes of its length, the last chunk, or FIN where only the close marks the
+    /// end.
     Clean,
     /// Incomplete: the connection ended first, by FIN or by an error ([`Response::cut_by`]).
     Truncated,
@@ -33,13 +34,15 @@ pub struct Response {
 }
 
 impl Connection {
-    /// Writes a request and waits for the head of its response. [`Response::into_connection`] gives the connection back.
+    /// Writes a request and waits for the head of its response. [`Response::into_connection`]
+    /// returns the connection.
     pub async fn send(mut self, request: &Request) -> Result<Response> {
         self.write(request).await?;
         self.read_response(request).await
     }
 
-    /// Reads the head of the response to `request`, which was written before; interim responses (1xx but 101) are skipped.
+    /// Reads the head of the response to `request`, which was written before; interim responses
+    /// (1xx but 101) are skipped.
     pub async fn read_response(mut self, request: &Request) -> Result<Response> {
         loop {
             if let Some(head) = take_head(&mut self.buffer)? {
@@ -116,7 +119,8 @@ impl Response {
         self.end.context("the body has ended")
     }
 
-    /// The error that truncated the body (RST is [`io::ErrorKind::ConnectionReset`]); `None` for FIN.
+    /// The error that truncated the body (RST is [`io::ErrorKind::ConnectionReset`]); `None` for
+    /// FIN.
     pub fn cut_by(&self) -> Option<io::ErrorKind> {
         self.cut_by
     }
@@ -126,8 +130,8 @@ impl Response {
         &mut self.connection
     }
 
-    /// The connection, for the next request, after the rest of the body is read. After a 101 it starts with the bytes that
-    /// follow the head.
+    /// The connection, for the next request, after the rest of the body is read. After a 101 it
+    /// starts with the bytes that follow the head.
     ///
     /// # Errors
     /// The body was cut, or the server closes the connection after it.

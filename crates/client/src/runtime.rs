@@ -1,4 +1,5 @@
-//! The only place of the client that spawns tasks, reads the clock and limits waits. Tests and measurements use it, too.
+//! The only place of the client that spawns tasks, reads the clock and limits waits. Tests and
+//! measurements use it, too.
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -138,7 +138,8 @@ impl Response {
 }
 
 impl Stream {
-    /// The next event; `None` at the end of the body. An incomplete event at the end is dropped, as a browser does.
+    /// The next event; `None` at the end of the body. An incomplete event at the end is dropped, as
+    /// a browser does.
     ///
     /// # Errors
     /// A violation of the framing.

@@ -1,11 +1,13 @@
-//! A copy of the bytes of a connection, above TLS. A measurement compares it with the capture and with the server's counts.
+//! A copy of the bytes of a connection, above TLS. A measurement compares it with the capture and
+//! with the server's counts.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many bytes of each direction are kept, as a bound on memory; the rest is only counted.
 const MAX_KEPT: usize = 16 << 20;
 
-/// The tap of one connection. Clones share it; it can be read while the connection is open and after.
+/// The tap of one connection. Clones share it; it can be read while the connection is open and
+/// after.
 #[derive(Clone, Debug, Default)]
 pub struct Tap(Arc<Mutex<TappedBytes>>);
 

@@ -1,4 +1,5 @@
-//! Which server certificates a client accepts: those that the system trusts, or one with a known fingerprint.
+//! Which server certificates a client accepts: those that the system trusts, or one with a known
+//! fingerprint.
 
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,7 +80,8 @@ impl Encryption {
         &self.connector
     }
 
-    /// The SHA-256 of the last certificate that a server presented, accepted or not, as `weir --tls self-signed` prints it.
+    /// The SHA-256 of the last certificate that a server presented, accepted or not, as `weir --tls
+    /// self-signed` prints it.
     pub fn seen(&self) -> Option<String> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,4 +1,5 @@
-//! A WebSocket over HTTP/1.1: the handshake, every message and control frame as it arrives, and every way to close.
+//! A WebSocket over HTTP/1.1: the handshake, every message and control frame as it arrives, and
+//! every way to close.
 
 use std::io;
 use std::net::SocketAddr;
@@ -44,7 +45,8 @@ pub enum End {
         /// The reason; may be empty.
         reason: String,
     },
-    /// Without a close frame: by FIN (`None`) or by an error, [`io::ErrorKind::ConnectionReset`] for RST.
+    /// Without a close frame: by FIN (`None`) or by an error, [`io::ErrorKind::ConnectionReset`]
+    /// for RST.
     Cut(Option<io::ErrorKind>),
 }
 
@@ -151,8 +153,8 @@ pub async fn shake_hands(
     })))
 }
 
-/// A socket after its handshake. Dropping it closes the connection without a close frame. A caller that does not call
-/// [`Self::next`] is a reader that stalls.
+/// A socket after its handshake. Dropping it closes the connection without a close frame. A caller
+/// that does not call [`Self::next`] is a reader that stalls.
 #[derive(Debug)]
 pub struct Socket {
     connection: Connection,
@@ -294,8 +296,8 @@ impl Socket {
         self.arrived
     }
 
-    /// The connection, for raw bytes. After a close frame, reading it shows whether the server closes the connection, as it
-    /// should (section 7.1.1).
+    /// The connection, for raw bytes. After a close frame, reading it shows whether the server
+    /// closes the connection, as it should (section 7.1.1).
     pub fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }

@@ -1,5 +1,5 @@
-//! Test doubles: scripted model servers of every vendor, and a proxy that breaks connections. Tests and benchmarks only: the
-//! program does not depend on this crate.
+//! Test doubles: scripted model servers of every vendor, and a proxy that breaks connections. Tests
+//! and benchmarks only: the program does not depend on this crate.
 
 mod proxy;
 mod upstream;

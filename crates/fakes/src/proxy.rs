@@ -60,8 +60,8 @@ impl FaultProxy {
         self.orders.borrow().accepted
     }
 
-    /// Cuts one connection: the first that has forwarded exactly `bytes` to its client since it was opened. Must be called
-    /// before the bytes arrive.
+    /// Cuts one connection: the first that has forwarded exactly `bytes` to its client since it was
+    /// opened. Must be called before the bytes arrive.
     pub fn cut_after_bytes(&self, bytes: u64, cut: Cut) {
         self.orders.send_modify(|order| order.cut_after = Some((bytes, cut)));
     }
@@ -134,7 +134,8 @@ impl Pipe {
         self.1.shutdown().await.map_err(as_cut)
     }
 
-    /// Forwards from the target to the client until the target's FIN, which is forwarded, or until the cut.
+    /// Forwards from the target to the client until the target's FIN, which is forwarded, or until
+    /// the cut.
     async fn downstream(&mut self, orders: &Orders) -> Result<(), Cut> {
         let mut flow = orders.subscribe();
         let mut forwarded = 0;

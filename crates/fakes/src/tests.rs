@@ -1,4 +1,5 @@
-//! The fakes and the client together: the client receives what the script sends, directly and through the proxy.
+//! The fakes and the client together: the client receives what the script sends, directly and
+//! through the proxy.
 
 use std::io::ErrorKind;
 use std::sync::Arc;

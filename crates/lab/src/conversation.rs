@@ -1,4 +1,5 @@
-//! One conversation in one cell: asks on the cell's transport, and records when each piece of the answer arrives.
+//! One conversation in one cell: asks on the cell's transport, and records when each piece of the
+//! answer arrives.
 
 use std::time::Instant;
 

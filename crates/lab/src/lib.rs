@@ -1,6 +1,7 @@
-//! Compares the transports: the same conversation on each of them, measured at the client, at the server and on the wire.
+//! Compares the transports: the same conversation on each of them, measured at the client, at the
+//! server and on the wire.
 //!
-//! It measures a server from outside, over its sockets, and knows nothing of its internals.
+//! It measures a server from outside, over its sockets, without any use of its internals.
 
 pub mod bilingual;
 pub mod conversation;

@@ -1,4 +1,5 @@
-//! Whether a client can send something while an answer streams, and whether that needs a connection.
+//! Whether a client can send something while an answer streams, and whether that needs a
+//! connection.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -11,7 +12,8 @@ use crate::clock::unique;
 use client::Request;
 use client::now;
 
-/// Asks, and sends something else after the first piece of text. `None` without a stream or without a response.
+/// Asks, and sends something else after the first piece of text. `None` without a stream or without
+/// a response.
 pub(crate) async fn measure(
     cell: Cell,
     model: &str,
@@ -30,7 +32,8 @@ pub(crate) async fn measure(
     }
 }
 
-/// By another request. The server responds before the end if a piece of text arrives after its response.
+/// By another request. The server responds before the end if a piece of text arrives after its
+/// response.
 async fn by_request(
     conversation: &mut ConversationClient,
     question: &str,

@@ -40,7 +40,8 @@ pub struct Measured {
     pub fin_before_end: Option<u64>,
     /// The kernel's counts at the server.
     pub kernel: KernelCounts,
-    /// How often its connections ended in which way, as seen by the server: `client fin`, `server fin`…
+    /// How often its connections ended in which way, as seen by the server: `client fin`, `server
+    /// fin`…
     pub closed: BTreeMap<String, u64>,
     /// Processor time of the server for each token.
     pub processor_us_per_token: Option<f64>,
@@ -200,8 +201,8 @@ pub struct MidStreamRequest {
 }
 
 impl Measured {
-    /// Bytes to the client per token: the model's text, the JSON around it, event marks, chunks and frames, heads, TLS. `None`
-    /// if the number of tokens is unknown.
+    /// Bytes to the client per token: the model's text, the JSON around it, event marks, chunks and
+    /// frames, heads, TLS. `None` if the number of tokens is unknown.
     pub fn kinds_per_token(&self) -> Option<[f64; 6]> {
         let tokens = self.tokens?;
         let down = self.bytes.down;

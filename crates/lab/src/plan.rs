@@ -1,4 +1,5 @@
-//! What is compared. A cell is one dialect on one transport over one version of HTTP, with or without TLS.
+//! What is compared. A cell is one dialect on one transport over one version of HTTP, with or
+//! without TLS.
 
 use std::fmt;
 use std::time::Duration;
@@ -45,7 +46,8 @@ pub enum Version {
     /// HTTP/1.1 with `Connection: close`; for WebSockets a socket for each question.
     #[serde(rename = "1.1-close")]
     Http11Close,
-    /// HTTP/2, without TLS by prior knowledge (RFC 9113, section 3.3). A WebSocket is a stream of it (RFC 8441).
+    /// HTTP/2, without TLS by prior knowledge (RFC 9113, section 3.3). A WebSocket is a stream of
+    /// it (RFC 8441).
     #[serde(rename = "2")]
     Http2,
 }
@@ -110,8 +112,9 @@ impl Version {
 }
 
 impl Cell {
-    /// Whether the combination exists. The classic API has a stream and a socket; chat completions have neither a socket nor
-    /// positions for polling; a WebSocket needs at least HTTP/1.1 (RFC 6455, section 4.1).
+    /// Whether the combination exists. The classic API has a stream and a socket; chat completions
+    /// have neither a socket nor positions for polling; a WebSocket needs at least HTTP/1.1 (RFC
+    /// 6455, section 4.1).
     pub fn exists(self) -> bool {
         let in_dialect = match self.dialect {
             Dialect::Responses => true,

@@ -193,7 +193,8 @@ impl Harness {
         Ok(CellOutcome { measured, captured, key_lines: key_lines.take() })
     }
 
-    /// Cuts an answer, and sends a request during another. A failure is noted and does not affect the measurement.
+    /// Cuts an answer, and sends a request during another. A failure is noted and does not affect
+    /// the measurement.
     async fn experiment(
         &self,
         measured: &mut Measured,
@@ -252,7 +253,8 @@ impl Harness {
 /// The number of tokens to wait for after a cut: those of a model that was not stopped.
 const TOKENS_AFTER_CUT: u64 = 30;
 
-/// Whether the server is this process's. A proxy in front of another server has connections of its own.
+/// Whether the server is this process's. A proxy in front of another server has connections of its
+/// own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ServerOwner {
     Ours,

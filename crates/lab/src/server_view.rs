@@ -63,7 +63,8 @@ impl ServerView {
         let begin = now();
         loop {
             self.look(control, ports).await?;
-            // The counts may grow while the socket is open; an older server does not report whether it is.
+            // The counts may grow while the socket is open; an older server does not report whether
+            // it is.
             let is_over = |port| {
                 self.records
                     .get(port)

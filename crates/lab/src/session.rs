@@ -1,4 +1,5 @@
-//! The connections of a client in one cell: opens them, keeps those that may be kept, and records what was opened.
+//! The connections of a client in one cell: opens them, keeps those that may be kept, and records
+//! what was opened.
 
 use std::time::Duration;
 
@@ -93,8 +94,8 @@ impl Session {
         Ok(body)
     }
 
-    /// Sends a request and closes its connection by RST, or its stream by RST_STREAM: at once, or after some time without a
-    /// response.
+    /// Sends a request and closes its connection by RST, or its stream by RST_STREAM: at once, or
+    /// after some time without a response.
     pub async fn abandon(&mut self, request: Request, after: Option<Duration>) -> Result<()> {
         self.requests += 1;
         let request = self.prepared(request);
@@ -150,7 +151,8 @@ impl Session {
         Ok(answers)
     }
 
-    /// Opens the connection of the next request. Returns the time that it took, about one round trip.
+    /// Opens the connection of the next request. Returns the time that it took, about one round
+    /// trip.
     pub async fn connect(&mut self) -> Result<Duration> {
         if self.version == Version::Http2 {
             self.http2().await?;
@@ -179,8 +181,8 @@ impl Session {
         }
     }
 
-    /// Takes back the connection of a response that was read completely: keeps it if the protocol does, otherwise closes it
-    /// after the server.
+    /// Takes back the connection of a response that was read completely: keeps it if the protocol
+    /// does, otherwise closes it after the server.
     pub async fn end(&mut self, answer: SessionResponse) -> Result<()> {
         match answer {
             SessionResponse::One(response) if self.version == Version::Http11 => {

@@ -21,7 +21,8 @@ impl Stamps {
         response
     }
 
-    /// The tokens of the responses that started since the last call. Their later tokens are dropped.
+    /// The tokens of the responses that started since the last call. Their later tokens are
+    /// dropped.
     pub fn take(&self) -> Vec<Instant> {
         let responses = std::mem::take(&mut *lock(&self.0));
         responses.iter().flat_map(|response| lock(&response.0).clone()).collect()

@@ -1,6 +1,8 @@
-//! What the journal costs: CPU per event, and how long an event waits before its reader may see it.
+//! The cost of the journal: CPU per event, and how long an event waits before its reader may see
+//! it.
 //!
-//! `cargo bench -p weir-store --bench journal`; `WEIR_BENCH_GIB=1` also measures a start with so large a journal.
+//! `cargo bench -p weir-store --bench journal`; `WEIR_BENCH_GIB=1` also measures a start with a
+//! journal of that size.
 #![expect(
     clippy::print_stdout,
     clippy::expect_used,
@@ -23,7 +25,7 @@ use weir_store::Durability;
 use weir_store::journal::Journal;
 use weir_store::journal::config::Config;
 use weir_store::journal::disk::Directory;
-use weir_store::journal::simulated::Shelf;
+use weir_store::journal::memory_archive::MemoryArchive;
 
 /// One measurement.
 #[derive(Clone, Copy)]
@@ -31,7 +33,7 @@ struct Case {
     durability: Durability,
     answers: u64,
     events: u64,
-    /// Time between two events of one answer. Without: as fast as it goes.
+    /// Time between two events of one response. `None`: as fast as possible.
     pace: Option<Duration>,
 }
 
@@ -49,7 +51,7 @@ fn text(position: u64) -> Entry {
     )
 }
 
-/// Seconds of CPU that this process has used, in user mode and in the kernel.
+/// CPU seconds of this process, in user mode and in the kernel.
 fn cpu() -> f64 {
     // Nanoseconds on the CPU, of each thread.
     let threads = std::fs::read_dir("/proc/self/task").expect("the threads of this process");
@@ -63,12 +65,12 @@ fn cpu() -> f64 {
 async fn open(path: &Path, durability: Durability, tasks: &Tasks) -> Journal {
     let config = Config { durability, ..Config::default() };
     let directory = Arc::new(Directory::open(path).expect("a directory"));
-    Journal::open(directory, Arc::new(Shelf::new()), config, tasks.clone())
+    Journal::open(directory, Arc::new(MemoryArchive::new()), config, tasks.clone())
         .await
         .expect("a journal")
 }
 
-/// One answer and its reader. `journal`: none, for what the measurement itself costs.
+/// One response and its reader. Without a `journal`: the cost of the measurement itself.
 async fn one(
     journal: Option<Arc<Journal>>,
     number: u64,
@@ -120,7 +122,7 @@ async fn one(
         if case.pace.is_some() {
             appended.lock().expect("times").push(Instant::now());
         }
-        writer.append(&[entry]).expect("it is taken");
+        writer.append(&[entry]).expect("accepted");
         if let Some(backlog) = writer.backlog() {
             backlog.await;
         }
@@ -134,12 +136,12 @@ async fn wait(next: &mut Instant, pace: Option<Duration>) {
             *next += pace;
             sleep_until(*next).await;
         }
-        // As when words come from a socket.
+        // As when tokens arrive from a socket.
         None => tokio::task::yield_now().await,
     }
 }
 
-/// Runs all answers. Gives seconds, seconds of CPU, and the delays.
+/// Runs all responses. Returns seconds, CPU seconds, and the delays.
 async fn run(journal: Option<Arc<Journal>>, case: Case) -> (f64, f64, Vec<u64>) {
     let delays = Arc::new(Mutex::new(Vec::new()));
     let tasks = Tasks::new();
@@ -204,7 +206,7 @@ async fn start(root: &Path, gib: u64) {
         .collect();
     for position in 0..events / 1_000 {
         for writer in &mut writers {
-            writer.append(&[text(position)]).expect("it is taken");
+            writer.append(&[text(position)]).expect("accepted");
         }
     }
     journal.flush().await.expect("it is written");

@@ -1,5 +1,6 @@
-//! What the database costs: a new answer, the resume of an old one, and a start, with few and with very many answers
-//! stored. `cargo bench -p weir-store --bench sqlite -- [--million] [--directory PATH]`
+//! The cost of the database: a new response, the resume of an old one, and a start, with few and
+//! with very many stored responses. `cargo bench -p weir-store --bench sqlite -- [--million]
+//! [--directory PATH]`
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use std::error::Error;
@@ -19,13 +20,13 @@ use weir_store::Durability;
 use weir_store::archive::Archive;
 use weir_store::sqlite::{Database, tools};
 
-/// Events of one answer: some 200 tokens, as most answers have.
+/// Events of one response: some 200 tokens, a typical length.
 const EVENTS: u64 = 200;
 
-/// Answers that are made one by one; there are copies of them where more are wanted.
+/// Responses that are created one by one; larger numbers are copies of them.
 const BASE: u64 = 10_000;
 
-/// How often each thing is measured.
+/// How often each operation is measured.
 const ROUNDS: u64 = 400;
 
 /// Bytes that a reader takes at a time.
@@ -111,7 +112,7 @@ async fn measure(path: &Path, durability: Durability, count: u64) -> Outcome {
     }
     println!("  CPU of a whole turn      {:>10.1} us", spent / f64::from(u32::try_from(ROUNDS)?));
 
-    // Ids spread over everything that is stored, each met for the first time.
+    // Ids spread over everything that is stored, each read for the first time.
     let mut resumes = Vec::new();
     for round in 0..ROUNDS.min(count) {
         let id = stored(round * 7_919 % count);
@@ -142,8 +143,8 @@ async fn measure(path: &Path, durability: Durability, count: u64) -> Outcome {
     Ok(())
 }
 
-/// A database with `count` answers. The first ten thousand are made as a server makes them; more are copies of those under
-/// other names, since making them takes a quarter of an hour.
+/// A database with `count` responses. The first ten thousand are created as a server creates them;
+/// the others are copies with other ids, since creating them takes a quarter of an hour.
 async fn prepare(path: &Path, count: u64) -> Outcome {
     if path.exists() {
         return Ok(());
@@ -173,7 +174,7 @@ async fn prepare(path: &Path, count: u64) -> Outcome {
     Ok(())
 }
 
-/// Many answers at once, which is how they come into few transactions.
+/// Many responses at once, so that they share few transactions.
 async fn fill(path: &Path, count: u64) -> Outcome {
     let database = Database::open(path, Durability::Process, Tasks::new())?;
     for from in (0..count).step_by(100) {
@@ -193,7 +194,8 @@ async fn fill(path: &Path, count: u64) -> Outcome {
                 Ok::<(), Box<dyn Error>>(())
             }
         });
-        // One conversation after the other would be right, but nobody looks at the order of its turns here.
+        // One conversation after the other would be exact, but the order of turns does not matter
+        // here.
         futures_util::future::try_join_all(turns).await?;
     }
     database.close().await;
@@ -214,7 +216,7 @@ fn record(number: u64) -> ResponseRecord {
     }
 }
 
-/// The events of an answer whose words nobody else has.
+/// The events of a response with unique words.
 #[expect(clippy::panic, reason = "a benchmark that makes no events measures nothing")]
 fn log(number: u64) -> Vec<Entry> {
     let words = words(number);
@@ -240,7 +242,7 @@ fn log(number: u64) -> Vec<Entry> {
     (0..EVENTS).map(entry).collect()
 }
 
-/// As many words as an answer has events; no two answers have the same.
+/// As many words as a response has events; no two responses have the same.
 fn words(number: u64) -> String {
     const WORDS: [&str; 16] = [
         "the ", "river ", "of ", "a ", "stream ", "and ", "holds ", "water ", "over ", "stones ",
@@ -271,7 +273,7 @@ fn message(number: u64, side: &str) -> Item {
     Item::Message(Message { id, ..Message::new(Role::User, content) })
 }
 
-/// The id of a stored answer: the first ones have their own, the others that of the one they are a copy of.
+/// The id of a stored response: the first ones have their own, copies a derived one.
 fn stored(number: u64) -> ResponseId {
     let (copy, number) = (number / BASE, id(number % BASE));
     if copy == 0 { number } else { ResponseId::new(format!("{number}_{copy}")) }
@@ -281,7 +283,7 @@ fn id(number: u64) -> ResponseId {
     ResponseId::new(name("resp", number))
 }
 
-/// Names in no order, as random ones are.
+/// Ids in no order, like random ones.
 fn name(prefix: &str, number: u64) -> String {
     let scattered = number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     format!("{prefix}_{scattered:016x}{:016x}", scattered.rotate_left(29) ^ number)
@@ -308,7 +310,7 @@ fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// Clock ticks of CPU that this process has taken, where the system says.
+/// Clock ticks of CPU time of this process, if the system reports them.
 fn cpu() -> Option<u64> {
     let line = fs::read_to_string("/proc/self/stat").ok()?;
     let (_, rest) = line.rsplit_once(") ")?;
@@ -316,7 +318,7 @@ fn cpu() -> Option<u64> {
     Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
 }
 
-/// Microseconds of CPU since then; a tick is a hundredth of a second.
+/// Microseconds of CPU time since then; a tick is a hundredth of a second.
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
 fn cpu_since(then: Option<u64>) -> f64 {
     then.zip(cpu()).map_or(f64::NAN, |(then, now)| (now - then) as f64 * 1e4)

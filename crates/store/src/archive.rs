@@ -1,26 +1,27 @@
-//! Where finished logs are put away: what the journal asks of the database.
+//! The archive of finished logs, as the journal needs it.
 
 use engine::log::LogError;
 use futures_util::future::BoxFuture;
 use protocol::event::Entry;
 use protocol::id::ResponseId;
 
-/// Holds finished logs.
+/// Stores finished logs.
 pub trait Archive: Send + Sync + 'static {
-    /// Puts a whole log away, entries `0..` up to the terminal one, or nothing of it. Doing it twice changes nothing. When
-    /// this resolves the log is as safe as the durability asks.
+    /// Stores a whole log, entries `0..` up to the terminal one, or nothing of it. Idempotent. When
+    /// this resolves, the log is as durable as configured.
     ///
     /// # Errors
     /// [`LogError::Unavailable`].
     fn put(&self, id: &ResponseId, entries: Vec<Entry>) -> BoxFuture<'_, Result<(), LogError>>;
 
-    /// How many entries the log has, if it was put away.
+    /// How many entries the log has, if it was archived.
     ///
     /// # Errors
     /// [`LogError::Unavailable`].
     fn find(&self, id: &ResponseId) -> BoxFuture<'_, Result<Option<u64>, LogError>>;
 
-    /// Entries from `position` on: at least one if there is one, and no more than `budget` bytes beyond that.
+    /// Entries from `position` on: at least one if there is one, and no more than `budget` bytes
+    /// beyond that.
     ///
     /// # Errors
     /// [`LogError::Missing`], [`LogError::Unavailable`].
@@ -31,12 +32,12 @@ pub trait Archive: Send + Sync + 'static {
         budget: usize,
     ) -> BoxFuture<'_, Result<Vec<Entry>, LogError>>;
 
-    /// Forgets a log. Nothing happens where there is none.
+    /// Deletes a log. Idempotent.
     ///
     /// # Errors
     /// [`LogError::Unavailable`].
     fn remove(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), LogError>>;
 
-    /// Bytes that all logs take here.
+    /// The stored bytes of all logs.
     fn bytes(&self) -> u64;
 }

@@ -1,4 +1,4 @@
-//! The data directory: made, or refused with a sentence that says what to do.
+//! The data directory: created, or refused with an error that states the remedy.
 
 use std::fs;
 use std::io;
@@ -12,28 +12,28 @@ pub const DATABASE: &str = "weir.db";
 /// Why a directory cannot hold Weir's data.
 #[derive(Debug, Error)]
 pub enum DirectoryError {
-    /// Something else has that name, or stands on the way to it.
-    #[error("{} is not a directory: move it away, or choose another place with --data", path.display())]
+    /// The path, or a parent of it, is not a directory.
+    #[error("{} is not a directory: move it away, or choose another directory with --data", path.display())]
     NotADirectory {
-        /// What is in the way.
+        /// The path that is not a directory.
         path: PathBuf,
     },
-    /// The file system takes no writes.
-    #[error("{} cannot be written: its file system is read-only; choose another place with --data", path.display())]
+    /// The file system is read-only.
+    #[error("{} cannot be written: its file system is read-only; choose another directory with --data", path.display())]
     ReadOnly {
-        /// The directory, or the one it was to be made in.
+        /// The directory, or the one it was to be created in.
         path: PathBuf,
     },
-    /// The file system takes writes, but not ours.
-    #[error("{} may not be written by this user; give it to the user who runs weir, or choose another place with --data", path.display())]
+    /// This user may not write there.
+    #[error("{} cannot be written by this user; change its owner to the user that runs weir, or choose another directory with --data", path.display())]
     Forbidden {
-        /// The directory, or the one it was to be made in.
+        /// The directory, or the one it was to be created in.
         path: PathBuf,
     },
-    /// Others may write to it: anyone who puts a `keys.json` there is an admin.
+    /// Other users may write to it: anyone who creates a `keys.json` there becomes an admin.
     #[error(
-        "{} may be written by other users (mode {mode:03o}), who could put a key of their own there: \
-         chmod go-w {}, or choose another place with --data",
+        "{} may be written by other users (mode {mode:03o}), who could add a key of their own: \
+         chmod go-w {}, or choose another directory with --data",
         path.display(), path.display()
     )]
     Shared {
@@ -42,18 +42,18 @@ pub enum DirectoryError {
         /// Its permissions.
         mode: u32,
     },
-    /// Anything else.
-    #[error("{} cannot be made or opened", path.display())]
+    /// Any other error.
+    #[error("{} cannot be created or opened", path.display())]
     Other {
         /// The directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Makes sure that `path` is a directory that this process can write, and no other user. What is missing is made for this user
-/// alone (0700); what is there keeps its mode.
+/// Ensures that `path` is a directory that this process can write and no other user can. Missing
+/// directories are created for this user alone (0700); existing ones keep their mode.
 pub fn prepare(path: &Path) -> Result<(), DirectoryError> {
     if let Some(blocking_file) = blocking_file(path) {
         return Err(DirectoryError::NotADirectory { path: blocking_file });
@@ -63,7 +63,7 @@ pub fn prepare(path: &Path) -> Result<(), DirectoryError> {
     private(path)
 }
 
-/// The first thing on the way to `path` that exists and is not a directory.
+/// The first component of `path` that exists and is not a directory.
 fn blocking_file(path: &Path) -> Option<PathBuf> {
     path.ancestors()
         .find(|ancestor| fs::metadata(ancestor).is_ok_and(|metadata| !metadata.is_dir()))
@@ -71,7 +71,7 @@ fn blocking_file(path: &Path) -> Option<PathBuf> {
 }
 
 fn nearest_existing(path: &Path) -> PathBuf {
-    // Where nothing of a relative path exists, it was to be made in the directory we stand in.
+    // If no component of a relative path exists, it was to be created in the current directory.
     path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new(".")).to_path_buf()
 }
 
@@ -84,7 +84,7 @@ fn create(path: &Path) -> io::Result<()> {
 
 #[cfg(not(unix))]
 fn create(path: &Path) -> io::Result<()> {
-    // A user's application data is private to the user there.
+    // On Windows a user's application data is private to the user.
     fs::create_dir_all(path)
 }
 
@@ -95,8 +95,9 @@ fn writable(path: &Path) -> io::Result<()> {
     access(path, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from)
 }
 
-/// Refuses a directory that other users may write. Its group may where the directory is not ours and the group is: so Kubernetes
-/// hands a volume to a process (`fsGroup`), which has no other way to write it.
+/// Refuses a directory that other users may write. Its group may, if the directory belongs to
+/// another user and to one of our groups: Kubernetes hands a volume to a process this way
+/// (`fsGroup`).
 #[cfg(unix)]
 fn private(path: &Path) -> Result<(), DirectoryError> {
     use std::os::unix::fs::MetadataExt;
@@ -116,7 +117,7 @@ fn private(path: &Path) -> Result<(), DirectoryError> {
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "the same shape as on Unix")]
 fn private(_: &Path) -> Result<(), DirectoryError> {
-    // A user's application data is private to the user there.
+    // On Windows a user's application data is private to the user.
     Ok(())
 }
 
@@ -125,7 +126,8 @@ fn writable(path: &Path) -> io::Result<()> {
     fs::metadata(path).map(|_| ())
 }
 
-/// `blocking_file` is the directory that refused: the one asked for, or the one it was to be made in.
+/// `blocking_file` is the directory that failed: the requested one, or the one it was to be created
+/// in.
 fn explain(path: &Path, blocking_file: &Path, source: io::Error) -> DirectoryError {
     if source.kind() == io::ErrorKind::ReadOnlyFilesystem {
         return DirectoryError::ReadOnly { path: blocking_file.to_path_buf() };
@@ -141,7 +143,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_made_for_this_user_alone() -> Result<(), Box<dyn std::error::Error>> {
+    fn missing_directories_are_created_for_this_user_alone()
+    -> Result<(), Box<dyn std::error::Error>> {
         let root = tempfile::tempdir()?;
         let path = root.path().join("a/b");
         prepare(&path)?;
@@ -157,7 +160,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_directory_that_others_may_write_is_refused() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_directory_writable_by_others_is_rejected() -> Result<(), Box<dyn std::error::Error>> {
         use std::os::unix::fs::PermissionsExt;
 
         let root = tempfile::tempdir()?;
@@ -191,7 +194,7 @@ mod tests {
             assert_eq!(
                 error,
                 Some(format!(
-                    "{} is not a directory: move it away, or choose another place with --data",
+                    "{} is not a directory: move it away, or choose another directory with --data",
                     file.display()
                 ))
             );
@@ -200,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_to_do() {
+    fn errors_state_the_remedy() {
         let forbidden = explain(
             Path::new("/data/weir"),
             Path::new("/data"),
@@ -219,7 +222,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn where_nothing_can_be_made_the_place_is_named() {
+    fn an_unwritable_parent_is_named() {
         let error = prepare(Path::new("/proc/weir"))
             .err()
             .map(|error| error.to_string())

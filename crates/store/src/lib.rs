@@ -1,4 +1,5 @@
-//! What survives: the journal of running answers, the database of everything finished, and the file of API keys.
+//! Durable storage: the journal of running responses, the database of everything finished, and the
+//! file of API keys.
 
 pub mod archive;
 pub mod directory;
@@ -8,14 +9,14 @@ pub mod lock;
 pub mod sqlite;
 pub mod storage;
 
-/// What a reader may have seen is safe from what (promise 1).
+/// What an event survives once a reader may have seen it (promise 1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// Nothing: running answers end with the process.
+    /// Nothing: running responses end with the process.
     Memory,
-    /// The end of the process, however it comes: it is in the hands of the operating system.
+    /// Any end of the process: it was written to the operating system.
     #[default]
     Process,
-    /// Loss of power: it is on the disk.
+    /// A loss of power: it was synced to the disk.
     Disk,
 }

@@ -1,4 +1,4 @@
-//! One process at a time in a data directory: whoever comes second is told who was first.
+//! One process at a time in a data directory; a second one is refused with the name of the first.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -6,41 +6,42 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// The name of the file that is locked. Its content says by whom; the lock itself goes with the process, however it ends.
+/// The name of the lock file. Its content names the holder; the operating system releases the lock
+/// when the process ends.
 const NAME: &str = "weir.lock";
 
-/// Why a directory cannot be had.
+/// Why a directory cannot be locked.
 #[derive(Debug, Error)]
 pub enum LockError {
-    /// Another process has it.
+    /// Another process holds the lock.
     #[error("{} is in use by {holder}; stop that process first, or choose another directory with --data", path.display())]
     Held {
         /// The directory.
         path: PathBuf,
-        /// Who has it.
+        /// The holder.
         holder: String,
     },
-    /// The file cannot be made, or its file system has no locks.
+    /// The file cannot be created, or its file system does not support locks.
     #[error("{} cannot be locked", path.display())]
     Unavailable {
         /// The lock file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// The right to a data directory, until it is dropped.
+/// Exclusive use of a data directory, until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Takes the directory, which must exist, for this process.
+    /// Locks the directory, which must exist, for this process.
     ///
     /// # Errors
-    /// Another process has it; the file cannot be made or locked.
+    /// Another process holds the lock; the file cannot be created or locked.
     pub fn take(directory: &Path) -> Result<Self, LockError> {
         let path = directory.join(NAME);
         let unavailable = |source| LockError::Unavailable { path: path.clone(), source };
@@ -55,7 +56,7 @@ impl Lock {
             }
             Err(TryLockError::Error(source)) => return Err(unavailable(source)),
         }
-        sign(&mut file).map_err(unavailable)?;
+        write_holder(&mut file).map_err(unavailable)?;
         Ok(Self { _file: file })
     }
 }
@@ -68,8 +69,8 @@ fn open(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Writes down who has the lock.
-fn sign(file: &mut File) -> io::Result<()> {
+/// Writes the holder into the lock file.
+fn write_holder(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
     writeln!(file, "process {}", std::process::id())
@@ -77,7 +78,8 @@ fn sign(file: &mut File) -> io::Result<()> {
 
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
-    // A process that has just begun may not have signed yet, and on some systems a locked file cannot be read.
+    // A process that has just started may not have written its name yet, and some systems do not
+    // allow reading a locked file.
     let is_signed = file.read_to_string(&mut text).is_ok() && !text.trim().is_empty();
     if is_signed { text.trim().to_owned() } else { "another process".to_owned() }
 }
@@ -87,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_is_told_who_was_first() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_second_process_gets_the_name_of_the_first() -> Result<(), Box<dyn std::error::Error>> {
         let directory = tempfile::tempdir()?;
         let first = Lock::take(directory.path())?;
         let refused =
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_not_there_is_named() {
+    fn a_missing_directory_is_named() {
         let error = Lock::take(Path::new("/nowhere/at/all"))
             .err()
             .map(|error| error.to_string())

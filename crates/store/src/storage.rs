@@ -1,4 +1,5 @@
-//! Everything that survives, opened together and in order: the directory, its lock, the database, the journal.
+//! All durable storage, opened together and in order: the directory, its lock, the database, the
+//! journal.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::sqlite::{Database, DatabaseError};
 /// The name of the journal's directory in the data directory.
 pub const JOURNAL: &str = "journal";
 
-/// Why a data directory cannot be used. Each says which file it is and what to do.
+/// Why a data directory cannot be used. Each error names the file and the remedy.
 #[derive(Debug, Error)]
 pub enum StorageError {
     /// The directory.
@@ -42,7 +43,7 @@ pub enum StorageError {
     Journal(#[from] JournalError),
 }
 
-/// An open data directory. It is this process's alone until it is dropped.
+/// An open data directory, locked for this process until it is dropped.
 pub struct Storage {
     journal: Arc<Journal>,
     database: Database,
@@ -50,11 +51,12 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Opens a data directory, which is made if there is none. What a process before this one left in the journal is read;
-    /// what has no end gets one from `Engine::recover`.
+    /// Opens a data directory and creates it if needed. Logs that an earlier process left in the
+    /// journal are read; `Engine::recover` ends those that have no end.
     ///
     /// # Errors
-    /// It cannot be made, read or written; another process has it; a file in it is damaged or of another version.
+    /// It cannot be created, read or written; another process has locked it; a file in it is
+    /// damaged or of another version.
     pub async fn open(
         directory: &Path,
         durability: Durability,
@@ -64,7 +66,7 @@ impl Storage {
         let lock = Lock::take(directory)?;
         let path = directory.join(DATABASE);
         let database = Database::open(&path, durability, tasks.clone())?;
-        // `KeyFile::open` has read them by now.
+        // `KeyFile::open` has read the keys from it.
         keys::forget(&path)?;
         let disk = Arc::new(Directory::open(&directory.join(JOURNAL))?);
         let archive: Arc<dyn Archive> = Arc::new(database.clone());
@@ -73,20 +75,20 @@ impl Storage {
         Ok(Self { journal, database, _lock: lock })
     }
 
-    /// Writes down what waits and closes the database. Not closing loses nothing that was promised; the next start has a
-    /// little more to do.
+    /// Writes what is queued and closes the database. Without it nothing that was promised is lost;
+    /// the next start takes slightly longer.
     pub async fn close(self) {
-        // What cannot be written now, the next start finds without its end.
+        // A log that cannot be written now is ended by the next start.
         let _flushed = self.journal.flush().await;
         self.database.close().await;
     }
 
-    /// Where answers are written.
+    /// The logs of responses.
     pub fn log(&self) -> Arc<dyn Log> {
         Arc::clone(&self.journal) as Arc<dyn Log>
     }
 
-    /// Where the rest is.
+    /// The store of everything else.
     pub fn store(&self) -> Arc<dyn Store> {
         Arc::new(self.database.clone())
     }

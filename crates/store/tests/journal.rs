@@ -1,4 +1,5 @@
-//! The journal as the engine uses it: the laws of a log on every durability, faults, deletion, and many logs at once.
+//! The journal as the engine uses it: the contract of a log with every durability, faults,
+//! deletion, and many logs at once.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use weir_store::Durability;
 use weir_store::archive::Archive;
 use weir_store::journal::config::Config;
 use weir_store::journal::disk::{Directory, SegmentDisk};
-use weir_store::journal::simulated::{Shelf, Simulated};
+use weir_store::journal::memory_archive::MemoryArchive;
+use weir_store::journal::simulated::SimulatedDisk;
 use weir_store::journal::{Journal, JournalError};
 
 type Tested = Result<(), Box<dyn std::error::Error>>;
@@ -23,10 +25,10 @@ const DURABILITIES: [Durability; 3] = [Durability::Memory, Durability::Process, 
 
 async fn open(
     disk: impl SegmentDisk,
-    shelf: &Shelf,
+    archive: &MemoryArchive,
     config: Config,
 ) -> Result<Journal, JournalError> {
-    Journal::open(Arc::new(disk), Arc::new(shelf.clone()), config, Tasks::new()).await
+    Journal::open(Arc::new(disk), Arc::new(archive.clone()), config, Tasks::new()).await
 }
 
 fn id(name: &str) -> ResponseId {
@@ -45,14 +47,14 @@ async fn read(journal: &Journal, id: &ResponseId) -> Result<Vec<Entry>, LogError
 }
 
 /// Waits until everything that has ended is in the archive.
-async fn put_away(journal: &Journal) {
+async fn archive_all(journal: &Journal) {
     while journal.logs() > 0 {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_laws_hold_in_a_directory() -> Tested {
+async fn the_log_contract_holds_in_a_directory() -> Tested {
     let root = tempfile::tempdir()?;
     let count = std::sync::atomic::AtomicU64::new(0);
     for durability in DURABILITIES {
@@ -62,7 +64,7 @@ async fn the_laws_hold_in_a_directory() -> Tested {
                 let directory =
                     Directory::open(&root.path().join(count.to_string())).expect("a directory");
                 let config = Config { durability, segment_bytes, tail_bytes, ..Config::default() };
-                open(directory, &Shelf::new(), config).await.expect("a journal")
+                open(directory, &MemoryArchive::new(), config).await.expect("a journal")
             };
             log_laws::all(fresh, |journal| journal.flush().map(|_| ()).boxed()).await;
         }
@@ -71,28 +73,29 @@ async fn the_laws_hold_in_a_directory() -> Tested {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_laws_hold_where_writes_are_short() {
+async fn the_log_contract_holds_with_short_writes() {
     for durability in DURABILITIES {
         let fresh = async || {
-            let disk = Simulated::new(1);
+            let disk = SimulatedDisk::new(1);
             disk.faults(|faults| faults.short = Some(7));
             let config =
                 Config { durability, segment_bytes: 2_000, tail_bytes: 300, ..Config::default() };
-            open(disk, &Shelf::new(), config).await.expect("a journal")
+            open(disk, &MemoryArchive::new(), config).await.expect("a journal")
         };
         log_laws::all(fresh, |journal| journal.flush().map(|_| ()).boxed()).await;
     }
 }
 
-/// Breaks the disk, sees that readers are told and nothing is kept, mends it, and sees that it goes on without a restart.
+/// Breaks the disk, checks that readers are notified and nothing is kept, repairs it, and checks
+/// that the journal continues without a restart.
 async fn break_and_repair(
     durability: Durability,
-    break_it: impl Fn(&Simulated),
-    mend: impl Fn(&Simulated),
+    break_it: impl Fn(&SimulatedDisk),
+    repair: impl Fn(&SimulatedDisk),
 ) -> Tested {
-    let (disk, shelf) = (Simulated::new(1), Shelf::new());
+    let (disk, archive) = (SimulatedDisk::new(1), MemoryArchive::new());
     let config = Config { durability, ..Config::default() };
-    let journal = open(disk.clone(), &shelf, config).await?;
+    let journal = open(disk.clone(), &archive, config).await?;
     let (one, two) = (id("one"), id("two"));
     let mut first = journal.take(&one, LogLifetime::Kept)?;
     let mut second = journal.take(&two, LogLifetime::Kept)?;
@@ -101,33 +104,33 @@ async fn break_and_repair(
     journal.flush().await?;
     break_it(&disk);
     let mut seen = journal.open(&one).await?.progress();
-    // It is taken, and cannot be written.
+    // It is accepted, and cannot be written.
     first.append(&[text(1, "c")])?;
-    let told = *seen.wait_for(|progress| progress.state != LogState::Open).await?;
-    assert_eq!((told.committed, told.state), (1, LogState::Failed));
+    let progress_seen = *seen.wait_for(|progress| progress.state != LogState::Open).await?;
+    assert_eq!((progress_seen.committed, progress_seen.state), (1, LogState::Failed));
     assert_eq!(second.append(&[text(1, "d")]), Err(LogError::Unavailable));
     assert_eq!(second.next_position(), 1, "what is refused is not kept");
     assert_eq!(journal.open(&two).await?.progress().borrow().state, LogState::Failed);
     assert_eq!(journal.take(&id("three"), LogLifetime::Kept).err(), Some(LogError::Unavailable));
     assert_eq!(journal.flush().await, Err(LogError::Unavailable));
     assert_eq!(read(&journal, &one).await?.len(), 1, "what is committed can be read");
-    mend(&disk);
+    repair(&disk);
     seen.wait_for(|progress| progress.committed == 2 && progress.state == LogState::Open).await?;
     let mut other = journal.open(&two).await?.progress();
     other.wait_for(|progress| progress.state == LogState::Open).await?;
     second.append(&[text(1, "e"), terminal(2)])?;
     first.append(&[terminal(2)])?;
     seen.wait_for(|progress| progress.state == LogState::Ended).await?;
-    put_away(&journal).await;
-    assert_eq!(shelf.get(&one), Some(vec![text(0, "a"), text(1, "c"), terminal(2)]));
-    assert_eq!(shelf.get(&two), Some(vec![text(0, "b"), text(1, "e"), terminal(2)]));
+    archive_all(&journal).await;
+    assert_eq!(archive.get(&one), Some(vec![text(0, "a"), text(1, "c"), terminal(2)]));
+    assert_eq!(archive.get(&two), Some(vec![text(0, "b"), text(1, "e"), terminal(2)]));
     drop(journal);
-    assert!(open(disk.after_power_loss(), &shelf, config).await.is_ok());
+    assert!(open(disk.after_power_loss(), &archive, config).await.is_ok());
     Ok(())
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_and_forgotten_when_there_is_room() -> Tested {
+async fn a_full_disk_is_reported_and_recovers_with_free_space() -> Tested {
     for durability in [Durability::Process, Durability::Disk] {
         for room in [0, 1, 30, 100] {
             break_and_repair(
@@ -142,13 +145,13 @@ async fn a_full_disk_is_told_and_forgotten_when_there_is_room() -> Tested {
 }
 
 #[tokio::test]
-async fn an_error_of_the_device_is_told_and_forgotten_when_it_is_over() -> Tested {
+async fn a_device_error_is_reported_and_recovers() -> Tested {
     for durability in [Durability::Process, Durability::Disk] {
-        for cut_fails in [false, true] {
-            let change = |disk: &Simulated, fails: bool| {
+        for truncate_fails in [false, true] {
+            let change = |disk: &SimulatedDisk, fails: bool| {
                 disk.faults(|now| {
                     now.write_fails = fails;
-                    now.cut_fails = fails && cut_fails;
+                    now.truncate_fails = fails && truncate_fails;
                 });
             };
             break_and_repair(durability, |disk| change(disk, true), |disk| change(disk, false))
@@ -159,29 +162,29 @@ async fn an_error_of_the_device_is_told_and_forgotten_when_it_is_over() -> Teste
 }
 
 #[tokio::test]
-async fn a_sync_that_fails_is_never_just_tried_again() -> Tested {
-    let fail = |disk: &Simulated| disk.faults(|now| now.sync_fails = u32::MAX);
+async fn a_failed_sync_is_never_simply_retried() -> Tested {
+    let fail = |disk: &SimulatedDisk| disk.faults(|now| now.sync_fails = u32::MAX);
     break_and_repair(Durability::Disk, fail, |disk| disk.faults(|now| now.sync_fails = 0)).await?;
-    // One failure that nobody would notice: what it lost is written again, and survives.
-    let (disk, shelf) = (Simulated::new(1), Shelf::new());
+    // A single failure, which is easily missed: the lost bytes are written again, and survive.
+    let (disk, archive) = (SimulatedDisk::new(1), MemoryArchive::new());
     let config = Config { durability: Durability::Disk, ..Config::default() };
-    let journal = open(disk.clone(), &shelf, config).await?;
+    let journal = open(disk.clone(), &archive, config).await?;
     let mut writer = journal.take(&id("a"), LogLifetime::Kept)?;
     disk.faults(|now| now.sync_fails = 1);
     writer.append(&[text(0, "a")])?;
     let mut seen = journal.open(&id("a")).await?.progress();
     seen.wait_for(|progress| progress.committed == 1).await?;
-    let after = open(disk.after_power_loss(), &shelf, config).await?;
+    let after = open(disk.after_power_loss(), &archive, config).await?;
     assert_eq!(read(&after, &id("a")).await?, [text(0, "a")]);
     assert_eq!(after.left_behind(), [id("a")]);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_slow_sync_holds_up_nobody_who_appends() -> Tested {
-    let (disk, shelf) = (Simulated::new(1), Shelf::new());
+async fn a_slow_sync_does_not_block_appends() -> Tested {
+    let (disk, archive) = (SimulatedDisk::new(1), MemoryArchive::new());
     let config = Config { durability: Durability::Disk, backlog_bytes: 2_000, ..Config::default() };
-    let journal = open(disk.clone(), &shelf, config).await?;
+    let journal = open(disk.clone(), &archive, config).await?;
     let mut writer = journal.take(&id("a"), LogLifetime::Kept)?;
     disk.faults(|now| now.sync_hangs = true);
     for position in 0..100 {
@@ -189,7 +192,7 @@ async fn a_slow_sync_holds_up_nobody_who_appends() -> Tested {
     }
     let backlog = writer.backlog().ok_or("a backlog")?;
     let mut seen = journal.open(&id("a")).await?.progress();
-    assert_eq!(seen.borrow().committed, 0, "nobody sees what is not safe");
+    assert_eq!(seen.borrow().committed, 0, "no reader sees what is not durable");
     disk.faults(|now| now.sync_hangs = false);
     seen.wait_for(|progress| progress.committed == 100).await?;
     backlog.await;
@@ -198,9 +201,10 @@ async fn a_slow_sync_holds_up_nobody_who_appends() -> Tested {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_an_error_and_not_the_end() -> Tested {
-    let (disk, shelf) = (Simulated::new(1), Shelf::new());
-    let journal = open(disk.clone(), &shelf, Config { tail_bytes: 0, ..Config::default() }).await?;
+async fn an_unreadable_log_is_an_error_and_not_its_end() -> Tested {
+    let (disk, archive) = (SimulatedDisk::new(1), MemoryArchive::new());
+    let journal =
+        open(disk.clone(), &archive, Config { tail_bytes: 0, ..Config::default() }).await?;
     let mut writer = journal.take(&id("a"), LogLifetime::Kept)?;
     writer.append(&entries(0, 3))?;
     journal.flush().await?;
@@ -212,12 +216,12 @@ async fn what_cannot_be_read_is_an_error_and_not_the_end() -> Tested {
 }
 
 #[tokio::test]
-async fn a_restart_finds_what_ran_and_moves_what_had_ended() -> Tested {
+async fn a_restart_recovers_running_logs_and_archives_ended_ones() -> Tested {
     let root = tempfile::tempdir()?;
-    let shelf = Shelf::new();
+    let archive = MemoryArchive::new();
     let config = Config { tail_bytes: 0, ..Config::default() };
-    let journal = open(Directory::open(root.path())?, &shelf, config).await?;
-    shelf.set_broken(true);
+    let journal = open(Directory::open(root.path())?, &archive, config).await?;
+    archive.set_broken(true);
     let mut running = journal.take(&id("running"), LogLifetime::Kept)?;
     running.append(&entries(0, 50))?;
     let mut ended = journal.take(&id("ended"), LogLifetime::Kept)?;
@@ -225,21 +229,21 @@ async fn a_restart_finds_what_ran_and_moves_what_had_ended() -> Tested {
     let mut fleeting = journal.take(&id("fleeting"), LogLifetime::Ephemeral)?;
     fleeting.append(&entries(0, 1))?;
     assert!(matches!(
-        open(Directory::open(root.path())?, &shelf, config).await,
+        open(Directory::open(root.path())?, &archive, config).await,
         Err(JournalError::InUse { .. })
     ));
     let bytes = journal.bytes();
     drop(journal);
-    shelf.set_broken(false);
-    let journal = open(Directory::open(root.path())?, &shelf, config).await?;
+    archive.set_broken(false);
+    let journal = open(Directory::open(root.path())?, &archive, config).await?;
     assert_eq!(journal.left_behind(), [id("ended"), id("running")]);
     assert!(journal.bytes() > 0 && journal.bytes() < bytes);
     let mut writer = journal.take(&id("running"), LogLifetime::Kept)?;
     assert_eq!(writer.next_position(), 50);
     assert_eq!(read(&journal, &id("running")).await?, entries(0, 50));
     writer.append(&[terminal(50)])?;
-    put_away(&journal).await;
-    assert_eq!(shelf.count(), 2);
+    archive_all(&journal).await;
+    assert_eq!(archive.count(), 2);
     let all = read(&journal, &id("running")).await?;
     assert_eq!((all.len(), all.last()), (51, Some(&terminal(50))));
     assert_eq!(journal.open(&id("fleeting")).await.err(), Some(LogError::Missing));
@@ -247,33 +251,34 @@ async fn a_restart_finds_what_ran_and_moves_what_had_ended() -> Tested {
 }
 
 #[tokio::test]
-async fn a_copy_without_its_tail_gives_way_to_the_archive() -> Tested {
-    let (disk, shelf) = (Simulated::new(1), Shelf::new());
-    let journal = open(disk.clone(), &shelf, Config::default()).await?;
+async fn an_archived_log_replaces_a_truncated_copy() -> Tested {
+    let (disk, archive) = (SimulatedDisk::new(1), MemoryArchive::new());
+    let journal = open(disk.clone(), &archive, Config::default()).await?;
     journal.take(&id("a"), LogLifetime::Kept)?.append(&entries(0, 3))?;
     journal.flush().await?;
     drop(journal);
-    // The database has all of it; the power went before the journal had the rest.
+    // The database has all of it; the power was lost before the journal had the rest.
     let whole = [entries(0, 5), vec![terminal(5)]].concat();
-    shelf.put(&id("a"), whole.clone()).await?;
-    let journal = open(disk.after_crash(), &shelf, Config::default()).await?;
+    archive.put(&id("a"), whole.clone()).await?;
+    let journal = open(disk.after_crash(), &archive, Config::default()).await?;
     assert_eq!(read(&journal, &id("a")).await?, whole);
     assert_eq!(journal.open(&id("a")).await?.progress().borrow().state, LogState::Ended);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_reader_does_not_notice_that_its_log_moves() -> Tested {
-    let shelf = Shelf::new();
+async fn readers_are_unaffected_by_archiving() -> Tested {
+    let archive = MemoryArchive::new();
     let journal =
-        open(Simulated::new(1), &shelf, Config { tail_bytes: 100, ..Config::default() }).await?;
+        open(SimulatedDisk::new(1), &archive, Config { tail_bytes: 100, ..Config::default() })
+            .await?;
     let mut writer = journal.take(&id("a"), LogLifetime::Kept)?;
     writer.append(&entries(0, 10))?;
     journal.flush().await?;
     let reader = journal.open(&id("a")).await?;
     let first = reader.read(0, 0).await?;
     writer.append(&[terminal(10)])?;
-    put_away(&journal).await;
+    archive_all(&journal).await;
     let rest = reader.read(1, usize::MAX).await?;
     assert_eq!([first, rest].concat(), [entries(0, 10), vec![terminal(10)]].concat());
     let mut seen = reader.progress();
@@ -281,7 +286,7 @@ async fn a_reader_does_not_notice_that_its_log_moves() -> Tested {
     journal.remove(&id("a")).await?;
     assert!(seen.changed().await.is_err());
     assert_eq!(reader.read(0, 0).await, Err(LogError::Missing));
-    assert_eq!(shelf.count(), 0);
+    assert_eq!(archive.count(), 0);
     assert_eq!(journal.bytes(), 0);
     Ok(())
 }
@@ -297,13 +302,13 @@ fn files_contain(directory: &Path, text: &[u8]) -> std::io::Result<bool> {
 }
 
 #[tokio::test]
-async fn deletion_leaves_no_byte_of_the_text() -> Tested {
+async fn deletion_removes_every_byte_of_the_text() -> Tested {
     for durability in [Durability::Process, Durability::Disk] {
         for segment_bytes in [1, 1_000, 16 << 20] {
             let root = tempfile::tempdir()?;
-            let shelf = Shelf::new();
+            let archive = MemoryArchive::new();
             let config = Config { durability, segment_bytes, ..Config::default() };
-            let journal = open(Directory::open(root.path())?, &shelf, config).await?;
+            let journal = open(Directory::open(root.path())?, &archive, config).await?;
             let mut others = journal.take(&id("others"), LogLifetime::Kept)?;
             for name in ["running", "archived"] {
                 let mut writer = journal.take(&id(name), LogLifetime::Kept)?;
@@ -325,7 +330,7 @@ async fn deletion_leaves_no_byte_of_the_text() -> Tested {
             assert!(!files_contain(root.path(), b"MARKER")?, "{durability:?} {segment_bytes}");
             assert_eq!(read(&journal, &id("others")).await?.len(), 40);
             drop((others, journal));
-            let journal = open(Directory::open(root.path())?, &shelf, config).await?;
+            let journal = open(Directory::open(root.path())?, &archive, config).await?;
             assert_eq!(journal.left_behind(), [id("others")]);
             assert_eq!(read(&journal, &id("others")).await?.len(), 40);
         }
@@ -334,9 +339,9 @@ async fn deletion_leaves_no_byte_of_the_text() -> Tested {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_that_is_taken_away_is_written_again() -> Tested {
-    let (root, shelf) = (tempfile::tempdir()?, Shelf::new());
-    let journal = open(Directory::open(root.path())?, &shelf, Config::default()).await?;
+async fn a_removed_file_is_written_again() -> Tested {
+    let (root, archive) = (tempfile::tempdir()?, MemoryArchive::new());
+    let journal = open(Directory::open(root.path())?, &archive, Config::default()).await?;
     let mut writer = journal.take(&id("a"), LogLifetime::Kept)?;
     for position in 0..40 {
         writer.append(&[text(position, "before")])?;
@@ -344,7 +349,7 @@ async fn a_file_that_is_taken_away_is_written_again() -> Tested {
     journal.flush().await?;
     let segment = root.path().join("0000000001.journal");
     std::fs::remove_file(&segment)?;
-    // Paused time passes while nothing is ready: the next look comes at once.
+    // Paused time advances while no task is ready: the next check comes at once.
     while std::fs::read_dir(root.path())?.count() < 2 {
         tokio::time::sleep(Duration::from_millis(100)).await;
         writer.append(&[text(writer.next_position(), "after")])?;
@@ -353,17 +358,17 @@ async fn a_file_that_is_taken_away_is_written_again() -> Tested {
     journal.flush().await?;
     let all = read(&journal, &id("a")).await?;
     drop((writer, journal));
-    let journal = open(Directory::open(root.path())?, &shelf, Config::default()).await?;
+    let journal = open(Directory::open(root.path())?, &archive, Config::default()).await?;
     assert_eq!(read(&journal, &id("a")).await?, all, "the next start finds everything");
     assert!(all.len() > 40 && !segment.exists());
     Ok(())
 }
 
 #[tokio::test(start_paused = true)]
-async fn segments_go_when_nothing_runs_and_one_long_answer_does_not_keep_them() -> Tested {
-    let (disk, shelf) = (Simulated::new(1), Shelf::new());
+async fn segments_are_removed_despite_one_long_response() -> Tested {
+    let (disk, archive) = (SimulatedDisk::new(1), MemoryArchive::new());
     let config = Config { segment_bytes: 2_000, closed_segments: 2, ..Config::default() };
-    let journal = open(disk.clone(), &shelf, config).await?;
+    let journal = open(disk.clone(), &archive, config).await?;
     let mut long = journal.take(&id("long"), LogLifetime::Kept)?;
     let mut many = 0;
     for round in 0..40 {
@@ -381,7 +386,7 @@ async fn segments_go_when_nothing_runs_and_one_long_answer_does_not_keep_them() 
     assert!(many > 10, "{many}");
     assert_eq!(read(&journal, &id("long")).await?.len(), 40);
     drop((long, journal));
-    let journal = open(disk.after_crash(), &shelf, config).await?;
+    let journal = open(disk.after_crash(), &archive, config).await?;
     assert_eq!(journal.left_behind(), [id("long")]);
     assert_eq!(read(&journal, &id("long")).await?.len(), 40);
     Ok(())
@@ -391,13 +396,13 @@ async fn segments_go_when_nothing_runs_and_one_long_answer_does_not_keep_them() 
 async fn a_thousand_logs_at_once() -> Tested {
     for durability in DURABILITIES {
         let root = tempfile::tempdir()?;
-        let shelf = Shelf::new();
+        let archive = MemoryArchive::new();
         let config =
             Config { durability, segment_bytes: 100_000, tail_bytes: 1_000, ..Config::default() };
         let tasks = Tasks::new();
         let journal = Journal::open(
             Arc::new(Directory::open(root.path())?),
-            Arc::new(shelf.clone()),
+            Arc::new(archive.clone()),
             config,
             tasks.clone(),
         )
@@ -411,10 +416,10 @@ async fn a_thousand_logs_at_once() -> Tested {
                 let reader = journal.open(&id).await.expect("a reader");
                 let mut seen = reader.progress();
                 for position in 0..20 {
-                    writer.append(&[text(position, &format!("{number}"))]).expect("it is taken");
+                    writer.append(&[text(position, &format!("{number}"))]).expect("accepted");
                     tokio::task::yield_now().await;
                 }
-                writer.append(&[terminal(20)]).expect("it is taken");
+                writer.append(&[terminal(20)]).expect("accepted");
                 seen.wait_for(|progress| progress.state == LogState::Ended).await.expect("it ends");
                 let all = reader.read(0, usize::MAX).await.expect("it is read");
                 assert_eq!(all.len(), 21);
@@ -424,7 +429,7 @@ async fn a_thousand_logs_at_once() -> Tested {
         for one in running {
             tasks.spawn("one", one);
         }
-        while shelf.count() < 1_000 {
+        while archive.count() < 1_000 {
             tokio::task::yield_now().await;
         }
         assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
@@ -433,13 +438,17 @@ async fn a_thousand_logs_at_once() -> Tested {
 }
 
 #[tokio::test]
-async fn a_shutdown_does_not_wait_for_a_disk_that_is_full() -> Tested {
-    let disk = Simulated::new(1);
+async fn a_shutdown_does_not_wait_for_a_full_disk() -> Tested {
+    let disk = SimulatedDisk::new(1);
     let tasks = Tasks::new();
     let config = Config::default();
-    let journal =
-        Journal::open(Arc::new(disk.clone()), Arc::new(Shelf::new()), config, tasks.clone())
-            .await?;
+    let journal = Journal::open(
+        Arc::new(disk.clone()),
+        Arc::new(MemoryArchive::new()),
+        config,
+        tasks.clone(),
+    )
+    .await?;
     disk.faults(|now| now.room = Some(0));
     journal.take(&id("a"), LogLifetime::Kept)?.append(&entries(0, 1))?;
     assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);

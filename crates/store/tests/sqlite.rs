@@ -1,4 +1,5 @@
-//! The database from outside: the laws of a store, and what it promises of logs, crashes, deletion and its tools.
+//! The database from outside: the contract of a store, and its guarantees for logs, crashes,
+//! deletion and tools.
 
 use std::error::Error;
 use std::fs;
@@ -22,7 +23,7 @@ use weir_store::sqlite::{Database, DatabaseError, tools};
 type Outcome = Result<(), Box<dyn Error>>;
 
 #[tokio::test]
-async fn it_keeps_the_laws_of_a_store() {
+async fn the_store_contract_holds() {
     for durability in [Durability::Process, Durability::Disk] {
         let directories = std::cell::RefCell::new(Vec::new());
         engine::testing::store_laws::all(async || {
@@ -37,9 +38,9 @@ async fn it_keeps_the_laws_of_a_store() {
     }
 }
 
-/// The same things are done to a database and to the reference; they must never be seen to differ.
+/// Applies the same operations to a database and to the reference; their results must not differ.
 #[tokio::test]
-async fn it_does_what_the_store_in_memory_does() -> Outcome {
+async fn it_behaves_like_the_memory_store() -> Outcome {
     for seed in 1..=24 {
         let directory = tempfile::tempdir()?;
         let database = open(directory.path())?;
@@ -91,7 +92,7 @@ async fn it_does_what_the_store_in_memory_does() -> Outcome {
                         key: format!("key{}", random.below(3)),
                         request: [random.byte(2); 32],
                     };
-                    // An answer has one key.
+                    // A response has one key.
                     let Some(id) = random.of(&ids).filter(|id| keyed.insert(id.clone())) else {
                         continue;
                     };
@@ -161,13 +162,13 @@ async fn it_does_what_the_store_in_memory_does() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_log_comes_back_byte_by_byte() -> Outcome {
+async fn a_log_round_trips_byte_by_byte() -> Outcome {
     let directory = tempfile::tempdir()?;
     let database = open(directory.path())?;
     let id = ResponseId::new("resp_log");
     let entries = log(3_000);
     assert_eq!(database.put(&id, entries.clone()).await, Ok(()));
-    assert_eq!(database.put(&id, log(2)).await, Ok(()), "a log is put away once");
+    assert_eq!(database.put(&id, log(2)).await, Ok(()), "a log is archived once");
     assert_eq!(Archive::find(&database, &id).await, Ok(Some(3_000)));
     assert_eq!(Archive::read(&database, &id, 0, usize::MAX).await, Ok(entries.clone()));
     let raw: usize = entries.iter().map(|entry| entry.data.len()).sum();
@@ -205,7 +206,7 @@ async fn a_log_comes_back_byte_by_byte() -> Outcome {
 }
 
 #[tokio::test]
-async fn large_and_strange_entries_are_kept_as_they_are() -> Outcome {
+async fn large_and_unusual_entries_round_trip() -> Outcome {
     let directory = tempfile::tempdir()?;
     let database = open(directory.path())?;
     let mut random = Random(9);
@@ -225,7 +226,7 @@ async fn large_and_strange_entries_are_kept_as_they_are() -> Outcome {
 }
 
 #[tokio::test]
-async fn everything_is_there_after_a_start() -> Outcome {
+async fn everything_survives_a_restart() -> Outcome {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("weir.db");
     let database = open(directory.path())?;
@@ -239,7 +240,7 @@ async fn everything_is_there_after_a_start() -> Outcome {
         database.oldest_ended(None, 9).await?,
     );
 
-    // What a process leaves that is killed: nothing was closed.
+    // The state that a killed process leaves: nothing was closed.
     let other = tempfile::tempdir()?;
     for name in ["weir.db", "weir.db-wal"] {
         fs::copy(directory.path().join(name), other.path().join(name))?;
@@ -301,7 +302,7 @@ async fn deleted_text_leaves_the_files() -> Outcome {
             (0..50).map(|position| entry(position, "response.output_text.delta", marker)).collect();
         entries.push(entry(50, "response.completed", marker));
         database.put(&id("secret"), entries).await?;
-        // Another goes on from it, so that its items keep their places.
+        // Another response continues it, so that its items keep their places.
         let next = ResponseRecord {
             parent: Some(ItemId::new("msg_made")),
             head: Some(ItemId::new("msg_made")),
@@ -321,7 +322,7 @@ async fn deleted_text_leaves_the_files() -> Outcome {
 }
 
 #[tokio::test]
-async fn files_are_for_their_user_alone() -> Outcome {
+async fn files_are_accessible_only_to_their_owner() -> Outcome {
     let directory = tempfile::tempdir()?;
     let database = open(directory.path())?;
     fill(&database, 1).await?;
@@ -340,7 +341,7 @@ async fn files_are_for_their_user_alone() -> Outcome {
 }
 
 #[tokio::test]
-async fn what_cannot_be_opened_is_told() -> Outcome {
+async fn open_errors_name_their_cause() -> Outcome {
     let directory = tempfile::tempdir()?;
     let at = |name: &str| directory.path().join(name);
     let refused = |path: &Path| match Database::open(path, Durability::Process, Tasks::new()) {
@@ -382,14 +383,14 @@ async fn what_cannot_be_opened_is_told() -> Outcome {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_place_that_takes_no_files_is_named() {
+async fn an_unwritable_directory_is_named() {
     let error = Database::open(Path::new("/proc/weir.db"), Durability::Process, Tasks::new()).err();
     let error = error.map(|error| error.to_string()).unwrap_or_default();
     assert!(error.starts_with("/proc/weir.db"), "{error}");
 }
 
 #[tokio::test]
-async fn a_damaged_log_is_refused_and_found() -> Outcome {
+async fn a_damaged_log_is_rejected_and_reported() -> Outcome {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("weir.db");
     let database = open(directory.path())?;
@@ -426,7 +427,7 @@ async fn a_damaged_log_is_refused_and_found() -> Outcome {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_vanished_file_is_no_false_success() -> Outcome {
+async fn a_removed_file_is_not_reported_as_success() -> Outcome {
     let directory = tempfile::tempdir()?;
     let (path, away) = (directory.path().join("weir.db"), directory.path().join("away.db"));
     let database = open(directory.path())?;
@@ -445,7 +446,7 @@ async fn a_vanished_file_is_no_false_success() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_at_once_share_commits() -> Outcome {
+async fn concurrent_changes_share_commits() -> Outcome {
     let directory = tempfile::tempdir()?;
     let database =
         Database::open(&directory.path().join("weir.db"), Durability::Disk, Tasks::new())?;
@@ -476,7 +477,7 @@ async fn many_at_once_share_commits() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_reader_that_stays_blocks_nobody() -> Outcome {
+async fn a_long_read_blocks_no_other_caller() -> Outcome {
     let directory = tempfile::tempdir()?;
     let database = open(directory.path())?;
     fill(&database, 2).await?;
@@ -496,7 +497,7 @@ async fn a_reader_that_stays_blocks_nobody() -> Outcome {
 }
 
 #[tokio::test]
-async fn what_is_exported_can_be_imported() -> Outcome {
+async fn an_export_can_be_imported() -> Outcome {
     let (directory, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let (path, copy) = (directory.path().join("weir.db"), other.path().join("weir.db"));
     let database = open(directory.path())?;
@@ -547,7 +548,7 @@ async fn what_is_exported_can_be_imported() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_broken_import_says_where() -> Outcome {
+async fn an_import_error_names_the_line() -> Outcome {
     let directory = tempfile::tempdir()?;
     let database = open(directory.path())?;
     fill(&database, 5).await?;
@@ -597,7 +598,7 @@ async fn a_conversation_can_be_read_as_markdown() -> Outcome {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_backup_is_a_file_of_its_own_whatever_was_put_in_its_way() -> Outcome {
+async fn a_backup_never_overwrites_or_follows_an_existing_path() -> Outcome {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     let directory = tempfile::tempdir()?;
@@ -610,7 +611,7 @@ async fn a_backup_is_a_file_of_its_own_whatever_was_put_in_its_way() -> Outcome 
     database.backup(&copy).await?;
     assert_eq!(fs::read_to_string(&precious)?, "precious");
     assert_eq!(fs::metadata(&copy)?.permissions().mode() & 0o777, 0o600);
-    // A link that leads nowhere is something that is there, too.
+    // A dangling link counts as existing, too.
     let dangling = shared.path().join("other.db");
     symlink(shared.path().join("nowhere"), &dangling)?;
     assert!(matches!(
@@ -626,7 +627,7 @@ async fn a_backup_is_a_file_of_its_own_whatever_was_put_in_its_way() -> Outcome 
 }
 
 #[tokio::test]
-async fn a_backup_is_made_while_it_is_used() -> Outcome {
+async fn a_database_in_use_can_be_backed_up() -> Outcome {
     let directory = tempfile::tempdir()?;
     let database = open(directory.path())?;
     fill(&database, 50).await?;
@@ -648,7 +649,7 @@ async fn a_backup_is_made_while_it_is_used() -> Outcome {
 }
 
 #[tokio::test]
-async fn compaction_gives_room_back() -> Outcome {
+async fn compaction_frees_space() -> Outcome {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("weir.db");
     let database = open(directory.path())?;
@@ -671,7 +672,7 @@ async fn compaction_gives_room_back() -> Outcome {
 }
 
 #[tokio::test]
-async fn tools_do_not_make_databases() -> Outcome {
+async fn tools_do_not_create_databases() -> Outcome {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("weir.db");
     assert!(tools::check(&path, |_| {}).is_err() && tools::compact(&path, |_| {}).is_err());
@@ -680,7 +681,7 @@ async fn tools_do_not_make_databases() -> Outcome {
     Ok(())
 }
 
-/// Numbers that look random and are the same in each run.
+/// Pseudorandom numbers, the same in each run.
 struct Random(u64);
 
 impl Random {
@@ -765,7 +766,7 @@ fn entry(position: u64, kind: &str, text: &str) -> Entry {
     Entry::read(position, Bytes::from(data)).expect("an entry")
 }
 
-/// What a reader with `budget` gets: the first in any case, as a log in memory gives it.
+/// The expected read with `budget`: the first entry in any case, as from a log in memory.
 fn fitting(entries: &[Entry], budget: usize) -> Vec<Entry> {
     let mut left = budget;
     let fits = entries.iter().take_while(|entry| {

@@ -9,8 +9,8 @@ use crate::connection::reset_on_close;
 use crate::http1::take_head;
 use crate::runtime::{Task, soon, spawn};
 
-/// A server for one connection: replies to the handshake with `head`, writes `frames`, ends in the given way, and returns
-/// what it received.
+/// A server for one connection: replies to the handshake with `head`, writes `frames`, ends in the
+/// given way, and returns what it received.
 struct Server {
     address: SocketAddr,
     received: tokio::sync::oneshot::Receiver<Vec<IncomingMessage>>,

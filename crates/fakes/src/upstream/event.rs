@@ -5,11 +5,13 @@ use super::vendor_error::VendorError;
 /// One event. Each vendor's format encodes it as no, one or several events of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScriptEvent {
-    /// The start: the role, and no content yet. What a format requires before the first content is sent automatically.
+    /// The start: the role, and no content yet. What a format requires before the first content is
+    /// sent automatically.
     Start,
     /// A piece of reasoning.
     Reasoning(String),
-    /// The signature of the reasoning so far, which the client sends back: base64. Chat completions and Ollama have none.
+    /// The signature of the reasoning so far, which the client sends back: base64. Chat completions
+    /// and Ollama have none.
     Signature(String),
     /// A piece of text.
     Text(String),
@@ -24,15 +26,16 @@ pub enum ScriptEvent {
         /// The tool's name.
         name: String,
     },
-    /// A fragment of the arguments of a call. Gemini and Ollama send a call when its arguments are complete.
+    /// A fragment of the arguments of a call. Gemini and Ollama send a call when its arguments are
+    /// complete.
     Arguments {
         /// Which call. Only chat completions can return to an earlier one.
         index: usize,
         /// A part of a JSON text.
         fragment: String,
     },
-    /// The finish reason of chat completions (`stop`, `length`, `tool_calls`, `content_filter`). Any other value is sent
-    /// unchanged.
+    /// The finish reason of chat completions (`stop`, `length`, `tool_calls`, `content_filter`).
+    /// Any other value is sent unchanged.
     Finish(String),
     /// The token usage. Formats other than chat completions send it within other events.
     Usage(Usage),

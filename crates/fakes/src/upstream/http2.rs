@@ -1,4 +1,5 @@
-//! One HTTP/2 connection of the fake model server, in clear text with prior knowledge (RFC 9113, section 3.3).
+//! One HTTP/2 connection of the fake model server, in clear text with prior knowledge (RFC 9113,
+//! section 3.3).
 
 use std::future::poll_fn;
 use std::io;
@@ -30,7 +31,8 @@ pub(super) async fn run(stream: TcpStream, open: Arc<OpenConnection>) {
     open.peer_closed();
 }
 
-/// Clones the socket: h2 owns its socket and closes it with unread bytes in it, which would be an RST instead of a FIN.
+/// Clones the socket: h2 owns its socket and closes it with unread bytes in it, which would be an
+/// RST instead of a FIN.
 fn share(stream: TcpStream) -> io::Result<(TcpStream, TcpStream)> {
     let stream = stream.into_std()?;
     let clone = stream.try_clone()?;

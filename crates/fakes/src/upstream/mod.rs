@@ -1,4 +1,5 @@
-//! The fake model server: its state and scripts, one session for each connection, and the vendors' formats and rules.
+//! The fake model server: its state and scripts, one session for each connection, and the vendors'
+//! formats and rules.
 
 pub(crate) mod event;
 pub(crate) mod scenario;

@@ -26,7 +26,8 @@ pub(crate) struct PlayedResponse {
     pub(crate) refusal: String,
     pub(crate) calls: Vec<Call>,
     pub(crate) finish: Option<String>,
-    /// The usage that the script reports. It is known from the start, since some formats send it before the finish.
+    /// The usage that the script reports. It is known from the start, since some formats send it
+    /// before the finish.
     pub(crate) usage: Option<Usage>,
     pub(crate) failure: Option<VendorError>,
     /// The number of pieces of reasoning, text, refusals and arguments; each counts as a token.
@@ -43,7 +44,8 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// The arguments for formats that send an object; arguments that are not an object become an empty one.
+    /// The arguments for formats that send an object; arguments that are not an object become an
+    /// empty one.
     pub(crate) fn object(&self) -> Value {
         serde_json::from_str(&self.arguments)
             .ok()

@@ -1,4 +1,5 @@
-//! Responds to one request of either HTTP version: checks it, chooses the script and the format, and plays it.
+//! Responds to one request of either HTTP version: checks it, chooses the script and the format,
+//! and plays it.
 
 use std::io;
 
@@ -100,7 +101,8 @@ pub(super) async fn respond(
     play(writer, script, PlayOptions { vendor: route.vendor, encoder, is_stream }).await
 }
 
-/// The error for the key of a request, if any. An unknown key is no complaint: a test may send it on purpose.
+/// The error for the key of a request, if any. An unknown key is no complaint: a test may send it
+/// on purpose.
 fn refused_key(
     connection: &OpenConnection,
     route: &Route,

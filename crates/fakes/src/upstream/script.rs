@@ -18,17 +18,21 @@ use client::now;
 pub enum Step {
     /// A complete response without streaming: status, header fields, body.
     Status(u16, Vec<(String, String)>, Bytes),
-    /// An error response in the vendor's format, with its own status if none is given, and with the wait in it.
+    /// An error response in the vendor's format, with its own status if none is given, and with the
+    /// wait in it.
     Refuse(Option<u16>, VendorError, Option<Duration>),
-    /// The head of a stream: 200, the vendor's media type, chunked. The first step that needs a head sends it by itself.
+    /// The head of a stream: 200, the vendor's media type, chunked. The first step that needs a
+    /// head sends it by itself.
     Head,
-    /// An event of the model in the vendor's format: each of the vendor's events is one chunk and one write.
+    /// An event of the model in the vendor's format: each of the vendor's events is one chunk and
+    /// one write.
     Emit(ScriptEvent),
     /// Any JSON in the vendor's framing, as one chunk and one write.
     Event(Value),
     /// Bytes of the body, as one chunk and one write.
     Raw(Bytes),
-    /// A part of a JSON document, as one chunk and one write, with or without streaming. The first one sends the head.
+    /// A part of a JSON document, as one chunk and one write, with or without streaming. The first
+    /// one sends the head.
     Partial(Bytes),
     /// Records the time.
     Mark(Marks),
@@ -38,11 +42,13 @@ pub enum Step {
     WaitFor(Arc<Notify>),
     /// Waits until the peer closes.
     Stall,
-    /// Closes by FIN without the last chunk, then waits for the peer to close. Over HTTP/2 it closes the whole connection.
+    /// Closes by FIN without the last chunk, then waits for the peer to close. Over HTTP/2 it
+    /// closes the whole connection.
     Fin,
     /// Closes by RST at once. Over HTTP/2 it resets the stream only (`INTERNAL_ERROR`).
     Rst,
-    /// The last chunk; the connection is kept for the next request. A script without an ending step ends like this.
+    /// The last chunk; the connection is kept for the next request. A script without an ending step
+    /// ends like this.
     End,
     /// A status line and then a field every 50 ms, until the peer closes.
     EndlessHeaders,

@@ -1,6 +1,6 @@
-//! A scripted fake of every vendor's model server, over HTTP/1.1 with keep-alive and HTTP/2 with prior knowledge on the same
-//! port. The path selects the vendor. It plays one script per request in the vendor's format, refuses what the vendor refuses,
-//! and records when its peer closes.
+//! A scripted fake of every vendor's model server, over HTTP/1.1 with keep-alive and HTTP/2 with
+//! prior knowledge on the same port. The path selects the vendor. It plays one script per request
+//! in the vendor's format, refuses what the vendor refuses, and records when its peer closes.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -28,15 +28,15 @@ pub struct Upstream {
 
 /// Start and addresses.
 impl Upstream {
-    /// Starts a server on a free port of the loopback address. Its chat completions are those of a compatible server: it
-    /// needs no key, ignores unknown fields, and refuses only what no server could serve. The other APIs are the vendors'
-    /// own.
+    /// Starts a server on a free port of the loopback address. Its chat completions are those of a
+    /// compatible server: it needs no key, ignores unknown fields, and refuses only what no server
+    /// could serve. The other APIs are the vendors' own.
     pub async fn start() -> Result<Self> {
         Self::listen(Vendor::OpenAi, false).await
     }
 
-    /// Starts the vendor's own server, which refuses everything that the vendor refuses; [`Self::base_url`] is the vendor's.
-    /// It serves the other vendors' paths as well.
+    /// Starts the vendor's own server, which refuses everything that the vendor refuses;
+    /// [`Self::base_url`] is the vendor's. It serves the other vendors' paths as well.
     pub async fn start_as(vendor: Vendor) -> Result<Self> {
         Self::listen(vendor, true).await
     }
@@ -54,17 +54,20 @@ impl Upstream {
         self.address
     }
 
-    /// The `base_url` in Weir's settings. For [`Self::start`] it ends in `/v1`, like `OPENAI_BASE_URL`.
+    /// The `base_url` in Weir's settings. For [`Self::start`] it ends in `/v1`, like
+    /// `OPENAI_BASE_URL`.
     pub fn base_url(&self) -> String {
         self.base_url_of(self.vendor)
     }
 
-    /// The `base_url` in Weir's settings for a vendor. The SDKs of Anthropic and Google take it without the version.
+    /// The `base_url` in Weir's settings for a vendor. The SDKs of Anthropic and Google take it
+    /// without the version.
     pub fn base_url_of(&self, vendor: Vendor) -> String {
         vendor.base_url(self.address)
     }
 
-    /// The `base_url` in Weir's settings for OpenAI's models at Azure, with the version in the path.
+    /// The `base_url` in Weir's settings for OpenAI's models at Azure, with the version in the
+    /// path.
     pub fn azure_base_url(&self) -> String {
         format!("http://{}/openai/v1", self.address)
     }
@@ -82,7 +85,8 @@ impl Upstream {
         self.shared.send_modify(|state| state.default = script);
     }
 
-    /// Queues a script for the next request with this key; it comes before those of [`Self::script`].
+    /// Queues a script for the next request with this key; it comes before those of
+    /// [`Self::script`].
     pub fn script_for_key(&self, key: &str, script: Script) {
         self.shared.send_modify(|state| {
             state.key_scripts.entry(key.to_owned()).or_default().push_back(script)
@@ -103,7 +107,8 @@ impl Upstream {
         });
     }
 
-    /// Lets the model's name choose the script when none is queued (see [`SCENARIOS`]), and lists the names as models.
+    /// Lets the model's name choose the script when none is queued (see [`SCENARIOS`]), and lists
+    /// the names as models.
     pub fn play_scenarios(&self) {
         self.shared.send_modify(|state| {
             state.has_scenarios = true;
@@ -135,7 +140,8 @@ impl Upstream {
         self.shared.borrow().requests.clone()
     }
 
-    /// The complaints about the requests so far, in order: vendor, path, reason. An unknown key is not a complaint.
+    /// The complaints about the requests so far, in order: vendor, path, reason. An unknown key is
+    /// not a complaint.
     pub fn complaints(&self) -> Vec<String> {
         self.shared.borrow().complaints.clone()
     }
@@ -197,8 +203,9 @@ impl Upstream {
         self.wait(|state| (state.streams.values().sum::<usize>() == count).then_some(())).await;
     }
 
-    /// Waits until the peer has closed the connection of a request (FIN or RST) or reset its HTTP/2 stream, and returns the
-    /// time. `request` is an index into [`Self::requests`]. Never returns if a script resets the connection first.
+    /// Waits until the peer has closed the connection of a request (FIN or RST) or reset its HTTP/2
+    /// stream, and returns the time. `request` is an index into [`Self::requests`]. Never returns
+    /// if a script resets the connection first.
     pub async fn wait_closed(&self, request: usize) -> Instant {
         self.wait(|state| state.closed.get(request).copied().flatten()).await
     }

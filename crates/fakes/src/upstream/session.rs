@@ -1,4 +1,5 @@
-//! One HTTP/1.1 connection of the fake model server: serves requests in order, and notices when the peer closes.
+//! One HTTP/1.1 connection of the fake model server: serves requests in order, and notices when the
+//! peer closes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +18,14 @@ use super::respond::{IncomingRequest, respond};
 use super::response_writer::{After, ResponseWriter};
 use super::state::OpenConnection;
 
-/// The first bytes of an HTTP/2 client (RFC 9113, section 3.4); no HTTP/1.1 method starts like this.
+/// The first bytes of an HTTP/2 client (RFC 9113, section 3.4); no HTTP/1.1 method starts like
+/// this.
 const PREFACE_START: &[u8] = b"PRI ";
 
 /// Serves a connection until one side closes it.
 pub(super) async fn run(stream: TcpStream, open: OpenConnection) {
-    // Otherwise small writes would wait for acknowledgements. It fails only if the stream is already closed.
+    // Otherwise small writes would wait for acknowledgements. It fails only if the stream is
+    // already closed.
     let _ = stream.set_nodelay(true);
     if is_http2(&stream).await {
         return http2::run(stream, Arc::new(open)).await;
@@ -137,7 +140,8 @@ impl RequestReader {
         }
     }
 
-    /// Returns when the peer has closed, by FIN or RST. Bytes that arrive before are kept for the next request.
+    /// Returns when the peer has closed, by FIN or RST. Bytes that arrive before are kept for the
+    /// next request.
     async fn closed(&mut self) {
         while self.fill().await {}
     }

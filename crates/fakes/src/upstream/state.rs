@@ -226,7 +226,8 @@ impl OpenConnection {
         });
     }
 
-    /// Records that the peer has closed the connection, for all its requests that are not recorded as closed.
+    /// Records that the peer has closed the connection, for all its requests that are not recorded
+    /// as closed.
     pub(super) fn peer_closed(&self) {
         let at = now();
         self.shared.send_modify(|state| {

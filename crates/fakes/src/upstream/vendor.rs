@@ -37,8 +37,8 @@ impl Vendor {
         }
     }
 
-    /// The base URL in Weir's settings, for a server at `address`. The SDKs of Anthropic and Google add the version
-    /// themselves and take the URL without it.
+    /// The base URL in Weir's settings, for a server at `address`. The SDKs of Anthropic and Google
+    /// add the version themselves and take the URL without it.
     pub(super) fn base_url(self, address: SocketAddr) -> String {
         let version = match self {
             Self::OpenAi | Self::Responses | Self::Anthropic => "/v1",
@@ -80,8 +80,8 @@ pub(super) enum RequestKind {
 }
 
 impl Route {
-    /// Recognises a request by its path, without the query; `None` if it is unknown. The header fields distinguish the three
-    /// lists at `/v1/models`.
+    /// Recognises a request by its path, without the query; `None` if it is unknown. The header
+    /// fields distinguish the three lists at `/v1/models`.
     pub(super) fn of(method: &str, path: &str, headers: &Headers) -> Option<Self> {
         let route = |vendor, kind| Some(Self { vendor, kind, is_azure: false });
         let response = || RequestKind::Response { model: None, is_stream: None };

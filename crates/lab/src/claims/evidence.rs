@@ -222,7 +222,8 @@ pub struct Parallel {
     pub added_http2_ms: f64,
 }
 
-/// New connections for a request while an answer streams, and whether the response came before the end.
+/// New connections for a request while an answer streams, and whether the response came before the
+/// end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct MidStream {
     /// Server-sent events over HTTP/1.1.

@@ -1,4 +1,5 @@
-//! Thirty common claims about HTTP, server-sent events and WebSocket: measured, and judged by the measurements.
+//! Thirty common claims about HTTP, server-sent events and WebSocket: measured, and judged by the
+//! measurements.
 
 pub mod evidence;
 pub mod verdict;

@@ -9,7 +9,8 @@ use super::labels::{COLUMNS, Labels};
 use super::row::row;
 use crate::plan::Dialect;
 
-/// The article in a language. Its pictures are in the directory `pictures`; the names of ladders end in the language.
+/// The article in a language. Its pictures are in the directory `pictures`; the names of ladders
+/// end in the language.
 pub fn article(report: &Report, language: Language, pictures: &str) -> String {
     let end = language.pick("en", "zh");
     let mut out = String::new();

@@ -175,7 +175,8 @@ pub fn delay_chart(cells: &[&Measured], language: Language) -> String {
     chart.finish()
 }
 
-/// The tokens of one answer: when the model sent each (above the line), and when it arrived (below).
+/// The tokens of one answer: when the model sent each (above the line), and when it arrived
+/// (below).
 pub fn strip_chart(cells: &[&Measured], language: Language) -> String {
     let title = language.pick(
         "One answer, token by token: when the model gave it (small) and when the client had it (large)",

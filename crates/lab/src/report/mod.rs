@@ -1,4 +1,5 @@
-//! The report of a comparison: a table for the terminal, an HTML page, a JSON document, and an article in Markdown.
+//! The report of a comparison: a table for the terminal, an HTML page, a JSON document, and an
+//! article in Markdown.
 
 pub mod data;
 pub mod labels;

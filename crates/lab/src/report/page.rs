@@ -1,4 +1,5 @@
-//! The report as one self-contained HTML page in English and Chinese, for light and dark, narrow and wide screens.
+//! The report as one self-contained HTML page in English and Chinese, for light and dark, narrow
+//! and wide screens.
 
 use std::fmt::Write;
 

@@ -56,7 +56,8 @@ fn wrap(text: &str) -> Vec<String> {
     lines
 }
 
-/// The rows of one dialect in clear, or through TLS. A column in which nothing was measured is left out.
+/// The rows of one dialect in clear, or through TLS. A column in which nothing was measured is left
+/// out.
 fn rows(text: &mut String, group: &[&Measured]) {
     let words = Labels(Language::English);
     let Some(cell) = group.first().and_then(|measured| measured.cell) else { return };

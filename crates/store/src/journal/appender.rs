@@ -1,5 +1,6 @@
-//! The end of the journal: puts frames there, goes on in a new segment when one is full or has failed. It waits for
-//! nothing, has no thread and keeps nothing: what could not be put has to be put again, whole.
+//! Appends frames to the journal and continues in a new segment when one is full or has failed. It
+//! never waits, has no thread and buffers nothing: frames that failed have to be written again as a
+//! whole.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ pub(super) struct Appender {
     disk: Arc<dyn SegmentDisk>,
     segments: Arc<Segments>,
     durability: Durability,
-    /// Length from which on a segment is full.
+    /// The length from which a segment is full.
     full: u64,
     generation: u32,
     next: u32,
@@ -25,13 +26,13 @@ pub(super) struct Appender {
 struct Current {
     number: u32,
     file: Arc<dyn SegmentFile>,
-    /// Everything below is as safe as the durability asks.
+    /// Everything below is as durable as configured.
     length: u64,
-    /// Whether its name is safe too.
+    /// Whether its name is durable too.
     is_named: bool,
 }
 
-/// Where frames were put.
+/// The location of written frames.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AppendedAt {
     pub(super) segment: u32,
@@ -39,7 +40,7 @@ pub(super) struct AppendedAt {
 }
 
 impl Appender {
-    /// Goes on behind what is there, in a segment of its own.
+    /// Continues after the existing segments, in a new one.
     pub(super) fn new(
         disk: Arc<dyn SegmentDisk>,
         segments: Arc<Segments>,
@@ -51,10 +52,11 @@ impl Appender {
         Self { disk, segments, durability, full, generation, next, current: None }
     }
 
-    /// Puts frames at the end, with one write. When it returns they are as safe as the durability asks.
+    /// Appends frames with one write. When it returns, they are as durable as configured.
     ///
     /// # Errors
-    /// Nobody knows what of them is there. The segment is closed: the same frames go whole into the next one.
+    /// Any part of the frames may be on the disk. The segment is closed: the same frames go whole
+    /// into the next one.
     pub(super) fn put(&mut self, frames: &[u8]) -> io::Result<AppendedAt> {
         if let Some(current) = self.current.take_if(|current| {
             current.length >= self.full || self.segments.is_marked_deleted(current.number)
@@ -82,7 +84,7 @@ impl Appender {
         }
     }
 
-    /// Where the next frames go, for messages.
+    /// The path of the current segment, for messages.
     pub(super) fn path(&self) -> PathBuf {
         self.disk.path(Some(self.current.as_ref().map_or(self.next, |current| current.number)))
     }
@@ -93,7 +95,8 @@ impl Appender {
         self.next += 1;
         let mut current = Current { number, file, length: 0, is_named: false };
         if let Err(error) = write_all(&*current.file, &frame::header(number, self.generation), 0) {
-            // Nothing is in it: a full disk must not fill with empty segments. What stays is found at the next start.
+            // The segment is empty: a full disk must not fill with empty segments. One that cannot
+            // be removed is found at the next start.
             let _stays = self.disk.remove(number);
             return Err(error);
         }
@@ -119,9 +122,9 @@ impl Appender {
     }
 
     fn abandon(&self, current: &Current) {
-        // Where it cannot be cut either, the next start finds frames there that are also in the next segment. It is
-        // dirty in any case: a cut may be lost with the power.
-        let _stays = current.file.cut(current.length);
+        // If it cannot be truncated either, the next start finds frames there that are also in the
+        // next segment. It stays dirty in any case: a truncation may be lost with the power.
+        let _stays = current.file.truncate(current.length);
         self.segments.closed(current.number, current.length, true);
     }
 }

@@ -1,4 +1,5 @@
-//! Lets segments go: those in which nothing lives, and those that must go, after what lives there was copied.
+//! Removes segments: those without live frames, and those that have to go, after their live frames
+//! were copied.
 
 use std::io;
 use std::sync::Arc;
@@ -12,16 +13,16 @@ use super::reader::FrameWindow;
 use super::shared::JournalInner;
 use crate::Durability;
 
-/// How long passes are apart. Deletions that come together are one copy.
+/// The time between passes. Deletions within it share one copy.
 const APART: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether the files are still there.
+/// The time between checks that the files still exist.
 const WATCH: Duration = Duration::from_secs(5);
 
-/// How much is copied before it is waited for.
+/// How many bytes are copied before waiting for their write.
 const AT_ONCE: usize = 4 << 20;
 
-/// Runs until the process is to stop or the journal is closed.
+/// Runs until the process stops or the journal is closed.
 pub(super) async fn run(shared: Arc<JournalInner>, mut open: watch::Receiver<()>) {
     loop {
         shared.clean().await;
@@ -41,14 +42,14 @@ pub(super) async fn run(shared: Arc<JournalInner>, mut open: watch::Receiver<()>
 }
 
 impl JournalInner {
-    /// One pass: empties what must go, and removes what is empty.
+    /// One pass: empties the segments that have to go and removes empty ones.
     pub(super) async fn clean(self: &Arc<Self>) {
-        self.in_background(Self::look).await;
-        // A segment that is still appended to is closed by the next write, even of nothing.
+        self.in_background(Self::check_files).await;
+        // A segment that is still appended to is closed by the next write, even an empty one.
         let is_writing = self.flush().await.is_ok();
         self.in_background(Self::sweep).await;
         if !is_writing {
-            // What was copied now would only wait in memory.
+            // A copy would only wait in memory.
             return self.deletions.send_modify(|_pending| {});
         }
         for victim in self.segments.victims(self.config.closed_segments) {
@@ -69,35 +70,37 @@ impl JournalInner {
 
     async fn in_background(self: &Arc<Self>, work: impl FnOnce(&Self) + Send + 'static) {
         let shared = Arc::clone(self);
-        // A panic would have been said; the next pass tries again.
+        // A panic has been logged; the next pass tries again.
         let _panicked = self.tasks.blocking(move || work(&shared)).await;
     }
 
-    /// Whether a copy leaves room for what runs. On a full disk a copy would hold up the answers for which it is made.
+    /// Whether a copy leaves room for running responses. On a full disk a copy would block them.
     fn has_room_to_copy(&self, victim: u32) -> bool {
         self.disk.room().is_none_or(|room| room / 2 > self.segments.live(victim))
     }
 
-    /// Looks whether the files are there. What lives in one that is not is written again, while it can still be read.
-    fn look(&self) {
+    /// Checks that the files exist. The live frames of a missing file are written again while it
+    /// can still be read.
+    fn check_files(&self) {
         let known = self.segments.numbers();
         let Ok(there) = self.disk.list() else { return };
         for number in known.into_iter().filter(|number| !there.contains(number)) {
-            if self.segments.lose(number) {
+            if self.segments.abandon_missing(number) {
                 let path = self.disk.path(Some(number));
-                tracing::error!(path = %path.display(), "this file of the journal has vanished; what it held is written again");
+                tracing::error!(path = %path.display(), "a segment of the journal is missing; its frames are written again");
             }
         }
     }
 
-    /// At start, where power may be lost: writes again what still lives. The process before this one may have been killed
-    /// behind a sync that failed, and then the system shows bytes that no later sync makes safe.
+    /// At start, with `disk` durability: writes live frames again. The last process may have been
+    /// killed after a failed sync, and then the system shows bytes that no later sync writes to the
+    /// disk.
     pub(super) fn renew(&self) -> Result<(), JournalError> {
         match self.config.durability {
             Durability::Memory | Durability::Process => return Ok(()),
             Durability::Disk => {}
         }
-        for number in self.segments.living() {
+        for number in self.segments.with_live_frames() {
             while self.copy_out(number) {
                 self.write_out()?;
             }
@@ -105,7 +108,7 @@ impl JournalInner {
         Ok(())
     }
 
-    /// Removes segments in which nothing lives, and those that were only kept for them.
+    /// Removes segments without live frames, and those that were kept only to guard them.
     pub(super) fn sweep(&self) {
         loop {
             let removable = self.segments.removable();
@@ -118,7 +121,7 @@ impl JournalInner {
             });
             let synced = removed.and_then(|()| match self.config.durability {
                 Durability::Memory | Durability::Process => Ok(()),
-                // A segment that comes back must find what guards it.
+                // A segment that could not be removed still needs the segments that guard it.
                 Durability::Disk => self.disk.sync(),
             });
             if let Err(error) = synced {
@@ -129,23 +132,24 @@ impl JournalInner {
         }
     }
 
-    /// Queues copies of frames that live in a segment, as many as are copied at once. Says whether there were any.
+    /// Queues copies of a segment's live frames, up to the limit of one round. Returns whether
+    /// there were any.
     pub(super) fn copy_out(&self, victim: u32) -> bool {
         let Some(file) = self.segments.file(victim) else { return false };
         let mut copied = 0;
         let mut chunk = FrameWindow::default();
-        for answer in self.every_answer() {
-            for place in answer.places_in(victim) {
+        for response in self.every_log() {
+            for place in response.places_in(victim) {
                 let frame = match chunk.frame(&*file, place) {
                     Ok(frame) => frame,
                     Err(error) => {
                         tracing::error!(path = %self.disk.path(Some(victim)).display(), %error, "a segment of the journal cannot be read");
-                        self.segments.stuck(victim);
+                        self.segments.mark_unreadable(victim);
                         return false;
                     }
                 };
-                // Not behind the frame that says that the log is gone.
-                let queued = answer.if_here(|| self.queue.push_copy(&answer, place, &frame));
+                // A copy must not follow the frame that marks the log as removed.
+                let queued = response.if_here(|| self.queue.push_copy(&response, place, &frame));
                 if let Some(queued) = queued {
                     copied += frame.len();
                     self.schedule(queued);

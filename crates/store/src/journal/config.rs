@@ -1,19 +1,21 @@
-//! How the journal keeps what it is given.
+//! Settings of the journal.
 
 use crate::Durability;
 
-/// How the journal keeps what it is given.
+/// Settings of the journal.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// What a reader may have seen is safe from what.
+    /// What an event survives once a reader may have seen it.
     pub durability: Durability,
-    /// Length from which on a segment is full.
+    /// The length from which a segment is full.
     pub segment_bytes: u64,
-    /// Bytes of the newest entries of each log that stay in memory. Readers that lag further behind read files.
+    /// Bytes of the newest entries of each log that stay in memory. Readers that lag further read
+    /// files.
     pub tail_bytes: usize,
-    /// Bytes of all logs that may wait to be written before writers are asked to wait.
+    /// Bytes of all logs that may be queued before writers have to wait.
     pub backlog_bytes: u64,
-    /// Closed segments beyond which those that are mostly dead are emptied, so that one long answer does not keep them all.
+    /// The number of closed segments beyond which mostly dead ones are emptied, so that one long
+    /// response does not keep them all.
     pub closed_segments: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What the journal asks of a file system, and the directory that does it.
+//! The file system operations that the journal needs, and their implementation in a directory.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -8,86 +8,86 @@ use std::sync::Arc;
 use super::error::JournalError;
 use crate::directory;
 
-/// What the name of a segment ends in.
+/// The extension of a segment's name.
 const EXTENSION: &str = "journal";
 
-/// Holds numbered segments.
+/// Stores numbered segments.
 pub trait SegmentDisk: Send + Sync + 'static {
-    /// Keeps other processes out as long as the result lives.
+    /// Locks out other processes until the result is dropped.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] if another process is in.
+    /// [`io::ErrorKind::WouldBlock`] if another process holds the lock.
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>>;
 
     /// The numbers of all segments, in any order.
     ///
     /// # Errors
-    /// The system refuses.
+    /// An error of the operating system.
     fn list(&self) -> io::Result<Vec<u32>>;
 
-    /// Makes a segment that is not there yet.
+    /// Creates a segment.
     ///
     /// # Errors
-    /// The system refuses, or there is one.
+    /// An error of the operating system, or the segment exists.
     fn create(&self, number: u32) -> io::Result<Arc<dyn SegmentFile>>;
 
     /// Opens a segment.
     ///
     /// # Errors
-    /// The system refuses, or there is none.
+    /// An error of the operating system, or the segment does not exist.
     fn open(&self, number: u32) -> io::Result<Arc<dyn SegmentFile>>;
 
     /// Removes a segment.
     ///
     /// # Errors
-    /// The system refuses, or there is none.
+    /// An error of the operating system, or the segment does not exist.
     fn remove(&self, number: u32) -> io::Result<()>;
 
-    /// Bytes that may still be written, where the system says.
+    /// The free bytes, if the system reports them.
     fn room(&self) -> Option<u64> {
         None
     }
 
-    /// Makes what was created and removed last through a loss of power.
+    /// Makes created and removed names survive a loss of power.
     ///
     /// # Errors
-    /// The system refuses.
+    /// An error of the operating system.
     fn sync(&self) -> io::Result<()>;
 
-    /// Where a segment is, for messages. Without a number: where all are.
+    /// The path of a segment, for messages; without a number, of the directory.
     fn path(&self, number: Option<u32>) -> PathBuf;
 }
 
-/// One segment. What `write_at` has taken is in the hands of the operating system.
+/// One segment. Written bytes survive the process, but not a loss of power before [`Self::sync`].
 pub trait SegmentFile: Send + Sync {
-    /// Writes at `offset`, maybe less than all.
+    /// Writes at `offset`, possibly less than all.
     ///
     /// # Errors
-    /// The system refuses.
+    /// An error of the operating system.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
-    /// Reads from `offset`, maybe less than all; nothing at the end.
+    /// Reads from `offset`, possibly less than all; nothing at the end.
     ///
     /// # Errors
-    /// The system refuses.
+    /// An error of the operating system.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Makes what was written last through a loss of power.
+    /// Makes written bytes survive a loss of power.
     ///
     /// # Errors
-    /// The system refuses; then nobody knows what of it lasts.
+    /// An error of the operating system; any part of the bytes may then be lost.
     fn sync(&self) -> io::Result<()>;
 
-    /// Cuts everything from `length` on.
+    /// Truncates the segment to `length`.
     ///
     /// # Errors
-    /// The system refuses.
-    fn cut(&self, length: u64) -> io::Result<()>;
+    /// An error of the operating system.
+    fn truncate(&self, length: u64) -> io::Result<()>;
 
-    /// Its bytes.
+    /// The length in bytes.
     ///
     /// # Errors
-    /// The system refuses.
+    /// An error of the operating system.
     fn length(&self) -> io::Result<u64>;
 }
 
@@ -111,7 +111,7 @@ pub(super) fn write_all(
     Ok(())
 }
 
-/// Fills `buffer` from `offset`, as far as there is something. Gives how much there was.
+/// Fills `buffer` from `offset` up to the end of the file. Returns the number of bytes read.
 pub(super) fn read_full(
     segment: &dyn SegmentFile,
     buffer: &mut [u8],
@@ -129,17 +129,17 @@ pub(super) fn read_full(
     Ok(filled)
 }
 
-/// Segments as files of a directory, which only this user may read.
+/// Segments as files of a directory, readable only by their owner.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
 }
 
 impl Directory {
-    /// The directory at `path`, which is made if there is none.
+    /// The directory at `path`, created if missing.
     ///
     /// # Errors
-    /// It cannot be made or written.
+    /// It cannot be created or written.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         directory::prepare(path)?;
         Ok(Self { path: path.to_path_buf() })
@@ -162,7 +162,7 @@ impl SegmentDisk for Directory {
             let path = entry?.path();
             let number: Option<u32> =
                 path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-            // What has not quite such a name is nothing of ours.
+            // A name that differs in any way is not a segment.
             numbers.extend(number.filter(|number| self.path(Some(*number)) == path));
         }
         Ok(numbers)
@@ -193,7 +193,7 @@ impl SegmentDisk for Directory {
 
     #[cfg(not(unix))]
     fn sync(&self) -> io::Result<()> {
-        // A directory cannot be opened as a file there; NTFS journals its entries.
+        // Windows cannot open a directory as a file; NTFS journals its entries.
         Ok(())
     }
 
@@ -205,7 +205,7 @@ impl SegmentDisk for Directory {
     }
 }
 
-/// Options for a file that only this user may read.
+/// Options for a file that only its owner may read.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true);
@@ -245,7 +245,7 @@ impl SegmentFile for OnDisk {
         self.0.sync_data()
     }
 
-    fn cut(&self, length: u64) -> io::Result<()> {
+    fn truncate(&self, length: u64) -> io::Result<()> {
         self.0.set_len(length)
     }
 

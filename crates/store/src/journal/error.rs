@@ -1,4 +1,4 @@
-//! Why a journal cannot be opened, each with its path and what to do.
+//! Why a journal cannot be opened; each error has its path and the remedy.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,32 +10,32 @@ use crate::directory::DirectoryError;
 /// Why a journal cannot be opened.
 #[derive(Debug, Error)]
 pub enum JournalError {
-    /// The directory cannot hold it.
+    /// The directory cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     /// Another process writes there.
-    #[error("{} is in use by another weir: stop it, or choose another place with --data", path.display())]
+    #[error("{} is in use by another weir: stop it, or choose another directory with --data", path.display())]
     InUse {
         /// The journal's directory.
         path: PathBuf,
     },
-    /// The system refuses to read or write.
-    #[error("{} cannot be used: {source}; check the disk and who may read and write there", path.display())]
+    /// A file cannot be read or written.
+    #[error("{} cannot be used: {source}; check the disk and the permissions", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// A later Weir wrote it.
-    #[error("{} was written by a newer weir (journal format {version}): run that one, or let it finish its answers first", path.display())]
+    /// It is from a later version of Weir.
+    #[error("{} was written by a newer weir (journal format {version}): use that version, or let it finish its responses first", path.display())]
     Newer {
         /// The segment.
         path: PathBuf,
         /// The version of its format.
         version: u16,
     },
-    /// It is not ours.
+    /// It is not a segment.
     #[error("{} is not a segment of a journal: move it away", path.display())]
     Foreign {
         /// The file.
@@ -44,7 +44,7 @@ pub enum JournalError {
     /// The thread that writes could not be started.
     #[error("the thread that writes the journal cannot be started: {source}")]
     Thread {
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A bug: the scan of the segments panicked.

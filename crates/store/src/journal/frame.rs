@@ -1,25 +1,30 @@
-//! The format of the journal, version 1: what the bytes of a segment mean, without any I/O.
+//! The format of the journal, version 1: the meaning of a segment's bytes, without any I/O.
 //!
-//! A segment is a header and frames, all numbers little-endian. Every frame names its log, so a frame means the same in
-//! whichever segment it stands: what could not be written, and what has to move, is copied as it is.
+//! A segment is a header and frames, all numbers little-endian. Every frame names its log, so a
+//! frame means the same in any segment: a frame that failed to be written, or has to move, is
+//! copied unchanged.
 //!
 //! ```text
 //! segment header, 32 bytes        frame header, 20 bytes
 //!  0  magic "weirjrnl"             0  marker FF 57 4A FE
-//!  8  version of the format, u16   4  kind: 1 entries, 2 gone
-//! 10  zero, u16                    5  flags: entries: 1 the last one ends the log; gone: 1 deleted, 0 put away
+//!  8  version of the format, u16   4  kind: 1 entries, 2 removal
+//! 10  zero, u16                    5  flags, see below
 //! 12  number of the segment, u32   6  bytes of the id, u16
 //! 16  generation, u32              8  bytes of the payload, u32
 //! 20  zero, 8 bytes               12  CRC-32 (IEEE) of the payload, u32
 //! 28  CRC-32 of 0..28             16  CRC-32 of 0..16, u32
 //!
-//! payload of entries: id, generation u32, first position u64, count u32, then for each entry: bytes u32, data
-//! payload of gone:    id
+//! flags of entries:   1 if the last one ends the log
+//! flags of a removal: 1 deleted, 0 archived
+//! payload of entries: id, generation u32, first position u64, count u32,
+//!                     then for each entry: bytes u32, data
+//! payload of a removal: id
 //! ```
 //!
-//! The *generation* counts the starts of the process. Entries of a later generation take the place of what an earlier one
-//! wrote at and behind the position where the later one began; that was behind a hole and nobody has seen it.
-//! `FF` and `FE` occur in no UTF-8, so no text that a model writes can pass for a frame.
+//! The *generation* counts the starts of the process. Entries of a later generation replace those
+//! of an earlier one from the position on where the later one starts; those came after a hole, and
+//! no reader has seen them. `FF` and `FE` occur in no UTF-8, so no text of a model can look like a
+//! frame.
 
 use bytes::Bytes;
 use protocol::event::Entry;
@@ -34,38 +39,38 @@ const MAGIC: &[u8; 8] = b"weirjrnl";
 const VERSION: u16 = 1;
 const MARKER: [u8; 4] = [0xff, b'W', b'J', 0xfe];
 const ENTRIES: u8 = 1;
-const GONE: u8 = 2;
+const REMOVAL: u8 = 2;
 
-/// Bytes before the data of the first entry, behind the id.
+/// Bytes between the id and the data of the first entry.
 const FIXED: usize = 16;
 
-/// What a segment's header says.
+/// The outcome of parsing a segment's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SegmentHeader {
     Whole {
         generation: u32,
     },
-    /// A later Weir wrote it, in this version of the format.
+    /// A later version of Weir wrote it, in this version of the format.
     Newer(u16),
-    /// It was being written when the power went, or a disk forgot.
+    /// A torn header: the power was lost while it was written.
     Damaged,
-    /// It never was one.
+    /// Not a segment.
     Foreign,
 }
 
-/// What a frame says.
+/// A parsed frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JournalFrame<'a> {
     Entries { id: &'a str, generation: u32, first: u64, count: u32, ends: bool },
-    Gone { id: &'a str, reason: GoneReason },
+    Removal { id: &'a str, reason: RemovalReason },
 }
 
-/// Why a log is in the journal no more.
+/// Why a log has left the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum GoneReason {
+pub(super) enum RemovalReason {
     /// It is in the archive.
     Archived,
-    /// It is to be forgotten, with its text.
+    /// It was deleted, and its text has to be removed.
     Deleted,
 }
 
@@ -81,7 +86,7 @@ pub(super) fn header(number: u32, generation: u32) -> [u8; HEADER] {
 }
 
 pub(super) fn read_header(bytes: &[u8]) -> SegmentHeader {
-    // What was torn holds bytes of ours and zeros.
+    // A torn header holds a part of our bytes and zeros.
     if bytes.iter().zip(MAGIC).any(|(byte, ours)| *byte != 0 && byte != ours) {
         return SegmentHeader::Foreign;
     }
@@ -105,7 +110,7 @@ pub(super) fn entries_length(id: &str, entries: &[Entry]) -> usize {
         + entries.iter().map(|entry| 4 + entry.data.len()).sum::<usize>()
 }
 
-/// Adds a frame of entries, whose positions follow each other.
+/// Appends a frame of entries with consecutive positions.
 pub(super) fn put_entries(buffer: &mut Vec<u8>, id: &str, generation: u32, entries: &[Entry]) {
     let ends = entries.last().is_some_and(|entry| entry.kind.is_terminal());
     put(buffer, ENTRIES, u8::from(ends), id, |buffer| {
@@ -119,9 +124,10 @@ pub(super) fn put_entries(buffer: &mut Vec<u8>, id: &str, generation: u32, entri
     });
 }
 
-/// Adds a frame that says that a log is gone: all before it, in this segment and those before, means nothing any more.
-pub(super) fn put_gone(buffer: &mut Vec<u8>, id: &str, reason: GoneReason) {
-    put(buffer, GONE, u8::from(reason == GoneReason::Deleted), id, |_| {});
+/// Appends a frame that marks a log as removed: all its earlier frames, in this segment and those
+/// before, are obsolete.
+pub(super) fn put_removal(buffer: &mut Vec<u8>, id: &str, reason: RemovalReason) {
+    put(buffer, REMOVAL, u8::from(reason == RemovalReason::Deleted), id, |_| {});
 }
 
 fn put(buffer: &mut Vec<u8>, kind: u8, flags: u8, id: &str, body: impl FnOnce(&mut Vec<u8>)) {
@@ -144,14 +150,14 @@ fn put(buffer: &mut Vec<u8>, kind: u8, flags: u8, id: &str, body: impl FnOnce(&m
     header[16..].copy_from_slice(&checksum.to_le_bytes());
 }
 
-/// How long the frame at the begin of `bytes` is, with its header. `None` if there is no whole header.
+/// The length of the frame at the start of `bytes`, with its header. `None` without a whole header.
 pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     let header = bytes.first_chunk::<FRAME_HEADER>()?;
     let whole = header[..4] == MARKER && u32_at(header, 16) == Some(crc32fast::hash(&header[..16]));
     whole.then_some(FRAME_HEADER + usize::try_from(u32_at(header, 8)?).ok()?)
 }
 
-/// The frame at the begin of `bytes` and its length. `None` if any of it is missing or altered.
+/// The frame at the start of `bytes` and its length. `None` if any of it is missing or altered.
 pub(super) fn parse(bytes: &[u8]) -> Option<(JournalFrame<'_>, usize)> {
     let length = length(bytes)?;
     let (header, payload) = bytes.get(..length)?.split_first_chunk::<FRAME_HEADER>()?;
@@ -174,20 +180,20 @@ pub(super) fn parse(bytes: &[u8]) -> Option<(JournalFrame<'_>, usize)> {
                 ends: flags == 1,
             }
         }
-        (GONE, 0) => JournalFrame::Gone { id, reason: GoneReason::Archived },
-        (GONE, 1) => JournalFrame::Gone { id, reason: GoneReason::Deleted },
+        (REMOVAL, 0) => JournalFrame::Removal { id, reason: RemovalReason::Archived },
+        (REMOVAL, 1) => JournalFrame::Removal { id, reason: RemovalReason::Deleted },
         _ => return None,
     };
     Some((frame, length))
 }
 
-/// The entries of the frame that `bytes` is, sharing its memory. `None` if it is damaged.
+/// The entries of the frame in `bytes`, sharing its memory. `None` if it is damaged.
 pub(super) fn entries(bytes: &Bytes) -> Option<Vec<Entry>> {
     let (JournalFrame::Entries { id, first, count, .. }, length) = parse(bytes)? else {
         return None;
     };
     let mut offset = FRAME_HEADER + id.len() + FIXED;
-    // Each entry takes at least the four bytes of its length: a count that promises more is not believed.
+    // Each entry has at least the four bytes of its length: a larger count is damage.
     let mut entries = Vec::with_capacity(usize::try_from(count).ok()?.min(length / 4));
     for position in first..first + u64::from(count) {
         let from = offset + 4;
@@ -200,7 +206,7 @@ pub(super) fn entries(bytes: &Bytes) -> Option<Vec<Entry>> {
     (offset == length).then_some(entries)
 }
 
-/// The next place behind `from` where a frame may begin.
+/// The next offset after `from` where a frame may start.
 pub(super) fn next_marker(bytes: &[u8], from: usize) -> Option<usize> {
     let rest = bytes.get(from + 1..)?;
     rest.windows(MARKER.len()).position(|window| window == MARKER).map(|at| from + 1 + at)
@@ -210,7 +216,7 @@ fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     bytes.get(offset..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
 }
 
-/// A length as it is written. The queue takes nothing that comes near the limit.
+/// A length as it is written. The queue accepts nothing near the limit.
 fn size(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
@@ -247,13 +253,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_frame_comes_back_as_it_went_in(first in 0_u64..1_000_000, texts in prop::collection::vec(".*", 1..8)) {
+        fn a_frame_round_trips(first in 0_u64..1_000_000, texts in prop::collection::vec(".*", 1..8)) {
             let (expected, bytes) = frame(first, &texts);
             prop_assert_eq!(entries(&bytes.into()), Some(expected));
         }
 
         #[test]
-        fn a_frame_that_is_cut_anywhere_is_none(texts in prop::collection::vec(".*", 1..4), cut in any::<prop::sample::Index>()) {
+        fn a_frame_truncated_anywhere_is_rejected(texts in prop::collection::vec(".*", 1..4), cut in any::<prop::sample::Index>()) {
             let (_, bytes) = frame(3, &texts);
             let cut = cut.index(bytes.len());
             prop_assert!(parse(&bytes[..cut]).is_none());
@@ -261,7 +267,7 @@ mod tests {
         }
 
         #[test]
-        fn a_flipped_bit_is_seen(texts in prop::collection::vec(".*", 1..4), at in any::<prop::sample::Index>(), bit in 0_u8..8) {
+        fn a_flipped_bit_is_detected(texts in prop::collection::vec(".*", 1..4), at in any::<prop::sample::Index>(), bit in 0_u8..8) {
             let (_, mut bytes) = frame(3, &texts);
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
@@ -269,12 +275,12 @@ mod tests {
         }
 
         #[test]
-        fn noise_is_no_frame(noise in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn random_bytes_are_not_a_frame(noise in prop::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(parse(&noise).is_none());
         }
 
         #[test]
-        fn no_text_passes_for_a_frame(texts in prop::collection::vec(".*", 1..4)) {
+        fn no_text_parses_as_a_frame(texts in prop::collection::vec(".*", 1..4)) {
             let (_, bytes) = frame(3, &texts);
             let after_id = FRAME_HEADER + "resp_1".len() + FIXED;
             prop_assert!(next_marker(&bytes, after_id - 1).is_none());
@@ -282,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_says_who_wrote_it() {
+    fn a_header_identifies_its_writer() {
         let whole = header(3, 9);
         assert_eq!(read_header(&whole), SegmentHeader::Whole { generation: 9 });
         assert_eq!(read_header(&whole[..31]), SegmentHeader::Damaged);
@@ -299,13 +305,13 @@ mod tests {
     }
 
     #[test]
-    fn gone_says_why() {
-        for reason in [GoneReason::Archived, GoneReason::Deleted] {
+    fn a_removal_frame_has_its_reason() {
+        for reason in [RemovalReason::Archived, RemovalReason::Deleted] {
             let mut bytes = Vec::new();
-            put_gone(&mut bytes, "resp_1", reason);
+            put_removal(&mut bytes, "resp_1", reason);
             assert_eq!(
                 parse(&bytes),
-                Some((JournalFrame::Gone { id: "resp_1", reason }, bytes.len()))
+                Some((JournalFrame::Removal { id: "resp_1", reason }, bytes.len()))
             );
         }
     }

@@ -1,4 +1,5 @@
-//! One log as the process holds it: who may write, how far it has come, its newest entries, and where the others are.
+//! One log in memory: its writer, its watermark, its newest entries, and the location of the
+//! others.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 use super::mutex::lock;
 use super::queued::Queued;
 
-/// Where a frame is, and the position of its first entry.
+/// The location of a frame and the position of its first entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FrameLocation {
     pub(super) first: u64,
@@ -21,17 +22,17 @@ pub(super) struct FrameLocation {
     pub(super) offset: u32,
 }
 
-/// One log.
+/// One log of a response.
 pub(super) struct JournalLog {
     pub(super) id: ResponseId,
-    /// A hash of the id, which the books of the segments know it by.
+    /// A hash of the id, which identifies the log in the segments' accounts.
     pub(super) key: u64,
-    /// Held while it is put into the archive, so that whoever removes it comes before or after, never between.
-    pub(super) putting: tokio::sync::Mutex<()>,
+    /// Held while the log is archived, so that a removal happens before or after it, never between.
+    pub(super) archiving: tokio::sync::Mutex<()>,
     held: Mutex<LogInner>,
 }
 
-/// Where the entries are to be had.
+/// The location of the entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LogLocation {
     Journal,
@@ -42,10 +43,10 @@ enum LogLocation {
 struct LogInner {
     home: LogLocation,
     epoch: u64,
-    /// How many entries were taken; those behind the watermark are on their way.
+    /// The number of accepted entries; those after the watermark are being written.
     next: u64,
     has_ended: bool,
-    /// Goes with the log, so that its readers learn of it.
+    /// Dropped with the log, which notifies its readers.
     progress: Option<watch::Sender<LogProgress>>,
     /// The newest entries, up to the one before `next`.
     tail: VecDeque<Entry>,
@@ -58,14 +59,14 @@ struct LogInner {
     bytes: u64,
 }
 
-/// What a log gives back when it leaves.
+/// What a log releases when it is removed.
 #[derive(Debug, Default)]
 pub(super) struct Freed {
     pub(super) bytes: u64,
     pub(super) segments: Vec<(u32, u64)>,
 }
 
-/// A log as it was found at start.
+/// A log that was recovered at start.
 #[derive(Debug)]
 pub(super) struct FoundLog {
     pub(super) id: ResponseId,
@@ -75,20 +76,20 @@ pub(super) struct FoundLog {
     pub(super) segments: Vec<(u32, u64)>,
 }
 
-/// What was made of a commit.
+/// The outcome of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Committed {
     Running,
     Ended,
-    /// The log was removed meanwhile: nobody points at the frame.
+    /// The log was removed in the meantime: nothing refers to the frame.
     Orphan,
 }
 
-/// Where entries from a position on are.
+/// The location of entries from a position on.
 pub(super) enum EntryLocation {
-    /// These, and nothing more for now.
+    /// These, and no more for now.
     Here(Vec<Entry>),
-    /// In these frames of the files, and maybe more behind them.
+    /// In these frames of the files, with possibly more after them.
     Files(Vec<FrameLocation>),
     Archive,
     Nowhere,
@@ -100,7 +101,7 @@ impl JournalLog {
         Self::with(id, LogLocation::Journal, LogProgress::default(), Vec::new(), Vec::new())
     }
 
-    /// A log that was found at start.
+    /// A log that was recovered at start.
     pub(super) fn found(found: FoundLog) -> Self {
         let state = if found.has_ended { LogState::Ended } else { LogState::Open };
         Self::with(
@@ -112,7 +113,7 @@ impl JournalLog {
         )
     }
 
-    /// A log that is in the archive.
+    /// An archived log.
     pub(super) fn archived(id: ResponseId, committed: u64) -> Self {
         Self::with(
             id,
@@ -142,10 +143,10 @@ impl JournalLog {
             bytes: segments.iter().map(|(_, bytes)| bytes).sum(),
             segments,
         };
-        Self { key: key(&id), id, putting: tokio::sync::Mutex::new(()), held: Mutex::new(held) }
+        Self { key: key(&id), id, archiving: tokio::sync::Mutex::new(()), held: Mutex::new(held) }
     }
 
-    /// Gives the right to append to a new holder: the epoch.
+    /// Transfers the right to append to a new writer; returns its epoch.
     pub(super) fn take(&self) -> u64 {
         let mut held = lock(&self.held);
         held.epoch += 1;
@@ -172,12 +173,12 @@ impl JournalLog {
         lock(&self.held).home == LogLocation::Journal
     }
 
-    /// The watermark, as it moves. `None`: the log was removed.
+    /// A receiver of the watermark. `None`: the log was removed.
     pub(super) fn progress(&self) -> Option<watch::Receiver<LogProgress>> {
         lock(&self.held).progress.as_ref().map(watch::Sender::subscribe)
     }
 
-    /// Takes entries and queues them.
+    /// Accepts entries and queues them.
     pub(super) fn append(
         &self,
         epoch: u64,
@@ -187,7 +188,7 @@ impl JournalLog {
         let mut held = lock(&self.held);
         held.may_append(epoch, entries)?;
         let Some(queued) = push() else {
-            // Its readers wait for an event that does not come.
+            // Its readers would otherwise wait for an event that never comes.
             held.set_state(LogState::Failed);
             return Err(LogError::Unavailable);
         };
@@ -195,7 +196,7 @@ impl JournalLog {
         Ok(queued)
     }
 
-    /// Takes entries that stay in memory, and commits them. `bytes` is what they weigh.
+    /// Accepts entries that stay in memory, and commits them. `bytes` is their size.
     pub(super) fn append_in_memory(
         &self,
         epoch: u64,
@@ -209,7 +210,7 @@ impl JournalLog {
         Ok(held.move_watermark(committed))
     }
 
-    /// `count` entries are safe, in the frame at `place`.
+    /// `count` entries are durable, in the frame at `place`.
     pub(super) fn commit(
         &self,
         count: u64,
@@ -228,7 +229,7 @@ impl JournalLog {
         held.move_watermark(committed)
     }
 
-    /// A frame was copied. Says whether the copy is now the one that counts.
+    /// A frame was copied. Returns whether the copy replaces the original.
     pub(super) fn relocate(&self, from: FrameLocation, to: FrameLocation, bytes: u64) -> bool {
         let mut held = lock(&self.held);
         let Ok(at) = held.index.binary_search_by_key(&from.first, |place| place.first) else {
@@ -257,18 +258,18 @@ impl JournalLog {
         held.index.iter().copied().filter(|place| place.segment == segment).collect()
     }
 
-    /// Runs `then` if the log is still here, and keeps it from leaving meanwhile.
+    /// Runs `then` if the log still exists, and prevents its removal meanwhile.
     pub(super) fn if_here<T>(&self, then: impl FnOnce() -> T) -> Option<T> {
         let held = lock(&self.held);
         (held.home == LogLocation::Journal).then(then)
     }
 
-    /// What is on its way cannot be written: its readers are told.
+    /// Queued entries cannot be written: notifies the readers.
     pub(super) fn fail(&self) {
         lock(&self.held).set_state(LogState::Failed);
     }
 
-    /// The journal writes again.
+    /// The journal can be written again.
     pub(super) fn repair(&self) {
         let mut held = lock(&self.held);
         if held
@@ -280,7 +281,8 @@ impl JournalLog {
         }
     }
 
-    /// It is in the archive: from there it is read from now on. `None` if it was removed meanwhile.
+    /// The log is archived and read from the archive from now on. `None` if it was removed in the
+    /// meantime.
     pub(super) fn archive(&self) -> Option<Freed> {
         let mut held = lock(&self.held);
         if held.home != LogLocation::Journal {
@@ -290,7 +292,7 @@ impl JournalLog {
         Some(held.free())
     }
 
-    /// It is removed: its readers and its writer are told.
+    /// Removes the log and notifies its readers and its writer.
     pub(super) fn forget(&self) -> Freed {
         let mut held = lock(&self.held);
         held.home = LogLocation::Nowhere;
@@ -299,9 +301,10 @@ impl JournalLog {
         held.free()
     }
 
-    /// Where the committed entries from `position` on are, as far as `budget` goes; one in any case if `at_least_one`.
-    pub(super) fn look(&self, position: u64, budget: usize, at_least_one: bool) -> EntryLocation {
-        /// How many frames one look takes from the files.
+    /// The location of the committed entries from `position` on, within `budget`; at least one if
+    /// `at_least_one`.
+    pub(super) fn locate(&self, position: u64, budget: usize, at_least_one: bool) -> EntryLocation {
+        /// How many frames of the files one lookup returns.
         const FRAMES: usize = 4096;
 
         let held = lock(&self.held);
@@ -359,7 +362,7 @@ impl LogInner {
         }
     }
 
-    /// Lets go of what is in the files and more than the newest entries.
+    /// Drops entries from memory that are in the files and exceed the tail.
     fn trim(&mut self, committed: u64, tail_bytes: usize) {
         while self.tail_bytes > tail_bytes {
             let Some(entry) = self.tail.pop_front_if(|entry| entry.position < committed) else {
@@ -401,14 +404,14 @@ impl LogInner {
     }
 }
 
-/// What the books of the segments know a log by.
+/// The key of a log in the segments' accounts.
 pub(super) fn key(id: &ResponseId) -> u64 {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
     hasher.finish()
 }
 
-/// The first entries that fit `budget` bytes, and one in any case if `at_least_one`.
+/// The first entries that fit `budget` bytes, and at least one if `at_least_one`.
 pub(super) fn within<'a>(
     entries: impl Iterator<Item = &'a Entry>,
     budget: usize,

@@ -1,12 +1,20 @@
-//! The journal: running answers append to one sequential, checksummed, segmented file; what has ended moves to the archive.
+//! The journal: running responses append to one sequential, checksummed, segmented log; ended ones
+//! move to the archive.
 //!
-//! One write takes whatever gathered during the one before it, without any timer: a lone stream waits for nothing, and a
-//! thousand streams share one call. Then watermarks move and readers are released.
+//! One write takes everything that was queued during the previous one, without a timer: a single
+//! stream waits for nothing, and a thousand streams share one call. Then watermarks advance and
+//! readers are notified.
 
 pub mod config;
 pub mod disk;
 #[cfg(any(test, feature = "testing"))]
+pub mod memory_archive;
+#[cfg(any(test, feature = "testing"))]
 pub mod simulated;
+#[cfg(any(test, feature = "testing"))]
+mod simulated_inode;
+#[cfg(any(test, feature = "testing"))]
+pub mod splitmix64;
 
 mod appender;
 mod cleaner;
@@ -50,26 +58,27 @@ use self::shared::JournalInner;
 use crate::Durability;
 use crate::archive::Archive;
 
-/// The logs of running answers in segments, and of finished ones in the archive.
+/// The logs of running responses in segments, and of finished ones in the archive.
 pub struct Journal {
     shared: Arc<JournalInner>,
     thread: Option<JoinHandle<()>>,
-    /// Tells the tasks to end when it goes.
+    /// Stops the tasks when it is dropped.
     open: Option<watch::Sender<()>>,
     _lock: Box<dyn Send + Sync>,
 }
 
 struct JournalWriter {
     shared: Arc<JournalInner>,
-    answer: Arc<JournalLog>,
+    response: Arc<JournalLog>,
     epoch: u64,
 }
 
 impl Journal {
-    /// Opens the journal on a disk: recovers what is there, and starts to move what has ended to the archive.
+    /// Opens the journal on a disk: recovers its content and starts to move ended logs to the
+    /// archive.
     ///
     /// # Errors
-    /// The disk refuses, another process has it, or what is there is not ours.
+    /// The disk fails, another process holds the lock, or a file there is not a segment.
     pub async fn open(
         disk: Arc<dyn SegmentDisk>,
         archive: Arc<dyn Archive>,
@@ -89,7 +98,7 @@ impl Journal {
         let renewed = Arc::clone(&shared);
         let renewed = shared.tasks.blocking(move || renewed.renew()).await;
         renewed.ok_or_else(|| JournalError::Panicked { path: shared.disk.path(None) })??;
-        shared.drop_cut_copies().await;
+        shared.drop_truncated_copies().await;
         let thread = writer::start(&shared).map_err(|source| JournalError::Thread { source })?;
         let open = watch::Sender::new(());
         shared.tasks.spawn("journal mover", mover::run(Arc::clone(&shared), open.subscribe()));
@@ -98,12 +107,12 @@ impl Journal {
         Ok(Self { shared, thread: Some(thread), open: Some(open), _lock: lock })
     }
 
-    /// What was found damaged at start.
+    /// The damage found at start.
     pub fn damage(&self) -> &[Damage] {
         &self.shared.damage
     }
 
-    /// Waits until everything that was appended is as safe as the durability asks.
+    /// Waits until everything that was appended is as durable as configured.
     ///
     /// # Errors
     /// [`LogError::Unavailable`]: the journal cannot be written now.
@@ -111,21 +120,21 @@ impl Journal {
         self.shared.flush().await
     }
 
-    /// Waits until no segment holds text that was deleted before.
+    /// Waits until no segment holds text that was deleted before this call.
     pub async fn settled_deletions(&self) {
         let mut deletions = self.shared.deletions.subscribe();
         while *deletions.borrow_and_update() > 0 || self.shared.segments.any_marked_deleted() {
-            // The sender lives as long as we do.
+            // `self` keeps the sender alive.
             let _changed = deletions.changed().await;
         }
     }
 
-    /// How many segments there are.
+    /// The number of segments.
     pub fn segments(&self) -> usize {
         self.shared.segments.count()
     }
 
-    /// How many logs are not in the archive yet.
+    /// The number of logs that are not archived yet.
     pub fn logs(&self) -> usize {
         lock(&self.shared.logs).len()
     }
@@ -135,23 +144,25 @@ impl Drop for Journal {
     fn drop(&mut self) {
         self.open = None;
         self.shared.queue.close();
-        // It writes what waits and ends; the lock goes after it.
+        // The thread writes what is queued and ends; the lock is released after it.
         let _panicked = self.thread.take().map(JoinHandle::join);
     }
 }
 
 impl JournalInner {
     async fn open(self: &Arc<Self>, id: &ResponseId) -> Result<Box<dyn LogReader>, LogError> {
-        let answer = match self.find(id) {
-            // A log that was taken and got nothing must not hide one that is in the archive.
-            Some(answer) if answer.next() == 0 => self.find_archived(id).await?.or(Some(answer)),
-            Some(answer) => Some(answer),
-            None => match self.fleeting.open(id).await {
+        let response = match self.find(id) {
+            // An opened log without entries must not hide an archived one.
+            Some(response) if response.next() == 0 => {
+                self.find_archived(id).await?.or(Some(response))
+            }
+            Some(response) => Some(response),
+            None => match self.ephemeral.open(id).await {
                 Ok(reader) => return Ok(reader),
                 Err(_missing) => self.find_archived(id).await?,
             },
         };
-        let reader = answer.and_then(|answer| JournalReader::new(Arc::clone(self), answer));
+        let reader = response.and_then(|response| JournalReader::new(Arc::clone(self), response));
         Ok(Box::new(reader.ok_or(LogError::Missing)?))
     }
 }
@@ -162,19 +173,19 @@ impl Log for Journal {
         let mut logs = lock(&shared.logs);
         let is_fleeting = || {
             life == LogLifetime::Ephemeral
-                || shared.fleeting.open(id).now_or_never().is_some_and(|open| open.is_ok())
+                || shared.ephemeral.open(id).now_or_never().is_some_and(|open| open.is_ok())
         };
         if !logs.contains_key(id) && is_fleeting() {
-            return shared.fleeting.take(id, life);
+            return shared.ephemeral.take(id, life);
         }
         if shared.queue.is_failing() || id.as_str().len() > usize::from(u16::MAX) {
             return Err(LogError::Unavailable);
         }
-        let answer = Arc::clone(
+        let response = Arc::clone(
             logs.entry(id.clone()).or_insert_with(|| Arc::new(JournalLog::new(id.clone()))),
         );
-        let epoch = answer.take();
-        Ok(Box::new(JournalWriter { shared: Arc::clone(shared), answer, epoch }))
+        let epoch = response.take();
+        Ok(Box::new(JournalWriter { shared: Arc::clone(shared), response, epoch }))
     }
 
     fn open(&self, id: &ResponseId) -> BoxFuture<'_, Result<Box<dyn LogReader>, LogError>> {
@@ -192,16 +203,17 @@ impl Log for Journal {
     }
 
     fn bytes(&self) -> u64 {
-        // What is appended is counted a moment after it can be removed: in between there may be less than nothing.
+        // Appended bytes are counted slightly after they can be removed: in between the sum may be
+        // negative.
         let here = self.shared.bytes.load(Ordering::Relaxed);
         let here = if here > u64::MAX / 2 { 0 } else { here };
-        here + self.shared.archive.bytes() + self.shared.fleeting.bytes()
+        here + self.shared.archive.bytes() + self.shared.ephemeral.bytes()
     }
 }
 
 impl LogWriter for JournalWriter {
     fn next_position(&self) -> u64 {
-        self.answer.next()
+        self.response.next()
     }
 
     fn append(&mut self, entries: &[Entry]) -> Result<(), LogError> {
@@ -210,15 +222,15 @@ impl LogWriter for JournalWriter {
         }
         let shared = &self.shared;
         if shared.config.durability == Durability::Memory {
-            let bytes = frame::entries_length(self.answer.id.as_str(), entries) as u64;
-            let committed = self.answer.append_in_memory(self.epoch, entries, bytes)?;
+            let bytes = frame::entries_length(self.response.id.as_str(), entries) as u64;
+            let committed = self.response.append_in_memory(self.epoch, entries, bytes)?;
             shared.bytes.fetch_add(bytes, Ordering::Relaxed);
             if committed == Committed::Ended {
-                shared.ended(Arc::clone(&self.answer));
+                shared.ended(Arc::clone(&self.response));
             }
             return Ok(());
         }
-        let queued = shared.queue.append(&self.answer, self.epoch, entries)?;
+        let queued = shared.queue.append(&self.response, self.epoch, entries)?;
         shared.bytes.fetch_add(queued.bytes, Ordering::Relaxed);
         shared.schedule(queued);
         Ok(())

@@ -1,4 +1,5 @@
-//! What waits to be written: one buffer of frames that grows while the one before it is being written, and who writes.
+//! The queue of the journal: a buffer of frames that grows while the previous one is written, and
+//! the choice of the writer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,21 +11,21 @@ use protocol::id::ResponseId;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use super::frame::{self, GoneReason};
+use super::frame::{self, RemovalReason};
 use super::log::{self, FrameLocation, JournalLog};
 use super::mutex::lock;
 use super::queued::Queued;
 
-/// A buffer that one large batch has blown up beyond this is given back.
-const SPARE: usize = 1 << 20;
+/// A larger buffer, left by one large batch, is freed.
+const MAX_REUSED_BUFFER: usize = 1 << 20;
 
-/// More than this never waits. Offsets in a segment have 32 bits, and a segment takes a batch whole.
+/// The limit of queued bytes. Offsets in a segment have 32 bits, and a batch goes into one segment.
 const MOST: usize = 1 << 30;
 
-/// How long the thread writes, after a write was so slow that it would have held up the runtime.
+/// How long the thread writes after a write was slow enough to block the runtime.
 const SLOW_SPELL: Duration = Duration::from_secs(1);
 
-/// Frames one behind the other, and whose they are.
+/// Consecutive frames and the logs they belong to.
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) bytes: Vec<u8>,
@@ -38,32 +39,32 @@ pub(super) struct FrameMark {
     pub(super) what: FrameAction,
 }
 
-/// What is to be done when the frame is safe.
+/// What happens when the frame is durable.
 pub(super) enum FrameAction {
-    /// The watermark of a log moves by `count`.
-    Entries { answer: Arc<JournalLog>, first: u64, count: u64 },
-    /// A frame of a log has moved.
-    Copy { answer: Arc<JournalLog>, from: FrameLocation },
-    /// A log is gone.
-    Gone { key: u64, reason: GoneReason, done: Option<oneshot::Sender<()>> },
-    /// Nothing was written: everything before is safe.
+    /// The watermark of a log advances by `count`.
+    Entries { response: Arc<JournalLog>, first: u64, count: u64 },
+    /// A frame of a log was copied.
+    Copy { response: Arc<JournalLog>, from: FrameLocation },
+    /// A log was removed.
+    Removal { key: u64, reason: RemovalReason, done: Option<oneshot::Sender<()>> },
+    /// No bytes: everything before it is durable.
     Fence { done: oneshot::Sender<()> },
 }
 
-/// Who writes now.
+/// The current writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CurrentWriter {
     Nobody,
-    /// The task, which was told by whoever appended first.
+    /// The task, notified by the first append.
     Task,
-    /// The thread, or it will as soon as it wakes.
+    /// The thread, now or as soon as it wakes.
     Thread,
 }
 
-/// Who may write.
+/// Which writers are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WriterMode {
-    /// The task that gathers, unless writes are slow.
+    /// The task, unless writes are slow.
     Task,
     /// Only the thread: a write waits for the disk.
     Thread,
@@ -73,11 +74,11 @@ pub(super) enum WriterMode {
 pub(super) struct WriteQueue {
     generation: u32,
     state: Mutex<QueueState>,
-    /// There is something for the thread to do.
+    /// Wakes the thread when there is something to write.
     work: Condvar,
-    /// Bytes that are not safe yet.
+    /// Bytes that are not durable yet.
     waiting: AtomicU64,
-    /// Rung when there are fewer.
+    /// Notified when there are fewer.
     drained: Notify,
 }
 
@@ -112,57 +113,63 @@ impl WriteQueue {
     /// Appends entries to a log and queues their frame.
     ///
     /// # Errors
-    /// The log is not this writer's any more, or has ended; or nothing is taken now.
+    /// The writer has lost the log, the log has ended, or the journal accepts nothing now.
     pub(super) fn append(
         &self,
-        answer: &Arc<JournalLog>,
+        response: &Arc<JournalLog>,
         epoch: u64,
         entries: &[Entry],
     ) -> Result<Queued, LogError> {
-        answer.append(epoch, entries, || self.push_entries(answer, entries))
+        response.append(epoch, entries, || self.push_entries(response, entries))
     }
 
-    /// Queues a frame of entries. `None`: nothing is taken now.
-    fn push_entries(&self, answer: &Arc<JournalLog>, entries: &[Entry]) -> Option<Queued> {
+    /// Queues a frame of entries. `None`: the journal accepts nothing now.
+    fn push_entries(&self, response: &Arc<JournalLog>, entries: &[Entry]) -> Option<Queued> {
         let mut state = self.state();
-        let length = frame::entries_length(answer.id.as_str(), entries);
+        let length = frame::entries_length(response.id.as_str(), entries);
         if state.is_failing || state.is_closed || state.batch.bytes.len() + length > MOST {
             return None;
         }
         let first = entries.first().map_or(0, |entry| entry.position);
-        let what =
-            FrameAction::Entries { answer: Arc::clone(answer), first, count: entries.len() as u64 };
+        let what = FrameAction::Entries {
+            response: Arc::clone(response),
+            first,
+            count: entries.len() as u64,
+        };
         Some(self.push(&mut state, what, |buffer| {
-            frame::put_entries(buffer, answer.id.as_str(), self.generation, entries)
+            frame::put_entries(buffer, response.id.as_str(), self.generation, entries)
         }))
     }
 
     /// Queues the copy of a frame.
     pub(super) fn push_copy(
         &self,
-        answer: &Arc<JournalLog>,
+        response: &Arc<JournalLog>,
         from: FrameLocation,
         frame: &[u8],
     ) -> Queued {
-        let what = FrameAction::Copy { answer: Arc::clone(answer), from };
+        let what = FrameAction::Copy { response: Arc::clone(response), from };
         self.push(&mut self.state(), what, |buffer| buffer.extend_from_slice(frame))
     }
 
-    /// Queues that a log is gone. `done` comes when that is safe; it is dropped if that fails for now.
-    pub(super) fn push_gone(
+    /// Queues a frame that marks a log as removed. `done` resolves when it is durable, and is dropped
+    /// if writing fails for now.
+    pub(super) fn push_removal(
         &self,
         id: &ResponseId,
-        reason: GoneReason,
+        reason: RemovalReason,
         done: Option<oneshot::Sender<()>>,
     ) -> Queued {
         let mut state = self.state();
-        // The frame is queued in any case and written when that is possible; who waits is told that it was not yet.
+        // The frame is queued in any case and written when possible; the waiter learns that it is
+        // not durable yet.
         let done = done.filter(|_| !state.is_failing && !state.is_closed);
-        let what = FrameAction::Gone { key: log::key(id), reason, done };
-        self.push(&mut state, what, |buffer| frame::put_gone(buffer, id.as_str(), reason))
+        let what = FrameAction::Removal { key: log::key(id), reason, done };
+        self.push(&mut state, what, |buffer| frame::put_removal(buffer, id.as_str(), reason))
     }
 
-    /// Queues a mark without a frame. `done` comes when all before it is safe; it is dropped if that fails for now.
+    /// Queues a fence without a frame. `done` resolves when everything before it is durable, and is
+    /// dropped if writing fails for now.
     pub(super) fn push_fence(&self, done: oneshot::Sender<()>) -> Option<Queued> {
         let mut state = self.state();
         (!state.is_failing && !state.is_closed)
@@ -183,12 +190,12 @@ impl WriteQueue {
         Queued { bytes: length as u64, is_mine: self.claim(state) }
     }
 
-    /// Finds a writer for what was queued. Says whether it is the caller.
+    /// Chooses a writer for what was queued. Returns whether it is the caller.
     fn claim(&self, state: &mut QueueState) -> bool {
         if state.owner != CurrentWriter::Nobody || state.is_closed {
             return false;
         }
-        // The clock is only asked during a slow spell.
+        // The clock is read only while writes are slow.
         state.slow_until = state.slow_until.filter(|until| Instant::now() < *until);
         if state.mode == WriterMode::Task && state.slow_until.is_none() {
             state.owner = CurrentWriter::Task;
@@ -199,22 +206,23 @@ impl WriteQueue {
         false
     }
 
-    /// Takes what has gathered, and leaves `spare` in its place. `None`: there is nothing, and nobody writes any more.
-    pub(super) fn gathered(&self, mut spare: Batch) -> Result<Batch, Batch> {
+    /// Takes the gathered batch and puts the empty batch in its place. `Err`: nothing is queued,
+    /// and there is no current writer any more.
+    pub(super) fn take_batch(&self, mut reusable: Batch) -> Result<Batch, Batch> {
         let mut state = self.state();
         if state.batch.marks.is_empty() {
             state.owner = CurrentWriter::Nobody;
-            return Err(spare);
+            return Err(reusable);
         }
-        spare.bytes.clear();
-        spare.marks.clear();
-        if spare.bytes.capacity() > SPARE {
-            spare = Batch::default();
+        reusable.bytes.clear();
+        reusable.marks.clear();
+        if reusable.bytes.capacity() > MAX_REUSED_BUFFER {
+            reusable = Batch::default();
         }
-        Ok(std::mem::replace(&mut state.batch, spare))
+        Ok(std::mem::replace(&mut state.batch, reusable))
     }
 
-    /// The thread goes on in place of the caller, for a while if writes are slow.
+    /// The thread replaces the caller as the writer; for a while if writes are slow.
     pub(super) fn hand_over(&self, is_slow: bool) {
         let mut state = self.state();
         if is_slow {
@@ -224,27 +232,28 @@ impl WriteQueue {
         self.work.notify_all();
     }
 
-    /// `bytes` are safe. Says whether the journal writes again after it failed.
+    /// `bytes` are durable. Returns whether the journal has recovered from a failure.
     pub(super) fn written(&self, bytes: u64) -> bool {
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
         self.drained.notify_waiters();
         std::mem::take(&mut self.state().is_failing)
     }
 
-    /// The journal cannot write: nothing more is taken. Gives the logs of which something waits, and says whether it just began.
+    /// The journal cannot be written and accepts nothing more. Returns the logs with queued
+    /// entries, and whether the failure is new.
     pub(super) fn failing(&self) -> (Vec<Arc<JournalLog>>, bool) {
         let mut state = self.state();
         let begins = !std::mem::replace(&mut state.is_failing, true);
         state.batch.drop_waiters();
         self.drained.notify_waiters();
-        (state.batch.answers(), begins)
+        (state.batch.responses(), begins)
     }
 
     pub(super) fn is_failing(&self) -> bool {
         self.state().is_failing
     }
 
-    /// From now on only the thread writes, also what somebody else was about to.
+    /// From now on only the thread writes, including what another writer was about to write.
     pub(super) fn retire(&self) {
         let mut state = self.state();
         state.mode = WriterMode::Thread;
@@ -254,7 +263,7 @@ impl WriteQueue {
         }
     }
 
-    /// Nothing more is taken; what waits is written.
+    /// Accepts nothing more; what is queued is written.
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.is_closed = true;
@@ -264,7 +273,7 @@ impl WriteQueue {
         self.work.notify_all();
     }
 
-    /// Waits until the thread is to write. `false`: it is to end.
+    /// Waits until the thread has to write. `false`: it has to end.
     pub(super) fn wait_for_work(&self) -> bool {
         let idle =
             |state: &mut QueueState| state.owner != CurrentWriter::Thread && !state.is_closed;
@@ -273,14 +282,15 @@ impl WriteQueue {
         state.owner == CurrentWriter::Thread
     }
 
-    /// Waits before the next try. `false`: there is none, because the journal is closed.
+    /// Waits before the next attempt. `false`: there is none, because the journal is closed.
     pub(super) fn backoff(&self, pause: Duration) -> bool {
         let waited = self.work.wait_timeout_while(self.state(), pause, |state| !state.is_closed);
         let (state, _elapsed) = waited.unwrap_or_else(PoisonError::into_inner);
         !state.is_closed
     }
 
-    /// What to wait for where more than `most` bytes wait. It comes when half of them are gone, or when the journal fails.
+    /// What to wait for when more than `most` bytes are queued. Resolves when half of them are
+    /// written, or when the journal fails.
     pub(super) fn backlog(
         self: &Arc<Self>,
         most: u64,
@@ -306,19 +316,21 @@ impl WriteQueue {
 }
 
 impl Batch {
-    /// The logs of which entries are in here.
-    pub(super) fn answers(&self) -> Vec<Arc<JournalLog>> {
-        let answers = self.marks.iter().filter_map(|mark| match &mark.what {
-            FrameAction::Entries { answer, .. } => Some(Arc::clone(answer)),
-            FrameAction::Copy { .. } | FrameAction::Gone { .. } | FrameAction::Fence { .. } => None,
+    /// The logs with entries in this batch.
+    pub(super) fn responses(&self) -> Vec<Arc<JournalLog>> {
+        let responses = self.marks.iter().filter_map(|mark| match &mark.what {
+            FrameAction::Entries { response, .. } => Some(Arc::clone(response)),
+            FrameAction::Copy { .. } | FrameAction::Removal { .. } | FrameAction::Fence { .. } => {
+                None
+            }
         });
-        answers.collect()
+        responses.collect()
     }
 
-    /// Who waits for a frame in here is told that it was not written. The frame stays.
+    /// Notifies the waiters of this batch that it was not written. The frames stay.
     pub(super) fn drop_waiters(&mut self) {
         for mark in &mut self.marks {
-            if let FrameAction::Gone { done, .. } = &mut mark.what {
+            if let FrameAction::Removal { done, .. } = &mut mark.what {
                 *done = None;
             }
         }

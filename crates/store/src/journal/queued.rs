@@ -1,9 +1,9 @@
-//! What was queued to be written.
+//! The outcome of queueing a frame.
 
-/// What was queued.
+/// The outcome of queueing a frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Queued {
     pub(super) bytes: u64,
-    /// Nobody writes: it is for whoever asked.
+    /// There is no current writer: the caller becomes it.
     pub(super) is_mine: bool,
 }

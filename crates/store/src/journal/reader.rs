@@ -1,4 +1,5 @@
-//! Reading a log: its newest entries from memory, older ones from the files, and from the archive when it has moved there.
+//! Reads a log: its newest entries from memory, older ones from the files, and from the archive
+//! once it has moved there.
 
 use std::collections::hash_map::{self, HashMap};
 use std::io;
@@ -15,27 +16,29 @@ use super::frame;
 use super::log::{EntryLocation, FrameLocation, JournalLog, within};
 use super::shared::JournalInner;
 
-/// How much is read from a file at once: frames of one log are near each other, and one call costs more than some KiB.
+/// How much one call reads from a file: frames of one log are close to each other, and one call
+/// costs more than a few KiB.
 const CHUNK: usize = 16 << 10;
 
-/// How often one read looks where the entries are. A look gives thousands of frames, so this is a long log.
-const LOOKS: usize = 1 << 16;
+/// How often one read looks up the location of entries. One lookup returns thousands of frames, so
+/// only a very long log needs several.
+const LOOKUPS: usize = 1 << 16;
 
-/// Entries, and whether the budget ends there.
+/// Entries, and whether they exhaust the budget.
 type Part = (Vec<Entry>, bool);
 
-/// A window on one log.
+/// Reads one log in windows.
 pub(super) struct JournalReader {
     shared: Arc<JournalInner>,
-    answer: Arc<JournalLog>,
+    response: Arc<JournalLog>,
     progress: watch::Receiver<LogProgress>,
 }
 
 impl JournalReader {
-    /// `None`: the log was removed meanwhile.
-    pub(super) fn new(shared: Arc<JournalInner>, answer: Arc<JournalLog>) -> Option<Self> {
-        let progress = answer.progress()?;
-        Some(Self { shared, answer, progress })
+    /// `None`: the log was removed in the meantime.
+    pub(super) fn new(shared: Arc<JournalInner>, response: Arc<JournalLog>) -> Option<Self> {
+        let progress = response.progress()?;
+        Some(Self { shared, response, progress })
     }
 }
 
@@ -45,40 +48,41 @@ impl LogReader for JournalReader {
     }
 
     fn read(&self, position: u64, budget: usize) -> BoxFuture<'_, Result<Vec<Entry>, LogError>> {
-        match self.answer.look(position, budget, true) {
-            // Most reads: no task, no file.
+        match self.response.locate(position, budget, true) {
+            // Most reads need neither a task nor a file.
             EntryLocation::Here(entries) => std::future::ready(Ok(entries)).boxed(),
             EntryLocation::Files(_) | EntryLocation::Archive | EntryLocation::Nowhere => {
-                self.shared.read(&self.answer, position, budget).boxed()
+                self.shared.read(&self.response, position, budget).boxed()
             }
         }
     }
 }
 
 impl JournalInner {
-    /// Reads as far as the budget goes, wherever it is.
+    /// Reads up to the budget, from wherever the entries are.
     pub(super) async fn read(
         &self,
-        answer: &JournalLog,
+        response: &JournalLog,
         position: u64,
         budget: usize,
     ) -> Result<Vec<Entry>, LogError> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut left = budget;
-        for _ in 0..LOOKS {
+        for _ in 0..LOOKUPS {
             let next = entries.last().map_or(position, |entry| entry.position + 1);
-            let (more, is_all) = match answer.look(next, left, entries.is_empty()) {
+            let (more, is_all) = match response.locate(next, left, entries.is_empty()) {
                 EntryLocation::Here(more) => (more, true),
                 EntryLocation::Files(places) => {
                     match self.read_files(places, next, left, entries.is_empty()).await? {
                         Some(read) => read,
-                        // The frames were copied and their segment went: they are elsewhere now.
+                        // The frames were copied and their segment was removed: look up their new
+                        // location.
                         None => continue,
                     }
                 }
-                // Nothing of the files is lost: the archive has all of it.
+                // The archive has the whole log, so nothing is lost with the files.
                 EntryLocation::Archive if entries.is_empty() => {
-                    return self.archive.read(&answer.id, next, left).await;
+                    return self.archive.read(&response.id, next, left).await;
                 }
                 EntryLocation::Archive => return Ok(entries),
                 EntryLocation::Nowhere => return Err(LogError::Missing),
@@ -90,11 +94,12 @@ impl JournalInner {
                 return Ok(entries);
             }
         }
-        // Who reads so much goes on where this ends.
+        // The reader continues where this ends.
         if entries.is_empty() { Err(LogError::Unavailable) } else { Ok(entries) }
     }
 
-    /// Entries from frames, and whether the budget ends there. `None`: a segment has gone meanwhile.
+    /// Entries from frames, and whether they exhaust the budget. `None`: a segment was removed in
+    /// the meantime.
     async fn read_files(
         &self,
         places: Vec<FrameLocation>,
@@ -102,7 +107,7 @@ impl JournalInner {
         budget: usize,
         at_least_one: bool,
     ) -> Result<Option<Part>, LogError> {
-        // Files stay open while they are read, whatever becomes of the segment.
+        // Files stay open while they are read, even if the segment is removed.
         let mut files = HashMap::new();
         for place in &places {
             if let hash_map::Entry::Vacant(vacant) = files.entry(place.segment) {

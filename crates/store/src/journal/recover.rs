@@ -1,5 +1,5 @@
-//! What a start makes of the segments that are there: every frame is checked, a torn tail is cut, damage is reported and
-//! left out, and an index of what still runs is built. Doing it twice gives the same.
+//! Recovery of the segments at start: checks every frame, truncates a torn tail, reports and skips
+//! damage, and builds an index of the logs. Idempotent.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -10,30 +10,30 @@ use protocol::id::ResponseId;
 
 use super::disk::{SegmentDisk, SegmentFile, read_full};
 use super::error::JournalError;
-use super::frame::{self, GoneReason, JournalFrame, SegmentHeader};
+use super::frame::{self, JournalFrame, RemovalReason, SegmentHeader};
 use super::log::{self, FoundLog, FrameLocation};
 use super::segments::SegmentInfo;
 use crate::Durability;
 
-/// What was found.
+/// The outcome of a recovery.
 pub(super) struct RecoveredJournal {
     pub(super) logs: Vec<FoundLog>,
     pub(super) segments: BTreeMap<u32, SegmentInfo>,
-    /// The generation that starts now.
+    /// The generation of this start.
     pub(super) generation: u32,
     /// The number of the next segment.
     pub(super) next: u32,
     pub(super) damage: Vec<Damage>,
 }
 
-/// Bytes in the middle of a segment that are not what was written.
+/// Damaged bytes in the middle of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The segment.
     pub path: PathBuf,
-    /// Where the damage begins.
+    /// The offset of the damage.
     pub offset: u64,
-    /// How many bytes there are before the next whole frame.
+    /// The number of bytes before the next intact frame.
     pub bytes: u64,
 }
 
@@ -45,11 +45,11 @@ struct Scan<'a> {
     damage: Vec<Damage>,
 }
 
-/// What the segments hold of one log.
+/// The frames of one log in the segments.
 #[derive(Default)]
 struct Trace {
     frames: Vec<Seen>,
-    /// The segments that hold any of it, also what means nothing any more.
+    /// The segments that hold any of its frames, including obsolete ones.
     segments: Vec<u32>,
 }
 
@@ -86,14 +86,15 @@ pub(super) fn recover(
     }
     match durability {
         Durability::Memory | Durability::Process => {}
-        // What the process before this one wrote and did not sync is read, but would not outlive the power.
+        // Bytes that the last process wrote but did not sync can be read, but would not survive a
+        // loss of power.
         Durability::Disk => scan.sync()?,
     }
     let mut logs = Vec::new();
     for (id, trace) in std::mem::take(&mut scan.traces) {
         logs.extend(scan.resolve(&id, trace));
     }
-    // An order that does not depend on a hash, for whoever ends them one by one.
+    // An order that does not depend on a hash, because the caller ends them one by one.
     logs.sort_by(|one, other| one.id.cmp(&other.id));
     Ok(RecoveredJournal {
         logs,
@@ -115,7 +116,7 @@ impl Scan<'_> {
         self.disk.sync().map_err(|source| JournalError::Io { path: self.disk.path(None), source })
     }
 
-    /// One segment. `buffer` is what the one before used.
+    /// Scans one segment. `buffer` is reused between segments.
     fn segment(&mut self, number: u32, buffer: &mut Vec<u8>) -> Result<(), JournalError> {
         let refused = |source| JournalError::Io { path: self.disk.path(Some(number)), source };
         let file = self.disk.open(number).map_err(refused)?;
@@ -152,9 +153,9 @@ impl Scan<'_> {
                 self.damaged(number, offset, at);
                 offset = at;
             } else {
-                // The end of a write that was not finished: nobody has seen any of it.
-                tracing::info!(path = %self.disk.path(Some(number)).display(), offset, bytes = rest.len(), "a torn tail was cut");
-                file.cut(offset as u64).map_err(refused)?;
+                // The end of an unfinished write: no reader has seen any of it.
+                tracing::info!(path = %self.disk.path(Some(number)).display(), offset, bytes = rest.len(), "a torn tail was truncated");
+                file.truncate(offset as u64).map_err(refused)?;
                 break;
             }
         }
@@ -183,14 +184,14 @@ impl Scan<'_> {
                     self.kept(number, |kept| kept.holds.insert(key));
                 }
             }
-            JournalFrame::Gone { id, reason } => {
+            JournalFrame::Removal { id, reason } => {
                 let Some(trace) = self.traces.get_mut(id) else { return };
                 trace.frames = Vec::new();
                 let held = trace.segments.clone();
                 self.kept(number, |kept| {
                     kept.guards.extend(held.iter().filter(|other| **other != number))
                 });
-                if reason == GoneReason::Deleted {
+                if reason == RemovalReason::Deleted {
                     for other in &held {
                         self.kept(*other, |kept| kept.is_marked_deleted = true);
                     }
@@ -199,9 +200,9 @@ impl Scan<'_> {
         }
     }
 
-    /// Makes one log of its frames: dense from the first position, up to a hole or the end.
+    /// Builds one log from its frames: dense from the first position up to a hole or the end.
     fn resolve(&mut self, id: &str, mut trace: Trace) -> Option<FoundLog> {
-        // Of two copies the newer one comes first: the older stands where things are to go.
+        // Of two copies the newer one comes first: the older is in a segment to be removed.
         trace.frames.sort_by_key(|seen| {
             (seen.generation, seen.first, std::cmp::Reverse((seen.segment, seen.offset)))
         });
@@ -240,13 +241,14 @@ impl Scan<'_> {
             found.enter(seen.segment, u64::from(seen.length));
         }
         if let Some(hole) = dropped.first() {
-            // Where power was lost this is what was never safe, and nobody has seen it; else it is what damage has cost.
+            // After a loss of power these entries were never durable, and no reader has seen them;
+            // otherwise damage has cost them.
             tracing::warn!(
                 response = id,
                 from = found.next,
                 behind = hole.first,
                 frames = dropped.len(),
-                "entries behind a hole were dropped"
+                "entries after a gap were dropped"
             );
         }
         for seen in &dropped {
@@ -277,7 +279,7 @@ impl Scan<'_> {
 }
 
 impl Trace {
-    /// Says whether the segment holds something of the log for the first time.
+    /// Returns whether this is the first frame of the log in the segment.
     fn enter(&mut self, seen: Seen) -> bool {
         let is_new = self.segments.last() != Some(&seen.segment);
         if is_new {
@@ -312,7 +314,7 @@ fn read_whole(file: &dyn SegmentFile, buffer: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// The next whole frame behind `from`.
+/// The next intact frame after `from`.
 fn next_frame(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = frame::next_marker(bytes, from)?;
     while frame::parse(bytes.get(at..)?).is_none() {

@@ -1,4 +1,5 @@
-//! The books on all segments: what lives in each, whose text is in it, and when it can go.
+//! Accounts of all segments: which live bytes and which logs they hold, and when they can be
+//! removed.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,24 +22,26 @@ pub(super) struct SegmentInfo {
     pub(super) file: Arc<dyn SegmentFile>,
     /// Its length when it was closed.
     pub(super) length: u64,
-    /// Bytes of frames that a log in memory still points at.
+    /// Bytes of frames that a log in memory refers to.
     pub(super) live: u64,
-    /// The keys of all logs whose text is in it. A wrong hit costs a copy, no more.
+    /// The keys of all logs with text in it. A hash collision costs a copy, no more.
     pub(super) holds: HashSet<u64>,
-    /// Older segments that hold what a frame in here declares gone. It must outlive them, or the dead would rise.
+    /// Older segments with frames of logs that a frame in this one marks as removed. It must outlive
+    /// them, or those logs would reappear.
     pub(super) guards: BTreeSet<u32>,
-    /// Nothing is appended to it any more.
+    /// Closed: no longer appended to.
     pub(super) is_closed: bool,
-    /// It has to go soon: it holds deleted text.
+    /// It has to be removed soon: it holds deleted text.
     pub(super) is_marked_deleted: bool,
-    /// It holds bytes that nobody accounts for: damage, or a write that failed. It has to go soon, and any log may be in it.
+    /// It holds unaccounted bytes: damage, or a failed write. It has to be removed soon, and may
+    /// hold text of any log.
     pub(super) is_dirty: bool,
-    /// A frame of it could not be copied, so it stays.
-    pub(super) is_stuck: bool,
+    /// One of its frames could not be copied, so it stays.
+    pub(super) is_unreadable: bool,
 }
 
 impl SegmentInfo {
-    /// A segment with nothing in it that is appended to.
+    /// An empty segment that is appended to.
     pub(super) fn new(file: Arc<dyn SegmentFile>) -> Self {
         Self {
             file,
@@ -49,7 +52,7 @@ impl SegmentInfo {
             is_closed: false,
             is_marked_deleted: false,
             is_dirty: false,
-            is_stuck: false,
+            is_unreadable: false,
         }
     }
 }
@@ -63,7 +66,7 @@ impl Segments {
         self.all().insert(number, SegmentInfo::new(file));
     }
 
-    /// Nothing is appended to it any more. `is_dirty`: because a write failed.
+    /// Closes a segment. `is_dirty`: because a write failed.
     pub(super) fn closed(&self, number: u32, length: u64, is_dirty: bool) {
         if let Some(kept) = self.all().get_mut(&number) {
             kept.length = length;
@@ -72,12 +75,12 @@ impl Segments {
         }
     }
 
-    /// Whether it was given up while it was appended to.
+    /// Whether it was marked for removal while it was appended to.
     pub(super) fn is_marked_deleted(&self, number: u32) -> bool {
         self.all().get(&number).is_some_and(|kept| kept.is_marked_deleted)
     }
 
-    /// Enters frames of a segment: the key of each one's log, and its bytes.
+    /// Records frames of a segment: the key of each log and the bytes.
     pub(super) fn enter(&self, number: u32, frames: impl Iterator<Item = (u64, u64)>) {
         let mut all = self.all();
         let Some(kept) = all.get_mut(&number) else { return };
@@ -91,7 +94,7 @@ impl Segments {
         }
     }
 
-    /// Nobody points at these bytes any more.
+    /// Nothing refers to these bytes any more.
     pub(super) fn release(&self, segments: &[(u32, u64)]) {
         let mut all = self.all();
         for (number, bytes) in segments {
@@ -106,7 +109,7 @@ impl Segments {
         self.all().values().any(|kept| kept.is_dirty || kept.holds.contains(&key))
     }
 
-    /// A frame in `number` declares a log gone: it guards the segments that hold the log.
+    /// A frame in `number` marks a log as removed: that segment guards those that hold the log.
     pub(super) fn guard(&self, number: u32, key: u64) {
         let mut all = self.all();
         let held = all.iter().filter(|(other, kept)| {
@@ -118,7 +121,7 @@ impl Segments {
         }
     }
 
-    /// The text of this log has to go.
+    /// The text of this log has to be removed.
     pub(super) fn mark_deleted(&self, key: u64) {
         self.all()
             .values_mut()
@@ -131,20 +134,20 @@ impl Segments {
         self.all().keys().copied().collect()
     }
 
-    /// A segment that somebody took away under us: it can still be read, but no start would find it, so it is given up.
-    /// Says whether that is news.
-    pub(super) fn lose(&self, number: u32) -> bool {
+    /// A segment whose file was removed by others: it can still be read, but no start would find
+    /// it, so it is given up. Returns whether that is new.
+    pub(super) fn abandon_missing(&self, number: u32) -> bool {
         self.all()
             .get_mut(&number)
             .is_some_and(|kept| !std::mem::replace(&mut kept.is_marked_deleted, true))
     }
 
-    /// Whether text that was deleted is still in a segment.
+    /// Whether deleted text is still in a segment.
     pub(super) fn any_marked_deleted(&self) -> bool {
         self.all().values().any(|kept| kept.is_marked_deleted)
     }
 
-    /// Closed segments in which nothing lives and that guard nothing.
+    /// Closed segments without live frames that guard nothing.
     pub(super) fn removable(&self) -> Vec<u32> {
         let all = self.all();
         let idle = |kept: &SegmentInfo| {
@@ -162,13 +165,15 @@ impl Segments {
         }
     }
 
-    /// Closed segments that have to be emptied: all that must go, and where there are more than `most`, the oldest that is
-    /// mostly dead. Copying one that is mostly alive would gain nothing.
+    /// Closed segments to be emptied: all that have to be removed, and, if there are more than
+    /// `most`, the oldest one that is mostly dead. Copying one that is mostly alive would gain
+    /// nothing.
     pub(super) fn victims(&self, most: usize) -> Vec<u32> {
         let all = self.all();
-        let closed =
-            || all.iter().filter(|(_, kept)| kept.is_closed && kept.live > 0 && !kept.is_stuck);
-        // What one that must go guards, has to go before it. It only guards older ones.
+        let closed = || {
+            all.iter().filter(|(_, kept)| kept.is_closed && kept.live > 0 && !kept.is_unreadable)
+        };
+        // The segments that it guards have to be removed before it. It guards only older ones.
         let mut musts = BTreeSet::new();
         for (number, kept) in all.iter().rev().filter(|(_, kept)| kept.is_closed) {
             if kept.is_marked_deleted || kept.is_dirty || musts.contains(number) {
@@ -184,7 +189,7 @@ impl Segments {
             let sparse = closed()
                 .find(|(number, kept)| kept.live * 2 < kept.length && !victims.contains(number));
             let sparse = sparse.map(|(number, _)| *number);
-            // One that is mostly alive may keep many behind it that are dead: then it pays to copy it after all.
+            // One that is mostly alive may keep many dead ones after it: then copying it pays off.
             let total = |count: fn(&SegmentInfo) -> u64| {
                 all.values().filter(|kept| kept.is_closed).map(count).sum::<u64>()
             };
@@ -201,19 +206,19 @@ impl Segments {
         victims
     }
 
-    /// All segments in which something lives.
-    pub(super) fn living(&self) -> Vec<u32> {
+    /// All segments with live frames.
+    pub(super) fn with_live_frames(&self) -> Vec<u32> {
         self.all().iter().filter(|(_, kept)| kept.live > 0).map(|(number, _)| *number).collect()
     }
 
-    /// Bytes of frames in it that a log points at.
+    /// Bytes of its frames that a log refers to.
     pub(super) fn live(&self, number: u32) -> u64 {
         self.all().get(&number).map_or(0, |kept| kept.live)
     }
 
-    pub(super) fn stuck(&self, number: u32) {
+    pub(super) fn mark_unreadable(&self, number: u32) {
         if let Some(kept) = self.all().get_mut(&number) {
-            kept.is_stuck = true;
+            kept.is_unreadable = true;
         }
     }
 

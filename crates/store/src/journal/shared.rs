@@ -1,4 +1,4 @@
-//! What the journal, its writers, its readers, its thread and its tasks share.
+//! The state that the journal shares with its writers, its readers, its thread and its tasks.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::appender::Appender;
 use super::config::Config;
 use super::disk::SegmentDisk;
-use super::frame::GoneReason;
+use super::frame::RemovalReason;
 use super::log::{self, Freed, JournalLog};
 use super::mutex::lock;
 use super::queue::{Batch, WriteQueue, WriterMode};
@@ -24,33 +24,33 @@ use super::writer_state::WriterState;
 use crate::Durability;
 use crate::archive::Archive;
 
-/// What the journal, its writers, its readers, its thread and its tasks share.
+/// The state that the journal shares with its writers, its readers, its thread and its tasks.
 pub(super) struct JournalInner {
     pub(super) config: Config,
     pub(super) disk: Arc<dyn SegmentDisk>,
     pub(super) archive: Arc<dyn Archive>,
     pub(super) tasks: Tasks,
-    /// Logs that nobody wants beyond their end.
-    pub(super) fleeting: MemoryLog,
-    /// Logs that are not in the archive.
+    /// The logs of ephemeral responses, which are not stored.
+    pub(super) ephemeral: MemoryLog,
+    /// Logs that are not archived.
     pub(super) logs: Mutex<HashMap<ResponseId, Arc<JournalLog>>>,
-    /// Logs in the archive that somebody reads.
-    pub(super) shelved: Mutex<HashMap<ResponseId, Weak<JournalLog>>>,
+    /// Archived logs with readers.
+    pub(super) archived_logs: Mutex<HashMap<ResponseId, Weak<JournalLog>>>,
     pub(super) left_behind: Vec<ResponseId>,
     pub(super) damage: Vec<Damage>,
     pub(super) segments: Arc<Segments>,
     pub(super) queue: Arc<WriteQueue>,
     pub(super) writer: Mutex<WriterState>,
-    /// Rung when somebody has to write.
+    /// Notified when there is something to write.
     pub(super) gathering: Notify,
-    /// Bytes of the frames of all logs that are not in the archive.
+    /// Bytes of the frames of all logs that are not archived.
     pub(super) bytes: AtomicU64,
-    /// Logs that have ended and wait to be put away; each comes once.
+    /// Ended logs that wait to be archived; each is sent once.
     pub(super) ended: Mutex<Vec<Arc<JournalLog>>>,
     pub(super) has_ended: Notify,
-    /// Rung when a segment may be able to go.
+    /// Notified when a segment may be removable.
     pub(super) cleaning: Notify,
-    /// Deletions that are not in a file yet. Changes also when segments have gone.
+    /// Deletions that are not in a file yet. Also changes when segments were removed.
     pub(super) deletions: watch::Sender<u64>,
 }
 
@@ -83,21 +83,25 @@ impl JournalInner {
             .into_iter()
             .map(|log| (log.id.clone(), Arc::new(JournalLog::found(log))))
             .collect();
-        let bytes = logs.values().map(|answer| answer.bytes()).sum();
+        let bytes = logs.values().map(|response| response.bytes()).sum();
         Self {
             config,
             disk,
             archive,
             tasks,
-            fleeting: MemoryLog::new(),
+            ephemeral: MemoryLog::new(),
             ended: Mutex::new(ended.iter().filter_map(|id| logs.get(id).cloned()).collect()),
             logs: Mutex::new(logs),
-            shelved: Mutex::default(),
+            archived_logs: Mutex::default(),
             left_behind,
             damage,
             segments,
             queue: Arc::new(WriteQueue::new(hands, generation)),
-            writer: Mutex::new(WriterState { appender, stuck: None, spare: Batch::default() }),
+            writer: Mutex::new(WriterState {
+                appender,
+                unwritten: None,
+                reusable: Batch::default(),
+            }),
             gathering: Notify::new(),
             bytes: AtomicU64::new(bytes),
             has_ended: Notify::new(),
@@ -106,13 +110,13 @@ impl JournalInner {
         }
     }
 
-    pub(super) fn every_answer(&self) -> Vec<Arc<JournalLog>> {
+    pub(super) fn every_log(&self) -> Vec<Arc<JournalLog>> {
         lock(&self.logs).values().cloned().collect()
     }
 
-    /// A log has ended: the mover comes for it.
-    pub(super) fn ended(&self, answer: Arc<JournalLog>) {
-        lock(&self.ended).push(answer);
+    /// A log has ended: sends it to the mover.
+    pub(super) fn ended(&self, response: Arc<JournalLog>) {
+        lock(&self.ended).push(response);
         self.has_ended.notify_one();
     }
 
@@ -123,20 +127,22 @@ impl JournalInner {
         self.cleaning.notify_one();
     }
 
-    /// Sees to it that what was queued is written, if that is for us. The task that writes lets everything go first that is
-    /// ready now, so that answers that grow at the same time share one write; where nothing is, it writes at once.
+    /// Has the queued frames written if the caller was chosen for that. The writing task first
+    /// yields to all ready tasks, so that responses that grow at the same time share one write;
+    /// without any, it writes at once.
     pub(super) fn schedule(&self, queued: Queued) {
         if queued.is_mine {
             self.gathering.notify_one();
         }
     }
 
-    /// Logs that were put away whole and whose copy here has lost its tail: the archive is right.
-    pub(super) async fn drop_cut_copies(&self) {
-        for answer in self.every_answer().iter().filter(|answer| !answer.has_ended()) {
-            // Where the archive cannot say, the copy stays and gets an end of its own.
-            if matches!(self.archive.find(&answer.id).await, Ok(Some(_))) {
-                self.leave(answer);
+    /// Logs that were archived whole and whose copy in the journal has lost its tail: the archive
+    /// is right.
+    pub(super) async fn drop_truncated_copies(&self) {
+        for response in self.every_log().iter().filter(|response| !response.has_ended()) {
+            // If the archive fails, the copy stays and gets an end of its own.
+            if matches!(self.archive.find(&response.id).await, Ok(Some(_))) {
+                self.release_archived(response);
             }
         }
     }
@@ -150,55 +156,57 @@ impl JournalInner {
 
     pub(super) fn find(&self, id: &ResponseId) -> Option<Arc<JournalLog>> {
         let here = lock(&self.logs).get(id).cloned();
-        here.or_else(|| lock(&self.shelved).get(id).and_then(Weak::upgrade))
+        here.or_else(|| lock(&self.archived_logs).get(id).and_then(Weak::upgrade))
     }
 
-    /// Opens a log that is not here.
+    /// Opens a log that is not in the journal.
     pub(super) async fn find_archived(
         &self,
         id: &ResponseId,
     ) -> Result<Option<Arc<JournalLog>>, LogError> {
         let Some(committed) = self.archive.find(id).await? else { return Ok(None) };
-        let answer = Arc::new(JournalLog::archived(id.clone(), committed));
-        Ok(Some(self.archive(&answer)))
+        let response = Arc::new(JournalLog::archived(id.clone(), committed));
+        Ok(Some(self.archive(&response)))
     }
 
-    /// Enters a log that is read from the archive, so that its readers learn of its removal. Gives the one that is entered.
-    pub(super) fn archive(&self, answer: &Arc<JournalLog>) -> Arc<JournalLog> {
-        let mut shelved = lock(&self.shelved);
-        if let Some(other) = shelved.get(&answer.id).and_then(Weak::upgrade) {
+    /// Registers a log that is read from the archive, so that its readers learn of its removal.
+    /// Returns the registered one.
+    pub(super) fn archive(&self, response: &Arc<JournalLog>) -> Arc<JournalLog> {
+        let mut archived_logs = lock(&self.archived_logs);
+        if let Some(other) = archived_logs.get(&response.id).and_then(Weak::upgrade) {
             return other;
         }
-        if shelved.len() == shelved.capacity() {
-            // Before it grows, those that nobody reads any more go.
-            shelved.retain(|_, answer| answer.strong_count() > 0);
+        if archived_logs.len() == archived_logs.capacity() {
+            // Entries without readers are dropped before the map grows.
+            archived_logs.retain(|_, response| response.strong_count() > 0);
         }
-        shelved.insert(answer.id.clone(), Arc::downgrade(answer));
-        Arc::clone(answer)
+        archived_logs.insert(response.id.clone(), Arc::downgrade(response));
+        Arc::clone(response)
     }
 
     pub(super) async fn remove(&self, id: &ResponseId) -> Result<(), LogError> {
-        if self.fleeting.open(id).await.is_ok() {
-            return self.fleeting.remove(id).await;
+        if self.ephemeral.open(id).await.is_ok() {
+            return self.ephemeral.remove(id).await;
         }
         let here = lock(&self.logs).remove(id);
-        let shelved = lock(&self.shelved).remove(id).and_then(|answer| answer.upgrade());
-        for answer in here.iter().chain(&shelved) {
-            self.release(&answer.forget());
+        let archived_logs =
+            lock(&self.archived_logs).remove(id).and_then(|response| response.upgrade());
+        for response in here.iter().chain(&archived_logs) {
+            self.release(&response.forget());
         }
         let may_wait = here.is_some() && self.config.durability != Durability::Memory;
         let safe = (may_wait || self.segments.holds(log::key(id))).then(|| {
             let (done, safe) = oneshot::channel();
             self.deletions.send_modify(|pending| *pending += 1);
-            self.schedule(self.queue.push_gone(id, GoneReason::Deleted, Some(done)));
+            self.schedule(self.queue.push_removal(id, RemovalReason::Deleted, Some(done)));
             safe
         });
-        let putting = match &here {
-            Some(answer) => Some(answer.putting.lock().await),
+        let archiving = match &here {
+            Some(response) => Some(response.archiving.lock().await),
             None => None,
         };
         self.archive.remove(id).await?;
-        drop(putting);
+        drop(archiving);
         match safe {
             Some(safe) => safe.await.map_err(|_failed| LogError::Unavailable),
             None => Ok(()),

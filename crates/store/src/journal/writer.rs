@@ -1,4 +1,4 @@
-//! Writing: one batch after the other, by a task or by a thread, and what follows from each success and failure.
+//! Writes batches, from a task or a thread, and handles success and failure.
 
 use std::io;
 use std::sync::Arc;
@@ -10,26 +10,27 @@ use tokio::time::Instant;
 
 use super::appender::AppendedAt;
 use super::error::JournalError;
-use super::frame::{self, GoneReason};
+use super::frame::{self, RemovalReason};
 use super::log::{Committed, FrameLocation};
 use super::mutex::lock;
 use super::queue::{Batch, FrameAction};
 use super::shared::JournalInner;
 use super::writer_state::WriterState;
 
-/// How many batches the task writes before it lets the thread go on, so that its runtime is not held up for ever.
+/// How many batches the task writes before the thread takes over, so that its runtime is not
+/// blocked.
 const ROUNDS: usize = 8;
 
-/// A write that takes longer would hold up a runtime: the kernel makes writers wait for the disk.
+/// A slower write would block a runtime: the kernel makes writers wait for the disk.
 const SLOW: Duration = Duration::from_millis(1);
 
-/// How long to wait before a write that failed is tried again, at first and at most.
+/// The delay before a failed write is tried again, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// What one round of writing came to.
+/// The outcome of one round of writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WriteOutcome {
-    /// There was nothing to do.
+    /// Nothing was queued.
     Idle,
     Wrote {
         is_slow: bool,
@@ -38,7 +39,7 @@ pub(super) enum WriteOutcome {
 }
 
 impl JournalInner {
-    /// Writes what has gathered and what gathers meanwhile.
+    /// Writes the queued batches, including those queued meanwhile.
     fn drive(&self) {
         for _ in 0..ROUNDS {
             match self.write_batch() {
@@ -54,12 +55,12 @@ impl JournalInner {
     /// One round: one batch, one write.
     pub(super) fn write_batch(&self) -> WriteOutcome {
         let mut writer = lock(&self.writer);
-        let batch = match writer.stuck.take() {
-            Some(stuck) => stuck,
-            None => match self.queue.gathered(std::mem::take(&mut writer.spare)) {
+        let batch = match writer.unwritten.take() {
+            Some(unwritten) => unwritten,
+            None => match self.queue.take_batch(std::mem::take(&mut writer.reusable)) {
                 Ok(batch) => batch,
-                Err(spare) => {
-                    writer.spare = spare;
+                Err(reusable) => {
+                    writer.reusable = reusable;
                     return WriteOutcome::Idle;
                 }
             },
@@ -69,10 +70,10 @@ impl JournalInner {
             Ok(put) => {
                 let is_slow = started.elapsed() > SLOW;
                 if put.offset == frame::HEADER as u64 {
-                    // The segment before it is closed now: maybe nothing lives there.
+                    // The previous segment is closed now and may be without live frames.
                     self.cleaning.notify_one();
                 }
-                writer.spare = self.commit(batch, put);
+                writer.reusable = self.commit(batch, put);
                 WriteOutcome::Wrote { is_slow }
             }
             Err(error) => {
@@ -82,7 +83,7 @@ impl JournalInner {
         }
     }
 
-    /// A batch is safe: watermarks move.
+    /// A batch is durable: advances watermarks.
     fn commit(&self, mut batch: Batch, put: AppendedAt) -> Batch {
         let frames = batch
             .marks
@@ -94,27 +95,27 @@ impl JournalInner {
             let bytes = mark.length as u64;
             let offset = u32::try_from(put.offset + mark.offset as u64).unwrap_or(u32::MAX);
             match mark.what {
-                FrameAction::Entries { answer, first, count } => {
+                FrameAction::Entries { response, first, count } => {
                     let place = FrameLocation { first, segment: put.segment, offset };
-                    match answer.commit(count, place, bytes, self.config.tail_bytes) {
+                    match response.commit(count, place, bytes, self.config.tail_bytes) {
                         Committed::Running => {}
-                        Committed::Ended => self.ended(answer),
+                        Committed::Ended => self.ended(response),
                         Committed::Orphan => freed.push((put.segment, bytes)),
                     }
                 }
-                FrameAction::Copy { answer, from } => {
+                FrameAction::Copy { response, from } => {
                     let place = FrameLocation { first: from.first, segment: put.segment, offset };
-                    let counts = answer.relocate(from, place, bytes);
+                    let counts = response.relocate(from, place, bytes);
                     freed.push((if counts { from.segment } else { put.segment }, bytes));
                 }
-                FrameAction::Gone { key, reason, done } => {
+                FrameAction::Removal { key, reason, done } => {
                     self.segments.guard(put.segment, key);
-                    if reason == GoneReason::Deleted {
+                    if reason == RemovalReason::Deleted {
                         self.segments.mark_deleted(key);
                         self.deletions.send_modify(|pending| *pending = pending.saturating_sub(1));
                     }
                     self.cleaning.notify_one();
-                    // Who asked may have gone.
+                    // The waiter may have been dropped.
                     let _gone = done.map(|done| done.send(()));
                 }
                 FrameAction::Fence { done } => {
@@ -128,24 +129,24 @@ impl JournalInner {
         }
         if self.queue.written(batch.bytes.len() as u64) {
             tracing::info!("the journal can be written again");
-            self.every_answer().iter().for_each(|answer| answer.repair());
+            self.every_log().iter().for_each(|response| response.repair());
         }
         batch
     }
 
-    /// A batch could not be written: it waits, and so does everybody.
+    /// A batch could not be written: it stays, and blocks all others.
     fn fail(&self, writer: &mut WriterState, mut batch: Batch, error: &io::Error) {
         let (waiting, begins) = self.queue.failing();
         batch.drop_waiters();
-        batch.answers().iter().chain(&waiting).for_each(|answer| answer.fail());
+        batch.responses().iter().chain(&waiting).for_each(|response| response.fail());
         if begins {
             let path = writer.appender.path();
-            tracing::error!(path = %path.display(), %error, "the journal cannot be written: running answers are held up until it can");
+            tracing::error!(path = %path.display(), %error, "the journal cannot be written: running responses wait until it can");
         }
-        writer.stuck = Some(batch);
+        writer.unwritten = Some(batch);
     }
 
-    /// Writes what has gathered, or says why not. For the start, when nobody else writes.
+    /// Writes what is queued, or returns the error. For the start, when there is no other writer.
     pub(super) fn write_out(&self) -> Result<(), JournalError> {
         loop {
             match self.write_batch() {
@@ -162,7 +163,7 @@ impl JournalInner {
         }
     }
 
-    /// Writes when it is told to, until the journal is closed.
+    /// The loop of the thread: writes when notified, until the journal is closed.
     fn serve(&self) {
         let mut pause = PAUSE.0;
         while self.queue.wait_for_work() {
@@ -179,16 +180,17 @@ impl JournalInner {
 }
 
 impl FrameAction {
-    /// The log that the frame points at, or is about.
+    /// The key of the log that the frame belongs to or is about.
     fn key(&self) -> Option<u64> {
         match self {
-            Self::Entries { answer, .. } | Self::Copy { answer, .. } => Some(answer.key),
-            Self::Gone { .. } | Self::Fence { .. } => None,
+            Self::Entries { response, .. } | Self::Copy { response, .. } => Some(response.key),
+            Self::Removal { .. } | Self::Fence { .. } => None,
         }
     }
 }
 
-/// Writes whenever somebody has appended, until the process is to stop or the journal is closed; then the thread does.
+/// The loop of the task: writes after appends, until the process stops or the journal is closed;
+/// then the thread writes.
 pub(super) async fn run(shared: Arc<JournalInner>, mut open: watch::Receiver<()>) {
     loop {
         tokio::select! {
@@ -197,13 +199,14 @@ pub(super) async fn run(shared: Arc<JournalInner>, mut open: watch::Receiver<()>
             () = shared.tasks.stopping() => return shared.queue.retire(),
             _closed = open.changed() => return shared.queue.retire(),
         }
-        // Behind everything that is ready: it may have something to write, too.
+        // Yields to all ready tasks: they may append, too.
         tokio::task::yield_now().await;
         shared.drive();
     }
 }
 
-/// Starts the thread that writes where a caller should not wait. It ends when the journal is closed, which waits for it.
+/// Starts the thread that writes where a caller should not wait. It ends when the journal is
+/// closed, which waits for it.
 pub(super) fn start(shared: &Arc<JournalInner>) -> io::Result<JoinHandle<()>> {
     let shared = Arc::clone(shared);
     std::thread::Builder::new().name("journal".into()).spawn(move || shared.serve())

@@ -1,13 +1,13 @@
-//! What only the writer of the journal touches.
+//! The state that only the current writer of the journal uses.
 
 use super::appender::Appender;
 use super::queue::Batch;
 
-/// What only the writer touches.
+/// The state that only the current writer uses.
 pub(super) struct WriterState {
     pub(super) appender: Appender,
-    /// What could not be written. It comes before everything else.
-    pub(super) stuck: Option<Batch>,
-    /// A buffer to gather in.
-    pub(super) spare: Batch,
+    /// The batch that could not be written. It is written before any other.
+    pub(super) unwritten: Option<Batch>,
+    /// An empty batch whose memory is reused.
+    pub(super) reusable: Batch,
 }

@@ -1,4 +1,5 @@
-//! The key file itself: its format, and how it is changed so that a reader sees the old one or the new one, never half.
+//! The key file: its format, and its atomic replacement, so that a reader sees the old or the new
+//! content and never a mixture.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -13,10 +14,11 @@ use crate::directory;
 /// The name of the key file in the data directory.
 pub(crate) const FILE: &str = "keys.json";
 
-/// The version of the format. A later Weir that adds a field counts up, so that this one does not drop it unseen.
+/// The version of the format. A later version that adds a field increments it, so that this one
+/// does not silently drop the field.
 const VERSION: u64 = 1;
 
-/// A key as it stands in the file.
+/// A key in the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StoredKey {
@@ -42,21 +44,22 @@ struct Document {
     keys: Vec<StoredKey>,
 }
 
-/// Only the version, whatever else a later Weir may have written.
+/// Reads only the version and ignores everything else a later version may have written.
 #[derive(Deserialize)]
 struct Versioned {
     version: u64,
 }
 
-/// The file that is there from the first key on. Without the key file beside it, keys were lost.
+/// The marker file, created with the first key. A marker without a key file means that keys were
+/// lost.
 const MARKER: &str = "keyed";
 
-/// What it says to a person who opens it.
+/// The content of the marker, for a person who opens it.
 const MARKER_TEXT: &str = "There have been API keys in this directory. While keys.json is missing, Weir lets nobody in.\n\
                            Put keys.json back, or make a new key: weir key create.\n\
                            To serve this machine without keys again, stop Weir and delete this file.\n";
 
-/// Where the keys are.
+/// The paths of the key file and of what belongs to it.
 #[derive(Clone, Debug)]
 pub(super) struct KeyDirectory {
     directory: PathBuf,
@@ -70,18 +73,18 @@ impl KeyDirectory {
         Self { directory: directory.to_path_buf(), path: file(FILE), marker: file(MARKER) }
     }
 
-    /// The file whose presence says that there have been keys.
+    /// The path of the marker.
     pub(super) fn marker(&self) -> &Path {
         &self.marker
     }
 
-    /// Whether there have been keys. A marker that cannot be looked at counts as one.
-    pub(super) fn was_keyed(&self) -> bool {
+    /// Whether keys have existed. A marker whose metadata cannot be read counts as present.
+    pub(super) fn has_marker(&self) -> bool {
         self.marker.try_exists().unwrap_or(true)
     }
 
-    /// Notes that there are keys, so that losing them closes the server.
-    pub(super) fn mark(&self) -> io::Result<()> {
+    /// Creates the marker, so that a server that loses its keys admits no caller.
+    pub(super) fn create_marker(&self) -> io::Result<()> {
         match private().create_new(true).open(&self.marker) {
             Ok(mut file) => {
                 file.write_all(MARKER_TEXT.as_bytes())?;
@@ -97,7 +100,7 @@ impl KeyDirectory {
         &self.path
     }
 
-    /// The keys; `None` where there is no file.
+    /// The keys; `None` without a file.
     pub(super) fn read(&self) -> Result<Option<Vec<StoredKey>>, KeyError> {
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
@@ -107,7 +110,7 @@ impl KeyDirectory {
         parse(&self.path, &bytes).map(Some)
     }
 
-    /// Writes keys that were in the file at `source`, unless there is a key file already.
+    /// Writes the keys read from the file at `source`, unless a key file exists.
     pub(super) fn restore(&self, source: &Path, bytes: &[u8]) -> Result<(), KeyError> {
         let restored = parse(source, bytes)?;
         self.change(|keys| {
@@ -117,20 +120,22 @@ impl KeyDirectory {
         })
     }
 
-    /// Reads, changes and writes the keys while nobody else can; makes what is missing.
+    /// Reads, changes and writes the keys under an exclusive lock; creates missing files.
     pub(super) fn change<T>(
         &self,
         change: impl FnOnce(&mut Vec<StoredKey>) -> T,
     ) -> Result<T, KeyError> {
         directory::prepare(&self.directory)?;
-        // The lock has a file of its own, because the key file is replaced. It goes when `_lock` is dropped.
+        // The lock is a separate file, because the key file is replaced. Dropping `_lock` releases
+        // it.
         let lock_path = self.directory.join("keys.lock");
         let _lock = lock(&lock_path).map_err(|source| KeyError::Io { path: lock_path, source })?;
         let mut keys = self.read()?.unwrap_or_default();
         let result = change(&mut keys);
         if !keys.is_empty() {
-            // First, so that there is no moment in which keys could be lost unnoticed.
-            self.mark().map_err(|source| KeyError::Io { path: self.marker.clone(), source })?;
+            // The marker comes first, so that keys cannot be lost unnoticed at any moment.
+            self.create_marker()
+                .map_err(|source| KeyError::Io { path: self.marker.clone(), source })?;
         }
         self.replace(keys).map_err(|source| KeyError::Io { path: self.path.clone(), source })?;
         Ok(result)
@@ -141,7 +146,7 @@ impl KeyDirectory {
         text.push(b'\n');
         let draft = self.directory.join("keys.json.new");
         match fs::remove_file(&draft) {
-            // A writer that was killed left it; we hold the lock, so it is nobody's.
+            // Left by a writer that was killed; the lock is ours, so no process uses it.
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -154,7 +159,7 @@ impl KeyDirectory {
     }
 }
 
-/// The keys in the bytes of a key file, which were read from `path`.
+/// Parses a key file, which was read from `path`.
 fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<StoredKey>, KeyError> {
     let corrupt = |source| KeyError::Corrupt { path: path.to_path_buf(), source };
     let Versioned { version } = serde_json::from_slice(bytes).map_err(corrupt)?;
@@ -171,7 +176,7 @@ fn lock(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Options for a file that only this user may read.
+/// Options for a file that only its owner may read.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true);
@@ -184,7 +189,7 @@ fn private() -> OpenOptions {
     options
 }
 
-/// Makes a rename last through a power cut.
+/// Makes a rename survive a power loss.
 #[cfg(unix)]
 fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
@@ -193,11 +198,11 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "the same shape as on Unix")]
 fn sync_directory(_: &Path) -> io::Result<()> {
-    // A directory cannot be opened as a file there; NTFS journals its renames.
+    // Windows cannot open a directory as a file; NTFS journals its renames.
     Ok(())
 }
 
-/// Bytes as lower-case hexadecimal digits.
+/// Bytes as lowercase hexadecimal digits.
 pub(super) fn to_hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |value: u8| char::from(DIGITS[usize::from(value)]);

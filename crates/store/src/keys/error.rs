@@ -13,57 +13,57 @@ pub(super) const NAME_CHARACTERS: usize = 60;
 /// Why the keys could not be read or changed.
 #[derive(Debug, Error)]
 pub enum KeyError {
-    /// There is no place for the file.
+    /// The directory for the file cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     /// The file, or the lock beside it, cannot be read or written.
     #[error("{} cannot be read or written", path.display())]
     Io {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file is not what Weir writes. It is never overwritten.
+    /// The file was not written by Weir. It is never overwritten.
     #[error("{} is not a key file", path.display())]
     Corrupt {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong, and where.
+        /// The parser's error, with its location.
         source: serde_json::Error,
     },
-    /// The file is from a later Weir.
-    #[error("{} has version {version}, which this weir does not know; it was written by a later one", path.display())]
+    /// The file is from a later version of Weir.
+    #[error("{} has version {version}, which this weir does not support: use the newer version that wrote it", path.display())]
     Version {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// The version it says.
+        /// The version in the file.
         version: u64,
     },
-    /// There have been keys, but their file is gone.
+    /// Keys have existed, but their file is missing.
     #[error(
-        "{} is gone, but there have been keys: put it back from a backup, or make a new key with `weir key create`. \
+        "{} is missing, but keys have existed: restore it from a backup, or create a new key with `weir key create`. \
          To serve this machine without keys, delete {}",
         path.display(), marker.display()
     )]
     Lost {
-        /// The file that is gone.
+        /// The missing file.
         path: PathBuf,
-        /// The file that says that there have been keys.
+        /// The marker, which shows that keys have existed.
         marker: PathBuf,
     },
-    /// The keys in a database that was put back from a backup cannot be read.
+    /// The keys in a restored database cannot be read.
     #[error("the keys in {} cannot be read", path.display())]
     Backup {
         /// The database.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
     /// A name that does not fit into a line.
     #[error("a key's name has at most {NAME_CHARACTERS} characters and no control characters")]
     Name,
-    /// The system gives no randomness.
-    #[error("no random bytes from the system: {0}")]
+    /// The system provides no random bytes.
+    #[error("the system provides no random bytes: {0}")]
     Random(getrandom::Error),
 }

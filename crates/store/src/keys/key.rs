@@ -1,36 +1,36 @@
-//! A key as it is listed, and what it may do.
+//! A listed key and its permissions.
 
 use engine::secret::Secret;
 
-/// A key as it is listed. Its secret is not known to anybody but its holder.
+/// A key as it is listed, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Its id, which owns what is made with it.
+    /// The id of the key; it owns what is created with the key.
     pub id: String,
-    /// What its maker called it; may be empty.
+    /// The name given at creation; may be empty.
     pub name: String,
-    /// What it may do.
+    /// Its permissions.
     pub role: KeyRole,
-    /// When it was made, in seconds since 1970.
+    /// When it was created, in seconds since 1970.
     pub created_at: u64,
 }
 
-/// What a key may do.
+/// The permissions of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRole {
-    /// Talk to models.
+    /// Use models.
     User,
-    /// That, and look after the server.
+    /// Use models and administer the server.
     Admin,
 }
 
-/// A key just made, with the only copy of its secret.
+/// A new key, with the only copy of its secret.
 #[derive(Clone, Debug)]
 pub struct NewKey {
-    /// The key as it will be listed.
+    /// The key as it is listed.
     pub key: Key,
-    /// What its holder presents: `wk_` and 64 hexadecimal digits.
+    /// The secret that callers present: `wk_` and 64 hexadecimal digits.
     pub secret: Secret,
-    /// Whether it is the only one: from now on callers need a key.
+    /// Whether it is the only key: from now on callers need one.
     pub first: bool,
 }

@@ -1,4 +1,5 @@
-//! What a running server knows of the key file: read again whenever the file changes, closed to all when it breaks.
+//! The key file as a running server has loaded it: read again whenever it changes; no caller is
+//! admitted while it is broken.
 
 use std::error::Error;
 use std::fs::{self, Metadata};
@@ -12,8 +13,8 @@ use super::error::KeyError;
 /// The keys as last read.
 #[derive(Debug)]
 pub(super) struct LoadedKeys {
-    /// What the file looked like then. Taken before reading: a change in between is seen at the next look. `None` where
-    /// the system could not say, which may pass without a change of the file.
+    /// The file's metadata, taken before reading, so that a change in between is noticed next time.
+    /// `None` if the system reported an error, which may pass without a change of the file.
     pub(super) mark: Option<Mark>,
     pub(super) keys: Vec<StoredKey>,
     pub(super) condition: Condition,
@@ -21,18 +22,18 @@ pub(super) struct LoadedKeys {
     pub(super) version: u64,
 }
 
-/// How the file stands, and so who gets in.
+/// The state of the key file, which decides who is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// There has never been a key while this process ran: nobody needs one.
+    /// No key has existed while this process ran: callers need none.
     Open,
-    /// There are keys, or there were: nobody gets in without one.
+    /// Keys exist or have existed: callers need one.
     Keyed,
-    /// There should be keys, but the file has vanished or cannot be read: nobody gets in at all.
+    /// Keys should exist, but the file is missing or cannot be read: no caller is admitted.
     Broken,
 }
 
-/// By what a change of the file is noticed. Replacing it changes the inode, even within one tick of the clock.
+/// Detects a change of the file. Replacing it changes the inode, even within one tick of the clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
     Absent,
@@ -64,21 +65,21 @@ fn inode(_: &Metadata) -> u64 {
 }
 
 impl LoadedKeys {
-    /// The first look.
-    pub(super) fn begin(disk: &KeyDirectory) -> Result<Self, KeyError> {
+    /// The initial load.
+    pub(super) fn load(disk: &KeyDirectory) -> Result<Self, KeyError> {
         let mark = Mark::of(disk.path())
             .map_err(|source| KeyError::Io { path: disk.path().to_path_buf(), source })?;
         let keys = disk.read()?;
         let condition = match &keys {
-            None if disk.was_keyed() => Condition::Broken,
+            None if disk.has_marker() => Condition::Broken,
             Some(keys) if !keys.is_empty() => Condition::Keyed,
             None | Some(_) => Condition::Open,
         };
         Ok(Self { mark: Some(mark), keys: keys.unwrap_or_default(), condition, version: 0 })
     }
 
-    /// Looks again, after `mark` was taken.
-    pub(super) fn look(&mut self, disk: &KeyDirectory, mark: Mark) {
+    /// Loads the file again, after `mark` was taken.
+    pub(super) fn reload(&mut self, disk: &KeyDirectory, mark: Mark) {
         let path = disk.path().display();
         self.mark = Some(mark);
         self.keys.clear();
@@ -86,20 +87,20 @@ impl LoadedKeys {
         match disk.read() {
             Ok(Some(keys)) => {
                 if self.condition == Condition::Broken {
-                    tracing::info!(%path, "the key file is back");
+                    tracing::info!(%path, "the key file was restored");
                 }
                 if self.condition != Condition::Open || !keys.is_empty() {
                     self.condition = Condition::Keyed;
                 }
                 if !keys.is_empty()
-                    && let Err(error) = disk.mark()
+                    && let Err(error) = disk.create_marker()
                 {
                     let path = disk.marker().display();
-                    tracing::error!(%path, %error, "cannot note that there are keys: a restart without the key file would be open");
+                    tracing::error!(%path, %error, "the marker for keys cannot be written: a restart without the key file would admit every caller");
                 }
                 self.keys = keys;
             }
-            Ok(None) if self.condition == Condition::Open && !disk.was_keyed() => {}
+            Ok(None) if self.condition == Condition::Open && !disk.has_marker() => {}
             Ok(None) => self.fail(disk, &io::Error::from(io::ErrorKind::NotFound)),
             Err(error) => {
                 if matches!(error, KeyError::Io { .. }) {
@@ -112,7 +113,7 @@ impl LoadedKeys {
 
     pub(super) fn fail(&mut self, disk: &KeyDirectory, error: &(dyn Error + 'static)) {
         if self.condition != Condition::Broken {
-            tracing::error!(path = %disk.path().display(), error, "the key file is lost; nobody gets in until it is back");
+            tracing::error!(path = %disk.path().display(), error, "the key file is missing or unreadable; every caller is rejected until it is restored");
         }
         self.condition = Condition::Broken;
         self.version += 1;

@@ -1,4 +1,4 @@
-//! Looks callers up among the keys of the file, which is read again whenever it changes.
+//! Looks up callers by their keys, and reads the file again whenever it changes.
 
 use std::sync::{PoisonError, RwLockReadGuard};
 
@@ -10,9 +10,10 @@ use super::KeyFile;
 use super::loaded::{Condition, LoadedKeys, Mark};
 
 impl KeyFile {
-    /// The keys as they are now. Costs a `stat` while the file is the same.
+    /// The current keys. Costs one `stat` while the file is unchanged.
     fn now(&self) -> RwLockReadGuard<'_, LoadedKeys> {
-        // Nothing panics while the lock is held, and a panic would leave it whole: a poisoned one is as good.
+        // No code panics while it holds the lock, and a panic would leave the value intact:
+        // poisoning can be ignored.
         let mark = Mark::of(self.disk.path());
         let same =
             |live: &LoadedKeys| mark.as_ref().is_ok_and(|mark| live.mark.as_ref() == Some(mark));
@@ -24,7 +25,7 @@ impl KeyFile {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         if !same(&live) {
             match mark {
-                Ok(mark) => live.look(&self.disk, mark),
+                Ok(mark) => live.reload(&self.disk, mark),
                 Err(error) => {
                     live.mark = None;
                     live.fail(&self.disk, &error);
@@ -45,7 +46,7 @@ impl KeyStore for KeyFile {
         let live = self.now();
         let mut found = None;
         for key in &live.keys {
-            // No early end: how long it takes does not say which key, or how much of one, was right.
+            // No early exit: the duration must not reveal which key matched, or how much of one.
             if bool::from(key.sha256.ct_eq(digest.as_bytes())) {
                 found = Some(key);
             }

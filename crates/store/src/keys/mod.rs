@@ -1,4 +1,5 @@
-//! API keys in `DIR/keys.json`: made, listed and revoked from the command line, obeyed at once by a running server.
+//! API keys in `DIR/keys.json`: created, listed and revoked from the command line; a running server
+//! applies changes at once.
 
 pub mod error;
 pub mod key;
@@ -24,7 +25,8 @@ use error::{KeyError, NAME_CHARACTERS};
 use key::{Key, KeyRole, NewKey};
 use loaded::LoadedKeys;
 
-/// The keys of one data directory. As [`engine::keys::KeyStore`] it obeys changes of the file from the next request on.
+/// The keys of one data directory. As [`engine::keys::KeyStore`] it applies changes of the file
+/// from the next request on.
 #[derive(Debug)]
 pub struct KeyFile {
     disk: KeyDirectory,
@@ -32,42 +34,43 @@ pub struct KeyFile {
 }
 
 impl KeyFile {
-    /// The keys in `directory`. Neither the directory nor the file has to exist; nothing is made before the first key, unless
-    /// the database there is a backup with keys in it.
+    /// The keys in `directory`. Neither the directory nor the file has to exist; nothing is created
+    /// before the first key, unless the database in it is a backup with keys.
     ///
     /// # Errors
-    /// The file is there, but cannot be read or understood: a server must not start without the keys it should ask for.
+    /// The file exists but cannot be read or parsed: a server must not start without the keys it
+    /// should require.
     pub fn open(directory: &Path) -> Result<Self, KeyError> {
         let disk = KeyDirectory::new(directory);
         restore::restore(directory, &disk)?;
-        let live = LoadedKeys::begin(&disk)?;
+        let live = LoadedKeys::load(&disk)?;
         Ok(Self { disk, live: RwLock::new(live) })
     }
 
-    /// Makes sure, for a server that is about to start, that no keys were lost, and that it will be noticed if they are.
+    /// Checks before a server starts that no keys were lost, and that a later loss will be noticed.
     ///
     /// # Errors
-    /// [`KeyError::Lost`] where there have been keys and their file is gone.
+    /// [`KeyError::Lost`] if keys have existed and their file is missing.
     pub fn require(&self) -> Result<(), KeyError> {
         match self.disk.read()? {
-            None if self.disk.was_keyed() => Err(KeyError::Lost {
+            None if self.disk.has_marker() => Err(KeyError::Lost {
                 path: self.disk.path().to_path_buf(),
                 marker: self.disk.marker().to_path_buf(),
             }),
             Some(keys) if !keys.is_empty() => self
                 .disk
-                .mark()
+                .create_marker()
                 .map_err(|source| KeyError::Io { path: self.disk.marker().to_path_buf(), source }),
             None | Some(_) => Ok(()),
         }
     }
 
-    /// Whether there have been keys, whatever there is now.
+    /// Whether keys have existed, even if there are none now.
     pub fn has_had_keys(&self) -> bool {
-        self.disk.was_keyed()
+        self.disk.has_marker()
     }
 
-    /// Makes a key and keeps its SHA-256. `now` is when.
+    /// Creates a key and stores its SHA-256. `now` is the time of creation.
     pub fn create(&self, name: &str, role: KeyRole, now: SystemTime) -> Result<NewKey, KeyError> {
         if name.chars().count() > NAME_CHARACTERS || name.chars().any(char::is_control) {
             return Err(KeyError::Name);
@@ -93,10 +96,10 @@ impl KeyFile {
         Ok(self.disk.read()?.unwrap_or_default().iter().map(StoredKey::listed).collect())
     }
 
-    /// Revokes the key with this id; it opens nothing from now on. `None` where there is no such key.
+    /// Revokes the key with this id; it is rejected from now on. `None` if there is no such key.
     pub fn revoke(&self, id: &str) -> Result<Option<Key>, KeyError> {
         if self.disk.read()?.is_none() {
-            // Nothing to revoke, so nothing is made either.
+            // Nothing to revoke, so no file is created.
             return Ok(None);
         }
         self.disk.change(|keys| {
@@ -106,7 +109,8 @@ impl KeyFile {
     }
 }
 
-/// `N` random bytes as hexadecimal digits: one double click selects them, and no shell minds them.
+/// `N` random bytes as hexadecimal digits: one double click selects them, and no shell interprets
+/// them.
 fn random_hex<const N: usize>() -> Result<String, KeyError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(KeyError::Random)?;

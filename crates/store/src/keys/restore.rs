@@ -1,4 +1,5 @@
-//! The keys in a backup: a copy of the database takes the key file along in a table, and gives it back where there is none.
+//! The keys in a backup: a copy of the database stores the key file in a table, and restores it
+//! where there is no key file.
 
 use std::fs;
 use std::io;
@@ -11,17 +12,18 @@ use super::disk::{FILE, KeyDirectory};
 use super::error::KeyError;
 use crate::directory::DATABASE;
 
-/// Only a backup has this table. The first start on a backup takes the table away: revoked keys must not come back from it a
-/// year later.
+/// Only a backup has this table. The first start on a backup drops it: revoked keys must not come
+/// back from it a year later.
 const TABLE: &str = "key_file";
 
-/// How long one connection waits for another.
+/// How long one connection waits for the lock of another.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Puts the key file beside the database `from` into its copy at `to`. Without a key file, nothing is put there.
+/// Stores the key file beside the database `from` in its copy at `to`. Does nothing without a key
+/// file.
 ///
 /// # Errors
-/// SQLite's, and the system's where the key file cannot be read.
+/// An error of SQLite, or of the system if the key file cannot be read.
 pub(crate) fn put(from: &Path, to: &Path) -> rusqlite::Result<()> {
     let bytes = match fs::read(from.with_file_name(FILE)) {
         Ok(bytes) => bytes,
@@ -35,12 +37,12 @@ pub(crate) fn put(from: &Path, to: &Path) -> rusqlite::Result<()> {
     connection.execute(&format!("INSERT INTO {TABLE} VALUES (?1)"), [bytes]).map(|_count| ())
 }
 
-/// Takes the key file out of the database where that is a backup and there is no key file.
+/// Restores the key file from the database if the database is a backup and there is no key file.
 pub(super) fn restore(directory: &Path, disk: &KeyDirectory) -> Result<(), KeyError> {
     let database = directory.join(DATABASE);
     let is_missing = |path: &Path| matches!(path.try_exists(), Ok(false));
-    // A backup comes without a WAL. To look into the database of a server that has crashed would settle its WAL, by which the next
-    // start knows that it has to check the file.
+    // A backup has no WAL. Opening the database of a server that crashed would recover its WAL, by
+    // which the next start recognises that the file has to be checked.
     let is_in_use =
         fs::metadata(directory.join(format!("{DATABASE}-wal"))).is_ok_and(|wal| wal.len() > 0);
     if !is_missing(disk.path()) || is_missing(&database) || is_in_use {
@@ -48,18 +50,18 @@ pub(super) fn restore(directory: &Path, disk: &KeyDirectory) -> Result<(), KeyEr
     }
     let found = connect(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)
         .and_then(|connection| Ok((has_table(&connection)?, connection)));
-    // What cannot be opened as a database has no keys, and the server says by itself what is wrong with it.
+    // A file that cannot be opened as a database has no keys; the server reports that error itself.
     let Ok((true, connection)) = found else { return Ok(()) };
     let document = connection
         .query_row(&format!("SELECT document FROM {TABLE}"), [], |row| row.get::<_, Vec<u8>>(0));
     let document =
         document.map_err(|source| KeyError::Backup { path: database.clone(), source })?;
     disk.restore(&database, &document)?;
-    tracing::info!(path = %disk.path().display(), "the keys were taken from the backup");
+    tracing::info!(path = %disk.path().display(), "the keys were restored from the backup");
     Ok(())
 }
 
-/// Takes the table away, when the keys are in their file.
+/// Drops the table once the keys are in their file.
 ///
 /// # Errors
 /// [`KeyError::Backup`].

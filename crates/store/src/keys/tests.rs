@@ -1,4 +1,4 @@
-//! The key file, from both sides: the command line that changes it and the server that obeys it.
+//! Tests of the key file: changes from the command line, and how a running server applies them.
 
 use std::error::Error;
 use std::fs;
@@ -34,7 +34,7 @@ fn owner(caller: Option<Caller>) -> Option<Owner> {
 }
 
 #[test]
-fn without_a_file_nobody_needs_a_key_and_nothing_is_made() -> Outcome {
+fn without_a_file_no_key_is_required_and_nothing_is_created() -> Outcome {
     let place = place()?;
     let keys = KeyFile::open(&place.directory)?;
     assert!(!keys.configured());
@@ -46,7 +46,7 @@ fn without_a_file_nobody_needs_a_key_and_nothing_is_made() -> Outcome {
 }
 
 #[test]
-fn a_key_is_kept_hashed_and_lets_its_holder_in() -> Outcome {
+fn a_key_is_stored_hashed_and_admits_its_holder() -> Outcome {
     let place = place()?;
     let new = KeyFile::open(&place.directory)?.create("laptop", KeyRole::Admin, noon())?;
     assert!(new.first);
@@ -80,7 +80,7 @@ fn a_key_is_kept_hashed_and_lets_its_holder_in() -> Outcome {
 
 #[cfg(unix)]
 #[test]
-fn only_this_user_can_read_the_file() -> Outcome {
+fn only_the_owner_can_read_the_file() -> Outcome {
     use std::os::unix::fs::PermissionsExt;
 
     let place = place()?;
@@ -91,7 +91,7 @@ fn only_this_user_can_read_the_file() -> Outcome {
 }
 
 #[test]
-fn a_running_server_obeys_create_and_revoke_at_once() -> Outcome {
+fn a_running_server_applies_create_and_revoke_at_once() -> Outcome {
     let place = place()?;
     let running = KeyFile::open(&place.directory)?;
     let shell = KeyFile::open(&place.directory)?;
@@ -113,7 +113,7 @@ fn a_running_server_obeys_create_and_revoke_at_once() -> Outcome {
 }
 
 #[test]
-fn revoking_the_last_key_closes_a_running_server() -> Outcome {
+fn a_key_is_still_required_after_the_last_one_is_revoked() -> Outcome {
     let place = place()?;
     let shell = KeyFile::open(&place.directory)?;
     let new = shell.create("", KeyRole::User, noon())?;
@@ -127,7 +127,7 @@ fn revoking_the_last_key_closes_a_running_server() -> Outcome {
 }
 
 #[test]
-fn a_file_that_vanishes_or_breaks_lets_nobody_in_until_it_is_back() -> Outcome {
+fn a_missing_or_broken_file_admits_no_caller_until_restored() -> Outcome {
     let place = place()?;
     let running = KeyFile::open(&place.directory)?;
     let new = running.create("", KeyRole::User, noon())?;
@@ -147,16 +147,17 @@ fn a_file_that_vanishes_or_breaks_lets_nobody_in_until_it_is_back() -> Outcome {
     Ok(())
 }
 
-/// A process out of descriptors could not read the file; it kept the mark, and stayed closed until the next change.
+/// Regression: a process without free descriptors failed to read the file but kept its mark, and
+/// admitted no caller until the next change.
 #[cfg(unix)]
 #[test]
-fn a_file_that_could_not_be_read_is_tried_again() -> Outcome {
+fn an_unreadable_file_is_tried_again() -> Outcome {
     let place = place()?;
     let running = KeyFile::open(&place.directory)?;
     let new = running.create("", KeyRole::User, noon())?;
     let hidden = place.directory.with_extension("hidden");
     fs::rename(&place.directory, &hidden)?;
-    // The directory is a file now, so that even the look fails.
+    // The directory is replaced by a file, so that even the metadata cannot be read.
     fs::write(&place.directory, "")?;
     assert!(running.configured() && running.authenticate(new.secret.reveal()).is_none());
     fs::remove_file(&place.directory)?;
@@ -165,9 +166,10 @@ fn a_file_that_could_not_be_read_is_tried_again() -> Outcome {
     Ok(())
 }
 
-/// A server whose key file was lost, or not among what was restored, started without keys: everybody was an admin.
+/// Regression: a server whose key file was lost, or missing from a restore, started without keys:
+/// every caller was an admin.
 #[test]
-fn a_key_file_that_is_gone_closes_the_next_start_too() -> Outcome {
+fn a_missing_key_file_prevents_the_next_start_too() -> Outcome {
     let place = place()?;
     let new = KeyFile::open(&place.directory)?.create("", KeyRole::User, noon())?;
     let good = fs::read(&place.file)?;
@@ -187,7 +189,7 @@ fn a_key_file_that_is_gone_closes_the_next_start_too() -> Outcome {
     assert!(running.authenticate(new.secret.reveal()).is_some());
     running.require()?;
 
-    // A last key that was revoked is no loss.
+    // Revoking the last key is not a loss.
     running.revoke(&new.key.id)?;
     assert!(running.configured());
     let next = KeyFile::open(&place.directory)?;
@@ -196,7 +198,7 @@ fn a_key_file_that_is_gone_closes_the_next_start_too() -> Outcome {
     Ok(())
 }
 
-/// Keys made by a Weir that had no marker get one from the first start on.
+/// Keys from a version without a marker get one at the first start.
 #[test]
 fn keys_without_a_marker_get_one() -> Outcome {
     let place = place()?;
@@ -210,7 +212,7 @@ fn keys_without_a_marker_get_one() -> Outcome {
 }
 
 #[test]
-fn what_was_started_goes_on_while_its_key_is_there_or_nobody_can_say() -> Outcome {
+fn responses_continue_while_their_key_exists_or_is_unknown() -> Outcome {
     let place = place()?;
     let (running, shell) = (KeyFile::open(&place.directory)?, KeyFile::open(&place.directory)?);
     let (local, before) = (Owner::local(), running.version());
@@ -230,9 +232,9 @@ fn what_was_started_goes_on_while_its_key_is_there_or_nobody_can_say() -> Outcom
     Ok(())
 }
 
-/// A copy of the database alone, put into a new place, opened a server that had keys.
+/// Regression: a restored copy of the database alone started a server with keys as one without.
 #[test]
-fn a_backup_takes_the_keys_along() -> Outcome {
+fn a_backup_contains_the_keys() -> Outcome {
     let place = place()?;
     let new = KeyFile::open(&place.directory)?.create("", KeyRole::Admin, noon())?;
     let tasks = engine::tasks::Tasks::new();
@@ -256,7 +258,7 @@ fn a_backup_takes_the_keys_along() -> Outcome {
         Some(Caller { owner: Owner::new(&new.key.id), admin: true })
     );
     assert!(elsewhere.join("keyed").exists());
-    // The first start takes them out: a key that is revoked later does not come back.
+    // The first start removes them from the database: a key revoked later does not come back.
     drop(open(&elsewhere)?);
     fs::remove_file(elsewhere.join("keys.json"))?;
     assert!(KeyFile::open(&elsewhere)?.is_unreadable());
@@ -272,7 +274,7 @@ async fn open_and_close(directory: &Path, tasks: &engine::tasks::Tasks) -> Outco
 }
 
 #[test]
-fn a_broken_file_that_appears_closes_an_open_server() -> Outcome {
+fn a_broken_file_that_appears_admits_no_caller() -> Outcome {
     let place = place()?;
     let running = KeyFile::open(&place.directory)?;
     assert!(!running.configured());
@@ -283,7 +285,7 @@ fn a_broken_file_that_appears_closes_an_open_server() -> Outcome {
 }
 
 #[test]
-fn a_file_that_is_not_ours_is_refused_and_left_alone() -> Outcome {
+fn a_foreign_file_is_rejected_and_left_unchanged() -> Outcome {
     let place = place()?;
     let keys = KeyFile::open(&place.directory)?;
     fs::create_dir_all(&place.directory)?;

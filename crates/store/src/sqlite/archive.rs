@@ -1,4 +1,4 @@
-//! The database as the place where the journal puts finished logs away.
+//! The database as the archive of finished logs.
 
 use engine::log::LogError;
 use engine::store::StoreError;
@@ -16,7 +16,9 @@ impl Archive for Database {
             let count = entries.len();
             let packed = self.inner.tasks.blocking(move || chunk::pack(&entries)).await.flatten();
             let chunks = packed.ok_or(LogError::Unavailable)?;
-            self.write(move |change| logs::put(change, &id, count, &chunks)).await.map_err(told)
+            self.write(move |change| logs::put(change, &id, count, &chunks))
+                .await
+                .map_err(log_error)
         }
         .boxed()
     }
@@ -24,7 +26,7 @@ impl Archive for Database {
     fn find(&self, id: &ResponseId) -> BoxFuture<'_, Result<Option<u64>, LogError>> {
         let id = id.clone();
         let found = self.read(move |connection| logs::find(connection, &id));
-        async move { Ok(found.await.map_err(told)?.map(|(_number, entries)| entries)) }.boxed()
+        async move { Ok(found.await.map_err(log_error)?.map(|(_number, entries)| entries)) }.boxed()
     }
 
     fn read(
@@ -36,12 +38,12 @@ impl Archive for Database {
         let id = id.clone();
         let read =
             Database::read(self, move |connection| logs::read(connection, &id, position, budget));
-        async move { read.await.map_err(told) }.boxed()
+        async move { read.await.map_err(log_error) }.boxed()
     }
 
     fn remove(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), LogError>> {
         let id = id.clone();
-        async move { self.write(move |change| logs::remove(change, &id)).await.map_err(told) }
+        async move { self.write(move |change| logs::remove(change, &id)).await.map_err(log_error) }
             .boxed()
     }
 
@@ -50,7 +52,7 @@ impl Archive for Database {
     }
 }
 
-fn told(error: StoreError) -> LogError {
+fn log_error(error: StoreError) -> LogError {
     match error {
         StoreError::Missing => LogError::Missing,
         StoreError::Taken | StoreError::TooLarge | StoreError::Unavailable => LogError::Unavailable,

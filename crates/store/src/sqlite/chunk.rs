@@ -1,15 +1,16 @@
-//! Entries as they lie in the file: many to a chunk, compressed, with a checksum.
+//! Stored entries: many to a chunk, compressed, with a checksum.
 
 use bytes::Bytes;
 use protocol::event::Entry;
 
 use super::failure::JobFailure;
 
-/// Raw bytes from which on a chunk is full. An event is some 200 bytes and repeats most of the one before: compression
-/// finds that within 32 KiB as well as within more, and a reader in the middle unpacks no more than this.
+/// Raw bytes from which a chunk is full. An event has some 200 bytes and repeats most of the
+/// previous one: compression gains no more beyond 32 KiB, and a reader in the middle unpacks no
+/// more than this.
 const FULL: usize = 32 << 10;
 
-/// LZ4 cannot make more than this out of one byte; a row that says so is damaged.
+/// LZ4 expands one byte to at most this many; a row that claims more is damaged.
 const MOST: usize = 255;
 
 /// Some entries of a log.
@@ -51,7 +52,7 @@ impl LogChunk {
         Self { first, raw_bytes: raw.len(), crc32: crc32fast::hash(raw), data }
     }
 
-    /// The entries, their bytes as they were.
+    /// The original entries.
     pub(super) fn unpack(self) -> Result<Vec<Entry>, JobFailure> {
         let raw = Bytes::from(self.raw()?);
         let mut entries = Vec::new();
@@ -60,17 +61,17 @@ impl LogChunk {
         while !left.is_empty() {
             let (length, rest) = left
                 .split_first_chunk()
-                .ok_or(JobFailure::Damaged("an entry of a log is cut off"))?;
+                .ok_or(JobFailure::Damaged("an entry of a log is truncated"))?;
             let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
             if rest.len() < length {
-                return Err(JobFailure::Damaged("an entry of a log is cut off"));
+                return Err(JobFailure::Damaged("an entry of a log is truncated"));
             }
             let mut rest = left.slice(size_of::<u32>()..);
             let data = rest.split_to(length);
             left = rest;
             entries.push(
                 Entry::read(position, data)
-                    .ok_or(JobFailure::Damaged("an entry of a log is not what was written"))?,
+                    .ok_or(JobFailure::Damaged("an entry of a log is not valid"))?,
             );
             position += 1;
         }
@@ -89,7 +90,7 @@ impl LogChunk {
         if crc32fast::hash(&raw) == self.crc32 {
             Ok(raw)
         } else {
-            Err(JobFailure::Damaged("a chunk of a log has another checksum"))
+            Err(JobFailure::Damaged("the checksum of a chunk of a log is wrong"))
         }
     }
 }

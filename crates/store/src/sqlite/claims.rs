@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::failure::JobFailure;
 
-/// What a key was claimed for.
+/// The claim of an idempotency key.
 pub(super) fn claimed(
     connection: &Connection,
     claim: &IdempotencyClaim,
@@ -41,13 +41,13 @@ pub(super) fn claim(
     Ok(claimed)
 }
 
-/// Gives the keys of an answer back.
+/// Releases the keys of a response.
 pub(super) fn release(connection: &Connection, id: &ResponseId) -> Result<(), JobFailure> {
     connection.prepare_cached("DELETE FROM claims WHERE answer = ?1")?.execute([id.as_str()])?;
     Ok(())
 }
 
-/// Where a conversation stands.
+/// The head of a conversation.
 pub(super) fn head(
     connection: &Connection,
     owner: &Owner,
@@ -64,7 +64,7 @@ pub(super) fn head(
     Ok(find.query_row((owner.as_str(), name), head).optional()?)
 }
 
-/// Says where it stands now.
+/// Moves the head of a conversation.
 pub(super) fn set_head(
     connection: &Connection,
     owner: &Owner,
@@ -87,7 +87,7 @@ pub(super) fn set_head(
     Ok(())
 }
 
-/// Forgets the heads that were not used since `before`.
+/// Deletes the heads that were not used since `before`.
 pub(super) fn forget_heads(connection: &Connection, before: u64) -> Result<(), JobFailure> {
     connection.prepare_cached("DELETE FROM heads WHERE used_at < ?1")?.execute([before])?;
     Ok(())

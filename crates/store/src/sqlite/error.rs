@@ -1,4 +1,4 @@
-//! Why a database cannot be opened, in sentences that say what to do.
+//! Why a database cannot be opened; each error states the remedy.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,20 +9,20 @@ use thiserror::Error;
 /// Why a database cannot be opened.
 #[derive(Debug, Error)]
 pub enum DatabaseError {
-    /// There is no directory to put it in, or no longer.
-    #[error("{} cannot be opened: its directory is not there; make it, or choose another place with --data", path.display())]
+    /// Its directory does not exist.
+    #[error("{} cannot be opened: its directory does not exist; create it, or choose another directory with --data", path.display())]
     Vanished {
         /// The file.
         path: PathBuf,
     },
-    /// It is not there, and nobody asked to make it.
-    #[error("{} is not there: there is no database yet", path.display())]
+    /// The file does not exist and is not to be created.
+    #[error("{} does not exist: start weir once, which creates the database", path.display())]
     Missing {
         /// The file.
         path: PathBuf,
     },
-    /// An earlier version made it, and no server has opened it since.
-    #[error("{} was made by an older Weir (schema {found}, this one has {known}): start weir once, which brings it up to date", path.display())]
+    /// An earlier version created it, and no server has migrated it since.
+    #[error("{} was made by an older Weir (schema {found}, this one has {known}): start weir once, which migrates it", path.display())]
     Older {
         /// The file.
         path: PathBuf,
@@ -31,33 +31,33 @@ pub enum DatabaseError {
         /// The latest schema this program knows.
         known: u32,
     },
-    /// Something else has that name, or stands on the way to it.
-    #[error("{} is in the way of the database: move it, or choose another place with --data", path.display())]
+    /// The path, or a parent of it, is a different kind of file.
+    #[error("{} is in the way of the database: move it, or choose another directory with --data", path.display())]
     InTheWay {
-        /// What is in the way.
+        /// The path that is in the way.
         path: PathBuf,
     },
-    /// It is no SQLite file.
+    /// It is not an SQLite file.
     #[error("{} is not a database: move it away, or restore a backup in its place", path.display())]
     NotADatabase {
         /// The file.
         path: PathBuf,
     },
-    /// It is an SQLite file that Weir did not make.
-    #[error("{} is the database of another program: choose another place with --data", path.display())]
+    /// It is an SQLite file of another program.
+    #[error("{} is the database of another program: choose another directory with --data", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
     },
-    /// Its content contradicts itself.
+    /// SQLite finds it corrupt.
     #[error("{} is damaged ({what}): restore a backup, or save what can be read with `weir store export`", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's error.
         what: String,
     },
-    /// A later version has changed it in ways this one does not know.
+    /// A later version has migrated it to a schema unknown to this one.
     #[error("{} was made by a newer Weir (schema {found}, this one knows {known}): use that version, or restore a backup", path.display())]
     Newer {
         /// The file.
@@ -67,58 +67,58 @@ pub enum DatabaseError {
         /// The latest schema this program knows.
         known: u32,
     },
-    /// The file system takes no writes.
-    #[error("{} cannot be written: its file system or the file is read-only; choose another place with --data", path.display())]
+    /// The file system or the file is read-only.
+    #[error("{} cannot be written: its file system or the file is read-only; choose another directory with --data", path.display())]
     ReadOnly {
         /// The file.
         path: PathBuf,
     },
-    /// The file system takes writes, but not ours.
-    #[error("{} may not be opened by this user; give it to the user who runs weir, or choose another place with --data", path.display())]
+    /// This user may not open it.
+    #[error("{} cannot be opened by this user; change its owner to the user that runs weir, or choose another directory with --data", path.display())]
     Forbidden {
         /// The file.
         path: PathBuf,
     },
     /// The disk is full.
-    #[error("{} cannot be opened: there is no room left on its disk; make some, or choose another place with --data", path.display())]
+    #[error("{} cannot be opened: its disk is full; free some space, or choose another directory with --data", path.display())]
     NoRoom {
         /// The file.
         path: PathBuf,
     },
-    /// Another process holds a lock on it and does not let go.
-    #[error("{} is locked by another program: end that one first", path.display())]
+    /// Another process holds a lock on it.
+    #[error("{} is locked by another program: stop that program first", path.display())]
     Busy {
         /// The file.
         path: PathBuf,
     },
-    /// The system gives no thread to write with.
-    #[error("{} cannot be used: the system starts no thread", path.display())]
+    /// The system cannot start a thread.
+    #[error("{} cannot be opened: the system cannot start a thread for it; check the limit of processes", path.display())]
     NoThread {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// Anything else.
+    /// Any other error of SQLite.
     #[error("{} cannot be opened: {source}", path.display())]
     Other {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
-    /// Anything else that the file system says.
+    /// Any other error of the file system.
     #[error("{} cannot be opened: {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl DatabaseError {
-    /// What an SQLite error at `path` means.
+    /// Classifies an SQLite error at `path`.
     pub(super) fn sqlite(path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_path_buf();
         match source.sqlite_error_code() {
@@ -132,7 +132,7 @@ impl DatabaseError {
         }
     }
 
-    /// What an error of the file system at `path` means.
+    /// Classifies an error of the file system at `path`.
     pub(super) fn file(path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
         match source.kind() {

@@ -1,5 +1,5 @@
-//! The thread that tidies up: it moves the WAL into the file, sees to it that deleted text leaves both, and gives room back
-//! in small steps.
+//! The maintenance thread: moves the WAL into the file, ensures that deleted text leaves both, and
+//! releases free pages in small steps.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -15,26 +15,27 @@ use super::open;
 use super::shared::DatabaseShared;
 use crate::Durability;
 
-/// How long changes are gathered before they are looked at; a deleted text is gone this long after its deletion, or a
-/// little later.
+/// How long changes are gathered before they are processed; deleted text is gone at most slightly
+/// later than this after its deletion.
 const REST: Duration = Duration::from_millis(500);
 
-/// How long a checkpoint may wait for a reader: as long, the writer waits too.
+/// How long a checkpoint may wait for a reader; the writer waits as long.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Pages in the WAL from which on it is moved into the file: 4 MiB.
+/// The number of pages in the WAL from which it is moved into the file: 4 MiB.
 const MOVED: i64 = 1_000;
 
-/// Pages in the WAL from which on it is emptied, which readers can delay, rather than moved: 64 MiB.
+/// The number of pages in the WAL from which it is truncated, which readers can delay, rather than
+/// only moved: 64 MiB.
 const EMPTIED: i64 = 16_000;
 
-/// Free pages are given back when there are so many of them, and they are a quarter of the file.
+/// Free pages are released if there are at least this many and they are a quarter of the file.
 const RETURNED: i64 = 4_096;
 
-/// Pages that are given back in one step: 1 MiB, some milliseconds.
+/// Pages released in one step: 1 MiB, some milliseconds.
 const STEP: i64 = 256;
 
-/// Steps between two looks at what was deleted meanwhile.
+/// Steps between two checks for new deletions.
 const STEPS: usize = 8;
 
 /// The thread's handle.
@@ -57,7 +58,7 @@ impl Janitor {
         durability: Durability,
         shared: Arc<DatabaseShared>,
     ) -> Result<Self, DatabaseError> {
-        // What a process before this one deleted last may still be in the WAL.
+        // Text that an earlier process deleted last may still be in the WAL.
         shared.deletions.fetch_add(1, Ordering::Release);
         shared.chores.add();
         let thread =
@@ -71,12 +72,12 @@ impl Janitor {
         Ok(Self { shared, ended: Mutex::new(Some(ended)) })
     }
 
-    /// Resolves when the thread has let go of the files.
+    /// Resolves when the thread has closed the files.
     pub(super) async fn close(&self) {
         self.shared.chores.close();
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ended) = ended {
-            // It resolves when the thread has dropped the other side.
+            // Resolves when the thread drops the other end.
             let _ended = ended.await;
         }
     }
@@ -98,8 +99,8 @@ impl JanitorThread {
                 return;
             }
             let tidied =
-                self.connected(&mut connection).and_then(|connection| self.tidy(connection));
-            // A disk that is full or fails is found by the writer, who says so; here it is tried again.
+                self.connected(&mut connection).and_then(|connection| self.run_pass(connection));
+            // The writer finds and reports a full or failing disk; this only tries again.
             is_settled = tidied.as_ref().is_ok_and(|is_settled| *is_settled);
             if tidied.is_err() {
                 connection = None;
@@ -120,20 +121,21 @@ impl JanitorThread {
         Ok(connection.insert(opened))
     }
 
-    /// Says whether nothing is left to do.
-    fn tidy(&self, connection: &Connection) -> rusqlite::Result<bool> {
-        // Deleted text first: room can wait.
-        let is_settled = self.settle(connection)? && Self::empty(connection)?;
-        Ok(self.return_room(connection)? && is_settled)
+    /// Returns whether nothing is left to do.
+    fn run_pass(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        // Deleted text first: free pages can wait.
+        let is_settled =
+            self.purge_deleted_text(connection)? && Self::checkpoint_large_wal(connection)?;
+        Ok(self.shrink_file(connection)? && is_settled)
     }
 
-    /// Takes what was deleted out of the WAL. Says whether it is out.
-    fn settle(&self, connection: &Connection) -> rusqlite::Result<bool> {
+    /// Removes deleted text from the WAL. Returns whether that succeeded.
+    fn purge_deleted_text(&self, connection: &Connection) -> rusqlite::Result<bool> {
         let deletions = self.shared.deletions.load(Ordering::Acquire);
         if *self.shared.settled.borrow() >= deletions {
             return Ok(true);
         }
-        // Most of it without anybody waiting, so that the part for which they have to is short.
+        // Most of it without blocking others, so that the blocking part is short.
         checkpoint(connection, "PASSIVE")?;
         let is_settled = !checkpoint(connection, "TRUNCATE")?.is_busy;
         if is_settled {
@@ -142,8 +144,8 @@ impl JanitorThread {
         Ok(is_settled)
     }
 
-    /// Moves a large WAL into the file. Says whether it is small enough.
-    fn empty(connection: &Connection) -> rusqlite::Result<bool> {
+    /// Moves a large WAL into the file. Returns whether it is small enough.
+    fn checkpoint_large_wal(connection: &Connection) -> rusqlite::Result<bool> {
         let wal = checkpoint(connection, "NOOP")?;
         if wal.pages - wal.moved < MOVED {
             return Ok(true);
@@ -152,8 +154,8 @@ impl JanitorThread {
         Ok(wal.pages < EMPTIED || !checkpoint(connection, "TRUNCATE")?.is_busy)
     }
 
-    /// Makes the file a little smaller where much of it is free. Says whether it is small enough.
-    fn return_room(&self, connection: &Connection) -> rusqlite::Result<bool> {
+    /// Shrinks the file slightly if much of it is free. Returns whether it is small enough.
+    fn shrink_file(&self, connection: &Connection) -> rusqlite::Result<bool> {
         let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
         let free = || connection.query_row("PRAGMA freelist_count", [], |row| row.get::<_, i64>(0));
         let mut left = free()?;
@@ -161,7 +163,7 @@ impl JanitorThread {
             if left < RETURNED || left < pages / 4 {
                 return Ok(true);
             }
-            give_back(connection)?;
+            release_pages(connection)?;
             let before = std::mem::replace(&mut left, free()?);
             if left >= before || self.shared.chores.rest(REST / 10) {
                 return Ok(true);
@@ -171,15 +173,15 @@ impl JanitorThread {
     }
 }
 
-/// Gives some pages back. SQLite does one each time it is asked for the next row.
-fn give_back(connection: &Connection) -> rusqlite::Result<()> {
+/// Releases some pages: SQLite releases one for each row that is read.
+fn release_pages(connection: &Connection) -> rusqlite::Result<()> {
     let mut pages = connection.prepare(&format!("PRAGMA incremental_vacuum({STEP})"))?;
     let mut pages = pages.query([])?;
     while pages.next()?.is_some() {}
     Ok(())
 }
 
-/// What a checkpoint says.
+/// The result of a checkpoint.
 struct Wal {
     is_busy: bool,
     pages: i64,

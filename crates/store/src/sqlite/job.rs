@@ -1,4 +1,4 @@
-//! What the writer's thread is asked to do: one change, all of which happens or nothing.
+//! Jobs of the writer's thread: each is one atomic change.
 
 use engine::store::StoreError;
 use rusqlite::Connection;
@@ -6,15 +6,15 @@ use tokio::sync::oneshot;
 
 use super::failure::JobFailure;
 
-/// What a job has in hand.
+/// The state of a running job.
 #[derive(Debug)]
 pub(super) struct WriteTransaction<'a> {
     pub(super) connection: &'a Connection,
-    /// By how much the weight of the items changes.
+    /// The change of the items' total size.
     pub(super) item_bytes: i64,
-    /// By how much the weight of the logs changes.
+    /// The change of the logs' total size.
     pub(super) log_bytes: i64,
-    /// Whether text goes.
+    /// Whether text is deleted.
     pub(super) deletes: bool,
 }
 
@@ -24,11 +24,11 @@ impl<'a> WriteTransaction<'a> {
     }
 }
 
-/// One change, or the next step of one. All of it happens or nothing.
+/// One atomic change, or the next step of a larger one.
 pub(super) trait Job: Send {
     fn run(&mut self, change: &mut WriteTransaction<'_>) -> Result<(), JobFailure>;
 
-    /// Sends the result to the caller, or gives the job back where another step is to be made.
+    /// Sends the result to the caller, or returns the job if another step follows.
     fn answer(self: Box<Self>, is_committed: bool) -> Option<Box<dyn Job>>;
 }
 
@@ -58,16 +58,16 @@ where
                 Ok(())
             }
             Err(failure) => {
-                self.result = Err(failure.told());
+                self.result = Err(failure.to_store_error());
                 Err(failure)
             }
         }
     }
 
     fn answer(self: Box<Self>, is_committed: bool) -> Option<Box<dyn Job>> {
-        // What was found in a transaction that did not come to be may not be so.
+        // An outcome read in a transaction that was rolled back may be wrong.
         let result = if is_committed { self.result } else { Err(StoreError::Unavailable) };
-        // The caller may have gone; it has happened all the same.
+        // The caller may have been dropped; the change is made all the same.
         let _gone = self.waiting.send(result);
         None
     }

@@ -1,4 +1,4 @@
-//! A large input, written in steps: other callers' changes are made in between.
+//! Writes a large input in steps; changes of other callers are made in between.
 
 use std::vec;
 
@@ -10,21 +10,21 @@ use super::steps::{Step, Steps};
 use super::tree::{self, ItemSide, Written};
 use super::{leftovers, records};
 
-/// How many items are written in one step, some milliseconds.
+/// How many items are written in one step, which takes some milliseconds.
 const ITEMS: usize = 512;
 
-/// How many bytes of them, but for one item that is larger.
+/// The limit of their bytes, except for one larger item.
 const BYTES: usize = 1 << 20;
 
-/// A record with its items. Until the last step its row has no id, and so nobody finds it.
+/// A record with its items. Until the last step its row has no id, so no lookup finds it.
 pub(super) struct LargeInsert {
     record: ResponseRecord,
     input: vec::IntoIter<Written>,
     /// The last item so far.
     head: Option<i64>,
-    /// The row that the step before this has made; it is there if that was committed.
+    /// The row that the previous step has inserted; it exists if that was committed.
     row: Option<i64>,
-    /// The same when it was.
+    /// The row, once it was committed.
     committed: Option<i64>,
 }
 
@@ -43,7 +43,7 @@ impl LargeInsert {
     }
 }
 
-/// Whether so much is better written in steps.
+/// Whether an input of this size should be written in steps.
 pub(super) fn is_large(input: &[Written]) -> bool {
     input.len() > 1
         && (input.len() > ITEMS || input.iter().map(Written::bytes).sum::<usize>() > BYTES)
@@ -58,7 +58,7 @@ impl Steps for LargeInsert {
             bytes += item.bytes();
             items.push(item);
         }
-        self.head = tree::grow(change, row, ItemSide::Input, self.head, items)?;
+        self.head = tree::insert_items(change, row, ItemSide::Input, self.head, items)?;
         if self.input.len() > 0 {
             return Ok(Step::More);
         }
@@ -71,7 +71,7 @@ impl Steps for LargeInsert {
     }
 
     fn undo(&mut self, change: &mut WriteTransaction<'_>) -> Result<Step, JobFailure> {
-        // A row that was not committed is not there, and its number may by now be another's.
+        // A row that was not committed does not exist, and its number may now belong to another.
         self.committed.map_or(Ok(Step::Last), |row| leftovers::delete_some(change, row))
     }
 }

@@ -1,4 +1,4 @@
-//! Deletes what was written of answers that never came to be seen: their rows have no id yet.
+//! Deletes the rows of large inputs that were never completed: they have no id yet.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -11,12 +11,12 @@ use super::tree;
 /// How many items are deleted in one step.
 const ITEMS: i64 = 512;
 
-/// Answers that a process before this one has left.
+/// Responses that an earlier process did not complete.
 struct Leftovers(Vec<i64>);
 
-/// What deletes the leftovers, if there are any. To be asked for before anything is written.
+/// The job that deletes the leftovers, if there are any. Has to be called before the first write.
 pub(super) fn of(connection: &Connection) -> Option<Box<dyn Job>> {
-    // A database that cannot be read now is found by the first question; the next start looks again.
+    // An unreadable database is reported by the first query; the next start tries again.
     let answers = find(connection).unwrap_or_default();
     if answers.is_empty() { None } else { Some(Box::new(Leftovers(answers))) }
 }
@@ -27,7 +27,7 @@ fn find(connection: &Connection) -> Result<Vec<i64>, JobFailure> {
     Ok(find.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 
-/// Deletes some items of an answer that nobody has seen, and with the last of them its row.
+/// Deletes some items of an incomplete response, and its row with the last of them.
 pub(super) fn delete_some(
     change: &mut WriteTransaction<'_>,
     answer: i64,

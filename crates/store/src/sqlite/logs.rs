@@ -10,7 +10,7 @@ use super::failure::JobFailure;
 use super::job::WriteTransaction;
 use super::tree::weight;
 
-/// Puts a log away, unless it is there.
+/// Archives a log. Idempotent.
 pub(super) fn put(
     change: &mut WriteTransaction<'_>,
     id: &ResponseId,
@@ -92,7 +92,7 @@ pub(super) fn row(row: &Row<'_>) -> rusqlite::Result<LogChunk> {
     Ok(LogChunk { first: row.get(0)?, raw_bytes, crc32: row.get(2)?, data: row.get(3)? })
 }
 
-/// Forgets a log.
+/// Deletes a log.
 pub(super) fn remove(change: &mut WriteTransaction<'_>, id: &ResponseId) -> Result<(), JobFailure> {
     let connection = change.connection;
     let mut find = connection.prepare_cached("SELECT number, bytes FROM logs WHERE id = ?1")?;

@@ -1,8 +1,9 @@
-//! Everything finished, in one SQLite file: answers, items and their tree, keys, heads, and the logs that are put away.
+//! Everything finished, in one SQLite file: responses, items and their tree, keys, heads, and
+//! archived logs.
 //!
-//! One thread writes; what waits for it is committed together. Readers have connections of their own and, in WAL mode,
-//! neither wait for the writer nor make it wait. A third thread moves the WAL into the file and sees to it that deleted
-//! text leaves both.
+//! One thread writes; queued changes are committed together. Readers have connections of their own
+//! and, in WAL mode, neither wait for the writer nor block it. A third thread moves the WAL into
+//! the file and ensures that deleted text leaves both.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -53,7 +54,7 @@ pub mod tools;
 pub use error::DatabaseError;
 pub use shared::DatabaseStats;
 
-/// An open database. Clones are the same one.
+/// An open database. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Database {
     inner: Arc<Inner>,
@@ -62,35 +63,35 @@ pub struct Database {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    /// Stateless answers never touch the disk.
-    fleeting: MemoryStore,
+    /// Ephemeral responses never touch the disk.
+    ephemeral: MemoryStore,
     shared: Arc<DatabaseShared>,
     writer: DatabaseWriter,
     readers: Arc<Readers>,
     janitor: Janitor,
     tasks: Tasks,
-    /// A permit for each core, for large items that are being serialised.
+    /// A permit for each core, for serialising large items.
     cores: Arc<Semaphore>,
 }
 
 impl Database {
-    /// Opens the database at `path`, makes it if there is none, and brings an older one up to date. It blocks, for
+    /// Opens the database at `path`, creates it if missing, and migrates an older one. Blocks for
     /// milliseconds, however much is stored.
     ///
     /// # Errors
-    /// [`DatabaseError`], a sentence that says what to do.
+    /// [`DatabaseError`], which states the remedy.
     pub fn open(path: &Path, durability: Durability, tasks: Tasks) -> Result<Self, DatabaseError> {
         let connection = open::open(path, durability)?;
         let shared = Arc::new(open::shared(path, &connection)?);
         let readers = Arc::new(Readers::open(path)?);
         let janitor = Janitor::start(path, durability, Arc::clone(&shared))?;
         let writer = DatabaseWriter::start(path, connection, Arc::clone(&shared))?;
-        let fleeting = MemoryStore::new();
+        let ephemeral = MemoryStore::new();
         let cores = Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get)));
         Ok(Self {
             inner: Arc::new(Inner {
                 path: path.to_path_buf(),
-                fleeting,
+                ephemeral,
                 shared,
                 writer,
                 readers,
@@ -101,24 +102,24 @@ impl Database {
         })
     }
 
-    /// Writes down what waits, moves the WAL into the file and closes it. Whoever asks something after that is told that
-    /// the store is not available. Not closing loses nothing; the next start has a little more to do.
+    /// Writes queued changes, moves the WAL into the file and closes it. Later calls fail as
+    /// unavailable. Not closing loses nothing; the next start takes slightly longer.
     pub async fn close(&self) {
         self.inner.readers.close().await;
         self.inner.janitor.close().await;
         self.inner.writer.close().await;
     }
 
-    /// What it has done so far, and whether it works.
+    /// Counts since the database was opened, and whether it works.
     pub fn figures(&self) -> DatabaseStats {
         self.inner.shared.figures()
     }
 
-    /// Resolves when everything that was deleted up to now has left the file and the WAL.
+    /// Resolves when everything deleted before this call has left the file and the WAL.
     pub async fn deletions_settled(&self) {
         let wanted = self.inner.shared.deletions.load(Ordering::Acquire);
         let mut settled = self.inner.shared.settled.subscribe();
-        // The channel lives as long as the database; were it gone, there would be nothing to wait for.
+        // The database keeps the channel open; without it there would be nothing to wait for.
         let _closed = settled.wait_for(|settled| *settled >= wanted).await;
     }
 

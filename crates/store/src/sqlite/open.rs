@@ -1,5 +1,5 @@
-//! How the file is opened: made for its user alone, looked at before SQLite touches it, and set up for one writer and many
-//! readers.
+//! Opens the file: created for its owner alone, checked before SQLite touches it, and configured
+//! for one writer and many readers.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -13,31 +13,34 @@ use super::schema;
 use super::shared::DatabaseShared;
 use crate::Durability;
 
-/// How every SQLite file begins.
+/// The first bytes of every SQLite file.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// How long one connection waits for another: tools of other processes write too, in small steps.
+/// How long one connection waits for the lock of another: tools in other processes write too, in
+/// small steps.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A database that was not closed is looked through before it is used, if that takes no longer than some tenths of a
-/// second. SQLite recovers by itself from the death of a process; this is for what a failing disk leaves.
+/// A database that was not closed is checked before use, if that takes no longer than some tenths
+/// of a second. SQLite itself recovers from a killed process; this finds the damage of a failing
+/// disk.
 const CHECKED_BYTES: u64 = 32 << 20;
 
-/// Statements of one connection that stay prepared; there are about forty.
+/// Prepared statements that one connection caches; there are about forty.
 const STATEMENTS: usize = 64;
 
-/// KiB of pages in the memory of the writer. The rest is in the memory of the operating system.
+/// The writer's page cache in KiB. Other pages are in the cache of the operating system.
 const WRITER_CACHE: i64 = 16 << 10;
 
-/// The same of each reader.
+/// The page cache of each reader in KiB.
 const READER_CACHE: i64 = 4 << 10;
 
-/// Opens the database for writing, makes it if there is none and brings it up to date.
+/// Opens the database for writing, creates it if missing, and migrates it.
 pub(super) fn open(path: &Path, durability: Durability) -> Result<Connection, DatabaseError> {
     let failed = |source| DatabaseError::sqlite(path, source);
     claim_file(path)?;
     let was_open = fs::metadata(wal(path)).is_ok_and(|wal| wal.len() > 0);
-    // Whose it is comes first: what is another program's, or a later Weir's, stays as it is.
+    // The owner is checked first: a file of another program or of a later version of Weir stays
+    // unchanged.
     schema::version(path, &connect_plain(path)?, schema::STEPS)?;
     let mut connection = connect(path, durability)?;
     schema::migrate(path, &mut connection, schema::STEPS)?;
@@ -51,7 +54,7 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Connection, Da
     Ok(connection)
 }
 
-/// What the threads share, with the totals as they stand in the file.
+/// The state that the threads share, with the totals from the file.
 pub(super) fn shared(
     path: &Path,
     connection: &Connection,
@@ -70,8 +73,9 @@ pub(super) fn connect(path: &Path, durability: Durability) -> Result<Connection,
         Durability::Disk => "FULL",
         Durability::Process | Durability::Memory => "NORMAL",
     };
-    // The first two count only where nothing is in the file yet. Without the incremental mode no room could be given back
-    // in small steps. The janitor does the checkpoints. Journals of statements in memory never bring text to a third file.
+    // The first two have an effect only on an empty file. Without the incremental mode, free pages
+    // could not be released in small steps. The janitor runs the checkpoints. Statement journals in
+    // memory keep text out of a third file.
     let settings = format!(
         "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
          PRAGMA fullfsync = {full}; PRAGMA checkpoint_fullfsync = {full}; PRAGMA secure_delete = ON; PRAGMA wal_autocheckpoint = 0; \
@@ -85,7 +89,7 @@ pub(super) fn connect(path: &Path, durability: Durability) -> Result<Connection,
 /// A connection that only reads.
 pub(super) fn connect_reader(path: &Path) -> Result<Connection, DatabaseError> {
     let connection = connect_plain(path)?;
-    // Not opened as read-only: who reads a file after a crash has to be able to recover it.
+    // Not opened read-only: after a crash, the first connection has to recover the WAL.
     let settings = format!(
         "PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{READER_CACHE};"
     );
@@ -95,7 +99,7 @@ pub(super) fn connect_reader(path: &Path) -> Result<Connection, DatabaseError> {
 
 fn connect_plain(path: &Path) -> Result<Connection, DatabaseError> {
     let failed = |source| DatabaseError::sqlite(path, source);
-    // SQLite would open a directory's name, or make a file with the modes of the umask.
+    // SQLite would open a directory, or create a file with the mode of the umask.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(PATIENCE).map_err(failed)?;
@@ -103,8 +107,8 @@ fn connect_plain(path: &Path) -> Result<Connection, DatabaseError> {
     Ok(connection)
 }
 
-/// Makes the file, for this user alone, or makes sure that it is an SQLite file. The system's own errors say more than
-/// SQLite's do.
+/// Creates the file, for its owner alone, or checks that it is an SQLite file. The system's errors
+/// are more precise than SQLite's.
 fn claim_file(path: &Path) -> Result<(), DatabaseError> {
     let failed = |source| DatabaseError::file(path, source);
     let mut file = create(path).map_err(failed)?;
@@ -116,12 +120,12 @@ fn claim_file(path: &Path) -> Result<(), DatabaseError> {
     Err(DatabaseError::NotADatabase { path: path.to_path_buf() })
 }
 
-/// Opens a file for reading and writing; made if it is not there, readable by this user alone.
+/// Opens a file for reading and writing; creates it if missing, readable by its owner alone.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     private(OpenOptions::new().create(true).truncate(false)).open(path)
 }
 
-/// Makes a file, readable by this user alone. Nothing that is there already is opened.
+/// Creates a file, readable by its owner alone. Fails if the path exists.
 pub(super) fn create_new(path: &Path) -> io::Result<File> {
     private(OpenOptions::new().create_new(true)).open(path)
 }
@@ -137,14 +141,14 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
-/// Where SQLite writes before it writes into the file at `path`.
+/// The path of the WAL of the database at `path`.
 pub(super) fn wal(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push("-wal");
     name.into()
 }
 
-/// A reader's connection to a database that is there and up to date, for a tool that is no server.
+/// A reader's connection to an existing, current database, for a tool that runs without a server.
 pub(super) fn existing(path: &Path) -> Result<Connection, DatabaseError> {
     if !path.exists() {
         return Err(DatabaseError::Missing { path: path.to_path_buf() });
@@ -155,7 +159,7 @@ pub(super) fn existing(path: &Path) -> Result<Connection, DatabaseError> {
     Ok(connection)
 }
 
-/// A connection beside which there is no other. SQLite says "busy" where there is.
+/// An exclusive connection. SQLite reports "busy" if there is another.
 pub(super) fn connect_alone(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(
         path,

@@ -1,4 +1,4 @@
-//! The connections that read: a few, lent to one question at a time.
+//! A small pool of read connections, each lent to one query at a time.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use super::failure::JobFailure;
 use super::open;
 use super::shared::DatabaseShared;
 
-/// How many questions are answered at the same time. Most take some ten microseconds.
+/// How many queries run at the same time. Most take some ten microseconds.
 const READERS: usize = 3;
 
 /// The connections.
@@ -35,7 +35,7 @@ impl Readers {
         })
     }
 
-    /// Answers a question away from the runtime. It sees one state of the database from its begin to its end.
+    /// Runs a query off the runtime's threads, in one read transaction.
     pub(super) async fn read<T, F>(
         self: &Arc<Self>,
         tasks: &Tasks,
@@ -51,7 +51,7 @@ impl Readers {
             .await
             .map_err(|_closed| StoreError::Unavailable)?;
         let readers = Arc::clone(self);
-        // The seat goes with the work: who asked may leave before it is done.
+        // The permit moves into the task: the caller may be dropped before the query ends.
         let answer = tasks.blocking(move || {
             let answer = readers.ask(work);
             drop(seat);
@@ -69,12 +69,12 @@ impl Readers {
                 if failure.is_fault() {
                     shared.reading.fails(&failure);
                 }
-                Err(failure.told())
+                Err(failure.to_store_error())
             }
         }
     }
 
-    /// Waits for the questions that are being answered, takes no more and closes the connections.
+    /// Waits for running queries, accepts no more and closes the connections.
     pub(super) async fn close(&self) {
         let all = self.seats.acquire_many(u32::try_from(READERS).unwrap_or(u32::MAX)).await;
         self.seats.close();
@@ -93,7 +93,8 @@ impl Readers {
                 .map_err(|_error| JobFailure::Damaged("the database cannot be opened again"))?,
         };
         let answer = ask(&connection, work);
-        // One that has met a fault is not asked again: a new one sees what has become of the file.
+        // A connection that met a fault is not reused: a new one finds the current state of the
+        // file.
         if answer.as_ref().is_ok_and(|_| connection.is_autocommit())
             || answer.as_ref().is_err_and(|failure| !failure.is_fault())
         {
@@ -109,5 +110,5 @@ fn ask<T>(
 ) -> Result<T, JobFailure> {
     let transaction = connection.unchecked_transaction()?;
     work(&transaction)
-    // Nothing was written: that it rolls back when it goes is as good as a commit.
+    // Nothing was written: the rollback on drop is equivalent to a commit.
 }

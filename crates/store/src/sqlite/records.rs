@@ -1,20 +1,20 @@
-//! The rows of answers: made at the start, ended, and taken away.
+//! The rows of responses: inserted at the start, completed, and deleted.
 
 use engine::store::{Expired, RecordLookup, Removal, ResponseRecord, StoreError};
 use protocol::id::{ItemId, Owner, ResponseId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::claims;
-use super::failure::{JobFailure, taken};
+use super::failure::{JobFailure, insert_error};
 use super::job::WriteTransaction;
 use super::logs;
 use super::state::RecordState;
 use super::tree::{self, ItemSide, Written};
 
-/// How many expired ids are remembered, so that their owners get a 410 and not a 404.
+/// How many expired ids are kept, so that their owners get a 410 and not a 404.
 pub(super) const TOMBSTONES: i64 = 100_000;
 
-/// The columns of a record, but for its items.
+/// The columns of a record, without its items.
 const COLUMNS: &str = "SELECT answers.number, answers.id, answers.owner, answers.state, answers.readable, parents.id, heads.id, \
                        answers.ended_at FROM answers LEFT JOIN items parents ON parents.number = answers.parent \
                        LEFT JOIN items heads ON heads.number = answers.head";
@@ -31,21 +31,22 @@ struct Columns {
     ended_at: Option<u64>,
 }
 
-/// Adds an answer that runs.
+/// Inserts a running response.
 pub(super) fn insert(
     change: &mut WriteTransaction<'_>,
     record: &ResponseRecord,
     input: Vec<Written>,
 ) -> Result<(), JobFailure> {
     let (number, parent) = begin(change, record)?;
-    let head = match tree::grow(change, number, ItemSide::Input, parent, input)? {
+    let head = match tree::insert_items(change, number, ItemSide::Input, parent, input)? {
         Some(head) => Some(head),
         None => tree::number(change.connection, record.head.as_ref())?,
     };
     show(change, number, record, head)
 }
 
-/// Adds the row of an answer that nobody finds yet: it has no id. Gives its number and that of the item it continues.
+/// Inserts the row of a response without an id, which no lookup finds. Returns its number and that
+/// of the item it continues.
 pub(super) fn begin(
     change: &mut WriteTransaction<'_>,
     record: &ResponseRecord,
@@ -58,7 +59,7 @@ pub(super) fn begin(
     Ok((connection.last_insert_rowid(), parent))
 }
 
-/// Gives an answer its id, and the item where the next turn goes on.
+/// Sets the id of a response, and the item where the next turn continues.
 pub(super) fn show(
     change: &mut WriteTransaction<'_>,
     number: i64,
@@ -75,11 +76,14 @@ pub(super) fn show(
         forget(connection, tombstone)?;
     }
     let show = "UPDATE answers SET id = ?2, head = ?3 WHERE number = ?1";
-    connection.prepare_cached(show)?.execute((number, record.id.as_str(), head)).map_err(taken)?;
+    connection
+        .prepare_cached(show)?
+        .execute((number, record.id.as_str(), head))
+        .map_err(insert_error)?;
     Ok(())
 }
 
-/// Ends an answer. Ending it again changes nothing.
+/// Ends a response. Idempotent.
 pub(super) fn finish(
     change: &mut WriteTransaction<'_>,
     id: &ResponseId,
@@ -97,14 +101,14 @@ pub(super) fn finish(
     if state == RecordState::Ended as i64 {
         return Ok(());
     }
-    let head = tree::grow(change, number, ItemSide::Output, head, output)?;
+    let head = tree::insert_items(change, number, ItemSide::Output, head, output)?;
     let end = "UPDATE answers SET state = ?2, head = ?3, ended_at = ?4, \
                place = (SELECT COALESCE(max(place), 0) + 1 FROM answers WHERE state = 1 AND ended_at = ?4) WHERE number = ?1";
     connection.prepare_cached(end)?.execute((number, RecordState::Ended as i64, head, ended_at))?;
     Ok(())
 }
 
-/// Takes an answer away, and what of the tree nobody holds then.
+/// Deletes a response and the items that nothing else holds.
 pub(super) fn remove(
     change: &mut WriteTransaction<'_>,
     id: &ResponseId,
@@ -112,7 +116,7 @@ pub(super) fn remove(
 ) -> Result<(), JobFailure> {
     let connection = change.connection;
     claims::release(connection, id)?;
-    // With its log, so that nothing of it can be left behind without a record that leads to it.
+    // With its log, so that no log remains without a record that leads to it.
     logs::remove(change, id)?;
     let find = "SELECT number, parent, head FROM answers WHERE id = ?1 AND state <= ?2";
     let mut find = connection.prepare_cached(find)?;
@@ -122,10 +126,10 @@ pub(super) fn remove(
     let Some((number, parent, head)) = found.optional()? else { return Ok(()) };
     match removal {
         Removal::Deleted => {
-            tree::blank(change, number)?;
-            lose(connection, number)?;
+            tree::delete_text(change, number)?;
+            reduce_to_places(connection, number)?;
         }
-        Removal::Forgotten => lose(connection, number)?,
+        Removal::Forgotten => reduce_to_places(connection, number)?,
         Removal::Expired => expire(connection, number)?,
     }
     tree::prune(change, head)?;
@@ -135,14 +139,15 @@ pub(super) fn remove(
     Ok(())
 }
 
-/// Makes an answer one of which only places in the tree are left.
-fn lose(connection: &Connection, number: i64) -> Result<(), JobFailure> {
-    let lose = "UPDATE answers SET id = NULL, state = ?2, parent = NULL, head = NULL, ended_at = NULL, place = NULL WHERE number = ?1";
-    connection.prepare_cached(lose)?.execute((number, RecordState::Deleted as i64))?;
+/// Reduces a response to its items' places in the tree.
+fn reduce_to_places(connection: &Connection, number: i64) -> Result<(), JobFailure> {
+    let update = "UPDATE answers SET id = NULL, state = ?2, parent = NULL, head = NULL, ended_at = NULL, place = NULL WHERE number = ?1";
+    connection.prepare_cached(update)?.execute((number, RecordState::Deleted as i64))?;
     Ok(())
 }
 
-/// Makes an answer one that retention took, and forgets the oldest of those when they are too many.
+/// Marks a response as removed by retention, and deletes the oldest of those marks if there are too
+/// many.
 fn expire(connection: &Connection, number: i64) -> Result<(), JobFailure> {
     let last = "SELECT COALESCE(max(place), 0) FROM answers WHERE state = 2";
     let place: i64 = connection.prepare_cached(last)?.query_row([], |row| row.get(0))?;
@@ -155,13 +160,13 @@ fn expire(connection: &Connection, number: i64) -> Result<(), JobFailure> {
     old.into_iter().try_for_each(|number| forget(connection, number))
 }
 
-/// Forgets that an answer has expired.
+/// Deletes the mark of an expired response.
 fn forget(connection: &Connection, number: i64) -> Result<(), JobFailure> {
-    lose(connection, number)?;
+    reduce_to_places(connection, number)?;
     tree::delete_leaf(connection, number)
 }
 
-/// What there is under `id`.
+/// The state of the response `id`.
 pub(super) fn find(connection: &Connection, id: &ResponseId) -> Result<RecordLookup, JobFailure> {
     let mut find = connection.prepare_cached(&format!("{COLUMNS} WHERE answers.id = ?1"))?;
     let Some(columns) = find.query_row([id.as_str()], columns).optional()? else {
@@ -175,7 +180,7 @@ pub(super) fn find(connection: &Connection, id: &ResponseId) -> Result<RecordLoo
     Ok(RecordLookup::Expired(Expired { owner: Owner::new(columns.owner), items_left }))
 }
 
-/// Answers without an end.
+/// Responses without an end.
 pub(super) fn unfinished(connection: &Connection) -> Result<Vec<ResponseRecord>, JobFailure> {
     let mut find = connection.prepare_cached(&format!(
         "{COLUMNS} WHERE answers.state = 0 AND answers.id IS NOT NULL ORDER BY answers.number"
@@ -184,7 +189,7 @@ pub(super) fn unfinished(connection: &Connection) -> Result<Vec<ResponseRecord>,
     found.into_iter().map(|columns| record(connection, columns)).collect()
 }
 
-/// Ended answers, oldest end first.
+/// Ended responses, oldest end first.
 pub(super) fn oldest_ended(
     connection: &Connection,
     owner: Option<&Owner>,
@@ -208,7 +213,7 @@ pub(super) fn oldest_ended(
     found.into_iter().map(|columns| record(connection, columns)).collect()
 }
 
-/// What each caller has stored; most first.
+/// The stored bytes of each caller, largest first.
 pub(super) fn stored_by_caller(connection: &Connection) -> Result<Vec<(Owner, u64)>, JobFailure> {
     let mut find = connection
         .prepare_cached("SELECT owner, bytes FROM shares WHERE bytes > 0 ORDER BY bytes DESC")?;
@@ -249,7 +254,7 @@ fn record(connection: &Connection, columns: Columns) -> Result<ResponseRecord, J
     Ok(ResponseRecord {
         id: ResponseId::new(columns.id),
         owner: Owner::new(columns.owner),
-        // What is not to be kept is not here.
+        // Ephemeral responses are not in the database.
         store: true,
         readable: columns.readable,
         parent: columns.parent.map(ItemId::new),

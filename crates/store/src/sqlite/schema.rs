@@ -1,4 +1,5 @@
-//! The schema and its history: numbered steps, each one transaction, the number of the last one in the file.
+//! The schema and its migrations: numbered steps, each in one transaction, with the number of the
+//! last one in the file.
 
 use std::path::Path;
 
@@ -6,17 +7,17 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::DatabaseError;
 
-/// "Weir" in the header of the file.
+/// "Weir" as the application id in the header of the file.
 pub(super) const APPLICATION: i32 = 0x5765_6972;
 
-/// Step n makes schema n out of schema n - 1. A step that was released is never changed.
+/// Step n migrates schema n - 1 to schema n. A released step is never changed.
 pub(super) const STEPS: &[&str] = &[
     include_str!("../../migrations/0001_answers.sql"),
     include_str!("../../migrations/0002_shares.sql"),
 ];
 
-/// Brings the database up to date. Either all of it happens or nothing; there is no copy of what was, since that would
-/// keep deleted text.
+/// Migrates the database atomically. There is no copy of the old file, since that would keep
+/// deleted text.
 pub(super) fn migrate(
     path: &Path,
     connection: &mut Connection,
@@ -28,7 +29,7 @@ pub(super) fn migrate(
     }
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    // Another process may have been faster.
+    // Another process may have migrated it in the meantime.
     let from = version(path, &transaction, steps)?;
     for step in steps.iter().skip(from) {
         transaction.execute_batch(step).map_err(failed)?;
@@ -37,15 +38,15 @@ pub(super) fn migrate(
     transaction.pragma_update(None, "user_version", steps.len()).map_err(failed)?;
     transaction.commit().map_err(failed)?;
     if from > 0 {
-        tracing::info!(from, to = steps.len(), "the database was brought up to date");
+        tracing::info!(from, to = steps.len(), "the database was migrated");
     }
     Ok(())
 }
 
-/// How many of `steps` the database has behind it.
+/// How many of `steps` were applied to the database.
 ///
 /// # Errors
-/// It is another program's, or was made by a later Weir.
+/// It belongs to another program, or to a later version of Weir.
 pub(super) fn version(
     path: &Path,
     connection: &Connection,
@@ -68,7 +69,7 @@ pub(super) fn version(
     }
 }
 
-/// Makes sure that a database is up to date, without changing it.
+/// Checks that a database is current, without changing it.
 pub(super) fn require(path: &Path, connection: &Connection) -> Result<(), DatabaseError> {
     let found = version(path, connection, STEPS)?;
     if found == STEPS.len() {

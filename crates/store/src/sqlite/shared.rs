@@ -1,24 +1,24 @@
-//! What the threads of one database know of each other: totals, counts, and whether writing works.
+//! The state that the threads of one database share: totals, counts, and whether it works.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-/// What a database has done since it was opened, and whether it works.
+/// Counts of a database since it was opened, and whether it works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DatabaseStats {
     /// Transactions committed.
     pub commits: u64,
-    /// Changes that were in them.
+    /// Changes in those transactions.
     pub changes: u64,
     /// Bytes of all items, as JSON.
     pub item_bytes: u64,
-    /// Bytes that all logs take, compressed.
+    /// Compressed bytes of all logs.
     pub log_bytes: u64,
     /// Whether the last transaction was committed.
     pub writes: bool,
-    /// Whether the last question was answered.
+    /// Whether the last query succeeded.
     pub reads: bool,
 }
 
@@ -29,9 +29,9 @@ pub(super) struct DatabaseShared {
     pub(super) log_bytes: AtomicU64,
     pub(super) commits: AtomicU64,
     pub(super) changes: AtomicU64,
-    /// How many committed changes took text away.
+    /// How many committed changes deleted text.
     pub(super) deletions: AtomicU64,
-    /// How many of those are out of the file and of the WAL.
+    /// How many of those have left the file and the WAL.
     pub(super) settled: watch::Sender<u64>,
     pub(super) writing: OperationHealth,
     pub(super) reading: OperationHealth,
@@ -65,7 +65,7 @@ impl DatabaseShared {
     }
 }
 
-/// Whether something works. A change is logged, once; what fails a thousand times is one line.
+/// Whether an operation works. Logs only changes: a thousand failures in a row are one line.
 #[derive(Debug)]
 pub(super) struct OperationHealth {
     what: &'static str,
@@ -94,7 +94,7 @@ impl OperationHealth {
     }
 }
 
-/// What waits for the janitor.
+/// The notifications of the janitor.
 #[derive(Debug, Default)]
 pub(super) struct JanitorQueue {
     pending: Mutex<PendingChores>,
@@ -104,14 +104,14 @@ pub(super) struct JanitorQueue {
 /// See [`JanitorQueue`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PendingChores {
-    /// Something was committed since the janitor last looked.
+    /// Changes were committed since the janitor's last pass.
     pub(super) is_dirty: bool,
     /// The database is being closed.
     pub(super) is_closing: bool,
 }
 
 impl JanitorQueue {
-    /// Says that something was committed.
+    /// Notifies the janitor of a commit.
     pub(super) fn add(&self) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         if !pending.is_dirty {
@@ -120,13 +120,13 @@ impl JanitorQueue {
         }
     }
 
-    /// Says that there will be no more.
+    /// Notifies the janitor that the database is being closed.
     pub(super) fn close(&self) {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).is_closing = true;
         self.changed.notify_all();
     }
 
-    /// Waits until there is something to do, at most `limit`, and takes it.
+    /// Waits for a notification, at most `limit`, and takes it.
     pub(super) fn next(&self, limit: Option<std::time::Duration>) -> PendingChores {
         let idle = |pending: &mut PendingChores| !pending.is_dirty && !pending.is_closing;
         let held = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,12 +139,12 @@ impl JanitorQueue {
                     .0
             }
         };
-        let taken = *held;
+        let pending = *held;
         held.is_dirty = false;
-        taken
+        pending
     }
 
-    /// Lets `time` pass, unless the database is closed meanwhile. Says whether it is.
+    /// Waits for `time`, unless the database is closed meanwhile. Returns whether it is.
     pub(super) fn rest(&self, time: std::time::Duration) -> bool {
         let held = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let rested = self.changed.wait_timeout_while(held, time, |pending| !pending.is_closing);

@@ -1,6 +1,6 @@
-//! What a row of an answer stands for.
+//! The state in the row of a response.
 
-/// What an answer is.
+/// The state of a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RecordState {
     Running = 0,

@@ -1,5 +1,5 @@
-//! A change of several transactions, between which others have their turn. Only the last one shows it; if it does not come to that,
-//! the others are undone, by the next start if need be.
+//! A change in several transactions, with changes of others in between. Only the last one makes it
+//! visible; without it, the others are undone, by the next start if necessary.
 
 use engine::store::StoreError;
 use tokio::sync::oneshot;
@@ -14,19 +14,19 @@ pub(super) enum Step {
     Last,
 }
 
-/// What is done step by step. Each takes some milliseconds.
+/// A change in steps, each of some milliseconds.
 pub(super) trait Steps: Send + 'static {
-    /// Makes the next step. Before the last one nobody sees anything.
+    /// Makes the next step. Nothing is visible before the last one.
     fn step(&mut self, change: &mut WriteTransaction<'_>) -> Result<Step, JobFailure>;
 
-    /// The step that was made last is in the database.
+    /// The last step was committed.
     fn committed(&mut self);
 
-    /// Undoes a part of what is in the database.
+    /// Undoes a part of the committed steps.
     fn undo(&mut self, change: &mut WriteTransaction<'_>) -> Result<Step, JobFailure>;
 }
 
-/// Steps that are being made.
+/// The state of a change in steps.
 pub(super) struct Stepped<S> {
     steps: S,
     stage: Stage,
@@ -37,7 +37,7 @@ pub(super) struct Stepped<S> {
 enum Stage {
     Making,
     Made,
-    /// They failed, or nobody waits for them any more.
+    /// The change failed, or its caller was dropped.
     Undoing(StoreError),
     Undone(StoreError),
 }
@@ -51,7 +51,8 @@ impl<S> Stepped<S> {
 impl<S: Steps> Job for Stepped<S> {
     fn run(&mut self, change: &mut WriteTransaction<'_>) -> Result<(), JobFailure> {
         if matches!(self.stage, Stage::Making) && self.waiting.is_closed() {
-            // The caller has left, and takes back what it knows of: it would not find what shows after that.
+            // The caller was dropped and has cleaned up what it knows of: it would not find what
+            // becomes visible later.
             self.stage = Stage::Undoing(StoreError::Unavailable);
         }
         match self.stage {
@@ -59,7 +60,7 @@ impl<S: Steps> Job for Stepped<S> {
                 Ok(Step::More) => {}
                 Ok(Step::Last) => self.stage = Stage::Made,
                 Err(failure) => {
-                    self.stage = Stage::Undoing(failure.told());
+                    self.stage = Stage::Undoing(failure.to_store_error());
                     return Err(failure);
                 }
             },
@@ -67,7 +68,7 @@ impl<S: Steps> Job for Stepped<S> {
                 Ok(Step::More) => {}
                 Ok(Step::Last) => self.stage = Stage::Undone(error),
                 Err(failure) => {
-                    // What is left nobody sees, and the next start undoes it.
+                    // The remaining rows are invisible, and the next start deletes them.
                     self.stage = Stage::Undone(error);
                     return Err(failure);
                 }

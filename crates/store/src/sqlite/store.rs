@@ -1,7 +1,7 @@
 //! The database as the store of records and of the tree of items.
 //!
-//! Records that are not to be kept are in memory. They have neither a parent nor items, as the engine makes them; they
-//! would not hold what they continue.
+//! Ephemeral records are in memory. The engine gives them neither a parent nor items; they would
+//! not hold what they continue.
 
 use std::sync::Arc;
 
@@ -17,15 +17,15 @@ use super::large::{self, LargeInsert};
 use super::tree::Written;
 use super::{Database, claims, records, tree};
 
-/// Items of more bytes than this are serialised off the runtime's threads.
+/// Items with more bytes are serialised off the runtime's threads.
 const QUICK: usize = 64 << 10;
 
 impl Database {
-    async fn is_fleeting(&self, id: &ResponseId) -> Result<bool, StoreError> {
-        Ok(matches!(self.inner.fleeting.find(id).await?, RecordLookup::Record(_)))
+    async fn is_ephemeral(&self, id: &ResponseId) -> Result<bool, StoreError> {
+        Ok(matches!(self.inner.ephemeral.find(id).await?, RecordLookup::Record(_)))
     }
 
-    /// Serialises items: large ones off the runtime's threads, no more at once than there are cores.
+    /// Serialises items: large ones off the runtime's threads, at most one per core at a time.
     async fn written(&self, items: Vec<Item>) -> Result<Vec<Written>, StoreError> {
         if items.iter().map(Item::weight).sum::<usize>() <= QUICK {
             return tree::written(items);
@@ -51,9 +51,9 @@ impl Store for Database {
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         async move {
             if !record.store {
-                return self.inner.fleeting.insert(record, input).await;
+                return self.inner.ephemeral.insert(record, input).await;
             }
-            if self.is_fleeting(&record.id).await? {
+            if self.is_ephemeral(&record.id).await? {
                 return Err(StoreError::Taken);
             }
             let written = self.written(input).await?;
@@ -73,8 +73,8 @@ impl Store for Database {
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         let id = id.clone();
         async move {
-            if self.is_fleeting(&id).await? {
-                return self.inner.fleeting.finish(&id, output, ended_at).await;
+            if self.is_ephemeral(&id).await? {
+                return self.inner.ephemeral.finish(&id, output, ended_at).await;
             }
             let written = self.written(output).await?;
             self.write(move |change| records::finish(change, &id, written, ended_at)).await
@@ -85,7 +85,7 @@ impl Store for Database {
     fn find(&self, id: &ResponseId) -> BoxFuture<'_, Result<RecordLookup, StoreError>> {
         let id = id.clone();
         async move {
-            match self.inner.fleeting.find(&id).await? {
+            match self.inner.ephemeral.find(&id).await? {
                 RecordLookup::Missing => {
                     self.read(move |connection| records::find(connection, &id)).await
                 }
@@ -98,8 +98,8 @@ impl Store for Database {
     fn remove(&self, id: &ResponseId, removal: Removal) -> BoxFuture<'_, Result<(), StoreError>> {
         let id = id.clone();
         async move {
-            if self.is_fleeting(&id).await? {
-                return self.inner.fleeting.remove(&id, removal).await;
+            if self.is_ephemeral(&id).await? {
+                return self.inner.ephemeral.remove(&id, removal).await;
             }
             self.write(move |change| records::remove(change, &id, removal)).await
         }
@@ -133,8 +133,9 @@ impl Store for Database {
     fn release(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), StoreError>> {
         let id = id.clone();
         async move {
-            if self.is_fleeting(&id).await? {
-                // It has no key: what is asked for again is kept.
+            if self.is_ephemeral(&id).await? {
+                // Ephemeral responses have no key: a response that can be requested again is
+                // stored.
                 return Ok(());
             }
             self.write(move |change| claims::release(change.connection, &id)).await
@@ -169,14 +170,14 @@ impl Store for Database {
     fn unfinished(&self) -> BoxFuture<'_, Result<Vec<ResponseRecord>, StoreError>> {
         async move {
             let mut unfinished = self.read(records::unfinished).await?;
-            unfinished.extend(self.inner.fleeting.unfinished().await?);
+            unfinished.extend(self.inner.ephemeral.unfinished().await?);
             Ok(unfinished)
         }
         .boxed()
     }
 
     fn stored_by_caller(&self) -> BoxFuture<'_, Result<Vec<(Owner, u64)>, StoreError>> {
-        // What is fleeting holds no items, and goes by itself.
+        // Ephemeral responses hold no items and expire by themselves.
         self.read(records::stored_by_caller).boxed()
     }
 
@@ -191,8 +192,8 @@ impl Store for Database {
             let mut oldest = self
                 .read(move |connection| records::oldest_ended(connection, of.as_ref(), limit))
                 .await?;
-            oldest.extend(self.inner.fleeting.oldest_ended(owner.as_ref(), limit).await?);
-            // A stable sort: what ended in the same second stays in its order.
+            oldest.extend(self.inner.ephemeral.oldest_ended(owner.as_ref(), limit).await?);
+            // A stable sort: responses that ended in the same second keep their order.
             oldest.sort_by_key(|record| record.ended_at);
             oldest.truncate(limit);
             Ok(oldest)
@@ -201,6 +202,6 @@ impl Store for Database {
     }
 
     fn bytes(&self) -> u64 {
-        self.figures().item_bytes + self.inner.fleeting.bytes()
+        self.figures().item_bytes + self.inner.ephemeral.bytes()
     }
 }

@@ -1,4 +1,5 @@
-//! What can only be seen from inside: a disk that is full, a change that fails among others, schemas that are not ours.
+//! Tests of the database's internals: a full disk, one failing change among others, foreign
+//! schemas.
 
 use std::error::Error;
 use std::path::Path;
@@ -22,7 +23,7 @@ use crate::archive::Archive;
 type Outcome = Result<(), Box<dyn Error>>;
 
 #[tokio::test]
-async fn a_full_disk_is_told_and_survived() -> Outcome {
+async fn a_full_disk_is_reported_and_survived() -> Outcome {
     for durability in [Durability::Process, Durability::Disk] {
         let directory = tempfile::tempdir()?;
         let database = Database::open(&directory.path().join("weir.db"), durability, Tasks::new())?;
@@ -31,28 +32,29 @@ async fn a_full_disk_is_told_and_survived() -> Outcome {
         }
         let pages: i64 = pragma(&database, "page_count").await?;
         limit(&database, pages).await?;
-        let mut told = Vec::new();
+        let mut refused = Vec::new();
         for number in 20..60 {
             match turn(&database, number).await {
                 Ok(()) => {}
-                Err(error) => told.push((number, error)),
+                Err(error) => refused.push((number, error)),
             }
         }
         assert!(
-            !told.is_empty() && told.iter().all(|(_, error)| *error == StoreError::Unavailable),
-            "{told:?}"
+            !refused.is_empty()
+                && refused.iter().all(|(_, error)| *error == StoreError::Unavailable),
+            "{refused:?}"
         );
         assert!(!database.figures().writes, "it is known that nothing can be written");
         assert!(database.figures().reads);
-        for (number, _) in &told {
-            // Whatever of the turn was refused is not there; what was taken before is.
+        for (number, _) in &refused {
+            // Refused changes have left nothing; accepted ones are stored.
             let record = Store::find(&database, &id(*number)).await?;
             let log = Archive::find(&database, &id(*number)).await?;
             assert!(log.is_none() || matches!(record, RecordLookup::Record(_)), "{number}");
         }
         let checked = tools::check(&directory.path().join("weir.db"), |_| {})?;
         assert_eq!(checked.problems, Vec::<String>::new(), "nothing is half written");
-        // Reading and deleting still work: that is how room is made.
+        // Reading and deleting still work, which is how space is freed.
         assert_eq!(Archive::read(&database, &id(3), 0, usize::MAX).await?.len(), 200);
         for number in 0..10 {
             Archive::remove(&database, &id(number)).await?;
@@ -73,14 +75,15 @@ async fn a_full_disk_is_told_and_survived() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_change_that_fails_fails_alone() -> Outcome {
+async fn a_failing_change_does_not_affect_others() -> Outcome {
     let directory = tempfile::tempdir()?;
     let database =
         Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
-    // Holds the writer until the others wait for it, so that all of them come into one transaction.
+    // Holds the writer until the others are queued, so that all of them are in one transaction.
     let (release, held) = std::sync::mpsc::channel::<()>();
-    let holding = database
-        .write(move |_change| held.recv().map_err(|_closed| JobFailure::Damaged("nobody lets go")));
+    let holding = database.write(move |_change| {
+        held.recv().map_err(|_closed| JobFailure::Damaged("the test ended early"))
+    });
     let others = async {
         let good = |number| Store::insert(&database, record(number), Vec::new());
         let bad = database.write(|change| {
@@ -114,7 +117,7 @@ async fn a_change_that_fails_fails_alone() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_question_that_panics_costs_nobody_a_connection() -> Outcome {
+async fn a_panicking_query_loses_no_connection() -> Outcome {
     let directory = tempfile::tempdir()?;
     let database =
         Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
@@ -127,7 +130,7 @@ async fn a_question_that_panics_costs_nobody_a_connection() -> Outcome {
 }
 
 #[test]
-fn an_older_schema_is_brought_up_to_date() -> Outcome {
+fn an_older_schema_is_migrated() -> Outcome {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("weir.db");
     let steps = [
@@ -156,7 +159,7 @@ fn an_older_schema_is_brought_up_to_date() -> Outcome {
 }
 
 #[tokio::test]
-async fn no_lookup_goes_through_a_table() -> Outcome {
+async fn no_lookup_scans_a_table() -> Outcome {
     let directory = tempfile::tempdir()?;
     let database =
         Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
@@ -191,12 +194,12 @@ async fn no_lookup_goes_through_a_table() -> Outcome {
 }
 
 #[tokio::test]
-async fn room_is_given_back_in_steps() -> Outcome {
+async fn free_pages_are_released_in_steps() -> Outcome {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("weir.db");
     let database = Database::open(&path, Durability::Process, Tasks::new())?;
     database.put(&id(0), vec![entry(0, "response.completed", "")]).await?;
-    // Packing as much would take a test's time: large logs without sense in them.
+    // Compressing as much data would take too long for a test: large logs of random bytes.
     let large = "INSERT INTO logs (number, id, entries, bytes) SELECT value + 10, 'resp_' || value, 1, 0 FROM \
                  (WITH RECURSIVE up(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM up WHERE value < 9) SELECT value FROM up);
                  INSERT INTO chunks (log, first, raw_bytes, crc32, data) SELECT number, 0, 1, 0, zeroblob(3000000) FROM logs WHERE number > 10";
@@ -277,7 +280,7 @@ fn id(number: u64) -> ResponseId {
     ResponseId::new(format!("resp_{number}"))
 }
 
-/// The path of a database is never taken from anywhere but its caller.
+/// The path in an error is that of its caller.
 #[test]
 fn errors_name_the_file() {
     let error = DatabaseError::sqlite(Path::new("/data/weir.db"), rusqlite::Error::InvalidQuery);

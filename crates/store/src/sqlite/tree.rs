@@ -1,37 +1,38 @@
-//! The tree of items: grown by answers, cut back when nobody holds or continues a leaf.
+//! The tree of items: extended by responses, pruned when nothing holds or continues a leaf.
 
 use engine::store::{Most, StoreError};
 use protocol::id::{ItemId, Owner};
 use protocol::item::Item;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::failure::{JobFailure, taken};
+use super::failure::{JobFailure, insert_error};
 use super::job::WriteTransaction;
 use super::state::RecordState;
 
-/// Whether an item was sent or made.
+/// Whether an item was input or output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ItemSide {
     Input = 0,
     Output = 1,
 }
 
-/// An item as it is written.
+/// An item as it is stored.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) id: ItemId,
-    /// `None` where only the place is left.
+    /// `None` if only its place is left.
     pub(super) json: Option<String>,
 }
 
 impl Written {
-    /// How long its text is.
+    /// The length of its text.
     pub(super) fn bytes(&self) -> usize {
         self.json.as_ref().map_or(0, String::len)
     }
 }
 
-/// Serialises items; away from the writer, which has to be quick. Each item goes when it is written: large ones are not held twice.
+/// Serialises items, off the writer's thread, which has to be quick. Each item is dropped once it
+/// is serialised, so that large ones are not in memory twice.
 pub(super) fn written(items: Vec<Item>) -> Result<Vec<Written>, StoreError> {
     items
         .into_iter()
@@ -41,15 +42,16 @@ pub(super) fn written(items: Vec<Item>) -> Result<Vec<Written>, StoreError> {
 }
 
 fn write(item: &Item) -> Result<Written, serde_json::Error> {
-    // Room for all of it: what grows by doubling is in memory twice.
+    // Reserves all of it: a buffer that grows by doubling is in memory twice.
     let mut json = Vec::with_capacity(item.weight());
     serde_json::to_writer(&mut json, item)?;
     let json = String::from_utf8(json).map_err(serde::ser::Error::custom)?;
     Ok(Written { id: item.id().clone(), json: Some(json) })
 }
 
-/// Hangs `items`, each below the one before, under `parent`. Gives the number of the last one, or `parent`.
-pub(super) fn grow(
+/// Inserts `items`, each below the previous one, under `parent`. Returns the number of the last
+/// one, or `parent`.
+pub(super) fn insert_items(
     change: &mut WriteTransaction<'_>,
     answer: i64,
     side: ItemSide,
@@ -67,16 +69,19 @@ pub(super) fn grow(
         insert.raw_bind_parameter(3, side as i64)?;
         insert.raw_bind_parameter(4, parent)?;
         insert.raw_bind_parameter(5, &item.json)?;
-        // SQLite has made a copy of it, and makes another for the row.
+        // SQLite has copied it, and makes another copy for the row.
         drop(item);
-        insert.raw_execute().map_err(taken)?;
+        insert.raw_execute().map_err(insert_error)?;
         parent = Some(connection.last_insert_rowid());
     }
     Ok(parent)
 }
 
-/// Takes the text of an answer's items away. They keep their places.
-pub(super) fn blank(change: &mut WriteTransaction<'_>, answer: i64) -> Result<(), JobFailure> {
+/// Deletes the text of a response's items. They keep their places.
+pub(super) fn delete_text(
+    change: &mut WriteTransaction<'_>,
+    answer: i64,
+) -> Result<(), JobFailure> {
     let weigh = "SELECT COALESCE(sum(octet_length(json)), 0) FROM items WHERE answer = ?1";
     change.item_bytes -=
         change.connection.prepare_cached(weigh)?.query_row([answer], |row| row.get::<_, i64>(0))?;
@@ -87,7 +92,8 @@ pub(super) fn blank(change: &mut WriteTransaction<'_>, answer: i64) -> Result<()
     Ok(())
 }
 
-/// Cuts leaves that nobody holds, upward from `next`. An answer that is there holds its own items and the one it continues.
+/// Deletes leaves that nothing holds, upward from `next`. An existing response holds its own items
+/// and the one it continues.
 pub(super) fn prune(
     change: &mut WriteTransaction<'_>,
     mut next: Option<i64>,
@@ -111,7 +117,7 @@ pub(super) fn prune(
     Ok(())
 }
 
-/// Forgets a deleted answer of which no item is left.
+/// Deletes the row of a deleted response without items.
 pub(super) fn delete_leaf(connection: &Connection, answer: i64) -> Result<(), JobFailure> {
     let delete_leaf = "DELETE FROM answers WHERE number = ?1 AND state = ?2 AND NOT EXISTS (SELECT 1 FROM items WHERE answer = ?1)";
     connection.prepare_cached(delete_leaf)?.execute((answer, RecordState::Deleted as i64))?;
@@ -128,7 +134,7 @@ pub(super) fn number(
     Ok(find.query_row([id.as_str()], |row| row.get(0)).optional()?)
 }
 
-/// The conversation up to and with `head`, oldest first, unless it is more than `most`.
+/// The conversation up to and including `head`, oldest first, unless it exceeds `most`.
 pub(super) fn path(
     connection: &Connection,
     head: &ItemId,
@@ -137,7 +143,7 @@ pub(super) fn path(
     path_from(connection, number(connection, Some(head))?, most)
 }
 
-/// The conversation up to and with the item of that number, unless it is more than `most`.
+/// The conversation up to and including the item of that number, unless it exceeds `most`.
 pub(super) fn path_from(
     connection: &Connection,
     mut next: Option<i64>,
@@ -152,11 +158,11 @@ pub(super) fn path_from(
             })
             .optional()?;
         let Some((parent, json)) = found else { break };
-        // Before it is read: text that is no more than this long becomes a bit more in memory.
+        // Checked before reading: the text takes slightly more memory than its stored length.
         most = most.without(json.as_ref().map_or(0, String::len))?;
         path.extend(json.as_deref().map(read).transpose()?);
         if parent.is_some_and(|parent| parent >= number) {
-            return Err(JobFailure::Damaged("an item stands above itself"));
+            return Err(JobFailure::Damaged("an item is its own ancestor"));
         }
         next = parent;
     }
@@ -180,10 +186,10 @@ pub(super) fn item(
 /// An item from its row.
 pub(super) fn read(json: &str) -> Result<Item, JobFailure> {
     serde_json::from_str(json)
-        .map_err(|_error| JobFailure::Damaged("an item is not what an item is"))
+        .map_err(|_error| JobFailure::Damaged("an item is not valid JSON of an item"))
 }
 
-/// A length as what it adds to a total.
+/// A length as the difference to a total.
 pub(super) fn weight(length: usize) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
 }

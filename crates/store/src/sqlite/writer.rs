@@ -1,4 +1,5 @@
-//! The one thread that writes: what waits for it goes into one transaction, and nobody is answered before that is committed.
+//! The single writing thread: queued changes share a transaction, and callers are notified after
+//! its commit.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -19,13 +20,13 @@ use super::shared::DatabaseShared;
 use super::steps::{Stepped, Steps};
 use super::{leftovers, open};
 
-/// How many changes may wait; callers of more wait for a place.
+/// How many changes may be queued; further callers wait.
 const QUEUE: usize = 1024;
 
-/// How many changes go into one transaction, so that none waits long for those that came with it.
+/// How many changes share a transaction, so that none waits long for the others.
 const BATCH: usize = 256;
 
-/// The way to the thread.
+/// The handle of the thread.
 #[derive(Debug)]
 pub(super) struct DatabaseWriter {
     messages: mpsc::Sender<Message>,
@@ -36,16 +37,16 @@ enum Message {
     Close(oneshot::Sender<()>),
 }
 
-/// What came of a transaction.
+/// The outcome of a transaction.
 #[derive(Default)]
 struct Done {
-    /// Changes that took text away.
+    /// Changes that deleted text.
     deletions: u64,
-    /// Changes that the database could not make.
+    /// Changes that failed in the database.
     faults: u64,
 }
 
-/// The thread's side.
+/// The thread's state.
 struct WriterThread {
     connection: Connection,
     messages: mpsc::Receiver<Message>,
@@ -69,7 +70,7 @@ impl DatabaseWriter {
         Ok(Self { messages: sender })
     }
 
-    /// Changes something. It is committed when this resolves with `Ok`, and has not happened when it resolves with `Err`.
+    /// Makes a change. `Ok`: it is committed; `Err`: it was not made.
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -80,8 +81,8 @@ impl DatabaseWriter {
         answer.await.unwrap_or(Err(StoreError::Unavailable))
     }
 
-    /// Changes something large step by step; other changes are made in between. As [`Self::write`], but when this is dropped, it is
-    /// undone unless its last step was made.
+    /// Makes a large change in steps, with changes of others in between. As [`Self::write`], but
+    /// dropping this undoes it unless its last step was made.
     pub(super) async fn write_in_steps(&self, steps: impl Steps) -> Result<(), StoreError> {
         let (waiting, answer) = oneshot::channel();
         self.send(Stepped::new(steps, waiting)).await?;
@@ -95,11 +96,12 @@ impl DatabaseWriter {
             .map_err(|_closed| StoreError::Unavailable)
     }
 
-    /// Resolves when everything that was asked before is written, the WAL is in the file and the thread lets go of both.
+    /// Resolves when everything queued before is written, the WAL is in the file and the thread has
+    /// closed both.
     pub(super) async fn close(&self) {
         let (sender, closed) = oneshot::channel();
         if self.messages.send(Message::Close(sender)).await.is_ok() {
-            // It resolves when the thread has dropped the other side.
+            // Resolves when the thread drops the other end.
             let _closed = closed.await;
         }
     }
@@ -108,7 +110,7 @@ impl DatabaseWriter {
 impl WriterThread {
     fn run(mut self) {
         let mut closing = None;
-        // What was begun and is made step by step.
+        // Changes in steps that have started.
         let mut begun: VecDeque<Box<dyn Job>> =
             leftovers::of(&self.connection).into_iter().collect();
         loop {
@@ -124,20 +126,20 @@ impl WriterThread {
             if let Some(message) = message {
                 self.gather(message, &mut batch, &mut closing);
             }
-            // One step beside what came meanwhile, which need not wait for more.
+            // One step together with the queued changes, which need not wait for more.
             batch.extend(begun.pop_front());
             if !batch.is_empty() {
                 begun.extend(self.write(batch));
             }
         }
-        // The last connection to go would do this by itself, with the patience of five seconds for whoever still reads.
+        // Closing the last connection would do this too, but would wait five seconds for readers.
         let _refused =
             self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(()));
         drop(self.connection);
         drop(closing);
     }
 
-    /// Takes what waits.
+    /// Takes the queued changes.
     fn gather(
         &mut self,
         first: Message,
@@ -157,7 +159,8 @@ impl WriterThread {
         }
     }
 
-    /// Makes a batch of changes in one transaction and answers each. Gives those that go on.
+    /// Makes a batch of changes in one transaction and notifies their callers. Returns those with
+    /// further steps.
     fn write(&self, mut batch: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
         let committed = self.transaction(&mut batch);
         let is_committed = match &committed {
@@ -173,7 +176,7 @@ impl WriterThread {
             Err(failure) => {
                 self.shared.writing.fails(failure);
                 if !self.connection.is_autocommit() {
-                    // Should this fail as well, the next transaction cannot begin and tries it again.
+                    // If this fails as well, the next transaction cannot start and tries it again.
                     let _failed = self.connection.execute_batch("ROLLBACK");
                 }
                 false
@@ -183,7 +186,7 @@ impl WriterThread {
         batch.into_iter().filter_map(|job| job.answer(is_committed)).collect()
     }
 
-    /// On an error nothing has happened.
+    /// On an error nothing was changed.
     fn transaction(&self, batch: &mut [Box<dyn Job>]) -> Result<Done, JobFailure> {
         if !self.connection.is_autocommit() {
             self.connection.execute_batch("ROLLBACK")?;
@@ -216,13 +219,13 @@ impl WriterThread {
         Ok(done)
     }
 
-    /// Takes back what one job has done, and nothing else.
+    /// Rolls back one job and nothing else.
     fn undo(&self, failure: &JobFailure) -> Result<(), JobFailure> {
         if failure.is_fault() {
             self.shared.writing.fails(failure);
         }
         if self.connection.is_autocommit() {
-            return Err(JobFailure::Damaged("SQLite has taken the whole transaction back"));
+            return Err(JobFailure::Damaged("SQLite has rolled back the whole transaction"));
         }
         self.statement("ROLLBACK TO job")
     }
@@ -233,7 +236,7 @@ impl WriterThread {
     }
 }
 
-/// Keeps the totals in step, and gives them if they have changed.
+/// Updates the totals, and returns them if they have changed.
 pub(super) fn count(
     connection: &Connection,
     item_bytes: i64,
@@ -248,7 +251,8 @@ pub(super) fn count(
     Ok(Some(totals.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?))
 }
 
-/// The two files, as they were when they were opened. SQLite would go on writing into files that nobody finds again.
+/// The identity of both files when they were opened. SQLite would go on writing into files that
+/// were unlinked.
 struct Files {
     watched: Vec<(PathBuf, Identity)>,
 }
@@ -274,7 +278,7 @@ impl Files {
     }
 }
 
-/// The device and the number of a file.
+/// The device and the inode of a file.
 #[cfg(unix)]
 type Identity = (u64, u64);
 
@@ -285,7 +289,7 @@ fn identity(path: &Path) -> io::Result<Identity> {
     fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// Open files cannot be moved there.
+/// Windows does not move open files.
 #[cfg(not(unix))]
 type Identity = ();
 

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::findings::{CheckedRequest, Findings, list, texts};
 
-/// The fields of anthropic-sdk-python's `MessageCreateParams`, and those that older models still accept.
+/// The fields of anthropic-sdk-python's `MessageCreateParams`, and those that older models still
+/// accept.
 const FIELDS: &[&str] = &[
     "max_tokens",
     "messages",
@@ -111,8 +112,8 @@ fn check_thinking(body: &Value, max_tokens: u64, found: &mut Findings) {
     }
 }
 
-/// Roles need not alternate, since the service joins adjacent messages of a role; but a tool call must be followed by its
-/// result.
+/// Roles need not alternate, since the service joins adjacent messages of a role; but a tool call
+/// must be followed by its result.
 fn check_messages(messages: &[Value], is_new: bool, found: &mut Findings) {
     if messages.is_empty() {
         found.invalid("messages: at least one message is required");

@@ -1,5 +1,5 @@
-//! Gemini's rules. Its fields are those of protocol buffers: an unknown one is refused at any depth, and both cases of a known
-//! one are accepted.
+//! Gemini's rules. Its fields are those of protocol buffers: an unknown one is refused at any
+//! depth, and both cases of a known one are accepted.
 
 use serde_json::Value;
 

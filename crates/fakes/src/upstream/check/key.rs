@@ -7,7 +7,8 @@ use crate::upstream::vendor::{Route, Vendor};
 /// All header fields in which a vendor accepts a key.
 const FIELDS: [&str; 4] = ["authorization", "x-api-key", "x-goog-api-key", "api-key"];
 
-/// The header field for the key. Anthropic accepts two: its documentation uses `x-api-key`, its SDKs since October 2026
+/// The header field for the key. Anthropic accepts two: its documentation uses `x-api-key`, its
+/// SDKs since October 2026
 /// `Authorization`.
 fn field(route: &Route, headers: &Headers) -> &'static str {
     match route.vendor {
@@ -26,7 +27,8 @@ pub(crate) fn key_of<'a>(route: &Route, headers: &'a Headers) -> Option<&'a str>
     if field == "authorization" { value.strip_prefix("Bearer ") } else { Some(value) }
 }
 
-/// Complaints about keys in wrong places: another vendor's header field, the query (which is logged), or the body.
+/// Complaints about keys in wrong places: another vendor's header field, the query (which is
+/// logged), or the body.
 pub(crate) fn misplaced_keys(
     route: &Route,
     query: &str,

@@ -1,5 +1,5 @@
-//! Checks whether the vendor would accept a request. The rules are those of the vendors' SDKs and documentation, and of the
-//! errors that their services are known to return.
+//! Checks whether the vendor would accept a request. The rules are those of the vendors' SDKs and
+//! documentation, and of the errors that their services are known to return.
 
 pub(crate) mod findings;
 pub(crate) mod key;
@@ -42,7 +42,8 @@ fn media_types(checked: &CheckedRequest<'_>, found: &mut Findings) {
     if content_type.split(';').next().unwrap_or_default().trim() != "application/json" {
         found.strict(&format!("The content type is {content_type:?}, not application/json."));
     }
-    // No vendor refuses an `Accept` that excludes its response, but such a request is a mistake of the client.
+    // No vendor refuses an `Accept` that excludes its response, but such a request is a mistake of
+    // the client.
     let Some(accept) = checked.headers.get("accept") else { return };
     let fits = |media_type: &str| {
         accept

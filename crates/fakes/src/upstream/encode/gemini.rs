@@ -1,4 +1,5 @@
-//! Gemini's `generateContent`: complete parts in unnamed events with CRLF line ends, and no event that marks the end.
+//! Gemini's `generateContent`: complete parts in unnamed events with CRLF line ends, and no event
+//! that marks the end.
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -61,7 +62,8 @@ impl ResponseEncoder for Gemini {
                 let signed = self.signature.is_some().then(|| self.signed(json!({"text": ""})));
                 chunks.push(chunk(response, signed.as_slice(), Some(reason(response))));
             }
-            // As the vendor sends it: outside the framing. Its SDK finds the end by counting braces.
+            // As the vendor sends it: outside the framing. Its SDK finds the end by counting
+            // braces.
             ScriptEvent::Failure(error) => {
                 let body = vendor_error::body(
                     Vendor::Gemini,
@@ -103,7 +105,8 @@ impl ResponseEncoder for Gemini {
 }
 
 impl Gemini {
-    /// The part of the completed call, if any. The first call of a response has a signature, which Gemini 3 requires back.
+    /// The part of the completed call, if any. The first call of a response has a signature, which
+    /// Gemini 3 requires back.
     fn take_call(&mut self) -> Option<Value> {
         let call = self.call.take()?;
         if !self.has_called {

@@ -14,7 +14,8 @@ use serde_json::Value;
 use super::vendor::{RequestKind, Route, Vendor};
 use encoder::ResponseEncoder;
 
-/// The encoder for the response to a request. `is_strict`: the vendor's own server, which sends nothing unrequested.
+/// The encoder for the response to a request. `is_strict`: the vendor's own server, which sends
+/// nothing unrequested.
 pub(super) fn encoder(route: &Route, request: &Value, is_strict: bool) -> Box<dyn ResponseEncoder> {
     if let RequestKind::Passthrough { operation, .. } = &route.kind {
         return passthrough::encoder(*operation, route.vendor, request, is_strict);

@@ -1,4 +1,5 @@
-//! OpenAI's Responses API: items with a start and an end in named, numbered events, and the complete response in the last.
+//! OpenAI's Responses API: items with a start and an end in named, numbered events, and the
+//! complete response in the last.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -245,7 +246,8 @@ impl Responses {
                     json!([{"type": "summary_text", "text": item.content}])
                 };
                 let mut reasoning = json!({"id": id, "type": "reasoning", "summary": summary});
-                // Only on request: a client needs it only if the vendor does not store the response.
+                // Only on request: a client needs it only if the vendor does not store the
+                // response.
                 let included = self.request["include"].as_array();
                 if included.is_some_and(|included| {
                     included.iter().any(|name| name == "reasoning.encrypted_content")

@@ -140,8 +140,8 @@ fn fin(connection: &Connection) -> Option<Fin> {
     })
 }
 
-/// The number of sockets in TIME-WAIT by host, from the kernel's table (`/proc/net/tcp`, proc(5): state 06) and the client's
-/// ports.
+/// The number of sockets in TIME-WAIT by host, from the kernel's table (`/proc/net/tcp`, proc(5):
+/// state 06) and the client's ports.
 fn time_waits(table: &str, ports: &BTreeSet<u16>) -> std::collections::BTreeMap<String, u64> {
     let mut counts = std::collections::BTreeMap::new();
     let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();

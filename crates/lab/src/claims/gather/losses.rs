@@ -15,8 +15,8 @@ use crate::run::ShapedRoute;
 use crate::session::Session;
 use client::Endpoint;
 
-/// The delay in each direction: the round trip must be much longer than the pace ([`SLOWEST`]), and than the pauses of a
-/// busy machine.
+/// The delay in each direction: the round trip must be much longer than the pace ([`SLOWEST`]), and
+/// than the pauses of a busy machine.
 const DELAY: Duration = Duration::from_millis(75);
 
 /// The slowest pace at which a stall can be distinguished from the model's gaps.
@@ -25,14 +25,15 @@ const SLOWEST: Duration = Duration::from_millis(25);
 /// The length of an answer in round trips, with some after the loss.
 const ROUND_TRIPS: u32 = 12;
 
-/// The round trips before the loss: until then the sender may wait because of slow start (RFC 5681, section 3.1).
+/// The round trips before the loss: until then the sender may wait because of slow start (RFC 5681,
+/// section 3.1).
 const BEFORE: u32 = 5;
 
 /// The fraction of a round trip from which a gap counts as a stall.
 const PART: f64 = 0.75;
 
-/// Two concurrent answers and a lost segment: over HTTP/2 on one connection, and over HTTP/1.1 on a connection each. `None`
-/// without a path that can lose packets.
+/// Two concurrent answers and a lost segment: over HTTP/2 on one connection, and over HTTP/1.1 on a
+/// connection each. `None` without a path that can lose packets.
 pub(super) async fn loss(setting: &Experiment<'_>) -> Result<Option<Loss>> {
     let (Some(route), Some(pace)) = (&setting.harness.road, setting.plan.pace) else {
         return Ok(None);
@@ -86,7 +87,8 @@ async fn round(setting: &Experiment<'_>, route: &ShapedRoute, pace: Duration) ->
     })
 }
 
-/// The longest gap of each of two answers in milliseconds; the first one's connection loses a segment.
+/// The longest gap of each of two answers in milliseconds; the first one's connection loses a
+/// segment.
 async fn gaps(
     setting: &Experiment<'_>,
     route: &ShapedRoute,

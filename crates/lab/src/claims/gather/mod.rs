@@ -1,4 +1,5 @@
-//! Gathers the evidence: from the measured cells, and from an experiment for each claim that they do not cover.
+//! Gathers the evidence: from the measured cells, and from an experiment for each claim that they
+//! do not cover.
 
 mod connections;
 mod experiment;
@@ -20,7 +21,8 @@ use experiment::Experiment;
 /// The number of experiments.
 pub const EXPERIMENTS: u64 = 7;
 
-/// Gathers the evidence, and calls `step` after each experiment. Also returns which experiments failed, and why.
+/// Gathers the evidence, and calls `step` after each experiment. Also returns which experiments
+/// failed, and why.
 pub async fn gather(
     harness: &Harness,
     plan: &Plan,

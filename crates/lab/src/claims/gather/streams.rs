@@ -233,7 +233,8 @@ fn text(streams: &[&Bytes]) -> Result<Text> {
         let whole = data(stream, stream.len())?;
         text.survives_any_split &= data(stream, 1)? == whole;
         let content = String::from_utf8_lossy(stream);
-        // WHATWG HTML, section 9.2.5: one byte order mark is dropped, and there are three line ends.
+        // WHATWG HTML, section 9.2.5: one byte order mark is dropped, and there are three line
+        // ends.
         let others = [
             format!("\u{feff}{content}"),
             content.replace('\n', "\r\n"),

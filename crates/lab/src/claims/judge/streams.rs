@@ -316,7 +316,8 @@ fn handshakes(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     Some((ruling, text))
 }
 
-/// Twice as late, and by more than a person could ever notice of one token, in milliseconds: that would be another thing.
+/// Twice as late, and by more than a person could ever notice of one token, in milliseconds: that
+/// would be another thing.
 const LATER: (f64, f64) = (2.0, 5.0);
 
 fn delay(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {

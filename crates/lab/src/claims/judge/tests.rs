@@ -1,5 +1,5 @@
-//! With evidence that conforms to the standards, each claim is judged as they say; changing a piece of evidence changes its
-//! verdict.
+//! With evidence that conforms to the standards, each claim is judged as they say; changing a piece
+//! of evidence changes its verdict.
 
 use super::*;
 use crate::claims::evidence::*;

@@ -1,4 +1,4 @@
-//! Tests of the journal that look inside.
+//! Tests of the journal's internals.
 
 mod power;
 mod recovery;
@@ -12,17 +12,18 @@ use protocol::id::{ItemId, ResponseId};
 
 use super::config::Config;
 use super::log::{EntryLocation, JournalLog};
+use super::memory_archive::MemoryArchive;
 use super::reader::read_frames;
 use super::shared::JournalInner;
-use super::simulated::{Shelf, Simulated};
+use super::simulated::SimulatedDisk;
 use super::{JournalError, recover};
 
-/// A journal without a thread and without tasks: the test takes every step.
-fn open(disk: &Simulated, config: Config) -> Result<Arc<JournalInner>, JournalError> {
+/// A journal without a thread and without tasks: the test runs every step.
+fn open(disk: &SimulatedDisk, config: Config) -> Result<Arc<JournalInner>, JournalError> {
     let recovered = recover::recover(disk, config.durability)?;
     let shared = Arc::new(JournalInner::new(
         Arc::new(disk.clone()),
-        Arc::new(Shelf::new()),
+        Arc::new(MemoryArchive::new()),
         config,
         Tasks::new(),
         recovered,
@@ -32,10 +33,10 @@ fn open(disk: &Simulated, config: Config) -> Result<Arc<JournalInner>, JournalEr
 }
 
 /// All committed entries, without a runtime.
-fn read(shared: &JournalInner, answer: &JournalLog) -> Vec<Entry> {
+fn read(shared: &JournalInner, response: &JournalLog) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     loop {
-        let more = match answer.look(entries.len() as u64, usize::MAX, true) {
+        let more = match response.locate(entries.len() as u64, usize::MAX, true) {
             EntryLocation::Here(more) => return [entries, more].concat(),
             EntryLocation::Files(places) => {
                 let files = places.iter().filter_map(|place| {

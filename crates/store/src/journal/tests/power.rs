@@ -1,4 +1,5 @@
-//! Thousands of lives of a journal, each cut off somewhere: what was delivered is there afterwards (promise 1).
+//! Thousands of short runs of a journal, each cut off at some operation: delivered entries survive
+//! (promise 1).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,9 +8,10 @@ use protocol::event::Entry;
 use protocol::id::ResponseId;
 use tokio::sync::oneshot;
 
-use super::super::frame::GoneReason;
+use super::super::frame::RemovalReason;
 use super::super::log::JournalLog;
-use super::super::simulated::{Simulated, SplitMix64};
+use super::super::simulated::{DiskFaults, SimulatedDisk};
+use super::super::splitmix64::SplitMix64;
 use super::super::writer::WriteOutcome;
 use super::{end, id, open, read, text};
 use crate::Durability;
@@ -17,19 +19,19 @@ use crate::journal::config::Config;
 use crate::journal::mutex::lock;
 use crate::journal::shared::JournalInner;
 
-/// How a life ends.
+/// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cut {
     /// The process is killed: a write may be torn.
     Process,
-    /// Either, by lot.
+    /// One of the two, at random.
     Any,
 }
 
-/// What we know of a log from outside.
+/// The expected content of a log.
 #[derive(Default)]
 struct Known {
-    /// What was taken, in order.
+    /// The accepted entries, in order.
     entries: Vec<Entry>,
     /// How many of them were below a watermark.
     safe: usize,
@@ -40,26 +42,26 @@ struct Known {
 enum Fate {
     #[default]
     Here,
-    /// To be gone, and nobody knows whether that is safe.
+    /// Removed, but the removal may not be durable.
     Leaving,
-    Gone,
+    Removed,
 }
 
 struct World {
     random: SplitMix64,
-    disk: Simulated,
+    disk: SimulatedDisk,
     known: HashMap<ResponseId, Known>,
     leaving: Vec<(ResponseId, oneshot::Receiver<()>)>,
     names: u64,
 }
 
 #[test]
-fn disk_durability_outlives_the_loss_of_power() {
+fn disk_durability_survives_a_loss_of_power() {
     run(Durability::Disk, Cut::Any, 10_000);
 }
 
 #[test]
-fn process_durability_outlives_the_process() {
+fn process_durability_survives_a_crash_of_the_process() {
     run(Durability::Process, Cut::Process, 2_000);
 }
 
@@ -70,14 +72,14 @@ fn run(durability: Durability, cut: Cut, seeds: u64) {
         None => 0..number("WEIR_SEEDS").unwrap_or(seeds),
     };
     for seed in seeds {
-        let lived = std::panic::catch_unwind(|| live(seed, durability, cut));
-        assert!(lived.is_ok(), "WEIR_SEED={seed} shows it again");
+        let outcome = std::panic::catch_unwind(|| run_once(seed, durability, cut));
+        assert!(outcome.is_ok(), "WEIR_SEED={seed} shows it again");
     }
 }
 
-fn live(seed: u64, durability: Durability, cut: Cut) {
+fn run_once(seed: u64, durability: Durability, cut: Cut) {
     let mut random = SplitMix64::new(seed);
-    let disk = Simulated::new(random.number());
+    let disk = SimulatedDisk::new(random.number());
     let mut world = World { random, disk, known: HashMap::new(), leaving: Vec::new(), names: 0 };
     let config = Config {
         durability,
@@ -86,7 +88,7 @@ fn live(seed: u64, durability: Durability, cut: Cut) {
         ..Config::default()
     };
     for _ in 0..=world.random.below(4) {
-        world.disk.faults(|faults| *faults = super::super::simulated::DiskFaults::default());
+        world.disk.faults(|faults| *faults = DiskFaults::default());
         world.disk.stop_after(world.random.below(60) as u64);
         if let Ok(shared) = open(&world.disk, config) {
             world.check(&shared);
@@ -103,14 +105,15 @@ fn live(seed: u64, durability: Durability, cut: Cut) {
 }
 
 impl World {
-    /// After a start: everything that was delivered is there, and nothing that was never written.
+    /// After a start: every delivered entry is there, and none that was never written.
     fn check(&mut self, shared: &Arc<JournalInner>) {
         for id in lock(&shared.logs).keys() {
-            assert!(self.known.contains_key(id), "{id} is nobody's");
+            assert!(self.known.contains_key(id), "{id} was never written");
         }
         for (id, known) in &mut self.known {
-            let answer = lock(&shared.logs).get(id).cloned();
-            let entries = answer.as_ref().map(|answer| read(shared, answer)).unwrap_or_default();
+            let response = lock(&shared.logs).get(id).cloned();
+            let entries =
+                response.as_ref().map(|response| read(shared, response)).unwrap_or_default();
             match known.fate {
                 Fate::Here => assert!(
                     entries.len() >= known.safe,
@@ -118,7 +121,7 @@ impl World {
                     entries.len(),
                     known.safe
                 ),
-                // Nobody was told that it is gone, so it may come back once more.
+                // Its removal was not confirmed, so it may reappear.
                 Fate::Leaving => {
                     assert!(
                         known.entries.starts_with(&entries),
@@ -126,17 +129,17 @@ impl World {
                     );
                     continue;
                 }
-                Fate::Gone => assert!(answer.is_none(), "{id} is back from the dead"),
+                Fate::Removed => assert!(response.is_none(), "{id} reappeared after its removal"),
             }
             let count = entries.len().min(known.entries.len());
             assert_eq!(entries, known.entries[..count], "{id}: what is there is what was written");
-            // What comes back is delivered from now on; what does not was never there.
+            // Recovered entries are delivered from now on; others have never existed.
             known.entries = entries;
             known.safe = known.entries.len();
-            if let Some(answer) = answer {
+            if let Some(response) = response {
                 let ends = known.entries.last().is_some_and(|entry| entry.kind.is_terminal());
                 assert_eq!(
-                    answer.has_ended(),
+                    response.has_ended(),
                     ends,
                     "{id}: it has ended if its last entry says so"
                 );
@@ -149,7 +152,7 @@ impl World {
         self.leaving.clear();
     }
 
-    /// Does things until the disk stops, or enough.
+    /// Runs random operations until the disk stops or the limit is reached.
     fn work(&mut self, shared: &Arc<JournalInner>) {
         let mut writers: HashMap<ResponseId, u64> = HashMap::new();
         for _ in 0..80 {
@@ -159,7 +162,7 @@ impl World {
             match self.random.below(24) {
                 0..=7 => self.append(shared, &mut writers),
                 8..=16 => self.write_batch(shared),
-                17 => self.leave(shared),
+                17 => self.remove_or_archive(shared),
                 18 => shared.sweep(),
                 19 => {
                     for victim in shared.segments.victims(2) {
@@ -173,9 +176,7 @@ impl World {
                 20 => self.disk.faults(|faults| faults.sync_fails = 1),
                 21 => self.disk.faults(|faults| faults.short = Some(50)),
                 22 => self.disk.faults(|faults| faults.room = Some(300)),
-                _ => self
-                    .disk
-                    .faults(|faults| *faults = super::super::simulated::DiskFaults::default()),
+                _ => self.disk.faults(|faults| *faults = DiskFaults::default()),
             }
         }
     }
@@ -199,12 +200,12 @@ impl World {
         } else {
             running[self.random.below(running.len())].clone()
         };
-        let answer = Arc::clone(
+        let response = Arc::clone(
             lock(&shared.logs)
                 .entry(id.clone())
                 .or_insert_with(|| Arc::new(JournalLog::new(id.clone()))),
         );
-        let epoch = *writers.entry(id.clone()).or_insert_with(|| answer.take());
+        let epoch = *writers.entry(id.clone()).or_insert_with(|| response.take());
         let known = self.known.entry(id).or_default();
         let from = known.entries.len() as u64;
         let mut entries: Vec<Entry> = (0..=self.random.below(3) as u64)
@@ -213,7 +214,7 @@ impl World {
         if self.random.once_in(8) {
             entries.push(end(from + entries.len() as u64));
         }
-        if shared.queue.append(&answer, epoch, &entries).is_ok() {
+        if shared.queue.append(&response, epoch, &entries).is_ok() {
             known.entries.extend(entries);
         }
     }
@@ -221,20 +222,21 @@ impl World {
     fn write_batch(&mut self, shared: &Arc<JournalInner>) {
         let _what = shared.write_batch();
         for (id, known) in &mut self.known {
-            if let Some(progress) = lock(&shared.logs).get(id).and_then(|answer| answer.progress())
+            if let Some(progress) =
+                lock(&shared.logs).get(id).and_then(|response| response.progress())
             {
                 known.safe = usize::try_from(progress.borrow().committed).expect("a small number");
             }
         }
         for (id, safe) in &mut self.leaving {
             if safe.try_recv().is_ok() {
-                self.known.entry(id.clone()).or_default().fate = Fate::Gone;
+                self.known.entry(id.clone()).or_default().fate = Fate::Removed;
             }
         }
     }
 
-    /// A log is deleted, or put away if it has ended.
-    fn leave(&mut self, shared: &Arc<JournalInner>) {
+    /// Deletes a log, or archives it if it has ended.
+    fn remove_or_archive(&mut self, shared: &Arc<JournalInner>) {
         let mut here: Vec<_> = self
             .known
             .iter()
@@ -246,20 +248,20 @@ impl World {
             return;
         }
         let id = here.swap_remove(self.random.below(here.len()));
-        let Some(answer) = lock(&shared.logs).get(&id).cloned() else { return };
-        let reason = if answer.has_ended() && self.random.once_in(2) {
-            GoneReason::Archived
+        let Some(response) = lock(&shared.logs).get(&id).cloned() else { return };
+        let reason = if response.has_ended() && self.random.once_in(2) {
+            RemovalReason::Archived
         } else {
-            GoneReason::Deleted
+            RemovalReason::Deleted
         };
         let freed = match reason {
-            GoneReason::Archived => answer.archive().expect("it is here"),
-            GoneReason::Deleted => answer.forget(),
+            RemovalReason::Archived => response.archive().expect("it is here"),
+            RemovalReason::Deleted => response.forget(),
         };
         lock(&shared.logs).remove(&id);
         shared.release(&freed);
         let (done, safe) = oneshot::channel();
-        shared.queue.push_gone(&id, reason, Some(done));
+        shared.queue.push_removal(&id, reason, Some(done));
         self.known.entry(id.clone()).or_default().fate = Fate::Leaving;
         self.leaving.push((id, safe));
     }

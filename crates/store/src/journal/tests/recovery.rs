@@ -1,43 +1,47 @@
-//! What a start makes of damage.
+//! Tests of the recovery from damage.
 
 use std::sync::Arc;
 
 use super::super::JournalError;
 use super::super::frame;
 use super::super::log::JournalLog;
-use super::super::simulated::Simulated;
+use super::super::simulated::SimulatedDisk;
 use super::super::writer::WriteOutcome;
 use super::{end, id, open, read, text};
 use crate::journal::config::Config;
 use crate::journal::mutex::lock;
 use crate::journal::shared::JournalInner;
 
-fn answer(shared: &Arc<JournalInner>, name: &str) -> Arc<JournalLog> {
+fn response(shared: &Arc<JournalInner>, name: &str) -> Arc<JournalLog> {
     Arc::clone(
         lock(&shared.logs).entry(id(name)).or_insert_with(|| Arc::new(JournalLog::new(id(name)))),
     )
 }
 
-/// Appends texts one by one to two logs in write_batch, each written by itself.
-fn two_logs(disk: &Simulated, count: u64) {
+/// Appends texts to two logs alternately, each in a write of its own.
+fn two_logs(disk: &SimulatedDisk, count: u64) {
     let shared = open(disk, Config::default()).expect("an empty disk is a journal");
     for name in ["a", "b"] {
-        answer(&shared, name).take();
+        response(&shared, name).take();
     }
     for position in 0..count {
         for name in ["a", "b"] {
             shared
                 .queue
-                .append(&answer(&shared, name), 1, &[text(position, &format!("{name}{position}"))])
-                .expect("it is taken");
+                .append(
+                    &response(&shared, name),
+                    1,
+                    &[text(position, &format!("{name}{position}"))],
+                )
+                .expect("accepted");
             assert!(matches!(shared.write_batch(), WriteOutcome::Wrote { .. }));
         }
     }
 }
 
 #[test]
-fn damage_in_the_middle_costs_what_stands_behind_it_in_that_log_only() {
-    let disk = Simulated::new(1);
+fn damage_in_the_middle_affects_only_later_entries_of_that_log() {
+    let disk = SimulatedDisk::new(1);
     two_logs(&disk, 5);
     // The third frame is the second entry of `a`.
     disk.tamper(1, |bytes| {
@@ -49,22 +53,23 @@ fn damage_in_the_middle_costs_what_stands_behind_it_in_that_log_only() {
     });
     let shared = open(&disk, Config::default()).expect("damage is no reason not to start");
     assert_eq!(shared.damage.len(), 1);
-    assert_eq!(read(&shared, &answer(&shared, "a")), [text(0, "a0")]);
-    assert_eq!(read(&shared, &answer(&shared, "b")).len(), 5);
-    // The log goes on at the hole, with other words; another start, and what stood behind the hole stays away.
-    let a = answer(&shared, "a");
+    assert_eq!(read(&shared, &response(&shared, "a")), [text(0, "a0")]);
+    assert_eq!(read(&shared, &response(&shared, "b")).len(), 5);
+    // The log continues at the hole with other text; after another start, entries after the old
+    // hole stay dropped.
+    let a = response(&shared, "a");
     let epoch = a.take();
-    shared.queue.append(&a, epoch, &[text(1, "other"), text(2, "words")]).expect("it is taken");
+    shared.queue.append(&a, epoch, &[text(1, "other"), text(2, "words")]).expect("accepted");
     assert!(matches!(shared.write_batch(), WriteOutcome::Wrote { .. }));
     for _ in 0..2 {
         let again = open(&disk, Config::default()).expect("it starts");
         assert_eq!(
-            read(&again, &answer(&again, "a")),
+            read(&again, &response(&again, "a")),
             [text(0, "a0"), text(1, "other"), text(2, "words")]
         );
-        assert_eq!(read(&again, &answer(&again, "b")).len(), 5);
+        assert_eq!(read(&again, &response(&again, "b")).len(), 5);
     }
-    // What is damaged is copied away and goes.
+    // The live frames of the damaged segment are copied, and it is removed.
     let again = open(&disk, Config::default()).expect("it starts");
     for victim in again.segments.victims(8) {
         assert!(again.copy_out(victim));
@@ -74,24 +79,24 @@ fn damage_in_the_middle_costs_what_stands_behind_it_in_that_log_only() {
     let clean = open(&disk, Config::default()).expect("it starts");
     assert_eq!(clean.damage, []);
     assert_eq!(
-        read(&clean, &answer(&clean, "a")),
+        read(&clean, &response(&clean, "a")),
         [text(0, "a0"), text(1, "other"), text(2, "words")]
     );
 }
 
 #[test]
-fn a_damaged_header_of_a_segment_costs_nothing() {
-    let disk = Simulated::new(1);
+fn a_damaged_segment_header_loses_nothing() {
+    let disk = SimulatedDisk::new(1);
     two_logs(&disk, 3);
     disk.tamper(1, |bytes| bytes[..frame::HEADER].fill(0));
     let shared = open(&disk, Config::default()).expect("it starts");
     assert_eq!(shared.damage.len(), 1);
-    assert_eq!(read(&shared, &answer(&shared, "a")).len(), 3);
+    assert_eq!(read(&shared, &response(&shared, "a")).len(), 3);
 }
 
 #[test]
-fn a_tail_that_is_torn_anywhere_is_cut() {
-    let disk = Simulated::new(1);
+fn a_tail_torn_anywhere_is_truncated() {
+    let disk = SimulatedDisk::new(1);
     two_logs(&disk, 2);
     let mut whole = Vec::new();
     disk.tamper(1, |bytes| whole.clone_from(bytes));
@@ -99,7 +104,7 @@ fn a_tail_that_is_torn_anywhere_is_cut() {
         disk.tamper(1, |bytes| *bytes = whole[..cut].to_vec());
         let shared = open(&disk, Config::default()).expect("it starts");
         let entries: usize =
-            ["a", "b"].iter().map(|name| read(&shared, &answer(&shared, name)).len()).sum();
+            ["a", "b"].iter().map(|name| read(&shared, &response(&shared, name)).len()).sum();
         assert!(entries < 4, "{cut}");
         assert_eq!(shared.damage, []);
         assert!(cut < frame::HEADER || disk.bytes() <= cut as u64);
@@ -107,8 +112,8 @@ fn a_tail_that_is_torn_anywhere_is_cut() {
 }
 
 #[test]
-fn a_segment_of_a_newer_weir_and_a_foreign_file_are_refused() {
-    let disk = Simulated::new(1);
+fn a_segment_of_a_newer_weir_and_a_foreign_file_are_rejected() {
+    let disk = SimulatedDisk::new(1);
     two_logs(&disk, 1);
     disk.tamper(1, |bytes| {
         bytes[8] = 2;
@@ -124,19 +129,19 @@ fn a_segment_of_a_newer_weir_and_a_foreign_file_are_refused() {
 }
 
 #[test]
-fn a_segment_that_vanished_costs_the_logs_it_held() {
-    let disk = Simulated::new(1);
+fn a_missing_segment_loses_only_its_logs() {
+    let disk = SimulatedDisk::new(1);
     let config = Config { segment_bytes: 1, ..Config::default() };
     let shared = open(&disk, config).expect("it starts");
     for (name, entry) in
         [("a", text(0, "a")), ("b", text(0, "b")), ("a", text(1, "a")), ("b", end(1))]
     {
-        let answer = answer(&shared, name);
-        shared.queue.append(&answer, answer.take(), &[entry]).expect("it is taken");
+        let response = response(&shared, name);
+        shared.queue.append(&response, response.take(), &[entry]).expect("accepted");
         assert!(matches!(shared.write_batch(), WriteOutcome::Wrote { .. }));
     }
     super::super::disk::SegmentDisk::remove(&disk, 1).expect("the first segment is there");
     let shared = open(&disk, config).expect("it starts");
     assert!(lock(&shared.logs).get(&id("a")).is_none(), "it has no begin any more");
-    assert!(answer(&shared, "b").has_ended());
+    assert!(response(&shared, "b").has_ended());
 }

@@ -1,4 +1,5 @@
-//! Large inputs are written in steps: what others do meanwhile, and what is left where it does not come to the last one.
+//! Tests of large inputs in steps: changes of others in between, and the cleanup of incomplete
+//! ones.
 
 use std::sync::mpsc;
 
@@ -30,7 +31,7 @@ fn written(input: Vec<Item>) -> Result<Vec<Written>, StoreError> {
     Ok(written)
 }
 
-/// Rows of answers and of items, and what the latter weigh.
+/// The numbers of responses and items, and the size of the items.
 async fn rows(database: &Database) -> Result<(i64, i64, u64), StoreError> {
     let count = "SELECT (SELECT count(*) FROM answers), (SELECT count(*) FROM items)";
     let (answers, items) = database
@@ -42,12 +43,12 @@ async fn rows(database: &Database) -> Result<(i64, i64, u64), StoreError> {
 }
 
 #[tokio::test]
-async fn others_write_between_the_steps_of_a_large_input() -> Outcome {
+async fn other_changes_run_between_the_steps_of_a_large_input() -> Outcome {
     let directory = tempfile::tempdir()?;
     let database =
         Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
     let (record, input) = large(1);
-    // The writer is held until both wait for it.
+    // The writer is held until both are queued.
     let (release, held) = mpsc::channel::<()>();
     let holding = database.write(move |_change| Ok(held.recv().is_err()));
     let steps = database
@@ -71,7 +72,7 @@ async fn others_write_between_the_steps_of_a_large_input() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_large_input_that_is_refused_leaves_nothing() -> Outcome {
+async fn a_rejected_large_input_leaves_nothing() -> Outcome {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("weir.db");
     let database = Database::open(&path, Durability::Process, Tasks::new())?;
@@ -89,7 +90,7 @@ async fn a_large_input_that_is_refused_leaves_nothing() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_large_input_whose_caller_leaves_is_undone() -> Outcome {
+async fn a_large_input_of_a_dropped_caller_is_undone() -> Outcome {
     let directory = tempfile::tempdir()?;
     let database =
         Database::open(&directory.path().join("weir.db"), Durability::Process, Tasks::new())?;
@@ -113,7 +114,7 @@ async fn a_large_input_whose_caller_leaves_is_undone() -> Outcome {
 }
 
 #[tokio::test]
-async fn what_a_large_input_has_left_goes_at_the_next_start() -> Outcome {
+async fn remains_of_a_large_input_are_deleted_at_the_next_start() -> Outcome {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("weir.db");
     let database = Database::open(&path, Durability::Process, Tasks::new())?;
@@ -121,18 +122,18 @@ async fn what_a_large_input_has_left_goes_at_the_next_start() -> Outcome {
     let before = rows(&database).await?;
     let (left, input) = large(2);
     let items = written(input)?;
-    // As if the process had died before the last step.
+    // As if the process had been killed before the last step.
     let half = database.write(move |change| {
         let (row, parent) = records::begin(change, &left)?;
-        tree::grow(change, row, ItemSide::Input, parent, items)
+        tree::insert_items(change, row, ItemSide::Input, parent, items)
     });
     assert!(half.await?.is_some());
     assert_eq!(Store::find(&database, &id(2)).await?, RecordLookup::Missing);
-    assert_eq!(Store::unfinished(&database).await?.len(), 1, "nobody sees it");
+    assert_eq!(Store::unfinished(&database).await?.len(), 1, "no lookup finds it");
     assert_eq!(tools::check(&path, |_| {})?.problems, Vec::<String>::new());
     database.close().await;
     let database = Database::open(&path, Durability::Process, Tasks::new())?;
-    // What waits is written before it is closed.
+    // Queued jobs are written before the database is closed.
     database.close().await;
     let database = Database::open(&path, Durability::Process, Tasks::new())?;
     assert_eq!(rows(&database).await?, before);

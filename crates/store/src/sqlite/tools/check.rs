@@ -1,4 +1,4 @@
-//! Check: whether everything that is stored can be read, and whether it fits together.
+//! Check: whether everything that is stored can be read and is consistent.
 
 use std::path::Path;
 
@@ -10,31 +10,31 @@ use super::read::{STEP, ToolProgress, ask, reader};
 use crate::sqlite::failure::JobFailure;
 use crate::sqlite::{logs, tree};
 
-/// Problems that are told; a file that is damaged all over has enough of them to fill the memory.
+/// The limit of reported problems; those of a badly damaged file could fill the memory.
 const TOLD: usize = 100;
 
-/// Looks at the rows after a number. Gives the number of the last one, if there was any.
+/// Checks the rows after a number. Returns the number of the last one, if there was any.
 type Check = fn(&Connection, i64, &mut Checked) -> Result<Option<i64>, JobFailure>;
 
-/// What a check has found.
+/// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// Answers that were looked at, what is left of those that are gone included.
+    /// Checked responses, including the remains of deleted ones.
     pub answers: u64,
-    /// Items that were looked at.
+    /// Checked items.
     pub items: u64,
-    /// Logs that were unpacked.
+    /// Unpacked logs.
     pub logs: u64,
-    /// Entries that were in them.
+    /// The entries in them.
     pub entries: u64,
-    /// What is wrong, in sentences; the first hundred.
+    /// The problems, as sentences; the first hundred.
     pub problems: Vec<String>,
 }
 
-/// Looks through the whole database at `path`.
+/// Checks the whole database at `path`.
 ///
 /// # Errors
-/// [`ToolError`], if it cannot be looked through at all.
+/// [`ToolError`], if it cannot be checked at all.
 pub fn check(path: &Path, mut progress: impl FnMut(ToolProgress)) -> Result<Checked, ToolError> {
     let connection = reader(path)?;
     let mut checked = Checked::default();
@@ -68,7 +68,7 @@ pub fn check(path: &Path, mut progress: impl FnMut(ToolProgress)) -> Result<Chec
     Ok(checked)
 }
 
-/// What SQLite finds wrong with its own pages.
+/// Reports SQLite's own integrity check.
 fn integrity(connection: &Connection) -> Result<Vec<String>, JobFailure> {
     let mut check = connection.prepare(&format!("PRAGMA integrity_check({TOLD})"))?;
     let found: Vec<String> = check.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -79,7 +79,7 @@ fn integrity(connection: &Connection) -> Result<Vec<String>, JobFailure> {
         .collect())
 }
 
-/// Looks at some answers. Gives the number of the last one.
+/// Checks some responses. Returns the number of the last one.
 fn answers(
     connection: &Connection,
     after: i64,
@@ -99,21 +99,21 @@ fn answers(
             .get::<_, Option<String>>(1)?
             .unwrap_or_else(|| format!("number {}", last.unwrap_or_default()));
         let fits = [
-            "continues an item that is not there",
-            "ends in an item that is not there",
+            "continues a missing item",
+            "ends in a missing item",
             "has ended at no time",
             "has no id",
         ];
         for (column, wrong) in (2..).zip(fits) {
             if !row.get::<_, bool>(column)? {
-                checked.tell(|| format!("answer {name} {wrong}"));
+                checked.report(|| format!("response {name} {wrong}"));
             }
         }
     }
     Ok(last)
 }
 
-/// Looks at some items. Gives the number of the last one.
+/// Checks some items. Returns the number of the last one.
 fn items(
     connection: &Connection,
     after: i64,
@@ -131,20 +131,19 @@ fn items(
         let id: String = row.get(1)?;
         let json: Option<String> = row.get(2)?;
         if json.is_some_and(|json| tree::read(&json).is_err()) {
-            checked.tell(|| format!("item {id} is not what an item is"));
+            checked.report(|| format!("item {id} is not valid JSON of an item"));
         }
-        let fits =
-            ["continues an item that is not there", "stands above itself", "belongs to no answer"];
+        let fits = ["continues a missing item", "is its own ancestor", "belongs to no response"];
         for (column, wrong) in (3..).zip(fits) {
             if !row.get::<_, bool>(column)? {
-                checked.tell(|| format!("item {id} {wrong}"));
+                checked.report(|| format!("item {id} {wrong}"));
             }
         }
     }
     Ok(last)
 }
 
-/// Looks at some logs. Gives the number of the last one.
+/// Checks some logs. Returns the number of the last one.
 fn logs(
     connection: &Connection,
     after: i64,
@@ -168,17 +167,17 @@ fn logs(
         checked.logs += 1;
         match unpack(connection, number) {
             Ok(found) if found == (entries, bytes, true) => checked.entries += entries,
-            Ok((_, _, false)) => checked.tell(|| format!("log {id} has no end")),
-            Ok((found, _, true)) => checked.tell(|| {
-                format!("log {id} has {found} entries, and {entries} in its row, or other bytes")
+            Ok((_, _, false)) => checked.report(|| format!("log {id} has no end")),
+            Ok((found, _, true)) => checked.report(|| {
+                format!("log {id} has {found} entries but {entries} in its row, or a wrong size")
             }),
-            Err(failure) => checked.tell(|| format!("log {id}: {failure}")),
+            Err(failure) => checked.report(|| format!("log {id}: {failure}")),
         }
     }
     Ok(last)
 }
 
-/// How many entries a log has, what its chunks take, and whether the last entry is its end.
+/// The number of a log's entries, the size of its chunks, and whether the last entry is terminal.
 fn unpack(connection: &Connection, log: i64) -> Result<(u64, i64, bool), JobFailure> {
     let mut find = connection.prepare_cached(
         "SELECT first, raw_bytes, crc32, data FROM chunks WHERE log = ?1 ORDER BY first",
@@ -197,7 +196,7 @@ fn unpack(connection: &Connection, log: i64) -> Result<(u64, i64, bool), JobFail
     Ok((entries, bytes, is_ended))
 }
 
-/// Whether the totals are what they should be. All of it is read in one state of the database.
+/// Checks the totals, in one transaction.
 fn totals(connection: &Connection) -> Result<Option<String>, JobFailure> {
     let sums = "SELECT item_bytes, log_bytes, (SELECT COALESCE(sum(octet_length(json)), 0) FROM items), \
                 (SELECT COALESCE(sum(bytes), 0) FROM logs) FROM totals";
@@ -211,7 +210,7 @@ fn totals(connection: &Connection) -> Result<Option<String>, JobFailure> {
 }
 
 impl Checked {
-    fn tell(&mut self, problem: impl FnOnce() -> String) {
+    fn report(&mut self, problem: impl FnOnce() -> String) {
         if self.problems.len() < TOLD {
             self.problems.push(problem());
         }

@@ -1,4 +1,4 @@
-//! Copies: a backup of a database in use, and a smaller file in the place of one that is not.
+//! Copies: a backup of a database in use, and compaction of an unused one.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use crate::Durability;
 use crate::keys;
 use crate::sqlite::open;
 
-/// What a compaction has come to.
+/// The result of a compaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompactionReport {
     /// Bytes of the file and its WAL before.
@@ -21,8 +21,9 @@ pub struct CompactionReport {
     pub after: u64,
 }
 
-/// Copies the database at `from` to `to`, one state of it, without the room that deleted rows have left. Readers and the
-/// writer go on meanwhile; the WAL grows by what they write. The API keys beside it go along, hashed. Gives the bytes of the copy.
+/// Copies one state of the database at `from` to `to`, without the free pages of deleted rows.
+/// Readers and the writer are not blocked; the WAL grows by what they write. The API keys beside it
+/// are included, hashed. Returns the bytes of the copy.
 ///
 /// # Errors
 /// [`ToolError`]; then there is no file at `to`.
@@ -32,7 +33,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<u64, ToolError> {
     }
     let part = part(to)?;
     let connection = reader(from)?;
-    // A copy is not a change, but SQLite does not see that.
+    // `query_only` forbids `VACUUM INTO`, although that does not change the database.
     connection
         .pragma_update(None, "query_only", false)
         .map_err(|source| ToolError::sqlite(from, source))?;
@@ -45,11 +46,11 @@ pub fn backup(from: &Path, to: &Path) -> Result<u64, ToolError> {
     Ok(bytes)
 }
 
-/// Writes the database at `path` anew, without the room that deleted rows have left. It takes as much room again while it
-/// works. Nothing else may use the database.
+/// Rewrites the database at `path` without the free pages of deleted rows. It needs the same space
+/// again while it runs. No other process may use the database.
 ///
 /// # Errors
-/// [`ToolError`]; then the file is as it was.
+/// [`ToolError`]; then the file is unchanged.
 pub fn compact(
     path: &Path,
     mut progress: impl FnMut(ToolProgress),
@@ -70,10 +71,10 @@ pub fn compact(
     forget_parts(path);
     let part = part(path)?;
     let after = copy(path, &connection, &part)?;
-    // While the connection is open, nobody else can have begun to use the old file.
+    // While the connection is open, no other process can have opened the old file.
     put(&part, path)?;
     drop(connection);
-    // What a server would do first, so that the copy is like any other.
+    // The settings that a server would apply first, so that the copy is like any other database.
     drop(open::open(path, Durability::Disk)?);
     progress(ToolProgress { done: 2, total: Some(2) });
     Ok(CompactionReport { before, after })
@@ -83,7 +84,7 @@ pub fn compact(
 fn copy(from: &Path, connection: &Connection, part: &Path) -> Result<u64, ToolError> {
     let copied = write(from, connection, part);
     if copied.is_err() {
-        // What is left of it is a copy of text that may be deleted tomorrow.
+        // A partial copy holds text that may be deleted later.
         let _gone = fs::remove_file(part);
     }
     copied
@@ -91,7 +92,8 @@ fn copy(from: &Path, connection: &Connection, part: &Path) -> Result<u64, ToolEr
 
 fn write(from: &Path, connection: &Connection, part: &Path) -> Result<u64, ToolError> {
     let failed = |source: io::Error| ToolError::File { path: part.to_path_buf(), source };
-    // SQLite only writes into an empty file. This one is new and has a name that nobody could guess, for this user alone.
+    // SQLite only writes into an empty file. This one is new, has an unguessable name and belongs
+    // to its owner alone.
     let file = open::create_new(part).map_err(failed)?;
     let name = part.to_str().ok_or_else(|| {
         failed(io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8"))
@@ -99,11 +101,12 @@ fn write(from: &Path, connection: &Connection, part: &Path) -> Result<u64, ToolE
     connection
         .execute("VACUUM INTO ?1", [name])
         .map_err(|source| ToolError::sqlite(from, source))?;
-    // By name SQLite has opened what was there: in a directory that others may write, that could be theirs.
+    // SQLite opened the file by its name: in a directory that other users may write, it could be
+    // theirs.
     if !is_same(&file, part).map_err(failed)? {
         return Err(failed(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "somebody else has put a file in its place",
+            "another process has replaced the file",
         )));
     }
     file.sync_all().map_err(failed)?;
@@ -124,7 +127,7 @@ fn is_same(_: &fs::File, _: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Gives a whole copy its name, if there is nothing of that name.
+/// Renames a complete copy, unless the target exists.
 fn put_new(part: &Path, to: &Path) -> Result<(), ToolError> {
     match fs::hard_link(part, to) {
         Ok(()) => {
@@ -135,12 +138,12 @@ fn put_new(part: &Path, to: &Path) -> Result<(), ToolError> {
             let _gone = fs::remove_file(part);
             Err(ToolError::Exists { path: to.to_path_buf() })
         }
-        // A file system without links.
+        // A file system without hard links.
         Err(_) => put(part, to),
     }
 }
 
-/// Gives a whole copy its name.
+/// Renames a complete copy.
 fn put(part: &Path, to: &Path) -> Result<(), ToolError> {
     let failed = |source| ToolError::File { path: to.to_path_buf(), source };
     fs::rename(part, to).map_err(failed)?;
@@ -165,7 +168,7 @@ fn part(path: &Path) -> Result<PathBuf, ToolError> {
     Ok(name.into())
 }
 
-/// Removes what compactions that were killed have left beside the file. Nothing else uses the database.
+/// Removes the remains of killed compactions beside the file. No other process uses the database.
 fn forget_parts(path: &Path) {
     let (Some(directory), Some(name)) =
         (path.parent(), path.file_name().and_then(|name| name.to_str()))

@@ -1,4 +1,4 @@
-//! Why a tool does not do its work.
+//! Why a tool fails.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,51 +8,51 @@ use thiserror::Error;
 use crate::sqlite::error::DatabaseError;
 use crate::sqlite::failure::JobFailure;
 
-/// Why a tool does not do its work.
+/// Why a tool fails.
 #[derive(Debug, Error)]
 pub enum ToolError {
     /// The database cannot be opened.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// What the tool makes is there already.
-    #[error("{} is there already: choose another name, or move it away", path.display())]
+    /// The output file exists.
+    #[error("{} exists: choose another name, or move it away", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
     },
-    /// Something runs on the database that must not.
+    /// A server, or another tool, uses the database.
     #[error("{} is in use: stop weir first", path.display())]
     InUse {
         /// The file.
         path: PathBuf,
     },
-    /// A file that is written or read besides.
+    /// Another file cannot be read or written.
     #[error("{}: {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// What is exported cannot be written, or what is imported cannot be read.
+    /// The export cannot be written, or the import cannot be read.
     #[error("the export cannot be written or read: {0}")]
     Stream(#[from] io::Error),
-    /// What is imported is not what was exported.
-    #[error("line {line}: {what}; what came before it is imported")]
+    /// The import is not in the format of an export.
+    #[error("line {line}: {what}; the lines before it are imported")]
     Line {
-        /// Counted from 1.
+        /// The line, counted from 1.
         line: u64,
-        /// What is wrong with it.
+        /// What is wrong with the line.
         what: String,
     },
-    /// A row is not what was written.
-    #[error("{what}; `weir store check` says more")]
+    /// A row has content that Weir does not write.
+    #[error("{what}; run `weir store check` for details")]
     Damaged {
-        /// Which, and how.
+        /// The row and what is wrong with it.
         what: String,
     },
-    /// The process ends.
-    #[error("weir stops before this is done")]
+    /// The process is stopping.
+    #[error("not completed: weir is stopping; run it again")]
     Stopped,
 }
 

@@ -1,4 +1,4 @@
-//! Export as JSON Lines: everything that has ended, each answer with what it continues above it.
+//! Export as JSON Lines: every ended response, each after the one it continues.
 
 use std::io::Write;
 use std::path::Path;
@@ -17,8 +17,9 @@ use crate::sqlite::failure::JobFailure;
 use crate::sqlite::state::RecordState;
 use crate::sqlite::{logs, tree};
 
-/// Writes everything that has ended to `out`: one line for each answer, then one for each head of a conversation. What
-/// starts meanwhile is not in it, nor what still runs. Gives the number of answers.
+/// Writes everything that has ended to `out`: one line for each response, then one for each head of
+/// a conversation. Running responses, and those that start meanwhile, are left out. Returns the
+/// number of responses.
 ///
 /// # Errors
 /// [`ToolError`].
@@ -61,7 +62,7 @@ pub fn export(
     Ok(count)
 }
 
-/// The number of the newest answer: a tool that goes through all of them ends there.
+/// The number of the newest response, where a scan of all of them ends.
 pub(super) fn last_answer(path: &Path, connection: &Connection) -> Result<i64, ToolError> {
     ask(path, connection, |connection| {
         Ok(connection
@@ -71,7 +72,7 @@ pub(super) fn last_answer(path: &Path, connection: &Connection) -> Result<i64, T
 
 fn write(out: &mut impl Write, line: &ExportLine) -> Result<(), ToolError> {
     let json = serde_json::to_string(line).map_err(std::io::Error::from)?;
-    // It may be shown in a terminal.
+    // The error may be shown in a terminal.
     Ok(writeln!(out, "{}", visible_json(&json))?)
 }
 
@@ -97,7 +98,7 @@ fn answers(
     Ok(answers)
 }
 
-/// An answer without what stands in other tables.
+/// A response without the content of other tables.
 fn answer(row: &Row<'_>) -> rusqlite::Result<(i64, ExportedResponse)> {
     let state = match row.get::<_, i64>(3)? {
         state if state == RecordState::Ended as i64 => export_line::ExportedState::Ended,
@@ -133,7 +134,8 @@ fn items(connection: &Connection, answer: i64) -> Result<Vec<ExportedItem>, JobF
             ExportedSide::Output
         };
         let json = row.get::<_, Option<String>>(3)?.map(RawValue::from_string).transpose();
-        let json = json.map_err(|_error| JobFailure::Damaged("an item is not what an item is"))?;
+        let json =
+            json.map_err(|_error| JobFailure::Damaged("an item is not valid JSON of an item"))?;
         items.push(ExportedItem { id: row.get(0)?, side, parent: row.get(2)?, json });
     }
     Ok(items)
@@ -155,7 +157,7 @@ fn events(connection: &Connection, id: &str) -> Result<Option<Vec<String>>, JobF
     }
     let text = |data: &[u8]| {
         String::from_utf8(data.to_vec())
-            .map_err(|_error| JobFailure::Damaged("an entry of a log is no text"))
+            .map_err(|_error| JobFailure::Damaged("an entry of a log is not UTF-8"))
     };
     let entries = logs::read(connection, &id, 0, usize::MAX)?;
     entries.iter().map(|entry| text(&entry.data)).collect::<Result<_, _>>().map(Some)

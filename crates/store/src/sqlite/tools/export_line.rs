@@ -1,9 +1,9 @@
-//! The lines of an export, version 1. A reader skips fields it does not know.
+//! The lines of an export, version 1. A reader ignores unknown fields.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// What the first line says.
+/// The format in the first line.
 pub(super) const FORMAT: &str = "weir-store";
 
 /// The version of everything below.
@@ -13,11 +13,11 @@ pub(super) const VERSION: u32 = 1;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ExportLine {
-    /// The first one.
+    /// The first line.
     Header(ExportHeader),
-    /// An answer, with all that goes with it. What it continues stands above it.
+    /// A response with its items and log. The one it continues comes before it.
     Answer(Box<ExportedResponse>),
-    /// Where a named conversation stands.
+    /// The head of a named conversation.
     Head(ExportedHead),
 }
 
@@ -29,7 +29,7 @@ pub(super) struct ExportHeader {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct ExportedResponse {
-    /// `None` where it was deleted and others continue it.
+    /// `None` if it was deleted and others continue it.
     pub(super) id: Option<String>,
     pub(super) owner: String,
     pub(super) state: ExportedState,
@@ -40,7 +40,7 @@ pub(super) struct ExportedResponse {
     pub(super) place: Option<i64>,
     pub(super) claims: Vec<ExportedClaim>,
     pub(super) items: Vec<ExportedItem>,
-    /// The `data` of its log's entries. `None` where no log is kept.
+    /// The `data` of its log's entries. `None` without a stored log.
     pub(super) events: Option<Vec<String>>,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct ExportedItem {
     pub(super) id: String,
     pub(super) side: ExportedSide,
     pub(super) parent: Option<String>,
-    /// `None` where its text was deleted.
+    /// `None` if its text was deleted.
     pub(super) json: Option<Box<RawValue>>,
 }
 

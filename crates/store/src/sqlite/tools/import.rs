@@ -1,4 +1,4 @@
-//! Import of what was exported as JSON Lines. What is there already stays as it is.
+//! Import of an export in JSON Lines. Existing rows stay unchanged.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -13,35 +13,35 @@ use super::error::ToolError;
 use super::export_line::{self, ExportLine, ExportedResponse, ExportedSide, ExportedState};
 use super::read::ToolProgress;
 use crate::Durability;
-use crate::sqlite::failure::{JobFailure, taken};
+use crate::sqlite::failure::{JobFailure, insert_error};
 use crate::sqlite::job::WriteTransaction;
 use crate::sqlite::state::RecordState as RowState;
 use crate::sqlite::tree::{self, Written};
 use crate::sqlite::writer::count;
 use crate::sqlite::{chunk, claims, logs, open};
 
-/// Lines that go into one transaction: the server that runs on the same file waits for one to end, some milliseconds.
+/// Lines in one transaction: a server that uses the same file waits for its end, some milliseconds.
 const BATCH: usize = 64;
 
-/// Bytes from which on a transaction takes no further line.
+/// Bytes from which a transaction takes no further line.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// What an import has done.
+/// The result of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// Answers that were put in.
+    /// Imported responses.
     pub answers: u64,
-    /// Heads that were put in.
+    /// Imported heads.
     pub heads: u64,
-    /// Lines that were there already.
+    /// Lines that were skipped because their content exists.
     pub skipped: u64,
 }
 
-/// Reads an export into the database at `path`, which is made if there is none. Each line is put in whole or not at all;
-/// what is there already is skipped, so that an import that was cut short can be done again.
+/// Reads an export into the database at `path`, which is created if missing. Each line is imported
+/// whole or not at all; existing content is skipped, so that an interrupted import can be repeated.
 ///
 /// # Errors
-/// [`ToolError`]; what came before the line it names is imported.
+/// [`ToolError`]; the lines before the one it names are imported.
 pub fn import(
     path: &Path,
     mut from: impl BufRead,
@@ -104,7 +104,7 @@ impl Lines {
     }
 }
 
-/// Puts some lines in, in one transaction. Says whether there may be more.
+/// Imports some lines in one transaction. Returns whether there may be more.
 fn batch(
     path: &Path,
     connection: &Connection,
@@ -114,7 +114,7 @@ fn batch(
 ) -> Result<bool, ToolError> {
     let failed = |source| ToolError::sqlite(path, source);
     let (mut more, mut read, mut bytes) = (true, Vec::new(), 0);
-    // Read first: whoever feeds us slowly holds up nobody else.
+    // Read before the transaction: a slow input blocks no other writer.
     let mut broken = None;
     while more && read.len() < BATCH && bytes < BATCH_BYTES {
         match lines.next(from)? {
@@ -169,10 +169,12 @@ fn put_all(
     Ok(())
 }
 
-/// Says whether it was new.
+/// Returns whether it was new.
 fn put(change: &mut WriteTransaction<'_>, line: &ExportLine) -> Result<bool, JobFailure> {
     match line {
-        ExportLine::Header(_) => Err(JobFailure::Damaged("a header stands in the middle")),
+        ExportLine::Header(_) => {
+            Err(JobFailure::Damaged("a header is only allowed in the first line"))
+        }
         ExportLine::Answer(answer) => put_answer(change, answer),
         ExportLine::Head(head) => {
             let owner = Owner::new(&head.owner);
@@ -211,7 +213,7 @@ fn put_answer(
         answer.ended_at,
         answer.place,
     );
-    connection.prepare_cached(add)?.execute(row).map_err(taken)?;
+    connection.prepare_cached(add)?.execute(row).map_err(insert_error)?;
     let number = connection.last_insert_rowid();
     for item in &answer.items {
         let side = if item.side == ExportedSide::Input {
@@ -227,7 +229,7 @@ fn put_answer(
             json: item.json.as_ref().map(|json| json.get().to_owned()),
         };
         let parent = item_number(connection, item.parent.as_deref())?;
-        tree::grow(change, number, side, parent, vec![written])?;
+        tree::insert_items(change, number, side, parent, vec![written])?;
     }
     let head = item_number(connection, answer.head.as_deref())?;
     connection
@@ -237,7 +239,7 @@ fn put_answer(
     Ok(true)
 }
 
-/// What an answer has beside its row and its items.
+/// Inserts what belongs to a response besides its row and its items.
 fn put_rest(
     change: &mut WriteTransaction<'_>,
     answer: &ExportedResponse,
@@ -245,8 +247,8 @@ fn put_rest(
     let Some(id) = answer.id.as_ref().map(ResponseId::new) else { return Ok(()) };
     let connection = change.connection;
     for claim in &answer.claims {
-        let request =
-            unhex(&claim.request).ok_or(JobFailure::Damaged("the hash of a claim is not one"))?;
+        let request = unhex(&claim.request)
+            .ok_or(JobFailure::Damaged("the hash of a claim is not hexadecimal"))?;
         let add = "INSERT INTO claims (owner, key, request, answer) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
         connection.prepare_cached(add)?.execute((
             &answer.owner,
@@ -260,14 +262,14 @@ fn put_rest(
             Entry::read(position, Bytes::copy_from_slice(data.as_bytes()))
         };
         let entries = (0..).zip(events).map(entry).collect::<Option<Vec<_>>>();
-        let entries = entries.ok_or(JobFailure::Damaged("an event is not one"))?;
+        let entries = entries.ok_or(JobFailure::Damaged("an event is not valid"))?;
         let chunks = chunk::pack(&entries).ok_or(JobFailure::Damaged("an event is too long"))?;
         logs::put(change, &id, entries.len(), &chunks)?;
     }
     Ok(())
 }
 
-/// A deleted answer has no id: it is there if one of its items is.
+/// A deleted response has no id: it exists if one of its items does.
 fn is_there(connection: &Connection, answer: &ExportedResponse) -> Result<bool, JobFailure> {
     if let Some(id) = &answer.id {
         let mut find = connection.prepare_cached("SELECT 1 FROM answers WHERE id = ?1")?;
@@ -277,7 +279,7 @@ fn is_there(connection: &Connection, answer: &ExportedResponse) -> Result<bool, 
     answer.items.iter().try_fold(false, |is_there, item| Ok(is_there || find.exists([&item.id])?))
 }
 
-/// The number of an item that has to be there.
+/// The number of an item that has to exist.
 fn item_number(connection: &Connection, id: Option<&str>) -> Result<Option<i64>, JobFailure> {
     let Some(id) = id else { return Ok(None) };
     let mut find = connection.prepare_cached("SELECT number FROM items WHERE id = ?1")?;

@@ -1,4 +1,4 @@
-//! Export as Markdown, for reading: each conversation with its messages, as far as the last answer in it.
+//! Export as Markdown, for reading: each conversation with its messages, up to its last response.
 
 use std::io::Write;
 use std::path::Path;
@@ -15,7 +15,7 @@ use super::read::{STEP, ToolProgress, ask, reader};
 use crate::sqlite::failure::JobFailure;
 use crate::sqlite::tree;
 
-/// A conversation that nobody has continued.
+/// The last response of a conversation.
 struct Conversation {
     number: i64,
     id: String,
@@ -24,7 +24,8 @@ struct Conversation {
     items: Vec<Item>,
 }
 
-/// Writes every conversation to `out`. One that was continued in two ways is there twice. Gives their number.
+/// Writes every conversation to `out`. One that was continued in two ways is written twice. Returns
+/// their number.
 ///
 /// # Errors
 /// [`ToolError`].
@@ -110,7 +111,7 @@ fn write(out: &mut impl Write, item: &Item) -> std::io::Result<()> {
     }
 }
 
-/// An item that Weir does not interpret, as it came.
+/// An item that Weir does not interpret, as JSON.
 fn json(fields: &Extra) -> String {
     serde_json::to_string_pretty(fields).unwrap_or_default()
 }
@@ -136,7 +137,8 @@ fn text(parts: &[Part]) -> String {
     parts.iter().map(part).collect::<Vec<_>>().join("\n\n")
 }
 
-/// A text of others as a quote, so that nothing in it looks like what stands around it. Control characters are symbols.
+/// A foreign text as a quote, so that nothing in it looks like the surrounding document. Control
+/// characters become symbols.
 fn quoted(text: &str) -> String {
     let text = visible(text);
     text.split('\n')
@@ -163,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_looks_like_nothing_but_a_message() {
+    fn a_message_cannot_forge_structure() {
         let forged =
             quoted("a\n\n## resp_ff\n\nkey_forged, 2026\n\n### User\n\x1b]0;PWN\x07\rb\u{202e}");
         assert_eq!(

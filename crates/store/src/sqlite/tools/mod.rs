@@ -1,6 +1,7 @@
-//! What an operator does with a database beside running on it: check, compact, back up, export, import.
+//! The operator's tools for a database: check, compact, back up, export, import.
 //!
-//! All but [`compact`] may be used while Weir runs on the same file: they read in small steps and write in smaller ones.
+//! All but [`compact`] may be used while a server uses the same file: they read in small steps and
+//! write in smaller ones.
 
 pub mod error;
 pub mod read;

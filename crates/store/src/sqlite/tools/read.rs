@@ -1,4 +1,5 @@
-//! How the tools read a database beside running on it: in small steps, each in a transaction of its own.
+//! Reading for the tools while a server uses the database: small steps, each in a transaction of
+//! its own.
 
 use std::path::Path;
 
@@ -7,19 +8,20 @@ use rusqlite::Connection;
 use super::error::ToolError;
 use crate::sqlite::failure::JobFailure;
 
-/// How many rows are looked at in one step: one state of the database is seen for so long, and the WAL kept for so long.
+/// How many rows are read in one step: a transaction sees one state, and keeps the WAL, for that
+/// long.
 pub(super) const STEP: i64 = 64;
 
-/// How far a tool has come.
+/// The progress of a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ToolProgress {
     /// Steps done.
     pub done: u64,
-    /// Steps there are, if that is known before the end.
+    /// The number of steps, if it is known before the end.
     pub total: Option<u64>,
 }
 
-/// Asks one question in one read transaction.
+/// Runs one query in a read transaction.
 pub(super) fn ask<T>(
     path: &Path,
     connection: &Connection,
@@ -30,7 +32,7 @@ pub(super) fn ask<T>(
     question(&transaction).map_err(|failure| ToolError::failure(path, failure))
 }
 
-/// A connection to a database that is there.
+/// A connection to an existing database.
 pub(super) fn reader(path: &Path) -> Result<Connection, ToolError> {
     Ok(crate::sqlite::open::existing(path)?)
 }
