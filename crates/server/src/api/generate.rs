@@ -14,7 +14,7 @@ use engine::feed::Feed;
 use engine::response::options::{Idempotency, StartOptions};
 use http::{HeaderMap, HeaderValue, header};
 use protocol::dialect::Dialect;
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::fault::Fault;
 use protocol::snapshot;
 use serde_json::value::RawValue;

@@ -11,7 +11,7 @@ use engine::instruments::counter::GaugeGuard;
 use futures_util::stream::unfold;
 use http::{HeaderName, HeaderValue};
 use protocol::dialect::{Dialect, KeepAlive, Message, StreamEnd};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::fault::Fault;
 use tokio::time::{Instant, sleep_until};
 

@@ -2,7 +2,7 @@
 
 use engine::feed::Feed;
 use engine::response::fault::log_fault;
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::fault::Fault;
 use tokio::sync::oneshot;
 

@@ -22,7 +22,7 @@
 //! `FF` and `FE` occur in no UTF-8, so no text that a model writes can pass for a frame.
 
 use bytes::Bytes;
-use protocol::event::Entry;
+use protocol::entry::Entry;
 
 /// Bytes of a segment's header.
 pub(super) const HEADER: usize = 32;

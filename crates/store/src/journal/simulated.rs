@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use engine::log::LogError;
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::id::ResponseId;
 
 use super::disk::{SegmentDisk, SegmentFile};

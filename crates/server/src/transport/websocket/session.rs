@@ -17,7 +17,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use protocol::dialect::{ClientEvent, Message, SocketDialect, SocketRules, StreamId};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{Owner, ResponseId};
 use protocol::trace::TraceContext;

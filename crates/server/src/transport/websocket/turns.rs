@@ -12,7 +12,7 @@ use engine::response::options::SocketContext;
 use futures_util::future::FutureExt;
 use lens::live::ByteBreakdown;
 use protocol::dialect::{Dialect, SocketDialect, StreamId};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::fault::Fault;
 use protocol::request::Create;
 
