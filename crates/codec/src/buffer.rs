@@ -2,7 +2,8 @@
 
 use bytes::{Buf, BytesMut};
 
-/// The peer sent an event, or a line, larger than the decoder's limit. The decoder cannot be used any more.
+/// The peer sent an event, or a line, larger than the decoder's limit. The decoder cannot be used
+/// any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an event is larger than {limit} bytes")]
 pub struct EventTooLarge {
@@ -10,10 +11,12 @@ pub struct EventTooLarge {
     pub limit: usize,
 }
 
-/// An emptied buffer larger than this is given back: one large event must not cost its size for the stream's whole life.
+/// An empty buffer larger than this is freed: one large event must not occupy its size for the rest
+/// of the stream.
 pub(crate) const KEPT_CAPACITY: usize = 64 * 1024;
 
-/// Drops `count` bytes at the front of `buffer`, and the memory too if it was large and is now empty.
+/// Drops `count` bytes at the front of `buffer`, and the memory too if it was large and is now
+/// empty.
 pub(crate) fn consume(buffer: &mut BytesMut, count: usize) {
     buffer.advance(count);
     if buffer.is_empty() && buffer.capacity() > KEPT_CAPACITY {

@@ -1,12 +1,12 @@
-//! Server-Sent Events as Spring's `SseEmitter` writes them, which the classic API's clients may compare byte by byte: no space
-//! after the colon, and `retry` in every event.
+//! Server-Sent Events as Spring's `SseEmitter` writes them, which the classic API's clients may
+//! compare byte by byte: no space after the colon, and `retry` in every event.
 
 use bytes::{BufMut, BytesMut};
 
 use crate::frame::{Frame, Message};
 use crate::sse::{CONTENT_TYPE, HEARTBEAT};
 
-/// After every event: after how many milliseconds a client comes back.
+/// After every event: the delay in milliseconds before a client reconnects.
 const RETRY: &[u8] = b"\nretry:3000\n\n";
 
 /// The first block of a stream. It holds no data and so is no event, but it opens the stream.

@@ -7,11 +7,12 @@ use bytes::{BufMut, BytesMut};
 use crate::frame::{Frame, Message};
 use crate::sse::{CONTENT_TYPE, HEARTBEAT, encode, retry};
 
-/// After how long a browser's `EventSource` comes back, once its connection has broken.
+/// The delay before a browser's `EventSource` reconnects.
 const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
-/// Server-Sent Events for SDKs: with names, without ids, and with the dialect's sentinel at the end. No `id:` and no `retry:`, as
-/// openai-python dispatches an event without data once it has seen one.
+/// Server-Sent Events for SDKs: with names, without ids, and with the dialect's sentinel at the
+/// end. No `id:` and no `retry:`, as openai-python dispatches an event without data once it has
+/// seen one.
 #[derive(Clone, Copy, Debug)]
 pub struct Sse;
 
@@ -41,8 +42,9 @@ impl Frame for Sse {
     }
 }
 
-/// Server-Sent Events for browsers' `EventSource`: with `id:` and `retry:`, so that a browser resumes by itself; without names, as an
-/// event named `error` would fire `onerror`; without a sentinel, which pages would have to distinguish from JSON.
+/// Server-Sent Events for browsers' `EventSource`: with `id:` and `retry:`, so that a browser
+/// resumes by itself; without names, as an event named `error` would fire `onerror`; without a
+/// sentinel, which pages would have to tell from JSON.
 #[derive(Clone, Copy, Debug)]
 pub struct EventSource;
 

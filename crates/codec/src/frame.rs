@@ -1,11 +1,12 @@
-//! The trait of the frames: how the messages of a dialect become bytes. How to add one: `docs/adding/a-frame.md`.
+//! The trait of the frames: how the messages of a dialect become bytes. How to add one:
+//! `docs/adding/a-frame.md`.
 
 use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::BytesMut;
 
-/// One message of a dialect, for a frame to write. A frame leaves out what it has no room for.
+/// One message of a dialect, for a frame to write. A frame omits the parts that it cannot carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Message<'a> {
     /// The event's name.
@@ -26,17 +27,19 @@ pub trait Frame: Debug + Send + Sync {
     /// The `Content-Type` of a body in this frame.
     fn content_type(&self) -> &'static str;
 
-    /// Writes what stands before the first message.
+    /// Writes the bytes before the first message.
     fn start(&self, out: &mut BytesMut);
 
     /// Writes one message.
     fn message(&self, out: &mut BytesMut, message: &Message<'_>);
 
-    /// Writes bytes that keep an idle stream alive and mean nothing; none where the frame has no such bytes.
+    /// Writes bytes that keep an idle stream alive and are ignored; none if the frame has no such
+    /// bytes.
     fn heartbeat(&self, out: &mut BytesMut);
 
-    /// Writes what stands after the last message of a complete stream. `sentinel` is the dialect's own mark of the end, which is not a
-    /// message: a frame that can only carry messages leaves it out.
+    /// Writes the bytes after the last message of a complete stream. `sentinel` is the dialect's
+    /// own mark of the end, which is not a message: a frame that can only carry messages leaves it
+    /// out.
     fn end(&self, out: &mut BytesMut, sentinel: Option<&[u8]>);
 
     /// The media type, without parameters.
@@ -45,12 +48,12 @@ pub trait Frame: Debug + Send + Sync {
         content_type.split_once(';').map_or(content_type, |(media_type, _)| media_type)
     }
 
-    /// After how long a client whose connection breaks comes back, where [`Self::start`] announces it.
+    /// The delay before a client reconnects, if [`Self::start`] announces it.
     fn reconnect_delay(&self) -> Option<Duration> {
         None
     }
 
-    /// Changes the time of [`Self::reconnect_delay`] in the middle of a stream.
+    /// Changes [`Self::reconnect_delay`] during a stream.
     fn set_reconnect_delay(&self, _out: &mut BytesMut, _delay: Duration) {}
 }
 
@@ -70,7 +73,7 @@ mod tests {
         String::from_utf8_lossy(&out).into_owned()
     }
 
-    /// What a frame writes before, for, between and after messages.
+    /// The bytes of a frame before, for, between and after messages.
     fn check(
         frame: &dyn Frame,
         content_type: &str,
@@ -102,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_browsers_stream_says_when_to_come_back() {
+    fn only_browser_streams_announce_a_reconnect_delay() {
         for frame in [&Json as &dyn Frame, &Ndjson, &Sse, &Emitter, &Text] {
             assert_eq!(frame.reconnect_delay(), None, "{frame:?}");
             assert_eq!(

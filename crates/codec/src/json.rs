@@ -1,4 +1,5 @@
-//! The frame of one whole document: the body is the one message, so there is nothing to encode and no heartbeat.
+//! The frame of one whole document: the body is the one message, so there is nothing to encode and
+//! no heartbeat.
 
 use bytes::{BufMut, BytesMut};
 

@@ -1,4 +1,5 @@
-//! Frames: which bytes carry a message. Codecs for Server-Sent Events, NDJSON and WebSocket, without I/O and without a clock.
+//! Frames: which bytes carry a message. Codecs for Server-Sent Events, NDJSON and WebSocket,
+//! without I/O and without a clock.
 
 mod buffer;
 mod frame;

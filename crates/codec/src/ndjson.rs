@@ -15,8 +15,8 @@ pub const CONTENT_TYPE: &str = "application/x-ndjson; charset=utf-8";
 /// An empty line, which parsers "may silently ignore" (ndjson.org, section 3.2).
 pub const HEARTBEAT: &[u8] = b"\n";
 
-/// Writes `data`, a JSON document, as one line. A raw line end in it is whitespace between tokens (a string cannot hold
-/// one, RFC 8259, section 7) and becomes a space.
+/// Writes `data`, a JSON document, as one line. A raw line end in it is whitespace between tokens
+/// (a string cannot hold one, RFC 8259, section 7) and becomes a space.
 pub fn encode(out: &mut BytesMut, data: &[u8]) {
     out.reserve(data.len() + 1);
     let start = out.len();
@@ -50,11 +50,11 @@ impl Frame for Ndjson {
         out.put_slice(HEARTBEAT);
     }
 
-    /// A sentinel is not JSON, and the end of the body means the same.
+    /// A sentinel is not JSON, and the end of the body already marks the end.
     fn end(&self, _out: &mut BytesMut, _sentinel: Option<&[u8]>) {}
 }
 
-/// What the decoder found.
+/// The output of the decoder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NdjsonFrame {
     /// A line, without its end.
@@ -67,7 +67,8 @@ pub enum NdjsonFrame {
 #[derive(Debug)]
 pub struct NdjsonDecoder {
     buffer: BytesMut,
-    /// How much of `buffer` is known to hold no line end: a long line is searched once, however it was split.
+    /// How much of `buffer` is known to hold no line end: a long line is searched once, however it
+    /// was split.
     scanned: usize,
     limit: usize,
     failed: bool,
@@ -79,15 +80,15 @@ impl NdjsonDecoder {
         Self { buffer: BytesMut::new(), scanned: 0, limit: max_line_bytes, failed: false }
     }
 
-    /// Takes the next bytes of the body. Call [`Self::next_event`] until `None` before the next push: what is held is
-    /// then bounded by the limit and one push.
+    /// Takes the next bytes of the body. Call [`Self::next_event`] until `None` before the next
+    /// push: what is held is then bounded by the limit and one push.
     pub fn push(&mut self, bytes: &[u8]) {
         if !self.failed {
             self.buffer.extend_from_slice(bytes);
         }
     }
 
-    /// The next line; `None` when more bytes are needed, and for ever after an error.
+    /// The next line; `None` when more bytes are needed, and always after an error.
     pub fn next_event(&mut self) -> Option<Result<NdjsonFrame, EventTooLarge>> {
         let end = memchr(b'\n', &self.buffer[self.scanned..]).map(|found| self.scanned + found);
         let line = without_carriage_return(&self.buffer[..end.unwrap_or(self.buffer.len())]);
@@ -107,7 +108,8 @@ impl NdjsonDecoder {
         Some(Ok(decoded))
     }
 
-    /// At the end of the body: a last line that lacks its line end. Only its JSON shows whether it is complete.
+    /// At the end of the body: a last line that lacks its line end. Only its JSON shows whether it
+    /// is complete.
     pub fn finish(&mut self) -> Option<Bytes> {
         self.scanned = 0;
         let rest = self.buffer.split();
@@ -190,7 +192,8 @@ mod tests {
 
     #[test]
     fn a_long_line_in_small_pieces_is_searched_once() {
-        // 4 MiB in pieces of 16 bytes: rescanning each time would look at half a tebibyte and not end.
+        // 4 MiB in pieces of 16 bytes: rescanning each time would look at half a tebibyte and not
+        // end.
         let mut decoder = NdjsonDecoder::new(8 << 20);
         for _ in 0..(4 << 20) / 16 {
             decoder.push(&[b'x'; 16]);

@@ -1,4 +1,5 @@
-//! Server-sent events (WHATWG HTML, section 9.2): the encoder, and a push parser for any split of the bytes.
+//! Server-sent events (WHATWG HTML, section 9.2): the encoder, and a push parser for any split of
+//! the bytes.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use memchr::{memchr, memchr2};
@@ -8,19 +9,22 @@ use crate::buffer::{EventTooLarge, consume};
 /// Section 9.2.5.
 pub const MEDIA_TYPE: &str = "text/event-stream";
 
-/// An event stream is always UTF-8, and by the standard needs no charset. Clients that decode `text/*` without one as ISO-8859-1
-/// (Python's requests, Spring's `StringHttpMessageConverter`) do.
+/// An event stream is always UTF-8, and by the standard needs no charset. Clients that decode
+/// `text/*` without one as ISO-8859-1 (Python's requests, Spring's `StringHttpMessageConverter`)
+/// do.
 pub const CONTENT_TYPE: &str = "text/event-stream; charset=utf-8";
 
-/// A comment line, which parsers ignore. It has no blank line after it: openai-go before 3.43 dispatches an event at each blank line,
-/// whether or not there were data, and fails at the empty one.
+/// A comment line, which parsers ignore. It has no blank line after it: openai-go before 3.43
+/// dispatches an event at each blank line, whether or not there were data, and fails at the empty
+/// one.
 pub const HEARTBEAT: &[u8] = b": ping\n";
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// Writes one event. Each line of `data` becomes a `data` field, whatever its line end. `name` must hold no line end.
+/// Writes one event. Each line of `data` becomes a `data` field, whatever its line end. `name` must
+/// hold no line end.
 pub fn encode(out: &mut BytesMut, name: Option<&str>, id: Option<u64>, data: &[u8]) {
-    // Room for the usual event: the fields' names, a decimal id and the blank line.
+    // The capacity for a usual event: the fields' names, a decimal id and the blank line.
     out.reserve(data.len() + name.map_or(0, str::len) + 48);
     if let Some(name) = name {
         debug_assert!(memchr2(b'\n', b'\r', name.as_bytes()).is_none(), "a name is one line");
@@ -73,17 +77,19 @@ fn put_decimal(out: &mut BytesMut, mut number: u64) {
 /// One dispatched event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SseEvent {
-    /// The field `event`; `None` if absent or empty, which browsers call `message`. Invalid UTF-8 is replaced.
+    /// The field `event`; `None` if absent or empty; browsers use `message` then. Invalid UTF-8 is
+    /// replaced.
     pub name: Option<String>,
     /// The `data` fields, joined with LF.
     pub data: Bytes,
-    /// The field `id`, if one came since the event before; an empty one resets the browser's last event id.
+    /// The field `id`, if one came since the event before; an empty one resets the browser's last
+    /// event id.
     pub id: Option<Bytes>,
     /// The field `retry`, in milliseconds, if one came since the event before.
     pub retry: Option<u64>,
 }
 
-/// What the decoder found.
+/// The output of the decoder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SseFrame {
     /// An event.
@@ -96,7 +102,8 @@ pub enum SseFrame {
 #[derive(Debug)]
 pub struct SseDecoder {
     buffer: BytesMut,
-    /// How much of `buffer` is known to hold no line end: a long line is searched once, however it was split.
+    /// How much of `buffer` is known to hold no line end: a long line is searched once, however it
+    /// was split.
     scanned: usize,
     pending: Pending,
     limit: usize,
@@ -105,10 +112,10 @@ pub struct SseDecoder {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// A byte order mark may come.
+    /// Whether a byte order mark may still follow.
     Start,
     Line,
-    /// The last line ended in CR: an LF that comes next belongs to it.
+    /// The last line ended in CR: a following LF belongs to it.
     AfterCarriageReturn,
     Failed,
 }
@@ -125,25 +132,26 @@ impl SseDecoder {
         }
     }
 
-    /// A decoder for bodies whose events may lack the blank line between them: a `data` field that is a whole JSON document is an
-    /// event, where another `data` field follows it. The standard would join the two. A document that is spread over several
-    /// fields is joined as ever. A line that is no field but starts a document, as some servers write their errors, counts as a
-    /// `data` field, and a field `error` as an event of that name.
+    /// A decoder for bodies whose events may lack the blank line between them: a `data` field that
+    /// is a whole JSON document is an event, where another `data` field follows it. The standard
+    /// would join the two. A document in several fields is joined as usual. A line that is no field
+    /// but starts a document, as some servers write their errors, counts as a `data` field, and a
+    /// field `error` as an event of that name.
     #[must_use]
     pub fn splitting_documents(mut self) -> Self {
         self.pending.splits = Splits::WhenAnotherFollows;
         self
     }
 
-    /// Takes the next bytes of the body. Call [`Self::next_event`] until `None` before the next push: what is held is
-    /// then bounded by the limit and one push.
+    /// Takes the next bytes of the body. Call [`Self::next_event`] until `None` before the next
+    /// push: what is held is then bounded by the limit and one push.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.state != State::Failed {
             self.buffer.extend_from_slice(bytes);
         }
     }
 
-    /// The next event or comment; `None` when more bytes are needed, and for ever after an error.
+    /// The next event or comment; `None` when more bytes are needed, and always after an error.
     pub fn next_event(&mut self) -> Option<Result<SseFrame, EventTooLarge>> {
         loop {
             if !self.at_line() {
@@ -178,20 +186,21 @@ impl SseDecoder {
         }
     }
 
-    /// At the end of the body: the event whose blank line never came, if it had data. The standard discards it, but some
-    /// upstreams omit the last blank line or even the last line's end. Whether the data is whole, only its content can
-    /// tell. Call it after [`Self::next_event`] has returned `None`.
+    /// At the end of the body: the event whose blank line never came, if it had data. The standard
+    /// discards it, but some upstreams omit the last blank line or even the last line's end. Only
+    /// the content shows whether the data is complete. Call it after [`Self::next_event`] has
+    /// returned `None`.
     pub fn finish(&mut self) -> Option<SseEvent> {
         let rest = self.buffer.split();
         self.scanned = 0;
         if !rest.is_empty() {
-            // A comment is of no interest any more, and an empty line cannot be here.
+            // A comment no longer matters, and an empty line cannot occur here.
             let _ = self.pending.line(&rest);
         }
         self.pending.dispatch()
     }
 
-    /// Goes to the first byte of the next line; false if that needs more bytes.
+    /// Advances to the first byte of the next line; false if more bytes are needed.
     fn at_line(&mut self) -> bool {
         match self.state {
             State::Start => {
@@ -217,7 +226,7 @@ impl SseDecoder {
     }
 }
 
-/// Whether `data` fields that are documents of their own are parted.
+/// Whether consecutive `data` fields that are whole documents are separate events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Splits {
     /// Never, as in the standard.
@@ -225,7 +234,7 @@ enum Splits {
     Never,
     /// Where another `data` field follows.
     WhenAnotherFollows,
-    /// At once: this body has been seen to lack blank lines, and nobody should wait for the next event to get this one.
+    /// At once: this body lacks blank lines, and an event must not be delayed until the next one.
     AtOnce,
 }
 
@@ -233,7 +242,7 @@ enum Splits {
 #[derive(Debug, Default)]
 struct Pending {
     event: SseEvent,
-    /// `None` until a `data` field came: one without a value makes an event, too.
+    /// `None` until the first `data` field, which makes an event even without a value.
     data: Option<Vec<u8>>,
     /// The lengths of the lines that are held.
     bytes: usize,
@@ -241,7 +250,7 @@ struct Pending {
 }
 
 impl Pending {
-    /// Whether `line` is the start of another event, though no blank line stands before it.
+    /// Whether `line` starts another event without a blank line before it.
     fn is_separate(&mut self, line: &[u8]) -> bool {
         let starts_event = || {
             ["data:", "event:", "error:", "{", "["]
@@ -306,8 +315,8 @@ impl Pending {
         None
     }
 
-    /// The event, if it has data. Without, its name is forgotten, but `id` and `retry` hold for the stream: they go
-    /// with the next one.
+    /// The event, if it has data. Otherwise its name is dropped, but `id` and `retry` apply to the
+    /// stream: they are part of the next event.
     fn dispatch(&mut self) -> Option<SseEvent> {
         self.bytes = 0;
         let name = self.event.name.take().filter(|name| !name.is_empty());
@@ -316,7 +325,7 @@ impl Pending {
     }
 }
 
-/// Whether data is a whole JSON document, or the end that OpenAI's streams have.
+/// Whether data is a whole JSON document, or the sentinel of OpenAI's streams.
 fn is_document(data: &[u8]) -> bool {
     let data = data.trim_ascii();
     data == b"[DONE]"
@@ -324,7 +333,8 @@ fn is_document(data: &[u8]) -> bool {
             && serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok())
 }
 
-/// A number written with ASCII digits only, as `retry` must be; `u64::from_str` would accept a plus sign.
+/// A number written with ASCII digits only, as `retry` must be; `u64::from_str` would accept a plus
+/// sign.
 fn digits(value: &[u8]) -> Option<u64> {
     if !value.iter().all(u8::is_ascii_digit) {
         return None;

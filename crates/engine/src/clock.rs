@@ -1,4 +1,5 @@
-//! The wall clock, for what clients read as dates. Everything that waits uses tokio's clock, which tests can hold.
+//! The wall clock, for what clients read as dates. Everything that waits uses tokio's clock, which
+//! tests can hold.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

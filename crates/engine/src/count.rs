@@ -38,7 +38,8 @@ pub(crate) fn usage(prompt: &Prompt<'_>, context: &[Item], output: &[Item]) -> U
     usage
 }
 
-/// Tokens of everything the model reads: instructions and items as chat messages, tools and a schema as their JSON.
+/// Tokens of everything the model reads: instructions and items as chat messages, tools and a
+/// schema as their JSON.
 pub(crate) fn input(prompt: &Prompt<'_>, context: &[Item]) -> u64 {
     beside(prompt) + context.iter().map(|item| self::item(prompt.model, item)).sum::<u64>()
 }
@@ -58,8 +59,8 @@ pub(crate) fn item(model: &str, item: &Item) -> u64 {
     count_messages(model, [message]).saturating_sub(chat_overhead(model).priming)
 }
 
-/// Tokens of the tools and of the output schema. Providers render them in their own ways; their JSON is a close estimate, and
-/// tools are often the larger part of a prompt.
+/// Tokens of the tools and of the output schema. Providers render them in their own ways; their
+/// JSON is a close estimate, and tools are often the larger part of a prompt.
 fn definitions(prompt: &Prompt<'_>) -> u64 {
     let encoding = Encoding::for_model(prompt.model);
     let tools = prompt.tools.iter().filter_map(|tool| serde_json::to_string(tool).ok());
@@ -112,7 +113,7 @@ fn texts(item: &Item) -> Vec<String> {
         Item::Reasoning(reasoning) if reasoning.content.is_empty() => of_parts(&reasoning.summary),
         Item::Reasoning(reasoning) => of_parts(&reasoning.content),
         Item::Compaction(compaction) => vec![compaction.summary_message()],
-        // Only the upstream knows what the model reads of it.
+        // Only the upstream can count what the model reads of it.
         Item::Opaque(_) => Vec::new(),
     }
 }

@@ -1,4 +1,5 @@
-//! The engine as one object: what concerns all responses together. [`crate::response`] adds what concerns one.
+//! The engine as one object: what concerns all responses together. [`crate::response`] adds what
+//! concerns one.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -60,8 +61,9 @@ impl Engine {
         self.shared.configure(config);
     }
 
-    /// Refuses new responses from now on, with `retry` as the time after which to ask again. Running responses go on, and
-    /// everything stored can be read, resumed and cancelled. Idempotent.
+    /// Refuses new responses from now on, with `retry` as the time after which to ask again.
+    /// Running responses go on, and everything stored can be read, resumed and cancelled.
+    /// Idempotent.
     pub fn drain(&self, retry: Duration) {
         let seconds = retry.as_secs() + u64::from(retry.subsec_nanos() > 0);
         self.shared.drain(seconds.max(1));
@@ -72,7 +74,8 @@ impl Engine {
         self.shared.draining()
     }
 
-    /// Ends every running response and every pass-through call as shut down, without waiting. Returns their number.
+    /// Ends every running response and every pass-through call as shut down, without waiting.
+    /// Returns their number.
     pub fn shut_down(&self) -> usize {
         let responses = self.shared.responses();
         responses.values().for_each(|handle| handle.stop(Cause::ServerShutdown));
@@ -101,7 +104,8 @@ impl Engine {
         self.shared.ledger.usage()
     }
 
-    /// Runs long work on a request outside the runtime's threads, one job of each caller at a time. `None` if it panicked.
+    /// Runs long work on a request outside the runtime's threads, one job of each caller at a time.
+    /// `None` if it panicked.
     pub async fn work<T: Send + 'static>(
         &self,
         owner: &Owner,
@@ -110,7 +114,7 @@ impl Engine {
         self.shared.workers.run(owner, work).await
     }
 
-    /// As [`Self::work`] where `bytes` are so many that it takes long; otherwise `work` runs on this thread.
+    /// Like [`Self::work`] if `bytes` is large; otherwise `work` runs on this thread.
     pub async fn work_sized<T: Send + 'static>(
         &self,
         owner: &Owner,
@@ -136,7 +140,8 @@ impl Engine {
         owners
     }
 
-    /// Stops every response of an owner whose key was revoked, without waiting. Returns their number.
+    /// Stops every response of an owner whose key was revoked, without waiting. Returns their
+    /// number.
     pub fn revoke(&self, owner: &Owner) -> usize {
         let responses = self.shared.responses();
         let of_owner = responses.values().filter(|handle| handle.owner == *owner);

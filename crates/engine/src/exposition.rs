@@ -1,6 +1,6 @@
 //! Prometheus' text exposition format, version 0.0.4, and everything an engine measures in it.
 //!
-//! This is the only file that knows the format: instruments and traits give numbers.
+//! Only this file depends on the format: instruments and traits provide numbers.
 
 use std::fmt::{Display, Write};
 
@@ -262,7 +262,8 @@ fn write_callers(usage: &[CallerUsage], bytes: u64, text: &mut Exposition) {
     );
 }
 
-/// The state of the upstreams and their keys. A key appears by its label, which the configuration bounds.
+/// The state of the upstreams and their keys. A key appears by its label, which the configuration
+/// bounds.
 fn write_upstreams(states: &[UpstreamState], text: &mut Exposition) {
     let circuits: Vec<_> = states
         .iter()

@@ -1,6 +1,6 @@
 //! A reader of a response: a cursor that catches up from the log and then follows it, in one loop.
 
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use tokio::sync::watch;
 
 use crate::instruments::counter::GaugeGuard;
@@ -17,7 +17,8 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A cursor before `position`. While it lives it counts as a reader of the response, if there is a guard.
+    /// A cursor before `position`. While it lives it counts as a reader of the response, if there
+    /// is a guard.
     pub(crate) fn new(
         reader: Box<dyn LogReader>,
         position: u64,
@@ -28,8 +29,8 @@ impl Feed {
         Self { reader, progress, next: position, _guard: guard, _counted: counted }
     }
 
-    /// The next entries, as many as are ready and fit `budget` bytes; at least one. `None` after the terminal event.
-    /// Dropping the future loses nothing.
+    /// The next entries, as many as are ready and fit `budget` bytes; at least one. `None` after
+    /// the terminal event. Dropping the future loses nothing.
     ///
     /// # Errors
     /// The log failed or was removed: the reader has only a part.
@@ -54,7 +55,8 @@ impl Feed {
         }
     }
 
-    /// Waits for the end and returns the terminal entry, after the one before it, which is the `error` of a failed response.
+    /// Waits for the end and returns the terminal entry, after the one before it, which is the
+    /// `error` of a failed response.
     ///
     /// # Errors
     /// The log failed or was removed.
@@ -75,7 +77,8 @@ impl Feed {
         Ok(entries)
     }
 
-    /// Waits until the log has an entry at `position`, or will never have one, and returns it. The cursor does not move.
+    /// Waits until the log has an entry at `position`, or will never have one, and returns it. The
+    /// cursor does not move.
     ///
     /// # Errors
     /// The log failed or was removed.

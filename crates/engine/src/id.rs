@@ -1,4 +1,5 @@
-//! New ids: a prefix and 128 random bits, so that they cannot be guessed; and trace ids, which have no prefix.
+//! New ids: a prefix and 128 random bits, so that they cannot be guessed; and trace ids, which have
+//! no prefix.
 
 use protocol::id::{ItemId, ResponseId};
 

@@ -15,7 +15,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The only caller of a server without keys. It is on the same machine, and so may administer it.
+    /// The only caller of a server without keys. It is on the same machine, and so may administer
+    /// it.
     pub fn local() -> Self {
         Self { owner: Owner::local(), admin: true }
     }
@@ -47,10 +48,12 @@ impl fmt::Debug for KeyDigest {
 pub trait KeyStore: Send + Sync + 'static {
     /// Whether callers need a key. If not, every caller is [`Caller::local`].
     ///
-    /// Once true it stays true while the process runs: losing the last key must close a server, not open it.
+    /// Once true it stays true while the process runs: losing the last key must close a server, not
+    /// open it.
     fn configured(&self) -> bool;
 
-    /// The holder of the key with this digest, if there is one. Takes the same time for every wrong key.
+    /// The holder of the key with this digest, if there is one. Takes the same time for every wrong
+    /// key.
     fn holder(&self, digest: &KeyDigest) -> Option<Caller>;
 
     /// The holder of the key `presented`, if there is one.
@@ -58,8 +61,8 @@ pub trait KeyStore: Send + Sync + 'static {
         self.holder(&KeyDigest::of(presented))
     }
 
-    /// Whether what `owner` has started may go on: there is a key with this id, or no key is needed and the owner is
-    /// [`Owner::local`]. Also true while the keys cannot be read.
+    /// Whether what `owner` has started may go on: there is a key with this id, or no key is needed
+    /// and the owner is [`Owner::local`]. Also true while the keys cannot be read.
     fn admits(&self, owner: &Owner) -> bool;
 
     /// A number that changes when the keys do.

@@ -3,14 +3,15 @@
 //! A log does not interpret its entries, except that the terminal one ends it.
 
 use futures_util::future::BoxFuture;
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::id::ResponseId;
 use tokio::sync::watch;
 
-/// How far a log has come, as readers may know it.
+/// The progress of a log that readers may see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogProgress {
-    /// How many entries are durable; the next position. Readers see those and no others (promise 1).
+    /// How many entries are durable; the next position. Readers see those and no others (promise
+    /// 1).
     pub committed: u64,
     /// Its state.
     pub state: LogState,
@@ -59,8 +60,8 @@ pub enum LogLifetime {
 
 /// Holds the logs of all responses.
 pub trait Log: Send + Sync + 'static {
-    /// Takes the right to append to a log, which is created if there is none; only then `life` counts. Earlier writers are
-    /// fenced.
+    /// Takes the right to append to a log, which is created if there is none; only then `life`
+    /// counts. Earlier writers are fenced.
     ///
     /// # Errors
     /// [`LogError::Unavailable`].
@@ -92,14 +93,15 @@ pub trait LogWriter: Send + Sync {
     /// The position that comes next.
     fn next_position(&self) -> u64;
 
-    /// Appends entries with consecutive positions, all or none, also after a crash. It does not wait for durability: the
-    /// watermark moves when they are durable.
+    /// Appends entries with consecutive positions, all or none, also after a crash. It does not
+    /// wait for durability: the watermark moves when they are durable.
     ///
     /// # Errors
     /// Any [`LogError`] but [`LogError::Missing`]; then none of them is appended.
     fn append(&mut self, entries: &[Entry]) -> Result<(), LogError>;
 
-    /// Back-pressure: a future to await before more is appended, if too much waits to be written. `None` if the log keeps up.
+    /// Back-pressure: a future to await before more is appended, if too much waits to be written.
+    /// `None` if the log keeps up.
     fn backlog(&self) -> Option<BoxFuture<'static, ()>> {
         None
     }
@@ -110,7 +112,8 @@ pub trait LogReader: Send + Sync {
     /// The watermark, as it moves. The channel closes when the log is removed.
     fn progress(&self) -> watch::Receiver<LogProgress>;
 
-    /// Committed entries from `position` on: at least one if there is one, and then no more than `budget` bytes in all.
+    /// Committed entries from `position` on: at least one if there is one, and then no more than
+    /// `budget` bytes in all.
     ///
     /// # Errors
     /// [`LogError::Missing`], [`LogError::Unavailable`].

@@ -1,4 +1,5 @@
-//! Retention: expires finished responses that are too old, and the oldest ones when all together are too large.
+//! Retention: expires finished responses that are too old, and the oldest ones when all together
+//! are too large.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,8 @@ use crate::store::{Removal, ResponseRecord};
 /// The interval at which age is checked; size is checked whenever a response ends.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long the head of an unused named conversation is kept, and the interval at which old heads are removed. Each
-/// conversation has a shorter time of its own after which it starts anew.
+/// How long the head of an unused named conversation is kept, and the interval at which old heads
+/// are removed. Each conversation has a shorter time of its own after which it starts anew.
 const HEADS: Duration = Duration::from_secs(3600);
 
 /// How many responses one step expires for their age, so that no request waits long for the store.
@@ -50,8 +51,8 @@ fn is_too_large(shared: &EngineState) -> bool {
     shared.log.bytes() + shared.store.bytes() > shared.config().kept_bytes
 }
 
-/// Expires up to [`STEP`] responses; returns whether there may be more. A caller over its share gives first; if all of them
-/// together use too much, the caller that uses most.
+/// Expires up to [`STEP`] responses; returns whether there may be more. A caller over its share
+/// gives first; if all of them together use too much, the caller that uses most.
 async fn step(shared: &EngineState) -> bool {
     let now = clock::unix_seconds();
     let Ok(oldest) = shared.store.oldest_ended(None, STEP).await else { return false };
@@ -75,7 +76,8 @@ async fn step(shared: &EngineState) -> bool {
     !oldest.is_empty()
 }
 
-/// The responses that make room, oldest first: those of one caller, or the `oldest` of all. `None` if there is room.
+/// The responses that make room, oldest first: those of one caller, or the `oldest` of all. `None`
+/// if there is room.
 async fn to_make_room(
     shared: &EngineState,
     oldest: Vec<ResponseRecord>,

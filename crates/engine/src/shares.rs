@@ -1,6 +1,8 @@
-//! The share of each caller: limits on memory, running responses and connections, so that one caller cannot starve the others.
+//! The share of each caller: limits on memory, running responses and connections, so that one
+//! caller cannot starve the others.
 //!
-//! Each resource is counted while its guard lives. A server without keys has one caller, which may use all of it.
+//! Each resource is counted while its guard lives. A server without keys has one caller, which may
+//! use all of it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +17,8 @@ pub struct CallerLimits {
     pub running: usize,
     /// Bytes of requests, conversations and responses in memory.
     pub memory_bytes: u64,
-    /// Bytes of finished responses in the store; a caller over this limit loses its oldest responses first.
+    /// Bytes of finished responses in the store; a caller over this limit loses its oldest
+    /// responses first.
     pub stored_bytes: u64,
     /// Requests per second, on average; twice as many may come at once.
     pub requests_per_second: u32,
@@ -237,7 +240,8 @@ impl Reservation {
         self.bytes
     }
 
-    /// Reserves more without a limit, for what cannot be refused any more: the text of a running response.
+    /// Reserves more without a limit, for what can no longer be refused: the text of a running
+    /// response.
     pub fn add(&mut self, more: u64) {
         self.ledger.change(&self.owner, |state, taken| {
             state.bytes = state.bytes.saturating_add(more);

@@ -1,4 +1,5 @@
-//! The store: what is kept of responses beside their logs. Records, the tree of items, idempotency keys and conversation heads.
+//! The store: what is kept of responses beside their logs. Records, the tree of items, idempotency
+//! keys and conversation heads.
 
 use futures_util::future::BoxFuture;
 use protocol::id::{ItemId, Owner, ResponseId};
@@ -13,7 +14,8 @@ pub struct ResponseRecord {
     pub owner: Owner,
     /// Whether it is kept after its end.
     pub store: bool,
-    /// Whether it can be fetched by id after its end. A stateless response that is kept for its idempotency key cannot.
+    /// Whether it can be fetched by id after its end. A stateless response that is kept for its
+    /// idempotency key cannot.
     pub readable: bool,
     /// The item that this turn continues.
     pub parent: Option<ItemId>,
@@ -21,7 +23,8 @@ pub struct ResponseRecord {
     pub input: Vec<ItemId>,
     /// The output items of this turn, in order; none before its end.
     pub output: Vec<ItemId>,
-    /// The item that the next turn continues: the last one of the output, or of the input, or of what this turn continued.
+    /// The item that the next turn continues: the last one of the output, or of the input, or of
+    /// what this turn continued.
     pub head: Option<ItemId>,
     /// Seconds since 1970 at which it ended.
     pub ended_at: Option<u64>,
@@ -132,8 +135,8 @@ pub enum StoreError {
 
 /// Holds the records and the tree of items.
 pub trait Store: Send + Sync + 'static {
-    /// Adds a record, whose new items `input` continue its parent. While the record exists, the items it continues are kept,
-    /// unless they are deleted.
+    /// Adds a record, whose new items `input` continue its parent. While the record exists, the
+    /// items it continues are kept, unless they are deleted.
     ///
     /// # Errors
     /// [`StoreError::Taken`], [`StoreError::Unavailable`].
@@ -194,7 +197,8 @@ pub trait Store: Send + Sync + 'static {
         id: &ResponseId,
     ) -> BoxFuture<'_, Result<Claimed, StoreError>>;
 
-    /// Releases a claimed key: the response failed before any output, and the same request may be tried again.
+    /// Releases a claimed key: the response failed before any output, and the same request may be
+    /// tried again.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

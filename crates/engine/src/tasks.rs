@@ -34,7 +34,8 @@ impl Tasks {
         }));
     }
 
-    /// Runs work that would block the runtime for more than half a millisecond. `None` if it panicked.
+    /// Runs work that would block the runtime for more than half a millisecond. `None` if it
+    /// panicked.
     #[expect(clippy::disallowed_methods, reason = "this is the one spawn: tracked and awaited")]
     pub async fn blocking<T: Send + 'static>(
         &self,
@@ -56,7 +57,8 @@ impl Tasks {
         self.tracker.len()
     }
 
-    /// Tells every task to stop and waits for them, at most `deadline`. Returns the number still running.
+    /// Tells every task to stop and waits for them, at most `deadline`. Returns the number still
+    /// running.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         self.stopping.cancel();
         self.tracker.close();

@@ -1,4 +1,5 @@
-//! Traces: one span for each response, a child span for each call of its upstream, and the trait of an exporter.
+//! Traces: one span for each response, a child span for each call of its upstream, and the trait of
+//! an exporter.
 //!
 //! A span contains no prompt, no output and no key.
 

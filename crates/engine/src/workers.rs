@@ -1,5 +1,5 @@
-//! Long work on requests: outside the runtime's threads, one job for each core at most, and one job of each caller, so that a
-//! caller with much work delays only itself.
+//! Long work on requests: outside the runtime's threads, one job for each core at most, and one job
+//! of each caller, so that a caller with much work delays only itself.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -11,8 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::tasks::Tasks;
 
-/// Work on a request runs on the current thread up to this many reserved bytes (its body, its values and its conversation): it
-/// takes less than a millisecond, and a change of thread would be a large part of that.
+/// Work on a request runs on the current thread up to this many reserved bytes (its body, its
+/// values and its conversation): it takes less than a millisecond, and a change of thread would be
+/// a large part of that.
 pub(crate) const QUICK: u64 = 192 << 10;
 
 /// Runs long work.
@@ -50,8 +51,8 @@ impl Workers {
         self.tasks.blocking(work).await
     }
 
-    /// Runs `work` on a request for which `bytes` are reserved: on this thread up to [`QUICK`], else as [`Self::run`].
-    /// `None` if it panicked there.
+    /// Runs `work` on a request for which `bytes` are reserved: on this thread up to [`QUICK`],
+    /// else as [`Self::run`]. `None` if it panicked there.
     pub(crate) async fn run_sized<T: Send + 'static>(
         &self,
         owner: &Owner,

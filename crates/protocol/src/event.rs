@@ -1,7 +1,5 @@
-//! The canonical events, and the entry: an event serialised once, with its position.
+//! The canonical events of a response.
 
-use bytes::Bytes;
-use memchr::{memchr, memchr2, memmem};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -15,7 +13,7 @@ mod kind;
 
 pub use kind::{EventKind, PREAMBLE};
 
-/// Where in an answer a part stands.
+/// The place of a content part in a response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PartPlace {
     /// The item's id.
@@ -26,7 +24,7 @@ pub struct PartPlace {
     pub content_index: usize,
 }
 
-/// Where in an answer a part of a summary stands.
+/// The place of a summary part in a response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SummaryPlace {
     /// The item's id.
@@ -37,63 +35,63 @@ pub struct SummaryPlace {
     pub summary_index: usize,
 }
 
-/// One step of an answer. Serialises to the fields behind `type` and `sequence_number`.
+/// One step of a response. Serialises to the fields after `type` and `sequence_number`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Event {
     /// The response exists.
     Created(Snapshot),
-    /// It waits for its turn.
+    /// The response is queued.
     Queued(Snapshot),
-    /// The model was asked.
+    /// The request was sent to the model.
     InProgress(Snapshot),
-    /// An item begins.
+    /// An item starts.
     OutputItemAdded(ItemEvent),
-    /// A content part begins.
+    /// A content part starts.
     ContentPartAdded(PartEvent),
     /// More text.
     OutputTextDelta(TextDelta),
-    /// What the text rests on.
+    /// A citation of the text.
     OutputTextAnnotationAdded(AnnotationAdded),
-    /// The text is whole.
+    /// The text is complete.
     OutputTextDone(TextDone),
     /// More of a refusal.
     RefusalDelta(ContentDelta),
-    /// The refusal is whole.
+    /// The refusal is complete.
     RefusalDone(RefusalDone),
-    /// More thoughts.
+    /// More reasoning text.
     ReasoningDelta(ContentDelta),
-    /// The thoughts are whole.
+    /// The reasoning text is complete.
     ReasoningDone(PlacedText),
-    /// A part of a summary of thoughts begins.
+    /// A part of a reasoning summary starts.
     ReasoningSummaryPartAdded(SummaryPartEvent),
     /// More of a summary.
     ReasoningSummaryDelta(SummaryDelta),
-    /// The summary's part is whole, as text.
+    /// The text of the summary part is complete.
     ReasoningSummaryDone(SummaryText),
-    /// The summary's part is whole.
+    /// The summary part is complete.
     ReasoningSummaryPartDone(SummaryPartEvent),
     /// More arguments.
     FunctionCallArgumentsDelta(ArgumentsDelta),
-    /// The arguments are whole.
+    /// The arguments are complete.
     FunctionCallArgumentsDone(ArgumentsDone),
     /// More input of a custom tool's call.
     CustomToolCallInputDelta(ArgumentsDelta),
-    /// The input is whole.
+    /// The input is complete.
     CustomToolCallInputDone(InputDone),
-    /// A step of a tool that the upstream runs, as it came.
+    /// A step of a tool that the upstream runs, unchanged.
     Hosted(HostedEvent),
-    /// A content part is whole.
+    /// A content part is complete.
     ContentPartDone(PartEvent),
-    /// An item is whole, or as whole as it will be.
+    /// An item has ended, complete or not.
     OutputItemDone(ItemEvent),
-    /// What went wrong; `response.failed` follows.
+    /// The error; `response.failed` follows.
     Error(ErrorEvent),
-    /// The end: whole.
+    /// The end of a complete response.
     Completed(Snapshot),
-    /// The end: early, for a reason.
+    /// The end of a response that stopped early.
     Incomplete(Snapshot),
-    /// The end: an error.
+    /// The end of a failed response.
     Failed(Snapshot),
 }
 
@@ -104,7 +102,7 @@ pub struct Snapshot {
     pub response: Box<Response>,
 }
 
-/// An item at its begin or end.
+/// An item at its start or end.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ItemEvent {
     /// Its index in `output`.
@@ -113,17 +111,18 @@ pub struct ItemEvent {
     pub item: Item,
 }
 
-/// A part at its begin or end.
+/// A part at its start or end.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PartEvent {
-    /// Where it stands.
+    /// Its place.
     #[serde(flatten)]
     pub place: PartPlace,
     /// The part.
     pub part: Part,
 }
 
-/// More text of an output text part. Written field by field, not flattened: it is the event a token costs.
+/// More text of an output text part. Written field by field, not flattened: one such event is
+/// written for each token.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TextDelta {
     /// The item's id.
@@ -134,7 +133,7 @@ pub struct TextDelta {
     pub content_index: usize,
     /// The new text.
     pub delta: String,
-    /// Its log probabilities, as they came from upstream.
+    /// Its log probabilities, as the upstream sent them.
     pub logprobs: Vec<Value>,
 }
 
@@ -151,10 +150,10 @@ pub struct ContentDelta {
     pub delta: String,
 }
 
-/// What a text rests on, in Open Responses' form (`url_citation`…), as it came from upstream.
+/// An annotation of a text in Open Responses' form (`url_citation`…), as the upstream sent it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AnnotationAdded {
-    /// Where the text stands.
+    /// The place of the text.
     #[serde(flatten)]
     pub place: PartPlace,
     /// Its index among the text's annotations.
@@ -163,10 +162,10 @@ pub struct AnnotationAdded {
     pub annotation: Value,
 }
 
-/// A part of a summary at its begin or end.
+/// A part of a summary at its start or end.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SummaryPartEvent {
-    /// Where it stands.
+    /// Its place.
     #[serde(flatten)]
     pub place: SummaryPlace,
     /// The part.
@@ -176,7 +175,7 @@ pub struct SummaryPartEvent {
 /// More text of a summary.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SummaryDelta {
-    /// Where it stands.
+    /// Its place.
     #[serde(flatten)]
     pub place: SummaryPlace,
     /// The new text.
@@ -186,7 +185,7 @@ pub struct SummaryDelta {
 /// A whole text of a summary.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SummaryText {
-    /// Where it stands.
+    /// Its place.
     #[serde(flatten)]
     pub place: SummaryPlace,
     /// The text.
@@ -196,19 +195,19 @@ pub struct SummaryText {
 /// A whole output text.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TextDone {
-    /// Where it stands.
+    /// Its place.
     #[serde(flatten)]
     pub place: PartPlace,
     /// The text.
     pub text: String,
-    /// Its log probabilities, as they came from upstream.
+    /// Its log probabilities, as the upstream sent them.
     pub logprobs: Vec<Value>,
 }
 
 /// A whole text of reasoning.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PlacedText {
-    /// Where it stands.
+    /// Its place.
     #[serde(flatten)]
     pub place: PartPlace,
     /// The text.
@@ -218,7 +217,7 @@ pub struct PlacedText {
 /// A whole refusal.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RefusalDone {
-    /// Where it stands.
+    /// Its place.
     #[serde(flatten)]
     pub place: PartPlace,
     /// The words.
@@ -275,7 +274,8 @@ pub struct HostedEvent {
     pub fields: Extra,
 }
 
-/// An error in the stream: Open Responses' nested object and OpenAI's flat fields, so that either reader is served.
+/// An error in the stream: Open Responses' nested object and OpenAI's flat fields, so that clients
+/// of both can read it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ErrorEvent {
     /// The flat form.
@@ -289,7 +289,7 @@ pub struct ErrorEvent {
 }
 
 impl Event {
-    /// An `error` event that says what `fault` says.
+    /// The `error` event for a fault.
     pub fn error(fault: &Fault) -> Self {
         Self::Error(ErrorEvent {
             code: fault.code.clone(),
@@ -305,7 +305,8 @@ impl Event {
         match snapshot.response.status {
             ResponseStatus::Completed => Self::Completed(snapshot),
             ResponseStatus::Failed => Self::Failed(snapshot),
-            // There is no `response.cancelled` in the vocabulary: a cancel is an early end whose status says so.
+            // There is no `response.cancelled` in the vocabulary: a cancelled response ends early
+            // with that status.
             ResponseStatus::Incomplete
             | ResponseStatus::Cancelled
             | ResponseStatus::Queued
@@ -344,159 +345,5 @@ impl Event {
             Self::Incomplete(_) => EventKind::Incomplete,
             Self::Failed(_) => EventKind::Failed,
         }
-    }
-}
-
-/// What stands before the text of a delta.
-const DELTA: &[u8] = b",\"delta\":\"";
-
-/// An event as the log holds it: serialised once, by the writer, and shared by every reader.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its position, which is its `sequence_number`.
-    pub position: u64,
-    /// Its `type`.
-    pub kind: EventKind,
-    /// The event as JSON without line breaks: the `data` of every frame.
-    pub data: Bytes,
-}
-
-impl Entry {
-    /// Serialises `event` at `position`: `{"type":…,"sequence_number":…,…}`.
-    pub fn new(position: u64, event: &Event) -> Self {
-        let kind = event.kind();
-        // A token's event is some 200 bytes; a larger one grows the buffer by itself.
-        let mut data = Vec::with_capacity(256);
-        data.extend_from_slice(b"{\"type\":\"");
-        data.extend_from_slice(kind.as_str().as_bytes());
-        data.extend_from_slice(b"\",\"sequence_number\":");
-        data.extend_from_slice(position.to_string().as_bytes());
-        let fields = data.len();
-        // Strings, numbers and maps with text keys always serialise; were that ever wrong, the event is its head alone.
-        if serde_json::to_writer(&mut data, event).is_ok() && data.get(fields) == Some(&b'{') {
-            if let Some(brace) = data.get_mut(fields) {
-                *brace = b',';
-            }
-        } else {
-            data.truncate(fields);
-            data.push(b'}');
-        }
-        Self { position, kind, data: data.into() }
-    }
-
-    /// How many bytes of `data` are the model's text, as JSON writes it: what a delta holds between its quotes.
-    pub fn text_bytes(&self) -> usize {
-        match self.kind {
-            EventKind::OutputTextDelta
-            | EventKind::RefusalDelta
-            | EventKind::ReasoningDelta
-            | EventKind::ReasoningSummaryDelta
-            | EventKind::FunctionCallArgumentsDelta
-            | EventKind::CustomToolCallInputDelta => {}
-            _ => return 0,
-        }
-        let Some(start) = memmem::find(&self.data, DELTA).map(|field| field + DELTA.len()) else {
-            return 0;
-        };
-        let text = &self.data[start..];
-        let mut end = 0;
-        while let Some(found) = memchr2(b'"', b'\\', &text[end..]) {
-            end += found;
-            if text[end] == b'"' {
-                return end;
-            }
-            // What is escaped is one more byte, and no quote that ends.
-            end = (end + 2).min(text.len());
-        }
-        0
-    }
-
-    /// An entry whose `data` was written before, by [`Entry::new`]. `None` if it is not an event at `position`.
-    pub fn read(position: u64, data: Bytes) -> Option<Self> {
-        let data = renamed(data);
-        let rest = data.strip_prefix(b"{\"type\":\"")?;
-        let quote = memchr(b'"', rest)?;
-        let (name, rest) = rest.split_at_checked(quote)?;
-        let rest = rest.strip_prefix(b"\",\"sequence_number\":")?;
-        let rest = rest.strip_prefix(position.to_string().as_bytes())?;
-        let kind = EventKind::parse(name)?;
-        matches!(rest.first(), Some(b',' | b'}')).then_some(Self { position, kind, data })
-    }
-}
-
-/// Gives events that an earlier version wrote under another name the name that they have now.
-fn renamed(data: Bytes) -> Bytes {
-    const RENAMED: [(&[u8], EventKind); 2] = [
-        (b"{\"type\":\"response.reasoning.delta\"", EventKind::ReasoningDelta),
-        (b"{\"type\":\"response.reasoning.done\"", EventKind::ReasoningDone),
-    ];
-    for (before, kind) in RENAMED {
-        if let Some(rest) = data.strip_prefix(before) {
-            return [b"{\"type\":\"", kind.as_str().as_bytes(), b"\"", rest].concat().into();
-        }
-    }
-    data
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_of_earlier_versions_get_their_new_names() {
-        let old = Bytes::from_static(
-            b"{\"type\":\"response.reasoning.delta\",\"sequence_number\":4,\"delta\":\"hm\"}",
-        );
-        let entry = Entry::read(4, old).unwrap();
-        assert_eq!(entry.kind, EventKind::ReasoningDelta);
-        assert_eq!(
-            entry.data,
-            "{\"type\":\"response.reasoning_text.delta\",\"sequence_number\":4,\"delta\":\"hm\"}"
-        );
-    }
-
-    #[test]
-    fn an_entry_is_read_back_as_it_was_written() {
-        let delta = TextDelta {
-            item_id: ItemId::new("msg_1"),
-            output_index: 0,
-            content_index: 0,
-            delta: "\"}, \u{4f60}".into(),
-            logprobs: Vec::new(),
-        };
-        let entry = Entry::new(17, &Event::OutputTextDelta(delta));
-        assert_eq!(Entry::read(17, entry.data.clone()), Some(entry.clone()));
-        for wrong in [1, 7, 16, 170] {
-            assert_eq!(Entry::read(wrong, entry.data.clone()), None, "{wrong}");
-        }
-        for cut in 0..50 {
-            assert_eq!(Entry::read(17, entry.data.slice(..cut)), None, "{cut}");
-        }
-    }
-
-    #[test]
-    fn the_text_of_a_delta_is_told_from_the_json_around_it() {
-        for text in ["", "Hello", "\\", "a\"b", "\u{4f60}\u{597d}", "x\\\"", "\n,\"delta\":\""] {
-            let delta = ContentDelta {
-                item_id: ItemId::new("msg_1"),
-                output_index: 0,
-                content_index: 0,
-                delta: text.into(),
-            };
-            let expected = serde_json::to_string(text).unwrap().len() - 2;
-            assert_eq!(
-                Entry::new(3, &Event::ReasoningDelta(delta)).text_bytes(),
-                expected,
-                "{text:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn every_kind_is_known_by_its_name() {
-        for kind in EventKind::ALL {
-            assert_eq!(EventKind::parse(kind.as_str().as_bytes()), Some(*kind));
-        }
-        assert_eq!(EventKind::parse(b"response.other"), None);
     }
 }

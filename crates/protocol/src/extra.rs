@@ -1,10 +1,12 @@
-//! Fields that Weir does not know: kept as they came, and passed on to a side that may know them.
+//! Fields that Weir does not interpret: kept unchanged, and passed on to a side that may interpret
+//! them.
 
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
-/// Fields that Weir does not interpret, in the order in which they came. Most values have none, which costs a pointer.
+/// Fields that Weir does not interpret, in their order. Most values have none, which costs one
+/// pointer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Extra(Option<Box<Map<String, Value>>>);
 
@@ -39,7 +41,7 @@ impl Extra {
         self.0.get_or_insert_default().insert(name.into(), value);
     }
 
-    /// Takes a field out.
+    /// Removes a field.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
         let fields = self.0.as_mut()?;
         let removed = fields.shift_remove(name);
@@ -56,9 +58,9 @@ impl Extra {
         }
     }
 
-    /// Adds fields that come in pieces, as a stream brings them: texts, lists and objects grow, and entries of lists that have
-    /// the same `index` and `type` are one entry. A text that repeats what came, or begins with it, and a word that says what
-    /// something is, replace what came. So does anything else.
+    /// Adds fields that come in pieces, as a stream brings them: texts, lists and objects grow, and
+    /// entries of lists that have the same `index` and `type` are merged. A text that equals the
+    /// text so far or starts with it, a type word, and any other value replace the value so far.
     pub fn merge(&mut self, more: Map<String, Value>) {
         if !more.is_empty() {
             merge_fields(self.0.get_or_insert_default(), more);
@@ -71,7 +73,7 @@ impl Extra {
     }
 }
 
-/// Fields that are texts in pieces wherever they stand, so that two pieces may be the same.
+/// Fields that are texts in pieces at any depth, so two equal pieces are both appended.
 const PIECES: [&str; 10] = [
     "text",
     "summary",
@@ -85,7 +87,7 @@ const PIECES: [&str; 10] = [
     "reasoning_content",
 ];
 
-/// Fields that are words for something, and come as a whole. So does what is called an id.
+/// Fields whose value is a type word and comes whole, as ids do.
 const WORDS: [&str; 14] = [
     "id",
     "type",
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_come_in_pieces_are_put_together() {
+    fn lists_in_pieces_are_merged() {
         let mut extra = Extra::default();
         let piece = |value: Value| value.as_object().cloned().unwrap();
         extra.merge(piece(json!({ "reasoning_details": [{ "type": "reasoning.text", "index": 0, "text": "a" }], "provider": "x" })));
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_and_objects_that_come_in_pieces_are_put_together() {
+    fn texts_and_objects_in_pieces_are_merged() {
         let check = |pieces: [Value; 2], expected: Value| {
             let mut extra = Extra::default();
             for piece in pieces {
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn no_fields_cost_a_pointer() {
+    fn absent_fields_cost_one_pointer() {
         assert_eq!(size_of::<Extra>(), size_of::<usize>());
         let mut extra = Extra::from_iter([("a".to_owned(), Value::Null)]);
         assert_eq!(extra.remove("a"), Some(Value::Null));

@@ -1,33 +1,33 @@
-//! The error every client understands: OpenAI's shape, with the HTTP status that fits it.
+//! Errors in OpenAI's shape, with their HTTP status.
 
 use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// The `type` of an error: what kind of party has to act on it.
+/// The `type` of an error: which party has to act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
     /// The request is wrong; the caller has to change it.
     InvalidRequest,
-    /// The caller is unknown.
+    /// The caller has no valid credential.
     Authentication,
-    /// The caller is known and may not.
+    /// The caller is authenticated but not permitted.
     Permission,
-    /// There is no such thing, or not for this caller.
+    /// The object does not exist, or not for this caller.
     NotFound,
-    /// Two requests contradict each other.
+    /// The request conflicts with another one.
     Conflict,
-    /// Too many requests; `retry_after` may say when to come back.
+    /// Too many requests; `retry_after` may hold the time to wait.
     RateLimit,
-    /// The model behind Weir failed, was cut or stayed silent.
+    /// The upstream failed, was cut off or timed out.
     Upstream,
     /// Weir itself failed.
     Server,
 }
 
 impl FaultKind {
-    /// The word on the wire.
+    /// The value on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request_error",
@@ -45,13 +45,13 @@ impl FaultKind {
 /// An error on its way to a client: `{"error":{"message","type","code","param"}}` and a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The HTTP status (RFC 9110 §15) it has where no answer has begun.
+    /// The HTTP status (RFC 9110 §15) of the error if no response has started.
     pub status: u16,
-    /// Who has to act.
+    /// Which party has to act.
     pub kind: FaultKind,
-    /// A stable word for programs.
+    /// A stable code for programs.
     pub code: String,
-    /// A sentence for people. Never holds a prompt, an answer or a key.
+    /// A sentence for people. Never contains a prompt, output of a model or a key.
     pub message: String,
     /// The path of the field that is wrong, such as `input[0].content`.
     pub param: Option<String>,
@@ -60,7 +60,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// An error of `kind` with the status that belongs to it.
+    /// An error of `kind` with its status.
     pub fn new(kind: FaultKind, code: impl Into<String>, message: impl Into<String>) -> Self {
         let status = match kind {
             FaultKind::InvalidRequest => 400,
@@ -82,7 +82,7 @@ impl Fault {
         }
     }
 
-    /// A wrong field: 400 with its path.
+    /// An invalid field: 400 with its path.
     pub fn invalid(code: &str, param: impl Into<String>, message: impl Into<String>) -> Self {
         Self { param: Some(param.into()), ..Self::new(FaultKind::InvalidRequest, code, message) }
     }
@@ -99,7 +99,7 @@ impl Fault {
         Self { param: Some(param.into()), ..self }
     }
 
-    /// The body of an HTTP answer.
+    /// The body of an HTTP response.
     pub fn body(&self) -> Value {
         json!({ "error": self.object() })
     }
@@ -109,8 +109,9 @@ impl Fault {
         json!({ "message": self.message, "type": self.kind.as_str(), "code": self.code, "param": self.param })
     }
 
-    /// The payload of a canonical `error` event: the object, and what a status line and its headers would have said, so
-    /// that a dialect which still can may answer with a true status (`ErrorPayload.headers` of Open Responses).
+    /// The payload of a canonical `error` event: the object, and the status and headers of the
+    /// error, so that a dialect that has not sent its head can still use them
+    /// (`ErrorPayload.headers` of Open Responses).
     pub fn payload(&self) -> Value {
         let mut object = match self.object() {
             Value::Object(object) => object,
@@ -125,7 +126,7 @@ impl Fault {
         object.into()
     }
 
-    /// Reads a payload back; unknown words become a server error, so no cause is lost.
+    /// Reads a payload back; an unknown type becomes a server error, so no cause is lost.
     pub fn from_payload(payload: &Value) -> Self {
         let text = |name: &str| payload.get(name).and_then(Value::as_str).map(str::to_owned);
         let kind = match text("type").as_deref() {
@@ -167,10 +168,10 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// The `error` field of a failed response: code and message, as Open Responses wants it.
+/// The `error` field of a failed response: code and message, as Open Responses requires it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct ResponseError {
-    /// A stable word for programs.
+    /// A stable code for programs.
     pub code: String,
     /// A sentence for people.
     pub message: String,

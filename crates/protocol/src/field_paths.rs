@@ -1,26 +1,27 @@
-//! What the fields of a neutral request are called in the dialect in which a caller wrote it.
+//! The names of a neutral request's fields in the dialect of the caller.
 
 use crate::fault::Fault;
 
-/// The names of a request's fields. By default those of the Responses API, which are the neutral ones.
+/// The names of a request's fields. By default those of the Responses API, which are the neutral
+/// ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldPaths {
-    /// What each input item was, where the dialect has messages.
+    /// The source of each input item, where the dialect has messages.
     items: Vec<InputOrigin>,
-    /// Neutral names and those of the dialect. The first that fits counts.
+    /// Neutral names and those of the dialect. The first match applies.
     names: Vec<(&'static str, &'static str)>,
 }
 
-/// What an input item was in a list of messages. Numbers are places in lists.
+/// The part of a list of messages that an input item was read from. Numbers are indexes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InputOrigin {
     /// A message; whether its content was a text and not a list of parts.
     Message { message: usize, is_text: bool },
-    /// The thoughts of a message.
+    /// The reasoning of a message.
     Reasoning { message: usize },
     /// One of the calls of a message.
     ToolCall { message: usize, call: usize },
-    /// The one call of a message, before there were several.
+    /// The only call of a message, in the form before parallel calls.
     FunctionCall { message: usize },
     /// One of the images of a message.
     Image { message: usize, image: usize },
@@ -33,12 +34,12 @@ impl FieldPaths {
         Self { items, names }
     }
 
-    /// A path of the neutral request as its caller knows it.
+    /// A path of the neutral request in the caller's dialect.
     pub fn path(&self, path: &str) -> String {
         self.item_path(path).or_else(|| self.named_path(path)).unwrap_or_else(|| path.to_owned())
     }
 
-    /// A fault that names the field as its caller knows it.
+    /// A fault with the field's path in the caller's dialect.
     #[must_use]
     pub fn fault(&self, fault: Fault) -> Fault {
         let Some(param) = fault.param.as_deref() else { return fault };

@@ -1,4 +1,4 @@
-//! A JSON object whose values stay as they were written: what passes through is neither understood nor changed.
+//! A JSON object whose values are kept as raw text, for bodies that pass through.
 
 use std::fmt;
 
@@ -8,15 +8,16 @@ use serde_json::value::RawValue;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// The fields of an object, in their order. Of a name that occurs twice the last one counts, as with most parsers.
+/// The fields of an object, in their order. The last occurrence of a repeated name counts, as in
+/// most parsers.
 #[derive(Clone, Default)]
 pub struct JsonFields(Vec<(String, Box<RawValue>)>);
 
 impl JsonFields {
-    /// Reads an object. A byte order mark before it is passed over.
+    /// Reads an object. A byte order mark before it is skipped.
     ///
     /// # Errors
-    /// It is not JSON, or no object; [`serde_json::Error::is_data`] tells them apart.
+    /// Not JSON, or not an object; [`serde_json::Error::is_data`] distinguishes them.
     pub fn parse(bytes: &[u8]) -> serde_json::Result<Self> {
         serde_json::from_slice(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes))
     }
@@ -37,7 +38,8 @@ impl JsonFields {
         self.0.iter().filter(|(_, value)| value.get() != "null").map(|(name, _)| name.as_str())
     }
 
-    /// Puts a value in the place of the field's, or after all others. One that has no form in JSON changes nothing.
+    /// Replaces the field's value, or appends the field. A value that cannot be serialised changes
+    /// nothing.
     pub fn set(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
         let Ok(value) = serde_json::value::to_raw_value(value) else { return };
         match self.0.iter_mut().find(|(known, _)| known == name) {
@@ -46,7 +48,7 @@ impl JsonFields {
         }
     }
 
-    /// Takes a field away.
+    /// Removes a field.
     pub fn remove(&mut self, name: &str) {
         self.0.retain(|(known, _)| known != name);
     }
@@ -57,7 +59,7 @@ impl JsonFields {
             self.0.iter().map(|(name, value)| name.len() + value.get().len() + 4).sum::<usize>()
                 + 2;
         let mut bytes = Vec::with_capacity(length);
-        // Names and raw values are JSON already, and a vector takes whatever is written to it.
+        // Names and raw values are JSON already, and writing to a vector cannot fail.
         let _written = serde_json::to_writer(&mut bytes, self);
         bytes
     }
@@ -104,10 +106,11 @@ impl<'de> Deserialize<'de> for JsonFields {
     }
 }
 
-/// Leaves out fields whose name occurs again. Sorted, because looking for each name among the others would take quadratic time.
+/// Removes fields whose name occurs again later. Sorts, as comparing each name with all others
+/// would take quadratic time.
 fn last_of_each_name(fields: Vec<(String, Box<RawValue>)>) -> Vec<(String, Box<RawValue>)> {
     let mut order: Vec<usize> = (0..fields.len()).collect();
-    // Stable: of equal names the later one comes last.
+    // The sort is stable: among equal names the later field stays last.
     order.sort_by(|left, right| fields[*left].0.cmp(&fields[*right].0));
     let mut is_superseded = vec![false; fields.len()];
     for pair in order.windows(2) {
@@ -164,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_told_from_what_is_no_json() {
+    fn invalid_json_and_non_objects_are_distinguished() {
         for (text, is_data) in [
             ("[1]", true),
             ("\"a\"", true),
@@ -191,14 +194,14 @@ mod tests {
         clippy::disallowed_methods,
         reason = "there is no other clock here, and nobody has to hold this one"
     )]
-    fn many_fields_take_no_more_than_their_share() {
+    fn removing_repeated_fields_is_not_quadratic() {
         let of = |count: usize| {
             let fields: Vec<String> =
                 (0..count).map(|number| format!("\"{number}\":{number}")).collect();
             let text = format!("{{{}}}", fields.join(","));
-            let begun = Instant::now();
+            let start = Instant::now();
             assert_eq!(JsonFields::parse(text.as_bytes()).unwrap().0.len(), count);
-            begun.elapsed().as_secs_f64()
+            start.elapsed().as_secs_f64()
         };
         of(1000);
         let (once, four_times) = (of(50_000), of(200_000));

@@ -1,4 +1,4 @@
-//! The names of things: response and item ids, opaque to clients, unguessable when Weir makes them.
+//! Response and item ids, opaque to clients and unguessable when Weir makes them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ macro_rules! id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Takes a text as an id; whether there is such a thing is for the store to say.
+            /// Takes a text as an id, without checking that the object exists.
             pub fn new(text: impl AsRef<str>) -> Self {
                 Self(text.as_ref().into())
             }
 
-            /// The id as it stands on the wire.
+            /// The id on the wire.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -41,12 +41,12 @@ id! {
     ItemId
 }
 id! {
-    /// The caller that owns a thing. `local` where no key is configured.
+    /// The caller that owns an object; `local` if no key is configured.
     Owner
 }
 
 impl Owner {
-    /// The one caller of a server without keys.
+    /// The only caller of a server without keys.
     pub fn local() -> Self {
         Self::new("local")
     }

@@ -7,34 +7,37 @@ use crate::compaction::Compaction;
 use crate::extra::Extra;
 use crate::id::ItemId;
 
-/// How far an item has come.
+mod access;
+mod weight;
+
+/// The state of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemStatus {
-    /// The model is still writing it.
+    /// The model is still producing it.
     InProgress,
-    /// It is whole.
+    /// Complete.
     Completed,
-    /// The answer ended before it did.
+    /// The response ended before the item was complete.
     Incomplete,
 }
 
-/// Who speaks in a message.
+/// The author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// The person who asks.
+    /// The user.
     User,
     /// The model.
     Assistant,
-    /// The operator, in the words of older APIs.
+    /// The operator, as older APIs call it.
     System,
     /// The developer of the application.
     Developer,
 }
 
 impl Role {
-    /// The word on the wire.
+    /// The value on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -49,27 +52,28 @@ impl Role {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Item {
-    /// Somebody said something.
+    /// A message.
     Message(Message),
     /// The model asks for a function to be called.
     FunctionCall(FunctionCall),
-    /// What the function gave.
+    /// The result of such a call.
     FunctionCallOutput(FunctionCallOutput),
     /// The model calls a tool that takes free text.
     CustomToolCall(CustomToolCall),
     /// The result of such a call.
     CustomToolCallOutput(CustomToolCallOutput),
-    /// What the model thought.
+    /// Reasoning of the model.
     Reasoning(Reasoning),
-    /// What stands for everything that was said before.
+    /// The summary that replaces everything before it.
     Compaction(Compaction),
-    /// An item of a type that Weir does not interpret, such as `web_search_call`. It is passed on as it is.
+    /// An item of a type that Weir does not interpret, such as `web_search_call`. It is passed on
+    /// unchanged.
     #[serde(untagged)]
     Opaque(OpaqueItem),
 }
 
 impl Message {
-    /// A whole message that has no id yet.
+    /// A complete message without an id.
     pub fn new(role: Role, content: Vec<Part>) -> Self {
         Self {
             id: ItemId::new(""),
@@ -82,10 +86,10 @@ impl Message {
 }
 
 impl OpaqueItem {
-    /// The field that keeps the id which the item had at its upstream. It goes back under that id.
+    /// The field with the item's id at its upstream, under which it is sent back.
     pub const UPSTREAM_ID: &str = "upstream_id";
 
-    /// The item as its upstream gave it, under the id that it had there.
+    /// The item as its upstream sent it, with its id there.
     pub fn upstream_form(&self) -> Map<String, Value> {
         let field = |(name, value): (&String, &Value)| {
             let name = if name == Self::UPSTREAM_ID { "id" } else { name };
@@ -105,202 +109,34 @@ impl FunctionCall {
     }
 }
 
-impl Item {
-    /// The item's id.
-    pub fn id(&self) -> &ItemId {
-        match self {
-            Self::Message(item) => &item.id,
-            Self::FunctionCall(item) => &item.id,
-            Self::FunctionCallOutput(item) => &item.id,
-            Self::CustomToolCall(item) => &item.id,
-            Self::CustomToolCallOutput(item) => &item.id,
-            Self::Reasoning(item) => &item.id,
-            Self::Compaction(item) => &item.id,
-            Self::Opaque(item) => &item.id,
-        }
-    }
-
-    /// The same item under another id.
-    #[must_use]
-    pub fn with_id(mut self, id: ItemId) -> Self {
-        match &mut self {
-            Self::Message(item) => item.id = id,
-            Self::FunctionCall(item) => item.id = id,
-            Self::FunctionCallOutput(item) => item.id = id,
-            Self::CustomToolCall(item) => item.id = id,
-            Self::CustomToolCallOutput(item) => item.id = id,
-            Self::Reasoning(item) => item.id = id,
-            Self::Compaction(item) => item.id = id,
-            Self::Opaque(item) => item.id = id,
-        }
-        self
-    }
-
-    /// The prefix of ids of items of this type (`msg`, `fc`…).
-    pub fn id_prefix(&self) -> &'static str {
-        match self {
-            Self::Message(_) => "msg",
-            Self::FunctionCall(_) => "fc",
-            Self::FunctionCallOutput(_) => "fco",
-            Self::CustomToolCall(_) => "ctc",
-            Self::CustomToolCallOutput(_) => "ctco",
-            Self::Reasoning(_) => "rs",
-            Self::Compaction(_) => "cmp",
-            Self::Opaque(_) => "item",
-        }
-    }
-
-    /// The `call_id`, where the item is a call of a tool of the caller's.
-    pub fn call_id(&self) -> Option<&str> {
-        match self {
-            Self::FunctionCall(call) => Some(&call.call_id),
-            Self::CustomToolCall(call) => Some(&call.call_id),
-            Self::Message(_)
-            | Self::FunctionCallOutput(_)
-            | Self::CustomToolCallOutput(_)
-            | Self::Reasoning(_)
-            | Self::Compaction(_)
-            | Self::Opaque(_) => None,
-        }
-    }
-
-    /// The `call_id` of the call that the item answers, where it is an output of a tool of the caller's.
-    pub fn answered_call_id(&self) -> Option<&str> {
-        match self {
-            Self::FunctionCallOutput(output) => Some(&output.call_id),
-            Self::CustomToolCallOutput(output) => Some(&output.call_id),
-            Self::Message(_)
-            | Self::FunctionCall(_)
-            | Self::CustomToolCall(_)
-            | Self::Reasoning(_)
-            | Self::Compaction(_)
-            | Self::Opaque(_) => None,
-        }
-    }
-
-    /// How many bytes it takes in memory, roughly: its texts, and something for whatever has none.
-    pub fn weight(&self) -> usize {
-        let fields = |extra: &Extra| {
-            extra.iter().map(|(name, value)| name.len() + weight(value)).sum::<usize>()
-        };
-        let own = match self {
-            Self::FunctionCall(call) => call.arguments.len() + call.name.len() + call.call_id.len(),
-            Self::CustomToolCall(call) => call.input.len() + call.name.len() + call.call_id.len(),
-            Self::FunctionCallOutput(FunctionCallOutput {
-                output: FunctionOutput::Text(text),
-                ..
-            })
-            | Self::CustomToolCallOutput(CustomToolCallOutput {
-                output: FunctionOutput::Text(text),
-                ..
-            }) => text.len(),
-            Self::Reasoning(reasoning) => {
-                reasoning.encrypted_content.as_ref().map_or(0, String::len)
-            }
-            Self::Compaction(compaction) => compaction.summary.len(),
-            Self::Opaque(item) => fields(&item.fields),
-            Self::Message(_) | Self::FunctionCallOutput(_) | Self::CustomToolCallOutput(_) => 0,
-        };
-        let parts = self.parts().map(|part| match part {
-            Part::InputImage { image_url, .. } => image_url.as_ref().map_or(0, String::len),
-            Part::InputFile { file_data, .. } => file_data.as_ref().map_or(0, String::len),
-            Part::Opaque(extra) => fields(extra),
-            part => part.text().map_or(0, str::len),
-        });
-        // What the structures themselves take.
-        own + self.extra().map_or(0, fields) + parts.map(|bytes| bytes + 200).sum::<usize>() + 300
-    }
-
-    /// Its content parts.
-    pub fn parts(&self) -> impl Iterator<Item = &Part> {
-        let (first, second): (&[Part], &[Part]) = match self {
-            Self::Message(message) => (&message.content, &[]),
-            Self::Reasoning(reasoning) => (&reasoning.summary, &reasoning.content),
-            Self::FunctionCallOutput(FunctionCallOutput {
-                output: FunctionOutput::Parts(parts),
-                ..
-            })
-            | Self::CustomToolCallOutput(CustomToolCallOutput {
-                output: FunctionOutput::Parts(parts),
-                ..
-            }) => (parts, &[]),
-            Self::FunctionCall(_)
-            | Self::CustomToolCall(_)
-            | Self::FunctionCallOutput(_)
-            | Self::CustomToolCallOutput(_)
-            | Self::Compaction(_)
-            | Self::Opaque(_) => (&[], &[]),
-        };
-        first.iter().chain(second)
-    }
-
-    /// Fields beyond the vocabulary that came with the item.
-    pub fn extra(&self) -> Option<&Extra> {
-        match self {
-            Self::Message(item) => Some(&item.extra),
-            Self::FunctionCall(item) => Some(&item.extra),
-            Self::FunctionCallOutput(item) => Some(&item.extra),
-            Self::CustomToolCall(item) => Some(&item.extra),
-            Self::CustomToolCallOutput(item) => Some(&item.extra),
-            Self::Reasoning(item) => Some(&item.extra),
-            Self::Compaction(_) | Self::Opaque(_) => None,
-        }
-    }
-
-    /// The same, to add to.
-    pub fn extra_mut(&mut self) -> Option<&mut Extra> {
-        match self {
-            Self::Message(item) => Some(&mut item.extra),
-            Self::FunctionCall(item) => Some(&mut item.extra),
-            Self::FunctionCallOutput(item) => Some(&mut item.extra),
-            Self::CustomToolCall(item) => Some(&mut item.extra),
-            Self::CustomToolCallOutput(item) => Some(&mut item.extra),
-            Self::Reasoning(item) => Some(&mut item.extra),
-            Self::Compaction(_) | Self::Opaque(_) => None,
-        }
-    }
-}
-
-/// How many bytes a value takes in memory, roughly.
-fn weight(value: &Value) -> usize {
-    72 + match value {
-        Value::String(text) => text.len(),
-        Value::Array(list) => list.iter().map(weight).sum(),
-        Value::Object(fields) => {
-            fields.iter().map(|(name, value)| name.len() + 40 + weight(value)).sum()
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-    }
-}
-
-/// A message: a role and what was said.
+/// A message: a role and content parts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     /// The item's id, `msg_…`.
     pub id: ItemId,
-    /// How far it has come.
+    /// Its state.
     pub status: ItemStatus,
-    /// Who speaks.
+    /// Its author.
     pub role: Role,
-    /// What is said, part by part.
+    /// Its content parts.
     pub content: Vec<Part>,
     /// Fields beyond the vocabulary, as they came.
     #[serde(flatten)]
     pub extra: Extra,
 }
 
-/// A call the model wants made.
+/// A call of a function that the model asks for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FunctionCall {
     /// The item's id, `fc_…`.
     pub id: ItemId,
-    /// The name under which the output comes back.
+    /// The id that the output of the call refers to.
     pub call_id: String,
     /// The function's name.
     pub name: String,
     /// The arguments, JSON as the model wrote it; it may be invalid.
     pub arguments: String,
-    /// How far it has come.
+    /// Its state.
     pub status: ItemStatus,
     /// Fields beyond the vocabulary, as they came.
     #[serde(flatten)]
@@ -312,11 +148,11 @@ pub struct FunctionCall {
 pub struct FunctionCallOutput {
     /// The item's id, `fco_…`.
     pub id: ItemId,
-    /// Which call it answers.
+    /// The id of the call.
     pub call_id: String,
-    /// What the function gave.
+    /// The output of the function.
     pub output: FunctionOutput,
-    /// How far it has come.
+    /// Its state.
     pub status: ItemStatus,
     /// Fields beyond the vocabulary, as they came.
     #[serde(flatten)]
@@ -328,13 +164,13 @@ pub struct FunctionCallOutput {
 pub struct CustomToolCall {
     /// The item's id, `ctc_…`.
     pub id: ItemId,
-    /// The name under which the output comes back.
+    /// The id that the output of the call refers to.
     pub call_id: String,
     /// The tool's name.
     pub name: String,
     /// The text.
     pub input: String,
-    /// How far it has come.
+    /// Its state.
     pub status: ItemStatus,
     /// Fields beyond the vocabulary, as they came.
     #[serde(flatten)]
@@ -346,18 +182,19 @@ pub struct CustomToolCall {
 pub struct CustomToolCallOutput {
     /// The item's id, `ctco_…`.
     pub id: ItemId,
-    /// Which call it answers.
+    /// The id of the call.
     pub call_id: String,
-    /// What the tool gave.
+    /// The output of the tool.
     pub output: FunctionOutput,
-    /// How far it has come.
+    /// Its state.
     pub status: ItemStatus,
     /// Fields beyond the vocabulary, as they came.
     #[serde(flatten)]
     pub extra: Extra,
 }
 
-/// An item of a type that Weir does not interpret. Its fields are kept as they came; only the id is Weir's.
+/// An item of a type that Weir does not interpret. Its fields are kept unchanged; only the id is
+/// Weir's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OpaqueItem {
     /// The type, as on the wire.
@@ -397,10 +234,10 @@ pub struct Reasoning {
     pub id: ItemId,
     /// A summary for people.
     pub summary: Vec<Part>,
-    /// The thoughts, where the upstream shows them.
+    /// The reasoning text, if the upstream shows it.
     #[serde(default)]
     pub content: Vec<Part>,
-    /// The thoughts as only the upstream can read them, kept for the next turn.
+    /// The reasoning in the upstream's encrypted form, kept for the next turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encrypted_content: Option<String>,
     /// Fields beyond the vocabulary, as they came.
@@ -409,7 +246,7 @@ pub struct Reasoning {
 }
 
 impl Reasoning {
-    /// The thoughts as text: the thoughts themselves or, where those are not shown, their summary.
+    /// The reasoning text or, if it is not shown, its summary.
     pub fn text(&self) -> String {
         let parts = if self.content.is_empty() { &self.summary } else { &self.content };
         parts.iter().filter_map(Part::text).collect()
@@ -420,7 +257,7 @@ impl Reasoning {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Part {
-    /// Text that was sent in.
+    /// Text of the input.
     InputText {
         /// The text.
         text: String,
@@ -428,7 +265,7 @@ pub enum Part {
         #[serde(flatten)]
         extra: Extra,
     },
-    /// An image that was sent in.
+    /// An image of the input.
     InputImage {
         /// A URL or a data URL.
         image_url: Option<String>,
@@ -438,7 +275,7 @@ pub enum Part {
         #[serde(flatten)]
         extra: Extra,
     },
-    /// A file that was sent in.
+    /// A file of the input.
     InputFile {
         /// Its name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -446,7 +283,7 @@ pub enum Part {
         /// Its bytes, as a data URL.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         file_data: Option<String>,
-        /// Where it lies.
+        /// Its URL.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         file_url: Option<String>,
         /// Fields beyond the vocabulary, as they came.
@@ -457,32 +294,33 @@ pub enum Part {
     OutputText {
         /// The text.
         text: String,
-        /// Citations, passed on as they came.
+        /// Citations, passed on unchanged.
         #[serde(default)]
         annotations: Vec<Value>,
-        /// Log probabilities, passed on as they came.
+        /// Log probabilities, passed on unchanged.
         #[serde(default)]
         logprobs: Vec<Value>,
         /// Fields beyond the vocabulary, as they came.
         #[serde(flatten)]
         extra: Extra,
     },
-    /// The model declines.
+    /// A refusal by the model.
     Refusal {
-        /// Its words.
+        /// Its text.
         refusal: String,
     },
-    /// Thoughts.
+    /// Reasoning text.
     ReasoningText {
         /// The text.
         text: String,
     },
-    /// A summary of thoughts.
+    /// A summary of reasoning.
     SummaryText {
         /// The text.
         text: String,
     },
-    /// A part of a type that Weir does not interpret, such as `input_audio`. It is passed on as it is.
+    /// A part of a type that Weir does not interpret, such as `input_audio`. It is passed on
+    /// unchanged.
     #[serde(untagged)]
     Opaque(Extra),
 }
@@ -498,7 +336,7 @@ impl Part {
         }
     }
 
-    /// Text that was sent in, without anything beside it.
+    /// Text of the input, without extra fields.
     pub fn input_text(text: impl Into<String>) -> Self {
         Self::InputText { text: text.into(), extra: Extra::default() }
     }
@@ -517,7 +355,7 @@ impl Part {
         }
     }
 
-    /// The words in it; images and files have none.
+    /// Its text; images and files have none.
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::InputText { text, .. }
@@ -527,5 +365,19 @@ impl Part {
             Self::Refusal { refusal } => Some(refusal),
             Self::InputImage { .. } | Self::InputFile { .. } | Self::Opaque(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compaction;
+
+    #[test]
+    fn the_item_has_the_form_of_open_responses() {
+        let item = Item::Compaction(Compaction { id: ItemId::new("cmp_1"), summary: "s".into() });
+        let wire = serde_json::json!({ "type": "compaction", "id": "cmp_1", "encrypted_content": compaction::encode("s") });
+        assert_eq!(serde_json::to_value(&item).unwrap(), wire);
+        assert_eq!(serde_json::from_value::<Item>(wire).unwrap(), item);
     }
 }

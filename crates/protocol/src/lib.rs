@@ -1,4 +1,5 @@
-//! The vocabulary: Open Responses and the dialects it is told in, without I/O, clock or async. Frames are in the crate `codec`.
+//! The vocabulary: Open Responses and its dialects, without I/O, clock or async. Frames are in the
+//! crate `codec`.
 //!
 //! # Glossary
 //!
@@ -6,20 +7,20 @@
 //!
 //! | Word | Meaning |
 //! |---|---|
-//! | *response* | One answer of a model to one request, as Open Responses names it. It has an id, an owner and a log. |
-//! | *item* | One entry of a conversation: a message, a function call, its output, reasoning, or a compaction. |
-//! | *compaction* | An item that stands for a conversation: the model's own summary of it. |
+//! | *response* | The output of a model for one request. It has an id, an owner and a log. |
+//! | *item* | One element of a conversation: message, call, output, reasoning or compaction. |
+//! | *compaction* | An item that replaces a conversation: the model's own summary of it. |
 //! | *content part* | One piece of a message: text, an image, a refusal. |
-//! | *event* | One step of an answer, as Open Responses names it (`response.output_text.delta` and so on). |
-//! | *entry* | An event serialised once, with its position: what the log holds. |
+//! | *event* | One step of a response (`response.output_text.delta` and so on). |
+//! | *entry* | An event serialised once, with its position. A log is a sequence of entries. |
 //! | *position* | The index of an entry in its log. On the wire: `sequence_number`. |
 //! | *dialect* | An API's vocabulary: `responses`, `chat_completions`, `classic`. |
-//! | *message* | What a dialect makes of entries, before a frame turns it into bytes. |
-//! | *frame* | How messages become bytes: `json`, `ndjson`, `sse`, `event_source`, `emitter`, `websocket`. |
-//! | *thread* | A conversation that goes on under a name, such as a uid of the classic API. |
-//! | *pass-through call* | A request whose body goes to an upstream as it came, and its response back: embeddings, text completions, moderations. It has no log. |
-//! | *fault* | An error in the shape every OpenAI client understands. |
-//! | *terminal event* | The one event that ends a log. |
+//! | *message* | One output of a dialect, before a frame turns it into bytes. |
+//! | *frame* | The bytes of messages: `json`, `ndjson`, `sse`, `event_source`, `emitter`, `websocket`. |
+//! | *conversation* | A head in a tree of items: a chain, a socket's local state or a classic uid. |
+//! | *pass-through call* | A request that is forwarded unchanged, such as embeddings. No log. |
+//! | *fault* | An error in OpenAI's shape, with its HTTP status. |
+//! | *terminal event* | The last event of a log. |
 
 pub mod extra;
 pub mod fault;
@@ -28,6 +29,7 @@ pub mod id;
 pub mod trace;
 pub mod usage;
 
+pub mod compacted;
 pub mod compaction;
 pub mod item;
 pub mod limits;
@@ -35,6 +37,7 @@ pub mod on_leave;
 pub mod request;
 pub mod response;
 
+pub mod entry;
 pub mod event;
 pub mod snapshot;
 

@@ -1,4 +1,5 @@
-//! How much one request may hold. Whatever a caller can multiply has a number here; all are far above what clients send.
+//! Limits on the size of one request: one for everything a caller can repeat, all far above what
+//! clients send.
 
 /// Items of `input`, or messages of a chat.
 pub const ITEMS: usize = 10_000;
@@ -18,11 +19,11 @@ pub const TOOLS: usize = 1_024;
 /// Values in one JSON schema: of a tool's parameters, or of the text's format.
 pub const SCHEMA_VALUES: usize = 20_000;
 
-/// How deep values of one JSON schema may lie in each other.
+/// Nesting depth of one JSON schema.
 pub const SCHEMA_DEPTH: usize = 64;
 
 /// Entries of short lists: `include`, `modalities`.
 pub const WORDS: usize = 64;
 
-/// Annotations of one content part that comes back.
+/// Annotations of one content part of an earlier response.
 pub const ANNOTATIONS: usize = 10_000;

@@ -1,29 +1,30 @@
-//! What happens to an answer when its last reader leaves, as callers and settings say it.
+//! The policy for a response whose last reader leaves, as requests and settings write it.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// What happens to an answer when its last reader leaves.
+/// What happens to a response when its last reader leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnLeave {
     /// The upstream is closed at once; the text so far stays.
     Cancel,
-    /// The answer runs on.
+    /// The response continues.
     Finish,
-    /// The answer runs on for so long, or so many words of the model, unless a reader comes back; `None` is no such limit.
+    /// The response continues for a limited time or number of output pieces, unless a reader
+    /// returns; `None` is no limit.
     FinishWithin {
-        /// From when the last reader has left.
+        /// Counted from when the last reader left.
         time: Option<Duration>,
-        /// Words of the model's stream since then; each is about a token.
+        /// Pieces of the model's stream since then; each is about a token.
         tokens: Option<u64>,
     },
 }
 
-/// What a caller may say, for messages.
+/// The accepted values, for messages.
 pub const EXPECTED: &str = "cancel, finish, or finish_within with a time (30s), a number of tokens (500 tokens) or both (30s, 500 tokens)";
 
-/// A text that says none of it.
+/// The text is not a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseOnLeaveError;
 
@@ -91,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_is_read_back() {
+    fn policies_are_read_back() {
         for text in [
             "cancel",
             "finish",
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_policy() {
+    fn other_texts_are_not_policies() {
         let wrong = [
             "",
             "finish_within",

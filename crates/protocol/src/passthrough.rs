@@ -1,5 +1,5 @@
-//! Operations whose bodies pass through: embeddings, text completions and moderations, in OpenAI's form. Only what routing
-//! needs is read of them; everything else travels as it came.
+//! Operations whose bodies pass through: embeddings, text completions and moderations, in OpenAI's
+//! form. Only the fields that routing needs are read; everything else is forwarded unchanged.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use crate::fields::JsonFields;
 /// The model of a moderation that names none, as at OpenAI.
 const MODERATION_MODEL: &str = "omni-moderation-latest";
 
-/// The most inputs or prompts that are taken apart; OpenAI takes no more in one request.
+/// The most inputs or prompts that are split; OpenAI accepts no more in one request.
 pub const MAX_INPUTS: usize = 2048;
 
-/// What is asked of a model.
+/// The operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Vectors of texts: `POST /v1/embeddings`.
@@ -26,7 +26,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Every one.
+    /// Every operation.
     pub const ALL: [Self; 3] = [Self::Embeddings, Self::Completions, Self::Moderations];
 
     /// The last segment of its path, at Weir and at upstreams that have it in this form.
@@ -47,7 +47,7 @@ impl Operation {
         }
     }
 
-    /// What it gives, for people.
+    /// What it produces, for messages to people.
     pub fn noun(self) -> &'static str {
         match self {
             Self::Embeddings => "embeddings",
@@ -56,7 +56,7 @@ impl Operation {
         }
     }
 
-    /// The field without which a document is no response to it.
+    /// The field that every response to it has.
     pub fn result(self) -> &'static str {
         match self {
             Self::Embeddings => "data",
@@ -69,21 +69,21 @@ impl Operation {
 /// A request that passes through.
 #[derive(Clone, Debug)]
 pub struct Passthrough {
-    /// What is asked.
+    /// The operation.
     pub operation: Operation,
-    /// The model's name, as the caller has it.
+    /// The model's name, as the caller wrote it.
     pub model: String,
-    /// Whether a stream is wanted.
+    /// Whether the response is streamed.
     pub stream: bool,
     /// The whole body, `model` and `stream` included.
     pub body: JsonFields,
 }
 
 impl Passthrough {
-    /// Reads a body as far as it is Weir's business.
+    /// Reads the fields of a body that Weir interprets.
     ///
     /// # Errors
-    /// It is no JSON object; `model` or `stream` is missing or wrong.
+    /// Not a JSON object; `model` or `stream` is missing or wrong.
     pub fn read(operation: Operation, body: &[u8]) -> Result<Self, Fault> {
         let body = JsonFields::parse(body).map_err(|error| {
             let (code, message) = if error.is_data() {
@@ -123,7 +123,7 @@ impl Passthrough {
         Ok(Self { operation, model, stream, body })
     }
 
-    /// The field that holds what the model reads.
+    /// The field that holds the model's input.
     pub fn input_name(&self) -> &'static str {
         match self.operation {
             Operation::Embeddings | Operation::Moderations => "input",
@@ -131,10 +131,10 @@ impl Passthrough {
         }
     }
 
-    /// What the model reads, taken apart.
+    /// The model's input, split.
     ///
     /// # Errors
-    /// It is missing, in another form, or more than [`MAX_INPUTS`].
+    /// The input is missing, of another type, or more than [`MAX_INPUTS`].
     pub fn inputs(&self) -> Result<EmbeddingInputs, Fault> {
         let name = self.input_name();
         if self.body.get(name).is_none() {
@@ -154,7 +154,7 @@ fn wrong_type(name: &str, expected: &str) -> Fault {
     Fault::invalid("invalid_type", name, format!("Invalid type for '{name}': expected {expected}."))
 }
 
-/// What a model reads, one after the other.
+/// The inputs of a request, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EmbeddingInputs {
     /// Texts.
@@ -226,7 +226,7 @@ impl<'de> Deserialize<'de> for EmbeddingInputs {
                             Element::Text(_) | Element::Token(_) => None,
                         },
                     )?)),
-                    // One input, whose length is the upstream's to judge.
+                    // One input, whose length the upstream checks.
                     Element::Token(token) => Ok(EmbeddingInputs::Tokens(vec![rest(
                         token,
                         &mut elements,
@@ -244,7 +244,7 @@ impl<'de> Deserialize<'de> for EmbeddingInputs {
     }
 }
 
-/// The elements of an array, all like the first; there may be `most`.
+/// The elements of an array, all of the first one's type and at most `most`.
 fn rest<'de, T, A: SeqAccess<'de>>(
     first: T,
     elements: &mut A,
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_model_and_the_stream_are_looked_at() {
+    fn only_the_model_and_the_stream_are_read() {
         let request = read(
             Operation::Completions,
             r#"{"model":"m","stream":true,"prompt":{"odd":1},"x":[1.0]}"#,
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_field() {
         let check = |operation, body: &str, code: &str, param: Option<&str>| {
             assert_eq!(
                 read(operation, body).unwrap_err(),
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_only_so_many_inputs() {
+    fn the_number_of_inputs_is_limited() {
         let of = |count: usize, element: &str| {
             inputs(&format!("[{}]", vec![element; count].join(","))).map(|inputs| inputs.len())
         };

@@ -1,4 +1,4 @@
-//! Reads a JSON request field by field; every refusal names the field by its path.
+//! Reads a JSON request field by field; every error names the field by its path.
 
 use std::ops::RangeInclusive;
 
@@ -14,7 +14,7 @@ pub(crate) struct RequestValue<'a> {
     path: String,
 }
 
-/// An object of a request; remembers nothing but its path.
+/// An object of a request and its path.
 pub(crate) struct RequestObject<'a> {
     fields: &'a Map<String, Value>,
     path: String,
@@ -33,7 +33,7 @@ impl<'a> RequestValue<'a> {
         self.value
     }
 
-    /// A refusal because of the type.
+    /// The error for a wrong type.
     pub(crate) fn wrong_type(&self, expected: &str) -> Fault {
         let got = match self.value {
             Value::Null => "null",
@@ -61,7 +61,7 @@ impl<'a> RequestValue<'a> {
         )
     }
 
-    /// A refusal because of the value.
+    /// The error for a wrong value.
     pub(crate) fn wrong_value(&self, expected: &str) -> Fault {
         Fault::invalid(
             "invalid_value",
@@ -93,7 +93,7 @@ impl<'a> RequestValue<'a> {
         }
     }
 
-    /// A refusal because there are more entries than one request may hold.
+    /// The error for more entries than one request may have.
     pub(crate) fn too_many(&self, count: usize, most: usize) -> Fault {
         let message = format!(
             "Invalid '{}': array too long. Expected at most {most} entries, but got {count}.",
@@ -102,7 +102,7 @@ impl<'a> RequestValue<'a> {
         Fault::invalid("array_above_max_length", &self.path, message)
     }
 
-    /// A JSON schema, which is an object within the limits of one.
+    /// A JSON schema: an object within the limits of a schema.
     pub(crate) fn schema(&self) -> Result<Value, Fault> {
         self.object()?;
         let mut left = limits::SCHEMA_VALUES;
@@ -132,14 +132,14 @@ impl<'a> RequestValue<'a> {
         Ok(text)
     }
 
-    /// A string that is not empty. Names and ids that an upstream made up are taken back whatever they look like.
+    /// A string that is not empty. Names and ids made by an upstream are accepted in any form.
     pub(crate) fn some_string(&self) -> Result<String, Fault> {
         let text = self.string()?;
         if text.is_empty() { Err(self.wrong_value("a string that is not empty")) } else { Ok(text) }
     }
 
-    /// The name of a tool or a schema that the caller defines. OpenAI allows 64 letters, digits, `_` and `-`; other upstreams
-    /// allow more, and say themselves what they refuse.
+    /// The name of a tool or a schema that the caller defines. OpenAI allows 64 letters, digits,
+    /// `_` and `-`; other upstreams allow more and report their own limits.
     pub(crate) fn name(&self) -> Result<String, Fault> {
         let text = self.short_string(128)?;
         if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:/".contains(&byte)) {
@@ -193,7 +193,7 @@ impl<'a> RequestValue<'a> {
     }
 }
 
-/// Whether a value holds no more values than are `left`, and none of them lies deeper.
+/// Whether a value contains at most `left` values, none of them nested too deeply.
 fn is_within(value: &Value, left: &mut usize, depth: usize) -> bool {
     let (Some(rest), Some(depth)) = (left.checked_sub(1), depth.checked_sub(1)) else {
         return false;

@@ -1,4 +1,4 @@
-//! What a caller asks for, in neutral words: both dialects' requests become a [`Create`].
+//! The neutral request: a request of every dialect becomes a [`Create`].
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -9,12 +9,12 @@ use crate::id::{ItemId, ResponseId};
 use crate::item::Item;
 use crate::on_leave::OnLeave;
 
-/// A request for one answer.
+/// A request for one response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Create {
     /// Which model.
     pub model: String,
-    /// What is new in this turn.
+    /// The new input of this turn.
     pub input: Vec<InputItem>,
     /// Instructions of this turn; they are not carried to the next.
     pub instructions: Option<String>,
@@ -48,32 +48,32 @@ pub struct Create {
     pub truncation: Option<String>,
     /// The service tier.
     pub service_tier: Option<String>,
-    /// What else the caller wants to see.
+    /// Additional output that the caller asks for.
     pub include: Vec<String>,
-    /// The caller's own notes.
+    /// The caller's own metadata.
     pub metadata: Map<String, Value>,
     /// The caller's id of its user.
     pub safety_identifier: Option<String>,
     /// The caller's cache key.
     pub prompt_cache_key: Option<String>,
-    /// Whether the answer is kept.
+    /// Whether the response is stored.
     pub store: bool,
     /// Whether it runs without a reader.
     pub background: bool,
-    /// Whether the caller wants a stream.
+    /// Whether the response is streamed.
     pub stream: bool,
-    /// What happens when its last reader leaves, where the caller says it.
+    /// What happens when its last reader leaves, if the request sets it.
     pub on_leave: Option<OnLeave>,
-    /// Parameters for which the vocabulary has no word (`stop`, `seed`…), for upstreams that know them.
+    /// Parameters outside the vocabulary (`stop`, `seed`…), for upstreams that accept them.
     pub extra: Map<String, Value>,
-    /// What of the request has no effect, by path: fields that cannot matter here. The caller is told of them.
+    /// Paths of fields that have no effect here. They are reported to the caller.
     pub ignored: Vec<String>,
-    /// What its fields are called where it was written.
+    /// The names of its fields in the caller's dialect.
     pub paths: FieldPaths,
 }
 
 impl Create {
-    /// A request for `model` that says nothing else: what each field means when it is absent.
+    /// A request for `model` with every other field at its default.
     pub fn new(model: impl Into<String>) -> Self {
         Self {
             model: model.into(),
@@ -112,9 +112,10 @@ impl Create {
 /// An input item as it was sent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum InputItem {
-    /// An item that the request holds. Its id is the caller's, or empty; it gets one of Weir's when the turn starts.
+    /// An item in the request. Its id is the caller's, or empty; it gets a new one when the turn
+    /// starts.
     Item(Item),
-    /// An item the server holds.
+    /// A reference to a stored item.
     Reference(ItemId),
 }
 
@@ -128,7 +129,7 @@ pub enum Tool {
     Custom(CustomTool),
     /// Several of the caller's tools below a common name.
     Namespace(NamespaceTool),
-    /// A tool that Weir does not interpret, such as `web_search`: the upstream runs it, or nobody does.
+    /// A tool that Weir does not interpret, such as `web_search`. Only the upstream can run it.
     #[serde(untagged)]
     Hosted(Extra),
 }
@@ -144,7 +145,7 @@ impl Tool {
         }
     }
 
-    /// Its name, where it can be called by one.
+    /// Its name, if it has one.
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Function(tool) => Some(&tool.name),
@@ -168,7 +169,7 @@ pub struct FunctionTool {
     pub description: Option<String>,
     /// The JSON schema of its arguments.
     pub parameters: Option<Value>,
-    /// Whether the arguments must follow it to the letter.
+    /// Whether the arguments must match it exactly.
     pub strict: Option<bool>,
     /// Fields beyond the vocabulary, as they came.
     #[serde(flatten)]
@@ -191,7 +192,8 @@ pub struct CustomTool {
     pub extra: Extra,
 }
 
-/// Tools below a common name (OpenAI's `namespace` tools). A call of one names the namespace beside the tool.
+/// Tools below a common name (OpenAI's `namespace` tools). A call of one names the namespace beside
+/// the tool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NamespaceTool {
     /// The namespace's name.
@@ -220,7 +222,7 @@ pub enum ToolChoice {
     Opaque(Extra),
 }
 
-/// How freely the model chooses.
+/// Whether the model may or must call a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolMode {
@@ -264,7 +266,7 @@ pub struct AllowedTools {
     pub mode: ToolMode,
 }
 
-/// The word `allowed_tools`.
+/// The constant `allowed_tools`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AllowedToolsWord {
@@ -273,7 +275,7 @@ pub enum AllowedToolsWord {
 }
 
 impl AllowedTools {
-    /// The names of those that are the caller's.
+    /// The names of the caller's tools among them.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tools.iter().filter_map(|tool| {
             if let AllowedTool::Named(tool) = tool { Some(tool.name.as_str()) } else { None }
@@ -292,7 +294,7 @@ pub enum AllowedTool {
 }
 
 impl ToolChoice {
-    /// How freely the model chooses among the caller's tools; a named tool is a must.
+    /// Whether the model may or must call the caller's tools; a named tool is required.
     pub fn mode(&self) -> ToolMode {
         match self {
             Self::Mode(mode) => *mode,
@@ -303,7 +305,7 @@ impl ToolChoice {
     }
 }
 
-/// How the text should come.
+/// The format of the text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TextConfig {
     /// `{"type":"text"}`, `{"type":"json_object"}` or a JSON schema.
@@ -320,10 +322,10 @@ pub struct TextConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TextFormat {
-    /// As the model likes.
+    /// Plain text.
     #[default]
     Text,
-    /// Some JSON object.
+    /// Any JSON object.
     JsonObject {
         /// Fields beyond the vocabulary, as they came: several servers take a `schema` here.
         #[serde(flatten)]
@@ -337,7 +339,7 @@ pub enum TextFormat {
         description: Option<String>,
         /// The schema.
         schema: Value,
-        /// Whether to follow it to the letter.
+        /// Whether the text must match it exactly.
         strict: bool,
         /// Fields beyond the vocabulary, as they came.
         #[serde(flatten)]
@@ -356,7 +358,7 @@ impl TextFormat {
     }
 }
 
-/// How much the model should think, and show of it.
+/// How much the model should reason, and how much of that it should show.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReasoningConfig {
     /// `none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`.

@@ -1,4 +1,5 @@
-//! The response object: every key that Open Responses requires, always present, with the type it wants.
+//! The response object: every key that Open Responses requires, always present and of the required
+//! type.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -9,11 +10,11 @@ use crate::item::Item;
 use crate::request::{Create, ReasoningConfig, TextConfig, ToolChoice};
 use crate::usage::Usage;
 
-/// How far a response has come.
+/// The state of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResponseStatus {
-    /// Accepted, not begun.
+    /// Accepted, not started.
     Queued,
     /// The model is at work.
     InProgress,
@@ -28,7 +29,7 @@ pub enum ResponseStatus {
 }
 
 impl ResponseStatus {
-    /// As the API writes it.
+    /// The value on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -40,7 +41,7 @@ impl ResponseStatus {
         }
     }
 
-    /// Whether nothing more will come.
+    /// Whether the response has ended.
     pub fn is_terminal(self) -> bool {
         match self {
             Self::Queued | Self::InProgress => false,
@@ -52,20 +53,21 @@ impl ResponseStatus {
 /// Why a response ended early.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IncompleteDetails {
-    /// `max_output_tokens`, `content_filter`, `unknown_finish_reason`, `cancelled`, `client_left`, `key_revoked`, `server_restarted`.
+    /// `max_output_tokens`, `content_filter`, `unknown_finish_reason`, `cancelled`, `client_left`,
+    /// `key_revoked`, `server_restarted`.
     pub reason: String,
 }
 
 impl IncompleteDetails {
-    /// The reason of a response whose model stopped for a reason that Weir does not know. It stands in the metadata, under
-    /// [`FINISH_REASON`].
+    /// The reason of a response whose model stopped for a reason unknown to Weir. That reason is in
+    /// the metadata, under [`FINISH_REASON`].
     pub const UNKNOWN_FINISH_REASON: &str = "unknown_finish_reason";
 }
 
-/// The metadata that holds the upstream's own word for why the model stopped, where Weir does not know it.
+/// The metadata key of the upstream's own finish reason, where it is unknown to Weir.
 pub const FINISH_REASON: &str = "upstream_finish_reason";
 
-/// One answer, as clients see it (Open Responses `ResponseResource`).
+/// One response, as clients see it (Open Responses `ResponseResource`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Response {
     /// The id, `resp_…`.
@@ -76,11 +78,11 @@ pub struct Response {
     pub created_at: u64,
     /// Seconds since 1970 at which it completed; null unless it did.
     pub completed_at: Option<u64>,
-    /// How far it has come.
+    /// Its state.
     pub status: ResponseStatus,
     /// Why it ended early, if it did.
     pub incomplete_details: Option<IncompleteDetails>,
-    /// The model that answers.
+    /// The model.
     pub model: String,
     /// The response it continues.
     pub previous_response_id: Option<ResponseId>,
@@ -112,7 +114,7 @@ pub struct Response {
     pub temperature: f64,
     /// The reasoning asked for.
     pub reasoning: Option<ReasoningConfig>,
-    /// What it cost; null while unknown.
+    /// Its token counts; null while unknown.
     pub usage: Option<Usage>,
     /// The limit on output tokens.
     pub max_output_tokens: Option<u64>,

@@ -1,10 +1,11 @@
-//! The response so far, rebuilt from its log: what a reader that asks once gets to see.
+//! The response so far, rebuilt from its log.
 
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::event::{Entry, EventKind};
+use crate::entry::Entry;
+use crate::event::EventKind;
 use crate::fault::{Fault, FaultKind};
 use crate::item::{Item, Part};
 use crate::response::Response;
@@ -54,7 +55,8 @@ struct WithDelta {
     logprobs: Vec<Value>,
 }
 
-/// Folds a log, or its terminal entry alone, into the response as it stands there. `None` where there is not enough of it.
+/// Folds a log, or its terminal entry alone, into the response at that point. `None` if the log is
+/// too short.
 pub fn response(entries: &[Entry]) -> Option<Response> {
     let mut response: Option<Response> = None;
     for entry in entries {
@@ -86,7 +88,8 @@ pub fn response(entries: &[Entry]) -> Option<Response> {
                 put_summary(response.as_mut()?, entry)?;
             }
             EventKind::OutputTextAnnotationAdded => annotate(response.as_mut()?, entry)?,
-            // The deltas before them have said it, and an error shows in the terminal event that follows it.
+            // The deltas before them have the content, and the terminal event after an error
+            // contains it.
             EventKind::OutputTextDone
             | EventKind::RefusalDone
             | EventKind::ReasoningDone
@@ -94,7 +97,7 @@ pub fn response(entries: &[Entry]) -> Option<Response> {
             | EventKind::FunctionCallArgumentsDone
             | EventKind::CustomToolCallInputDone
             | EventKind::Error => {}
-            // What a hosted tool did stands in its item when that is done.
+            // The finished item of a hosted tool contains the result of these events.
             hosted => debug_assert!(hosted.is_hosted(), "every other event changes the response"),
         }
     }

@@ -1,9 +1,10 @@
-//! Where an answer stands in a trace: the words of W3C Trace Context (`traceparent` and `tracestate`, level 2).
+//! The place of a response in a trace: the fields of W3C Trace Context (`traceparent` and
+//! `tracestate`, level 2).
 
 use std::fmt;
 use std::sync::Arc;
 
-/// What is longer need not be passed on (§3.3.1.5).
+/// A longer `tracestate` need not be passed on (§3.3.1.5).
 const MAX_STATE: usize = 512;
 
 /// How many members a state may have (§3.3.1.1).
@@ -22,7 +23,7 @@ pub struct TraceId(pub [u8; 16]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SpanId(pub [u8; 8]);
 
-/// A span that others can be below.
+/// A span that can have children.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     /// The trace.
@@ -31,25 +32,25 @@ pub struct TraceContext {
     pub span_id: SpanId,
     /// `sampled` and `random`.
     pub flags: u8,
-    /// What tracing systems say to themselves. It is passed on as it came.
+    /// Data of tracing systems, passed on unchanged.
     pub state: Option<Arc<str>>,
 }
 
 impl TraceContext {
-    /// The begin of a trace that is to be recorded.
+    /// The start of a trace that is to be recorded.
     pub fn root(trace_id: TraceId, span_id: SpanId) -> Self {
         Self { trace_id, span_id, flags: KNOWN_FLAGS, state: None }
     }
 
-    /// Reads the two fields. `None` where the first is malformed: then a new trace begins, and the second means nothing (§4.2). A
-    /// malformed state is left out.
+    /// Reads the two fields. `None` where the first is malformed: a new trace starts then, and the
+    /// second is ignored (§4.2). A malformed state is left out.
     pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
         let mut parts = traceparent.trim().splitn(5, '-');
         let [version] = bytes(parts.next()?)?;
         let trace_id = TraceId(bytes(parts.next()?)?);
         let span_id = SpanId(bytes(parts.next()?)?);
         let [flags] = bytes(parts.next()?)?;
-        // Later versions may have more to say, and 255 is none.
+        // Later versions may have more fields, and 255 is not a version.
         let is_version = version != u8::MAX && (version > 0 || parts.next().is_none());
         let is_named = trace_id.0 != [0; 16] && span_id.0 != [0; 8];
         let state = tracestate.map(str::trim).filter(|state| is_state(state)).map(Into::into);
@@ -67,7 +68,7 @@ impl TraceContext {
         Self { span_id, ..self.clone() }
     }
 
-    /// Whether who began the trace wants it recorded.
+    /// Whether the trace is to be recorded.
     pub fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
     }
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_begins_no_trace() {
+    fn malformed_headers_start_no_trace() {
         for wrong in [
             "",
             "00",

@@ -1,8 +1,8 @@
-//! What an answer cost, and who says so.
+//! Token counts of a response, and their source.
 
 use serde::{Deserialize, Serialize};
 
-/// Where the numbers come from.
+/// The source of the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UsageSource {
@@ -12,7 +12,7 @@ pub enum UsageSource {
     Counted,
 }
 
-/// Token counts of one answer (Open Responses `Usage`), with their source.
+/// Token counts of one response (Open Responses `Usage`), with their source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens of everything the model read.
@@ -59,7 +59,7 @@ impl Usage {
         }
     }
 
-    /// The same where no detail is more than what it is a part of.
+    /// The same with each detail limited to the count that it is a part of.
     #[must_use]
     pub fn within_its_sums(self) -> Self {
         let InputTokensDetails { cached_tokens, cache_write_tokens } = self.input_tokens_details;

@@ -1,21 +1,22 @@
-//! An embedding in its two forms: a list of numbers, or base64 of 32-bit floats in little-endian order.
+//! An embedding in its two forms: a list of numbers, or base64 of 32-bit floats in little-endian
+//! order.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::value::{RawValue, to_raw_value};
 
-/// How a caller wants vectors (`encoding_format`).
+/// The format of vectors in a response (`encoding_format`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum VectorFormat {
     /// A list of numbers.
     #[default]
     Float,
-    /// Base64 of 32-bit floats, little-endian: what OpenAI's SDKs ask for unless told otherwise.
+    /// Base64 of 32-bit floats, little-endian: the default of OpenAI's SDKs.
     Base64,
 }
 
 impl VectorFormat {
-    /// The format of a word; `None` where it is another one.
+    /// The format with this name; `None` if there is none.
     pub fn read(word: &str) -> Option<Self> {
         match word {
             "float" => Some(Self::Float),
@@ -24,7 +25,7 @@ impl VectorFormat {
         }
     }
 
-    /// Whether a value is in this format already, as its first character says.
+    /// Whether a value is in this format already, by its first character.
     pub fn is_of(self, value: &RawValue) -> bool {
         value.get().starts_with(match self {
             Self::Float => '[',
@@ -32,7 +33,7 @@ impl VectorFormat {
         })
     }
 
-    /// Reads a vector in this format; `None` where it is none.
+    /// Reads a vector in this format; `None` if it is not a vector.
     pub fn decode(self, value: &RawValue) -> Option<Vec<f32>> {
         match self {
             Self::Float => serde_json::from_str(value.get()).ok(),
@@ -46,10 +47,10 @@ impl VectorFormat {
         }
     }
 
-    /// Writes a vector in this format; `None` where a number has no form in it.
+    /// Writes a vector in this format; `None` if a number cannot be represented.
     pub fn encode(self, vector: &[f32]) -> Option<Box<RawValue>> {
         match self {
-            // JSON has no word for what is not finite, and serde would write null.
+            // JSON cannot represent non-finite numbers, and serde would write null.
             Self::Float => vector
                 .iter()
                 .all(|number| number.is_finite())
@@ -63,7 +64,7 @@ impl VectorFormat {
         }
     }
 
-    /// Brings a vector that is in either format into this one; `None` where it is no vector.
+    /// Converts a vector of either format to this one; `None` if it is not a vector.
     pub fn convert(self, value: &RawValue) -> Option<Box<RawValue>> {
         let other = match self {
             Self::Float => Self::Base64,
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_vector_is_found_out() {
+    fn values_that_are_not_vectors_are_detected() {
         for (format, wrong) in [
             (VectorFormat::Base64, "[1,null]"),
             (VectorFormat::Base64, "[\"a\"]"),

@@ -1,20 +1,21 @@
-//! Texts of others, fit to be printed: characters that would command a terminal, or turn the direction of what is read, are shown as
-//! symbols instead (Unicode TR 36, §2.10).
+//! Makes untrusted texts safe to print: terminal control characters and characters that change the
+//! text direction are shown as symbols (Unicode TR 36, §2.10).
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// The text with its line ends and tabs, and nothing else that is not shown.
+/// The text with its line ends and tabs; every other invisible character becomes a symbol.
 pub fn visible(text: &str) -> Cow<'_, str> {
     shown(text, |character| matches!(character, '\n' | '\t'))
 }
 
-/// The text as a part of one line: line ends are symbols, too.
+/// The text as part of one line: line ends become symbols, too.
 pub fn visible_in_line(text: &str) -> Cow<'_, str> {
     shown(text, |_| false)
 }
 
-/// JSON with the same characters escaped (RFC 8259 §7): it means what it meant. A carriage return can only be a space of its own.
+/// JSON with the same characters escaped (RFC 8259 §7): its meaning is unchanged. A carriage return
+/// can only be whitespace between tokens.
 pub fn visible_json(json: &str) -> Cow<'_, str> {
     let is_plain =
         |character: char| matches!(character, '\n' | '\t') || symbol(character).is_none();
@@ -28,7 +29,7 @@ pub fn visible_json(json: &str) -> Cow<'_, str> {
         } else if character == '\r' {
             text.push(' ');
         } else {
-            // None of them is beyond U+FFFF, and a String takes whatever is written.
+            // None of them is beyond U+FFFF, and writing to a String cannot fail.
             let _ = write!(text, "\\u{:04x}", u32::from(character));
         }
     }
@@ -49,7 +50,7 @@ fn shown(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
         .collect()
 }
 
-/// What stands for a character that is not shown: a picture of it where Unicode has one.
+/// The symbol for a character that is not shown: its control picture where Unicode has one.
 fn symbol(character: char) -> Option<char> {
     match character {
         '\0'..='\x1f' => char::from_u32(0x2400 + u32::from(character)),
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_commands_a_terminal_is_a_symbol() {
+    fn control_characters_become_symbols() {
         assert_eq!(
             visible("a\x1b]0;PWN\x07\x1b[2J\u{9b}31m\r\x7f\u{202e}b\n\tc"),
             "a␛]0;PWN␇␛[2J\u{fffd}31m␍␡\u{fffd}b\n\tc"

@@ -1,24 +1,26 @@
-//! What a JSON text will take in memory, found without reading it into anything: in bytes, one pass, no allocation.
+//! An estimate of the memory that a JSON text takes once it is parsed, in one pass over the bytes
+//! without allocation.
 
 use crate::fault::{Fault, FaultKind};
 
-/// How many values one request may hold. A value takes some hundred bytes in memory and may be one byte on the wire.
+/// Limit on the values of one request. A value takes about a hundred bytes in memory and may be one
+/// byte on the wire.
 pub const VALUES: usize = 250_000;
 
 /// A string from this length on is binary data if it looks like base64.
 const BINARY: usize = 1 << 10;
 
-/// What was counted in a JSON text.
+/// The counts of a JSON text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Weight {
-    /// Values, those in others included, and the names of fields.
+    /// Values, nested ones included, and field names.
     pub values: usize,
     /// Bytes, apart from those of binary data in strings.
     pub text_bytes: usize,
 }
 
 impl Weight {
-    /// Counts. What is no JSON is counted as far as it looks like it; whoever reads it says what is wrong.
+    /// Counts. Invalid JSON is counted as far as it resembles JSON; the parser reports the error.
     pub fn of(json: &[u8]) -> Self {
         let mut weight = Self { values: 1, text_bytes: json.len() };
         let mut at = 0;
@@ -41,12 +43,12 @@ impl Weight {
         weight
     }
 
-    /// Bytes in memory, roughly, beside the text itself.
+    /// Approximate bytes in memory, without the text itself.
     pub fn in_memory(self) -> u64 {
         (self.values as u64).saturating_mul(100)
     }
 
-    /// Checks that it is what one request may hold.
+    /// Checks it against the limits of one request.
     ///
     /// # Errors
     /// 413: too many values, or more than `text_bytes` of text.
@@ -72,7 +74,7 @@ impl Weight {
     }
 }
 
-/// How long a string is whose first quotation mark was read.
+/// The length of a string whose opening quotation mark was read.
 fn string_length(text: &[u8]) -> usize {
     let mut at = 0;
     while let Some(found) = memchr::memchr2(b'"', b'\\', text.get(at..).unwrap_or_default()) {
@@ -85,7 +87,8 @@ fn string_length(text: &[u8]) -> usize {
     text.len()
 }
 
-/// Whether a string is base64, by itself or in a data URL: no other text goes on for so long without a space.
+/// Whether a string is base64, by itself or in a data URL: no other text is that long without a
+/// space.
 fn is_binary(string: &[u8]) -> bool {
     let data = if string.starts_with(b"data:") {
         memchr::memchr(b',', &string[..BINARY]).map_or(string, |at| &string[at + 1..])
@@ -125,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_hide_what_stands_in_them() {
+    fn values_inside_strings_are_not_counted() {
         let weight = Weight::of(br#"{"a\"[,{":"x,y\\",  "b":["{"]}"#);
         assert!((5..=10).contains(&weight.values), "{weight:?}");
         assert_eq!(Weight::of(b"\"").values, 2);

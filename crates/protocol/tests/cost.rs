@@ -1,12 +1,13 @@
-//! What reading a request costs grows with its size and no faster, whatever the request holds.
+//! The cost of reading a request is linear in its size, whatever the request contains.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use weir_protocol::dialect::{chat_completions, classic, responses};
 
-/// How much longer four times as much may take. Twice that of linear work leaves room for caches and noise.
-const MOST: f64 = 6.0;
+/// The limit on the ratio of times when the size is four times as large. Twice that of linear work leaves room for caches
+/// and noise.
+const MAX_RATIO: f64 = 6.0;
 
 /// How often it is tried: other work on the machine only makes it slower, never faster.
 const TRIES: usize = 5;
@@ -15,15 +16,15 @@ const TRIES: usize = 5;
 fn fastest(work: &dyn Fn()) -> Duration {
     // Long enough to be measured, and short enough that it is not interrupted each time.
     let mut times = 0_u32;
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_millis(1) {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(1) {
         work();
         times += 1;
     }
     let run = || {
-        let begin = Instant::now();
+        let start = Instant::now();
         (0..times).for_each(|_| work());
-        begin.elapsed() / times
+        start.elapsed() / times
     };
     (0..TRIES).map(|_| run()).min().unwrap_or_default().max(Duration::from_nanos(1))
 }
@@ -35,9 +36,9 @@ fn check<B, T>(what: &str, n: usize, make: impl Fn(usize) -> B, read: impl Fn(&B
         fastest(&|| drop(read(&large))).as_secs_f64()
             / fastest(&|| drop(read(&small))).as_secs_f64()
     };
-    // A noisy machine is given some more chances; what is quadratic fails all of them.
-    let ratio = (0..20).map(|_| ratio()).find(|ratio| *ratio < MOST).unwrap_or(MOST);
-    assert!(ratio < MOST, "{what}: 4 times as much takes {ratio:.1} times as long, or more");
+    // Repeated, as the machine may be noisy; quadratic work fails every time.
+    let ratio = (0..20).map(|_| ratio()).find(|ratio| *ratio < MAX_RATIO).unwrap_or(MAX_RATIO);
+    assert!(ratio < MAX_RATIO, "{what}: 4 times as much takes {ratio:.1} times as long, or more");
 }
 
 fn repeat(n: usize, make: impl Fn(usize) -> Value) -> Value {
@@ -241,9 +242,8 @@ fn reading_a_chat_is_linear() {
     }
 }
 
-/// More than a request may hold is refused by its path.
 #[test]
-fn what_is_too_much_is_refused_by_its_path() {
+fn requests_over_a_limit_are_refused_by_path() {
     let path = |body: &Value| {
         let fault = responses::read_create(body).unwrap_err();
         (fault.code, fault.param.unwrap_or_default())
@@ -255,10 +255,10 @@ fn what_is_too_much_is_refused_by_its_path() {
     };
     let many = |n, value: &Value| repeat(n, |_| value.clone());
     let long = |path: &str| ("array_above_max_length".to_owned(), path.to_owned());
-    let said = |parts| json!({ "role": "user", "content": many(parts, &json!({ "type": "input_text", "text": "" })) });
+    let user_message = |parts| json!({ "role": "user", "content": many(parts, &json!({ "type": "input_text", "text": "" })) });
     assert_eq!(of("input", many(10_001, &json!({ "role": "user", "content": "" }))), long("input"));
-    assert_eq!(of("input", json!([said(1_001)])), long("input[0].content"));
-    assert_eq!(of("input", many(21, &said(1_000))), long("input"));
+    assert_eq!(of("input", json!([user_message(1_001)])), long("input[0].content"));
+    assert_eq!(of("input", many(21, &user_message(1_000))), long("input"));
     assert_eq!(of("tools", many(1_025, &json!({ "type": "x" }))), long("tools"));
     let namespace = json!({ "type": "namespace", "name": "n", "tools": many(600, &json!({ "type": "function", "name": "f" })) });
     assert_eq!(of("tools", many(2, &namespace)), long("tools"));

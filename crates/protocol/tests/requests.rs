@@ -1,4 +1,4 @@
-//! Requests of both dialects: what is taken, what is refused, and by which name.
+//! Requests of both dialects: accepted ones, and refused ones with the field that is named.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ fn check_responses(mut body: Value, code: &str, param: &str) {
 }
 
 #[test]
-fn an_answer_without_a_text_is_taken_back() {
+fn an_assistant_message_without_text_is_accepted() {
     let empty = [
         json!({}),
         json!({ "content": null }),
@@ -42,7 +42,7 @@ fn an_answer_without_a_text_is_taken_back() {
 }
 
 #[test]
-fn images_of_an_answer_are_items_and_other_forms_stay_with_the_message() {
+fn images_of_an_assistant_message_are_items_and_other_forms_stay_in_it() {
     let image = |url: &str| json!({ "type": "image_url", "image_url": { "url": url }, "index": 0 });
     let images =
         json!([image("data:image/webp;base64,AA=="), { "ref": 7 }, image("https://x/y.png")]);
@@ -178,7 +178,7 @@ fn a_wrong_field_is_named_by_its_path() {
 }
 
 #[test]
-fn a_body_that_is_no_object_is_refused_without_a_field() {
+fn a_body_that_is_not_an_object_is_refused_without_a_field() {
     for body in [json!([]), json!("x"), json!(null)] {
         assert_eq!(refused(&responses::read_create(&body).unwrap_err()), ("invalid_type", ""));
         assert_eq!(
@@ -256,7 +256,7 @@ fn a_wrong_field_of_a_chat_is_named_by_its_path() {
 }
 
 #[test]
-fn what_is_right_is_read() {
+fn valid_requests_are_read() {
     let create = responses::read_create(&json!({
         "model": "m",
         "input": [
@@ -355,10 +355,10 @@ fn the_former_functions_of_a_chat_are_tools() {
     check_chat(json!({ "modalities": ["text", "audio"] }), "unsupported_value", "modalities[1]");
 }
 
-/// What Weir hands out, it takes back: ids of any length, names that an upstream made up, parts and items of types that it does
-/// not know.
+/// The output of Weir is accepted as input: ids of any length, names made by an upstream, parts and
+/// items of unknown types.
 #[test]
-fn what_an_upstream_made_up_is_taken_back() {
+fn output_of_upstreams_is_accepted_as_input() {
     let call_id = "x".repeat(95);
     let chat = chat_completions::read_create(&json!({ "model": "m", "messages": [
         { "role": "assistant", "content": null, "tool_calls": [

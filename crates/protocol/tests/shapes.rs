@@ -1,4 +1,5 @@
-//! Reading costs little for each byte, whatever the request: the shapes that the fuzz target `request_cost` makes, from fixed seeds.
+//! The cost of reading is small for each byte, whatever the request: the shapes that the fuzz target
+//! `request_cost` makes, from fixed seeds.
 
 #![expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 
@@ -12,14 +13,15 @@ use shapes::Shapes;
 use weir_protocol::dialect::{chat_completions, responses};
 use weir_protocol::weight::Weight;
 
-/// What every request may cost and what each of its bytes may besides, without optimisations and on a busy machine.
+/// The time limit for a request and for each of its bytes in addition, without optimisations and
+/// on a busy machine.
 const TIME: Duration = Duration::from_millis(100);
 const TIME_PER_BYTE: Duration = Duration::from_micros(4);
 
 /// Seeds of each kind. The fuzzer tries more of them than a test has time for.
 const SEEDS: u64 = 40;
 
-/// Bytes that differ from seed to seed (xorshift64).
+/// Different bytes for each seed (xorshift64).
 fn bytes(seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -32,7 +34,7 @@ fn bytes(seed: u64) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-/// Reads what `make` gives for each seed, and says of how many it was a valid request.
+/// Reads the request that `make` builds for each seed, and returns the number of valid ones.
 fn check(make: impl Fn(&mut Shapes) -> Value, read: impl Fn(&Value) -> bool) -> usize {
     let mut valid = 0;
     for seed in 0..SEEDS {
@@ -41,10 +43,10 @@ fn check(make: impl Fn(&mut Shapes) -> Value, read: impl Fn(&Value) -> bool) -> 
         let most = TIME + TIME_PER_BYTE * u32::try_from(text.len()).unwrap_or(u32::MAX);
         let mut is_valid = false;
         let mut run = || {
-            let begin = Instant::now();
+            let start = Instant::now();
             assert!(Weight::of(text.as_bytes()).values > 0);
             is_valid = read(&body);
-            begin.elapsed()
+            start.elapsed()
         };
         // Other work on the machine only makes it slower.
         let took = (0..3).map(|_| run()).find(|took| *took <= most);

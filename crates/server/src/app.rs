@@ -12,9 +12,9 @@ use crate::classic::Classic;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::grants::Grants;
-use crate::http::rates::Rates;
 use crate::listen::Connections;
 use crate::metrics::ServerMetrics;
+use crate::rates::Rates;
 use crate::tickets::Tickets;
 
 /// What the handlers share. A clone is one reference.
@@ -26,7 +26,7 @@ pub struct App(Arc<AppParts>);
 pub struct AppParts {
     /// Runs the responses.
     pub engine: Engine,
-    /// Knows the callers.
+    /// The callers and their keys.
     pub keys: Arc<dyn KeyStore>,
     /// The settings.
     pub config: Arc<Config>,
@@ -34,11 +34,11 @@ pub struct AppParts {
     pub connections: Arc<Connections>,
     /// Whether connections are encrypted by this server, and not by a proxy.
     pub is_encrypted: bool,
-    /// What the classic API remembers.
+    /// The state of the classic API.
     pub classic: Arc<Classic>,
     /// What is open for callers, and ends when their keys do.
     pub grants: Arc<Grants>,
-    /// What browsers send instead of keys.
+    /// Tickets and sessions, which browsers send instead of keys.
     pub tickets: Arc<Tickets>,
     /// Captures packets while they are being viewed.
     pub capture: Arc<PortCapture>,
@@ -46,9 +46,9 @@ pub struct AppParts {
     pub metrics: Arc<ServerMetrics>,
     /// Runs sockets.
     pub tasks: Tasks,
-    /// How far the shutdown has come.
+    /// The progress of the shutdown.
     pub drain: Drain,
-    /// How many requests each caller makes.
+    /// The request rate of each caller.
     pub rates: Arc<Rates>,
 }
 

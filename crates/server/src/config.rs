@@ -13,7 +13,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where else to listen, for operations only.
     pub admin_listen: Option<SocketAddr>,
-    /// Names under which the server may be addressed (`Host`), beside loopback names; a port is ignored.
+    /// Names under which the server may be addressed (`Host`), beside loopback names; a port is
+    /// ignored.
     pub hosts: Vec<String>,
     /// Web origins (`scheme://host[:port]`) whose pages may use the API.
     pub origins: Vec<String>,
@@ -25,7 +26,7 @@ pub struct Config {
     pub body_bytes: usize,
     /// Bytes of a body beside binary data in it.
     pub text_bytes: usize,
-    /// The largest request head, in bytes; hyper wants 8 KiB or more.
+    /// The largest request head, in bytes; hyper requires 8 KiB or more.
     pub head_bytes: usize,
     /// How long a request head may take, from its first byte or from the start of the connection.
     pub head_timeout: Duration,
@@ -33,15 +34,16 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How many connections there may be. The program lowers it where the system allows fewer.
     pub connections: usize,
-    /// How many of them may come from one address; 0: a thousand, and no limit for this machine itself.
+    /// How many of them may come from one address; 0: a thousand, and no limit for this machine
+    /// itself.
     pub connections_per_address: usize,
     /// How long a request body may take.
     pub body_timeout: Duration,
     /// The pause after which a stream sends a heartbeat.
     pub heartbeat: Duration,
-    /// How long a reader may take nothing before it is cut; it can resume.
+    /// How long a reader may read nothing before it is disconnected; it can resume.
     pub write_timeout: Duration,
-    /// How long a stream holds back its head for the right status.
+    /// How long a stream delays its head to be able to report an error by its status.
     pub hold: Duration,
     /// How long a socket may start new turns (Open Responses: 60 minutes).
     pub socket_age: Duration,
@@ -62,14 +64,16 @@ pub struct Config {
 /// Which callers a server without keys serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keyless {
-    /// Those on this machine: a request from elsewhere, or one that a proxy has forwarded, is refused.
+    /// Callers on this machine: a request from elsewhere, or one that a proxy has forwarded, is
+    /// refused.
     ThisMachine,
-    /// All that reach it: it is in a network of its own.
+    /// All callers: the server is in an isolated network.
     Anyone,
 }
 
 impl Config {
-    /// The setting by which callers from elsewhere reach a server that listens on loopback only, if there is one: it requires a key.
+    /// The setting by which callers from elsewhere reach a server that listens on loopback only, if
+    /// there is one: it requires a key.
     pub fn reaches_beyond(&self) -> Option<&'static str> {
         if !self.hosts.is_empty() {
             return Some("server.hosts");
@@ -104,44 +108,48 @@ pub enum CaptureMode {
 pub struct ClassicConfig {
     /// Whether there is one.
     pub enabled: bool,
-    /// Web origins whose pages may use it from elsewhere; `null` is a page opened from a file, `*` is every page.
+    /// Web origins whose pages may use it from elsewhere; `null` is a page opened from a file, `*`
+    /// is every page.
     pub origins: Vec<String>,
     /// The directory of the user's own copy of the demo's pages.
     pub pages: Option<PathBuf>,
-    /// The model that answers; `None`: the first that an upstream serves.
+    /// The model; `None`: the first that an upstream serves.
     pub model: Option<String>,
-    /// How many tokens of a conversation the model gets, the new message included: whole turns are left out from the start until the rest
-    /// fits.
+    /// How many tokens of a conversation the model gets, the new message included: whole turns are
+    /// left out from the start until the rest fits.
     pub context_tokens: u64,
     /// How long a message waits for its stream. No setting: a page sends both at once.
     pub patience: Duration,
-    /// How long a page gets to read that its message was accepted, before the response starts on another connection. When it has read it
-    /// cannot be known; this is longer than a browser takes, and too short to be noticed. No setting.
+    /// How long a page gets to read that its message was accepted, before the response starts on
+    /// another connection. The time of reading cannot be observed; this is longer than a browser
+    /// needs, and too short to be noticed. No setting.
     pub grace: Duration,
-    /// How long a conversation lives without a new message. No setting: the pages promise five minutes.
+    /// How long a conversation lives without a new message. No setting: the pages promise five
+    /// minutes.
     pub idle: Duration,
 }
 
-/// Who may read the metrics. Without a configured key, everybody may.
+/// Which callers may read the metrics. Without a configured key, everybody may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricsAccess {
     /// Callers with the key of an admin.
     Admin,
-    /// All that reach the server.
+    /// All callers.
     Open,
 }
 
 /// Whether trusted proxies speak the PROXY protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyProtocol {
-    /// None does.
+    /// No proxy does.
     Off,
-    /// All do, on every connection.
+    /// All proxies do, on every connection.
     On,
 }
 
 impl Config {
-    /// The settings of the listener for operations: there is no proxy in front of it, and on a loopback address it requires no key.
+    /// The settings of the listener for operations: there is no proxy in front of it, and on a
+    /// loopback address it requires no key.
     pub(crate) fn for_operations(&self) -> Self {
         let listen = self.admin_listen.unwrap_or(self.listen);
         let metrics =
@@ -164,7 +172,8 @@ impl Default for Config {
             text_bytes: 8 << 20,
             head_bytes: 64 << 10,
             head_timeout: Duration::from_secs(10),
-            // Longer than the minute after which most proxies and clients close an idle connection, so that they close first.
+            // Longer than the minute after which most proxies and clients close an idle connection,
+            // so that they close first.
             idle_timeout: Duration::from_secs(75),
             connections: 10_000,
             connections_per_address: 0,
@@ -174,7 +183,8 @@ impl Default for Config {
             write_timeout: Duration::from_secs(30),
             hold: Duration::from_secs(5),
             socket_age: Duration::from_secs(3600),
-            // It costs more time than it saves on a fast network, and each message alone shrinks by half at best.
+            // It costs more time than it saves on a fast network, and each message alone shrinks by
+            // half at best.
             websocket_deflate: false,
             fin_leaves_json: true,
             keyless: Keyless::ThisMachine,
@@ -198,7 +208,8 @@ impl Default for ClassicConfig {
             origins: Vec::new(),
             pages: None,
             model: None,
-            // The smallest window among the hosted models is gpt-3.5-turbo's, 16,385 tokens: a quarter is for the response.
+            // The smallest window among the hosted models is gpt-3.5-turbo's, 16,385 tokens: a
+            // quarter is for the response.
             context_tokens: 12_000,
             patience: Duration::from_secs(5),
             grace: Duration::from_millis(50),

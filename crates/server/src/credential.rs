@@ -1,4 +1,4 @@
-//! By what a caller was let in.
+//! The credential by which a caller was authenticated.
 
 use engine::keys::KeyDigest;
 
@@ -6,16 +6,16 @@ use engine::keys::KeyDigest;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SessionId(pub(crate) [u8; 32]);
 
-/// By what a caller was let in.
+/// The credential by which a caller was authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Credential {
     /// The digest of the key; `None` where the server required none.
     pub(crate) key: Option<KeyDigest>,
-    /// The session that stood for it, whether itself or by a ticket.
+    /// The session that was used for it, directly or through a ticket.
     pub(crate) session: Option<SessionId>,
 }
 
 impl Credential {
-    /// That of a server without keys.
+    /// The credential of callers of a server without keys.
     pub(crate) const KEYLESS: Self = Self { key: None, session: None };
 }

@@ -1,4 +1,4 @@
-//! A reader that comes later: the stream for it is open before the request.
+//! A reader that is supplied later: its stream opens before the request arrives.
 
 use engine::feed::Feed;
 use futures_util::future::BoxFuture;

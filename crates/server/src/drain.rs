@@ -1,4 +1,5 @@
-//! The steps of a shutdown: not ready, then leaving, then broken off. Every connection watches them.
+//! The steps of a shutdown: not ready, then leaving, then broken off. Every connection watches
+//! them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,10 +8,11 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// The fractional part of the golden ratio, as a share of 2⁶⁴: its multiples are spread evenly, however many there are (Knuth, The Art of Computer Programming, volume 3, section 6.4).
+/// The fractional part of the golden ratio, as a share of 2⁶⁴: its multiples are spread evenly,
+/// however many there are (Knuth, The Art of Computer Programming, volume 3, section 6.4).
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// How far a shutdown has come. Each step is taken once, and in this order. Cheap to clone.
+/// The progress of a shutdown. Each step is taken once, and in this order. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Drain(Arc<Steps>);
 
@@ -21,18 +23,19 @@ struct Steps {
     broken: CancellationToken,
     /// Milliseconds over which connections are closed.
     spread: AtomicU64,
-    /// How many connections have been given their moment.
+    /// The number of connections that have been assigned a time.
     connections: AtomicU64,
 }
 
 impl Drain {
-    /// Not ready any more: load balancers are to send no requests. Those that come are still served.
+    /// Not ready: load balancers should send no more requests. Those that arrive are still
+    /// served.
     pub fn unready(&self) {
         self.0.unready.store(true, Ordering::Release);
     }
 
-    /// Nothing new is accepted. Connections on which nothing runs end, each at its own moment within `spread`, so that not all clients
-    /// reconnect at once.
+    /// Nothing new is accepted. Idle connections end, each at its own time
+    /// within `spread`, so that not all clients reconnect at once.
     pub fn leave(&self, spread: Duration) {
         self.unready();
         self.0
@@ -41,7 +44,7 @@ impl Drain {
         self.0.leaving.cancel();
     }
 
-    /// Breaks off what is still open.
+    /// Breaks off everything that is still open.
     pub fn break_off(&self) {
         self.leave(Duration::ZERO);
         self.0.broken.cancel();
@@ -62,7 +65,8 @@ impl Drain {
         self.0.leaving.cancelled().await;
     }
 
-    /// Resolves at the moment when one connection is to end if nothing runs on it. Each call has its own moment.
+    /// Resolves at the time when one connection is to end if it is idle. Each call has
+    /// its own time.
     pub(crate) async fn wait_to_close(self) {
         self.leaving().await;
         tokio::select! {
@@ -77,12 +81,12 @@ impl Drain {
         share(number, self.0.spread.load(Ordering::Acquire))
     }
 
-    /// Whether what is still open is broken off.
+    /// Whether everything still open is broken off.
     pub(crate) fn is_broken_off(&self) -> bool {
         self.0.broken.is_cancelled()
     }
 
-    /// Resolves when what is still open is broken off.
+    /// Resolves when everything still open is broken off.
     pub(crate) async fn broken_off(&self) {
         self.0.broken.cancelled().await;
     }
@@ -101,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn however_many_clients_there_are_they_are_spread_evenly() {
+    fn any_number_of_clients_is_spread_evenly() {
         for count in [10_u64, 100, 1000] {
             let mut moments: Vec<u128> =
                 (1..=count).map(|number| share(number, 10_000).as_millis()).collect();

@@ -7,9 +7,6 @@ use protocol::dialect::Dialect;
 use protocol::dialect::responses::Responses;
 use protocol::fault::{Fault, FaultKind};
 
-use crate::http::body::coding;
-use crate::transport::Failed;
-
 /// A fault as an HTTP response.
 #[derive(Debug)]
 pub(crate) struct FaultResponse(pub(crate) Fault);
@@ -31,21 +28,18 @@ pub(crate) fn refused<D: Dialect>(fault: &Fault) -> Response {
     respond(fault, D::error_body(fault, None))
 }
 
-/// The HTTP response where a response failed after it had started, with the `body` of its dialect.
-///
-/// SDKs repeat a request after most statuses. After output of the model that would be paid for twice, and is for the caller to decide.
-pub(crate) fn failed(failed: &Failed, body: String) -> Response {
-    let mut response = respond(failed.fault(), body);
-    if failed.has_output() {
-        response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-    }
-    response
-}
+/// The content codings of request bodies that are decoded, in order of preference, for
+/// `Accept-Encoding`.
+pub(crate) const ACCEPTED_CODINGS: &str = "zstd, gzip, deflate";
 
-/// Outranks the status in OpenAI's SDKs.
-const SHOULD_RETRY: &str = "x-should-retry";
+/// The code of the fault for any other content coding.
+pub(crate) const UNSUPPORTED_CODING: &str = "unsupported_content_encoding";
 
-fn respond(fault: &Fault, body: String) -> Response {
+/// Takes precedence over the status in OpenAI's SDKs.
+pub(crate) const SHOULD_RETRY: &str = "x-should-retry";
+
+/// The fault as an HTTP response with this body.
+pub(crate) fn respond(fault: &Fault, body: String) -> Response {
     let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, body).into_response();
     if fault.status == CLIENT_CLOSED_REQUEST {
@@ -60,11 +54,11 @@ fn respond(fault: &Fault, body: String) -> Response {
     if fault.kind == FaultKind::Authentication {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if fault.code == coding::UNSUPPORTED {
+    if fault.code == UNSUPPORTED_CODING {
         // RFC 9110 §15.5.16.
-        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding::ACCEPTED));
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED_CODINGS));
     }
-    // SDKs repeat a 409 by themselves, and a repetition does not resolve a conflict.
+    // SDKs retry a 409 automatically, and a retry does not resolve a conflict.
     if fault.kind == FaultKind::Conflict {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
@@ -74,15 +68,15 @@ fn respond(fault: &Fault, body: String) -> Response {
 /// nginx's status for a client that has left. No standard gives it a reason phrase.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// The client closed its half of the connection, which counts as leaving (`server.fin_leaves_json`). It may still read, and must not
-/// take an empty response for success.
+/// The client closed its half of the connection, which counts as leaving
+/// (`server.fin_leaves_json`). It may still read, and an empty response would look like success.
 pub(crate) fn left() -> Fault {
     let message = "The client closed its half of the connection before the answer: it was taken to have left (server.fin_leaves_json).";
     Fault::new(FaultKind::InvalidRequest, "client_closed_request", message)
         .with_status(CLIENT_CLOSED_REQUEST)
 }
 
-/// A method is not possible here.
+/// The method is not allowed here.
 pub(crate) fn not_possible(message: String) -> Response {
     FaultResponse(
         Fault::new(FaultKind::InvalidRequest, "method_not_allowed", message).with_status(405),

@@ -1,7 +1,8 @@
-//! What is open on behalf of a caller, and ends when its credential does: streams, sockets, and requests that wait for a response.
+//! Streams, sockets and waiting requests that are open on behalf of a caller and end when its
+//! credential does.
 //!
-//! A grant keeps the proof (the digest of a key), not a name. Nothing is checked per event: one task checks every 200 ms whether the
-//! keys have changed, and only then checks all grants.
+//! A grant keeps the proof (the digest of a key), not a name. Nothing is checked per event: one
+//! task checks every 200 ms whether the keys have changed, and only then checks all grants.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -32,7 +33,8 @@ struct Flag {
     waker: AtomicWaker,
 }
 
-/// The permission of one request, as long as it is served. Clones are the same grant, and only one task waits for its end.
+/// The permission of one request, as long as it is served. Clones are the same grant, and only one
+/// task waits for its end.
 #[derive(Clone)]
 pub(crate) struct Grant(Arc<Granted>);
 
@@ -46,7 +48,7 @@ struct Granted {
 }
 
 impl Grants {
-    /// Ends what was opened by credentials that are not valid any more, and counts it.
+    /// Ends every grant whose credential is no longer valid, and returns their number.
     pub(crate) fn sweep(&self, keys: &dyn KeyStore, tickets: &Tickets) -> usize {
         let mut known: HashMap<Credential, bool> = HashMap::new();
         let ended: Vec<Arc<Flag>> = {
@@ -75,9 +77,11 @@ impl Flag {
 }
 
 impl Grant {
-    /// Grants what this credential may open, and gives its caller; `None` where the credential is not valid.
+    /// Grants what this credential may open, and gives its caller; `None` where the credential is
+    /// not valid.
     ///
-    /// The grant is among the others before its credential is checked, so that no revocation falls in between.
+    /// The grant is registered before its credential is checked, so that no revocation is
+    /// missed.
     pub(crate) fn open(
         grants: &Arc<Grants>,
         keys: &Arc<dyn KeyStore>,
@@ -92,7 +96,8 @@ impl Grant {
         Some((granted, caller))
     }
 
-    /// Resolves when the credential has stopped being valid, with the time at which it did. Takes no lock.
+    /// Resolves when the credential has stopped being valid, with the time at which it did. Takes
+    /// no lock.
     pub(crate) async fn ended(&self) -> Instant {
         let flag = &self.0.flag;
         poll_fn(|context| {
@@ -134,7 +139,7 @@ impl Drop for Granted {
     }
 }
 
-/// The fault that ends what was open when its credential stopped being valid.
+/// The fault for everything that was open when its credential stopped being valid.
 pub(crate) fn revoked() -> Fault {
     let message = "The key or session that opened this is not known here any more: it was revoked or has ended, or this server wants a key now.";
     Fault::new(FaultKind::Authentication, "invalid_api_key", message)

@@ -1,4 +1,5 @@
-//! The HTTP server: sockets, routes, transports and callers. It turns requests into commands to the engine, and logs into bytes.
+//! The HTTP server: sockets, routes, transports and callers. It turns requests into commands for
+//! the engine, and logs into bytes.
 
 mod app;
 
@@ -16,6 +17,9 @@ mod error;
 mod grants;
 mod metrics;
 mod network;
+mod paths;
+mod query;
+mod rates;
 mod revocation;
 mod tickets;
 
@@ -29,7 +33,6 @@ mod web;
 #[cfg(test)]
 mod test_app;
 
-pub use crate::http::rates::Rates;
 pub use app::{App, AppParts};
 pub use capture::PortCapture;
 pub use classic::Classic;
@@ -42,5 +45,6 @@ pub use listen::{ConnectionHandle, Connections, TlsError, TlsServer, bind};
 pub use live::{LiveServer, serve};
 pub use metrics::ServerMetrics;
 pub use network::{IpNetwork, ParseNetworkError};
+pub use rates::Rates;
 pub use revocation::watch as watch_keys;
 pub use tickets::Tickets;

@@ -1,4 +1,5 @@
-//! The settings in force: a request that comes after a reload is served under the new ones, on old connections too.
+//! The settings in force: a request that comes after a reload is served under the new ones, on old
+//! connections too.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -8,8 +9,9 @@ use tokio::net::TcpListener;
 
 use crate::app::App;
 use crate::config::Config;
-use crate::http::{label, paths};
+use crate::http::label;
 use crate::listen::{self, Label, Listening, ServiceFactory, TlsServer};
+use crate::paths;
 use crate::router;
 
 /// The HTTP server under the settings in force. Cheap to clone.
@@ -82,9 +84,9 @@ impl LiveServer {
         Self { shared: Arc::clone(&self.shared), listener: Listener::Operations }
     }
 
-    /// Puts other settings in force. Requests that are being served go on under those they started with, and so does what is decided
-    /// once for a connection: its time limits and its largest head. The addresses it listens on cannot change. The upstreams must be
-    /// the new ones already.
+    /// Puts other settings in force. Requests that are being served go on under those they started
+    /// with, and so does what is decided once for a connection: its time limits and its largest
+    /// head. The addresses it listens on cannot change. The upstreams must be the new ones already.
     pub fn apply(&self, config: Config) {
         let LiveParts { app, current } = &*self.shared;
         let Config { listen, admin_listen, .. } = *app.config;
@@ -129,8 +131,8 @@ impl ServiceFactory for LiveServer {
     }
 }
 
-/// Serves `live` on `listener` until its drain says that the server is leaving. Then nothing new is accepted and idle connections close;
-/// running responses go on, as tasks.
+/// Serves `live` on `listener` until its drain starts. Then nothing new is accepted and idle
+/// connections close; running responses go on, as tasks.
 pub async fn serve(listener: TcpListener, live: LiveServer, tls: Option<Arc<TlsServer>>) {
     let app = &live.shared.app;
     let listening = Listening {

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// A block of addresses with a common prefix, in the notation of RFC 4632: `10.0.0.0/8`, `2001:db8::/32`, or one address.
+/// A block of addresses with a common prefix, in the notation of RFC 4632: `10.0.0.0/8`,
+/// `2001:db8::/32`, or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IpNetwork {
     /// As IPv6; an IPv4 address is mapped into it (RFC 4291 §2.5.5.2).
@@ -51,7 +52,7 @@ impl FromStr for IpNetwork {
             .map_or(Some(length), |bits| bits.parse().ok().filter(|bits| *bits <= length))
             .ok_or_else(invalid)?;
         let network = Self { address: number(address), bits: bits + before };
-        // Bits after the mask are a typing error, and it is not known which of the two was meant.
+        // Bits after the mask are a typing error, in either the address or the mask.
         if network.address & !network.mask() == 0 { Ok(network) } else { Err(invalid()) }
     }
 }

@@ -1,6 +1,8 @@
-//! The user's own copy of the demo's pages, from a directory. They have no licence, so there is none in this program.
+//! The user's own copy of the demo's pages, from a directory. They have no licence, so there is
+//! none in this program.
 //!
-//! The copy may be the demo's `resources` directory, with `templates` and `static` in it, or one with everything at its top.
+//! The copy may be the demo's `resources` directory, with `templates` and `static` in it, or one
+//! with everything at its top.
 
 mod policy;
 mod sign_in;
@@ -22,7 +24,7 @@ use crate::http::forwarded::Forwarded;
 use crate::http::origin;
 
 /// Larger than any page or picture of the demo.
-const MOST: u64 = 8 << 20;
+const MAX_FILE_BYTES: u64 = 8 << 20;
 
 /// Serves a path that has no route: a file of the classic pages, or nothing.
 pub(crate) async fn serve(
@@ -42,8 +44,9 @@ pub(crate) async fn serve(
     )
 }
 
-/// The file of the classic pages at the path of a request, if there is a copy and it has one. Where keys are configured, a browser that
-/// opens a page without a session is redirected to the sign-in first: the page itself cannot send a key.
+/// The file of the classic pages at the path of a request, if there is a copy and it has one. Where
+/// keys are configured, a browser that opens a page without a session is redirected to the sign-in
+/// first: the page itself cannot send a key.
 pub(crate) async fn find(app: &App, forwarded: Forwarded, parts: &Parts) -> Option<Response> {
     let directory = app.config.classic.pages.clone().filter(|_| app.config.classic.enabled)?;
     let path = parts.uri.path();
@@ -81,7 +84,8 @@ pub(crate) async fn find(app: &App, forwarded: Forwarded, parts: &Parts) -> Opti
     Some(response)
 }
 
-/// The name of the file at a path; `None` for a path that could lead out of the directory, or to a hidden file.
+/// The name of the file at a path; `None` for a path that could lead out of the directory, or to a
+/// hidden file.
 fn name(path: &str) -> Option<&str> {
     let name = match path {
         "/" => "1.html",
@@ -94,7 +98,8 @@ fn name(path: &str) -> Option<&str> {
     name.split('/').all(is_step).then_some(name)
 }
 
-/// Where a file of this name may be. `_.html` names its assets below `static`, as they stand in the demo's sources.
+/// Where a file of this name may be. `_.html` names its assets below `static`, as they stand in the
+/// demo's sources.
 fn candidates(name: &str) -> Vec<PathBuf> {
     let asset = name.strip_prefix("static/").unwrap_or(name);
     [
@@ -110,7 +115,7 @@ fn candidates(name: &str) -> Vec<PathBuf> {
 fn read(directory: &Path, name: &Path) -> io::Result<Vec<u8>> {
     let (directory, path) = (directory.canonicalize()?, directory.join(name).canonicalize()?);
     let data = fs::metadata(&path)?;
-    if !path.starts_with(directory) || !data.is_file() || data.len() > MOST {
+    if !path.starts_with(directory) || !data.is_file() || data.len() > MAX_FILE_BYTES {
         return Err(io::ErrorKind::NotFound.into());
     }
     fs::read(path)

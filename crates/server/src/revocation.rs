@@ -6,15 +6,15 @@ use tokio::time::{Instant, sleep};
 
 use crate::app::App;
 
-/// How often the version of the keys is checked. What a revocation ends has ended within two seconds, even if the keys cannot be read
-/// at first.
+/// How often the version of the keys is checked. A revocation takes effect within two
+/// seconds, even if the keys cannot be read at first.
 const PERIOD: Duration = Duration::from_millis(200);
 
 /// How often sessions are checked, which also end by their age.
 const SESSION_PERIOD: Duration = Duration::from_secs(30);
 
-/// Ends what was opened by credentials that are not valid any more, until the server stops: streams and sockets, sessions and tickets,
-/// and the responses that run for their owners.
+/// Until the server stops, ends everything opened by credentials that are no longer valid: streams
+/// and sockets, sessions and tickets, and the running responses of their owners.
 pub async fn watch(app: App) {
     let (mut version, mut swept, mut was_unreadable) =
         (app.keys.version(), Instant::now(), app.keys.is_unreadable());
@@ -35,19 +35,16 @@ pub async fn watch(app: App) {
         // Every time: a request may be about to start a response when its key is revoked.
         for owner in app.engine.owners().iter().filter(|owner| !app.keys.admits(owner)) {
             let stopped = app.engine.revoke(owner);
-            tracing::info!(%owner, stopped, "stopped what ran for a key that was revoked");
+            tracing::info!(%owner, stopped, "stopped the responses of a revoked key");
         }
     }
 }
 
-/// Ends at once what was opened by credentials that are not valid any more.
+/// Ends at once everything opened by credentials that are no longer valid.
 pub(crate) fn sweep(app: &App) {
     app.tickets.sweep(&*app.keys);
     let ended = app.grants.sweep(&*app.keys, &app.tickets);
     if ended > 0 {
-        tracing::info!(
-            ended,
-            "ended streams and sockets whose key or session is not good any more"
-        );
+        tracing::info!(ended, "ended streams and sockets whose key or session is no longer valid");
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn operations(app: App) -> Router {
 /// The public routes.
 fn public_routes() -> Router<App> {
     Router::new()
-        // For a person who opens a base URL.
+        // For people who open a base URL.
         .route("/v1", get(operations::api))
         // The pages.
         .route("/", get(web::page))
@@ -64,7 +64,7 @@ fn caller_routes(app: &App) -> Router<App> {
         .route("/v1/responses/{id}/events", get(events::events))
         // OpenAI's older API.
         .route("/v1/chat/completions", post(chat_completions::create))
-        // What passes through to upstreams that have it.
+        // Calls that pass through to upstreams.
         .route("/v1/embeddings", post(passthrough::embeddings))
         .route("/v1/completions", post(passthrough::completions))
         .route("/v1/moderations", post(passthrough::moderations))
@@ -86,7 +86,8 @@ fn monitoring_routes(app: &App) -> Router<App> {
         .route_layer(from_fn_with_state(app.clone(), auth::authenticate))
 }
 
-/// Tickets and sessions, which a browser's EventSource and WebSocket send instead of a key. A ticket cannot make another.
+/// Tickets and sessions, which a browser's EventSource and WebSocket send instead of a key. A
+/// ticket cannot make another.
 fn ticket_routes(app: &App) -> Router<App> {
     Router::new()
         .route("/v1/tickets", post(tickets::create).delete(tickets::delete))

@@ -1,7 +1,9 @@
-//! Tickets and sessions, by which a browser's `EventSource` and `WebSocket`, which cannot send a key, authenticate.
+//! Tickets and sessions, by which a browser's `EventSource` and `WebSocket`, which cannot send a
+//! key, authenticate.
 //!
-//! Both stand for a key, by its digest, and are valid as long as it is: revoking the key ends them. A ticket opens one stream or socket,
-//! once; one that was made by a session ends with it. They are kept in memory, hashed, and each owner has a share of its own.
+//! Both refer to a key, by its digest, and are valid as long as it is: revoking the key ends them.
+//! A ticket opens one stream or socket, once; one that was made by a session ends with it. They are
+//! kept in memory, hashed, and each owner has a share of its own.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -153,7 +155,7 @@ impl Tickets {
         Some(credential)
     }
 
-    /// The credential that a session stands for.
+    /// The credential of a session.
     pub(crate) fn of_session(&self, session: &str) -> Option<Credential> {
         let held = self.held();
         let found =
@@ -161,7 +163,7 @@ impl Tickets {
         Some(found.credential)
     }
 
-    /// The caller that holds a credential; `None` where it is not valid any more.
+    /// The caller that holds a credential; `None` where it is no longer valid.
     pub(crate) fn holder(&self, credential: &Credential, keys: &dyn KeyStore) -> Option<Caller> {
         if credential.session.is_some_and(|session| !self.is_session(&session)) {
             return None;
@@ -187,7 +189,7 @@ impl Tickets {
         }
     }
 
-    /// Removes what has expired, or stands for a key that is not valid any more.
+    /// Removes everything that has expired, or whose key is no longer valid.
     pub(crate) fn sweep(&self, keys: &dyn KeyStore) {
         let now = Instant::now();
         let is_good = |credential: &Credential| match &credential.key {
@@ -212,7 +214,8 @@ impl Tickets {
     }
 }
 
-/// Puts `new` into a share of at most `most`: removed and expired ones make room first, then the oldest.
+/// Puts `new` into a share of at most `most`: removed and expired ones make room first, then the
+/// oldest.
 fn make_room<Kind>(
     all: &mut HashMap<Hash, Kind>,
     share: &mut VecDeque<Hash>,

@@ -40,7 +40,8 @@ pub(crate) async fn page(
     }
 }
 
-/// `GET /sign-in`: makes a session from a key, for pages that cannot send one. Without keys there is nothing to sign in to.
+/// `GET /sign-in`: makes a session from a key, for pages that cannot send one. Without keys there
+/// is nothing to sign in to.
 pub(crate) async fn sign_in(State(app): State<App>, headers: HeaderMap) -> Response {
     if app.keys.configured() {
         file("sign-in.html", &headers)
@@ -54,7 +55,8 @@ pub(crate) async fn lab(headers: HeaderMap) -> Response {
     file("lab.html", &headers)
 }
 
-/// `GET /lab/`: what the page refers to is relative to `/lab`. So is the redirect: a proxy may have stripped a prefix.
+/// `GET /lab/`: what the page refers to is relative to `/lab`. So is the redirect: a proxy may have
+/// stripped a prefix.
 pub(crate) async fn lab_without_slash() -> Redirect {
     Redirect::permanent("../lab")
 }
@@ -67,7 +69,7 @@ pub(crate) async fn asset(PathParam(path): PathParam<String>, headers: HeaderMap
 fn file(path: &str, headers: &HeaderMap) -> Response {
     let kind = content_type(path);
     match (Assets::get(path), kind) {
-        (Some(file), Some(kind)) => answer(&file, kind, headers),
+        (Some(file), Some(kind)) => respond(&file, kind, headers),
         _ => no_such_asset(),
     }
 }
@@ -77,7 +79,7 @@ fn no_such_asset() -> Response {
         .into_response()
 }
 
-fn answer(file: &EmbeddedFile, kind: &'static str, headers: &HeaderMap) -> Response {
+fn respond(file: &EmbeddedFile, kind: &'static str, headers: &HeaderMap) -> Response {
     let hash = file.metadata.sha256_hash();
     let packed = takes_gzip(headers).then(|| packed(hash, &file.data)).flatten();
     let suffix = if packed.is_some() { "-gzip" } else { "" };
@@ -107,7 +109,8 @@ fn answer(file: &EmbeddedFile, kind: &'static str, headers: &HeaderMap) -> Respo
     response
 }
 
-/// Whether the client has this representation: a weak comparison with each tag of a list (RFC 9110 §13.1.2).
+/// Whether the client has this representation: a weak comparison with each tag of a list (RFC 9110
+/// §13.1.2).
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     // Our tags have no commas, so that splitting at one never makes a match.
     let known = headers

@@ -1,4 +1,4 @@
-//! The description at `/openapi.json` says what the router does, and every reference in it leads somewhere.
+//! The description at `/openapi.json` matches the router, and every reference in it resolves.
 
 #![expect(clippy::unwrap_used, reason = "a description that cannot be read fails the test")]
 
@@ -16,7 +16,8 @@ fn description() -> Value {
     serde_json::from_str(include_str!("../src/openapi.json")).unwrap()
 }
 
-/// The paths of the router with their methods. A wildcard is an ordinary parameter in a description.
+/// The paths of the router with their methods. A wildcard is an ordinary parameter in a
+/// description.
 fn routed() -> BTreeSet<Route> {
     ROUTER.split(".route(").skip(1).flat_map(of_line).collect()
 }
@@ -47,7 +48,7 @@ fn described(description: &Value) -> Vec<(Route, &Value)> {
         .collect()
 }
 
-/// All values below `key`, wherever it stands.
+/// All values below `key`, at any depth.
 fn below<'a>(value: &'a Value, key: &str) -> Vec<&'a Value> {
     match value {
         Value::Object(fields) => fields

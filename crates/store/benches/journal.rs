@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use engine::log::{Log, LogLifetime, LogState};
 use engine::tasks::Tasks;
-use protocol::event::{Entry, Event, TextDelta};
+use protocol::entry::Entry;
+use protocol::event::{Event, TextDelta};
 use protocol::id::{ItemId, ResponseId};
 use tokio::time::{Instant, sleep_until};
 use weir_store::Durability;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine::store::{Removal, ResponseRecord, Store};
 use engine::tasks::Tasks;
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::{Item, Message, Part, Role};
 use tokio::time::Instant;

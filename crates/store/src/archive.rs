@@ -2,7 +2,7 @@
 
 use engine::log::LogError;
 use futures_util::future::BoxFuture;
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::id::ResponseId;
 
 /// Stores finished logs.

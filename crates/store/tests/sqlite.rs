@@ -13,7 +13,7 @@ use engine::store::{
     Store, StoreError,
 };
 use engine::tasks::Tasks;
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::{Item, Message, Part, Role};
 use weir_store::Durability;

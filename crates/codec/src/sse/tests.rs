@@ -107,7 +107,7 @@ fn fields_follow_their_rules() {
 }
 
 #[test]
-fn an_event_without_data_is_none_but_its_id_and_retry_stay() {
+fn without_data_no_event_is_dispatched_but_id_and_retry_stay() {
     check("event: lost\nid: 7\nretry: 5\n\n", &[]);
     let expected = SseEvent {
         name: None,
@@ -119,7 +119,7 @@ fn an_event_without_data_is_none_but_its_id_and_retry_stay() {
 }
 
 #[test]
-fn the_end_gives_what_has_data() {
+fn the_end_dispatches_an_event_that_has_data() {
     check("data: [DONE]\n", &[data("[DONE]")]);
     check("data: [DONE]", &[data("[DONE]")]);
     check("data: [DONE]\r", &[data("[DONE]")]);
@@ -164,7 +164,7 @@ fn comments_do_not_fill_an_event() {
     assert_eq!(found.last(), Some(&data("a")));
 }
 
-/// openai-go before 3.43 reads like this: each blank line dispatches what has come, though it be nothing.
+/// openai-go before 3.43 reads like this: each blank line dispatches an event, even an empty one.
 fn dispatched_without_data(body: &[u8]) -> bool {
     let mut has_data = false;
     body.split(|byte| *byte == b'\n').any(|line| match line {
@@ -177,7 +177,7 @@ fn dispatched_without_data(body: &[u8]) -> bool {
 }
 
 #[test]
-fn a_heartbeat_is_no_event_wherever_it_stands_between_events() {
+fn a_heartbeat_between_events_is_not_an_event() {
     assert!(dispatched_without_data(b": ping\n\n"), "the form that breaks it");
     for beats in [1, 3] {
         let mut body = BytesMut::new();
@@ -231,7 +231,8 @@ proptest! {
         ends in prop::collection::vec("\r|\r\n", 20),
     ) {
         let with_lf: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
-        // A CR directly before an LF would be one line end, so the mix is of CR and CRLF, and of LF alone.
+        // A CR directly before an LF would be one line end, so the mix is of CR and CRLF, and of LF
+        // alone.
         let mixed: String = lines.iter().zip(&ends).flat_map(|(line, end)| [line, end.as_str()]).collect();
         prop_assert_eq!(decode(&[mixed.as_bytes()], usize::MAX), decode(&[with_lf.as_bytes()], usize::MAX));
     }
@@ -300,7 +301,7 @@ fn once_blank_lines_are_known_to_be_missing_no_event_waits_for_the_next() {
 }
 
 #[test]
-fn lines_that_are_no_fields_may_be_documents_and_errors() {
+fn lines_that_are_not_fields_may_be_documents_and_errors() {
     let decode = |body: &[u8], pieces: usize| {
         let mut decoder = SseDecoder::new(1 << 20).splitting_documents();
         let mut found = Vec::new();

@@ -1,4 +1,5 @@
-//! A push parser for what a WebSocket's peer sends, split in any way; it holds one message and never a whole frame of it.
+//! A push parser for the bytes of a WebSocket peer, split in any way; it holds one message and
+//! never a whole frame of it.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -6,21 +7,22 @@ use super::deflate::Inflate;
 use super::utf8::Utf8Text;
 use super::{CloseCode, LONGEST_CONTROL, Opcode, Violation, WebSocketRole, apply_mask};
 
-/// How many frames a message may consist of, beside one for each [`FRAGMENT_BYTES`] in it. Empty ones cost their sender a few bytes, and
-/// meet no other limit. Browsers send a message in one; the Autobahn suite sends 4 MiB in frames of 64 bytes.
+/// How many frames a message may consist of, beside one for each [`FRAGMENT_BYTES`] in it. Empty
+/// ones cost their sender a few bytes, and meet no other limit. Browsers send a message in one; the
+/// Autobahn suite sends 4 MiB in frames of 64 bytes.
 pub const MOST_FRAGMENTS: usize = 16_384;
 
 /// Fragments of this size are as many as there is room for.
 const FRAGMENT_BYTES: usize = 64;
 
-/// How many times its compressed size a message may have, beyond the first [`FREE_OF_RATIO`] bytes. Text comes to 20, and deflate at
-/// most to 1032.
+/// How many times its compressed size a message may have, beyond the first [`FREE_OF_RATIO`] bytes.
+/// Text comes to 20, and deflate at most to 1032.
 const MOST_RATIO: usize = 100;
 
-/// What repeats itself, such as a table, may be compressed better, up to this size.
+/// Repetitive data, such as a table, may be compressed better, up to this size.
 const FREE_OF_RATIO: usize = 1 << 20;
 
-/// What a peer may make us hold.
+/// Limits on the memory that a peer can occupy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WebSocketLimits {
     /// The largest payload of one frame, as it is on the wire.
@@ -29,18 +31,19 @@ pub struct WebSocketLimits {
     pub message_bytes: usize,
 }
 
-/// Something that the peer sent.
+/// A message or control frame of the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IncomingMessage {
     /// A text message.
     Text(String),
     /// A message of bytes.
     Binary(Bytes),
-    /// To be responded to with a pong with the same payload; may come between the frames of a message.
+    /// The response is a pong with the same payload. It may arrive between the frames of a message.
     Ping(Bytes),
     /// The response to a ping, or a sign of life.
     Pong(Bytes),
-    /// The last thing, with its reason. To be answered by a close frame, unless one was sent.
+    /// The close of the connection, with its reason. The response is a close frame, unless one was
+    /// sent.
     Close(Option<CloseCode>, String),
 }
 
@@ -89,15 +92,16 @@ impl WebSocketDecoder {
         Self { inflate: Some(inflate), ..self }
     }
 
-    /// Takes the next bytes of the connection. Call [`Self::next_message`] until `None` before the next push: what is held
-    /// is then bounded by one message and one push.
+    /// Takes the next bytes of the connection. Call [`Self::next_message`] until `None` before the
+    /// next push: what is held is then bounded by one message and one push.
     pub fn push(&mut self, bytes: &[u8]) {
         if !self.is_over {
             self.buffer.extend_from_slice(bytes);
         }
     }
 
-    /// The next message or control frame; `None` when more bytes are needed, and for ever after a close or a violation.
+    /// The next message or control frame; `None` when more bytes are needed, and always after a
+    /// close or a violation.
     pub fn next_message(&mut self) -> Option<Result<IncomingMessage, Violation>> {
         if self.is_over {
             return None;
@@ -110,13 +114,14 @@ impl WebSocketDecoder {
             self.buffer = BytesMut::new();
         }
         if self.buffer.is_empty() {
-            // A socket that waits, as most do for most of their time, holds no buffer.
+            // An idle socket, as most are most of the time, holds no buffer.
             self.buffer = BytesMut::new();
         }
         found
     }
 
-    /// The bytes of the message that has started and not ended, with those that its frame announces.
+    /// The bytes of the message that has started and not ended, with those that its frame
+    /// announces.
     pub fn coming(&self) -> usize {
         let announced = self
             .frame
@@ -125,7 +130,7 @@ impl WebSocketDecoder {
         self.message.as_ref().map_or(0, Message::len) + announced
     }
 
-    /// Whether a close or a violation came: nothing more will.
+    /// Whether a close or a violation ended the messages.
     pub fn is_over(&self) -> bool {
         self.is_over
     }
@@ -160,7 +165,8 @@ impl WebSocketDecoder {
         }
     }
 
-    /// Takes a frame's head from the buffer, once it is whole there. Its first two bytes are judged as soon as they come.
+    /// Takes a frame's head from the buffer, once it is whole there. Its first two bytes are
+    /// checked as soon as they arrive.
     fn head(&mut self) -> Result<Option<Frame>, Violation> {
         let [first, second, ..] = self.buffer[..] else { return Ok(None) };
         let opcode =
@@ -205,7 +211,8 @@ impl WebSocketDecoder {
         Ok(Some(Frame { fin, rsv1, opcode, mask, length, read: 0 }))
     }
 
-    /// Whether the frame may come now (section 5.4), and whether its message may become so large. Begins a message.
+    /// Whether the frame may come now (section 5.4), and whether its message may become so large.
+    /// Starts a message.
     fn check_order(&mut self, frame: &Frame) -> Result<(), Violation> {
         let message = match (frame.opcode, &mut self.message) {
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
@@ -323,7 +330,8 @@ impl Message {
         Self { data, is_compressed, fragments: 0, announced: 0, received: 0 }
     }
 
-    /// Takes in what was decompressed: more than [`MOST_RATIO`] times what came is no text that anybody wrote.
+    /// Takes in what was decompressed: real texts never exceed [`MOST_RATIO`] times their
+    /// compressed size.
     fn append_inflated(&mut self, bytes: &[u8], limit: usize) -> Result<(), Violation> {
         self.append(bytes, limit)?;
         if self.len() > FREE_OF_RATIO && self.len() > self.received.saturating_mul(MOST_RATIO) {
@@ -339,8 +347,8 @@ impl Message {
         }
     }
 
-    /// What is over the limit is not looked at, but what is within it is: so the first wrong byte decides, however the
-    /// bytes were split.
+    /// Bytes within the limit are checked and those beyond it are not, so the first wrong byte
+    /// decides, however the bytes were split.
     fn append(&mut self, bytes: &[u8], limit: usize) -> Result<(), Violation> {
         let within = &bytes[..bytes.len().min(limit.saturating_sub(self.len()))];
         match &mut self.data {

@@ -1,8 +1,9 @@
 //! permessage-deflate (RFC 7692): what is agreed upon, and the coding of one message at a time.
 //!
-//! A server here never keeps a compression context between messages and asks clients not to: a context costs about 300 KiB
-//! to keep for each socket that sends and about 75 KiB for each that receives. So one [`Compressor`] serves all sockets, one
-//! compressed frame serves all readers, and a socket that waits holds nothing.
+//! A server here never keeps a compression context between messages and asks clients not to: a
+//! context costs about 300 KiB to keep for each socket that sends and about 75 KiB for each that
+//! receives. So one [`Compressor`] serves all sockets, one compressed frame serves all readers, and
+//! a socket that waits holds nothing.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
@@ -17,11 +18,13 @@ const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 /// The window of deflate itself. miniz_oxide has no smaller one.
 const WINDOW_BITS: u8 = 15;
 
-/// How much is decompressed at once: the whole window, so that a violation is the same however the bytes were split.
+/// How much is decompressed at once: the whole window, so that a violation is the same however the
+/// bytes were split.
 const STEP_BYTES: usize = 1 << WINDOW_BITS;
 
-/// How many deflate streams one message may consist of. One that ends by itself (section 7.2.3.4) is followed by one more;
-/// a message of many tiny streams would make each byte cost a new window of 32 KiB.
+/// How many deflate streams one message may consist of. One that ends by itself (section 7.2.3.4)
+/// is followed by one more; a message of many tiny streams would make each byte cost a new window
+/// of 32 KiB.
 const MOST_STREAMS: usize = 16;
 
 /// Whether a side keeps its window from one message to the next (section 7.1.1).
@@ -33,22 +36,24 @@ pub enum Context {
     Kept,
 }
 
-/// One `permessage-deflate` among a header's offers or answers, with the parameters of section 7.1.
+/// One `permessage-deflate` among a header's offers or responses, with the parameters of section
+/// 7.1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeflateOffer {
-    /// The server is to begin each message afresh.
+    /// The server resets its context before each message.
     pub server_no_context_takeover: bool,
-    /// The client begins each message afresh.
+    /// The client resets its context before each message.
     pub client_no_context_takeover: bool,
     /// The window that the server may use at most.
     pub server_max_window_bits: Option<u8>,
-    /// The window that the client may use at most; `Some(None)` if it only says that it can be told one.
+    /// The window that the client may use at most; `Some(None)` if it only supports the parameter.
     pub client_max_window_bits: Option<Option<u8>>,
 }
 
 impl DeflateOffer {
-    /// The valid offers in a `Sec-WebSocket-Extensions`, in their order. Other extensions are left out, and so are offers
-    /// with a parameter that is unknown, repeated or wrong: those must be declined (section 7.1).
+    /// The valid offers in a `Sec-WebSocket-Extensions`, in their order. Other extensions are left
+    /// out, and so are offers with a parameter that is unknown, repeated or wrong: those must be
+    /// declined (section 7.1).
     pub fn all(header: &str) -> impl Iterator<Item = Self> {
         split(header, ',').filter_map(Self::read)
     }
@@ -97,12 +102,13 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// As a server: takes the first offer that can be honoured. `None` for a connection without compression.
+    /// As a server: takes the first offer that can be honoured. `None` for a connection without
+    /// compression.
     pub fn choose(header: &str) -> Option<Self> {
         let offer = DeflateOffer::all(header)
             .find(|offer| offer.server_max_window_bits.is_none_or(|bits| bits == WINDOW_BITS))?;
-        // Sections 7.1.1.1 and 7.1.1.2 let a server demand both unasked. A client's window of any size can be read, so what
-        // it said of it needs no answer.
+        // Sections 7.1.1.1 and 7.1.1.2 let a server demand both unasked. A client's window of any
+        // size can be read, so its parameter needs no response.
         let server_max_window_bits = offer.server_max_window_bits;
         Some(Self {
             offer: DeflateOffer {
@@ -114,14 +120,15 @@ impl Agreement {
         })
     }
 
-    /// As a client: reads the server's answer. `None` if there is no such extension in it, or none that could be an answer.
+    /// As a client: reads the server's response. `None` if the extension is absent or its
+    /// parameters are invalid.
     pub fn read(header: &str) -> Option<Self> {
-        let mut answers = DeflateOffer::all(header);
-        let offer = answers.next().filter(|offer| offer.client_max_window_bits != Some(None))?;
-        answers.next().is_none().then_some(Self { offer })
+        let mut accepted = DeflateOffer::all(header);
+        let offer = accepted.next().filter(|offer| offer.client_max_window_bits != Some(None))?;
+        accepted.next().is_none().then_some(Self { offer })
     }
 
-    /// The `Sec-WebSocket-Extensions` that says it.
+    /// The value of `Sec-WebSocket-Extensions` for it.
     pub fn header(&self) -> String {
         let mut header = NAME.to_owned();
         if self.offer.server_no_context_takeover {
@@ -141,12 +148,12 @@ impl Agreement {
         header
     }
 
-    /// Whether a [`Compressor`] here may be used by the client: it knows one size of window only.
+    /// Whether a [`Compressor`] here may be used by the client: it supports only one window size.
     pub fn client_may_compress(&self) -> bool {
         self.offer.client_max_window_bits.flatten().is_none_or(|bits| bits == WINDOW_BITS)
     }
 
-    /// What the server needs to read its client.
+    /// The settings with which the server reads its client.
     pub fn server_inflate(&self) -> Inflate {
         Inflate::new(if self.offer.client_no_context_takeover {
             Context::Fresh
@@ -155,7 +162,7 @@ impl Agreement {
         })
     }
 
-    /// What the client needs to read its server.
+    /// The settings with which the client reads its server.
     pub fn client_inflate(&self) -> Inflate {
         Inflate::new(if self.offer.server_no_context_takeover {
             Context::Fresh
@@ -194,7 +201,8 @@ fn split(list: &str, separator: char) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Compresses one message at a time. It holds about 300 KiB and belongs to no socket: keep one for each thread that writes.
+/// Compresses one message at a time. It holds about 300 KiB and belongs to no socket: keep one for
+/// each thread that writes.
 #[derive(Debug)]
 pub struct Compressor {
     deflate: Compress,
@@ -202,19 +210,23 @@ pub struct Compressor {
 }
 
 impl Compressor {
-    /// A compressor of messages of `threshold` bytes or more. Without context, less than about 1 KiB of JSON hardly shrinks.
+    /// A compressor of messages of `threshold` bytes or more. Without context, less than about 1
+    /// KiB of JSON hardly shrinks.
     pub fn new(threshold: usize) -> Self {
-        // The fastest level: what it saves is time on the wire, and the events of one answer are written one by one.
+        // The fastest level: what it saves is time on the wire, and the events of one response are
+        // written one by one.
         Self { deflate: Compress::new(Compression::fast(), false), threshold }
     }
 
-    /// The payload of a frame with RSV1; `None` if the message is small or would not become smaller.
+    /// The payload of a frame with RSV1; `None` if the message is small or would not become
+    /// smaller.
     pub fn compress(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         if payload.len() < self.threshold.max(1) {
             return None;
         }
         self.deflate.reset();
-        // What is no smaller than the payload is of no use, so there need not be room for it; the tail does not count.
+        // What is no smaller than the payload is of no use, so there need not be room for it; the
+        // tail does not count.
         let mut out = Vec::with_capacity(payload.len() + TAIL.len());
         self.deflate.compress_vec(payload, &mut out, FlushCompress::Sync).ok()?;
         let is_whole = self.deflate.total_in() == payload.len() as u64
@@ -247,8 +259,8 @@ impl Inflate {
         Self { context, stream: None }
     }
 
-    /// Takes bytes of a message. `sink` is given what they hold, in small steps; what it returns ends the reading, so a few
-    /// bytes that would become gigabytes cost no more than its limit.
+    /// Takes bytes of a message. `sink` is given what they hold, in small steps; what it returns
+    /// ends the reading, so a few bytes that would become gigabytes cost no more than its limit.
     pub(super) fn push(
         &mut self,
         input: &[u8],
@@ -299,7 +311,7 @@ impl Stream {
                         return Ok(());
                     }
                 }
-                // A step that was filled may have more behind it.
+                // A full step may be followed by more output.
                 Ok(Status::Ok | Status::BufError) if written == self.step.len() => {}
                 Ok(Status::Ok | Status::BufError) if input.is_empty() => return Ok(()),
                 Ok(Status::Ok | Status::BufError) if read + written == 0 => {

@@ -1,4 +1,5 @@
-//! Frames to be sent: a server's once for all its readers, a client's with a mask that the caller drew.
+//! Frames to be sent: a server's once for all its readers, a client's with a mask that the caller
+//! drew.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -14,7 +15,7 @@ pub struct WebSocketFrameHead {
     pub fin: bool,
     /// Whether the message is compressed; only its first frame has the bit (RFC 7692, section 6).
     pub rsv1: bool,
-    /// What it is.
+    /// Its type.
     pub opcode: Opcode,
 }
 
@@ -34,7 +35,8 @@ pub fn head(out: &mut BytesMut, opcode: Opcode, length: usize) {
     put_head(out, WebSocketFrameHead::whole(opcode), 0, length);
 }
 
-/// A server's text message. `payload` must be UTF-8. It is not masked, so one copy serves every reader.
+/// A server's text message. `payload` must be UTF-8. It is not masked, so one copy serves every
+/// reader.
 pub fn server_text(payload: &[u8]) -> Bytes {
     server_frame(WebSocketFrameHead::whole(Opcode::Text), payload)
 }
@@ -47,12 +49,12 @@ pub fn server_frame(head: WebSocketFrameHead, payload: &[u8]) -> Bytes {
     out.freeze()
 }
 
-/// A server's ping; what is longer than [`LONGEST_CONTROL`] is cut.
+/// A server's ping; a payload longer than [`LONGEST_CONTROL`] is cut.
 pub fn ping(payload: &[u8]) -> Bytes {
     server_frame(WebSocketFrameHead::whole(Opcode::Ping), control(payload))
 }
 
-/// A server's response to a ping; what is longer than [`LONGEST_CONTROL`] is cut.
+/// A server's response to a ping; a payload longer than [`LONGEST_CONTROL`] is cut.
 pub fn pong(payload: &[u8]) -> Bytes {
     server_frame(WebSocketFrameHead::whole(Opcode::Pong), control(payload))
 }
@@ -62,7 +64,8 @@ pub fn close(code: CloseCode, reason: &str) -> Bytes {
     server_frame(WebSocketFrameHead::whole(Opcode::Close), &close_payload(code, reason))
 }
 
-/// The payload of a close frame (section 5.5.1). The reason is cut, between characters, to the 123 bytes there is room for.
+/// The payload of a close frame (section 5.5.1). The reason is cut, between characters, to the 123
+/// bytes there is room for.
 pub fn close_payload(code: CloseCode, reason: &str) -> Bytes {
     let reason = &reason[..reason.floor_char_boundary(LONGEST_CONTROL - 2)];
     let mut payload = BytesMut::with_capacity(2 + reason.len());
@@ -85,7 +88,7 @@ fn control(payload: &[u8]) -> &[u8] {
     &payload[..payload.len().min(LONGEST_CONTROL)]
 }
 
-/// The head without the mask; the length in as few bytes as it has room in.
+/// The head without the mask; the length in its shortest form.
 fn put_head(out: &mut BytesMut, head: WebSocketFrameHead, mask_bit: u8, length: usize) {
     out.put_u8(head.byte());
     match (u8::try_from(length), u16::try_from(length)) {

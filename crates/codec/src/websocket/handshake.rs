@@ -1,10 +1,11 @@
-//! The values that the opening handshake derives (RFC 6455, section 4), and the subprotocol it chooses.
+//! The values that the opening handshake derives (RFC 6455, section 4), and the subprotocol it
+//! chooses.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-/// The one version there is, as `Sec-WebSocket-Version` names it (section 4.1).
+/// The only version, in `Sec-WebSocket-Version` (section 4.1).
 pub const VERSION: &str = "13";
 
 /// Section 1.3: only a server that implements WebSocket appends this.
@@ -29,18 +30,20 @@ pub fn accept_key(key: &str) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
-/// What precedes a key among the subprotocols: OpenAI's way for browsers, which can set no other header of a handshake.
+/// What precedes a key among the subprotocols: OpenAI's way for browsers, which can set no other
+/// header of a handshake.
 const KEY_PREFIX: &str = "openai-insecure-api-key.";
 
-/// The key among the subprotocols that a client offers, if it sends one that way. `offers` is the value of the header.
+/// The key among the subprotocols that a client offers, if it sends one that way. `offers` is the
+/// value of the header.
 pub fn offered_key(offers: &str) -> Option<&str> {
     subprotocols(offers)
         .find_map(|name| name.strip_prefix(KEY_PREFIX))
         .filter(|key| !key.is_empty())
 }
 
-/// The subprotocol for an offer: the first that cannot be a secret. A browser fails a connection whose offer is not answered,
-/// and what is chosen is sent back, past every proxy and its log.
+/// The subprotocol for an offer: the first that cannot be a secret. A browser fails a connection if
+/// none of its offers is chosen, and what is chosen is sent back, past every proxy and its log.
 pub fn choose_subprotocol(offers: &str) -> Option<&str> {
     subprotocols(offers).find(|name| !may_be_secret(name))
 }
@@ -71,13 +74,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_of_the_standard_is_accepted_as_it_says() {
+    fn the_example_of_the_standard_is_accepted() {
         assert_eq!(key(*b"the sample nonce"), "dGhlIHNhbXBsZSBub25jZQ==");
         assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]
-    fn the_first_subprotocol_that_is_no_secret_is_chosen() {
+    fn the_first_subprotocol_that_is_not_secret_is_chosen() {
         for (offers, chosen, key) in [
             ("", None, None),
             ("realtime", Some("realtime"), None),

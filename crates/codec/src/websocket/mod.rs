@@ -1,4 +1,5 @@
-//! WebSocket (RFC 6455) and permessage-deflate (RFC 7692): the types of the protocol, and its violations.
+//! WebSocket (RFC 6455) and permessage-deflate (RFC 7692): the types of the protocol, and its
+//! violations.
 
 pub mod decode;
 pub mod deflate;
@@ -14,7 +15,8 @@ pub const HEARTBEAT: &[u8] = &[0x89, 0x00];
 /// Section 5.5: the longest payload of a control frame, in bytes.
 pub const LONGEST_CONTROL: usize = 125;
 
-/// The end of the connection that decodes: clients mask what they send, servers must not (section 5.1).
+/// The end of the connection that decodes: clients mask what they send, servers must not (section
+/// 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WebSocketRole {
     /// We read what a client sends.
@@ -23,10 +25,10 @@ pub enum WebSocketRole {
     Client,
 }
 
-/// What a frame is (section 5.2).
+/// The type of a frame (section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
-    /// What follows a message's first frame.
+    /// A frame after a message's first.
     Continuation = 0x0,
     /// A message of UTF-8, or the first part of one.
     Text = 0x1,
@@ -60,7 +62,8 @@ impl Opcode {
     }
 }
 
-/// Why a connection ends, as in a close frame (section 7.4, and IANA's registry for those after 1011).
+/// Why a connection ends, as in a close frame (section 7.4, and IANA's registry for those after
+/// 1011).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CloseCode(u16);
 
@@ -81,13 +84,14 @@ impl CloseCode {
     pub const TOO_LARGE: Self = Self(1009);
     /// Something failed here.
     pub const INTERNAL: Self = Self(1011);
-    /// The server restarts: come back.
+    /// The server restarts: the client should reconnect.
     pub const RESTART: Self = Self(1012);
-    /// The server has no room: come back later.
+    /// The server is overloaded: the client should reconnect later.
     pub const TRY_AGAIN: Self = Self(1013);
 
-    /// The code of this number, unless it must not be on the wire: 1005, 1006 and 1015 are for interfaces only,
-    /// 1004 has no meaning, and below 3000 only what is registered may be used (section 7.4.2).
+    /// The code of this number, unless it must not be on the wire: 1005, 1006 and 1015 are for
+    /// interfaces only, 1004 has no meaning, and below 3000 only what is registered may be used
+    /// (section 7.4.2).
     pub fn new(number: u16) -> Option<Self> {
         matches!(number, 1000..=1003 | 1007..=1014 | 3000..=4999).then_some(Self(number))
     }
@@ -98,10 +102,12 @@ impl CloseCode {
     }
 }
 
-/// A violation of the protocol by the peer. The connection is failed with [`Self::close_code`], and nothing more is read from it.
+/// A violation of the protocol by the peer. The connection is failed with [`Self::close_code`], and
+/// nothing more is read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
-    /// A reserved bit is set whose meaning was not agreed upon, or that has none in this frame (section 5.2).
+    /// A reserved bit is set whose meaning was not agreed upon, or that has none in this frame
+    /// (section 5.2).
     #[error("a reserved bit is set")]
     ReservedBit,
     /// A reserved opcode (section 5.2).
@@ -119,10 +125,10 @@ pub enum Violation {
     /// A control frame of more than 125 bytes (section 5.5).
     #[error("a control frame is longer than 125 bytes")]
     LongControl,
-    /// A length that would have had room in fewer bytes, or that has its highest bit set (section 5.2).
+    /// A length that is not in its shortest form, or that has its highest bit set (section 5.2).
     #[error("a frame's length is not written as it must be")]
     InvalidLength,
-    /// A continuation without a message to continue (section 5.4).
+    /// A continuation frame outside a message (section 5.4).
     #[error("a continuation continues nothing")]
     UnexpectedContinuation,
     /// A new message before the end of the last one (section 5.4).
@@ -134,7 +140,7 @@ pub enum Violation {
     /// A code that must not be on the wire (section 7.4).
     #[error("the close code {0} is not allowed")]
     InvalidCloseCode(u16),
-    /// Text, or the reason of a close, that is no UTF-8 (section 8.1).
+    /// Text, or the reason of a close, that is not UTF-8 (section 8.1).
     #[error("a text is not UTF-8")]
     InvalidUtf8,
     /// A compressed message that cannot be decompressed (RFC 7692, section 7.2.2).
@@ -152,7 +158,7 @@ pub enum Violation {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// A message in more frames than anybody needs.
+    /// A message in too many frames.
     #[error("a message has more than {limit} fragments")]
     TooManyFragments {
         /// The limit.

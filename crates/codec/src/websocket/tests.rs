@@ -44,7 +44,7 @@ fn check(
     );
 }
 
-/// What a client says in these frames.
+/// The messages of a client in these frames.
 fn masked(frames: &[(WebSocketFrameHead, &[u8])]) -> BytesMut {
     let mut out = BytesMut::new();
     for (head, payload) in frames {
@@ -136,7 +136,7 @@ fn a_reason_is_cut_between_characters() {
     );
 }
 
-/// What a server must refuse, and the code it refuses it with. `M` stands for the mask of four zeroes.
+/// Invalid frames and the close code for each. `M` stands for the mask of four zeroes.
 #[test]
 fn what_the_standard_forbids_is_refused() {
     use Violation as V;
@@ -209,7 +209,7 @@ fn codes_are_those_that_may_be_on_the_wire() {
 }
 
 #[test]
-fn nothing_is_said_after_a_close() {
+fn nothing_is_decoded_after_a_close() {
     check(
         WebSocketRole::Client,
         WIDE,
@@ -272,8 +272,8 @@ fn control_frames_may_stand_between_fragments() {
     );
 }
 
-/// The cases of Autobahn's section 6: text that goes wrong is refused at its first wrong byte, in the middle of a frame
-/// that has not ended, of a message that has not ended.
+/// The cases of Autobahn's section 6: text that goes wrong is refused at its first wrong byte, in
+/// the middle of a frame that has not ended, of a message that has not ended.
 #[test]
 fn wrong_utf8_is_refused_at_the_first_wrong_byte() {
     let table: &[(&[u8], usize)] = &[

@@ -5,7 +5,8 @@ use bytes::{BufMut, BytesMut};
 use super::{HEARTBEAT, Opcode, encode};
 use crate::frame::{Frame, Message};
 
-/// Text messages of a WebSocket, as a server sends them. Names, ids and sentinels have no place in them.
+/// Text messages of a WebSocket, as a server sends them. Names, ids and sentinels have no place in
+/// them.
 #[derive(Clone, Copy, Debug)]
 pub struct Text;
 

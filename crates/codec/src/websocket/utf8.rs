@@ -1,10 +1,10 @@
-//! Text that comes in pieces, checked as it comes: a wrong byte is found when it is read, not at the message's end.
+//! Validates text in pieces: an invalid byte is found when it is read, not at the message's end.
 
 use std::str::from_utf8;
 
 use super::Violation;
 
-/// The text so far, and the bytes of a character that is not whole yet.
+/// The text so far, and the bytes of an incomplete character.
 #[derive(Debug, Default)]
 pub(super) struct Utf8Text {
     whole: String,
@@ -13,12 +13,13 @@ pub(super) struct Utf8Text {
 }
 
 impl Utf8Text {
-    /// How many bytes have come.
+    /// The number of bytes so far.
     pub(super) fn len(&self) -> usize {
         self.whole.len() + self.partial_bytes
     }
 
-    /// Takes the next bytes. An error comes with the first byte after which no UTF-8 can follow (Unicode, table 3-7).
+    /// Takes the next bytes. The error is at the first byte after which no UTF-8 can follow
+    /// (Unicode, table 3-7).
     pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<(), Violation> {
         while self.partial_bytes > 0 {
             let Some((first, rest)) = bytes.split_first() else { return Ok(()) };
@@ -30,7 +31,7 @@ impl Utf8Text {
                     self.whole.push_str(character);
                     self.partial_bytes = 0;
                 }
-                // At most three bytes are no whole character and may become one, so a fourth always has room.
+                // An incomplete character has at most three bytes, so there is room for a fourth.
                 Err(error) if error.error_len().is_none() => {}
                 Err(_) => return Err(Violation::InvalidUtf8),
             }
@@ -48,7 +49,7 @@ impl Utf8Text {
         Ok(())
     }
 
-    /// The text, if its last character is whole.
+    /// The text, if its last character is complete.
     pub(super) fn finish(self) -> Result<String, Violation> {
         if self.partial_bytes == 0 { Ok(self.whole) } else { Err(Violation::InvalidUtf8) }
     }

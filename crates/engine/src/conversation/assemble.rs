@@ -53,8 +53,8 @@ impl From<StoreError> for ConversationError {
     }
 }
 
-/// A conversation that is being assembled. After a missing item it can be run again, and continues with that item: nothing is
-/// copied for the second attempt.
+/// A conversation that is being assembled. After a missing item it can be run again, and continues
+/// with that item: nothing is copied for the second attempt.
 pub(crate) struct Assembly<'a> {
     store: &'a dyn Store,
     owner: &'a Owner,
@@ -96,7 +96,8 @@ impl<'a> Assembly<'a> {
     /// Takes in the rest of the input.
     ///
     /// # Errors
-    /// A reference to an item that the caller does not have; an output without its call; more than `most`.
+    /// A reference to an item that the caller does not have; an output without its call; more than
+    /// `most`.
     pub(crate) async fn run(&mut self) -> Result<(), ConversationError> {
         if let Some(id) = self.unresolved.take() {
             self.take_reference(id).await?;
@@ -138,7 +139,8 @@ impl<'a> Assembly<'a> {
     }
 }
 
-/// The id of a call. Calls of tools that Weir does not interpret (`local_shell_call`) may be answered like functions.
+/// The id of a call. Calls of tools that Weir does not interpret (`local_shell_call`) may have
+/// outputs like functions.
 fn called(item: &Item) -> Option<&str> {
     match item {
         Item::Opaque(item) => item.fields.text("call_id"),
@@ -146,7 +148,7 @@ fn called(item: &Item) -> Option<&str> {
     }
 }
 
-/// An output must answer one of the calls before it.
+/// An output must refer to one of the calls before it.
 fn check_call(calls: &HashSet<String>, item: &Item, index: usize) -> Result<(), Fault> {
     let (call_id, what) = match item {
         Item::FunctionCallOutput(output) => (&output.call_id, "function call output"),

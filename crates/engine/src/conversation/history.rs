@@ -1,5 +1,5 @@
-//! What a socket remembers by itself: the latest turn of each of its lanes, so that stateless turns can be continued without
-//! anything being stored. It is dropped with the socket.
+//! What a socket remembers by itself: the latest turn of each of its lanes, so that stateless turns
+//! can be continued without anything being stored. It is dropped with the socket.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,8 +46,8 @@ impl SocketHistory {
         self.turns().insert(lane, LaneTurn { id, context, _bytes: bytes });
     }
 
-    /// Forgets `parent` on `lane`, where a turn that continued it has failed. A failed fork on another lane leaves its source
-    /// alone.
+    /// Forgets `parent` on `lane`, where a turn that continued it has failed. A failed fork on
+    /// another lane leaves its source alone.
     pub fn evict(&self, lane: &StreamId, parent: &ResponseId) {
         let mut turns = self.turns();
         if turns.get(lane).is_some_and(|turn| turn.id == *parent) {

@@ -1,4 +1,5 @@
-//! Named conversations: which response the next turn continues, and how much of the conversation the model reads.
+//! Named conversations: which response the next turn continues, and how much of the conversation
+//! the model reads.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use crate::response::fault::store_fault;
 use crate::response::state::EngineState;
 use crate::store::ConversationHead;
 
-/// A named conversation of a caller. A turn continues the last successful turn. A turn that fails leaves nothing in it.
+/// A named conversation of a caller. A turn continues the last successful turn. A turn that fails
+/// leaves nothing in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conversation {
     /// Its name, in the caller's own namespace.
@@ -33,8 +35,9 @@ pub struct ContextWindow {
 }
 
 impl ContextWindow {
-    /// The end of a conversation: as many whole turns as fit, oldest first. The last turn always stays, since there must be a
-    /// question; if it is too long, the upstream reports it. Counts tokens: not for an async task.
+    /// The end of a conversation: as many whole turns as fit, oldest first. The last turn always
+    /// stays, since there must be a question; if it is too long, the upstream reports it. Counts
+    /// tokens: not for an async task.
     pub(crate) fn cut(self, prompt: &Prompt<'_>, context: Vec<Item>) -> Vec<Item> {
         let is_message = |item: &Item| matches!(item, Item::Message(_));
         let is_question =
@@ -114,7 +117,7 @@ mod tests {
         })
     }
 
-    /// Questions and answers in turn, a question last.
+    /// Alternating messages of user and model, ending with the user's.
     fn conversation(questions: usize) -> Vec<Item> {
         (0..2 * questions - 1)
             .map(|index| message(if index % 2 == 0 { Role::User } else { Role::Assistant }, index))

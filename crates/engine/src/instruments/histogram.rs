@@ -87,7 +87,8 @@ impl LocalHistogram {
         self.sum
     }
 
-    /// The number of values not greater than each bound, in increasing order; the last bound is infinity.
+    /// The number of values not greater than each bound, in increasing order; the last bound is
+    /// infinity.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         bounds.zip(&self.buckets).scan(0, |total, (bound, count)| {

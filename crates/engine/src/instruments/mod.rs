@@ -1,5 +1,5 @@
-//! Metrics primitives: numbers that any task may change and read at any time. They know nothing of what they count, and nothing
-//! of the format in which they are exposed.
+//! Metrics primitives: numbers that any task may change and read at any time. They depend
+//! neither on what they count nor on the format in which they are exposed.
 
 pub mod counter;
 pub mod family;

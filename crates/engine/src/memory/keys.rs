@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_keys_nobody_needs_one() {
+    fn without_keys_no_credential_is_required() {
         assert!(!MemoryKeys::default().configured());
         assert_eq!(MemoryKeys::default().authenticate(""), None);
     }

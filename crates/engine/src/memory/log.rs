@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::id::ResponseId;
 use tokio::sync::watch;
 
@@ -79,7 +79,7 @@ impl Log for MemoryLog {
     fn remove(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), LogError>> {
         let removed = self.logs.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         if let Some(log) = removed {
-            // A remaining writer must not fill a log that cannot be opened any more.
+            // A remaining writer must not fill a log that can no longer be opened.
             log.held.lock().unwrap_or_else(PoisonError::into_inner).epoch += 1;
         }
         ready(Ok(())).boxed()

@@ -42,7 +42,8 @@ pub struct PassthroughCall {
     _running: (GaugeGuard, RunningSlot, Reservation),
 }
 
-/// The events of a stream: the data of each, as JSON. Without a failure at its end the response is complete.
+/// The events of a stream: the data of each, as JSON. Without a failure at its end the response is
+/// complete.
 pub type PassthroughEvents = BoxStream<'static, Result<Bytes, Fault>>;
 
 /// The response of an upstream.
@@ -246,7 +247,8 @@ impl PassthroughCall {
         let total = Some(leg.timeouts.total)
             .filter(|total| !total.is_zero())
             .map(|total| self.began + total);
-        // The head of a document comes with its end. The provider applies the timeout for the head of a stream.
+        // The head of a document comes with its end. The provider applies the timeout for the head
+        // of a stream.
         let whole = (!self.request.request.stream).then(|| Timers::of(leg, total));
         // It outlives the timers: giving up must be recorded before it is dropped.
         let mut passing = leg.provider.pass(self.request.clone());
@@ -411,7 +413,7 @@ impl Streaming {
         Some(Ok(event.to_bytes().into()))
     }
 
-    /// An event with the usage, if the caller wants one and the upstream has sent none.
+    /// An event with the usage, if the caller asked for one and the upstream has sent none.
     async fn count(&mut self) -> Option<Bytes> {
         let usage = self.usage.take()?;
         let request = Arc::clone(&self.call.request.request);

@@ -1,4 +1,5 @@
-//! Whether a stream of completions is complete: every choice that started has a finish reason (promise 4).
+//! Whether a stream of completions is complete: every choice that started has a finish reason
+//! (promise 4).
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,8 @@ use protocol::fields::JsonFields;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// The choices of a stream so far. Their number is that of prompts times `n`, which the upstream bounds.
+/// The choices of a stream so far. Their number is that of prompts times `n`, which the upstream
+/// bounds.
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
     is_finished: BTreeMap<u64, bool>,
@@ -29,7 +31,8 @@ impl Evidence {
             .into_iter()
             .filter_map(|choice| serde_json::from_str::<Choice<'_>>(choice.get()).ok())
         {
-            // A reason is a non-empty string; some servers send `false` or an empty one with every event.
+            // A reason is a non-empty string; some servers send `false` or an empty one with every
+            // event.
             let is_reason = choice
                 .finish_reason
                 .is_some_and(|reason| reason.get().starts_with('"') && reason.get() != "\"\"");

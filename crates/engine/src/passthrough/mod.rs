@@ -1,5 +1,6 @@
-//! Pass-through calls: embeddings, text completions and moderations. They use the same routes, keys, retries and timeouts as
-//! responses, and are measured and traced like them; but they are not logged or stored, and they end with their client.
+//! Pass-through calls: embeddings, text completions and moderations. They use the same routes,
+//! keys, retries and timeouts as responses, and are measured and traced like them; but they are not
+//! logged or stored, and they end with their client.
 
 pub mod call;
 mod evidence;

@@ -1,4 +1,5 @@
-//! What is measured, traced and logged of one pass-through call. If it is dropped before its end, its client left.
+//! What is measured, traced and logged of one pass-through call. If it is dropped before its end,
+//! its client left.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The usage of a pass-through call and its source: the upstream's report, or Weir's own count if that is missing or
-//! implausible.
+//! The usage of a pass-through call and its source: the upstream's report, or Weir's own count if
+//! that is missing or implausible.
 
 use protocol::fields::JsonFields;
 use protocol::passthrough::{EmbeddingInputs, Operation, Passthrough};
@@ -20,7 +20,8 @@ struct Choice {
 /// The most text of a stream that is kept for counting: more than any model writes.
 const MOST_COUNTED_BYTES: usize = 8 << 20;
 
-/// Adds its source to the usage of a document or an event, and returns its tokens; `None` if there is no usage.
+/// Adds its source to the usage of a document or an event, and returns its tokens; `None` if there
+/// is no usage.
 pub(super) fn of_upstream(fields: &mut JsonFields) -> Option<Tokens> {
     let mut usage: JsonFields = fields.read("usage")?;
     if usage.get("source").is_none() {
@@ -54,7 +55,8 @@ pub(super) fn of_document(request: &Passthrough, document: &mut JsonFields) -> T
     tokens
 }
 
-/// The usage of a stream whose caller asked for it (`stream_options.include_usage`), if the upstream does not send it.
+/// The usage of a stream whose caller asked for it (`stream_options.include_usage`), if the
+/// upstream does not send it.
 #[derive(Default)]
 pub(super) struct StreamUsage {
     text: String,

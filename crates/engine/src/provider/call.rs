@@ -18,7 +18,8 @@ pub struct UpstreamCall {
     /// Zero if there is none.
     status: Arc<AtomicU16>,
     is_given_up: Arc<AtomicBool>,
-    /// Runs large work on the request, with the bytes that are reserved for it; without, work runs on the current thread.
+    /// Runs large work on the request, with the bytes that are reserved for it; without, work runs
+    /// on the current thread.
     workers: Option<(Arc<Workers>, u64)>,
 }
 
@@ -33,7 +34,8 @@ impl UpstreamCall {
         Self { workers: Some((workers, bytes)), ..self }
     }
 
-    /// Works on the request: off the runtime's threads and in its caller's turn if it is large. `None` if that panicked.
+    /// Works on the request: off the runtime's threads and in its caller's turn if it is large.
+    /// `None` if that panicked.
     pub async fn work<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::failure::ProviderFailure;
 
-/// The stream of a model. Dropping it closes the upstream connection at once (promise 5). A failure is its last item.
+/// The stream of a model. Dropping it closes the upstream connection at once (promise 5). A failure
+/// is its last item.
 pub type ModelStream = BoxStream<'static, Result<ModelEvent, ProviderFailure>>;
 
 /// One event from upstream, normalised. Anything else that a provider sends is ignored.
@@ -28,8 +29,8 @@ pub enum ModelEvent {
     ReasoningSummary(String),
     /// The end of a part of reasoning or of its summary: more of either starts a new part.
     ReasoningBreak,
-    /// The end of a reasoning item, with its encrypted form, which the upstream needs back in the next turn. It also comes
-    /// where no reasoning was shown.
+    /// The end of a reasoning item, with its encrypted form, which the upstream needs back in the
+    /// next turn. It also comes where no reasoning was shown.
     ReasoningEnd {
         /// Opaque; its prefix names the vendor.
         encrypted: String,
@@ -69,7 +70,7 @@ pub struct ToolCallDelta {
     pub extra: Map<String, Value>,
 }
 
-/// A step of an item that is passed on as it is. `key` says which item of this response.
+/// A step of an item that is passed on as it is. `key` identifies the item in this response.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OpaqueStep {
     /// The item starts.
@@ -83,9 +84,9 @@ pub enum OpaqueStep {
     Event {
         /// Which item.
         key: u64,
-        /// What, as [`EventKind::is_hosted`] knows it.
+        /// Its kind, one of [`EventKind::is_hosted`].
         kind: EventKind,
-        /// The event's fields, without those that say which item it is about.
+        /// The event's fields, without those that identify its item.
         fields: Map<String, Value>,
     },
     /// The item is whole. It may come without the other steps.
@@ -106,6 +107,7 @@ pub enum Finish {
     Length,
     /// A filter cut it.
     ContentFilter,
-    /// An unknown reason, as the upstream sent it. It is not evidence that the response is complete.
+    /// An unknown reason, as the upstream sent it. It is not evidence that the response is
+    /// complete.
     Unknown(String),
 }

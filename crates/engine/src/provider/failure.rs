@@ -10,7 +10,8 @@ pub const UPSTREAM_CUT: &str = "upstream_cut";
 /// The code of a fault for a conversation that is longer than the context of the model.
 pub const CONTEXT_LENGTH: &str = "context_length_exceeded";
 
-/// A failed call: the fault for the caller, and the scope of the failure, which decides what is tried next (promise 8).
+/// A failed call: the fault for the caller, and the scope of the failure, which decides what is
+/// tried next (promise 8).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderFailure {
     /// The fault for the caller. It never contains a key.
@@ -26,13 +27,15 @@ pub enum FailureScope {
     Request,
     /// This upstream does not support the request or the model. Another may.
     Unsupported,
-    /// The key is invalid, or its account is closed. That is permanent until the configuration changes.
+    /// The key is invalid, or its account is closed. That is permanent until the configuration
+    /// changes.
     Credential,
     /// The account of the key has no credit or quota left.
     Quota,
     /// The key is rate limited, with the time after which to retry, if known.
     RateLimited(Option<Duration>),
-    /// The upstream is unreachable, overloaded, broken or silent, with the time after which to retry, if known.
+    /// The upstream is unreachable, overloaded, broken or silent, with the time after which to
+    /// retry, if known.
     Upstream(Option<Duration>),
 }
 

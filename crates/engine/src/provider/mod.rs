@@ -22,8 +22,8 @@ use self::request::ModelRequest;
 
 /// An upstream model.
 pub trait Provider: Send + Sync + 'static {
-    /// Sends a request. Resolves when the upstream has sent the head of a stream; dropping the future closes the
-    /// connection.
+    /// Sends a request. Resolves when the upstream has sent the head of a stream; dropping the
+    /// future closes the connection.
     ///
     /// # Errors
     /// The upstream refused, could not be reached, or did not send a head in time.
@@ -32,8 +32,8 @@ pub trait Provider: Send + Sync + 'static {
         request: ModelRequest,
     ) -> BoxFuture<'static, Result<ModelStream, ProviderFailure>>;
 
-    /// Checks before the call that the provider supports the request. Returns the fields, by path, that it ignores because they
-    /// have no effect.
+    /// Checks before the call that the provider supports the request. Returns the fields, by path,
+    /// that it ignores because they have no effect.
     ///
     /// # Errors
     /// The first field that is not supported and must not be ignored, by its path.
@@ -47,8 +47,8 @@ pub trait Provider: Send + Sync + 'static {
         Err(passthrough::unsupported(request))
     }
 
-    /// Makes a pass-through call. Resolves when the upstream has sent the head of a response; dropping the future closes the
-    /// connection.
+    /// Makes a pass-through call. Resolves when the upstream has sent the head of a response;
+    /// dropping the future closes the connection.
     ///
     /// # Errors
     /// As [`Self::serves`] and [`Self::ask`].
@@ -63,7 +63,8 @@ pub trait Provider: Send + Sync + 'static {
         .boxed()
     }
 
-    /// Whether the call can be repeated at once in another way, such as with another key, after a call for `model` failed.
+    /// Whether the call can be repeated at once in another way, such as with another key, after a
+    /// call for `model` failed.
     fn has_another_way(&self, _model: &str) -> bool {
         false
     }

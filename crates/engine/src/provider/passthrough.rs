@@ -1,4 +1,5 @@
-//! What the engine needs of an upstream for a pass-through call: the request, and the parts of its response.
+//! What the engine needs of an upstream for a pass-through call: the request, and the parts of its
+//! response.
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,7 +43,8 @@ pub enum PassthroughPart {
     Document(UnreadDocument),
 }
 
-/// A complete document. Parsing may take milliseconds for each megabyte, so it is not done on an async task.
+/// A complete document. Parsing may take milliseconds for each megabyte, so it is not done on an
+/// async task.
 pub struct UnreadDocument {
     /// Parses it.
     pub read: Box<dyn FnOnce() -> Result<JsonFields, ProviderFailure> + Send>,
@@ -54,8 +56,8 @@ impl fmt::Debug for UnreadDocument {
     }
 }
 
-/// The parts of a response. Dropping it closes the upstream connection at once. A failure is the last item; without one, the
-/// stream or the document is complete.
+/// The parts of a response. Dropping it closes the upstream connection at once. A failure is the
+/// last item; without one, the stream or the document is complete.
 pub type PassthroughParts = BoxStream<'static, Result<PassthroughPart, ProviderFailure>>;
 
 /// The fault of a model without such an operation.

@@ -27,7 +27,8 @@ impl ModelRequest {
     }
 }
 
-/// The last message of a request for a summary, as if the user had said it: every upstream understands that.
+/// The last message of a request for a summary, as if the user had said it: every upstream
+/// understands that.
 pub const SUMMARISE: &str = "Summarise our conversation so far. Your summary will stand in its place when we go on, so keep all that \
     will be needed then: names, facts, numbers, decisions, what I asked for, what was done, and what is still open. Write it in the \
     language we speak, as plain text, and write nothing else.";

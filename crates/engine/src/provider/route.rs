@@ -16,7 +16,8 @@ pub struct Route {
     pub retries: Retries,
     /// What happens to a response when its last reader leaves, if the route configures it.
     pub on_leave: Option<OnLeave>,
-    /// Whether the configuration or an upstream lists the model. Only then may its name be a label of metrics.
+    /// Whether the configuration or an upstream lists the model. Only then may its name be a label
+    /// of metrics.
     pub is_listed: bool,
 }
 
@@ -57,9 +58,11 @@ pub struct Timeouts {
     pub headers: Duration,
     /// From the head to the first output of the model.
     pub first_token: Duration,
-    /// Between two events or keep-alives, after the first output: a connection that is silent for longer is dead.
+    /// Between two events or keep-alives, after the first output: a connection that is silent for
+    /// longer is dead.
     pub idle: Duration,
-    /// Between two events of the model while only keep-alives come: an upstream may buffer long arguments, or queue.
+    /// Between two events of the model while only keep-alives come: an upstream may buffer long
+    /// arguments, or queue.
     pub keep_alive: Duration,
     /// From the first call to the end, retries included; zero is no limit.
     pub total: Duration,
@@ -69,7 +72,8 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
-            // Reasoning models and queues of busy providers answer late; DeepSeek itself gives up after ten minutes.
+            // Reasoning models and queues of busy providers respond late; DeepSeek itself gives up
+            // after ten minutes.
             headers: Duration::from_secs(120),
             first_token: Duration::from_secs(600),
             idle: Duration::from_secs(120),

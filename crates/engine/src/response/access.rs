@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{Owner, ResponseId};
 use protocol::item::Item;
@@ -65,7 +65,8 @@ impl Engine {
     /// The caller has no such response; the log cannot take the end.
     pub async fn cancel(&self, owner: &Owner, id: &ResponseId) -> Result<Response, Fault> {
         self.record(owner, id).await?;
-        // An ephemeral response is deleted when its last reader leaves: this call counts as one until it has read the end.
+        // An ephemeral response is deleted when its last reader leaves: this call counts as one
+        // until it has read the end.
         let guard = self.shared.running(id).map(|handle| handle.attach());
         let reader = self.open(owner, id).await?;
         self.stop(id, Cause::Cancelled).await?;
@@ -117,7 +118,8 @@ impl Engine {
         self.shared.store.path(last, self.shared.most()).await.map_err(store_fault)
     }
 
-    /// A cursor on a log. It counts as a reader of the response while it lives, if there is a guard.
+    /// A cursor on a log. It counts as a reader of the response while it lives, if there is a
+    /// guard.
     pub(super) fn cursor(
         &self,
         reader: Box<dyn LogReader>,
@@ -130,7 +132,8 @@ impl Engine {
     /// The response in its current state, from its log.
     async fn read(&self, owner: &Owner, reader: &dyn LogReader) -> Result<Response, LogError> {
         let mut progress = reader.progress();
-        // The first entries were appended before the id was returned to anyone, but a log may commit them late.
+        // The first entries were appended before the id was returned to anyone, but a log may
+        // commit them late.
         drop(
             progress
                 .wait_for(|progress| progress.committed > 0 || progress.state != LogState::Open)
@@ -162,7 +165,7 @@ impl Engine {
     /// Why the log of a response cannot be read although its record was just found.
     async fn why(&self, owner: &Owner, id: &ResponseId, error: LogError) -> Fault {
         match error {
-            // It was removed meanwhile: the record says whether it has expired or was deleted.
+            // It was removed meanwhile: the record shows whether it expired or was deleted.
             LogError::Missing => {
                 self.record(owner, id).await.err().unwrap_or_else(|| not_found(id))
             }
@@ -210,7 +213,8 @@ impl Engine {
             .map(|progress| progress.state);
         match seen {
             Ok(LogState::Ended) => {
-                // A store that cannot take the end now gets it later; the response has ended all the same.
+                // A store that cannot take the end now gets it later; the response has ended all
+                // the same.
                 let _recorded = handle.recorded().await;
                 Ok(())
             }
@@ -219,8 +223,8 @@ impl Engine {
     }
 }
 
-/// Deletes a response and its text: the record first, so that it is not found any more. A log that cannot be removed now is
-/// found at the next start.
+/// Deletes a response and its text: the record first, so that it can no longer be found. A log that
+/// cannot be removed now is found at the next start.
 async fn erase(shared: &EngineState, id: &ResponseId) -> Result<(), Fault> {
     shared.store.remove(id, Removal::Deleted).await.map_err(store_fault)?;
     shared.log.remove(id).await.map_err(log_fault)

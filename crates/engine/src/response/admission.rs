@@ -12,7 +12,8 @@ use crate::instruments::counter::GaugeGuard;
 use crate::shares::RunningSlot;
 use crate::store::Removal;
 
-/// A place among the running responses. Dropped before [`Admission::keep`], it undoes what was created for the response.
+/// A place among the running responses. Dropped before [`Admission::keep`], it undoes what was
+/// created for the response.
 pub(super) struct Admission<'a> {
     shared: &'a Arc<EngineState>,
     id: Option<&'a ResponseId>,
@@ -70,8 +71,8 @@ impl Engine {
         Ok((self.shared.metrics.passing.hold(), slot))
     }
 
-    /// Whether another may run beside `running` responses. Called under their lock, so that a drain sees what was admitted
-    /// before it.
+    /// Whether another may run beside `running` responses. Called under their lock, so that a drain
+    /// sees what was admitted before it.
     fn room(&self, running: usize) -> Result<(), Fault> {
         if let Some(fault) = self.draining() {
             return Err(fault);

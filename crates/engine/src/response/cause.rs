@@ -3,7 +3,7 @@
 use protocol::fault::{Fault, FaultKind};
 use protocol::response::ResponseStatus;
 
-/// Why an answer was stopped before the model had finished.
+/// Why a response was stopped before the model had finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// A caller cancelled it.
@@ -32,7 +32,8 @@ impl Cause {
         }
     }
 
-    /// The status of the response: a request of the caller is a cancel, everything else an early end.
+    /// The status of the response: a request of the caller is a cancel, everything else an early
+    /// end.
     pub(crate) fn status(self) -> ResponseStatus {
         match self {
             Self::Cancelled | Self::ClientLeft | Self::Deleted | Self::KeyRevoked => {

@@ -1,8 +1,10 @@
-//! Compaction: the model summarises a conversation in a turn that is not stored, and the summary replaces the rest.
+//! Compaction: the model summarises a conversation in a turn that is not stored, and the summary
+//! replaces the rest.
 
 use std::collections::HashSet;
 
-use protocol::compaction::{CompactedConversation, Compaction};
+use protocol::compacted::CompactedConversation;
+use protocol::compaction::Compaction;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{Owner, ResponseId};
 use protocol::item::{Item, ItemStatus, Message, Part, Role};
@@ -29,8 +31,8 @@ pub struct Compacting {
     pub kept: KeptItems,
 }
 
-/// What is kept of a conversation: the user's last message, and the calls that still wait for their outputs, since an output
-/// needs its call before it.
+/// What is kept of a conversation: the user's last message, and the calls that still wait for their
+/// outputs, since an output needs its call before it.
 #[derive(Debug)]
 pub struct KeptItems {
     message: Option<Item>,
@@ -69,7 +71,8 @@ impl Engine {
 }
 
 impl KeptItems {
-    /// Copies the message, and moves the calls out: no upstream accepts a message after a call without its output.
+    /// Copies the message, and moves the calls out: no upstream accepts a message after a call
+    /// without its output.
     fn take(context: &mut Vec<Item>) -> Self {
         let message = context
             .iter()
@@ -82,7 +85,7 @@ impl KeptItems {
         let (open, kept): (Vec<Item>, Vec<Item>) =
             std::mem::take(context).into_iter().partition(is_open);
         *context = kept;
-        // A call that was cut while the model wrote it is never answered.
+        // A call that was cut while the model wrote it never gets an output.
         let is_whole = |item: &Item| match item {
             Item::FunctionCall(call) => call.status == ItemStatus::Completed,
             Item::CustomToolCall(call) => call.status == ItemStatus::Completed,

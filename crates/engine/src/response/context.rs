@@ -1,4 +1,5 @@
-//! The conversation that a new turn continues: from the tree of items, from its socket, or from a named conversation.
+//! The conversation that a new turn continues: from the tree of items, from its socket, or from a
+//! named conversation.
 
 use std::sync::Arc;
 
@@ -120,14 +121,15 @@ impl Engine {
         self.assemble(owner, &mut assembly).await?;
         let conversation = assembly.finish();
         bytes.grow(conversation.context.iter().map(|item| item.weight() as u64).sum())?;
-        // What only a socket remembers is in no tree: a stored turn that continues it stores all of it.
+        // What only a socket remembers is in no tree: a stored turn that continues it stores all of
+        // it.
         let stored =
             if is_remembered { StoredInput::Copies } else { StoredInput::Last(conversation.new) };
         Ok(TurnInput { context: conversation.context, stored, head })
     }
 
-    /// Runs an assembly to its end. An item that is not found is looked up once more: a response of this caller that has just
-    /// ended may be about to store it.
+    /// Runs an assembly to its end. An item that is not found is looked up once more: a response of
+    /// this caller that has just ended may be about to store it.
     async fn assemble(&self, owner: &Owner, assembly: &mut Assembly<'_>) -> Result<(), Fault> {
         match assembly.run().await {
             Err(ConversationError::NoSuchItem(_)) => {
@@ -215,7 +217,8 @@ impl Engine {
         })
     }
 
-    /// The response that the next turn of a named conversation continues; `None` where a new one starts.
+    /// The response that the next turn of a named conversation continues; `None` where a new one
+    /// starts.
     pub(super) async fn last_of(
         &self,
         owner: &Owner,
@@ -235,8 +238,8 @@ impl Engine {
         Ok(is_stored(&found).then_some(Previous { id, found: Some(found) }))
     }
 
-    /// Waits until the store has the end of a response whose log has one: readers see the end first, and may build on it at
-    /// once.
+    /// Waits until the store has the end of a response whose log has one: readers see the end
+    /// first, and may build on it at once.
     pub(super) async fn settled(&self, handle: Option<Arc<RunningResponse>>) -> Result<(), Fault> {
         let Some(handle) = handle else { return Ok(()) };
         let reader = self.shared.log.open(&handle.id).await;

@@ -1,5 +1,5 @@
-//! How a response ends: its turn runs to the end whatever happens in it, the end is stored, and an ephemeral response is
-//! deleted.
+//! How a response ends: its turn runs to the end whatever happens in it, the end is stored, and an
+//! ephemeral response is deleted.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -82,8 +82,8 @@ pub(super) async fn run_to_end(
         Some(response) if is_committed(&shared, &handle.id).await => {
             put_away(&shared, &handle, response, remembering).await
         }
-        // Another writer has the log, or it was removed, or the process stops before the end could be written: then the next
-        // process finds the response without its end.
+        // Another writer has the log, or it was removed, or the process stops before the end could
+        // be written: then the next process finds the response without its end.
         Some(_) | None => handle.record(),
     }
     shared.responses().remove(&handle.id);
@@ -102,14 +102,15 @@ async fn put_away(
         remembering.remember(&shared.workers, &handle.owner, &response).await;
     }
     if response.status == ResponseStatus::Failed && response.output.is_empty() {
-        // Nothing was generated and nothing paid: a retry with the same key gets a new attempt instead of the same failure. A
-        // store that cannot release the key repeats the failure, which is safe.
+        // Nothing was generated and nothing paid: a retry with the same key gets a new attempt
+        // instead of the same failure. A store that cannot release the key repeats the failure,
+        // which is safe.
         let _released = shared.store.release(&handle.id).await;
     }
     let has_answered = has_answered(&response);
     let mut is_kept = record(shared, handle, response.output).await;
     if let Some(conversation) = &handle.conversation {
-        // A question without its answer would confuse the next turn: such a turn is deleted.
+        // A question without a response would confuse the next turn, so such a turn is deleted.
         is_kept &= has_answered;
         if is_kept {
             shared.move_head(&handle.owner, conversation, handle.id.clone()).await;
@@ -130,7 +131,8 @@ async fn is_committed(shared: &EngineState, id: &ResponseId) -> bool {
         match commit(shared, id).await {
             Commit::Committed | Commit::Missing => return true,
             Commit::Stopping => return false,
-            // Not the same as missing: the log may still lose the end, and the store must not have it before.
+            // Not the same as missing: the log may still lose the end, and the store must not have
+            // it before.
             Commit::Unreachable => {}
         }
         tokio::select! {
@@ -192,7 +194,8 @@ pub(super) async fn finish(
     shared.store.finish(id, output, clock::unix_seconds()).await
 }
 
-/// Whether a conversation can continue from it: the model ended it by itself, and wrote or called something.
+/// Whether a conversation can continue from it: the model ended it by itself, and wrote or called
+/// something.
 fn has_answered(response: &Response) -> bool {
     let has_output = response.output.iter().any(|item| !matches!(item, Item::Reasoning(_)));
     match response.status {

@@ -1,4 +1,5 @@
-//! The handle on a running response: stops it, counts its readers and resolves when its end is in the store.
+//! The handle on a running response: stops it, counts its readers and resolves when its end is in
+//! the store.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -83,7 +84,8 @@ impl RunningResponse {
         });
     }
 
-    /// Resolves when the response must stop: on a command, or when its last reader has been gone for too long.
+    /// Resolves when the response must stop: on a command, or when its last reader has been gone
+    /// for too long.
     pub(super) async fn stopped(&self) -> Cause {
         match self.on_leave {
             OnLeave::FinishWithin { time: Some(time), .. } => {

@@ -1,4 +1,5 @@
-//! The measurements of one response: its own while it runs, and added to the engine's metrics at its end.
+//! The measurements of one response: its own while it runs, and added to the engine's metrics at
+//! its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,7 +162,8 @@ impl Meter {
         self.accepted.elapsed()
     }
 
-    /// The response has ended: its measurements are added to the metrics. Called before readers can see the end.
+    /// The response has ended: its measurements are added to the metrics. Called before readers can
+    /// see the end.
     pub(crate) fn ended(
         &self,
         response: &Response,

@@ -1,7 +1,8 @@
 //! The metrics of one engine: what is counted and measured of responses. Nothing here is global.
 //!
-//! The names are those of OpenTelemetry's conventions for generative AI (of 2026-06, after their move to a repository of their
-//! own) in Prometheus' spelling, and `weir_…` for everything else. No label holds a value that a caller chose.
+//! The names are those of OpenTelemetry's conventions for generative AI (of 2026-06, after their
+//! move to a repository of their own) in Prometheus' spelling, and `weir_…` for everything else. No
+//! label holds a value that a caller chose.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Responses: how one starts, runs, ends and is read. Everything here writes or reads a [`Log`](crate::log::Log).
+//! Responses: how one starts, runs, ends and is read. Everything here writes or reads a
+//! [`Log`](crate::log::Log).
 
 pub mod options;
 pub mod start;

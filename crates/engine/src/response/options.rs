@@ -30,7 +30,8 @@ pub struct StartOptions {
     pub warm_up: bool,
     /// The named conversation of the turn. It takes precedence over a `previous_response_id`.
     pub conversation: Option<Conversation>,
-    /// What happens when the last reader leaves; `None` leaves it to the request, the route and the settings.
+    /// What happens when the last reader leaves; `None` leaves it to the request, the route and the
+    /// settings.
     pub on_leave: Option<OnLeave>,
     /// The client's place in its trace.
     pub trace: Option<TraceContext>,

@@ -39,8 +39,8 @@ enum Outcome {
 }
 
 impl Engine {
-    /// Ends what an earlier process left without an end. Called once, before anything is served; if it is interrupted, the
-    /// next call does the rest.
+    /// Ends what an earlier process left without an end. Called once, before anything is served; if
+    /// it is interrupted, the next call does the rest.
     ///
     /// # Errors
     /// A store that cannot be read or written.
@@ -49,7 +49,10 @@ impl Engine {
         let unfinished = shared.store.unfinished().await?;
         let left_behind = shared.log.left_behind();
         if !unfinished.is_empty() {
-            tracing::info!(answers = unfinished.len(), "ending the responses of the last process");
+            tracing::info!(
+                responses = unfinished.len(),
+                "ending the responses of the last process"
+            );
         }
         let mut recovered = RecoveryCounts::default();
         let mut outcomes =

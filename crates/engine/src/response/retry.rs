@@ -1,5 +1,5 @@
-//! What follows a call that failed before any output (promise 8): another key, another upstream, a pause and another round, or
-//! the end.
+//! What follows a call that failed before any output (promise 8): another key, another upstream, a
+//! pause and another round, or the end.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause, unless an upstream asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
-/// The most calls of one target in one round. A provider reports itself whether it has another key; this is the safety net.
+/// The most calls of one target in one round. A provider reports itself whether it has another key;
+/// this is the safety net.
 const CALLS: usize = 64;
 
 /// The attempts of one response on its route.
@@ -75,7 +76,8 @@ impl Attempts {
         route.targets.get(self.leg)
     }
 
-    /// A call has failed. `dice` is uniformly distributed from 0 to 1: it spreads retries of calls that failed together.
+    /// A call has failed. `dice` is uniformly distributed from 0 to 1: it spreads retries of calls
+    /// that failed together.
     pub(crate) fn failed(
         &mut self,
         route: &Route,
@@ -137,7 +139,8 @@ impl Attempts {
         NextStep::Wait(pause)
     }
 
-    /// Keeps the failure that is most useful to the caller: temporary ones before permanent ones, and the later of equal ones.
+    /// Keeps the failure that is most useful to the caller: temporary ones before permanent ones,
+    /// and the later of equal ones.
     fn report(&mut self, failure: ProviderFailure) {
         let weight = |failure: &ProviderFailure| match failure.scope {
             FailureScope::Request => 3,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::fault::{Fault, FaultKind};
 use protocol::item::Item;
 use protocol::response::Response;
@@ -107,9 +107,11 @@ impl From<End> for Stop {
 }
 
 impl Turn {
-    /// Runs the response to its end. Returns it as it ended, unless the log was lost to another writer.
+    /// Runs the response to its end. Returns it as it ended, unless the log was lost to another
+    /// writer.
     pub(crate) async fn run(mut self) -> Option<Response> {
-        // The upstream's connection is closed when `upstream` returns, before anything else is done.
+        // The upstream's connection is closed when `upstream` returns, before anything else is
+        // done.
         let stop = self.upstream().await;
         self.meter.closed();
         let end = match stop {
@@ -132,7 +134,8 @@ impl Turn {
             tracing::warn!(response = %self.handle.id, upstream = self.upstream_name(), finish_reason = word, "unknown finish reason; the response counts as incomplete");
         }
         let usage = match &end {
-            // Its readers are about to be cut: the end must not wait for a vocabulary that is not loaded yet.
+            // Its readers are about to be cut: the end must not wait for a vocabulary that is not
+            // loaded yet.
             End::Stopped(Cause::ServerShutdown) => {
                 timeout(LAST_COUNT, self.usage()).await.ok().flatten()
             }
@@ -334,7 +337,8 @@ impl Turn {
         }
     }
 
-    /// Leaves out the oldest part of the conversation, if the request allows it. Returns whether there was one.
+    /// Leaves out the oldest part of the conversation, if the request allows it. Returns whether
+    /// there was one.
     fn shorten(&mut self) -> bool {
         if self.request.create.truncation.as_deref() != Some("auto") {
             return false;
@@ -372,7 +376,8 @@ impl Turn {
         Outcome::Stop(End::Failed(fault).into())
     }
 
-    /// Takes an event and those that are ready after it. Returns whether that was the end, and how many were output of the model.
+    /// Takes an event and those that are ready after it. Returns whether that was the end, and how
+    /// many were output of the model.
     fn take_in(
         &mut self,
         first: Option<Result<ModelEvent, ProviderFailure>>,
@@ -412,7 +417,8 @@ impl Turn {
         if entries.is_empty() { Ok(()) } else { self.writer.append(entries) }
     }
 
-    /// Retries until the log can be written again, so that the response gets its one end. Readers have seen the failure.
+    /// Retries until the log can be written again, so that the response gets its one end. Readers
+    /// have seen the failure.
     async fn recover(&mut self, entries: &[Entry]) -> Option<()> {
         tracing::error!(response = %self.handle.id, "log cannot be written; the response ends when it can");
         loop {

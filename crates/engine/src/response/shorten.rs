@@ -2,9 +2,9 @@
 
 use protocol::item::{Item, Role};
 
-/// The conversation without its oldest part: about half of its turns or, if there is only one, half of the steps in it. System
-/// messages, summaries and the newest question stay, and no call is separated from its output. `None` if nothing can be left
-/// out.
+/// The conversation without its oldest part: about half of its turns or, if there is only one, half
+/// of the steps in it. System messages, summaries and the newest question stay, and no call is
+/// separated from its output. `None` if nothing can be left out.
 pub(super) fn shorter(context: &[Item]) -> Option<Vec<Item>> {
     let is_question =
         |item: &Item| matches!(item, Item::Message(message) if message.role == Role::User);
@@ -42,7 +42,8 @@ fn is_standing(item: &Item) -> bool {
     }
 }
 
-/// The starts of the steps of an agent, from an index on: a new step starts after the outputs of tools.
+/// The starts of the steps of an agent, from an index on: a new step starts after the outputs of
+/// tools.
 fn steps(context: &[Item], from: usize) -> Vec<usize> {
     let is_output = |index: usize| {
         matches!(context[index], Item::FunctionCallOutput(_) | Item::CustomToolCallOutput(_))

@@ -64,8 +64,8 @@ impl Trace {
         Self { answer, client, start: clock::now() }
     }
 
-    /// Another call starts. Returns the context for the upstream: the client's own if nothing is recorded here, because an
-    /// unrecorded span would be a gap in its trace.
+    /// Another call starts. Returns the context for the upstream: the client's own if nothing is
+    /// recorded here, because an unrecorded span would be a gap in its trace.
     pub(crate) fn call(&mut self) -> Option<TraceContext> {
         let Some(recording) = &mut self.answer else { return self.client.clone() };
         recording.call = Some(recording.answer.child(span_id()));

@@ -1,5 +1,5 @@
-//! How a response starts: its idempotency key, its route, its conversation and its place; then its first entries, its record
-//! and its task.
+//! How a response starts: its idempotency key, its route, its conversation and its place; then its
+//! first entries, its record and its task.
 
 use std::sync::Arc;
 
@@ -61,11 +61,12 @@ pub(super) struct StartContext {
 }
 
 impl Engine {
-    /// Starts a response, or finds the one that the same request started before under the same key. The response exists and
-    /// runs by itself when this returns; the reader may leave at any time.
+    /// Starts a response, or finds the one that the same request started before under the same key.
+    /// The response exists and runs by itself when this returns; the reader may leave at any time.
     ///
     /// # Errors
-    /// What is wrong with the request, by its field; too many responses; a log or store that cannot write.
+    /// What is wrong with the request, by its field; too many responses; a log or store that cannot
+    /// write.
     pub async fn start(
         &self,
         owner: &Owner,
@@ -198,7 +199,8 @@ impl Engine {
         Ok(Started { id, feed, ignored: Vec::new() })
     }
 
-    /// Puts the record and the new items into the store, one large request of each caller at a time.
+    /// Puts the record and the new items into the store, one large request of each caller at a
+    /// time.
     async fn insert(
         &self,
         record: ResponseRecord,
@@ -210,7 +212,8 @@ impl Engine {
         self.shared.store.insert(record, input).await.map_err(store_fault)
     }
 
-    /// The policy for the last reader's leaving. A caller with an idempotency key will come back: its response runs on.
+    /// The policy for the last reader's leaving. A caller with an idempotency key will come back:
+    /// its response runs on.
     pub(super) fn on_leave(&self, route: &Route, create: &Create, keyed: bool) -> OnLeave {
         match (keyed || create.background, create.store) {
             (true, _) => OnLeave::Finish,
@@ -224,7 +227,8 @@ impl Engine {
     async fn claimed(&self, claim: &IdempotencyClaim) -> Result<Option<ResponseId>, Fault> {
         let claimed = match self.shared.store.claimed(claim).await.map_err(store_fault)? {
             Claimed::Same(first) => {
-                // A response that has just failed may be about to release its key: the store is asked again.
+                // A response that has just failed may be about to release its key: the store is
+                // asked again.
                 self.settled(self.shared.running(&first)).await?;
                 self.shared.store.claimed(claim).await.map_err(store_fault)?
             }
@@ -307,7 +311,8 @@ fn not_started() -> Fault {
     Fault::new(FaultKind::Server, "server_error", "the response could not be started")
 }
 
-/// The route without the targets that cannot serve the request, and the fields that the first of the others ignores.
+/// The route without the targets that cannot serve the request, and the fields that the first of
+/// the others ignores.
 ///
 /// # Errors
 /// No target can: the first one's reason.

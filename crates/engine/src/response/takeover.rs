@@ -23,7 +23,8 @@ pub(super) async fn take_over(
 ) -> Result<Response, LogError> {
     let reader = shared.log.open(id).await?;
     let mut writer = shared.log.take(id, LogLifetime::Kept)?;
-    // What is appended and not yet committed is part of the log as well: it will be committed, or nothing after it will.
+    // What is appended and not yet committed is part of the log as well: it will be committed, or
+    // nothing after it will.
     let mut progress = reader.progress();
     let next = writer.next_position();
     drop(
@@ -48,7 +49,7 @@ pub(super) async fn take_over(
     } else {
         None
     };
-    // The caller knows the reason.
+    // The caller has the reason.
     let _failure = builder.end(end, usage, clock::unix_seconds(), "");
     writer.append(&builder.take_entries())?;
     Ok(builder.response().clone())

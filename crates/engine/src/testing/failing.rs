@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::id::ResponseId;
 use tokio::sync::watch;
 
 use crate::log::{Log, LogError, LogLifetime, LogProgress, LogReader, LogState, LogWriter};
 use crate::memory::log::MemoryLog;
 
-/// A [`MemoryLog`] that refuses appends while it is broken, and shows its readers that it has failed.
+/// A [`MemoryLog`] that refuses appends while it is broken, and shows its readers that it has
+/// failed.
 #[derive(Clone, Default)]
 pub struct FailingLog {
     inner: MemoryLog,

@@ -1,10 +1,10 @@
-//! A log that commits entries when the test says so.
+//! A log that commits entries when the test requests it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::id::ResponseId;
 
 use crate::log::{Log, LogError, LogLifetime, LogReader, LogWriter};
@@ -45,7 +45,8 @@ impl LateLog {
         Self::default()
     }
 
-    /// A log whose gate is closed to all but the first append of each response: responses start, and show nothing more.
+    /// A log whose gate is closed to all but the first append of each response: responses start,
+    /// and show nothing more.
     pub fn with_first_commits() -> Self {
         let log = Self::default();
         log.gate().commits_first = true;
@@ -77,7 +78,8 @@ impl LateLog {
 impl Waiting {
     fn commit(&mut self) {
         let entries = std::mem::take(&mut self.entries);
-        // Fenced writers have nothing to commit any more; a memory log has no other way to refuse entries in order.
+        // Fenced writers can no longer commit; a memory log has no other way to refuse
+        // entries in order.
         if !entries.is_empty() {
             let _fenced = self.writer.append(&entries);
         }

@@ -8,7 +8,8 @@
 )]
 
 use futures_util::future::BoxFuture;
-use protocol::event::{Entry, Event, Snapshot};
+use protocol::entry::Entry;
+use protocol::event::{Event, Snapshot};
 use protocol::id::ResponseId;
 use protocol::request::Create;
 use protocol::response::{Response, ResponseStatus};

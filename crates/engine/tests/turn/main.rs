@@ -1,4 +1,5 @@
-//! Whole turns over a provider that a test plays by hand, on paused time: what is appended, what ends an answer, who is told.
+//! Whole turns over a provider that a test plays by hand, on paused time: what is appended, what
+//! ends an answer, who is told.
 #![expect(
     clippy::unwrap_used,
     clippy::unnecessary_wraps,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::item::Item;
 use protocol::request::{Create, ReasoningConfig};
 use protocol::response::{Response, ResponseStatus};

@@ -1,9 +1,10 @@
-//! What a process that died leaves behind gets its end from the next one, over the same log and store.
+//! What a process that died leaves behind gets its end from the next one, over the same log and
+//! store.
 
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::id::ResponseId;
 use protocol::item::{Item, ItemStatus};
 use protocol::request::Create;
@@ -47,7 +48,8 @@ impl Storage {
     }
 }
 
-/// Runs a turn until it has taken in `words`, leaves it there as a process that dies would, and lets the next one recover.
+/// Runs a turn until it has taken in `words`, leaves it there as a process that dies would, and
+/// lets the next one recover.
 async fn restarted(
     create: Create,
     words: Vec<ScriptedEvent>,
@@ -309,7 +311,8 @@ async fn an_end_whose_log_is_missing_is_not_waited_for() {
     say(&script, [text("Hello"), Ok(ModelEvent::Finish(Finish::Stop))]).await;
     drop(script);
     stage.closed().await;
-    // Paused time passes only when everything waits: then the end is appended, and waits for its commit.
+    // Paused time passes only when everything waits: then the end is appended, and waits for its
+    // commit.
     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     assert_eq!(stage.engine.census().running, 1);
     log.remove(&started.id).await.unwrap();

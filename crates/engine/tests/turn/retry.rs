@@ -1,5 +1,5 @@
-//! Calls that fail are made again until the model has made something (promise 8), and an answer whose readers leave runs on
-//! as long as was asked for.
+//! Calls that fail are made again until the model has made something (promise 8), and an answer
+//! whose readers leave runs on as long as was asked for.
 
 use std::time::Duration;
 
@@ -174,7 +174,8 @@ async fn thoughts_have_summaries_breaks_and_ends() {
         thoughts.iter().map(|one| one.encrypted_content.as_deref()).collect::<Vec<_>>(),
         [Some("made.up"), Some("made.later")]
     );
-    // The fold of every prefix is what the terminal event says of it: nothing needs the end to be understood.
+    // The fold of every prefix is what the terminal event says of it: nothing needs the end to be
+    // understood.
     let folded = protocol::snapshot::response(&entries[..entries.len() - 1]).unwrap();
     assert_eq!(folded.output, response.output);
 }

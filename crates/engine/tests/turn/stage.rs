@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{StreamExt, unfold};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::extra::Extra;
 use protocol::fault::Fault;
 use protocol::id::Owner;

@@ -1,4 +1,4 @@
-//! What a dialect renders, and what it requires of its streams.
+//! The messages of a dialect, and its requirements for streams.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 /// One message of a dialect, ready for any frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
-    /// The event's name, for frames that have room for one.
+    /// The event's name, for frames that carry one.
     pub name: Option<&'static str>,
     /// An id that is not a position, where the dialect gives one.
     pub id: Option<Arc<str>>,
@@ -17,7 +17,7 @@ pub struct Message {
     pub data: Bytes,
 }
 
-/// A field that stands beside `error` in the body of a failed response: what the model made before the failure.
+/// A field beside `error` in the body of a failed response: the model's output before the failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partial {
     /// The field's name.
@@ -29,27 +29,28 @@ pub struct Partial {
 /// How a stream ends once every entry was rendered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamEnd {
-    /// The body ends cleanly, after the sentinel if the dialect has one and the frame has room for it.
+    /// The body ends cleanly, after the sentinel if the dialect has one and the frame has room for
+    /// it.
     Clean {
         /// The mark of the end, which is not a message.
         sentinel: Option<&'static str>,
     },
-    /// The body must not end cleanly: clients would take that for success.
+    /// The body must not end cleanly, as clients would take that for success.
     BreakOff,
 }
 
-/// What may stand between the messages of an idle stream.
+/// What may be sent between the messages of an idle stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeepAlive {
     /// The frame's own heartbeat, such as a comment.
     Frame,
-    /// A message of the dialect that means nothing.
+    /// A message of the dialect that clients ignore.
     Message(Message),
     /// Nothing: clients would fail at it.
     Nothing,
 }
 
-/// What is known of a dialect before anyone uses it, for metrics and tests.
+/// The static properties of a dialect, for metrics and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Description {
     /// Its name in metrics, logs and documents.

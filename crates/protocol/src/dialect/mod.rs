@@ -1,4 +1,5 @@
-//! Dialects: the vocabularies of the APIs that clients use. Each is a deterministic fold over the log, without I/O.
+//! Dialects: the vocabularies of the APIs that clients use. Each is a deterministic fold over the
+//! log, without I/O.
 
 mod definition;
 mod message;

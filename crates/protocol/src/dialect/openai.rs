@@ -6,7 +6,7 @@ use crate::fault::Fault;
 /// The last data of a stream over Server-Sent Events. SDKs stop reading at it.
 pub const DONE: &str = "[DONE]";
 
-/// `{"error":…}`, with what there is of the response beside it.
+/// `{"error":…}`, with the partial response beside it.
 pub fn error_body(fault: &Fault, partial: Option<Partial>) -> String {
     let mut body = fault.body().to_string();
     if let Some(Partial { field, json }) = partial
@@ -26,7 +26,7 @@ mod tests {
     use crate::fault::FaultKind;
 
     #[test]
-    fn what_there_is_stands_beside_the_error() {
+    fn partial_output_is_beside_the_error() {
         let fault = Fault::new(FaultKind::Upstream, "upstream_error", "no");
         let error =
             r#"{"message":"no","type":"upstream_error","code":"upstream_error","param":null}"#;

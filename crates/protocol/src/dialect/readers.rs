@@ -1,4 +1,4 @@
-//! Reads fields that several dialects have, whatever they are called there.
+//! Reads fields that several dialects have, under different names.
 
 use serde_json::{Map, Value};
 
@@ -12,7 +12,7 @@ use crate::request::{InputItem, TextFormat};
 /// The most parts that all items together may have.
 ///
 /// # Errors
-/// There are more.
+/// There are too many.
 pub(super) fn check_parts(node: &RequestValue<'_>, items: &[InputItem]) -> Result<(), Fault> {
     let count = |item: &InputItem| match item {
         InputItem::Item(item) => item.parts().count(),

@@ -1,4 +1,5 @@
-//! What a dialect adds for WebSockets: how a client's messages are read, and how a socket reports what is not part of a response.
+//! What a dialect adds for WebSockets: how a client's messages are read, and how a socket reports
+//! errors outside a response.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use crate::fault::{Fault, FaultKind};
 use crate::id::ResponseId;
 use crate::request::Create;
 
-/// The stream of a socket that a turn belongs to (`stream_id`). Turns of one stream follow each other; streams run side by side. The
-/// default stream has no name.
+/// The stream of a socket that a turn belongs to (`stream_id`). Turns of one stream run in
+/// sequence; streams run concurrently. The default stream has no name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StreamId(Option<Arc<str>>);
 
@@ -45,7 +46,7 @@ pub enum ClientEvent<D> {
         create: Box<Create>,
         /// Renders the response.
         dialect: Box<D>,
-        /// Whether the model is called; otherwise only an id comes back, to continue from.
+        /// Whether the model is called; otherwise only an id to continue from is returned.
         generate: bool,
     },
     /// Stop a response: the one named, or the one that runs on the stream.
@@ -73,7 +74,8 @@ pub enum ClientEvent<D> {
 pub struct SocketRules {
     /// What the client's messages are called in the reason of a close.
     pub messages: &'static str,
-    /// Whether an error may stand between the messages of a response. Otherwise a request that is refused waits for its turn.
+    /// Whether an error may be sent between the messages of a response. Otherwise the error of a
+    /// refused request is queued.
     pub interleaves_errors: bool,
     /// Whether the client's messages are JSON.
     pub reads_json: bool,
@@ -81,7 +83,8 @@ pub struct SocketRules {
     pub resumes: bool,
 }
 
-/// A dialect that can be used over a WebSocket. By default one text message is the body of one request.
+/// A dialect that can be used over a WebSocket. By default one text message is the body of one
+/// request.
 pub trait SocketDialect: Dialect + Sized + 'static {
     /// How its sockets behave.
     const RULES: SocketRules = SocketRules {
@@ -94,7 +97,8 @@ pub trait SocketDialect: Dialect + Sized + 'static {
     /// Reads one message.
     ///
     /// # Errors
-    /// The first field that is wrong, by its path, and the stream it was for as far as that could be read.
+    /// The first field that is wrong, by its path, and the stream it was for as far as that could
+    /// be read.
     fn read_message(message: &[u8]) -> Result<ClientEvent<Self>, (StreamId, Fault)> {
         let on_default = |fault| (StreamId::default(), fault);
         let body = parse(message).map_err(on_default)?;

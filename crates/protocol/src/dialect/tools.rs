@@ -1,4 +1,5 @@
-//! Reads the tools of a request, and which of them the model may or must call, as far as dialects have that in common.
+//! Reads the tools of a request, and which of them the model may or must call, in the form that the
+//! dialects share.
 
 use std::collections::HashSet;
 

@@ -9,10 +9,10 @@ macro_rules! kinds {
         }
 
         impl EventKind {
-            /// Every kind there is, in the order of an answer's life.
+            /// Every kind, in the order in which a response has them.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The word on the wire.
+            /// The value on the wire.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
             }
@@ -73,12 +73,13 @@ kinds! {
 }
 
 impl EventKind {
-    /// The kind that the wire calls `name`.
+    /// The kind with this `name` on the wire.
     pub fn parse(name: &[u8]) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.as_str().as_bytes() == name)
     }
 
-    /// Whether it is about an item of a tool that the upstream runs. Such events are passed on as they came.
+    /// Whether it is about an item of a tool that the upstream runs. Such events are passed on
+    /// unchanged.
     pub fn is_hosted(self) -> bool {
         const PREFIXES: [&str; 6] = [
             "response.web_search_call.",
@@ -99,3 +100,16 @@ impl EventKind {
 
 /// The entries that every log starts with, before anything the model made.
 pub const PREAMBLE: [EventKind; 2] = [EventKind::Created, EventKind::InProgress];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_parsed_from_its_name() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::parse(kind.as_str().as_bytes()), Some(*kind));
+        }
+        assert_eq!(EventKind::parse(b"response.other"), None);
+    }
+}

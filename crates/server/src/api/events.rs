@@ -22,13 +22,13 @@ use crate::error::{FaultResponse, left};
 use crate::grants::revoked;
 use crate::http::context::RequestContext;
 use crate::http::extract::PathParam;
-use crate::http::query::{self, Query};
 use crate::listen::Signal;
+use crate::query::{self, Query};
 
-/// The longest a poll may wait, in seconds: below the idle limits of proxies met so far.
+/// The longest a poll may wait, in seconds: below the idle limits of known proxies.
 const LONGEST_WAIT: u64 = 60;
 
-/// How many bytes of events one poll gives.
+/// The limit on the bytes of events in one poll.
 const POLL: usize = 1 << 20;
 
 /// `GET /v1/responses/{id}/events`
@@ -46,14 +46,16 @@ pub(crate) async fn events(
             let _counted = app.metrics.stream(Json.name(), responses::DESCRIPTION.name);
             poll(feed, &context, Duration::from_secs(seconds)).await?
         }
-        // The client has everything. Any other answer would make an `EventSource` ask again for ever.
+        // The client has everything. Any other response would make an `EventSource` reconnect
+        // forever.
         None if feed.is_at_end() => StatusCode::NO_CONTENT.into_response(),
         None => deliver(&app, context, feed, &EventSource),
     };
     Ok(with_response_id(response, &id))
 }
 
-/// Where the client stands: the header that a browser sends by itself outranks what its first address said.
+/// The position of the client: the header that a browser adds when it reconnects takes precedence
+/// over the query.
 fn after(headers: &HeaderMap, query: &Query) -> Result<Option<u64>, Fault> {
     if let Some(value) = headers.get("last-event-id") {
         return query::parse("Last-Event-ID", value.to_str().unwrap_or_default(), 0..=u64::MAX)
@@ -65,7 +67,8 @@ fn after(headers: &HeaderMap, query: &Query) -> Result<Option<u64>, Fault> {
     }
 }
 
-/// Waits for at least one event and gives all that are ready, as `{"object":"list","data":[…],"ended":…}`.
+/// Waits for at least one event and gives all that are ready, as
+/// `{"object":"list","data":[…],"ended":…}`.
 async fn poll(mut feed: Feed, context: &RequestContext, wait: Duration) -> Result<Response, Fault> {
     let gone = async {
         match &context.connection {

@@ -1,6 +1,7 @@
-//! Serves one request of a dialect: reads it, starts the response, and delivers that as a document or as a stream.
+//! Serves one request of a dialect: reads it, starts the response, and delivers that as a document
+//! or as a stream.
 //!
-//! A handler of a dialect calls [`create`] and adds only what its path or headers say.
+//! A handler of a dialect calls [`create`] and adds only what its path or headers contain.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use engine::feed::Feed;
 use engine::response::options::{Idempotency, StartOptions};
 use http::{HeaderMap, HeaderValue, header};
 use protocol::dialect::Dialect;
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::fault::Fault;
 use protocol::snapshot;
 use serde_json::value::RawValue;
@@ -22,7 +23,7 @@ use serde_json::value::RawValue;
 use super::headers::{idempotency_key, with_response_id, with_warning};
 use super::hold::{HoldOutcome, hold, patience};
 use crate::app::App;
-use crate::error::{FaultResponse, failed, left, refused};
+use crate::error::{FaultResponse, left, refused};
 use crate::http::body;
 use crate::http::body::ReadBody;
 use crate::http::context::RequestContext;
@@ -31,7 +32,8 @@ use crate::transport::{
     Delivery, Failed, JsonOutcome, Source, stream_frame, tell_lens, wait_for_end,
 };
 
-/// Serves a request of the dialect `D` that was posted to `path`. Every error is in the dialect's words.
+/// Serves a request of the dialect `D` that was posted to `path`. Every error is rendered by
+/// the dialect.
 pub(super) async fn create<D: Dialect + 'static>(
     app: &App,
     context: Result<RequestContext, FaultResponse>,
@@ -59,7 +61,7 @@ async fn serve<D: Dialect + 'static>(
         body::json(app, &context.owner, headers, body, fingerprinted, D::read).await?;
     let (create, dialect) = request;
     let idempotency = key.zip(fingerprint).map(|(key, request)| Idempotency { key, request });
-    // The body may have taken its time.
+    // Reading the body may have taken long.
     context.grant.check()?;
     let (stream, background) = (create.stream, create.background);
     let terms = StartOptions {
@@ -70,7 +72,7 @@ async fn serve<D: Dialect + 'static>(
     };
     let started = app.engine.start(&context.owner, create, terms).await?;
     let (id, ignored, mut feed) = (started.id, started.ignored, started.feed);
-    // What runs in the background is acknowledged at once.
+    // A background response is acknowledged at once.
     let patience = if background { Duration::ZERO } else { patience(&app.config, headers) };
     let frame = stream_frame(headers);
     let may_stream = if stream {
@@ -83,7 +85,8 @@ async fn serve<D: Dialect + 'static>(
         Ok(true) => {
             Delivery::new(app, context, Source::Log(feed), Box::new(dialect), frame).respond()
         }
-        // An acknowledgement: it has output only by chance, so the lens does not count any of it as text.
+        // An acknowledgement: it has output only by chance, so the lens does not count any of it as
+        // text.
         Ok(false) if background => {
             Json(app.engine.response(&context.owner, &id).await?).into_response()
         }
@@ -92,7 +95,7 @@ async fn serve<D: Dialect + 'static>(
     Ok(with_warning(with_response_id(response, &id), &ignored))
 }
 
-/// Whether the head of the stream may be sent: the response has not failed while its status could still tell.
+/// Whether the head of the stream may be sent: the response has not failed yet.
 async fn may_stream<D: Dialect>(
     app: &App,
     feed: &mut Feed,
@@ -120,7 +123,7 @@ async fn wait<D: Dialect>(
     }
 }
 
-/// A response as a document, or as an error where it did not end as one of its dialect can.
+/// A response as a document, or as an error if its dialect cannot represent how it ended.
 fn whole<D: Dialect>(
     terminal: &Entry,
     dialect: &D,
@@ -135,13 +138,13 @@ fn whole<D: Dialect>(
     }
 }
 
-/// The error of a response that failed, beside what there is of it if the model had made anything.
+/// The error of a failed response, with the model's output so far, if any.
 pub(super) fn part<D: Dialect>(ending: &Failed, dialect: &D) -> Response {
     let partial = ending
         .terminal()
         .filter(|_| ending.has_output())
         .and_then(|terminal| dialect.partial(terminal));
-    failed(ending, D::error_body(ending.fault(), partial))
+    ending.respond(D::error_body(ending.fault(), partial))
 }
 
 /// A JSON body that holds this response.

@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderValue};
 use protocol::fault::Fault;
 use protocol::id::ResponseId;
 
-/// Adds the response's id, which a client that waits for JSON, or is refused, would not get otherwise.
+/// Adds the response's id, which a client that waits for JSON, or is refused, would not get
+/// otherwise.
 pub(super) fn with_response_id(mut response: Response, id: &ResponseId) -> Response {
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert("weir-response-id", value);
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_is_a_header_of_bounded_length_whatever_fields_are_called() {
+    fn a_warning_is_a_header_of_bounded_length_for_any_field_names() {
         assert_eq!(
             warning(&["a\r\nset-cookie: b", "\u{6587}"]).unwrap(),
             "ignored: a??set-cookie: b, ?"

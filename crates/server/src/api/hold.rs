@@ -1,4 +1,5 @@
-//! Holds the head of a stream until the upstream's first result, so that an early refusal keeps its status and SDKs try again.
+//! Holds the head of a stream until the upstream's first result, so that an early refusal keeps its
+//! status and SDKs try again.
 
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use crate::listen::ConnectionHandle;
 
 /// Whether the head of a stream may have the status 200.
 pub(super) enum HoldOutcome {
-    /// It may.
+    /// The response has started.
     Stream,
-    /// The response has failed before the model made anything: its status can still be true.
+    /// The response failed before any output, so the status can still report it.
     Failed,
 }
 
-/// Holds the head until the entry at `first_output` exists, or `patience` is over, or the client half-closes, which only a sign of life tells from a leave.
+/// Holds the head until the entry at `first_output` exists, or `patience` is over, or the client
+/// half-closes, which only a sign of life distinguishes from leaving.
 pub(super) async fn hold(
     feed: &mut Feed,
     first_output: u64,
@@ -47,17 +49,18 @@ pub(super) async fn hold(
     }
 }
 
-/// How long the head of this stream may be held: `server.hold`, or less where the request prefers less (`Prefer: wait=0`, RFC 7240
-/// §4.3), as a client does that needs the response's id at once, to show or cancel it.
+/// How long the head of this stream may be held: `server.hold`, or less where the request prefers
+/// less (`Prefer: wait=0`, RFC 7240 §4.3), for clients that need the response's id at once
+/// to show or cancel it.
 pub(super) fn patience(config: &Config, headers: &HeaderMap) -> Duration {
     let lines = headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
-    let wanted = lines.flat_map(|line| line.split(',')).find_map(|preference| {
+    let requested = lines.flat_map(|line| line.split(',')).find_map(|preference| {
         let (name, seconds) = preference.split(';').next()?.split_once('=')?;
         name.trim()
             .eq_ignore_ascii_case("wait")
             .then(|| seconds.trim().trim_matches('"').parse().ok())?
     });
-    wanted.map_or(config.hold, |seconds| config.hold.min(Duration::from_secs(seconds)))
+    requested.map_or(config.hold, |seconds| config.hold.min(Duration::from_secs(seconds)))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! `/v1/lens`: what happens on the connections, as counts, times and packets. An admin sees all of them, other callers those with
-//! requests of their own, and of the requests only these. Of a connection shared with other callers they see nothing else.
+//! `/v1/lens`: what happens on the connections, as counts, times and packets. An admin sees all of
+//! them, other callers those with requests of their own, and of the requests only these. Of a
+//! connection shared with other callers they see nothing else.
 
 mod packets;
 mod time;
@@ -29,17 +30,18 @@ use crate::capture::{CaptureExtent, CaptureView, Packets};
 use crate::error::FaultResponse;
 use crate::http::auth::Authenticated;
 use crate::http::extract::PathParam;
-use crate::http::query::{self, Query};
 use crate::listen::{ConnectionFilter, ConnectionView, HttpVersion};
+use crate::query::{self, Query};
 
 /// A narrower picture cannot be drawn, and a wider one cannot be read.
 const WIDTHS: std::ops::RangeInclusive<u64> = 340..=2400;
 const WIDTH: u64 = 960;
 
-/// A picture that is opened by itself is a document: it has a style of its own, and may have nothing else.
+/// A picture that is opened by itself is a document: its own style is allowed, and nothing
+/// else.
 const POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// How many connections are listed for a caller that is not an admin, unless the request says.
+/// How many connections are listed for a caller that is not an admin, unless the request sets it.
 const LISTED: u64 = 100;
 
 /// `GET /v1/lens/connections`
@@ -108,8 +110,8 @@ async fn with_packets(
     captured.read(&app.tasks, read).await.ok_or_else(unreadable)
 }
 
-/// A connection as this caller sees it. Another caller may have sent a request on it since the view was taken, and then nothing from
-/// before is shown either.
+/// A connection as this caller sees it. Another caller may have sent a request on it since the view
+/// was taken, and then nothing from before is shown either.
 fn shown(
     app: &App,
     caller: &Caller,
@@ -214,7 +216,8 @@ fn uncaptured(message: &str) -> Fault {
     Fault::new(FaultKind::NotFound, "not_captured", message)
 }
 
-/// Checks that the caller may see the packets of a connection, which belong to all that sent requests on it.
+/// Checks that the caller may see the packets of a connection, which belong to all that sent
+/// requests on it.
 fn check_own(caller: &Caller, view: &ConnectionView) -> Result<(), Fault> {
     if caller.admin || view.has_owner() {
         return Ok(());
@@ -232,7 +235,8 @@ async fn look(app: &App, caller: &Caller) -> CaptureView {
     }
 }
 
-/// The HTTP on a connection. Nothing is read where its start was not captured: what looks like a head may be a user's message.
+/// The HTTP on a connection. Nothing is read where its start was not captured: what looks like a
+/// head may be a user's message.
 fn conversation(connection: &Connection) -> Conversation {
     if connection.handshake.syn.is_some() {
         return read_connection(connection);
@@ -248,14 +252,14 @@ fn is_own(caller: &Caller, request: &Request) -> bool {
     caller.admin || request.owner.as_deref() == Some(caller.owner.as_str())
 }
 
-/// A connection as callers that share it see it: nothing in which another has any part.
+/// A connection as callers that share it see it: nothing that involves another caller.
 fn little(view: &ConnectionView, caller: &Caller) -> Value {
     let mut object = whole(view, caller, None);
     for (name, value) in object.as_object_mut().into_iter().flatten() {
         match name.as_str() {
             "id" | "object" | "protocol" | "tls" => {}
             "shared" => *value = true.into(),
-            // How many came before reveals how much others do.
+            // The number of earlier requests would reveal the activity of others.
             "last_requests" => value.as_array_mut().into_iter().flatten().for_each(|request| {
                 for name in ["number", "sent", "said"] {
                     request[name] = Value::Null;
@@ -347,7 +351,8 @@ fn object_of(said: &ByteBreakdown) -> Value {
     json!({ "events": said.events, "framing": said.framing, "dialect": said.dialect, "text": said.text })
 }
 
-/// A request, and where they are known the bytes that were sent for it, and those of events among them.
+/// A request, and where they are known the bytes that were sent for it, and those of events among
+/// them.
 fn request(request: &Request, sent: Option<(Value, Option<Value>)>) -> Value {
     let (sent, said) = sent.unwrap_or_default();
     json!({

@@ -1,4 +1,5 @@
-//! The handlers, one file per resource. They are thin: read the request, call the engine, hand over to a transport.
+//! The handlers, one file per resource. They are thin: read the request, call the engine, hand over
+//! to a transport.
 
 pub(crate) mod chat_completions;
 pub(crate) mod classic;

@@ -32,7 +32,8 @@ pub(crate) async fn retrieve(
     Ok(Json(object(&app, model)))
 }
 
-/// A model for which the upstream gives no time, as the demo and configured names, exists since the server started.
+/// A model for which the upstream gives no time, as the demo and configured names, exists since the
+/// server started.
 fn object(app: &App, model: &ModelListing) -> Value {
     let created = if model.created == 0 { app.metrics.started() } else { model.created };
     json!({ "id": model.id, "object": "model", "created": created, "owned_by": model.owned_by })

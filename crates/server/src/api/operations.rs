@@ -19,8 +19,8 @@ pub(crate) async fn healthz() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: whether it takes work; 503 once it is shutting down. How much runs is for callers that may read the metrics: it reveals
-/// how much others do.
+/// `GET /readyz`: whether it accepts requests; 503 once it is shutting down. The number of running
+/// responses is only for callers that may read the metrics: it reveals the activity of others.
 pub(crate) async fn readyz(State(app): State<App>, request: Request) -> (StatusCode, Json<Value>) {
     let (status, word) = if app.drain.is_unready() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
@@ -37,7 +37,7 @@ pub(crate) async fn readyz(State(app): State<App>, request: Request) -> (StatusC
     (status, Json(body))
 }
 
-/// `GET /v1`: what a base URL is for.
+/// `GET /v1`: explains the base URL.
 pub(crate) async fn api(
     Extension(forwarded): Extension<Forwarded>,
     uri: Uri,

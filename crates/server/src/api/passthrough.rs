@@ -1,4 +1,5 @@
-//! `POST /v1/embeddings`, `/v1/completions` and `/v1/moderations`: calls that pass through to upstreams that serve them.
+//! `POST /v1/embeddings`, `/v1/completions` and `/v1/moderations`: calls that pass through to
+//! upstreams that serve them.
 
 use std::time::Duration;
 
@@ -93,7 +94,7 @@ async fn whole(
         .into_response())
 }
 
-/// Streams the response, unless it fails while its head can still say so.
+/// Streams the response, unless it fails before its head is sent.
 async fn streamed(
     app: &App,
     context: RequestContext,
@@ -111,7 +112,8 @@ async fn streamed(
     Ok(respond_events(app, EventDelivery { events, first, frame, context, _counted: counted }))
 }
 
-/// Holds the head until the first event, or `patience` is over, or the client half-closes, which only a sign of life tells from a leave.
+/// Holds the head until the first event, or `patience` is over, or the client half-closes, which
+/// only a sign of life distinguishes from leaving.
 async fn hold(
     events: &mut PassthroughEvents,
     connection: Option<&ConnectionHandle>,

@@ -1,4 +1,5 @@
-//! `/v1/responses`: create, retrieve and resume, cancel, delete, what went in, what it would cost, compact.
+//! `/v1/responses`: create, retrieve and resume, cancel, delete, list input items, count
+//! input tokens, compact.
 
 use axum::Json;
 use axum::body::Body;
@@ -25,7 +26,7 @@ use crate::http::body;
 use crate::http::body::ReadBody;
 use crate::http::context::RequestContext;
 use crate::http::extract::PathParam;
-use crate::http::query::{self, Query};
+use crate::query::{self, Query};
 use crate::transport::{Delivery, JsonOutcome, Source, stream_frame, wait_for_end};
 
 /// `POST /v1/responses`
@@ -38,7 +39,8 @@ pub(crate) async fn create(
     generate::create::<Responses>(&app, context, &headers, body, "/v1/responses").await
 }
 
-/// `GET /v1/responses/{id}`, with `?stream=true` and `starting_after=N` to resume; the position alone means a stream.
+/// `GET /v1/responses/{id}`, with `?stream=true` and `starting_after=N` to resume; the position
+/// alone means a stream.
 pub(crate) async fn retrieve(
     State(app): State<App>,
     context: RequestContext,
@@ -47,7 +49,7 @@ pub(crate) async fn retrieve(
     headers: HeaderMap,
 ) -> Result<Response, FaultResponse> {
     let after = query::integer(&query, "starting_after", 0..=u64::MAX)?;
-    // A position is one of a stream. openai-go sends `stream` in the body, which a GET has not.
+    // A position implies a stream: openai-go sends `stream` in the body, which a GET does not have.
     let is_streamed =
         query::boolean(&query, "stream")? || (after.is_some() && !query.contains_key("stream"));
     if !is_streamed {
@@ -80,7 +82,7 @@ pub(crate) async fn cancel(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, FaultResponse> {
-    // SDKs send an empty body, or `{}`; whatever it says, it changes nothing.
+    // SDKs send an empty body or `{}`; the body is ignored.
     body::ignore(&app.config, &headers, body).await?;
     let response = app.engine.cancel(&context.owner, &id).await?;
     Ok(with_response_id(current(&app, &context, response).await, &id))
@@ -184,7 +186,7 @@ pub(super) fn deliver(
     Delivery::new(app, context, Source::Log(feed), Box::new(Responses), frame).respond()
 }
 
-/// A response as it is now.
+/// The current state of a response.
 async fn current(
     app: &App,
     context: &RequestContext,

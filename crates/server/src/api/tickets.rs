@@ -18,7 +18,8 @@ use crate::revocation;
 use crate::tickets::purpose::Purpose;
 use crate::tickets::{SESSION, TICKET};
 
-/// `POST /v1/tickets`: a ticket for one stream, or with `{"cookie": true}` a session for this browser.
+/// `POST /v1/tickets`: a ticket for one stream, or with `{"cookie": true}` a session for this
+/// browser.
 pub(crate) async fn create(
     State(app): State<App>,
     Extension(forwarded): Extension<Forwarded>,
@@ -33,9 +34,12 @@ pub(crate) async fn create(
             .tickets
             .ticket(&caller.owner, credential, purpose.unwrap_or(Purpose::Any))
             .ok_or_else(no_randomness)?;
-        let answer =
+        let response =
             json!({ "object": "ticket", "ticket": ticket, "expires_in": TICKET.as_secs() });
-        return Ok(([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(answer))
+        return Ok((
+            [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))],
+            Json(response),
+        )
             .into_response());
     }
     if purpose.is_some() {
@@ -47,11 +51,11 @@ pub(crate) async fn create(
         .into());
     }
     let session = app.tickets.session(&caller.owner, credential).ok_or_else(no_randomness)?;
-    let answer = Json(json!({ "object": "session", "expires_in": SESSION.as_secs() }));
-    cookie(forwarded, &session, SESSION.as_secs(), answer.into_response())
+    let response = Json(json!({ "object": "session", "expires_in": SESSION.as_secs() }));
+    cookie(forwarded, &session, SESSION.as_secs(), response.into_response())
 }
 
-/// `DELETE /v1/tickets`: ends this browser's session, and what it has opened.
+/// `DELETE /v1/tickets`: ends this browser's session and everything opened by it.
 pub(crate) async fn delete(
     State(app): State<App>,
     Extension(forwarded): Extension<Forwarded>,
@@ -66,8 +70,8 @@ pub(crate) async fn delete(
     cookie(forwarded, "", 0, StatusCode::NO_CONTENT.into_response())
 }
 
-/// Scripts cannot read the cookie, other sites cannot send it, and under TLS it is never sent in clear. It is for every path, since the
-/// classic API has paths of its own.
+/// Scripts cannot read the cookie, other sites cannot send it, and under TLS it is never sent in
+/// clear. It is for every path, since the classic API has paths of its own.
 fn cookie(
     forwarded: Forwarded,
     value: &str,

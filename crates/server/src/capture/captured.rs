@@ -1,4 +1,4 @@
-//! What was captured, and which of it belongs to which of our connections.
+//! The captured packets, and the connections of this server that they belong to.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -21,8 +21,9 @@ use crate::listen::ConnectionView;
 pub(crate) struct PortConnections {
     flows: Flows,
     listen: SocketAddr,
-    /// On which interface each direction was seen first. A packet that passes several, such as a bridge and the interface below it, is
-    /// captured on each, and would look like a retransmission.
+    /// On which interface each direction was seen first. A packet that passes several, such as a
+    /// bridge and the interface below it, is captured on each, and would look like a
+    /// retransmission.
     interfaces: HashMap<(SocketAddr, SocketAddr), FirstSeen>,
     /// Packets that the kernel has dropped.
     lost: u64,
@@ -33,11 +34,12 @@ pub(crate) struct PortConnections {
 #[derive(Clone, Copy, Debug)]
 struct FirstSeen {
     interface: u32,
-    /// The number of its SYN. Another one starts another connection, which may be seen on another interface.
+    /// The number of its SYN. Another one starts another connection, which may be seen on another
+    /// interface.
     initial: Option<u32>,
 }
 
-/// Directions whose interface is known; above that, all are learnt again.
+/// The limit on directions with a known interface; above it, all are determined anew.
 const MOST_KNOWN: usize = 4096;
 
 impl PortConnections {
@@ -63,8 +65,9 @@ impl PortConnections {
         self.lost + self.forgotten
     }
 
-    /// Whether a packet goes to where the server listens or comes from there, and was not captured on another interface already. Requests
-    /// of this machine to the same port of another, such as a model server's, do not count.
+    /// Whether a packet goes to where the server listens or comes from there, and was not captured
+    /// on another interface already. Requests of this machine to the same port of another, such as
+    /// a model server's, do not count.
     fn is_ours_and_first(&mut self, captured: &Captured, packet: &Packet<'_>) -> bool {
         let (Some(network), Transport::Tcp(tcp)) = (&packet.network, &packet.transport) else {
             return false;
@@ -103,8 +106,8 @@ impl PortConnections {
             && (self.listen.ip().is_unspecified() || is_same(address, self.listen))
     }
 
-    /// Packets over loopback are captured once, as incoming, those of the server too. They are known as the server's where it listens on
-    /// one address, or by the packets to it.
+    /// Packets over loopback are captured once, as incoming, those of the server too. They are
+    /// known as the server's where it listens on one address, or by the packets to it.
     fn is_answer(&self, source: SocketAddr, destination: SocketAddr) -> bool {
         !self.listen.ip().is_unspecified() || self.interfaces.contains_key(&(destination, source))
     }
@@ -131,8 +134,8 @@ fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
     (one.ip().to_canonical(), one.port()) == (other.ip().to_canonical(), other.port())
 }
 
-/// Whether these packets can be those of a connection that was accepted and ended then. A client's port is reused, and another
-/// connection's packets must not be shown.
+/// Whether these packets can be those of a connection that was accepted and ended then. A client's
+/// port is reused, and another connection's packets must not be shown.
 fn was_there(connection: &Connection, view: &ConnectionView) -> bool {
     let accepted = moment(view.record.accepted);
     let end = accepted + view.record.close.map_or(view.record.age, |close| close.at);
@@ -140,13 +143,14 @@ fn was_there(connection: &Connection, view: &ConnectionView) -> bool {
         // The capture started in the middle of it.
         return (accepted..=end).contains(&connection.began);
     }
-    // A connection is accepted after its handshake, and not closed before. What replaces it starts with a handshake, too.
+    // A connection is accepted after its handshake, and not closed before. What replaces it starts
+    // with a handshake, too.
     let is_over = connection.closing().over_at.is_some_and(|over| over < accepted);
     let is_replaced = connection.replaced.is_some_and(|replaced| replaced <= accepted);
     connection.began <= accepted && !is_over && !is_replaced
 }
 
-/// How far the packets of a connection reach.
+/// The range of a connection that its packets cover.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CaptureExtent {
     /// Whether its handshake was captured.
@@ -170,8 +174,9 @@ impl CaptureExtent {
         Self { has_start: connection.handshake.syn.is_some(), bytes }
     }
 
-    /// Whether there is nothing among them but this connection's known requests and their responses. What the server has not read may be
-    /// another caller's request, or belong to another connection whose start was missed.
+    /// Whether there is nothing among them but this connection's known requests and their
+    /// responses. What the server has not read may be another caller's request, or belong to
+    /// another connection whose start was missed.
     pub(crate) fn is_within(self, view: &ConnectionView) -> bool {
         self.has_start && self.bytes.client <= view.most_claimed() && self.bytes.server <= view.sent
     }

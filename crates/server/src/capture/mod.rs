@@ -1,5 +1,5 @@
-//! The packets of the server's own port: captured while they are being viewed, and for a minute more. Otherwise there is no socket, no
-//! thread and no task.
+//! The packets of the server's own port: captured while they are being viewed, and for a minute
+//! more. Otherwise there is no socket, no thread and no task.
 
 mod captured;
 
@@ -28,11 +28,13 @@ const PERIOD: Duration = Duration::from_millis(250);
 /// Packets that wait to be read; the oldest are dropped first. The kernel may hold as much again.
 const RING: usize = 16 << 20;
 
-/// Together below a hundred megabytes, at the very worst; a usual connection takes some ten kilobytes.
+/// Together below a hundred megabytes, at the very worst; a usual connection takes some ten
+/// kilobytes.
 const LIMITS: Limits =
     Limits { connections: 128, segments: 1536, stream_bytes: 128 << 10, pending_bytes: 32 << 10 };
 
-/// How many requests read and draw the captured packets at once. Bounded so that polling clients cannot exhaust the blocking pool.
+/// How many requests read and draw the captured packets at once. Bounded so that polling clients
+/// cannot exhaust the blocking pool.
 const READERS: usize = 2;
 
 /// Starts the capture of a port.
@@ -55,12 +57,12 @@ struct RunningCapture {
     looked: Mutex<Instant>,
 }
 
-/// What there is to see.
+/// The state of a capture and its packets.
 #[derive(Clone, Debug)]
 pub(crate) enum CaptureView {
-    /// A capture runs, and this is what it has seen.
+    /// A capture runs, with these packets.
     On(Packets),
-    /// Nothing: a setting says so.
+    /// Nothing, by a setting.
     Off,
     /// Nothing: only a view by an admin starts a capture, and there was none.
     Idle,
@@ -81,7 +83,7 @@ impl Default for PortCapture {
 }
 
 impl PortCapture {
-    /// One that the system does not permit, for tests where it would.
+    /// A capture that is not permitted, for tests on systems that would permit it.
     pub fn refused() -> Self {
         Self::with(|_port| Err(Unable::NotPermitted))
     }
@@ -95,7 +97,7 @@ impl PortCapture {
         self.mode.send_replace(mode);
     }
 
-    /// What there is to see, without starting or prolonging a capture.
+    /// The state, without starting or prolonging a capture.
     pub(crate) async fn glance(&self) -> CaptureView {
         let mode = *self.mode.borrow();
         match (mode, self.running.lock().await.as_ref()) {
@@ -147,7 +149,8 @@ impl PortCapture {
         CaptureView::On(Packets(started))
     }
 
-    /// Reads what is captured, until it has not been viewed for a while, the settings forbid it, or the server stops.
+    /// Reads what is captured, until it has not been viewed for a while, the settings forbid it, or
+    /// the server stops.
     async fn attend(self: Arc<Self>, tasks: Tasks, running: Arc<RunningCapture>) {
         let mut mode = self.mode.subscribe();
         loop {
@@ -189,7 +192,8 @@ impl Packets {
         read
     }
 
-    /// Reads what has been captured since, and shows everything to `look` under a lock: what takes long is done with a copy.
+    /// Reads what has been captured since, and passes everything to `look` under a lock: long
+    /// work is done on a copy.
     pub(crate) fn take_in<T>(&self, look: impl FnOnce(&PortConnections) -> T) -> T {
         let RunningCapture { recorder, sight, .. } = &*self.0;
         let mut sight = lock(sight);
@@ -199,7 +203,7 @@ impl Packets {
 }
 
 impl CaptureView {
-    /// The state's name, and the reason why there is nothing to see.
+    /// The state's name, and the reason why there are no packets.
     pub(crate) fn state(&self) -> (&'static str, &str) {
         match self {
             Self::On(_) => ("on", "while somebody looks, and for a minute more"),

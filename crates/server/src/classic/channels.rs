@@ -1,6 +1,8 @@
-//! Pairs questions with the streams for their responses: two requests of one page that do not name each other.
+//! Pairs questions with the streams for their responses: two requests of one page that do not name
+//! each other.
 //!
-//! A question takes the oldest stream of its uid that is idle, or waits a little for one to open. Everything is bounded.
+//! A question takes the oldest stream of its uid that is idle, or waits a little for one to open.
+//! Everything is bounded.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,8 +15,9 @@ use tokio::time::{Instant, timeout};
 
 use super::caller_uid::CallerUid;
 
-/// The most streams that one uid may have open, and the most of its questions that may wait. A browser opens six connections.
-const MOST: usize = 16;
+/// The most streams that one uid may have open, and the most of its questions that may wait. A
+/// browser opens six connections.
+const MAX_PER_UID: usize = 16;
 
 /// The most failed questions that are remembered for streams that have not opened yet.
 const MOST_FAILED: usize = 1024;
@@ -28,7 +31,8 @@ pub(crate) struct Channels<Given> {
 #[derive(Debug)]
 struct ChannelMap<Given> {
     channels: HashMap<CallerUid, Channel<Given>>,
-    /// Questions that failed before their stream was open, and until when such a stream ends at once.
+    /// Questions that failed before their stream was open, and until when such a stream ends at
+    /// once.
     failed: VecDeque<(Instant, CallerUid)>,
     /// The number of the next stream or question.
     next: u64,
@@ -49,11 +53,11 @@ struct OpenStream<Given> {
 
 #[derive(Debug)]
 enum OpenStreamState<Given> {
-    /// It waits for a question.
+    /// Waiting for a question.
     Idle(oneshot::Sender<Given>),
-    /// A question has taken it, and is being asked.
+    /// Taken by a question that is starting.
     Taken,
-    /// It delivers this response.
+    /// Delivering this response.
     Delivering(ResponseId),
 }
 
@@ -73,7 +77,8 @@ pub(crate) struct OpenPlace<Given> {
     number: u64,
 }
 
-/// A stream that a question has taken. Dropping it ends the stream, so that its page does not wait for a response.
+/// A stream that a question has taken. Dropping it ends the stream, so that its page does not wait
+/// for a response.
 #[derive(Debug)]
 pub(crate) struct TakenPlace<Given> {
     held: Arc<Mutex<ChannelMap<Given>>>,
@@ -113,7 +118,7 @@ impl<Given> Channels<Given> {
         let (sender, given) = oneshot::channel();
         let has_failed = held.take_failed(asker);
         let channel = held.channels.entry(asker.clone()).or_default();
-        if channel.streams.len() >= MOST {
+        if channel.streams.len() >= MAX_PER_UID {
             return Err(too_many("streams"));
         }
         let mut stream = Some(sender);
@@ -140,7 +145,8 @@ impl<Given> Channels<Given> {
         Ok(OpenedStream { given, place })
     }
 
-    /// The stream for a question: the oldest that is idle, or the next that opens within `patience`.
+    /// The stream for a question: the oldest that is idle, or the next that opens within
+    /// `patience`.
     ///
     /// # Errors
     /// None came; too many questions of this uid wait.
@@ -161,7 +167,7 @@ impl<Given> Channels<Given> {
             }
             let number = held.number();
             let channel = held.channels.entry(asker.clone()).or_default();
-            if channel.questions.len() >= MOST {
+            if channel.questions.len() >= MAX_PER_UID {
                 return Err(too_many("questions that wait for a stream"));
             }
             let (sender, coming) = oneshot::channel();
@@ -178,7 +184,8 @@ impl<Given> Channels<Given> {
         })
     }
 
-    /// A question has failed before it took a stream: the stream that was meant for it ends, also if it opens only now.
+    /// A question has failed before it took a stream: the stream that was meant for it ends, also
+    /// if it opens only now.
     pub(crate) fn fail(&self, asker: &CallerUid, patience: Duration) {
         let mut held = self.held();
         if held.take_idle(asker).is_none() && held.failed.len() < MOST_FAILED {
@@ -186,7 +193,8 @@ impl<Given> Channels<Given> {
         }
     }
 
-    /// Closes the latest stream of this uid. If it delivers a response, that is to be stopped, which ends the stream.
+    /// Closes the latest stream of this uid. If it delivers a response, that is to be stopped,
+    /// which ends the stream.
     pub(crate) fn close(&self, asker: &CallerUid) -> Option<ResponseId> {
         let mut held = self.held();
         for stream in held.channels.get_mut(asker)?.streams.iter_mut().rev() {
@@ -209,7 +217,7 @@ impl<Given> Channels<Given> {
 }
 
 impl<Given> TakenPlace<Given> {
-    /// Gives the stream what it is to deliver: the response `id`.
+    /// Hands the stream the response `id` to deliver.
     ///
     /// # Errors
     /// The stream has been closed meanwhile.
@@ -300,7 +308,7 @@ fn lock<Given>(held: &Mutex<ChannelMap<Given>>) -> MutexGuard<'_, ChannelMap<Giv
 }
 
 fn too_many(what: &str) -> Fault {
-    let message = format!("This uid has as many {what} as it may ({MOST}).");
+    let message = format!("This uid has as many {what} as it may ({MAX_PER_UID}).");
     let fault = Fault::new(FaultKind::RateLimit, "too_many_streams", message).with_param("uid");
     Fault { retry_after: Some(1), ..fault }
 }

@@ -1,4 +1,5 @@
-//! The state of the classic API: which stream a response goes to, and how a question becomes a turn.
+//! The state of the classic API: which stream a response goes to, and how a question becomes a
+//! turn.
 
 mod caller_uid;
 mod channels;
@@ -22,7 +23,8 @@ pub(crate) use channels::{Channels, OpenedStream};
 use crate::config::ClassicConfig;
 use crate::delayed_feed::DelayedFeed;
 
-/// The last messages of a conversation that the model gets, including the new one. The pages promise this number.
+/// The last messages of a conversation that the model gets, including the new one. The pages
+/// promise this number.
 const MESSAGES: usize = 10;
 
 /// The state of the classic API between requests.
@@ -32,7 +34,8 @@ pub struct Classic {
     settings: RwLock<Arc<QuestionSettings>>,
 }
 
-/// The settings for questions, as last read. A socket may be older than they are, and its next question uses them.
+/// The settings for questions, as last read. A socket may be older than they are, and its next
+/// question uses them.
 #[derive(Default)]
 struct QuestionSettings {
     config: ClassicConfig,
@@ -41,7 +44,8 @@ struct QuestionSettings {
 }
 
 impl Classic {
-    /// Applies these settings. The first model of the upstreams is looked up again, since they may be others.
+    /// Applies these settings. The first model of the upstreams is looked up again, since they may
+    /// be others.
     pub(crate) fn apply(&self, config: ClassicConfig) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) =
             Arc::new(QuestionSettings { config, first_model: OnceCell::new() });
@@ -82,8 +86,8 @@ impl Classic {
         engine.start(&asker.owner, dialect::create(model, question), self.terms(asker, trace)).await
     }
 
-    /// How a turn of the asker's conversation starts. It stops when its reader leaves; a turn that stopped or failed leaves nothing in
-    /// the conversation.
+    /// How a turn of the asker's conversation starts. It stops when its reader leaves; a turn that
+    /// stopped or failed leaves nothing in the conversation.
     pub(crate) fn terms(&self, asker: &CallerUid, trace: Option<TraceContext>) -> StartOptions {
         let ClassicConfig { context_tokens: tokens, idle, .. } = self.settings().config;
         let window = ContextWindow { messages: MESSAGES, tokens, idle };
@@ -105,7 +109,8 @@ impl Classic {
 /// The owner of the built-in demo model, which is used only by name or where there is no other.
 const OURS: &str = "weir";
 
-/// The heartbeat of a stream of the classic API: its clients give up after 45 seconds without a byte.
+/// The heartbeat of a stream of the classic API: its clients give up after 45 seconds without a
+/// byte.
 pub(crate) fn heartbeat(configured: Duration) -> Duration {
     configured.min(Duration::from_secs(15))
 }

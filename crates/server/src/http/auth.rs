@@ -1,5 +1,5 @@
-//! Authentication: by key, by a browser's session, or for one stream by a ticket. Each request is authenticated once, by a layer;
-//! handlers find the outcome in the request's extensions.
+//! Authentication: by key, by a browser's session, or for one stream by a ticket. Each request is
+//! authenticated once, by a layer; handlers find the outcome in the request's extensions.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -41,10 +41,12 @@ struct Outcome<T>(Result<T, Fault>);
 pub(crate) struct ResponseOwner(pub(crate) Owner);
 
 impl Authenticated {
-    /// That of a request, which from here on is visible in the lens only to its caller.
+    /// The authentication of a request, which from here on is visible in the lens only to its
+    /// caller.
     ///
     /// # Errors
-    /// 401 without a valid credential, where keys are configured; 403 from elsewhere, where none are.
+    /// 401 without a valid credential, where keys are configured; 403 from elsewhere, where none
+    /// are.
     pub(crate) fn of(parts: &Parts) -> Result<Self, Fault> {
         let authenticated: Self = outcome(parts)?;
         claim(parts, &authenticated.caller);
@@ -53,7 +55,8 @@ impl Authenticated {
 }
 
 impl Identified {
-    /// That of a request, which from here on is visible in the lens only to its caller.
+    /// The authentication of a request, which from here on is visible in the lens only to its
+    /// caller.
     ///
     /// # Errors
     /// As [`Authenticated::of`].
@@ -77,7 +80,8 @@ fn claim(parts: &Parts, caller: &Caller) {
     }
 }
 
-/// The layer around routes for callers. It refuses nothing: the handler decides whether it needs a caller.
+/// The layer around routes for callers. It refuses nothing: the handler decides whether it needs a
+/// caller.
 pub(crate) async fn authenticate(State(app): State<App>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let outcome = enter(&app, &parts);
@@ -98,7 +102,8 @@ pub(crate) async fn identify(State(app): State<App>, request: Request, next: Nex
     next.run(Request::from_parts(parts, body)).await
 }
 
-/// Whether a request for a page has a valid credential. Pages are public, so that no layer is around them.
+/// Whether a request for a page has a valid credential. Pages are public, so that no layer is
+/// around them.
 pub(crate) fn is_identified(app: &App, parts: &Parts) -> bool {
     let identified = identified(app, parts);
     if let Ok(Identified { caller, .. }) = &identified {
@@ -168,10 +173,10 @@ fn refused(code: &str, message: &str) -> Fault {
     Fault::new(FaultKind::Authentication, code, message)
 }
 
-/// The key in any of a request's headers. Never in its URL, which is logged and remembered.
+/// The key in any of a request's headers. Never in its URL, which is logged and kept in histories.
 ///
 /// # Errors
-/// 400 where two of them differ (RFC 6750 §3.1): which caller is meant cannot be known.
+/// 400 where two of them differ (RFC 6750 §3.1): the caller would be ambiguous.
 fn sent_key(headers: &HeaderMap) -> Result<Option<String>, Fault> {
     // The offers may come in many fields, which mean the same as one (RFC 6455 §11.3.4).
     let lines = headers
@@ -210,8 +215,9 @@ fn bearer(authorization: &HeaderValue) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(key)
 }
 
-/// The session's cookie (RFC 6265 §5.4). A cookie sent over HTTPS must also have been set over HTTPS: there only the name counts that
-/// neither a page of a sibling domain nor one in clear can set.
+/// The session's cookie (RFC 6265 §5.4). A cookie sent over HTTPS must also have been set over
+/// HTTPS: there only the name counts that neither a page of a sibling domain nor one in clear can
+/// set.
 pub(crate) fn session_cookie(parts: &Parts) -> Option<&str> {
     let is_encrypted =
         parts.extensions.get::<Forwarded>().is_some_and(|forwarded| forwarded.is_encrypted);
@@ -223,8 +229,8 @@ pub(crate) fn session_cookie(parts: &Parts) -> Option<&str> {
     cookies.find(|(name, _)| *name == expected).map(|(_, value)| value)
 }
 
-/// The name of the session's cookie. Browsers accept one that starts with `__Host-` only from this very host, by HTTPS and for all paths
-/// (RFC 6265bis §4.1.3.2).
+/// The name of the session's cookie. Browsers accept one that starts with `__Host-` only from this
+/// very host, by HTTPS and for all paths (RFC 6265bis §4.1.3.2).
 pub(crate) fn cookie_name(is_encrypted: bool) -> &'static str {
     if is_encrypted { "__Host-weir_session" } else { "weir_session" }
 }

@@ -21,7 +21,8 @@ use self::coding::{DecodeError, RequestDecoder};
 use crate::app::App;
 use crate::config::Config;
 
-/// Windows editors put it before JSON, where it is not allowed; a reader may ignore it (RFC 8259 §8.1).
+/// Windows editors put it before JSON, where it is not allowed; a reader may ignore it (RFC 8259
+/// §8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// A longer body is parsed off the runtime's threads, which other callers' events would wait for.
@@ -39,11 +40,11 @@ pub(crate) struct ReadBody<T> {
     pub(crate) bytes: Reservation,
 }
 
-/// Reads a JSON body. With the path in `fingerprint`, computes that of the request too. Memory is reserved before a byte is read; parsing
-/// a long body waits for its caller's turn.
+/// Reads a JSON body. With the path in `fingerprint`, computes that of the request too. Memory is
+/// reserved before a byte is read; parsing a long body waits for its caller's turn.
 ///
 /// # Errors
-/// 415, 413, 408, 429, 503 or 400, saying what to change.
+/// 415, 413, 408, 429, 503 or 400, with what to change.
 pub(crate) async fn json<T: Send + 'static>(
     app: &App,
     owner: &Owner,
@@ -72,7 +73,7 @@ pub(crate) async fn json<T: Send + 'static>(
     work_on(app, owner, text_length(headers), work).await
 }
 
-/// Reads a JSON body that is passed on as it came: `read` takes what it needs from its bytes.
+/// Reads a JSON body that is passed on unchanged: `read` takes what it needs from its bytes.
 ///
 /// # Errors
 /// 415, 413, 408, 429, 503, or 400 where there is none.
@@ -105,7 +106,7 @@ fn digest(path: &str, body: &[u8]) -> [u8; 32] {
     digest.finalize().into()
 }
 
-/// The length of a body before any coding; `None` where the request does not tell.
+/// The length of a body before any coding; `None` if the request has no `Content-Length`.
 fn text_length(headers: &HeaderMap) -> Option<usize> {
     let is_coded = headers.contains_key(header::CONTENT_ENCODING);
     headers.get(header::CONTENT_LENGTH).filter(|_| !is_coded)?.to_str().ok()?.parse().ok()
@@ -174,7 +175,8 @@ fn parse(bytes: &[u8]) -> Result<Value, Fault> {
     })
 }
 
-/// Reads the bytes of a body, at most `most` once they are decoded. Memory is reserved before they arrive, where `taken` is given.
+/// Reads the bytes of a body, at most `most` once they are decoded. Memory is reserved before they
+/// arrive, where `taken` is given.
 async fn take_in(
     config: &Config,
     headers: &HeaderMap,
@@ -227,7 +229,7 @@ impl Taking<'_> {
     }
 }
 
-/// A body as it came.
+/// A body as received.
 async fn whole(
     most: usize,
     mut body: Limited<Body>,
@@ -264,7 +266,8 @@ async fn decoded(
     Ok(plain.into())
 }
 
-/// How long a coded body may be that has at most `bytes` when decoded: incompressible data grow a bit.
+/// How long a coded body may be that has at most `bytes` when decoded: incompressible data grow
+/// slightly.
 fn coded(bytes: usize) -> usize {
     bytes.saturating_add(bytes / 256).saturating_add(1024)
 }

@@ -1,4 +1,4 @@
-//! What a handler needs to know of the request that it serves.
+//! The context of a request, for its handler.
 
 use protocol::id::Owner;
 use protocol::trace::TraceContext;

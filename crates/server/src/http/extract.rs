@@ -78,7 +78,7 @@ impl FromRequestParts<App> for MetricsReader {
     }
 }
 
-/// Whether a request may see how much the server does.
+/// Whether a request may see the server's activity.
 ///
 /// # Errors
 /// 401 without a valid key.
@@ -89,7 +89,7 @@ pub(crate) fn may_read_metrics(app: &App, parts: &Parts) -> Result<bool, Fault> 
     }
 }
 
-/// A path's parameter. axum's own extractor refuses in plain text.
+/// A path's parameter. axum's own extractor rejects in plain text.
 pub(crate) struct PathParam<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Send> FromRequestParts<App> for PathParam<T> {

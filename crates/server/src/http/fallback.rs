@@ -7,11 +7,12 @@ use protocol::fault::{Fault, FaultKind};
 
 use super::forwarded::Forwarded;
 use super::origin::own_url;
-use super::paths;
-use crate::error::{FaultResponse, not_possible};
 
-/// There is nothing at this path. `OPTIONS *` is a ping of the server (RFC 9110 §9.3.7). `own_url` is this server's, as the client knows
-/// it.
+use crate::error::{FaultResponse, not_possible};
+use crate::paths;
+
+/// There is nothing at this path. `OPTIONS *` is a ping of the server (RFC 9110 §9.3.7). `own_url`
+/// is this server's, as the client sees it.
 pub(crate) fn no_such_path(method: &Method, uri: &Uri, own_url: &str) -> Response {
     if method == Method::OPTIONS && uri.path() == "*" {
         return StatusCode::NO_CONTENT.into_response();
@@ -37,7 +38,8 @@ fn with_base_url(what: &str, uri: &Uri, own_url: &str) -> Option<String> {
     Some(format!("{what}. It looks as if the client's base URL were wrong: set it to {base_url}."))
 }
 
-/// The path exists, but not for this method. The `Allow` header lists its methods, which is all that `OPTIONS` asks for.
+/// The path exists, but not for this method. The `Allow` header lists its methods, which is all
+/// that `OPTIONS` asks for.
 pub(crate) async fn no_such_method(
     Extension(forwarded): Extension<Forwarded>,
     method: Method,

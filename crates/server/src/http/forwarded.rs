@@ -1,7 +1,8 @@
-//! What trusted proxies say about the requests that they forward: the client, and the host and scheme it used.
+//! The headers of trusted proxies on forwarded requests: the client, and the host and scheme it
+//! used.
 //!
-//! `Forwarded` (RFC 7239) is absent on purpose: proxies that set `X-Forwarded-*` pass it on as the client wrote it, so that reading both
-//! would be trusting clients.
+//! `Forwarded` (RFC 7239) is absent on purpose: proxies that set `X-Forwarded-*` pass it on as the
+//! client wrote it, so that reading both would be trusting clients.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,7 +16,7 @@ use crate::config::{Config, Keyless};
 use crate::listen::ConnectionHandle;
 use crate::network::is_trusted;
 
-/// What is known about a request beyond its own fields.
+/// Data on a request beyond its own fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Forwarded {
     /// The client's address. `None` only without a connection.
@@ -27,7 +28,8 @@ pub(crate) struct Forwarded {
 }
 
 impl Forwarded {
-    /// The path that the proxy strips (`X-Forwarded-Prefix`), without a slash at its end. Empty where there is none.
+    /// The path that the proxy strips (`X-Forwarded-Prefix`), without a slash at its end. Empty
+    /// where there is none.
     pub(crate) fn prefix(self, headers: &HeaderMap) -> &str {
         let named = if self.is_from_proxy { last(headers, "x-forwarded-prefix") } else { None };
         let is_path = |text: &&str| {
@@ -38,8 +40,9 @@ impl Forwarded {
     }
 }
 
-/// Reads what trusted proxies say about a request, and puts it in place of the request's own fields: its `Host` becomes the one that its
-/// client wrote. `is_encrypted`: whether it came to this server through TLS.
+/// Reads the headers of trusted proxies, and replaces the request's own fields by them: its `Host`
+/// becomes the one that its client wrote. `is_encrypted`: whether it came to this server through
+/// TLS.
 pub(crate) fn read(parts: &mut Parts, config: &Config, is_encrypted: bool) -> Forwarded {
     let sender = parts
         .extensions
@@ -64,8 +67,8 @@ pub(crate) fn read(parts: &mut Parts, config: &Config, is_encrypted: bool) -> Fo
     }
 }
 
-/// Headers by which proxies name the client, beside all that start with `x-forwarded-`. None of them is believed here; one of them means
-/// that there is a proxy in between.
+/// Headers by which proxies name the client, beside all that start with `x-forwarded-`. None of
+/// them is trusted here; one of them means that there is a proxy in between.
 const NAMING: [&str; 8] = [
     "forwarded",
     "x-real-ip",
@@ -77,7 +80,8 @@ const NAMING: [&str; 8] = [
     "fastly-client-ip",
 ];
 
-/// Checks that a server without keys may serve this request: it comes from this machine, and no proxy has forwarded it.
+/// Checks that a server without keys may serve this request: it comes from this machine, and no
+/// proxy has forwarded it.
 ///
 /// # Errors
 /// 403, with what to do about it.
@@ -107,7 +111,8 @@ pub(crate) fn check_keyless(config: &Config, parts: &Parts) -> Result<(), Fault>
     })
 }
 
-/// Each hop is believed as long as the one that names it is trusted: the first from the right that is not is the client.
+/// Each hop is accepted as long as the one that names it is trusted: the first from the right that
+/// is not is the client.
 fn client(headers: &HeaderMap, config: &Config, sender: IpAddr) -> IpAddr {
     let mut client = sender;
     for named in hops(headers, "x-forwarded-for").rev() {

@@ -8,8 +8,8 @@ use protocol::fault::{Fault, FaultKind};
 
 use crate::config::Config;
 
-/// Checks that a request has one `Host`. With two, a proxy and this server could each believe another one; HTTP/1.0 and HTTP/2 may
-/// have none.
+/// Checks that a request has one `Host`. With two, a proxy and this server could each use
+/// another one; HTTP/1.0 and HTTP/2 may have none.
 ///
 /// # Errors
 /// 400 (RFC 9112 §3.2).
@@ -22,8 +22,8 @@ pub(crate) fn check_host_once(version: Version, headers: &HeaderMap) -> Result<(
     Err(Fault::new(FaultKind::InvalidRequest, "invalid_host", message).with_param("Host"))
 }
 
-/// Checks that the host of a request is well formed and unambiguous. On HTTP/2 a proxy before this server may have read one field, and
-/// this server the other (RFC 9113 §8.3.1).
+/// Checks that the host of a request is well formed and unambiguous. On HTTP/2 a proxy before this
+/// server may have read one field, and this server the other (RFC 9113 §8.3.1).
 ///
 /// # Errors
 /// 400 (RFC 9112 §3.2).
@@ -80,8 +80,8 @@ fn is_host(text: &str) -> bool {
         && is_port(port)
 }
 
-/// Checks that the transfer coding of a request is `chunked`, or none. Two codings could be read as one thing by a proxy, and as another
-/// here.
+/// Checks that the transfer coding of a request is `chunked`, or absent. A proxy could interpret
+/// two codings differently than this server.
 ///
 /// # Errors
 /// 501 (RFC 9112 §6.1).
@@ -101,8 +101,8 @@ pub(crate) fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
-/// Checks that the request is addressed to this server. One of a foreign site's page whose name was pointed at this address
-/// (DNS rebinding) is not.
+/// Checks that the request is addressed to this server. A request of a foreign page whose name
+/// was pointed at this address (DNS rebinding) is not.
 ///
 /// # Errors
 /// 421 with the setting that would allow the name (RFC 9110 §15.5.20).
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_names_and_configured_hosts_are_ours() {
+    fn only_loopback_names_and_configured_hosts_are_accepted() {
         check_names("127.0.0.1:8000", true);
         check_names("localhost", true);
         check_names("[::1]:8000", true);

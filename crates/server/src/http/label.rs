@@ -1,4 +1,4 @@
-//! What the lens may show of a request, by its path and query.
+//! The parts of a request's path and query that the lens may show.
 
 use http::Uri;
 use lens::live::Subject;
@@ -13,7 +13,8 @@ pub(crate) fn label(uri: &Uri) -> Label<'_> {
     Label { subject: subject(uri.path()), lane: lane(uri) }
 }
 
-/// To whom a request may be shown. A refused request to the API is its caller's too: its path may say more than its response.
+/// To whom a request may be shown. A refused request to the API is its caller's too: its path may
+/// reveal more than its response.
 fn subject(path: &str) -> Subject {
     let is_classic =
         ["/createSse", "/chat", "/closeSse"].contains(&path) || path.starts_with("/websocket/");
@@ -24,9 +25,9 @@ fn subject(path: &str) -> Subject {
     }
 }
 
-/// The client's own name for its request, by which it finds it in the lens: a browser sees neither its own port nor the head of a
-/// WebSocket's handshake. Only below `/v1/`: elsewhere a query may be a user's message, and a request to the lens names the lane it
-/// looks for.
+/// The client's own name for its request, by which it finds it in the lens: a browser sees neither
+/// its own port nor the head of a WebSocket's handshake. Only below `/v1/`: elsewhere a query may
+/// be a user's message, and a request to the lens names the lane it looks for.
 fn lane(uri: &Uri) -> Option<&str> {
     let is_ours = uri.path().starts_with("/v1/") && !uri.path().starts_with("/v1/lens/");
     let query = uri.query().filter(|_| is_ours)?;

@@ -15,33 +15,36 @@ use tokio::time::Instant;
 
 use super::auth::ResponseOwner;
 use super::forwarded::{self, Forwarded};
-use super::{host, origin, paths, unread};
+use super::{host, origin, unread};
 use crate::app::App;
 use crate::error::{FaultResponse, panicked};
 use crate::listen::ConnectionHandle;
+use crate::paths;
 
 /// The only version that OpenAI's API has had so far.
 const OPENAI_VERSION: &str = "2020-10-01";
 
-/// The response headers that pages of other origins may read, beside those that the Fetch standard allows.
+/// The response headers that pages of other origins may read, beside those that the Fetch standard
+/// allows.
 const EXPOSED: &str = "retry-after, x-request-id, x-should-retry, weir-response-id, weir-warning, openai-processing-ms, openai-version, \
                        x-ratelimit-limit-requests, x-ratelimit-remaining-requests";
 
 /// Puts the layers around the routes.
 pub(crate) fn wrap(routes: Router<App>, app: &App) -> Router<App> {
-    // Each `layer` goes around those before it: read from below to follow a request. The layers that authenticate are around their
-    // routes, inside of these.
+    // Each `layer` goes around those before it: read from below to follow a request. The layers
+    // that authenticate are around their routes, inside of these.
     routes
         // Nearest to the routes: what a page may do depends on its origin.
         .layer(middleware::from_fn_with_state(app.clone(), check_origin))
         // Before anything is read of a request for another host.
         .layer(middleware::from_fn_with_state(app.clone(), check_host))
-        // Around everything that refuses: an unread body would otherwise cost the connection, and the refusal with it.
+        // Around everything that refuses: an unread body would otherwise cost the connection, and
+        // the refusal with it.
         .layer(middleware::from_fn(unread::read_out))
         // Around everything that can panic, so that it costs one request and not the connection.
         .layer(middleware::from_fn(catch_panic))
-        // Outermost: it finds the client, gives the request its id, logs it once, and sets headers on every response, refusals
-        // included.
+        // Outermost: it finds the client, gives the request its id, logs it once, and sets headers
+        // on every response, refusals included.
         .layer(middleware::from_fn_with_state(app.clone(), name_and_log))
 }
 
@@ -100,26 +103,27 @@ async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> R
 /// The paths that load balancers and monitors poll.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// A random id for a request. The caller sees it, so it reveals nothing about other requests or the process.
+/// A random id for a request. The caller sees it, so it reveals nothing about other requests or the
+/// process.
 fn request_id() -> String {
     let mut random = [0_u8; 16];
-    // It is no secret: a request without randomness is served all the same.
+    // The id is not secret, so a request is served even without randomness.
     if getrandom::fill(&mut random).is_err() {
         tracing::debug!("the operating system gives no random bytes");
     }
     format!("req_{:032x}", u128::from_ne_bytes(random))
 }
 
-/// How many responses this caller may run at once, and how many more may start. There is no reset time, since a place is free as soon as
-/// a response has ended.
+/// How many responses this caller may run at once, and how many more may start. There is no reset
+/// time, since a place is free as soon as a response has ended.
 fn set_rate_limit_headers(app: &App, owner: &Owner, headers: &mut HeaderMap) {
     let (limit, free) = app.engine.capacity(owner);
     headers.insert("x-ratelimit-limit-requests", limit.into());
     headers.insert("x-ratelimit-remaining-requests", free.into());
 }
 
-/// Whether the client asks for the connection to be closed after this response. A page may not set `ConnectionHandle: close`, and the lab
-/// shows what a new connection costs.
+/// Whether the client asks for the connection to be closed after this response. A page may not set
+/// `Connection: close`, and the lab shows what a new connection costs.
 fn wants_close(uri: &Uri) -> bool {
     paths::is_api(uri.path())
         && uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "close=true"))

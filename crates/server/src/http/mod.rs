@@ -14,9 +14,6 @@ pub(crate) mod extract;
 pub(crate) mod body;
 pub(crate) mod fallback;
 pub(crate) mod label;
-pub(crate) mod paths;
-pub(crate) mod query;
-pub(crate) mod rates;
 
 mod trace_context;
 mod unread;

@@ -1,4 +1,4 @@
-//! Which pages may use the server: `Origin`, and what browsers say in its place.
+//! Which pages may use the server: `Origin`, and the headers that browsers send in its place.
 
 use http::{HeaderMap, Uri, header};
 use protocol::fault::{Fault, FaultKind};
@@ -7,8 +7,8 @@ use super::forwarded::Forwarded;
 use super::host::{authority, is_loopback, without_port};
 use crate::config::Config;
 
-/// Checks whether a browser may send this on behalf of the page it shows, and gives the page's origin; `None` where the request is of
-/// no page.
+/// Checks whether a browser may send this on behalf of the page it shows, and gives the page's
+/// origin; `None` where the request is of no page.
 ///
 /// # Errors
 /// 403 for a page that is neither ours nor in `server.origins`.
@@ -39,14 +39,15 @@ pub(crate) fn check_origin(
     Err(foreign(origin))
 }
 
-/// Whether a request without an `Origin`, such as that of an image or a link, is of one of the server's own pages or of no page. Pages
-/// on other ports of this machine are of the same site, and are still foreign.
+/// Whether a request without an `Origin`, such as that of an image or a link, is of one of the
+/// server's own pages or of no page. Pages on other ports of this machine are of the same site, and
+/// are still foreign.
 pub(crate) fn is_of_own_page(headers: &HeaderMap) -> bool {
     headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none")
 }
 
-/// Whether an origin is the host that the request was sent to. A request in clear shows nothing about its page's scheme: there may be a
-/// proxy that the settings do not name.
+/// Whether an origin is the host that the request was sent to. A request in clear shows nothing
+/// about its page's scheme: there may be a proxy that the settings do not name.
 fn is_same(origin: &str, forwarded: Forwarded, authority: &str) -> bool {
     let Some((scheme, from)) = origin.split_once("://") else { return false };
     if !forwarded.is_encrypted {
@@ -98,7 +99,8 @@ fn foreign(origin: &str) -> Fault {
     Fault::new(FaultKind::Permission, "origin_not_allowed", message).with_param("Origin")
 }
 
-/// The URL at which the client has reached this server, as far as it is known, without a trailing slash.
+/// The URL at which the client has reached this server, as far as it is known, without a trailing
+/// slash.
 pub(crate) fn own_url(forwarded: Forwarded, uri: &Uri, headers: &HeaderMap) -> String {
     let scheme = if forwarded.is_encrypted { "https" } else { "http" };
     format!(
@@ -134,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_encrypted_was_sent_by_an_encrypted_page() {
+    fn encrypted_requests_are_from_encrypted_pages() {
         let forwarded = Forwarded { client: None, is_encrypted: true, is_from_proxy: false };
         for (authority, origin, expected) in [
             ("chat.example", "https://chat.example", true),

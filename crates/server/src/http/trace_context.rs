@@ -3,7 +3,8 @@
 use http::HeaderMap;
 use protocol::trace::TraceContext;
 
-/// The trace context of a request. Two parents count as none (§3.2), and the lines of a state are one list (§3.3).
+/// The trace context of a request. Two parents count as none (§3.2), and the lines of a state are
+/// one list (§3.3).
 pub(crate) fn read(headers: &HeaderMap) -> Option<TraceContext> {
     let mut parents = headers.get_all("traceparent").iter();
     let parent = parents.next().filter(|_| parents.next().is_none())?.to_str().ok()?;

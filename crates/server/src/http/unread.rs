@@ -1,7 +1,8 @@
-//! Reads what a handler left of a request's body.
+//! Reads the rest of a request's body after its handler.
 //!
-//! A refusal often comes before the body: without this, the socket would be closed with unread bytes, the kernel would turn that into a
-//! reset, and the reset would overtake the refusal on its way to the client.
+//! A refusal often comes before the body: without this, the socket would be closed with unread
+//! bytes, the kernel would turn that into a reset, and the reset would overtake the refusal on its
+//! way to the client.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,7 +38,7 @@ pub(crate) async fn read_out(request: Request, next: Next) -> Response {
     response
 }
 
-/// A body that comes back when the handler has dropped it.
+/// A body that is returned when the handler drops it.
 #[derive(Clone)]
 struct BorrowedBody(Arc<Mutex<Body>>);
 

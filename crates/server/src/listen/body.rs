@@ -1,4 +1,5 @@
-//! A response's body with its guards: its connection is busy and its exchange runs until it ends, and on HTTP/2 its reader is timed.
+//! A response's body with its guards: its connection is busy and its exchange runs until it ends,
+//! and on HTTP/2 its reader is timed.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,12 +9,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::connection::Answering;
+use super::connection::ResponseGuard;
 use super::exchange::Exchange;
 use super::gauge::StallGauge;
 
-/// How much an HTTP/2 stream is given at once: its largest frame by default (RFC 9113 §6.5.2). Smaller pieces show that a
-/// slow reader takes something.
+/// How much an HTTP/2 stream is given at once: its largest frame by default (RFC 9113 §6.5.2).
+/// Smaller pieces show that a slow reader takes something.
 const PIECE: usize = 16 << 10;
 
 /// A response's body.
@@ -28,16 +29,16 @@ pub(super) struct Watched {
 
 enum Watch {
     /// While it lives, the connection is busy.
-    Http1 { _answering: Answering },
+    Http1 { _guard: ResponseGuard },
     /// Its stream is cut when its reader takes nothing for too long.
     Http2(Arc<StallGauge>),
 }
 
 impl Watched {
-    pub(super) fn http1(body: Body, answering: Answering, exchange: Exchange) -> Self {
+    pub(super) fn http1(body: Body, guard: ResponseGuard, exchange: Exchange) -> Self {
         Self {
             body,
-            watch: Watch::Http1 { _answering: answering },
+            watch: Watch::Http1 { _guard: guard },
             rest: Bytes::new(),
             _exchange: exchange,
         }

@@ -1,4 +1,5 @@
-//! The handle on an accepted socket that requests carry: counts, the client's signals while a request is answered, and the close.
+//! The handle on an accepted socket that requests carry: counts, the client's signals during a
+//! response, and the close.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,8 +28,8 @@ use super::traffic::Traffic;
 use super::view::{ConnectionFilter, ConnectionView};
 use crate::config::Config;
 
-/// How much a client may send ahead of the response it waits for. The rest stays in the kernel, and then only a reset is
-/// seen, not a FIN after it.
+/// How much a client may send ahead of the response it waits for. The rest stays in the kernel, and
+/// then only a reset is seen, not a FIN after it.
 const AHEAD: usize = 64 << 10;
 
 /// What the client's side of a connection signals while a response is on it.
@@ -36,7 +37,7 @@ const AHEAD: usize = 64 << 10;
 pub enum Signal {
     /// It will send no more (FIN). It may still read.
     Fin,
-    /// It is gone (RST, or the network says so).
+    /// The connection was reset or the network reported an error.
     Reset,
 }
 
@@ -50,7 +51,7 @@ pub(super) struct Socket {
     pub(super) stream: TcpStream,
     peer: SocketAddr,
     local: Option<SocketAddr>,
-    /// Set at most once, before anything else is read: what a trusted proxy says.
+    /// Set at most once, before anything else is read: the header of a trusted proxy.
     pub(super) client: OnceLock<SocketAddr>,
     ahead: Mutex<Ahead>,
     received: AtomicU64,
@@ -63,9 +64,9 @@ pub(super) struct Socket {
     counted: Mutex<GaugeGuard>,
     /// Set once, as soon as it is known.
     protocol: OnceLock<HttpVersion>,
-    /// How many [`Answering`] guards exist; without one, what arrives is a head.
-    answering: AtomicUsize,
-    answered: AtomicU64,
+    /// How many [`ResponseGuard`]s exist; without one, arriving bytes are a head.
+    responses: AtomicUsize,
+    finished: AtomicU64,
     /// Whether a response on it ends by its close.
     ended_by_close: AtomicBool,
     flush: FlushWatch,
@@ -83,7 +84,8 @@ pub(super) struct Ahead {
     pub(super) reader: Option<Waker>,
 }
 
-/// Whether the bytes of this connection are counted by kind. The given share of connections is, evenly spread.
+/// Whether the bytes of this connection are counted by kind. The given share of connections is,
+/// evenly spread.
 #[expect(
     clippy::cast_precision_loss,
     reason = "connections are numbered from 0, and are fewer than 2^53"
@@ -115,8 +117,8 @@ impl Socket {
             counted: Mutex::new(traffic.opening()),
             traffic,
             protocol: OnceLock::new(),
-            answering: AtomicUsize::new(0),
-            answered: AtomicU64::new(0),
+            responses: AtomicUsize::new(0),
+            finished: AtomicU64::new(0),
             ended_by_close: AtomicBool::new(false),
             flush: FlushWatch::default(),
             timeline: Timeline::new(clock::now(), is_sampled(id, config.lens.sampling)),
@@ -150,11 +152,11 @@ impl Socket {
         self.traffic.received.add(count as u64);
     }
 
-    /// How many of the received bytes belong to requests. What arrives between two requests of HTTP/1 is the start of a head, and
-    /// belongs to no caller yet.
+    /// How many of the received bytes belong to requests. Bytes between two requests of
+    /// HTTP/1 are the start of a head, and belong to no caller yet.
     fn claimed(&self) -> u64 {
         let is_between = self.protocol.get() != Some(&HttpVersion::Http2)
-            && self.answering.load(Ordering::Acquire) == 0;
+            && self.responses.load(Ordering::Acquire) == 0;
         if is_between { &self.claimed } else { &self.received }.load(Ordering::Relaxed)
     }
 
@@ -203,7 +205,7 @@ impl ConnectionHandle {
         Self(shared)
     }
 
-    /// What the socket's codec shares with it.
+    /// The state shared with the socket's codec.
     pub(super) fn shared(&self) -> Arc<Socket> {
         Arc::clone(&self.0)
     }
@@ -213,7 +215,8 @@ impl ConnectionHandle {
         Self(Arc::clone(shared))
     }
 
-    /// Counts it among the connections of `owner`, once. `connect` says whether there may be one more.
+    /// Counts it among the connections of `owner`, once. `connect` returns whether one more is
+    /// allowed.
     pub(crate) fn called_by(
         &self,
         owner: &Owner,
@@ -231,7 +234,7 @@ impl ConnectionHandle {
         self.0.id
     }
 
-    /// The client's address, as a trusted proxy's header says, or else the peer's.
+    /// The client's address from a trusted proxy's header, or else the peer's.
     pub fn client(&self) -> SocketAddr {
         self.0.client.get().copied().unwrap_or(self.0.peer)
     }
@@ -251,13 +254,14 @@ impl ConnectionHandle {
         &self.0.timeline
     }
 
-    /// What is spoken on it.
+    /// Its protocol.
     pub fn protocol(&self) -> HttpVersion {
         self.0.protocol.get().copied().unwrap_or(HttpVersion::Http1)
     }
 
-    /// Resolves as soon as the client half-closes or is gone. What it sends meanwhile is kept for the next request. Cancel safe.
-    /// Never resolves on HTTP/2, where the handler and the body of a stream are dropped when its reader leaves.
+    /// Resolves as soon as the client half-closes or is gone. What it sends meanwhile is kept for
+    /// the next request. Cancel safe. Never resolves on HTTP/2, where the handler and the body of a
+    /// stream are dropped when its reader leaves.
     pub async fn signal(&self) -> Signal {
         let shared = &self.0;
         if self.protocol() == HttpVersion::Http2 {
@@ -298,8 +302,9 @@ impl ConnectionHandle {
         Signal::Reset
     }
 
-    /// Reads what the client still sends after our FIN, up to its own. A close with unread bytes is a reset, which can destroy what
-    /// was sent before it: with TLS a `close_notify` always follows the GOAWAY of HTTP/2.
+    /// Reads what the client still sends after our FIN, up to its own. A close with unread bytes is
+    /// a reset, which can destroy what was sent before it: with TLS a `close_notify` always follows
+    /// the GOAWAY of HTTP/2.
     pub(super) async fn read_out(&self) {
         let (stream, mut bytes) = (&self.0.stream, [0; 1024]);
         let mut left = AHEAD;
@@ -316,7 +321,8 @@ impl ConnectionHandle {
         }
     }
 
-    /// Resolves when the HTTP/1 codec has handed everything it was given to the kernel. For a body of this connection only.
+    /// Resolves when the HTTP/1 codec has handed everything it was given to the kernel. For a body
+    /// of this connection only.
     pub(crate) async fn flushed(&self) {
         std::future::poll_fn(|context| self.0.flush.poll_flushed(context)).await;
     }
@@ -326,8 +332,8 @@ impl ConnectionHandle {
         self.0.flush.flushed();
     }
 
-    /// Turns the close that follows into a RST, so that no client takes a close-delimited part for the whole response
-    /// (promise 3).
+    /// Turns the close that follows into a RST, so that no client mistakes a truncated
+    /// close-delimited response for a complete one (promise 3).
     pub fn abort(&self) {
         self.0.timeline.closed(Closer::Server, "reset");
         // Fails only on a socket that is closed already.
@@ -352,18 +358,19 @@ impl ConnectionHandle {
         }
     }
 
-    /// A request was read: what arrives now belongs to it, until the guard is dropped. A WebSocket that takes the connection over
-    /// holds one as long: there are no heads any more, and no pauses between them.
-    pub(crate) fn answer(&self) -> Answering {
+    /// A request was read: what arrives now belongs to it, until the guard is dropped. A WebSocket
+    /// that takes the connection over holds one as long: heads are no longer read, and no pauses
+    /// between them.
+    pub(crate) fn start_response(&self) -> ResponseGuard {
         self.0.claim();
-        self.0.answering.fetch_add(1, Ordering::Relaxed);
-        Answering(self.clone())
+        self.0.responses.fetch_add(1, Ordering::Relaxed);
+        ResponseGuard(self.clone())
     }
 
-    /// The number of requests answered so far, unless one is being answered now.
-    pub(crate) fn answered(&self) -> Option<u64> {
-        (self.0.answering.load(Ordering::Relaxed) == 0)
-            .then(|| self.0.answered.load(Ordering::Relaxed))
+    /// The number of finished responses, unless one is being sent now.
+    pub(crate) fn finished_responses(&self) -> Option<u64> {
+        (self.0.responses.load(Ordering::Relaxed) == 0)
+            .then(|| self.0.finished.load(Ordering::Relaxed))
     }
 
     /// Whether bytes have arrived that no codec has taken.
@@ -395,28 +402,28 @@ impl ConnectionHandle {
     }
 }
 
-/// What the kernel knows of a socket.
+/// The kernel's data on a socket.
 #[cfg(target_os = "linux")]
 fn kernels_view(stream: &TcpStream) -> Option<TcpInfo> {
     lens::tcp_info::tcp_info(stream).ok()
 }
 
-/// What the kernel knows of a socket: nothing on this system.
+/// The kernel's data on a socket: none on this system.
 #[cfg(not(target_os = "linux"))]
 fn kernels_view(_stream: &TcpStream) -> Option<TcpInfo> {
     None
 }
 
-/// While it lives, a request of the connection is being answered.
+/// Marks a response on the connection as being sent, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Answering(ConnectionHandle);
+pub(crate) struct ResponseGuard(ConnectionHandle);
 
-impl Drop for Answering {
+impl Drop for ResponseGuard {
     fn drop(&mut self) {
         let shared = &self.0.0;
         shared.claim();
-        shared.answered.fetch_add(1, Ordering::Relaxed);
-        shared.answering.fetch_sub(1, Ordering::Release);
+        shared.finished.fetch_add(1, Ordering::Relaxed);
+        shared.responses.fetch_sub(1, Ordering::Release);
     }
 }
 

@@ -10,7 +10,7 @@ use super::traffic::Traffic;
 use crate::config::Config;
 use crate::network::is_trusted;
 
-/// How many connections an address beyond loopback may have, unless the settings say.
+/// The default limit on connections of an address beyond loopback.
 const PER_ADDRESS: usize = 1000;
 
 /// How many refused connections get a response at once; the rest are closed without one.
@@ -88,7 +88,8 @@ impl Connections {
         Ok((ConnectionSlot { connections: Arc::clone(self), address }, id))
     }
 
-    /// Takes one of an address's places. A trusted proxy stands for many clients, so its connections are not limited.
+    /// Takes one of an address's places. A trusted proxy stands for many clients, so its
+    /// connections are not limited.
     fn take(&self, address: IpAddr, config: &Config) -> Option<IpAddr> {
         let is_free = is_trusted(&config.trusted_proxies, address);
         let address = network(address);
@@ -107,7 +108,7 @@ impl Connections {
         Some(address)
     }
 
-    /// Gives it back.
+    /// Releases it.
     fn give(&self, address: IpAddr) {
         let mut by_address = self.by_address();
         match by_address.get_mut(&address) {
@@ -127,7 +128,8 @@ impl Connections {
     }
 }
 
-/// The address that counts: one customer has a whole /64 of IPv6 (RFC 6177), and an IPv4 address is the same mapped or not.
+/// The address that counts: one customer has a whole /64 of IPv6 (RFC 6177), and an IPv4 address is
+/// the same mapped or not.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => {
@@ -138,7 +140,7 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// While it lives, a connection has its place.
+/// The place of a connection, released on drop.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     connections: Arc<Connections>,
@@ -174,7 +176,7 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// While it lives, a refusal is being sent.
+/// A refusal that is being sent, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Refusing(Arc<Connections>);
 

@@ -48,7 +48,7 @@ impl Exchange {
     }
 
     /// The head of its response is ready.
-    pub(super) fn answered(&self, status: u16) {
+    pub(super) fn response_started(&self, status: u16) {
         self.0.connection.timeline().answered(self.0.number, status);
     }
 }

@@ -1,4 +1,5 @@
-//! Lets a body wait until everything it gave to its HTTP/1 connection has been handed to the kernel.
+//! Lets a body wait until everything it gave to its HTTP/1 connection has been handed to the
+//! kernel.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
@@ -9,8 +10,9 @@ const IDLE: u8 = 0;
 const WANTED: u8 = 1;
 const DONE: u8 = 2;
 
-/// One body at a time waits for the next flush of its connection. Body and connection are polled by the same task, and the codec
-/// flushes only after it has written out its own buffer, so that the next flush includes all that the body gave before it asked.
+/// One body at a time waits for the next flush of its connection. Body and connection are polled by
+/// the same task, and the codec flushes only after it has written out its own buffer, so that the
+/// next flush includes everything that the body yielded before it.
 #[derive(Debug, Default)]
 pub(super) struct FlushWatch {
     state: AtomicU8,
@@ -18,7 +20,7 @@ pub(super) struct FlushWatch {
 }
 
 impl FlushWatch {
-    /// The codec's buffer is empty, and the kernel has taken all of it.
+    /// The codec's buffer was written to the kernel completely.
     pub(super) fn flushed(&self) {
         // Most flushes are of connections where nothing waits: they cost one load.
         if self.state.load(Ordering::Acquire) == WANTED {
@@ -86,9 +88,10 @@ mod tests {
         }))
     }
 
-    /// The codec's buffer has room when the body fails, and its peer takes no more than some bytes at a time.
+    /// The codec's buffer has room when the body fails, and its peer takes no more than some bytes
+    /// at a time.
     #[tokio::test]
-    async fn what_a_body_gave_before_it_failed_is_sent() -> io::Result<()> {
+    async fn bytes_before_the_failure_of_a_body_are_sent() -> io::Result<()> {
         let connection = connection().await?;
         let (mut client, server) = tokio::io::duplex(64);
         let io = TokioIo::new(ObservedStream::new(server, connection.clone()));

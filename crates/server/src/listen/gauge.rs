@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// Whether a chunk waits for its reader. Hyper asks for the next one only when the reader's window has taken the last.
+/// Whether a chunk waits for its reader. Hyper asks for the next one only when the reader's window
+/// has taken the last.
 #[derive(Debug, Default)]
 pub(crate) struct StallGauge(Mutex<Option<Instant>>);
 

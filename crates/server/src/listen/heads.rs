@@ -1,4 +1,5 @@
-//! HTTP/1 between its codec and the socket, or TLS: how long a head may take, how long there may be none, and no refusals of hyper's.
+//! A layer between the HTTP/1 codec and the socket or TLS: it limits the time for a head and the
+//! idle time, and withholds hyper's own refusals.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -26,14 +27,15 @@ pub(super) enum Refusal {
     Parser(u16),
 }
 
-/// A stream that is owed a refusal, once hyper has let go of it.
+/// A stream that needs a refusal, once hyper has released it.
 pub(super) type Refused<S> = (S, Refusal);
 
 /// A stream as hyper's HTTP/1 reads and writes it.
 ///
-/// Hyper's own timer would take an idle connection for a slow head. And hyper responds to a head that it cannot parse with an empty
-/// 4xx, which no setting prevents: it is withheld here, and the stream is handed back for a response with a body. Hyper has written
-/// such a response when all requests before it are answered and flushed.
+/// Hyper's own timer would take an idle connection for a slow head. And hyper responds to a head
+/// that it cannot parse with an empty 4xx, which no setting prevents: it is withheld here, and the
+/// stream is handed back for a response with a body. Hyper has written such a response when all
+/// requests before it have their responses flushed.
 #[derive(Debug)]
 pub(super) struct Heads<S> {
     /// `None` only while it is dropped.
@@ -43,17 +45,18 @@ pub(super) struct Heads<S> {
     idle_timeout: Duration,
     awaited: Awaited,
     timer: Pin<Box<Sleep>>,
-    /// How many requests had been answered when the timer was set.
-    answered: u64,
+    /// The number of finished responses when the timer was set.
+    finished: u64,
     /// Whether the stream has taken everything that was written to it.
     is_flushed: bool,
-    /// How many requests had been answered when everything was flushed; `None` while one was being answered.
+    /// The number of finished responses when everything was flushed; `None` while one was being
+    /// sent.
     settled: Option<u64>,
     refusal: Option<Refusal>,
     hand_back: Option<oneshot::Sender<Refused<S>>>,
 }
 
-/// What is waited for, while no request is being answered.
+/// What the connection waits for between responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Awaited {
     /// The first byte of a request.
@@ -63,7 +66,8 @@ enum Awaited {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Heads<S> {
-    /// The first request must start before `deadline`. The receiver gets the stream when hyper drops it and a refusal is due.
+    /// The first request must start before `deadline`. The receiver gets the stream when hyper
+    /// drops it and a refusal is due.
     pub(super) fn new(
         stream: S,
         connection: ConnectionHandle,
@@ -78,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Heads<S> {
             idle_timeout: config.idle_timeout,
             awaited: Awaited::Request,
             timer: Box::pin(sleep_until(deadline)),
-            answered: 0,
+            finished: 0,
             is_flushed: true,
             settled: None,
             refusal: None,
@@ -95,11 +99,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Heads<S> {
         }
     }
 
-    /// Whether a head is awaited. When a response has ended since the last call, the pause before the next request starts.
+    /// Whether a head is awaited. When a response has ended since the last call, the pause before
+    /// the next request starts.
     fn is_awaiting(&mut self) -> bool {
-        let Some(answered) = self.connection.answered() else { return false };
-        if answered != self.answered {
-            self.answered = answered;
+        let Some(finished) = self.connection.finished_responses() else { return false };
+        if finished != self.finished {
+            self.finished = finished;
             self.awaited = Awaited::Request;
             self.timer.as_mut().reset(Instant::now() + self.idle_timeout);
         }
@@ -113,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Heads<S> {
         }
         ready!(self.timer.as_mut().poll(context));
         match self.awaited {
-            // As if the client had closed: there is no request to respond to.
+            // Treated as a close by the client: there is no request to respond to.
             Awaited::Request => Poll::Ready(Ok(())),
             Awaited::Head => {
                 self.refusal = Some(Refusal::SlowHead);
@@ -122,16 +127,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Heads<S> {
         }
     }
 
-    /// Notes when everything that was answered has been flushed.
+    /// Records when every response has been flushed.
     fn settle(&mut self) {
         if self.is_flushed {
-            self.settled = self.connection.answered();
+            self.settled = self.connection.finished_responses();
         }
     }
 
     /// Whether what hyper writes now is a refusal of its own, which is then withheld.
     fn withholds(&mut self, bytes: &[u8]) -> bool {
-        let is_own = self.settled.is_some() && self.settled == self.connection.answered();
+        let is_own = self.settled.is_some() && self.settled == self.connection.finished_responses();
         if is_own {
             self.refusal.get_or_insert(Refusal::Parser(status(bytes)));
         } else {

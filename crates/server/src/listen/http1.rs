@@ -26,10 +26,11 @@ use super::seen::ObservedStream;
 use super::service::ServiceFactory;
 use super::serving::Serving;
 
-/// The most header fields of a request; real ones have some thirty.
+/// The limit on header fields of a request; real requests have about thirty.
 const MAX_HEADERS: usize = 128;
 
-/// Responds to the requests of a connection, in their order. The first must start before `deadline`.
+/// Responds to the requests of a connection, in their order. The first must start before
+/// `deadline`.
 pub(super) async fn serve<S, F>(
     stream: S,
     connection: ConnectionHandle,
@@ -45,7 +46,7 @@ pub(super) async fn serve<S, F>(
     let for_requests = connection.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (factory, connection) = (factory.clone(), for_requests.clone());
-        let answering = connection.answer();
+        let guard = connection.start_response();
         async move {
             let mut request = request.map(Body::new);
             factory.normalise(request.uri_mut());
@@ -58,13 +59,14 @@ pub(super) async fn serve<S, F>(
                 .oneshot(request)
                 .await
                 .unwrap_or_else(|never: Infallible| match never {});
-            // For a response of version 1.1 hyper would announce that the connection stays open, though only its close ends this one.
+            // For a response of version 1.1 hyper would announce that the connection stays open,
+            // though only its close ends this one.
             if version == Version::HTTP_10 && response.body().size_hint().exact().is_none() {
                 *response.version_mut() = version;
                 connection.ends_by_close();
             }
-            exchange.answered(response.status().as_u16());
-            Ok::<_, Infallible>(response.map(|body| Watched::http1(body, answering, exchange)))
+            exchange.response_started(response.status().as_u16());
+            Ok::<_, Infallible>(response.map(|body| Watched::http1(body, guard, exchange)))
         }
     });
     let seen = ObservedStream::new(stream, connection.clone());
@@ -75,7 +77,8 @@ pub(super) async fn serve<S, F>(
         .header_read_timeout(None)
         .max_buf_size(config.head_bytes)
         .max_headers(MAX_HEADERS)
-        // A FIN does not mean that the client has left: the response's own delivery watches the socket and decides.
+        // A FIN does not mean that the client has left: the response's own delivery watches the
+        // socket and decides.
         .half_close(true);
     // Dropped before a refusal is sent: then `heads` hands the stream back.
     let served = {
@@ -85,7 +88,8 @@ pub(super) async fn serve<S, F>(
             biased;
             served = serving.as_mut() => served,
             () = drain.clone().wait_to_close() => {
-                // Without a response on it, it closes; otherwise after the response, whose head announces it if it is not sent yet.
+                // Without a response on it, it closes; otherwise after the response, whose head
+                // announces it if it is not sent yet.
                 serving.as_mut().graceful_shutdown();
                 tokio::select! {
                     biased;
@@ -110,7 +114,7 @@ pub(super) async fn serve<S, F>(
     connection.log_end(cause);
 }
 
-/// Responds to a head that is no request.
+/// Responds to a head that is not a request.
 async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
     (mut stream, refusal): Refused<S>,
 ) -> io::Result<()> {
@@ -123,13 +127,13 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
             send(&refusal::of_parser(status)).await?;
             stream.shutdown().await
         }
-        // What the socket does not take at once is not worth another wait.
+        // The rest is dropped if the socket does not accept it at once.
         Refusal::SlowHead => send(&refusal::of_slow_head()).now_or_never().unwrap_or(Ok(())),
     }
 }
 
-/// Ends a connection in the middle of a response. A short length and a missing last chunk show it by
-/// themselves; where only the close would, it is a reset (promise 3).
+/// Ends a connection in the middle of a response. A short length and a missing last chunk show it
+/// by themselves; where only the close would, it is a reset (promise 3).
 fn break_off(connection: &ConnectionHandle) {
     if connection.is_ended_by_close() {
         connection.abort();
@@ -137,7 +141,7 @@ fn break_off(connection: &ConnectionHandle) {
     connection.log_end(Some("shutdown"));
 }
 
-/// Why hyper gave a connection up, in one word for the log.
+/// The reason why hyper ended a connection, in one word for the log.
 fn cause(error: &hyper::Error) -> &'static str {
     let failed = Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
     let inner = failed.and_then(io::Error::get_ref);

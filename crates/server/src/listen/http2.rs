@@ -1,4 +1,5 @@
-//! HTTP/2 on a connection: many streams, each a task of its own, and each cut on its own when its reader takes nothing.
+//! HTTP/2 on a connection: many streams, each a task of its own, and each cut on its own when its
+//! reader takes nothing.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -29,7 +30,8 @@ use super::serving::{Listening, Serving};
 /// How many responses one connection may carry at once (RFC 9113 §5.1.2 advises 100 or more).
 const MAX_STREAMS: u32 = 128;
 
-/// How many bytes of one response wait for its reader's window, beside the chunk in hand; hyper's default is 400 KiB.
+/// How many bytes of one response wait for its reader's window, beside the chunk in hand; hyper's
+/// default is 400 KiB.
 const SEND_BUFFER: usize = 64 << 10;
 
 /// How many streams the client may reset before they are accepted (CVE-2023-44487, rapid reset).
@@ -45,7 +47,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const FAREWELL: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
-    /// The gauge of the stream whose task runs: it joins the task, which hyper makes, and the body, which we make.
+    /// The gauge of the stream whose task runs: it joins the task, which hyper makes, and the body,
+    /// which we make.
     static GAUGE: Arc<StallGauge>;
 }
 
@@ -74,7 +77,7 @@ where
                 .oneshot(request)
                 .await
                 .unwrap_or_else(|never: Infallible| match never {});
-            exchange.answered(response.status().as_u16());
+            exchange.response_started(response.status().as_u16());
             Ok::<_, Infallible>(response.map(|body| Watched::http2(body, gauge, exchange)))
         }
     });
@@ -154,14 +157,14 @@ impl Streams {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Since when there is none.
+    /// The time since which no stream is open.
     fn idle_since(&self) -> Option<Instant> {
         let count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (count.open == 0).then_some(count.last_ended)
     }
 }
 
-/// While it lives, a stream is open.
+/// An open stream, until it is dropped.
 struct OpenStream(Arc<Streams>);
 
 impl OpenStream {
@@ -180,7 +183,8 @@ impl Drop for OpenStream {
     }
 }
 
-/// Runs hyper's streams as tracked tasks, and ends those whose reader takes nothing for too long (promise 7).
+/// Runs hyper's streams as tracked tasks, and ends those whose reader takes nothing for too long
+/// (promise 7).
 #[derive(Clone)]
 struct StreamTasks {
     tasks: Tasks,
@@ -194,7 +198,8 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        // A task that hyper starts from within a stream, such as the sending half of a WebSocket, shares that stream's gauge.
+        // A task that hyper starts from within a stream, such as the sending half of a WebSocket,
+        // shares that stream's gauge.
         let gauge = GAUGE.try_with(Arc::clone).unwrap_or_default();
         let stream = GAUGE.scope(Arc::clone(&gauge), stream);
         let (open, write_timeout, connection) =
@@ -202,7 +207,8 @@ where
         self.tasks.spawn("stream", async move {
             tokio::select! {
                 () = stream => {}
-                // Dropping the stream resets it, whatever its window; the connection and its other streams go on.
+                // Dropping the stream resets it, whatever its window; the connection and its other
+                // streams go on.
                 () = gauge.stalled(write_timeout) => tracing::debug!(connection, "a stream's reader took nothing for too long"),
             }
             drop(open);

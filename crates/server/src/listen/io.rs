@@ -1,4 +1,5 @@
-//! An accepted socket as a codec reads and writes it: counted, and cut when its reader takes nothing.
+//! An accepted socket as a codec reads and writes it: counted, and cut when its reader takes
+//! nothing.
 
 mod read_ahead;
 

@@ -1,6 +1,7 @@
-//! Accepts connections, recognises their protocol, and serves them: HTTP/1 or HTTP/2, in clear or through TLS.
+//! Accepts connections, recognises their protocol, and serves them: HTTP/1 or HTTP/2, in clear or
+//! through TLS.
 //!
-//! Knows nothing of routes and handlers: a [`ServiceFactory`] gives the service of each request.
+//! Independent of routes and handlers: a [`ServiceFactory`] gives the service of each request.
 
 mod body;
 mod connection;
@@ -53,21 +54,22 @@ use opening::DetectedProtocol;
 use proxy_protocol::ProxyHeader;
 use serving::Serving;
 
-/// How many connections the kernel completes while we are busy; what is more tries again by itself.
+/// How many connections the kernel completes while we are busy; further clients retry on their own.
 const BACKLOG: u32 = 1024;
 
-/// A pause after a failed accept: the process may be out of file descriptors, and retrying at once would only burn the CPU.
+/// A pause after a failed accept: the process may be out of file descriptors, and retrying at once
+/// would only burn the CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a refused client may take to read the refusal, and how much it may send meanwhile: a close with unread bytes would be
-/// a reset, and the refusal lost.
+/// How long a refused client may take to read the refusal, and how much it may send meanwhile: a
+/// close with unread bytes would be a reset, and the refusal lost.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 const REFUSAL_BYTES: u64 = 64 << 10;
 
 /// Takes an address, also one whose last owner has only just left it.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn bind(address: SocketAddr) -> std_io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // On Windows this would let two processes share a port.
@@ -77,8 +79,8 @@ pub fn bind(address: SocketAddr) -> std_io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves the services of `factory` on `listener` until the drain says that the server is leaving. Then nothing new is accepted and
-/// idle connections close; running responses go on, as tasks.
+/// Serves the services of `factory` on `listener` until the drain starts. Then nothing new is
+/// accepted and idle connections close; running responses go on, as tasks.
 pub(crate) async fn serve<F: ServiceFactory>(
     listener: TcpListener,
     listening: Listening,
@@ -95,7 +97,7 @@ pub(crate) async fn serve<F: ServiceFactory>(
         match accepted {
             Ok(accepted) => admit(accepted, &listening, &factory),
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -138,8 +140,8 @@ fn tune(stream: &TcpStream, config: &Config) {
     }
 }
 
-/// A task keeps the size of its largest state for its whole life, so each kind of connection is a task of its own, and
-/// what comes before is another.
+/// A task keeps the size of its largest state for its whole life, so each kind of connection is a
+/// task of its own, and what comes before is another.
 fn start<F: ServiceFactory>(io: Io, serving: Serving<F>) {
     let tasks = serving.listening.tasks.clone();
     if serving.listening.tls.is_some() {
@@ -210,7 +212,8 @@ async fn handshake<F: ServiceFactory>(mut io: Io, serving: Serving<F>) {
     }
 }
 
-/// Reads the PROXY protocol header where a trusted proxy has to send one. The error is the cause for which the connection ends.
+/// Reads the PROXY protocol header where a trusted proxy has to send one. The error is the cause
+/// for which the connection ends.
 async fn origin<F>(
     io: &mut Io,
     serving: &Serving<F>,
@@ -249,14 +252,16 @@ async fn origin<F>(
     }
 }
 
-/// Closes a connection with a PROXY protocol header that is not expected, or comes a second time: only trusted proxies are believed.
+/// Closes a connection with a PROXY protocol header that is not expected, or comes a second time:
+/// only those of trusted proxies are accepted.
 fn unexpected_header(connection: &ConnectionHandle) {
     let peer = connection.peer();
-    tracing::warn!(%peer, "a PROXY protocol header that is not believed (server.proxy_protocol, server.trusted_proxies)");
+    tracing::warn!(%peer, "closed a connection with an unexpected PROXY protocol header (server.proxy_protocol, server.trusted_proxies)");
     connection.log_end(Some("proxy_protocol"));
 }
 
-/// Recognises what the client speaks; `None` where it sends nothing in time, or the server is leaving.
+/// Recognises the client's protocol; `None` where it sends nothing in time, or the server is
+/// leaving.
 async fn opening<F>(io: &Io, serving: &Serving<F>, deadline: Instant) -> Option<DetectedProtocol> {
     tokio::select! {
         opening = timeout_at(deadline, io.opening()) => match opening {
@@ -273,7 +278,8 @@ async fn opening<F>(io: &Io, serving: &Serving<F>, deadline: Instant) -> Option<
     }
 }
 
-/// Refuses a connection for which there is no place. Through TLS a response would cost a handshake: it is only closed.
+/// Refuses a connection for which there is no place. Through TLS a response would cost a handshake:
+/// it is only closed.
 fn refuse(stream: TcpStream, full: Full, listening: &Listening) {
     tracing::debug!(cause = full.message(), "connection refused");
     let Some(refusing) = listening.connections.refuse().filter(|_| listening.tls.is_none()) else {

@@ -1,4 +1,4 @@
-//! Recognises what a client speaks from its first bytes.
+//! Recognises the protocol of a client from its first bytes.
 
 use super::proxy_protocol::{SIGNATURE, TEXT};
 
@@ -8,10 +8,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The first byte of a TLS record that starts a handshake (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
 
-/// How many bytes are always enough.
+/// The number of bytes that is always enough.
 pub(super) const LENGTH: usize = PREFACE.len();
 
-/// What a client speaks.
+/// The protocol of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DetectedProtocol {
     /// HTTP/1, or anything unknown, which its parser refuses.

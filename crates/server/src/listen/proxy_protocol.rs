@@ -1,5 +1,6 @@
-//! The PROXY protocol, versions 1 and 2: a header at the start of a connection, by which a proxy names the client
-//! (<https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>). Only the parser: which proxies are trusted is decided elsewhere.
+//! The PROXY protocol, versions 1 and 2: a header at the start of a connection, by which a proxy
+//! names the client (<https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>). Only the
+//! parser: which proxies are trusted is decided elsewhere.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -14,22 +15,24 @@ pub(super) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The longest line of version 1, with its end (§2.1).
 const LONGEST_LINE: usize = 107;
 
-/// The part of version 2 that is always there: the signature, version and command, family and protocol, the length of the rest.
+/// The part of version 2 that is always there: the signature, version and command, family and
+/// protocol, the length of the rest.
 const FIXED: usize = 16;
 
-/// The longest rest of version 2 that is accepted. The addresses are 36 bytes, and proxies add some hundred of their own.
+/// The longest rest of version 2 that is accepted. The addresses are 36 bytes, and proxies add some
+/// hundred of their own.
 const LONGEST_REST: usize = 4096;
 
-/// What a proxy says about a connection.
+/// The header of a proxy for one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
     /// It is made for this client.
     Client(SocketAddr),
-    /// It is the proxy's own, such as a health check, or the proxy does not know the client.
+    /// The proxy's own connection, such as a health check, or one without a known client address.
     Proxy,
 }
 
-/// What came instead of a header.
+/// Why the first bytes are not a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ProxyHeaderError {
     /// Something else.
@@ -53,8 +56,8 @@ pub struct ProxyHeaderParser {
 }
 
 impl ProxyHeaderParser {
-    /// Takes the next bytes. Returns how many of them belong to the header, and its meaning once it is complete; then the rest is the
-    /// client's.
+    /// Takes the next bytes. Returns how many of them belong to the header, and its meaning once it
+    /// is complete; then the rest is the client's.
     ///
     /// # Errors
     /// Bytes that are not a header. The connection cannot be used.

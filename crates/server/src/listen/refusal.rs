@@ -1,5 +1,5 @@
-//! Responses to what never becomes a request: a head that is malformed, too large or too slow, and a connection for which there is no
-//! place.
+//! Responses to input that never becomes a request: a head that is malformed, too large or too
+//! slow, and a connection for which there is no place.
 
 use bytes::Bytes;
 use protocol::fault::{Fault, FaultKind};

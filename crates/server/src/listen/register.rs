@@ -42,7 +42,8 @@ impl Register {
         lists.closed.push_back(ConnectionView { is_open: false, ..view });
     }
 
-    /// Those that are wanted, the newest first, at most `limit`. Only these are asked for their views, which cost a system call.
+    /// Those that are wanted, the newest first, at most `limit`. Only these are asked for their
+    /// views, which cost a system call.
     pub(crate) fn views(&self, wanted: &ConnectionFilter<'_>, limit: usize) -> Vec<ConnectionView> {
         let (open, closed) = {
             let lists = self.lists();
@@ -56,7 +57,8 @@ impl Register {
                 .collect();
             (lists.open.values().rev().cloned().collect::<Vec<_>>(), closed)
         };
-        // Outside of the lock: the last handle on a connection may be dropped here, which registers its close.
+        // Outside of the lock: the last handle on a connection may be dropped here, which registers
+        // its close.
         let open = open
             .iter()
             .filter_map(Weak::upgrade)

@@ -1,4 +1,5 @@
-//! Records the plain bytes of a connection, above TLS, as its codec reads and writes them, for the lens.
+//! Records the plain bytes of a connection, above TLS, as its codec reads and writes them, for the
+//! lens.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

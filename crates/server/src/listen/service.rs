@@ -1,4 +1,5 @@
-//! What a listener asks of the layers above it: the settings of a connection, and a service for each of its requests.
+//! The interface of a listener to the layers above it: the settings of a connection, and a service
+//! for each of its requests.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use tower::Service;
 
 use crate::config::Config;
 
-/// Makes the service of each request, so that requests on old connections get what is in force now.
+/// Makes the service of each request, so that requests on old connections get the settings in
+/// force.
 pub(crate) trait ServiceFactory: Clone + Send + Sync + 'static {
     /// Responds to one request.
     type Service: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>

@@ -1,4 +1,4 @@
-//! What every connection of a listener is served with.
+//! The context in which the connections of a listener are served.
 
 use std::sync::Arc;
 
@@ -9,20 +9,20 @@ use super::tls::TlsServer;
 use crate::config::Config;
 use crate::drain::Drain;
 
-/// What all connections of a listener share.
+/// The context shared by all connections of a listener.
 #[derive(Clone)]
 pub(crate) struct Listening {
     /// Counts and limits the connections.
     pub connections: Arc<Connections>,
     /// Runs the connections.
     pub tasks: Tasks,
-    /// Says when to stop.
+    /// The signal to stop.
     pub drain: Drain,
     /// How connections are encrypted; `None`: not at all.
     pub tls: Option<Arc<TlsServer>>,
 }
 
-/// What one connection needs.
+/// The context of one connection.
 #[derive(Clone)]
 pub(super) struct Serving<F> {
     pub(super) factory: F,

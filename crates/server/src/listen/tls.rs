@@ -38,7 +38,7 @@ pub enum TlsError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A file holds no PEM of the kind wanted.
@@ -104,19 +104,21 @@ impl TlsServer {
             .with_no_client_auth()
             .with_cert_resolver(resolver);
         config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
-        // A client that comes back proves itself by a ticket, so that nothing is kept for it here (RFC 8446 §2.2).
+        // A returning client resumes by a ticket, so that nothing is kept for it here
+        // (RFC 8446 §2.2).
         config.ticketer = aws_lc_rs::Ticketer::new()?;
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificate })
     }
 
-    /// The SHA-256 of the certificate in use, as tools print it: capital hexadecimal digits, in pairs.
+    /// The SHA-256 of the certificate in use, as tools print it: capital hexadecimal digits, in
+    /// pairs.
     pub fn fingerprint(&self) -> String {
         let current = self.certificate.current();
         let Some(certificate) = current.cert.first() else { return String::new() };
         let mut text = String::new();
         for (index, byte) in Sha256::digest(certificate).iter().enumerate() {
             let colon = if index == 0 { "" } else { ":" };
-            // A String takes everything.
+            // Writing to a String cannot fail.
             let _ = write!(text, "{colon}{byte:02X}");
         }
         text
@@ -196,7 +198,8 @@ impl Files {
     }
 }
 
-/// A certificate that is reloaded when its files change. One that cannot be used leaves the last one in force.
+/// A certificate that is reloaded when its files change. One that cannot be used leaves the last
+/// one in force.
 #[derive(Debug)]
 struct Reloading {
     /// `None`: it never changes.
@@ -213,7 +216,8 @@ struct CertificateState {
 }
 
 impl Reloading {
-    /// The certificate in force. Looking at two small files takes less time than the handshake's arithmetic.
+    /// The certificate in force. Looking at two small files takes less time than the handshake's
+    /// arithmetic.
     fn current(&self) -> Arc<CertifiedKey> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(files) = &self.files
@@ -234,11 +238,11 @@ impl Reloading {
         match files.read(&self.provider) {
             Ok(current) => {
                 state.current = Arc::new(current);
-                tracing::info!(certificate = %files.certificate.display(), "the certificate was read again");
+                tracing::info!(certificate = %files.certificate.display(), "reloaded the certificate");
             }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "the new certificate cannot be used; the old one stays");
+                tracing::warn!(error, "cannot use the new certificate; keeping the old one");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What goes over all connections: how many speak what, and how many bytes.
+//! Counts over all connections: connections by protocol, and bytes.
 
 use std::sync::Arc;
 

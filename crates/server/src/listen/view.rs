@@ -17,7 +17,7 @@ pub(crate) struct ConnectionView {
     pub(crate) client: SocketAddr,
     /// The peer's address: the client's, or a proxy's.
     pub(crate) peer: SocketAddr,
-    /// The local address; `None` where the system did not say.
+    /// The local address; `None` if the system does not provide it.
     pub(crate) local: Option<SocketAddr>,
     /// The protocol, once it is known.
     pub(crate) protocol: Option<HttpVersion>,
@@ -31,7 +31,7 @@ pub(crate) struct ConnectionView {
     pub(crate) is_open: bool,
     /// What happened.
     pub(crate) record: Record,
-    /// What the kernel knows of the socket, where the system provides it.
+    /// The kernel's data on the socket, if the system provides it.
     pub(crate) tcp: Option<TcpInfo>,
 }
 
@@ -39,12 +39,13 @@ pub(crate) struct ConnectionView {
 const FAREWELL_BYTES: u64 = 128;
 
 impl ConnectionView {
-    /// Whether everything on it belongs to the caller of its first request. Unclaimed requests are attributed to other callers.
+    /// Whether everything on it belongs to the caller of its first request. Unclaimed requests are
+    /// attributed to other callers.
     pub(crate) fn has_owner(&self) -> bool {
         !self.record.is_shared && !self.record.is_unclaimed && self.received <= self.most_claimed()
     }
 
-    /// How many received bytes can be of requests, or of a wait_to_close after them.
+    /// How many received bytes can be of requests, or of a close after them.
     pub(crate) fn most_claimed(&self) -> u64 {
         self.claimed + if self.record.handshake.is_some() { FAREWELL_BYTES } else { 0 }
     }

@@ -1,4 +1,5 @@
-//! The server's counts, and all metrics as text: its own, the connections', the engine's and the process's.
+//! The server's counts, and all metrics as text: its own, the connections', the engine's and the
+//! process's.
 
 mod process;
 
@@ -30,7 +31,7 @@ pub struct ServerMetrics {
 impl Default for ServerMetrics {
     fn default() -> Self {
         let streams = MetricFamily::new(&["frame", "dialect"], Gauge::default);
-        // All there can be, so that none is missing while it is zero.
+        // All possible labels, so that counters at zero are exported, too.
         for dialect in dialect::ALL {
             for frame in dialect.frames {
                 streams.of(&[*frame, dialect.name]);
@@ -52,7 +53,8 @@ impl ServerMetrics {
         self.started
     }
 
-    /// A response is on its way to a client, as long as the result lives. `dialect` is the label of its dialect or operation.
+    /// A response is on its way to a client, as long as the result lives. `dialect` is the label of
+    /// its dialect or operation.
     pub(crate) fn stream(&self, frame: &'static str, dialect: &'static str) -> GaugeGuard {
         self.streams.of(&[frame, dialect]).hold()
     }

@@ -1,13 +1,15 @@
-//! The process, under the names that Prometheus' own clients use. Where the system has no `/proc`, only its start is known.
+//! The process, under the names that Prometheus' own clients use. Where the system has no `/proc`,
+//! only its start time is exported.
 
 use std::fs;
 
 use engine::exposition::{Exposition, MetricKind};
 
-/// How many parts of a second Linux counts CPU time in, for programs (`USER_HZ`): the same on every machine that Weir runs on.
+/// How many parts of a second Linux counts CPU time in, for programs (`USER_HZ`): the same on every
+/// machine that Weir runs on.
 const TICKS: f64 = 100.0;
 
-/// Writes what the system knows of this process.
+/// Writes the system's figures on this process.
 pub(super) fn write(started: u64, text: &mut Exposition) {
     text.gauge("process_start_time_seconds", "When it began, in seconds since 1970.", started);
     if let Some(seconds) = cpu_seconds(&read("stat")) {
@@ -43,12 +45,13 @@ fn read(name: &str) -> String {
     fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default()
 }
 
-/// The first number behind `field`, at the start of a line.
+/// The first number after `field`, at the start of a line.
 fn number(text: &str, field: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(field))?.split_whitespace().next()?.parse().ok()
 }
 
-/// The fields `utime` and `stime` (proc(5)). The name before them may have spaces, and ends with the last parenthesis.
+/// The fields `utime` and `stime` (proc(5)). The name before them may have spaces, and ends with
+/// the last parenthesis.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11).map(str::parse::<u32>);
     let (user, system) = (fields.next()?.ok()?, fields.next()?.ok()?);
@@ -60,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_systems_files_are_understood() {
+    fn system_files_are_parsed() {
         let stat = "42 (we) ir) S 1 42 42 0 -1 4194560 1843 0 0 0 250 50 0 0 20 0 5 0 8000 1000000 900 184467";
         assert_eq!(cpu_seconds(stat), Some(3.0));
         let limits = "Limit                     Soft Limit           Hard Limit           Units\nMax open files            1024                 4096                 files\n";

@@ -1,8 +1,9 @@
 //! The content security policy of one classic page, from what the page itself refers to.
 //!
-//! The pages put messages and responses into HTML as they come. The policy therefore lists the scripts that the page has: those in
-//! it by their hashes, those beside it by their addresses. A frame, a form to elsewhere, a remote image and a connection to
-//! another server are refused. A page that leads itself away (`<meta http-equiv="refresh">`, a link that is followed) cannot be
+//! The pages put messages and responses into HTML as they come. The policy therefore lists the
+//! scripts that the page has: those in it by their hashes, those beside it by their addresses. A
+//! frame, a form to elsewhere, a remote image and a connection to another server are refused. A
+//! page that leads itself away (`<meta http-equiv="refresh">`, a link that is followed) cannot be
 //! prevented by a policy (CSP level 3 has no directive for navigation).
 
 use base64::Engine as _;
@@ -14,10 +15,12 @@ use crate::http::host::{is_loopback, without_port};
 
 /// The policy of a page.
 ///
-/// `base` is the URL at which the browser has the page, without its scheme: `localhost:8000/1.html`.
-/// `nonce` is that of scripts beside the page: below a path of a proxy that says nothing of it, their addresses are not known here.
+/// `base` is the URL at which the browser has the page, without its scheme:
+/// `localhost:8000/1.html`. `nonce` is that of scripts beside the page: below a path of a proxy
+/// that does not announce it, their addresses are not known here.
 pub(super) fn policy(page: &[u8], base: &str, nonce: Option<&str>) -> String {
-    // As the HTML standard does before anything else (§13.2.3.5): the browser hashes the text after that.
+    // As the HTML standard does before anything else (§13.2.3.5): the browser hashes the text after
+    // that.
     let page = String::from_utf8_lossy(page).replace("\r\n", "\n").replace('\r', "\n");
     let (mut scripts, mut styles, mut fonts) = (Vec::new(), Vec::new(), Vec::new());
     for tag in tags(&page) {
@@ -46,7 +49,8 @@ pub(super) fn policy(page: &[u8], base: &str, nonce: Option<&str>) -> String {
     )
 }
 
-/// The page with a nonce on each script whose address is relative to it, and the nonce; `None` where there is no such script.
+/// The page with a nonce on each script whose address is relative to it, and the nonce; `None`
+/// where there is no such script.
 pub(super) fn with_nonce(page: &[u8]) -> Option<(String, String)> {
     let page = std::str::from_utf8(page).ok()?;
     let is_relative = |src: &str| !src.trim_start().starts_with(['/', '\\']) && !src.contains(':');
@@ -73,8 +77,9 @@ pub(super) fn with_nonce(page: &[u8]) -> Option<(String, String)> {
     Some((marked, nonce))
 }
 
-/// This server, beside 'self', which did not include ws: and wss: in browsers of some years ago. The demo's pages have
-/// `localhost:8000` written into them, from whichever loopback name they are served.
+/// This server, beside 'self', which did not include ws: and wss: in browsers of some years ago.
+/// The demo's pages have `localhost:8000` written into them, from whichever loopback name they are
+/// served.
 fn connections(own: &str) -> String {
     let sockets = |name: &str| format!(" ws://{name} wss://{name}");
     let name = without_port(own);
@@ -103,8 +108,8 @@ fn listed(mut sources: Vec<String>) -> String {
     sources.iter().fold(String::new(), |list, source| list + " " + source)
 }
 
-/// The source expression (CSP level 3, §2.3.1) of an address in the page. `None` for what is no address of a server, such as
-/// `data:`, which no script of a page may come from.
+/// The source expression (CSP level 3, §2.3.1) of an address in the page. `None` for other
+/// addresses, such as `data:`, from which no script of a page may be loaded.
 fn source(address: &str, base: &str) -> Option<String> {
     let address: String = address.trim().chars().filter(|c| !matches!(c, '\t' | '\n')).collect();
     let address = address.replace("&amp;", "&").replace('\\', "/");
@@ -119,7 +124,7 @@ fn source(address: &str, base: &str) -> Option<String> {
             )
         }
         Some((scheme, _)) if !scheme.contains('/') => return None,
-        // A source without a scheme has that of its page, which only the browser knows for certain.
+        // A source without a scheme has that of its page, which only the browser has.
         Some(_) | None => (String::new(), address.to_owned()),
     };
     if rest.is_empty() {
@@ -159,7 +164,8 @@ fn host_of(source: &str) -> String {
     format!("{scheme}{}", rest.split('/').next().unwrap_or_default())
 }
 
-/// A path without `.` and `..` (RFC 3986 §5.2.4), as a policy can have it: `;`, `,` and what is not ASCII are encoded.
+/// A path without `.` and `..` (RFC 3986 §5.2.4), as a policy can have it: `;`, `,` and what is not
+/// ASCII are encoded.
 fn normal(path: &str) -> String {
     let mut steps: Vec<&str> = Vec::new();
     for step in path.split('/') {
@@ -220,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_of_a_script_is_listed_as_the_browser_asks_for_it() {
+    fn the_address_of_a_script_is_listed_as_the_browser_requests_it() {
         check_source("js/a.min.js", Some("chat.example:8000/below/js/a.min.js"));
         check_source("./js/a.js", Some("chat.example:8000/below/js/a.js"));
         check_source("../static/js/a.js", Some("chat.example:8000/static/js/a.js"));
@@ -248,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_address_cannot_stand_in_a_policy() {
+    fn a_policy_cannot_contain_an_ipv6_address() {
         assert_eq!(source("js/a.js", "[::1]:8000/1.html").as_deref(), Some("'self'"));
         let loopback = "connect-src 'self' localhost:8000 ws://localhost:8000 wss://localhost:8000 \
             127.0.0.1:8000 ws://127.0.0.1:8000 wss://127.0.0.1:8000;";

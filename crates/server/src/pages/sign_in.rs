@@ -1,4 +1,4 @@
-//! When a classic page is preceded by the sign-in, and how the sign-in learns the way back.
+//! Redirects browsers without a session from a classic page to the sign-in, with the way back.
 
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
@@ -9,13 +9,14 @@ use crate::http::auth;
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// Whether a browser opens a page without a valid key or session. Without configured keys it never is.
+/// Whether a browser opens a page without a valid key or session. Never without
+/// configured keys.
 pub(super) fn is_due(app: &App, parts: &Parts) -> bool {
     app.keys.configured() && is_navigation(&parts.headers) && !auth::is_identified(app, parts)
 }
 
-/// Whether a browser shows the response as a page. Fetch metadata tell, but over plain HTTP only for loopback names; elsewhere `Accept`
-/// does.
+/// Whether a browser shows the response as a page. Fetch metadata tell, but over plain HTTP only
+/// for loopback names; elsewhere `Accept` does.
 fn is_navigation(headers: &HeaderMap) -> bool {
     if let Some(destination) = headers.get(SEC_FETCH_DEST) {
         return destination == "document";
@@ -30,8 +31,8 @@ fn is_navigation(headers: &HeaderMap) -> bool {
         .any(|range| range.trim().eq_ignore_ascii_case("text/html"))
 }
 
-/// Redirects to the sign-in, which gets the page's path and query. Relative, since a proxy may have stripped a prefix from the path. Not
-/// to be cached: the next response is the page.
+/// Redirects to the sign-in, which gets the page's path and query. Relative, since a proxy may have
+/// stripped a prefix from the path. Not to be cached: the next response is the page.
 pub(super) fn redirect(uri: &Uri) -> Response {
     let location = location(uri);
     let headers = [

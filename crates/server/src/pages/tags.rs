@@ -1,12 +1,14 @@
-//! The start tags of an HTML page, as far as a policy needs them. Comments and the text of scripts and styles have none.
+//! The start tags of an HTML page, as far as a policy needs them. Comments and the text of scripts
+//! and styles have none.
 
 /// A start tag.
 pub(super) struct Tag<'a> {
-    /// In small letters.
+    /// In lower case.
     pub(super) name: String,
     /// Where its attributes start in the page.
     pub(super) attributes_at: usize,
-    /// What follows up to the end tag, of an element whose text is not markup. Empty for all others.
+    /// The text up to the end tag, for an element whose text is not markup. Empty for all
+    /// others.
     pub(super) text: &'a str,
     attributes: Vec<(String, &'a str)>,
 }

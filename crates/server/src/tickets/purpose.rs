@@ -1,13 +1,14 @@
-//! What a ticket is for, and what a request opens: a WebSocket, or a `GET` that streams. A ticket is part of a URL, which proxies log
-//! and browsers remember, so that it must be of no use for anything else.
+//! The target of a ticket or of a request: a WebSocket, or a `GET` that streams. A ticket
+//! is part of a URL, which proxies log and browsers remember, so it must not be usable for
+//! anything else.
 
 use axum::extract::Query as QueryOf;
 use http::request::Parts;
 use http::{Method, header};
 use protocol::fault::Fault;
 
-use crate::http::paths;
-use crate::http::query::{self, Query};
+use crate::paths;
+use crate::query::{self, Query};
 
 /// What a request opens that a ticket may be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl<'a> TicketTarget<'a> {
         if parts.method != Method::GET {
             return None;
         }
-        // As the handlers read it, so that no query means something else to them.
+        // Read as the handlers do, so that no query has another meaning there.
         let QueryOf(query) = QueryOf::<Query>::try_from_uri(&parts.uri).ok()?;
         match target(path)? {
             // A poll is not a stream.
@@ -77,8 +78,9 @@ impl<'a> TicketTarget<'a> {
 }
 
 impl Purpose {
-    /// What a ticket for `path` may open. The path may be written as a client knows it: with the `prefix` that a proxy strips, or, as a
-    /// page that does not know its own path writes it, relative to where Weir is.
+    /// What a ticket for `path` may open. The path may be written as a client sees it: with the
+    /// `prefix` that a proxy strips, or, as a page without its own path writes it, relative to
+    /// where Weir is.
     ///
     /// # Errors
     /// Nothing at this path takes a ticket.
@@ -138,7 +140,8 @@ fn is_socket(path: &str) -> bool {
         || path.strip_prefix("/websocket/").is_some_and(|uid| !uid.is_empty() && !uid.contains('/'))
 }
 
-/// Whether a request asks for a WebSocket: by an upgrade (RFC 6455 §4.1), or on HTTP/2 by an extended CONNECT (RFC 8441 §4).
+/// Whether a request asks for a WebSocket: by an upgrade (RFC 6455 §4.1), or on HTTP/2 by an
+/// extended CONNECT (RFC 8441 §4).
 fn is_handshake(parts: &Parts) -> bool {
     if parts.method == Method::CONNECT {
         return parts
@@ -255,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_ticket_is_for_is_a_path_that_takes_one() {
+    fn a_ticket_is_only_for_paths_that_accept_one() {
         let read = |path: &str, prefix: &str| Purpose::read(path, prefix).ok();
         let path = |path: &str| Some(Purpose::Path(path.to_owned()));
         assert_eq!(read("/v1/responses", ""), path("/v1/responses"));

@@ -1,4 +1,4 @@
-//! What opens once, what may return, and whose goes first.
+//! Single use, resumption, and the order in which tickets and sessions are removed.
 
 use engine::keys::{Caller, KeyDigest};
 use engine::memory::keys::MemoryKeys;
@@ -124,7 +124,7 @@ fn newest(count: usize, good: usize) -> Vec<bool> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_gone_takes_no_room() {
+async fn used_and_expired_tickets_take_no_room() {
     let tickets = Tickets::default();
     for _ in 0..3 * TICKETS {
         let ticket = ticket(&tickets);

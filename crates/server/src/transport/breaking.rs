@@ -1,6 +1,7 @@
 //! Breaks a body off without losing what was written to it before.
 //!
-//! hyper drops whatever an HTTP/1 connection has not flushed when its body fails, and h2 whatever waits in a stream that is reset.
+//! hyper drops whatever an HTTP/1 connection has not flushed when its body fails, and h2 whatever
+//! waits in a stream that is reset.
 
 use std::sync::Arc;
 
@@ -37,8 +38,9 @@ impl LastChunk {
         Bytes::from_owner(Tracked { bytes, released: Arc::clone(&self.0) })
     }
 
-    /// Resolves when the body may fail: the chunk, and all before it, are on their way to the client. Not to be waited for by a
-    /// time limit: a reader that takes nothing is cut by its connection or stream.
+    /// Resolves when the body may fail: the chunk, and all before it, are on their way to the
+    /// client. Not to be waited for by a time limit: a reader that takes nothing is cut by its
+    /// connection or stream.
     pub(super) async fn sent(&self, connection: Option<&ConnectionHandle>) {
         match connection {
             // Its bytes are copied before they are sent; only a flush shows that they are.

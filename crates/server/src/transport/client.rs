@@ -1,4 +1,5 @@
-//! The client's side of a body: whether it has left, when it needs a sign of life, and how its body is broken off.
+//! The client's side of a body: whether it has left, when it needs a sign of life, and how its body
+//! is broken off.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub(super) struct Client {
     heartbeat: Duration,
     /// Resolves when nothing was written for as long as `heartbeat`.
     pub(super) silence: Pin<Box<Sleep>>,
-    /// What the next write holds, for the lens; its framing is known when it is written.
+    /// The parts of the next write, for the lens; its framing is known when it is written.
     pub(super) written: ByteBreakdown,
 }
 
@@ -62,8 +63,8 @@ impl Client {
         }
     }
 
-    /// The client has closed its half, which does not mean that it has left. The next heartbeat shows it: a client that is gone responds
-    /// with a reset.
+    /// The client has closed its half, which does not mean that it has left. The next heartbeat
+    /// shows it: a client that is gone responds with a reset.
     pub(super) fn half_closed(&mut self) {
         self.is_half_closed = true;
     }
@@ -73,7 +74,8 @@ impl Client {
         self.silence.as_mut().reset(Instant::now() + self.heartbeat);
     }
 
-    /// These bytes go out next. Those that are no data are framing, and data that is not the model's text is dialect.
+    /// Counts the bytes of the next write. Bytes outside the data are framing, and data that is
+    /// not the model's text is dialect.
     pub(super) fn wrote(&mut self, bytes: usize) {
         self.restart_silence();
         let ByteBreakdown { events, dialect: data, text, .. } = std::mem::take(&mut self.written);
@@ -82,7 +84,8 @@ impl Client {
         connection.timeline().said(ByteBreakdown { events, framing, dialect, text });
     }
 
-    /// The error that breaks the body off. Without a length or chunks only a reset distinguishes a part from the whole.
+    /// The error that breaks the body off. Without a length or chunks only a reset distinguishes a
+    /// part from the whole.
     pub(super) fn cut(&self) -> BrokenOff {
         if self.is_http_1_0
             && let Some(connection) = &self.connection

@@ -1,4 +1,5 @@
-//! The one loop that delivers responses over bodies: reads the log, watches the client, and keeps an idle stream alive.
+//! The one loop that delivers responses over bodies: reads the log, watches the client, and keeps
+//! an idle stream alive.
 
 use std::any::Any;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use engine::instruments::counter::GaugeGuard;
 use futures_util::stream::unfold;
 use http::{HeaderName, HeaderValue};
 use protocol::dialect::{Dialect, KeepAlive, Message, StreamEnd};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::fault::Fault;
 use tokio::time::{Instant, sleep_until};
 
@@ -31,7 +32,7 @@ pub(crate) struct Delivery {
     pub(crate) source: Source,
     pub(crate) dialect: Box<dyn Dialect>,
     pub(crate) frame: &'static dyn Frame,
-    /// Goes out at once, in place of the start that the frame has.
+    /// Sent at once, in place of the frame's start.
     pub(crate) greeting: Option<Message>,
     /// The longest time without a byte.
     pub(crate) heartbeat: Duration,
@@ -60,14 +61,16 @@ impl Delivery {
         }
     }
 
-    /// The response as a streamed body. Its head goes out at once, and so does a first event or sign of life.
+    /// The response as a streamed body. Its head goes out at once, and so does a first event or
+    /// sign of life.
     pub(crate) fn respond(self) -> Response {
         let content_type = self.frame.content_type();
         let stream = ResponseStream::new(self);
         let body = Body::from_stream(unfold(stream, |mut stream| async move {
             stream.next().await.map(|bytes| (bytes, stream))
         }));
-        // Asks intermediaries to pass the body on as it comes (draft-ietf-httpbis-incremental, approved as a Proposed Standard).
+        // Asks intermediaries to pass the body on as it comes (draft-ietf-httpbis-incremental,
+        // approved as a Proposed Standard).
         let incremental =
             [(HeaderName::from_static("incremental"), HeaderValue::from_static("?1"))];
         (head(content_type), incremental, body).into_response()
@@ -83,7 +86,7 @@ enum StreamState {
     Broken,
 }
 
-/// What comes next for a stream.
+/// The next event of a stream.
 enum StreamInput {
     Source(Step),
     Signal(Signal),
@@ -100,9 +103,9 @@ struct ResponseStream {
     client: Client,
     state: StreamState,
     has_started: bool,
-    /// Whether it has taken note that the server shuts down.
+    /// Whether it has handled the shutdown of the server.
     is_leaving: bool,
-    /// When it ends if no request has come by then.
+    /// When it ends without a request.
     expires: Option<Instant>,
     last_chunk: Option<LastChunk>,
     messages: Vec<Message>,
@@ -233,14 +236,16 @@ impl ResponseStream {
         }
     }
 
-    /// The log failed, or the reader's key was revoked: an error without a position, then the cut (promise 1).
+    /// The log failed, or the reader's key was revoked: an error without a position, then the cut
+    /// (promise 1).
     fn fail(&mut self, fault: &Fault, out: &mut BytesMut) {
         self.delivery.dialect.error(fault, &mut self.messages);
         self.write_messages(out);
         self.break_off(out);
     }
 
-    /// The body fails after these bytes. There should be some: when they have left, so has all before them.
+    /// The body fails after these bytes. There should be some: once they are sent, so is everything
+    /// before them.
     fn break_off(&mut self, out: &mut BytesMut) {
         if out.is_empty() {
             self.keep_alive(out);
@@ -255,8 +260,9 @@ impl ResponseStream {
         self.delivery.guard = None;
     }
 
-    /// The server shuts down. The response is read to its end; a browser whose connection breaks before comes back at a moment of its
-    /// own, and a stream for which no request has come ends at one.
+    /// The server shuts down. The response is read to its end; a browser whose connection breaks
+    /// before reconnects at a time of its own, and a stream without a request ends at
+    /// such a time.
     fn leave(&mut self, out: &mut BytesMut) {
         self.is_leaving = true;
         let Delivery { app, frame, source, .. } = &self.delivery;

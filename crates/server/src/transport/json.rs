@@ -1,17 +1,22 @@
-//! Responses as one document: a reader that waits for the end, and how much of the body is the model's text.
+//! Responses as one document: a reader that waits for the end, and how much of the body is the
+//! model's text.
 
+use axum::response::Response as HttpResponse;
 use engine::feed::Feed;
 use engine::log::LogError;
 use engine::response::fault::log_fault;
+use http::HeaderValue;
 use lens::live::ByteBreakdown;
 use protocol::dialect::Dialect;
-use protocol::event::{Entry, EventKind};
+use protocol::entry::Entry;
+use protocol::event::EventKind;
 use protocol::fault::Fault;
 use protocol::snapshot;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::error;
 use crate::grants::revoked;
 use crate::http::context::RequestContext;
 use crate::listen::{ConnectionHandle, Signal};
@@ -22,11 +27,11 @@ pub(crate) enum JsonOutcome {
     Response(Entry),
     /// It failed.
     Failed(Failed),
-    /// The client has left; nobody waits any more.
+    /// The client has left.
     Left,
 }
 
-/// A response that failed. The fault has the status it would have had at once.
+/// A response that failed. The fault has the status of an immediate failure.
 #[derive(Debug)]
 pub(crate) struct Failed {
     fault: Fault,
@@ -51,18 +56,31 @@ impl Failed {
         &self.fault
     }
 
+    /// The HTTP response, with the `body` of its dialect.
+    ///
+    /// SDKs retry most statuses. After output of the model a retry would be paid for twice, so the
+    /// caller has to decide.
+    pub(crate) fn respond(&self, body: String) -> HttpResponse {
+        let mut response = error::respond(&self.fault, body);
+        if self.has_output {
+            response.headers_mut().insert(error::SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
+        response
+    }
+
     /// Its last entry, where its log could be read.
     pub(crate) fn terminal(&self) -> Option<&Entry> {
         self.terminal.as_ref()
     }
 
-    /// Whether the model had made anything: to ask again is then to pay again.
+    /// Whether there was output of the model: a retry would then be paid for again.
     pub(crate) fn has_output(&self) -> bool {
         self.has_output
     }
 }
 
-/// Waits for the end, as long as the client does and its key is good. Dropping the feed on return is the client's leaving.
+/// Waits for the end, as long as the client does and its key is good. Dropping the feed on return
+/// counts as the client's leaving.
 pub(crate) async fn wait_for_end(
     mut feed: Feed,
     dialect: &dyn Dialect,
@@ -104,7 +122,8 @@ pub(crate) async fn client_left(connection: Option<&ConnectionHandle>, fin_leave
     }
 }
 
-/// Reports to the lens which part of a body is the text of this response, and which the JSON around it.
+/// Reports to the lens which part of a body is the text of this response, and which the JSON around
+/// it.
 pub(crate) fn tell_lens(connection: Option<&ConnectionHandle>, response: &[u8], body: &[u8]) {
     let Some(connection) = connection.filter(|connection| connection.timeline().is_sampled())
     else {
@@ -118,7 +137,8 @@ pub(crate) fn tell_lens(connection: Option<&ConnectionHandle>, response: &[u8], 
     });
 }
 
-/// How many bytes of a response are the model's text, as JSON writes it: every dialect writes it alike.
+/// How many bytes of a response are the model's text, in their JSON form, which is the same in
+/// every dialect.
 fn text_bytes(response: &[u8]) -> u64 {
     #[derive(Deserialize)]
     struct Response<'a> {

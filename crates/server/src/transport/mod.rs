@@ -1,4 +1,5 @@
-//! Delivers responses: negotiates the frame, waits for the end or streams, and watches the client's side meanwhile.
+//! Delivers responses: negotiates the frame, waits for the end or streams, and watches the client's
+//! side meanwhile.
 
 mod breaking;
 mod client;

@@ -5,8 +5,8 @@ use codec::event_stream::Sse;
 use codec::ndjson::Ndjson;
 use http::{HeaderMap, header};
 
-/// The frame of a stream for this request (RFC 9110 §12.5.1). `Accept` decides nothing else: what it cannot be met by is
-/// answered with SSE, as every OpenAI client expects.
+/// The frame of a stream for this request (RFC 9110 §12.5.1). `Accept` decides nothing else: any
+/// other value gets SSE, as every OpenAI client expects.
 pub(crate) fn stream_frame(headers: &HeaderMap) -> &'static dyn Frame {
     let (mut ndjson, mut sse) = (0.0_f32, None::<f32>);
     for value in headers.get_all(header::ACCEPT) {

@@ -1,4 +1,5 @@
-//! Streams that pass through: one loop that reads the upstream's events, watches the client, and keeps an idle stream alive.
+//! Streams that pass through: one loop that reads the upstream's events, watches the client, and
+//! keeps an idle stream alive.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -28,7 +29,7 @@ pub(crate) struct EventDelivery {
     pub(crate) _counted: GaugeGuard,
 }
 
-/// What comes next for a stream.
+/// The next event of a stream.
 enum EventInput {
     Event(Option<Result<Bytes, Fault>>),
     Signal(Signal),
@@ -52,7 +53,8 @@ enum EventState {
     Broken,
 }
 
-/// The events as a streamed response. Its head goes out at once, and so does a first event or sign of life.
+/// The events as a streamed response. Its head goes out at once, and so does a first event or sign
+/// of life.
 pub(crate) fn respond_events(app: &App, delivery: EventDelivery) -> Response {
     let content_type = delivery.frame.content_type();
     let context = &delivery.context;
@@ -79,7 +81,8 @@ impl EventStream {
                 EventState::Running => {}
                 EventState::Over => return None,
                 EventState::Broken => {
-                    // hyper forgets what it has not flushed when a body fails; while this waits, it flushes the error.
+                    // hyper drops unflushed bytes when a body fails; while this waits, it
+                    // flushes the error.
                     tokio::task::yield_now().await;
                     return Some(Err(self.client.cut()));
                 }
@@ -118,7 +121,8 @@ impl EventStream {
     fn take(&mut self, event: Option<Result<Bytes, Fault>>, out: &mut BytesMut) {
         match event {
             Some(Ok(event)) => self.write(&event, out),
-            // No sentinel, and no clean end: some clients pass over the error and take these for success.
+            // No sentinel, and no clean end: some clients skip the error and treat these as
+            // success.
             Some(Err(fault)) => {
                 self.state = EventState::Broken;
                 self.write(openai::error_body(&fault, None).as_bytes(), out);

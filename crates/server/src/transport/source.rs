@@ -2,14 +2,14 @@
 
 use engine::feed::Feed;
 use engine::response::fault::log_fault;
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::fault::Fault;
 use tokio::sync::oneshot;
 
 use super::client::WRITE;
 use crate::delayed_feed::DelayedFeed;
 
-/// Where a response comes from. Dropping it is leaving.
+/// The source of a response. Dropping it counts as leaving.
 pub(crate) enum Source {
     /// The stream is open, and no request has come for it.
     Waiting(oneshot::Receiver<DelayedFeed>),
@@ -21,7 +21,7 @@ pub(crate) enum Source {
     Done,
 }
 
-/// What a source gives next.
+/// The next step of a source.
 pub(super) enum Step {
     /// The request has come for which the stream is open.
     Requested(DelayedFeed),
@@ -36,7 +36,7 @@ pub(super) enum Step {
 }
 
 impl Source {
-    /// What it gives next. Dropping the future loses nothing.
+    /// The next step. Cancel safe.
     pub(super) async fn next(&mut self) -> Step {
         match self {
             Self::Waiting(request) => request.await.map_or(Step::NoResponse, Step::Requested),

@@ -27,7 +27,7 @@
 //! frame.
 
 use bytes::Bytes;
-use protocol::event::Entry;
+use protocol::entry::Entry;
 
 /// Bytes of a segment's header.
 pub(super) const HEADER: usize = 32;

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Mutex;
 
 use engine::log::{LogError, LogProgress, LogState};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::id::ResponseId;
 use tokio::sync::watch;
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use engine::log::LogError;
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::id::ResponseId;
 
 use super::log::within;

@@ -42,7 +42,7 @@ use std::thread::JoinHandle;
 use engine::log::{Log, LogError, LogLifetime, LogReader, LogWriter};
 use engine::tasks::Tasks;
 use futures_util::future::{BoxFuture, FutureExt};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::id::ResponseId;
 use tokio::sync::watch;
 

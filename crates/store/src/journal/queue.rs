@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use engine::log::LogError;
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::id::ResponseId;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use engine::log::{LogError, LogProgress, LogReader};
 use futures_util::future::{BoxFuture, FutureExt};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use tokio::sync::watch;
 
 use super::disk::{SegmentFile, read_full};

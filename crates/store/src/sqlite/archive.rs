@@ -3,7 +3,7 @@
 use engine::log::LogError;
 use engine::store::StoreError;
 use futures_util::future::{BoxFuture, FutureExt};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::id::ResponseId;
 
 use super::{Database, chunk, logs};

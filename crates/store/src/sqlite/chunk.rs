@@ -1,7 +1,7 @@
 //! Stored entries: many to a chunk, compressed, with a checksum.
 
 use bytes::Bytes;
-use protocol::event::Entry;
+use protocol::entry::Entry;
 
 use super::failure::JobFailure;
 

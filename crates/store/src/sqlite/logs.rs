@@ -1,7 +1,7 @@
 //! The rows of finished logs.
 
 use engine::store::StoreError;
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::id::ResponseId;
 use rusqlite::{Connection, OptionalExtension, Row};
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use engine::log::LogError;
 use engine::store::{RecordLookup, Removal, ResponseRecord, Store, StoreError};
 use engine::tasks::Tasks;
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::{Item, Message, Part, Role};
 

@@ -1,7 +1,9 @@
-//! Which file of a crate imports which, read from its `use` and `mod` declarations, and the circles among them.
+//! Which file of a crate imports which, read from its `use` and `mod` declarations, and the circles
+//! among them.
 //!
-//! It reads declarations only: a path in an expression, such as `module::function()`, is no import, and neither is `mod module;`.
-//! Files and inline modules that are compiled for tests alone are left out.
+//! It reads declarations only: a path in an expression, such as `module::function()`, is no import,
+//! and neither is `mod module;`. Files and inline modules that are compiled for tests alone are
+//! left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -136,7 +138,8 @@ fn declarations(text: &str) -> Declarations {
                 Some(name) if !is_for_tests && name != "tests" => {
                     found.children.push(name.trim().to_owned())
                 }
-                // An inline module for tests ends with the brace that stands as far to the left as it does.
+                // An inline module for tests ends with the brace that stands as far to the left as
+                // it does.
                 None if is_for_tests => {
                     let end = format!("{}}}", &line[..line.len() - line.trim_start().len()]);
                     lines.by_ref().find(|line| *line == end);
@@ -199,7 +202,8 @@ fn leaves(before: &[String], tree: &str, paths: &mut Vec<Vec<String>>) {
     }
 }
 
-/// The circles: sets of files in which each leads to each other (strongly connected components of more than one).
+/// The circles: sets of files in which each leads to each other (strongly connected components of
+/// more than one).
 pub(crate) fn circles<'a>(
     imports: &BTreeMap<&'a str, BTreeSet<&'a str>>,
 ) -> Vec<BTreeSet<&'a str>> {

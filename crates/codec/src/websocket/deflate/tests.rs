@@ -69,8 +69,9 @@ fn the_bit_belongs_to_the_first_frame_of_a_message() {
 }
 
 #[test]
-fn what_is_no_deflate_is_refused() {
-    // The reserved kind of block; a stored block whose length is not repeated; and a great number of streams.
+fn invalid_deflate_is_refused() {
+    // The reserved kind of block; a stored block whose length is not repeated; and a great number
+    // of streams.
     check(Context::Fresh, b"\xc1\x01\x07", &[Err(Violation::InvalidDeflate)]);
     check(Context::Fresh, b"\xc1\x05\x00\x05\x00\x00\x00", &[Err(Violation::InvalidDeflate)]);
     check(
@@ -79,7 +80,8 @@ fn what_is_no_deflate_is_refused() {
         &[Err(Violation::InvalidDeflate)],
     );
     assert_eq!(Violation::InvalidDeflate.close_code().get(), 1007);
-    // Compressed text is text, and is refused at its first wrong byte: a stored block that has not ended.
+    // Compressed text is text, and is refused at its first wrong byte: a stored block that has not
+    // ended.
     check(Context::Fresh, b"\x41\x20\x00\x05\x00\xfa\xffab\xff", &[Err(Violation::InvalidUtf8)]);
 }
 
@@ -131,8 +133,8 @@ fn a_message_that_becomes_a_hundred_times_larger_is_refused() {
 }
 
 #[test]
-fn the_limit_is_for_what_a_message_says_not_for_what_it_weighs() {
-    // Not compressible: eleven bytes that say five.
+fn the_limit_applies_to_the_decompressed_size() {
+    // Not compressible: eleven bytes for five.
     let stored = b"\xc1\x0b\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00";
     for (limit, expected) in [(5, hello()), (4, Err(Violation::MessageTooLarge { limit: 4 }))] {
         let limits = WebSocketLimits { frame_bytes: 11, message_bytes: limit };
@@ -144,7 +146,7 @@ fn the_limit_is_for_what_a_message_says_not_for_what_it_weighs() {
 }
 
 #[test]
-fn all_that_has_come_is_given_at_once() {
+fn everything_received_is_decompressed_at_once() {
     // The last bytes of the input may hold more than is left of a step.
     for length in (STEP_BYTES..2 * STEP_BYTES).step_by(255) {
         let mut given = 0;
@@ -158,7 +160,7 @@ fn all_that_has_come_is_given_at_once() {
 }
 
 #[test]
-fn a_socket_that_waits_holds_no_window() {
+fn an_idle_socket_holds_no_window() {
     let mut inflate = Inflate::new(Context::Fresh);
     inflate.push(b"\xf2\x48\xcd", |_| Ok(())).unwrap();
     assert!(inflate.stream.is_some());
@@ -182,12 +184,12 @@ fn only_what_shrinks_is_compressed() {
 }
 
 fn check_answer(offers: &str, expected: Option<&str>) {
-    let answer = Agreement::choose(offers).map(|agreement| agreement.header());
-    assert_eq!(answer.as_deref(), expected, "{offers}");
+    let accepted = Agreement::choose(offers).map(|agreement| agreement.header());
+    assert_eq!(accepted.as_deref(), expected, "{offers}");
 }
 
 #[test]
-fn offers_are_answered() {
+fn offers_are_accepted_or_declined() {
     const PLAIN: &str =
         "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
     // Chrome's, Firefox's, and what other libraries send.
@@ -226,7 +228,7 @@ fn offers_are_answered() {
 }
 
 #[test]
-fn answers_are_read() {
+fn responses_to_offers_are_read() {
     let read = |header: &str| {
         Agreement::read(header)
             .map(|agreement| (agreement.client_may_compress(), agreement.header()))
@@ -244,7 +246,7 @@ fn answers_are_read() {
     assert_eq!(
         read("permessage-deflate; client_max_window_bits"),
         None,
-        "an answer has to say how many"
+        "a response has to contain the number"
     );
     assert_eq!(read("permessage-deflate, permessage-deflate"), None);
     let agreement = Agreement::choose("permessage-deflate").unwrap();

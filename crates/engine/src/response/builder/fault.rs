@@ -11,7 +11,8 @@ pub(super) fn of_upstream(upstream: &str) -> String {
     }
 }
 
-/// A stream that ended without the evidence that the response is complete. The name of the upstream may be empty.
+/// A stream that ended without the evidence that the response is complete. The name of the upstream
+/// may be empty.
 pub(in crate::response) fn truncated(upstream: &str) -> Fault {
     let message = format!(
         "{} ended its response without a finish reason: the response is not complete.",

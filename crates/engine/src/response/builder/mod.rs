@@ -9,7 +9,8 @@ mod tool_calls;
 
 use std::collections::BTreeMap;
 
-use protocol::event::{Entry, Event, Snapshot};
+use protocol::entry::Entry;
+use protocol::event::{Event, Snapshot};
 use protocol::extra::Extra;
 use protocol::fault::{Fault, FaultKind};
 use protocol::item::ItemStatus;
@@ -34,7 +35,8 @@ const MOST_TOKENS: u64 = 1_000_000_000;
 /// How a response ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The upstream's stream is over. The evidence decides whether the response is complete (promise 4).
+    /// The upstream's stream is over. The evidence decides whether the response is complete
+    /// (promise 4).
     Over,
     /// Something failed.
     Failed(Fault),
@@ -128,7 +130,8 @@ impl ResponseBuilder {
         &self.response
     }
 
-    /// The reported usage, if it is plausible: with output, both counts are positive, and the usage came after the output.
+    /// The reported usage, if it is plausible: with output, both counts are positive, and the usage
+    /// came after the output.
     pub(crate) fn usage(&self) -> Option<Usage> {
         let is_possible = |usage: &Usage| {
             let is_too_much = usage.input_tokens > MOST_TOKENS || usage.output_tokens > MOST_TOKENS;
@@ -195,8 +198,8 @@ impl ResponseBuilder {
         Ok(())
     }
 
-    /// Ends the response: closes what is open and appends the terminal event, after an `error` if it failed. Returns the
-    /// failure.
+    /// Ends the response: closes what is open and appends the terminal event, after an `error` if
+    /// it failed. Returns the failure.
     pub(crate) fn end(
         &mut self,
         end: &End,
@@ -227,7 +230,8 @@ impl ResponseBuilder {
         if let (Some(IncompleteDetails::UNKNOWN_FINISH_REASON), Some(Finish::Unknown(word))) =
             (reason, &self.finish)
         {
-            // The caller's own metadata have priority: a response with more pairs than the limit would not be accepted back.
+            // The caller's own metadata have priority: a response with more pairs than the limit
+            // would not be accepted back.
             if response.metadata.len() < MOST_METADATA {
                 let word: String = word.chars().take(LONGEST_METADATA).collect();
                 response.metadata.insert(FINISH_REASON.to_owned(), word.into());
@@ -299,7 +303,8 @@ fn is_output(word: &ModelEvent) -> bool {
         | ModelEvent::ReasoningSummary(_)
         | ModelEvent::ToolCall(_)
         | ModelEvent::Item(_) => true,
-        // If a filter withheld the output, the vendor's own explanation comes last, and is not in the usage.
+        // If a filter withheld the output, the vendor's own explanation comes last, and is not in
+        // the usage.
         ModelEvent::Refusal(_)
         | ModelEvent::Annotation(_)
         | ModelEvent::ReasoningBreak

@@ -89,8 +89,8 @@ impl ResponseBuilder {
         }
     }
 
-    /// Puts pending fields into an empty message, if no message came. Those of a response that failed before any output are
-    /// dropped.
+    /// Puts pending fields into an empty message, if no message came. Those of a response that
+    /// failed before any output are dropped.
     pub(super) fn place_extra(&mut self) {
         if !self.pending_extra.is_empty() && (self.has_output() || self.is_finished()) {
             self.open_item(Open::Text);

@@ -13,8 +13,8 @@ use super::{Open, ResponseBuilder};
 use crate::id;
 
 impl ResponseBuilder {
-    /// Opens the part that an event needs, and closes others. Text and refusal share a message; reasoning and its summary share
-    /// an item.
+    /// Opens the part that an event needs, and closes others. Text and refusal share a message;
+    /// reasoning and its summary share an item.
     pub(super) fn open(&mut self, wanted: Open) {
         if self.open == Some(wanted) && self.is_part_open {
             return;
@@ -43,8 +43,8 @@ impl ResponseBuilder {
         }
     }
 
-    /// Adds reasoning, in one form: as a summary if the caller asked for one, or else as reasoning text. A change of the
-    /// upstream's form starts a new part.
+    /// Adds reasoning, in one form: as a summary if the caller asked for one, or else as reasoning
+    /// text. A change of the upstream's form starts a new part.
     pub(super) fn think(&mut self, text: String, is_summary: bool) {
         let is_asked_for =
             self.response.reasoning.as_ref().is_some_and(|asked| asked.summary.is_some());

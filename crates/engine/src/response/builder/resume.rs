@@ -1,8 +1,10 @@
-//! Rebuilds a response from its log when its turn is gone. It can be ended; it takes no more events.
+//! Rebuilds a response from its log when its turn is gone. It can be ended; it takes no more
+//! events.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::event::{Entry, EventKind};
+use protocol::entry::Entry;
+use protocol::event::EventKind;
 use protocol::extra::Extra;
 use protocol::item::{Item, Part};
 use protocol::snapshot;
@@ -80,7 +82,8 @@ fn indices(entries: &[Entry], kind: EventKind) -> BTreeSet<usize> {
         .collect()
 }
 
-/// Whether an event opens or closes a part, and of what: of a summary, or of the content (as [`Open::Text`]).
+/// Whether an event opens or closes a part, and of what: of a summary, or of the content (as
+/// [`Open::Text`]).
 fn part_change(kind: EventKind) -> Option<(Open, bool)> {
     let changes = [
         (EventKind::ContentPartAdded, (Open::Text, true)),

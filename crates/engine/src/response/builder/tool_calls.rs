@@ -10,7 +10,8 @@ use super::fault::nameless;
 use crate::id;
 use crate::provider::event::ToolCallDelta;
 
-/// The most bytes of arguments that may come before the name of their tool. It comes with the first piece, or never.
+/// The most bytes of arguments that may come before the name of their tool. It comes with the first
+/// piece, or never.
 const LONGEST_HELD_BACK: usize = 64 << 10;
 
 impl ResponseBuilder {
@@ -115,7 +116,8 @@ impl ResponseBuilder {
             && is_whole
             && call.arguments.trim().is_empty()
         {
-            // A function without parameters gets an empty object: callers parse the arguments, and an empty text is not JSON.
+            // A function without parameters gets an empty object: callers parse the arguments, and
+            // an empty text is not JSON.
             self.arguments(output_index, "{}".to_owned());
         }
         // Truncated arguments get no `done` event: a client might execute them.

@@ -11,7 +11,8 @@ use super::whole;
 use crate::dialect::definition::Dialect;
 use crate::dialect::message::{Description, Message, Partial, StreamEnd};
 use crate::dialect::openai;
-use crate::event::{Entry, EventKind};
+use crate::entry::Entry;
+use crate::event::EventKind;
 use crate::extra::Extra;
 use crate::fault::Fault;
 use crate::item::Item;
@@ -19,17 +20,18 @@ use crate::request::Create;
 use crate::response::Response;
 use crate::snapshot;
 
-/// The dialect at some place in a log: what every chunk repeats, and the index of each tool call.
+/// The state of rendering: what every chunk repeats, and the index of each tool call.
 #[derive(Clone, Debug)]
 pub struct ChatCompletions {
     options: ChatOptions,
-    /// The start of every chunk, up to its `choices`: rendered once, as a chunk is what a token costs.
+    /// The start of every chunk, up to its `choices`: rendered once, as there is a chunk for each
+    /// token.
     head: String,
-    /// The calls so far; a call's place here is its `index`.
+    /// The calls so far; a call's position here is its `index`.
     calls: Vec<Call>,
-    /// How many images there were.
+    /// The number of images so far.
     images: usize,
-    /// Whether it has ended without a finish reason.
+    /// Whether the response ended without a finish reason.
     has_failed: bool,
 }
 
@@ -41,7 +43,7 @@ struct Call {
     extra: Extra,
 }
 
-/// Texts are spliced as they stand in the log, escapes and all.
+/// Texts are copied from the log with their escapes.
 #[derive(Deserialize)]
 struct DeltaEvent<'a> {
     #[serde(default)]
@@ -113,8 +115,8 @@ impl Dialect for ChatCompletions {
         });
     }
 
-    /// Chat completions have no event that tells a failed response from a whole one, and clients that skip the error chunk take every
-    /// clean end for success.
+    /// Chat completions have no event that distinguishes a failed response from a complete one, and
+    /// clients that skip the error chunk take every clean end for success.
     fn end(&self) -> StreamEnd {
         if self.has_failed {
             StreamEnd::BreakOff
@@ -152,7 +154,8 @@ impl ChatCompletions {
             EventKind::OutputItemDone => messages.extend(self.done(entry)),
             EventKind::Error => messages.extend(error(entry)),
             EventKind::Completed | EventKind::Incomplete => self.finish(entry, messages),
-            // Their content was in the deltas, and the error before `response.failed` has the rest.
+            // The deltas had the content, and the `error` event before `response.failed` has the
+            // cause.
             EventKind::Queued
             | EventKind::ContentPartAdded
             | EventKind::ReasoningSummaryPartAdded
@@ -193,7 +196,7 @@ impl ChatCompletions {
             Item::FunctionCall(call) if self.options.has_functions => {
                 self.calls.push(Call { output_index, extra });
                 let delta = json!({ "function_call": { "name": call.name, "arguments": "" } });
-                // There can be one such call only.
+                // The older form allows only one call.
                 return (self.calls.len() == 1)
                     .then(|| self.chunk(entry, &delta.to_string(), "null", "null"));
             }
@@ -230,7 +233,7 @@ impl ChatCompletions {
         Some(self.chunk(entry, &delta, "null", "null"))
     }
 
-    /// The index of the call at this place of the output.
+    /// The index of the call at this index of the output.
     fn index(&self, output_index: usize) -> Option<usize> {
         self.calls.iter().position(|call| call.output_index == output_index)
     }
@@ -246,7 +249,8 @@ impl ChatCompletions {
         Some(self.chunk(entry, &delta.to_string(), "null", "null"))
     }
 
-    /// What of an item is known at its end only: fields beyond the vocabulary, and images.
+    /// The fields of an item that are complete only at its end: those beyond the vocabulary, and
+    /// images.
     fn done(&mut self, entry: &Entry) -> Option<Message> {
         let ItemEvent { output_index, item } = serde_json::from_slice(&entry.data).ok()?;
         let delta = match &item {

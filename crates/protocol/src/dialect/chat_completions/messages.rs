@@ -29,7 +29,7 @@ const ASSISTANT: &[&str] = &[
     "images",
 ];
 
-/// Messages as items, and what each item was.
+/// Items and the message that each was read from.
 pub(super) struct ParsedMessages {
     pub(super) items: Vec<InputItem>,
     pub(super) origins: Vec<InputOrigin>,
@@ -49,18 +49,18 @@ pub(super) fn read_messages(node: &RequestValue<'_>) -> Result<ParsedMessages, F
     Ok(ParsedMessages { items, origins: reader.origins })
 }
 
-/// What was read so far.
+/// The state of reading.
 #[derive(Default)]
 struct Reader {
     items: Vec<Item>,
-    /// What each of them was.
+    /// The source of each item.
     origins: Vec<InputOrigin>,
     /// The ids of calls of tools that take free text.
     custom_calls: HashSet<String>,
     /// The calls of each function, by its name.
     calls: HashMap<String, Vec<String>>,
-    /// The ids of calls that were answered.
-    answered: HashSet<String>,
+    /// The ids of calls that have an output.
+    with_output: HashSet<String>,
 }
 
 impl Reader {
@@ -135,7 +135,8 @@ impl Reader {
         let images =
             object.read("images", |node| read_images(node, &mut extra))?.unwrap_or_default();
         let is_silent = content.is_empty() && extra.is_empty();
-        // An empty message is one: Weir produces such messages. Fields of the message itself need one, too.
+        // An empty message is one: Weir produces such messages. Fields of the message itself need
+        // one, too.
         if !is_silent || (calls.is_empty() && images.is_empty() && self.items.len() == before) {
             let is_text = object.get("content").is_some_and(|content| content.value().is_string());
             let message = Message { extra, ..Message::new(Role::Assistant, content) };
@@ -151,7 +152,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Notes what the results of a call are found by.
+    /// Records the keys by which the output of a call is matched.
     fn remember_call(&mut self, call: &Item) {
         match call {
             Item::CustomToolCall(call) => _ = self.custom_calls.insert(call.call_id.clone()),
@@ -171,7 +172,7 @@ impl Reader {
             ItemStatus::Completed,
             object.extra(&["role", "content", "tool_call_id"]),
         );
-        self.answered.insert(call_id.clone());
+        self.with_output.insert(call_id.clone());
         let item = if self.custom_calls.contains(&call_id) {
             Item::CustomToolCallOutput(CustomToolCallOutput { id, call_id, output, status, extra })
         } else {
@@ -181,7 +182,8 @@ impl Reader {
         Ok(())
     }
 
-    /// A message with the role `function`: the output of a `function_call`, named by the function alone.
+    /// A message with the role `function`: the output of a `function_call`, named only by the
+    /// function.
     fn function_result(
         &mut self,
         node: &RequestValue<'_>,
@@ -189,10 +191,10 @@ impl Reader {
         index: usize,
     ) -> Result<(), Fault> {
         let name = object.require("name")?.some_string()?;
-        // The last call of it that nothing has answered.
+        // The last call of it without an output.
         let calls = self.calls.get_mut(&name);
         let call_id = calls.and_then(|calls| {
-            std::iter::from_fn(|| calls.pop()).find(|call_id| !self.answered.contains(call_id))
+            std::iter::from_fn(|| calls.pop()).find(|call_id| !self.with_output.contains(call_id))
         });
         let Some(call_id) = call_id else {
             let what = format!(
@@ -224,7 +226,8 @@ fn node_of_name(node: &RequestValue<'_>, expected: &str) -> Fault {
     )
 }
 
-/// The images that a model made, as items, each with its place. What is no image in Weir's own form stays a field of the message.
+/// The images that a model made, as items, each with its place. Entries that are not in Weir's own
+/// form stay a field of the message.
 fn read_images(
     node: &RequestValue<'_>,
     extra: &mut Extra,
@@ -292,14 +295,14 @@ fn read_call(node: &RequestValue<'_>) -> Result<Item, Fault> {
         id,
         call_id,
         name: function.require("name")?.some_string()?,
-        // A call whose arguments never came has none.
+        // A call may lack arguments.
         arguments: function.read("arguments", read_arguments)?.unwrap_or_else(|| "{}".to_owned()),
         status,
         extra,
     }))
 }
 
-/// `function_call`, from before calls had ids: its output names the function alone.
+/// `function_call`, the form before calls had ids: its output names only the function.
 fn read_function_call(node: &RequestValue<'_>, index: usize) -> Result<Item, Fault> {
     let object = node.object()?;
     Ok(Item::FunctionCall(FunctionCall {

@@ -42,10 +42,10 @@ const KNOWN: &[&str] = &[
     "stream_options",
     "n",
     "modalities",
-    // What `tools` and `tool_choice` were called before.
+    // The former names of `tools` and `tool_choice`.
     "functions",
     "function_call",
-    // Weir's own.
+    // Weir's extensions.
     "on_leave",
 ];
 
@@ -146,7 +146,7 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
     Ok(ChatCreate { create, options })
 }
 
-/// What neutral fields are called here.
+/// The names of neutral fields in this dialect.
 fn names(root: &RequestObject<'_>, has_functions: bool) -> Vec<(&'static str, &'static str)> {
     let has = |name: &str| root.get(name).is_some();
     vec![

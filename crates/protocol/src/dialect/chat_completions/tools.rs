@@ -1,4 +1,5 @@
-//! Reads the tools of a chat, and which of them the model may or must call, in their present and in their former form.
+//! Reads the tools of a chat, and which of them the model may or must call, in their present and in
+//! their former form.
 
 use crate::dialect::tools::{
     ToolNames, read_allowed, read_custom, read_function, read_named, read_tool_mode,
@@ -14,7 +15,7 @@ pub(super) fn read_tools(node: &RequestValue<'_>) -> Result<Vec<Tool>, Fault> {
     node.array(limits::TOOLS)?.iter().map(read_tool).collect()
 }
 
-/// Reads `functions`, which were tools before there were tools of other types.
+/// Reads `functions`, the former name of `tools`.
 pub(super) fn read_functions(node: &RequestValue<'_>) -> Result<Vec<Tool>, Fault> {
     let read = |node: &RequestValue<'_>| {
         let object = node.object()?;
@@ -49,7 +50,7 @@ fn with_inner(object: &RequestObject<'_>, name: &str, inner: &Extra) -> Extra {
     extra
 }
 
-/// Reads `tool_choice`, or `function_call`, which was its name before.
+/// Reads `tool_choice`, or `function_call`, its former name.
 pub(super) fn read_tool_choice(
     root: &RequestObject<'_>,
     tools: &ToolNames<'_>,

@@ -17,7 +17,8 @@ pub(super) fn completion(response: &Response, options: ChatOptions) -> Result<Va
     finish_reason(response, options).map(|reason| document(response, Some(reason), options))
 }
 
-/// What there is of a response that did not end as a completion can, as one without a finish reason.
+/// The output of a response that did not end as a completion can, as a completion without a finish
+/// reason.
 pub(super) fn partial_completion(response: &Response, options: ChatOptions) -> Value {
     document(response, None, options)
 }
@@ -92,7 +93,7 @@ fn message(response: &Response, options: ChatOptions) -> (Value, Value) {
         }
     }
     for (name, value) in beside {
-        // What came beside the vocabulary does not stand in place of it.
+        // Extra fields must not replace those of the vocabulary.
         if message.get(&name).is_none() {
             message[name] = value;
         }
@@ -138,7 +139,7 @@ fn call(call_id: &str, kind: &str, mut inner: Value, extra: &Extra) -> Map<Strin
     call
 }
 
-/// What a text rests on: chat completions nest the fields below the type.
+/// Annotations of a text: chat completions nest the fields below the type.
 pub(super) fn annotation(annotation: &Value) -> Value {
     let Some(fields) = annotation.as_object() else { return annotation.clone() };
     match fields.get("type").and_then(Value::as_str) {
@@ -168,7 +169,7 @@ pub(super) fn image(item: &OpaqueItem, index: usize) -> Option<Value> {
     Some(json!({ "type": "image_url", "image_url": { "url": url }, "index": index }))
 }
 
-/// The upstream's own finish reason, where it is not one of the vocabulary.
+/// The upstream's own finish reason, if it is outside the vocabulary.
 pub(super) fn native_finish_reason(response: &Response) -> Option<&Value> {
     let details = response.incomplete_details.as_ref()?;
     (details.reason == IncompleteDetails::UNKNOWN_FINISH_REASON)
@@ -188,8 +189,8 @@ pub(super) fn head(response: &Response, object: &str) -> Map<String, Value> {
     head
 }
 
-/// The `finish_reason` of a response that ended well, or early for a reason this dialect has; otherwise an error, so
-/// that nobody takes a part for the whole.
+/// The `finish_reason` of a response that ended well, or early for a reason this dialect has;
+/// otherwise an error, so that a partial response is not mistaken for a complete one.
 pub(super) fn finish_reason(
     response: &Response,
     options: ChatOptions,
@@ -204,8 +205,8 @@ pub(super) fn finish_reason(
                 (false, _) => "stop",
             })
         }
-        // Of all finish reasons of this dialect, only `length` means that a response may be incomplete. The upstream's own stands
-        // beside it.
+        // Of all finish reasons of this dialect, only `length` means that a response may be
+        // incomplete. The upstream's own is added beside it.
         (
             ResponseStatus::Incomplete,
             "max_output_tokens" | IncompleteDetails::UNKNOWN_FINISH_REASON,

@@ -1,4 +1,5 @@
-//! Renders a log as the messages of the classic API: the role, the text piece by piece, the end, the tokens, `[DONE]`.
+//! Renders a log as the messages of the classic API: the role, the text piece by piece, the end,
+//! the tokens, `[DONE]`.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use super::question::{create, read_question};
 use crate::dialect::definition::Dialect;
 use crate::dialect::message::{Description, Message, StreamEnd};
 use crate::dialect::socket::{ClientEvent, SocketDialect, SocketRules, StreamId};
-use crate::event::{Entry, EventKind};
+use crate::entry::Entry;
+use crate::event::EventKind;
 use crate::fault::Fault;
 use crate::request::Create;
 use crate::response::{Response, ResponseStatus};
@@ -23,10 +25,11 @@ pub const TOKENS: &str = "[TOKENS]";
 /// The last message: its id and its data.
 pub const DONE: &str = "[DONE]";
 
-/// The event that has the cause of a failure, for programs. It is not called `error`, which would fire a page's `onerror`.
+/// The event that has the cause of a failure, for programs. It is not called `error`, which would
+/// call a page's `onerror`.
 pub const FAULT: &str = "fault";
 
-/// What carries a response of the classic API.
+/// The transports of the classic API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// The stream of `/createSse`: the only one that has the number of tokens.
@@ -37,13 +40,13 @@ pub enum Transport {
     Socket,
 }
 
-/// The dialect at some place in a log.
+/// The state of rendering.
 #[derive(Clone, Debug)]
 pub struct Classic {
     transport: Transport,
     /// The id of every message but the last two.
     id: Arc<str>,
-    /// Whether a text was rendered.
+    /// Whether any text was rendered.
     has_text: bool,
 }
 
@@ -120,7 +123,8 @@ impl SocketDialect for Classic {
         dialect.done("0", messages);
     }
 
-    /// On a socket an error has no place for its code, and no `[DONE]` follows: what ran is not complete.
+    /// On a socket an error has no place for its code, and no `[DONE]` follows: the response is not
+    /// complete.
     fn revoke(&mut self, fault: &Fault, messages: &mut Vec<Message>) {
         let fault =
             Fault { message: format!("{} ({})", fault.message, fault.code), ..fault.clone() };
@@ -149,7 +153,8 @@ impl Classic {
             EventKind::Completed | EventKind::Incomplete | EventKind::Failed => {
                 self.finish(entry, messages)
             }
-            // A message without `content` would erase the text, and the content of these was in the deltas.
+            // A message without `content` would erase the text, and the content of these was in the
+            // deltas.
             EventKind::Queued
             | EventKind::OutputItemAdded
             | EventKind::ContentPartAdded
@@ -173,7 +178,8 @@ impl Classic {
         }
     }
 
-    /// Why there is no response, or no more of it: for programs by name, and as text that a page shows.
+    /// Why there is no response, or no more of it: for programs by name, and as text that a page
+    /// shows.
     fn fault(&mut self, fault: &Fault, messages: &mut Vec<Message>) {
         if self.transport != Transport::Socket {
             messages.push(Message {
@@ -184,7 +190,8 @@ impl Classic {
         messages.push(self.notice(&fault.message));
     }
 
-    /// The messages after the last of the response: `tokens`, where the transport has them, and the end.
+    /// The messages after the last of the response: `tokens`, where the transport has them, and the
+    /// end.
     fn done(&self, tokens: &str, messages: &mut Vec<Message>) {
         if self.transport == Transport::Channel {
             let data = format!("<br/><br/>tokens：{tokens}");
@@ -211,7 +218,8 @@ impl Classic {
     fn text(&mut self, entry: &Entry, messages: &mut Vec<Message>) {
         let Ok(event) = serde_json::from_slice::<DeltaEvent<'_>>(&entry.data) else { return };
         self.has_text = true;
-        // The pages take a content of exactly this word for none at all, and drop it or the text before it.
+        // The pages treat a content of exactly this word as empty, and drop it or the text before
+        // it.
         let pieces: &[&str] = if event.delta.get() == "\"null\"" {
             &["\"nu\"", "\"ll\""]
         } else {
@@ -248,7 +256,8 @@ impl Classic {
         self.done(&tokens(response.usage), messages);
     }
 
-    /// A text of Weir's in a response. The pages put it into HTML, and an upstream's message may hold anything.
+    /// A text of Weir's in a response. The pages put it into HTML, and an upstream's message may
+    /// hold anything.
     fn notice(&mut self, words: &str) -> Message {
         let gap = if self.has_text { "\n\n" } else { "" };
         self.has_text = true;
@@ -261,7 +270,8 @@ impl Classic {
     }
 }
 
-/// The number of tokens that the model wrote; a number that Weir counted is marked as that. Without usage it wrote none.
+/// The number of tokens that the model wrote; a number that Weir counted is marked as that. Without
+/// usage it wrote none.
 fn tokens(usage: Option<Usage>) -> String {
     match usage {
         Some(Usage { output_tokens, source: UsageSource::Provider, .. }) => {

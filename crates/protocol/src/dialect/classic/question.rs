@@ -9,7 +9,7 @@ use crate::request::{Create, InputItem};
 /// The question in `{"msg":"…"}`. Unknown fields are ignored, as in the demo.
 ///
 /// # Errors
-/// There is none, it is no text, or it is blank.
+/// The question is missing, not a text, or blank.
 pub fn read_question(body: &Value) -> Result<String, Fault> {
     let Some(fields) = body.as_object() else {
         return Err(Fault::invalid(
@@ -34,8 +34,8 @@ pub fn read_question(body: &Value) -> Result<String, Fault> {
     }
 }
 
-/// A question to `model`. It sets no limits and no temperature: the upstream's defaults fit its models, and a fixed
-/// `max_tokens` would be refused when the context has grown.
+/// A question to `model`. It sets no limits and no temperature: the upstream's defaults fit its
+/// models, and a fixed `max_tokens` would be refused when the context has grown.
 pub fn create(model: &str, question: String) -> Create {
     let message = Message::new(Role::User, vec![Part::input_text(question)]);
     Create {
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_a_text_that_says_something() {
+    fn a_question_is_a_text_that_is_not_blank() {
         check(&json!({ "msg": "hello" }), Ok("hello"));
         check(&json!({ "msg": " 你好 ", "uid": 7 }), Ok(" 你好 "));
         check(&json!({ "msg": " \n" }), Err("invalid_value"));

@@ -1,4 +1,5 @@
-//! The messages of a client on a socket: `response.create`, `response.cancel`, `response.resume`, and the envelope of a refusal.
+//! The messages of a client on a socket: `response.create`, `response.cancel`, `response.resume`,
+//! and the envelope of a refusal.
 
 use serde_json::{Value, json};
 
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_field() {
         check("{", "invalid_json", "");
         check("[]", "invalid_type", "");
         check("{}", "missing_required_parameter", "type");

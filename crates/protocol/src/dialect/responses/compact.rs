@@ -7,12 +7,14 @@ use crate::fault::Fault;
 use crate::read::RequestValue;
 use crate::request::{Create, TextConfig, ToolChoice, ToolMode};
 
-/// Reads the body of `POST /v1/responses/compact` (`CompactResponseMethodPublicBody`) as a request for a summary, which is
-/// not stored. Clients send what they create with, so those fields are taken too; the ones that would make something else
-/// than a plain text of the summary (tools, a schema, a limit) are left out.
+/// Reads the body of `POST /v1/responses/compact` (`CompactResponseMethodPublicBody`) as a request
+/// for a summary, which is not stored. Clients send what they create with, so those fields are
+/// taken too; the ones that would make something else than a plain text of the summary (tools, a
+/// schema, a limit) are left out.
 ///
 /// # Errors
-/// The first field that is wrong, by its path. A stream or a background response, as there is neither.
+/// The first field that is wrong, by its path. A stream or a background response, as there is
+/// neither.
 pub fn read_compact(body: &Value) -> Result<Create, Fault> {
     let root = RequestValue::root(body).object()?;
     let create = read_common(&root)?;

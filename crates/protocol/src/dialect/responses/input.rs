@@ -110,7 +110,8 @@ fn read_item(node: &RequestValue<'_>) -> Result<InputItem, Fault> {
     }))
 }
 
-/// An item of a type that Weir does not interpret. The id that it had at its upstream is kept beside its new one.
+/// An item of a type that Weir does not interpret. Its id at the upstream is kept beside its new
+/// one.
 fn read_opaque(object: &RequestObject<'_>, id: ItemId, kind: String) -> OpaqueItem {
     let mut fields = object.extra(&["type", "id"]);
     if !id.as_str().is_empty() && fields.get(OpaqueItem::UPSTREAM_ID).is_none() {
@@ -119,7 +120,7 @@ fn read_opaque(object: &RequestObject<'_>, id: ItemId, kind: String) -> OpaqueIt
     OpaqueItem { kind, id, fields }
 }
 
-/// The name of a type. What it means, an upstream may know.
+/// The name of a type, which an upstream may support.
 fn read_type(node: &RequestValue<'_>) -> Result<String, Fault> {
     let kind = node.string()?;
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);

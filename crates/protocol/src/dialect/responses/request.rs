@@ -43,7 +43,7 @@ const KNOWN: &[&str] = &[
     "service_tier",
     "top_logprobs",
     "user",
-    // What a client notes about itself (Codex). It is nobody else's.
+    // The client's data about itself (Codex), which is not passed on.
     "client_metadata",
     // Weir's own.
     "on_leave",
@@ -75,7 +75,7 @@ pub fn read_create(body: &Value) -> Result<Create, Fault> {
     Ok(create)
 }
 
-/// Reads the body of `POST /v1/responses/input_tokens`: the same request, of which nothing is run.
+/// Reads the body of `POST /v1/responses/input_tokens`: the same request, which is not run.
 ///
 /// # Errors
 /// The first field that is wrong, by its path.
@@ -83,7 +83,7 @@ pub fn read_count(body: &Value) -> Result<Create, Fault> {
     read_common(&RequestValue::root(body).object()?)
 }
 
-/// There must be something `to_do` it with.
+/// Checks that there is input to `to_do`.
 pub(super) fn check_input(
     root: &RequestObject<'_>,
     create: &Create,

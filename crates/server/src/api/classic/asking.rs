@@ -1,4 +1,5 @@
-//! Reads a question, finds the stream for its response, and accepts the question before the response starts.
+//! Reads a question, finds the stream for its response, and accepts the question before the
+//! response starts.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -24,11 +25,11 @@ use crate::delayed_feed::DelayedFeed;
 use crate::http::body;
 use crate::http::context::RequestContext;
 
-/// Why a question was not taken.
+/// When a question failed.
 pub(super) enum AskFailure {
-    /// Before a stream was found for it, so that stream is still waiting.
+    /// It failed before it took a stream, so its stream is still waiting.
     Early(Fault),
-    /// After: the stream has ended, or there was none.
+    /// It failed after that, so the stream has ended, or there was none.
     Late(Fault),
 }
 
@@ -52,14 +53,14 @@ pub(super) async fn ask(
         Ok((question, model, tokens))
     };
     let (question, model, tokens) = read.await.map_err(AskFailure::Early)?;
-    // From here on a failure drops the place, which ends the stream.
+    // From here on a failure drops the reserved stream, which ends it.
     let place = app
         .classic
         .channels
         .pair(asker, app.config.classic.patience)
         .await
         .map_err(AskFailure::Late)?;
-    // The body, or the stream, may have taken its time.
+    // Reading the body and waiting for the stream may have taken long.
     context.grant.check().map_err(AskFailure::Late)?;
     let started = app
         .classic
@@ -77,11 +78,11 @@ pub(super) async fn ask(
     Ok(with_response_id(response, &started.id))
 }
 
-/// The response once its question was accepted: a page creates the element for the text then. The acceptance goes out over another
-/// connection, and gets `grace` to be read there.
+/// The response once its question was accepted: a page creates the element for the text then. The
+/// acceptance is sent on another connection, and the page has `grace` to read it there.
 fn delayed(feed: Feed, sent: oneshot::Receiver<()>, grace: Duration) -> DelayedFeed {
     async move {
-        // Sent, or the asker has left: in both cases nobody waits for it any more.
+        // Sent, or the asking client has left: in both cases no one waits for it.
         let _sent = sent.await;
         sleep(grace).await;
         feed
@@ -89,7 +90,7 @@ fn delayed(feed: Feed, sent: oneshot::Receiver<()>, grace: Duration) -> DelayedF
     .boxed()
 }
 
-/// The body that accepts a question. The server drops it once it was handed to the connection.
+/// The body that accepts a question. The server drops it after handing it to the connection.
 struct Accepted {
     bytes: Option<Bytes>,
     _sending: oneshot::Sender<()>,
@@ -115,7 +116,8 @@ impl HttpBody for Accepted {
     }
 }
 
-/// Weir's own parameters. Anything else after the question belongs to it: the page does not encode an `&`.
+/// Weir's own parameters. Anything else after the question belongs to it: the page does not encode
+/// an `&`.
 const PARAMETERS: [&str; 4] = ["uid", "lastEventId", "padding", "ticket"];
 
 /// Whether a query has a parameter.
@@ -128,8 +130,9 @@ pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
     query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(decode)
 }
 
-/// The question in a query as the page writes it, which encodes nothing by itself: an `&` does not end it, and a `+` is a
-/// plus. What the browser has encoded is decoded; a `%` that encodes nothing is one.
+/// The question in a query as the page writes it, which encodes nothing by itself: an `&` does not
+/// end it, and a `+` is a plus. Percent-encoding by the browser is decoded; any other `%`
+/// is literal.
 pub(super) fn message(query: &str) -> String {
     let is_ours = |pair: &&str| {
         PARAMETERS

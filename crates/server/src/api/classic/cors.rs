@@ -1,7 +1,7 @@
 //! Which pages may use the classic API, and the CORS headers for their browsers.
 //!
-//! The demo let every page in. Here a page of another site is refused until `classic.origins` names it: its questions cost
-//! tokens, and who visits a page has not asked to pay for it.
+//! The demo allowed every page. Here a page of another site is refused until `classic.origins`
+//! names it: its questions cost tokens, and a page's visitors must not spend them unknowingly.
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -16,17 +16,17 @@ use crate::error::FaultResponse;
 use crate::http::forwarded::Forwarded;
 use crate::http::origin::{self as auth, OriginRelation as Kin, relation};
 
-/// How long a browser may remember a preflight, in seconds: Spring's default.
+/// How long a browser may cache a preflight, in seconds: Spring's default.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("1800");
 
-/// From where a request comes.
+/// The origin of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Site {
-    /// No page, or one of ours.
+    /// No page, or one of this server's.
     Same,
-    /// A page of elsewhere that may.
+    /// A page of another site that is allowed.
     Allowed,
-    /// One that may not.
+    /// A page that is not allowed.
     Foreign,
 }
 
@@ -93,7 +93,7 @@ fn site(
     let origin = origin.to_str().unwrap_or_default();
     match origin_relation(origin) {
         Kin::Same => Site::Same,
-        // The demo's pages have `localhost:8000` written into them, from wherever they are served.
+        // The demo's pages contain `localhost:8000`, from wherever they are served.
         Kin::Alias => Site::Allowed,
         Kin::None
             if config
@@ -118,8 +118,9 @@ fn foreign(headers: &HeaderMap) -> Fault {
     Fault::new(FaultKind::Permission, "origin_not_allowed", message).with_param("Origin")
 }
 
-/// Whether a browser asks for what a page shows, such as an image: the page's HTML says so, and in that may be an answer
-/// (`<img src="/chat?message=…">`). The page itself asks by its script.
+/// Whether a browser loads a subresource of a page, such as an image: model output in the page's
+/// HTML may contain one (`<img src="/chat?message=…">`). The page itself sends requests by its
+/// script.
 fn is_part(headers: &HeaderMap) -> bool {
     const PARTS: [&str; 12] = [
         "image", "audio", "video", "track", "script", "style", "font", "object", "embed", "iframe",
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_origin_the_browser_says_whose_page_it_was() {
+    fn without_an_origin_fetch_metadata_identify_the_page() {
         for (site, expected) in [
             ("cross-site", Site::Foreign),
             ("same-site", Site::Foreign),

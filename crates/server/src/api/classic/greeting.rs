@@ -1,4 +1,5 @@
-//! The first event of `GET /chat`: that the connection stands, and since when. Its name keeps it from the page's `onmessage`.
+//! The first event of `GET /chat`: that the connection is open, and since when. Its name keeps it
+//! from the page's `onmessage`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,7 +8,7 @@ use protocol::dialect::Message;
 /// The demo's text for "connected".
 const NAME: &str = "连接成功！！！！";
 
-/// The event at `now`, as the demo has it but for its time zone, which is UTC.
+/// The event at `now`, as in the demo, but with the time in UTC.
 pub(super) fn connected(uid: &str, now: SystemTime) -> Message {
     let data = format!("\"{}\"", date(now));
     Message { name: Some(NAME), id: Some(uid.into()), position: None, data: data.into() }
@@ -25,9 +26,11 @@ fn date(now: SystemTime) -> String {
     )
 }
 
-/// The date this many days after 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
+/// The date this many days after 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date
+/// algorithms", `civil_from_days`).
 fn civil(days: u64) -> (u64, u64, u64) {
-    // Years start in March, so that a leap day is a year's last; 719468 days lie between 0000-03-01 and 1970-01-01.
+    // Years start in March, so that a leap day is a year's last; 719468 days lie between 0000-03-01
+    // and 1970-01-01.
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era =
@@ -60,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_event_is_the_demos() {
+    fn the_first_event_is_that_of_the_demo() {
         let Message { name, id, position, data } =
             connected("765431", UNIX_EPOCH + Duration::from_millis(1_678_633_439_158));
         assert_eq!(

@@ -1,5 +1,5 @@
-//! The classic API: a stream that is opened, a question that is posted, and the response on the stream; the same in one GET,
-//! and on a WebSocket.
+//! The classic API: a stream that is opened, a question that is posted, and the response on the
+//! stream; the same in one GET, and on a WebSocket.
 
 mod asking;
 mod cors;
@@ -43,7 +43,7 @@ pub(crate) async fn create_sse(
     Ok(Delivery { guard: Some(Box::new(place)), ..delivery }.respond())
 }
 
-/// `POST /chat`: asks; the response comes on the oldest idle stream of the uid.
+/// `POST /chat`: asks; the response is sent on the oldest idle stream of the uid.
 pub(crate) async fn ask(
     State(app): State<App>,
     context: RequestContext,
@@ -54,8 +54,9 @@ pub(crate) async fn ask(
     match asking::ask(&app, &asker, &context, &headers, body).await {
         Ok(response) => Ok(response),
         Err(asking::AskFailure::Early(fault)) => {
-            // Its page has opened a stream for it, or is about to, and must not wait there. A page sends both at once, so that
-            // it is not for as long as a question waits: a stream that somebody opens later is for another question.
+            // Its page has opened a stream for it, or is about to, and must not wait there. A page
+            // sends both at once, so that it is not while a question waits: a stream that is opened
+            // later is for another question.
             app.classic.channels.fail(&asker, app.config.classic.patience / 5);
             Err(fault.into())
         }
@@ -63,8 +64,8 @@ pub(crate) async fn ask(
     }
 }
 
-/// `GET /chat?message=…`: asks, and streams the response to the question. The oldest form of the API, made for a browser's own
-/// `EventSource`, which can send nothing else.
+/// `GET /chat?message=…`: asks, and streams the response to the question. The oldest form of the
+/// API, made for a browser's own `EventSource`, which can send nothing else.
 pub(crate) async fn ask_by_query(
     State(app): State<App>,
     context: RequestContext,
@@ -78,7 +79,8 @@ pub(crate) async fn ask_by_query(
             "HEAD is not possible on /chat: GET asks a question.".into(),
         ));
     }
-    // A browser that comes back asks for the rest of a response, and there is none: any other status would make it ask once more.
+    // A browser that reconnects requests the rest of a response, and there is none: any other
+    // status would make it retry.
     if headers.contains_key("last-event-id") || asking::has(query, "lastEventId") {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -105,7 +107,8 @@ pub(crate) async fn ask_by_query(
     Ok(response)
 }
 
-/// `GET /closeSse`: closes the latest stream of the uid. A response on it is stopped, which ends the stream.
+/// `GET /closeSse`: closes the latest stream of the uid. A response on it is stopped, which ends
+/// the stream.
 pub(crate) async fn close_sse(
     State(app): State<App>,
     context: RequestContext,

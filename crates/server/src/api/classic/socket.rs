@@ -1,4 +1,5 @@
-//! A socket of the classic API: each message is a question, and its response comes back message by message.
+//! A socket of the classic API: each message is a question, and its response is sent as several
+//! messages.
 
 use engine::response::options::StartOptions;
 use protocol::dialect::classic::Classic;

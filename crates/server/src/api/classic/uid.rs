@@ -1,4 +1,5 @@
-//! Which uid a request names: by its header, by its query, by its cookie; or a new one, for a page that can name none.
+//! Which uid a request names: by its header, by its query, by its cookie; or a new one, for a page
+//! that can name none.
 
 use http::{HeaderMap, header};
 use protocol::fault::{Fault, FaultKind};
@@ -23,8 +24,8 @@ pub(super) fn of_header(headers: &HeaderMap) -> Result<String, Fault> {
     checked(value.to_str().unwrap_or_default())
 }
 
-/// The uid of a question in a query. A browser's `EventSource` can send no header; one that names no uid is given one in a
-/// cookie, so that its next question is in the same conversation.
+/// The uid of a question in a query. A browser's `EventSource` cannot send headers; one without
+/// a uid gets one in a cookie, so that its next question is in the same conversation.
 ///
 /// # Errors
 /// One that cannot be used; no randomness for a new one.
@@ -43,13 +44,14 @@ pub(super) fn of_query(
     }
     let uid = new()
         .ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "no uid could be made"))?;
-    // A session's cookie: it goes with the browser's window. Scripts and other sites have no use for it. Without a path it is for
-    // those beside /chat, wherever a proxy has put that (RFC 6265 §5.1.4).
+    // A session's cookie: it ends with the browser's session. Scripts and other sites do not need
+    // it. Without a path it is for those beside /chat, wherever a proxy has put that (RFC 6265
+    // §5.1.4).
     let cookie = format!("uid={uid}; HttpOnly; SameSite=Lax");
     Ok((uid, Some(cookie)))
 }
 
-/// A uid that can stand in a stream's lines and in a store's names.
+/// A uid that is valid in a stream's lines and in a store's names.
 ///
 /// # Errors
 /// It is blank, too long, or has other characters than visible ASCII.
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn c11_who_names_none_gets_one_of_its_own() -> Result<(), Fault> {
+    fn c11_a_request_without_a_uid_gets_a_new_one() -> Result<(), Fault> {
         let (first, cookie) = of_query(&headers(&[]), "message=a")?;
         let (second, _) = of_query(&headers(&[]), "message=a")?;
         assert_ne!(first, second);

@@ -1,4 +1,5 @@
-//! A dialect added as `docs/adding/a-dialect.md` says, over each of its frames and on a real listener.
+//! A dialect added as `docs/adding/a-dialect.md` describes, over each of its frames and on a real
+//! listener.
 
 use std::net::SocketAddr;
 
@@ -121,7 +122,8 @@ async fn served<F: Future<Output = Outcome>>(check: impl FnOnce(SocketAddr) -> F
     }
 }
 
-/// The status line and the body of a response over HTTP/1.0, whose body has no chunks; without heartbeats.
+/// The status line and the body of a response over HTTP/1.0, whose body has no chunks; without
+/// heartbeats.
 async fn ask(address: SocketAddr, accept: &str, body: &Value) -> Outcome<(String, String)> {
     let body = body.to_string();
     let head = format!(

@@ -1,4 +1,5 @@
-//! The packets of a connection as JSON: the handshake, counts of each side, and how it ended. Never their content.
+//! The packets of a connection as JSON: the handshake, counts of each side, and how it ended. Never
+//! their content.
 
 use lens::flow::close::{Ending, Steps};
 use lens::flow::connection::{Connection, Handshake};
@@ -64,7 +65,7 @@ fn counts(counts: &Counts) -> Value {
     })
 }
 
-/// How it ended (RFC 9293, section 3.6), and who holds TIME-WAIT for it.
+/// How it ended (RFC 9293, section 3.6), and which side holds TIME-WAIT.
 fn ending(connection: &Connection) -> Value {
     let ending = connection.ending();
     let (state, by, segments) = match ending {

@@ -1,4 +1,4 @@
-//! Whose packets are whose, from packets that were built byte by byte.
+//! The attribution of packets to connections, with packets that are built byte by byte.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -66,7 +66,7 @@ fn handshake(at: u64, initial: u32) -> Vec<Captured> {
     ]
 }
 
-/// A question of ten bytes and an answer of twenty, behind a handshake.
+/// A request of ten bytes and a response of twenty, after a handshake.
 fn exchange(at: u64, initial: u32) -> Vec<Captured> {
     let server = initial + 5000;
     vec![
@@ -75,7 +75,7 @@ fn exchange(at: u64, initial: u32) -> Vec<Captured> {
     ]
 }
 
-/// The server closes behind it.
+/// The server closes after it.
 fn close(at: u64, initial: u32) -> Vec<Captured> {
     let server = initial + 5000;
     vec![
@@ -115,7 +115,8 @@ fn view(accepted: u64, closed: u64) -> ConnectionView {
     }
 }
 
-/// When the packets began that are shown of a connection, and whether they are known to be its own.
+/// When the packets that are shown of a connection started, and whether they are known to be its
+/// own.
 fn shown(sight: &PortConnections, view: &ConnectionView) -> Option<(u64, bool)> {
     sight.of(view).map(|connection| {
         (connection.began.0 / 1_000_000, CaptureExtent::of(connection).is_within(view))
@@ -123,7 +124,7 @@ fn shown(sight: &PortConnections, view: &ConnectionView) -> Option<(u64, bool)> 
 }
 
 #[test]
-fn a_packet_that_passes_two_interfaces_is_one() {
+fn a_packet_on_two_interfaces_counts_once() {
     let syn = |interface, port| Captured {
         interface,
         ..packet(1, (address(1, port), HERE), (1, 0), SYN, b"")
@@ -135,7 +136,7 @@ fn a_packet_that_passes_two_interfaces_is_one() {
 }
 
 #[test]
-fn a_later_connection_may_come_another_way() {
+fn a_later_connection_may_use_another_interface() {
     let other_way = |packets: Vec<Captured>| {
         packets.into_iter().map(|packet| Captured { interface: 3, ..packet }).collect()
     };
@@ -149,7 +150,7 @@ fn a_later_connection_may_come_another_way() {
 }
 
 #[test]
-fn a_port_that_is_used_again_shows_nobody_anothers_packets() {
+fn a_reused_port_shows_no_packets_of_another_caller() {
     let sight = sight([
         handshake(10, 1000),
         exchange(11, 1000),
@@ -164,15 +165,19 @@ fn a_port_that_is_used_again_shows_nobody_anothers_packets() {
 }
 
 #[test]
-fn an_end_that_is_not_listed_is_an_end_all_the_same() {
+fn an_end_beyond_the_listed_segments_is_recognised() {
     let many = (0..LIMITS.segments).map(|_| packet(11, UP, (1011, 6021), ACK, b"")).collect();
     let sight = sight([handshake(10, 1000), exchange(11, 1000), many, close(12, 1000)]);
-    assert_eq!(shown(&sight, &view(20, 22)), None, "it was another's, and over");
+    assert_eq!(
+        shown(&sight, &view(20, 22)),
+        None,
+        "it belonged to another connection, which has ended"
+    );
     assert_eq!(shown(&sight, &view(10, 12)), Some((10, true)));
 }
 
 #[test]
-fn where_the_end_was_missed_the_next_begin_is_one() {
+fn after_a_missed_end_the_next_start_is_recognised() {
     let mut sight = sight([
         handshake(10, 1000),
         exchange(11, 1000),
@@ -190,7 +195,7 @@ fn where_the_end_was_missed_the_next_begin_is_one() {
 }
 
 #[test]
-fn where_a_begin_was_missed_what_follows_is_not_the_one_befores() {
+fn packets_after_a_missed_start_are_not_of_the_previous_connection() {
     let sight =
         sight([handshake(10, 1000), exchange(11, 1000), close(12, 1000), exchange(21, 90_000)]);
     assert_eq!(shown(&sight, &view(10, 12)), Some((10, true)));
@@ -202,14 +207,14 @@ fn where_a_begin_was_missed_what_follows_is_not_the_one_befores() {
 }
 
 #[test]
-fn where_an_end_and_a_begin_were_missed_nobody_knows_whose_it_is() {
+fn packets_are_not_attributed_if_an_end_and_a_start_were_missed() {
     let sight = sight([handshake(10, 1000), exchange(11, 1000), exchange(21, 90_000)]);
     assert_eq!(shown(&sight, &view(10, 12)), Some((10, false)));
     assert_eq!(shown(&sight, &view(20, 22)), Some((10, false)));
 }
 
 #[test]
-fn what_the_server_has_not_read_may_be_somebody_elses() {
+fn unread_bytes_may_belong_to_another_caller() {
     let sight = sight([
         handshake(10, 1000),
         exchange(11, 1000),
@@ -221,7 +226,7 @@ fn what_the_server_has_not_read_may_be_somebody_elses() {
 }
 
 #[test]
-fn what_is_asked_of_another_server_on_the_same_port_is_not_held() {
+fn packets_to_another_server_on_the_same_port_are_not_kept() {
     let model = address(9, 8000);
     let upstream = |listen| {
         let mut sight = PortConnections::new(LIMITS, listen);
@@ -256,7 +261,7 @@ fn what_was_lost_is_counted() {
 }
 
 #[test]
-fn what_goes_over_loopback_is_told_once() {
+fn a_loopback_packet_is_counted_once() {
     let here = SocketAddr::from(([127, 0, 0, 1], 8000));
     let client = SocketAddr::from(([127, 0, 0, 1], 40_000));
     for listen in [here, SocketAddr::from(([0, 0, 0, 0], 8000)), SocketAddr::from(([0; 16], 8000))]

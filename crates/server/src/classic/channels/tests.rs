@@ -1,4 +1,4 @@
-//! Which stream a question takes, in every order in which the requests of a page can come.
+//! Which stream a question takes, for every order in which the requests of a page can arrive.
 
 use protocol::id::Owner;
 
@@ -92,7 +92,7 @@ async fn b5_the_end_of_one_stream_leaves_the_other_in_its_place() -> Outcome {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_was_closed_is_not_given_to_anybody() -> Outcome {
+async fn a_closed_stream_is_not_reused() -> Outcome {
     let channels = Channels::default();
     drop(channels.open(&asker("ada"))?);
     let open = channels.open(&asker("ada"))?;
@@ -151,10 +151,10 @@ async fn b12_a_close_is_for_the_latest_stream() -> Outcome {
 }
 
 #[tokio::test]
-async fn one_uid_does_not_take_everything() -> Outcome {
+async fn the_streams_of_one_uid_are_limited() -> Outcome {
     let channels = Channels::<u8>::default();
     let streams: Vec<_> =
-        (0..MOST).map(|_| channels.open(&asker("ada"))).collect::<Result<_, _>>()?;
+        (0..MAX_PER_UID).map(|_| channels.open(&asker("ada"))).collect::<Result<_, _>>()?;
     assert_eq!(channels.open(&asker("ada")).map_err(|fault| fault.status).err(), Some(429));
     assert!(channels.open(&asker("bob")).is_ok());
     drop(streams);

@@ -1,4 +1,5 @@
-//! Content codings of request bodies (RFC 9110 §8.4.1): decoded as the bytes come, within a limit on what comes out.
+//! Content codings of request bodies (RFC 9110 §8.4.1): decoded as the bytes come, within a limit
+//! on what comes out.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -8,17 +9,12 @@ use tokio::task::yield_now;
 use super::decode::{Decode, DecodeStep, Flaw, PIECE};
 use super::deflate::{Deflate, Gzip};
 use super::zstd::Zstd;
+use crate::error::{ACCEPTED_CODINGS, UNSUPPORTED_CODING};
 
-/// The codings that are taken, the best first, as `Accept-Encoding` lists them.
-pub(crate) const ACCEPTED: &str = "zstd, gzip, deflate";
-
-/// The code of the fault for any other.
-pub(crate) const UNSUPPORTED: &str = "unsupported_content_encoding";
-
-/// How many codings may be applied to one body. Real ones have one.
+/// How many codings may be applied to one body. Real bodies have one.
 const MOST_CODINGS: usize = 3;
 
-/// After how many steps other tasks get a turn: a byte may become a thousand.
+/// After this number of steps other tasks may run: one byte may decode to a thousand.
 const STEPS: usize = 8;
 
 /// One content coding.
@@ -43,7 +39,7 @@ impl ContentCoding {
 /// The codings of a body, in the order in which they were applied.
 ///
 /// # Errors
-/// 415 with the one that is not taken.
+/// 415 with the coding that is not supported.
 pub(super) fn of(headers: &HeaderMap) -> Result<Vec<ContentCoding>, Fault> {
     let mut codings = Vec::new();
     for line in headers.get_all(header::CONTENT_ENCODING) {
@@ -71,8 +67,8 @@ pub(super) fn of(headers: &HeaderMap) -> Result<Vec<ContentCoding>, Fault> {
 }
 
 fn unsupported(what: &str) -> Fault {
-    let message = format!("{what}: send the body as it is, or with one of {ACCEPTED}.");
-    Fault::new(FaultKind::InvalidRequest, UNSUPPORTED, message)
+    let message = format!("{what}: send the body as it is, or with one of {ACCEPTED_CODINGS}.");
+    Fault::new(FaultKind::InvalidRequest, UNSUPPORTED_CODING, message)
         .with_status(415)
         .with_param("Content-Encoding")
 }
@@ -80,16 +76,16 @@ fn unsupported(what: &str) -> Fault {
 /// Why a body could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DecodeError {
-    /// More comes out than is allowed.
+    /// The decoded body exceeds the limit.
     TooLarge,
-    /// It is not what its coding says.
+    /// Not valid in its coding.
     Invalid(&'static str, ContentCoding),
     /// It ended before its coding did.
     Truncated(ContentCoding),
 }
 
 impl DecodeError {
-    /// 400; a body that is too large is refused by the caller, who knows the limit.
+    /// 400; a body that is too large is refused by the caller, which has the limit.
     pub(super) fn fault(self) -> Option<Fault> {
         let (code, message) = match self {
             Self::TooLarge => return None,
@@ -121,8 +117,8 @@ pub(super) struct RequestDecoder {
 }
 
 impl RequestDecoder {
-    /// `None` where there is nothing to decode. `limit` is for what comes out, of each coding: what lies between two of them costs
-    /// as much.
+    /// `None` where there is nothing to decode. `limit` applies to the output of each coding, as
+    /// intermediate output costs as much.
     pub(super) fn new(codings: &[ContentCoding], limit: usize) -> Option<Self> {
         let stage = |coding: &ContentCoding| Stage {
             coding: *coding,
@@ -159,7 +155,8 @@ impl RequestDecoder {
         Ok(())
     }
 
-    /// One step of the innermost stage that can do one; so none is given more than it takes. False: more input is needed.
+    /// One step of the innermost stage that can do one; so no stage gets more than it can process.
+    /// False: more input is needed.
     fn step(&mut self, out: &mut Vec<u8>) -> Result<bool, DecodeError> {
         let mut piece = [0; PIECE];
         for index in (0..self.stages.len()).rev() {

@@ -5,7 +5,8 @@ use bytes::BytesMut;
 /// How much one step decodes at most.
 pub(super) const PIECE: usize = 16 << 10;
 
-/// How many members (gzip) or frames (zstd) one body may have. Writers that append make a few; empty ones cost time and no bytes.
+/// How many members (gzip) or frames (zstd) one body may have. Writers that append make a few;
+/// empty ones cost time and no bytes.
 pub(super) const MOST_MEMBERS: usize = 1024;
 
 /// What one step of a decoder did.
@@ -17,12 +18,12 @@ pub(super) enum DecodeStep {
     Wrote(usize),
 }
 
-/// Why a decoder can do no step.
+/// Why a decoder cannot take a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// It announces more than is allowed.
+    /// Its header announces more than the limit.
     TooLarge,
-    /// It is not what its coding says.
+    /// Not valid in its coding.
     Invalid(&'static str),
 }
 

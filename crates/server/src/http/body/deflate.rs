@@ -5,7 +5,7 @@ use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 use super::decode::{Decode, DecodeStep, Flaw, MOST_MEMBERS};
 
-/// The longest header of a gzip member: a file's name may stand in it.
+/// The longest header of a gzip member: it may contain a file name.
 const LONGEST_HEADER: usize = 4 << 10;
 
 /// `CRC32` and `ISIZE`.
@@ -14,7 +14,7 @@ const TRAILER: usize = 8;
 /// The coding `deflate`.
 #[derive(Default)]
 pub(super) struct Deflate {
-    /// `None` until its first two bytes tell which of the two formats it is.
+    /// `None` until the first two bytes identify one of the two formats.
     inflate: Option<Decompress>,
     is_over: bool,
 }

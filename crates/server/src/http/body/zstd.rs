@@ -12,14 +12,15 @@ const WINDOW: u64 = 8 << 20;
 
 const MAGIC: u32 = 0xFD2F_B528;
 
-/// Frames that hold nothing for the decoder have one of sixteen magic numbers.
+/// Skippable frames have one of sixteen magic numbers.
 const SKIPPABLE: u32 = 0x184D_2A50;
 
 /// The coding `zstd`: one frame after the other, each of them blocks.
 pub(super) struct Zstd {
     decoder: FrameDecoder,
     state: State,
-    /// The largest frame that says its size, and then needs no window: no more may come out anyway.
+    /// The largest frame with a content size, which then needs no window: the limit allows no more
+    /// output anyway.
     limit: u64,
     frames: usize,
 }
@@ -33,7 +34,7 @@ enum State {
     Block {
         has_checksum: bool,
     },
-    /// The last block was read; what it gave is not taken out yet.
+    /// The last block was read; its output was not taken yet.
     Draining,
 }
 
@@ -42,7 +43,7 @@ impl Zstd {
         Self { decoder: FrameDecoder::new(), state: State::Header, limit: limit as u64, frames: 0 }
     }
 
-    /// Begins a frame, once its header is whole.
+    /// Starts a frame, once its header is complete.
     fn start(&mut self, input: &mut BytesMut) -> Result<DecodeStep, Flaw> {
         let Some(magic) = input.first_chunk().map(|magic| u32::from_le_bytes(*magic)) else {
             return Ok(DecodeStep::Idle);
@@ -151,7 +152,8 @@ impl Decode for Zstd {
     }
 }
 
-/// How long a frame's header is (RFC 8878 §3.1.1.1), with the magic number, and how much of it says the size of the content.
+/// How long a frame's header is (RFC 8878 §3.1.1.1), with the magic number, and the part of it that
+/// is the content size.
 fn header_lengths(descriptor: u8) -> (usize, usize) {
     let is_single_segment = descriptor & 1 << 5 != 0;
     let window = usize::from(!is_single_segment);
@@ -165,7 +167,7 @@ fn header_lengths(descriptor: u8) -> (usize, usize) {
     (5 + window + dictionary + content_size, content_size)
 }
 
-/// The size that a header says; 0 where it says none.
+/// The content size of a header; 0 if it has none.
 fn content_size(field: &[u8]) -> u64 {
     let number = field.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
     if field.len() == 2 { number + 256 } else { number }

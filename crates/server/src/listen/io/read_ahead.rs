@@ -1,4 +1,5 @@
-//! Reads ahead before the protocol of a connection is known: the PROXY protocol's header, and the first bytes.
+//! Reads ahead before the protocol of a connection is known: the PROXY protocol's header, and the
+//! first bytes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +13,8 @@ use crate::listen::opening::{self, DetectedProtocol};
 use crate::listen::proxy_protocol::{ProxyHeader, ProxyHeaderError, ProxyHeaderParser};
 
 impl Io {
-    /// Waits for as many first bytes as tell what the client speaks. The codec reads them again.
+    /// Waits for the first bytes, up to as many as identify the protocol. The codec reads them
+    /// again.
     pub(crate) async fn opening(&self) -> io::Result<DetectedProtocol> {
         loop {
             let known = {
@@ -26,7 +28,8 @@ impl Io {
         }
     }
 
-    /// Takes a proxy's header, and nothing after it. `None`: the proxy closed before its first byte.
+    /// Takes a proxy's header, and nothing after it. `None`: the proxy closed before its first
+    /// byte.
     pub(crate) async fn proxy_header(
         &self,
     ) -> io::Result<Option<Result<ProxyHeader, ProxyHeaderError>>> {

@@ -1,4 +1,4 @@
-//! What a dialect may decide about its streams: what keeps them alive, and how they end.
+//! The properties of streams that a dialect determines: keep-alives and the end.
 
 use codec::event_stream::Sse;
 use engine::keys::Caller;

@@ -18,10 +18,11 @@ use crate::app::App;
 use crate::drain::Drain;
 use crate::grants::Grant;
 
-/// What one read takes in; an idle socket holds no more than this.
+/// The size of one read; an idle socket holds no more than this.
 const READ: usize = 2 << 10;
 
-/// How much of that is decompressed at once: a byte may become a thousand, and other sockets wait meanwhile.
+/// How much of that is decompressed at once: a byte may become a thousand, and other sockets wait
+/// meanwhile.
 const INFLATE: usize = 128;
 
 /// How long the peer gets to respond to a close.
@@ -32,7 +33,7 @@ const REVOKED_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why a session ends.
 pub(super) enum Exit {
-    /// The connection is gone, or the peer has closed it in order.
+    /// The connection is gone, or the peer has closed it properly.
     Gone,
     /// We close it.
     Close(CloseCode, String),
@@ -95,7 +96,7 @@ impl SocketConnection {
         }
     }
 
-    /// Takes in what comes next. `None` when the connection is gone. Dropping the future loses nothing.
+    /// Reads the next bytes. `None` when the connection is gone. Cancel safe.
     pub(super) async fn read(&mut self) -> Option<()> {
         let mut buffer = [0_u8; READ];
         match self.io.read(&mut buffer).await {
@@ -113,7 +114,8 @@ impl SocketConnection {
         }
     }
 
-    /// The next message that has come. What may be compressed is taken in pieces, and other tasks run after each.
+    /// The next message that has come. What may be compressed is taken in pieces, and other tasks
+    /// run after each.
     pub(super) async fn next_message(&mut self) -> Option<Result<IncomingMessage, Violation>> {
         loop {
             let incoming = self.decoder.next_message();
@@ -131,7 +133,7 @@ impl SocketConnection {
         self.decoder.coming() + self.compressed.len()
     }
 
-    /// The peer has sent its close: the close it gets for it.
+    /// The peer has sent its close: the close in response.
     pub(super) fn closed_by_peer(&mut self, code: Option<CloseCode>) -> Exit {
         self.is_closed_by_peer = true;
         Exit::Close(code.unwrap_or(CloseCode::NORMAL), String::new())
@@ -152,8 +154,8 @@ impl SocketConnection {
         None
     }
 
-    /// Sends what is ready, all of it together. `None` when the connection is gone, takes nothing for too long (or for a moment, once
-    /// its credential has ended), or is broken off.
+    /// Sends what is ready, all of it together. `None` when the connection is gone, takes nothing
+    /// for too long (or for a moment, once its credential has ended), or is broken off.
     pub(super) async fn flush(&mut self) -> Option<()> {
         if self.out.is_empty() {
             return Some(());
@@ -187,8 +189,8 @@ impl SocketConnection {
         // The peer may be gone already.
         drop(self.io.shutdown().await);
         if has_broken_off {
-            // After a violation nothing is decoded any more, but a socket that closes on unread bytes is reset, and the reset may
-            // overtake our close frame.
+            // After a violation decoding stops, but a socket that closes on unread
+            // bytes is reset, and the reset may overtake our close frame.
             drop(timeout_at(deadline, self.read_to_end()).await);
         }
     }

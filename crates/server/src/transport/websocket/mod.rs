@@ -1,6 +1,7 @@
 //! WebSockets: the opening handshake, and one session on each socket, whatever its API.
 //!
-//! There is no task and no queue per turn: one task per socket reads the client's messages and tails the logs of its responses.
+//! There is no task and no queue per turn: one task per socket reads the client's messages and
+//! tails the logs of its responses.
 
 mod api;
 mod connection;

@@ -1,4 +1,5 @@
-//! The streams of a socket: which turn runs on each, and which wait for it. Pure bookkeeping, without I/O.
+//! The streams of a socket: which turn runs on each, and which wait for it. Pure bookkeeping,
+//! without I/O.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -32,7 +33,7 @@ pub(super) enum QueuedTurn<D> {
         starting_after: Option<u64>,
         dialect: Box<D>,
     },
-    /// It was refused when it was read, and the error waits for the responses before it.
+    /// A refused request, whose error waits for the responses before it.
     Refused(Fault),
 }
 
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_refused_and_the_rest_goes_on() {
+    fn waiting_turns_are_refused_and_running_ones_continue() {
         let mut queues = StreamQueues::default();
         let (a, b) = (stream("a"), stream("b"));
         for (id, name) in [(&a, "1"), (&a, "2"), (&a, "3"), (&b, "2")] {

@@ -1,4 +1,5 @@
-//! The bytes that a socket sends next: whole frames, compressed where that was agreed upon and helps.
+//! The bytes that a socket sends next: whole frames, compressed where that was agreed upon and
+//! helps.
 
 use std::cell::RefCell;
 
@@ -8,18 +9,19 @@ use codec::websocket::deflate::Compressor;
 use codec::websocket::encode::{self, WebSocketFrameHead};
 
 /// Less than this is sent as it is: a delta of a few bytes would hardly shrink.
-const LEAST: usize = 256;
+const MIN_COMPRESSED: usize = 256;
 
-/// More than this is sent as it is, too: compressing it would block the other sockets of the thread for more than half a
-/// millisecond.
-const MOST: usize = 64 << 10;
+/// More than this is sent as it is, too: compressing it would block the other sockets of the thread
+/// for more than half a millisecond.
+const MAX_COMPRESSED: usize = 64 << 10;
 
 /// An idle socket keeps no more room than this.
 const IDLE: usize = 2 << 10;
 
 thread_local! {
-    /// It holds about 300 KiB and keeps nothing between messages: one serves all sockets of a thread.
-    static COMPRESSOR: RefCell<Compressor> = RefCell::new(Compressor::new(LEAST));
+    /// It holds about 300 KiB and keeps nothing between messages: one serves all sockets of a
+    /// thread.
+    static COMPRESSOR: RefCell<Compressor> = RefCell::new(Compressor::new(MIN_COMPRESSED));
 }
 
 /// Whether the other side reads compressed messages.
@@ -75,7 +77,9 @@ impl SendBuffer {
 
     fn compressed(&self, prefix: &[u8], rest: &[u8]) -> Option<Bytes> {
         let length = prefix.len() + rest.len();
-        if self.coding == MessageCoding::Plain || !(LEAST..=MOST).contains(&length) {
+        if self.coding == MessageCoding::Plain
+            || !(MIN_COMPRESSED..=MAX_COMPRESSED).contains(&length)
+        {
             return None;
         }
         let joined;

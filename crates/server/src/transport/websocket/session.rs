@@ -1,4 +1,5 @@
-//! One socket from its first message to its close: one loop over the client's messages, the logs that it reads, and the timers.
+//! One socket from its first message to its close: one loop over the client's messages, the logs
+//! that it reads, and the timers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use protocol::dialect::{ClientEvent, Message, SocketDialect, SocketRules, StreamId};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{Owner, ResponseId};
 use protocol::trace::TraceContext;
@@ -32,13 +33,14 @@ use crate::grants::{Grant, revoked};
 use crate::http::context::RequestContext;
 use crate::listen::ConnectionHandle;
 
-/// A message above this is read off the runtime's threads, and memory is taken for it before all of it is there.
+/// A message above this is read off the runtime's threads, and memory is taken for it before all of
+/// it is there.
 const QUICK: usize = 64 << 10;
 
 /// The entries of a feed, and the stream they are for.
 type Fed = (StreamId, SocketReader, Result<Option<Vec<Entry>>, LogError>);
 
-/// What [`SocketDialect::read_message`] gives.
+/// The result of [`SocketDialect::read_message`].
 type ReadMessage<D> = Result<ClientEvent<D>, (StreamId, Fault)>;
 
 /// A reader on the socket.
@@ -47,7 +49,7 @@ pub(super) struct SocketReader {
     pub(super) _counted: GaugeGuard,
 }
 
-/// What comes next.
+/// The next event of the session.
 enum SessionInput {
     Read,
     Fed(Box<Fed>),
@@ -193,7 +195,8 @@ impl<A: SocketApi> WebSocketSession<A> {
         }
     }
 
-    /// Nothing new starts any more. Where errors have to wait, turns are refused when they would start.
+    /// Starts nothing new. Where errors have to wait, turns are refused when they would
+    /// start.
     fn refuse_waiting(&mut self) {
         if !Self::RULES.interleaves_errors {
             return;
@@ -211,7 +214,7 @@ impl<A: SocketApi> WebSocketSession<A> {
                 Ok(IncomingMessage::Text(_))
                     if self.is_leaving && !Self::RULES.interleaves_errors =>
                 {
-                    // The client is to ask the next server, and to connect to it at once.
+                    // The client should reconnect to the next server at once.
                     self.end = None;
                     None
                 }
@@ -261,7 +264,7 @@ impl<A: SocketApi> WebSocketSession<A> {
         None
     }
 
-    /// It overtakes what waits. The response's own end shows that it worked.
+    /// Handled before the turns that wait. The end of the response shows the result.
     async fn cancel(&mut self, stream: &StreamId, response_id: Option<ResponseId>) {
         let Some(id) = response_id.or_else(|| self.queues.running(stream).cloned()) else {
             let fault = Fault::new(
@@ -298,12 +301,13 @@ impl<A: SocketApi> WebSocketSession<A> {
         None
     }
 
-    /// Reads a message, with the memory that is taken for it. What takes long runs in its caller's turn.
+    /// Reads a message, with the memory that is taken for it. Long work is queued per
+    /// caller.
     async fn read_event(
         &mut self,
         message: String,
     ) -> Result<(ReadMessage<A::Dialect>, Reservation), Fault> {
-        // What was taken for it while it came goes over to it.
+        // The memory reserved while the message arrived now belongs to it.
         let mut bytes =
             self.incoming.take().map_or_else(|| self.app.engine.take_bytes(&self.owner, 0), Ok)?;
         bytes.grow_to(message.len() as u64)?;
@@ -349,7 +353,7 @@ impl<A: SocketApi> WebSocketSession<A> {
         Fault::new(FaultKind::InvalidRequest, "websocket_connection_limit_reached", message)
     }
 
-    /// A socket on which nothing may start any more closes when nothing runs.
+    /// A socket that may start nothing new closes when nothing runs.
     fn leave_if_done(&self) -> Option<Exit> {
         if self.end.is_some() || !self.queues.is_idle() {
             return None;

@@ -12,7 +12,7 @@ use engine::response::options::SocketContext;
 use futures_util::future::FutureExt;
 use lens::live::ByteBreakdown;
 use protocol::dialect::{Dialect, SocketDialect, StreamId};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::fault::Fault;
 use protocol::request::Create;
 
@@ -25,7 +25,7 @@ use super::session::{SocketReader, WebSocketSession};
 const WRITE: usize = 64 << 10;
 
 impl<A: SocketApi> WebSocketSession<A> {
-    /// Starts what may start.
+    /// Starts the turns that may start.
     pub(super) async fn start_ready(&mut self) -> Option<Exit> {
         while let Some((stream, turn)) = self.queues.take() {
             if let Err(fault) = self.grant.check() {
@@ -126,12 +126,13 @@ impl<A: SocketApi> WebSocketSession<A> {
         None
     }
 
-    /// Writes the messages that are ready; `text` bytes of them are the model's text. The name of the stream stands first in each, where
-    /// it has one.
+    /// Writes the messages that are ready; `text` bytes of them are the model's text. The name of
+    /// the stream stands first in each, where it has one.
     fn write(&mut self, stream: &StreamId, text: usize) {
         let mut messages = std::mem::take(&mut self.messages);
         let (events, mut bytes) = (messages.len() as u64, 0);
-        // A name has no character that JSON would escape, and a message of a named stream is an object that is not empty.
+        // A name has no character that JSON would escape, and a message of a named stream is an
+        // object that is not empty.
         let prefix =
             stream.name().map(|name| format!("{{\"stream_id\":\"{name}\",")).unwrap_or_default();
         let skipped = usize::from(!prefix.is_empty());
@@ -158,7 +159,7 @@ impl<A: SocketApi> WebSocketSession<A> {
         self.write(&StreamId::default(), 0);
     }
 
-    /// The credential that opened the socket has ended: what runs here is not for that caller any more.
+    /// The credential that opened the socket has ended: its turns must stop.
     pub(super) fn revoke(&mut self, fault: &Fault) -> Exit {
         let running = self.dialects.remove(&StreamId::default());
         running.unwrap_or_else(A::Dialect::unstarted).revoke(fault, &mut self.messages);

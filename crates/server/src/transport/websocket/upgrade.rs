@@ -17,7 +17,8 @@ use crate::app::App;
 use crate::http::context::RequestContext;
 use crate::listen::{ConnectionHandle, Exchange, StallGauge};
 
-/// Completes the handshake and runs a session of the API for the caller when the connection has changed hands.
+/// Completes the handshake and runs a session of the API for the caller when the connection has
+/// changed hands.
 ///
 /// # Errors
 /// 426 where this is no handshake, or one of another version; 400 where it is malformed.
@@ -55,8 +56,9 @@ fn accept<WebSocketSession: Future<Output = ()> + Send + 'static>(
         )
         .with_status(426));
     };
-    // The connection is busy with the socket for as long as there is one, and the request is not over before.
-    let busy = request.extensions().get::<ConnectionHandle>().map(ConnectionHandle::answer);
+    // The connection is busy with the socket for as long as there is one, and the request is not
+    // over before.
+    let busy = request.extensions().get::<ConnectionHandle>().map(ConnectionHandle::start_response);
     let exchange = request.extensions().get::<Exchange>().cloned();
     let gauge = request.extensions().get::<Arc<StallGauge>>().cloned();
     let agreement = if app.config.websocket_deflate { agreement(request.headers()) } else { None };
@@ -105,7 +107,8 @@ fn check_http1(path: &str, headers: &HeaderMap) -> Result<String, Fault> {
     ))
 }
 
-/// On HTTP/2 the stream itself is the handshake: an extended CONNECT for `websocket`, without a key.
+/// On HTTP/2 the stream itself is the handshake: an extended CONNECT for `websocket`, without a
+/// key.
 fn check_http2(request: &Request) -> Result<Option<String>, Fault> {
     let protocol =
         request.extensions().get::<hyper::ext::Protocol>().map(hyper::ext::Protocol::as_str);
@@ -131,7 +134,8 @@ fn upgrade_required(message: &str) -> Fault {
         .with_param("Upgrade")
 }
 
-/// The offers may come in many fields, which mean the same as one (RFC 6455, sections 9.1 and 11.3.4).
+/// The offers may come in many fields, which mean the same as one (RFC 6455, sections 9.1 and
+/// 11.3.4).
 fn lines(headers: &HeaderMap, name: &HeaderName) -> String {
     headers
         .get_all(name)

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use engine::tasks::Tasks;
 use engine::testing::log_laws;
-use protocol::event::{Entry, Event, TextDelta};
+use protocol::entry::Entry;
+use protocol::event::{Event, TextDelta};
 use protocol::id::{ItemId, ResponseId};
 
 use super::config::Config;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use engine::store::{ConversationHead, StoreError};
-use protocol::event::Entry;
+use protocol::entry::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
 use rusqlite::{Connection, OptionalExtension};
 

@@ -43,7 +43,8 @@ fn completed(source: UsageSource, tokens: u64) -> Event {
     ended(ResponseStatus::Completed, None, Some(Usage::new(source, 9, tokens)))
 }
 
-/// The messages of a log that starts as every log does: `id|name|data`, without the parts that are not there.
+/// The messages of a log that starts as every log does: `id|name|data`, without the parts that are
+/// not there.
 fn render(transport: Transport, events: Vec<Event>) -> Vec<String> {
     let preamble = [Event::Created(snapshot(response())), Event::InProgress(snapshot(response()))];
     let mut dialect = Classic::new(transport);

@@ -1,4 +1,5 @@
-//! What writers of the codings make, whole and in every split; what is broken, cut or far too large.
+//! Bodies of common encoders, whole and in every split; and corrupt, truncated or far too large
+//! ones.
 
 use std::io::Write;
 
@@ -63,7 +64,8 @@ async fn decode(
     decoder.finish().map(|()| out)
 }
 
-/// The body decodes to `TEXT`, whole, byte by byte and cut anywhere, and does not without its last byte or with one more.
+/// The body decodes to `TEXT`, whole, byte by byte and cut anywhere, and does not without its last
+/// byte or with one more.
 async fn check(codings: &[ContentCoding], body: &[u8]) {
     let text = Ok(TEXT.as_bytes().to_vec());
     assert_eq!(decode(codings, &[body], 1000).await, text, "{codings:?}");
@@ -98,7 +100,7 @@ async fn check(codings: &[ContentCoding], body: &[u8]) {
 }
 
 #[tokio::test]
-async fn what_writers_make_is_read_in_any_pieces() {
+async fn bodies_of_common_encoders_are_read_in_any_pieces() {
     check(&[ContentCoding::Gzip], &from_hex(BY_GZIP)).await;
     check(&[ContentCoding::Gzip], &gzip(TEXT.as_bytes())).await;
     check(&[ContentCoding::Deflate], &zlib(TEXT.as_bytes())).await;
@@ -133,7 +135,7 @@ async fn members_follow_each_other_and_headers_may_have_every_field() {
         );
     }
 
-    // FTEXT, FHCRC, FEXTRA, FNAME and FCOMMENT; the checksum of the header is not looked at.
+    // FTEXT, FHCRC, FEXTRA, FNAME and FCOMMENT; the checksum of the header is not checked.
     let plain = gzip(TEXT.as_bytes());
     let header = [
         &[0x1f, 0x8b, 8, 0b1_1111, 0, 0, 0, 0, 0, 3, 2, 0, b'a', b'b'][..],
@@ -150,7 +152,7 @@ async fn members_follow_each_other_and_headers_may_have_every_field() {
 }
 
 #[tokio::test]
-async fn what_is_broken_is_said_to_be_so() {
+async fn corrupt_bodies_are_reported() {
     let mut wrong_sum = gzip(TEXT.as_bytes());
     let at = wrong_sum.len() - 8;
     wrong_sum[at] ^= 1;
@@ -191,7 +193,7 @@ async fn a_bomb_is_stopped_at_the_limit() {
         (vec![ContentCoding::Deflate], zlib(&zeros)),
         (vec![ContentCoding::Zstd], zstd(&zeros)),
         (vec![ContentCoding::Gzip, ContentCoding::Gzip], outer(gzip(&zeros))),
-        // What lies between counts as well: nothing comes out of this one.
+        // Intermediate output counts as well: the final output of this body is empty.
         (vec![ContentCoding::Gzip, ContentCoding::Gzip], outer(gzip(b"").repeat(200_000))),
     ] {
         let (mut decoder, mut out) = (RequestDecoder::new(&codings, 1 << 20).unwrap(), Vec::new());
@@ -199,7 +201,7 @@ async fn a_bomb_is_stopped_at_the_limit() {
         assert!(stopped.is_err(), "{codings:?}: {} bytes came out", out.len());
         assert!(out.capacity() <= 4 << 20, "{codings:?}: {}", out.capacity());
     }
-    // A frame that says its size is not begun.
+    // A frame whose header has its size is refused before it starts.
     let says = [&[0x28, 0xb5, 0x2f, 0xfd, 0b1010_0000][..], &(5_u32 << 20).to_le_bytes()].concat();
     assert_eq!(decode(&[ContentCoding::Zstd], &[&says], 1 << 20).await, Err(DecodeError::TooLarge));
 }
@@ -212,7 +214,7 @@ fn check_codings(lines: &[&str], expected: Option<&[ContentCoding]>) {
     match (of(&headers), expected) {
         (Ok(found), Some(expected)) => assert_eq!(found, expected, "{lines:?}"),
         (Err(fault), None) => {
-            assert_eq!((fault.status, &*fault.code), (415, UNSUPPORTED), "{lines:?}")
+            assert_eq!((fault.status, &*fault.code), (415, UNSUPPORTED_CODING), "{lines:?}")
         }
         (found, _) => panic!("{lines:?}: {found:?}"),
     }

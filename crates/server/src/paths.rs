@@ -1,6 +1,8 @@
-//! The API's paths, as clients build them from slightly different base URLs, and the base URL that a client should have used.
+//! The API's paths, as clients build them from slightly different base URLs, and the base URL that
+//! a client should have used.
 //!
-//! Paths are made canonical before anything looks at them, so that routes, layers and logs know each by one name only.
+//! Paths are made canonical before anything looks at them, so that routes, layers and logs see only
+//! one form of each.
 
 use std::borrow::Cow;
 
@@ -10,13 +12,13 @@ use http::uri::PathAndQuery;
 /// The first segment of the API's paths.
 const ROOT: &str = "v1";
 
-/// The endpoints that are also served without `/v1`: a base URL without it is the most common mistake. The classic API's `/chat` is not
-/// one of them.
+/// The endpoints that are also served without `/v1`: a base URL without it is the most common
+/// mistake. The classic API's `/chat` is not one of them.
 const ENDPOINTS: [&str; 6] =
     ["chat/completions", "responses", "models", "embeddings", "completions", "moderations"];
 
-/// Replaces the path of a request by its canonical form: one `/v1`, no doubled and no trailing slash. Paths outside of the API stay as
-/// they are.
+/// Replaces the path of a request by its canonical form: one `/v1`, no doubled and no trailing
+/// slash. Paths outside of the API stay as they are.
 pub(crate) fn normalise(uri: &mut Uri) {
     let Cow::Owned(path) = canonical(uri.path()) else { return };
     let text = match uri.query() {
@@ -47,7 +49,8 @@ pub(crate) fn canonical(path: &str) -> Cow<'_, str> {
     if canonical == path { path.into() } else { canonical.into() }
 }
 
-/// Whether a canonical path is one of the API. Its responses are private, and for the pages of some origins only.
+/// Whether a canonical path is one of the API. Its responses are private, and for the pages of some
+/// origins only.
 pub(crate) fn is_api(path: &str) -> bool {
     path.strip_prefix('/')
         .and_then(|path| path.strip_prefix(ROOT))
@@ -61,8 +64,8 @@ fn starts_endpoint(segments: &[&str]) -> bool {
     })
 }
 
-/// The base URL that a client should have used, where an unknown path ends in an endpoint. `own_url` is this server's,
-/// as the client knows it.
+/// The base URL that a client should have used, where an unknown path ends in an endpoint.
+/// `own_url` is this server's, as seen by the client.
 pub(crate) fn base_url_for(path: &str, own_url: &str) -> Option<String> {
     let lower = path.to_ascii_lowercase();
     let segments: Vec<&str> = lower.split('/').filter(|segment| !segment.is_empty()).collect();
@@ -107,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_apis_stays_as_it_is() {
+    fn paths_outside_the_api_are_unchanged() {
         for path in [
             "/",
             "//",
@@ -127,18 +130,18 @@ mod tests {
     }
 
     #[test]
-    fn a_base_url_is_mended_where_an_endpoint_can_be_made_out() {
-        let mended = |path| base_url_for(path, "http://h:1").is_some();
+    fn a_base_url_is_suggested_for_a_misplaced_endpoint() {
+        let is_suggested = |path| base_url_for(path, "http://h:1").is_some();
         for path in [
             "/api/v1/chat/completions",
             "/V1/Chat/Completions",
             "/v1/chat/completions/chat/completions",
             "/v1/responses/responses",
         ] {
-            assert!(mended(path), "{path}");
+            assert!(is_suggested(path), "{path}");
         }
         for path in ["/v1/nothing", "/chat/completion", "/", "/favicon.ico", "/models"] {
-            assert!(!mended(path), "{path}");
+            assert!(!is_suggested(path), "{path}");
         }
         assert_eq!(
             base_url_for("/openai/v1/responses/resp_1", "https://h/weir").as_deref(),

@@ -1,4 +1,4 @@
-//! How many requests a caller makes in a second: a token bucket for each.
+//! The request rate of each caller: one token bucket per caller.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,10 +9,10 @@ use protocol::fault::{Fault, FaultKind};
 use protocol::id::Owner;
 use tokio::time::Instant;
 
-/// The number of buckets from which on full ones are dropped.
-const MANY: usize = 1_024;
+/// From this number of buckets on, full ones are dropped.
+const SWEEP_FROM: usize = 1_024;
 
-/// How many seconds' worth of requests may come at once.
+/// The burst: this number of seconds' worth of requests may arrive at once.
 const BURST: f64 = 2.0;
 
 /// The buckets of all callers.
@@ -37,7 +37,7 @@ impl Rates {
         let rate = f64::from(share.requests_per_second.max(1));
         let now = Instant::now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= MANY {
+        if buckets.len() >= SWEEP_FROM {
             buckets
                 .retain(|_, bucket| now.duration_since(bucket.at) < Duration::from_secs_f64(BURST));
         }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_caller_has_a_burst_and_a_rate_and_others_have_theirs() {
+    async fn each_caller_has_its_own_burst_and_rate() {
         let rates = Rates::default();
         let share = Some(CallerLimits { requests_per_second: 5, ..CallerLimits::default() });
         let (ada, bob) = (Owner::new("key_ada"), Owner::new("key_bob"));

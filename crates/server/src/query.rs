@@ -1,4 +1,4 @@
-//! Reads query parameters; what is malformed is named.
+//! Reads query parameters; errors name the malformed parameter.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -17,7 +17,7 @@ pub(crate) fn integer(
     query.get(name).map(|text| parse(name, text, range)).transpose()
 }
 
-/// A whole number from a text that came under `name`.
+/// Parses the value of the parameter `name` as a whole number.
 pub(crate) fn parse(name: &str, text: &str, range: RangeInclusive<u64>) -> Result<u64, Fault> {
     match text.trim().parse() {
         Ok(number) if range.contains(&number) => Ok(number),
