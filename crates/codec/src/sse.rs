@@ -299,7 +299,7 @@ impl Pending {
             }
             b"event" => self.event.name = Some(String::from_utf8_lossy(value).into_owned()),
             b"id" if memchr(0, value).is_none() => {
-                self.event.id = Some(Bytes::copy_from_slice(value))
+                self.event.id = Some(Bytes::copy_from_slice(value));
             }
             b"retry" => self.event.retry = digits(value).or(self.event.retry),
             // An unknown field is ignored and not held, so it does not count.

@@ -83,14 +83,14 @@ impl Exposition {
     /// Counters by label.
     pub fn counters(&mut self, name: &str, help: &str, family: &MetricFamily<Counter>) {
         self.family(name, help, MetricKind::Counter, family, |text, labels, counter| {
-            text.sample(name, labels, None, counter.get())
+            text.sample(name, labels, None, counter.get());
         });
     }
 
     /// Gauges by label.
     pub fn gauges(&mut self, name: &str, help: &str, family: &MetricFamily<Gauge>) {
         self.family(name, help, MetricKind::Gauge, family, |text, labels, gauge| {
-            text.sample(name, labels, None, gauge.get())
+            text.sample(name, labels, None, gauge.get());
         });
     }
 
@@ -103,7 +103,7 @@ impl Exposition {
     /// Histograms by label.
     pub fn histograms(&mut self, name: &str, help: &str, family: &MetricFamily<Histogram>) {
         self.family(name, help, MetricKind::Histogram, family, |text, labels, histogram| {
-            text.tally(name, labels, &histogram.get())
+            text.tally(name, labels, &histogram.get());
         });
     }
 

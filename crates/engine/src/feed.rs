@@ -49,7 +49,7 @@ impl Feed {
                 LogState::Ended => return Ok(None),
                 LogState::Failed => return Err(LogError::Unavailable),
                 LogState::Open => {
-                    self.progress.changed().await.map_err(|_closed| LogError::Missing)?
+                    self.progress.changed().await.map_err(|_closed| LogError::Missing)?;
                 }
             }
         }

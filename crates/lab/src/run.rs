@@ -209,7 +209,7 @@ impl Harness {
         match self.in_time(Box::pin(cut::cut(target, &open))).await {
             Ok(cut) => {
                 measured.cut =
-                    Some(CutCost { model_gave: self.given_after(&cut, plan.pace).await, ..cut })
+                    Some(CutCost { model_gave: self.given_after(&cut, plan.pace).await, ..cut });
             }
             Err(error) => measured.missing.push(format!("a cut: {error:#}")),
         }

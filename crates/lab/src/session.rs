@@ -186,7 +186,7 @@ impl Session {
     pub async fn end(&mut self, answer: SessionResponse) -> Result<()> {
         match answer {
             SessionResponse::One(response) if self.version == Version::Http11 => {
-                self.idle.push(response.into_connection().await?)
+                self.idle.push(response.into_connection().await?);
             }
             SessionResponse::One(response) => soon(read_out(response.abandon())).await?,
             SessionResponse::Two(_) => {}

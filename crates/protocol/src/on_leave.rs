@@ -43,7 +43,7 @@ impl FromStr for OnLeave {
         {
             match limit.strip_suffix(" tokens") {
                 Some(count) if tokens.is_none() => {
-                    tokens = Some(count.parse().map_err(|_| ParseOnLeaveError)?)
+                    tokens = Some(count.parse().map_err(|_| ParseOnLeaveError)?);
                 }
                 None if time.is_none() => time = Some(duration(limit).ok_or(ParseOnLeaveError)?),
                 Some(_) | None => return Err(ParseOnLeaveError),

@@ -67,13 +67,13 @@ pub fn response(entries: &[Entry]) -> Option<Response> {
             | EventKind::Completed
             | EventKind::Incomplete
             | EventKind::Failed => {
-                response = Some(serde_json::from_slice::<Whole>(&entry.data).ok()?.response)
+                response = Some(serde_json::from_slice::<Whole>(&entry.data).ok()?.response);
             }
             EventKind::OutputItemAdded | EventKind::OutputItemDone => {
-                put_item(response.as_mut()?, entry)?
+                put_item(response.as_mut()?, entry)?;
             }
             EventKind::ContentPartAdded | EventKind::ContentPartDone => {
-                put_part(response.as_mut()?, entry)?
+                put_part(response.as_mut()?, entry)?;
             }
             EventKind::OutputTextDelta
             | EventKind::RefusalDelta

@@ -141,7 +141,7 @@ impl Tickets {
                 found.expires = Instant::now() + RETURN;
             }
             (TicketState::Unused, TicketTarget::Socket { .. } | TicketTarget::Stream { .. }) => {
-                drop(held.tickets.remove(&hash))
+                drop(held.tickets.remove(&hash));
             }
             (TicketState::Used(events), TicketTarget::Events { path, is_return: true })
                 if events == path => {}

@@ -77,7 +77,7 @@ fn parse(criterion: &mut Criterion) {
                 WireKind::Chat,
                 std::iter::repeat_n(piece.as_bytes(), TOKENS),
                 |word| drop(black_box(word)),
-            )
+            );
         });
     });
 }
@@ -86,7 +86,7 @@ fn serialise(criterion: &mut Criterion) {
     let event = text_delta();
     per_token(criterion, "event to entry", |bencher| {
         bencher.iter(|| {
-            (0..TOKENS as u64).for_each(|position| drop(black_box(Entry::new(position, &event))))
+            (0..TOKENS as u64).for_each(|position| drop(black_box(Entry::new(position, &event))));
         });
     });
 }
@@ -147,7 +147,7 @@ fn encode(criterion: &mut Criterion) {
     ] {
         let mut dialect = dialect;
         per_token(criterion, name, |bencher| {
-            bencher.iter(|| deliver(&mut *dialect, frame, &entries))
+            bencher.iter(|| deliver(&mut *dialect, frame, &entries));
         });
     }
 }

@@ -373,7 +373,7 @@ impl Stage {
                     match &event {
                         Some(Ok(_)) => *self = Self::Streaming(streaming),
                         Some(Err(fault)) => {
-                            streaming.call.record.end(PassthroughEnd::Failed(fault))
+                            streaming.call.record.end(PassthroughEnd::Failed(fault));
                         }
                         None => streaming.call.record.end(PassthroughEnd::Completed),
                     }

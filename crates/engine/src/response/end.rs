@@ -80,7 +80,7 @@ pub(super) async fn run_to_end(
     };
     match ended {
         Some(response) if is_committed(&shared, &handle.id).await => {
-            put_away(&shared, &handle, response, remembering).await
+            put_away(&shared, &handle, response, remembering).await;
         }
         // Another writer has the log, or it was removed, or the process stops before the end could
         // be written: then the next process finds the response without its end.

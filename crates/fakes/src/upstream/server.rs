@@ -89,7 +89,7 @@ impl Upstream {
     /// [`Self::script`].
     pub fn script_for_key(&self, key: &str, script: Script) {
         self.shared.send_modify(|state| {
-            state.key_scripts.entry(key.to_owned()).or_default().push_back(script)
+            state.key_scripts.entry(key.to_owned()).or_default().push_back(script);
         });
     }
 

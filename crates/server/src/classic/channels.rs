@@ -256,7 +256,7 @@ impl<Given> ChannelMap<Given> {
                 }
                 OpenStreamState::Idle(_) => {}
                 state @ (OpenStreamState::Taken | OpenStreamState::Delivering(_)) => {
-                    stream.state = state
+                    stream.state = state;
                 }
             }
         }

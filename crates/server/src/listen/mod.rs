@@ -165,7 +165,7 @@ async fn clear<F: ServiceFactory>(mut io: Io, serving: Serving<F>) {
         }
         // The parser refuses anything else.
         Some(DetectedProtocol::Http1 | DetectedProtocol::Tls) => {
-            http1::serve(io, connection, serving, deadline).await
+            http1::serve(io, connection, serving, deadline).await;
         }
         Some(DetectedProtocol::Proxy) => unexpected_header(&connection),
         Some(DetectedProtocol::Silence) | None => connection.log_end(None),

@@ -40,15 +40,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for ObservedStream<S> {
         let timeline = self.connection.timeline();
         match &read {
             Ok(()) if buffer.filled().len() == before && buffer.remaining() > 0 => {
-                timeline.closed(Closer::Client, "fin")
+                timeline.closed(Closer::Client, "fin");
             }
             Ok(()) => timeline.up(&buffer.filled()[before..]),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
-                timeline.closed(Closer::Client, "reset")
+                timeline.closed(Closer::Client, "reset");
             }
             // A FIN without TLS's `close_notify`.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                timeline.closed(Closer::Client, "fin")
+                timeline.closed(Closer::Client, "fin");
             }
             Err(_) => {}
         }

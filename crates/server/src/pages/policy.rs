@@ -27,7 +27,7 @@ pub(super) fn policy(page: &[u8], base: &str, nonce: Option<&str>) -> String {
         match (tag.name.as_str(), tag.attribute("src"), tag.attribute("href")) {
             ("script", Some(src), _) => scripts.extend(source(src, base)),
             ("script", None, _) => {
-                scripts.push(format!("'sha256-{}'", STANDARD.encode(Sha256::digest(tag.text))))
+                scripts.push(format!("'sha256-{}'", STANDARD.encode(Sha256::digest(tag.text))));
             }
             ("link", _, Some(href)) if is_stylesheet(&tag) => {
                 let style = source(href, base);

@@ -45,7 +45,7 @@ impl LastChunk {
         match connection {
             // Its bytes are copied before they are sent; only a flush shows that they are.
             Some(connection) if connection.protocol() == HttpVersion::Http1 => {
-                connection.flushed().await
+                connection.flushed().await;
             }
             // Frames leave a stream in their order, and none can be recalled.
             Some(_) | None => self.0.notified().await,

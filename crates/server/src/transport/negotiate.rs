@@ -20,7 +20,7 @@ pub(crate) fn stream_frame(headers: &HeaderMap) -> &'static dyn Frame {
                 .map_or(1.0, |text| text.parse().unwrap_or(0.0));
             match media.as_str() {
                 "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
-                    ndjson = ndjson.max(quality)
+                    ndjson = ndjson.max(quality);
                 }
                 "text/event-stream" => sse = Some(sse.unwrap_or(0.0).max(quality)),
                 _ => {}

@@ -137,7 +137,7 @@ impl WriteQueue {
             count: entries.len() as u64,
         };
         Some(self.push(&mut state, what, |buffer| {
-            frame::put_entries(buffer, response.id.as_str(), self.generation, entries)
+            frame::put_entries(buffer, response.id.as_str(), self.generation, entries);
         }))
     }
 

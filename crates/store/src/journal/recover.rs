@@ -189,7 +189,7 @@ impl Scan<'_> {
                 trace.frames = Vec::new();
                 let held = trace.segments.clone();
                 self.kept(number, |kept| {
-                    kept.guards.extend(held.iter().filter(|other| **other != number))
+                    kept.guards.extend(held.iter().filter(|other| **other != number));
                 });
                 if reason == RemovalReason::Deleted {
                     for other in &held {

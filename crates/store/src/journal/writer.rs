@@ -171,7 +171,7 @@ impl JournalInner {
                 WriteOutcome::Idle => {}
                 WriteOutcome::Wrote { .. } => pause = PAUSE.0,
                 WriteOutcome::Failed if self.queue.backoff(pause) => {
-                    pause = (pause * 2).min(PAUSE.1)
+                    pause = (pause * 2).min(PAUSE.1);
                 }
                 WriteOutcome::Failed => return,
             }

@@ -157,7 +157,7 @@ mod tests {
             event(&json!({ "type": kind, "sequence_number": 1, "response": response }))
         };
         let check = |event: NumberedEvent, expected: ResponseEnd| {
-            assert_eq!(event.meaning(), EventMeaning::End(expected), "{event:?}")
+            assert_eq!(event.meaning(), EventMeaning::End(expected), "{event:?}");
         };
         check(end("response.completed", &json!({})), ResponseEnd::Whole);
         check(end("response.incomplete", &json!({ "status": "cancelled" })), ResponseEnd::Stopped);

@@ -36,7 +36,7 @@ impl PlainText {
                 Ok("\u{7f}" | "\u{8}") => drop(self.text.pop()),
                 Ok("\u{15}") => self.text.clear(),
                 Ok(text) => {
-                    self.text.extend(text.chars().filter(|character| !character.is_control()))
+                    self.text.extend(text.chars().filter(|character| !character.is_control()));
                 }
                 Err(error) if error.error_len().is_none() && self.open.len() < 4 => continue,
                 Err(_) => {}

@@ -108,7 +108,7 @@ impl ChatSession {
                 TypedInput::Command(ChatCommand::Quit) => break,
                 TypedInput::Command(command) => self.run_command(runtime, command, paint),
                 TypedInput::Question(text) => {
-                    typed = self.show(runtime, interrupts, self.question(&text), paint)?
+                    typed = self.show(runtime, interrupts, self.question(&text), paint)?;
                 }
             }
         }
@@ -198,7 +198,7 @@ impl ChatSession {
             Some(Ok(ResponseEnd::Whole)) => {}
             Some(Ok(ResponseEnd::Stopped)) => view.note("(stopped)")?,
             Some(Ok(ResponseEnd::Incomplete(reason))) => {
-                view.note(&format!("(the answer is not whole: {})", why(&reason)))?
+                view.note(&format!("(the answer is not whole: {})", why(&reason)))?;
             }
             Some(Ok(ResponseEnd::Failed(message))) => view.wrong(&message),
             Some(Err(trouble)) => {

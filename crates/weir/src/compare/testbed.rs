@@ -275,7 +275,7 @@ async fn reach(place: &Address) -> Result<SocketAddr> {
             Ok(Ok(_)) => return Ok(address),
             Ok(Err(error)) => refused = anyhow!("cannot reach {place} at {address}: {error}"),
             Err(_) => {
-                refused = anyhow!("cannot reach {place} at {address}: it did not respond in time")
+                refused = anyhow!("cannot reach {place} at {address}: it did not respond in time");
             }
         }
     }

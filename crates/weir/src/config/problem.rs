@@ -67,7 +67,7 @@ impl fmt::Display for Problem {
             ValueSource::Default => {}
             ValueSource::File { column, .. } => write!(formatter, "{}:{column}: ", self.place)?,
             ValueSource::Variable(_) | ValueSource::Flag(_) => {
-                write!(formatter, "{}: ", self.place)?
+                write!(formatter, "{}: ", self.place)?;
             }
         }
         formatter.write_str(&self.what)
@@ -153,7 +153,7 @@ mod tests {
         let paths =
             ["data", "server.listen", "server.heartbeat", "engine.running", "timeouts.idle"];
         let check = |typed: &str, expected: &str| {
-            assert_eq!(did_you_mean(typed, '.', &paths), expected, "{typed}")
+            assert_eq!(did_you_mean(typed, '.', &paths), expected, "{typed}");
         };
         check("server.hartbeat", "; did you mean server.heartbeat?");
         check("heartbeat", "; did you mean server.heartbeat?");
@@ -167,7 +167,7 @@ mod tests {
             "WEIR_SERVER_BODY_TIMEOUT",
         ];
         let check = |typed: &str, expected: &str| {
-            assert_eq!(did_you_mean(typed, '_', &variables), expected, "{typed}")
+            assert_eq!(did_you_mean(typed, '_', &variables), expected, "{typed}");
         };
         check("WEIR_LISEN", "; did you mean WEIR_LISTEN?");
         check("WEIR_HEARTBEAT", "; did you mean WEIR_SERVER_HEARTBEAT?");

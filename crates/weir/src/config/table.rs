@@ -293,10 +293,10 @@ impl SettingKind {
             Self::Boolean(set) => set(draft, value::boolean(raw)?),
             Self::Switch(set) => set(draft, value::switch(raw)?),
             Self::List(check, set) => {
-                set(draft, value::list(raw)?.into_iter().map(check).collect::<Result<_, _>>()?)
+                set(draft, value::list(raw)?.into_iter().map(check).collect::<Result<_, _>>()?);
             }
             Self::Networks(set) => {
-                set(draft, value::list(raw)?.into_iter().map(network).collect::<Result<_, _>>()?)
+                set(draft, value::list(raw)?.into_iter().map(network).collect::<Result<_, _>>()?);
             }
             Self::ProxyProtocol(set) => set(
                 draft,

@@ -9,7 +9,7 @@ fn typed(text: &str) -> Raw {
 #[test]
 fn durations() {
     let check = |text: &str, expected: Option<Duration>| {
-        assert_eq!(duration(&typed(text), Duration::ZERO).ok(), expected, "{text}")
+        assert_eq!(duration(&typed(text), Duration::ZERO).ok(), expected, "{text}");
     };
     check("500ms", Some(Duration::from_millis(500)));
     check("30s", Some(Duration::from_secs(30)));
@@ -38,7 +38,7 @@ fn durations() {
 #[test]
 fn numbers_of_bytes() {
     let check = |text: &str, expected: Option<u64>| {
-        assert_eq!(bytes(&typed(text), 0).ok(), expected, "{text}")
+        assert_eq!(bytes(&typed(text), 0).ok(), expected, "{text}");
     };
     check("32MiB", Some(32 << 20));
     check("64 kib", Some(64 << 10));
@@ -136,7 +136,7 @@ fn hosts_and_origins() {
 #[test]
 fn addresses_of_upstreams() {
     let check = |text: &str, expected: Option<&str>| {
-        assert_eq!(base_url(&typed(text)).ok().as_deref(), expected, "{text}")
+        assert_eq!(base_url(&typed(text)).ok().as_deref(), expected, "{text}");
     };
     check("https://api.openai.com/v1", Some("https://api.openai.com/v1"));
     check("http://localhost:11434/v1/", Some("http://localhost:11434/v1"));

@@ -133,7 +133,7 @@ async fn corrupt_compressed_data_is_an_error() {
 async fn a_compression_bomb_is_too_large_and_costs_no_memory() {
     // The limit is as small as the bomb's frame allows, because inflating is slow in debug builds.
     let test_server = TestServer::open_with(TestServerPlan::server(|server| {
-        (server.websocket_deflate, server.body_bytes) = (true, 6 << 20)
+        (server.websocket_deflate, server.body_bytes) = (true, 6 << 20);
     }))
     .await;
     let mut socket = connect(&test_server, "permessage-deflate").await.socket;
@@ -151,7 +151,7 @@ async fn a_compression_bomb_is_too_large_and_costs_no_memory() {
 
     // Small enough to be received completely, so that the close code arrives.
     let test_server = TestServer::open_with(TestServerPlan::server(|server| {
-        (server.websocket_deflate, server.body_bytes) = (true, 64 << 10)
+        (server.websocket_deflate, server.body_bytes) = (true, 64 << 10);
     }))
     .await;
     let mut socket = connect(&test_server, "permessage-deflate").await.socket;
@@ -167,7 +167,7 @@ async fn a_compression_bomb_is_too_large_and_costs_no_memory() {
 #[tokio::test]
 async fn a_compression_bomb_does_not_block_others() {
     let test_server = TestServer::open_with(TestServerPlan::server(|server| {
-        (server.websocket_deflate, server.body_bytes) = (true, 6 << 20)
+        (server.websocket_deflate, server.body_bytes) = (true, 6 << 20);
     }))
     .await;
     let mut socket = connect(&test_server, "permessage-deflate").await.socket;

@@ -274,7 +274,7 @@ async fn row(fault: Fault) -> String {
     let asked = test_server.upstream.requests().len();
     match fault.at {
         At::Patience | At::ShortFirstToken | At::ShortIdle => {
-            assert_eq!(asked, WAYS.len(), "{}", fault.name)
+            assert_eq!(asked, WAYS.len(), "{}", fault.name);
         }
         // On a busy machine the timeout may expire before the upstream has read the request.
         At::ShortHeaders => assert!(asked <= WAYS.len(), "{}: {asked}", fault.name),

@@ -76,7 +76,7 @@ async fn the_limit_on_running_responses_is_in_the_headers() {
 #[tokio::test]
 async fn pages_of_other_origins_may_read_them() {
     let test_server = TestServer::open_with(TestServerPlan::server(|server| {
-        server.origins = vec!["https://app.example".into()]
+        server.origins = vec!["https://app.example".into()];
     }))
     .await;
     let asked = Request::post("/v1/responses", &demo("hi")).header("origin", "https://app.example");

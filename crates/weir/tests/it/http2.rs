@@ -150,7 +150,7 @@ async fn a_broken_response_resets_its_stream_only() {
 #[tokio::test]
 async fn a_stream_with_a_closed_window_is_reset_and_its_connection_survives() {
     let test_server = TestServer::open_with(TestServerPlan::server(|server| {
-        server.write_timeout = Duration::from_millis(300)
+        server.write_timeout = Duration::from_millis(300);
     }))
     .await;
     let stream = TcpStream::connect(test_server.address).await.unwrap();
@@ -167,7 +167,7 @@ async fn a_stream_with_a_closed_window_is_reset_and_its_connection_survives() {
 #[tokio::test]
 async fn a_slow_reader_is_not_cut_off() {
     let test_server = TestServer::open_with(TestServerPlan::server(|server| {
-        server.write_timeout = Duration::from_millis(500)
+        server.write_timeout = Duration::from_millis(500);
     }))
     .await;
     let stream = TcpStream::connect(test_server.address).await.unwrap();
@@ -193,7 +193,7 @@ async fn a_slow_reader_is_not_cut_off() {
 #[tokio::test]
 async fn a_reader_waiting_for_the_model_is_not_cut_off() {
     let test_server = TestServer::open_with(TestServerPlan::server(|server| {
-        server.write_timeout = Duration::from_millis(200)
+        server.write_timeout = Duration::from_millis(200);
     }))
     .await;
     let mut client = Http2Client::open(test_server.address).await;
@@ -252,7 +252,7 @@ async fn a_closed_connection_counts_as_a_reader_leaving() {
 #[tokio::test]
 async fn idle_connections_get_a_goaway() {
     let test_server = TestServer::open_with(TestServerPlan::server(|server| {
-        server.idle_timeout = Duration::from_millis(200)
+        server.idle_timeout = Duration::from_millis(200);
     }))
     .await;
     let mut client = Http2Client::open(test_server.address).await;

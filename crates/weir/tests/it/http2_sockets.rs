@@ -132,7 +132,7 @@ async fn malformed_handshakes_are_rejected() {
 #[tokio::test]
 async fn a_socket_that_reads_nothing_is_cut_off_and_its_connection_survives() {
     let test_server = TestServer::open_with(TestServerPlan::server(|server| {
-        server.write_timeout = Duration::from_millis(300)
+        server.write_timeout = Duration::from_millis(300);
     }))
     .await;
     let stream = TcpStream::connect(test_server.address).await.unwrap();
@@ -155,7 +155,7 @@ async fn a_socket_that_reads_nothing_is_cut_off_and_its_connection_survives() {
 #[tokio::test]
 async fn the_stream_of_a_socket_that_reads_nothing_is_reset() {
     let test_server = TestServer::open_with(TestServerPlan::server(|server| {
-        server.write_timeout = Duration::from_millis(300)
+        server.write_timeout = Duration::from_millis(300);
     }))
     .await;
     let stream = TcpStream::connect(test_server.address).await.unwrap();

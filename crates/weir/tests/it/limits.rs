@@ -80,7 +80,7 @@ async fn a_pause_between_requests_may_exceed_the_head_timeout() {
 #[tokio::test]
 async fn a_slow_head_gets_a_timeout_error_wherever_it_stops() {
     let test_server = TestServer::open_with(TestServerPlan::server(|server| {
-        server.head_timeout = Duration::from_millis(200)
+        server.head_timeout = Duration::from_millis(200);
     }))
     .await;
     for begin in ["PRI", "G", "GET / HTTP/1.1\r\nhost: localhost\r\n"] {

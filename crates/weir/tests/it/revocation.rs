@@ -337,7 +337,7 @@ async fn what_was_open_without_a_key_ends_with_the_first_key() {
 #[tokio::test]
 async fn sockets_of_both_kinds_have_a_maximum_age() {
     let test_server = TestServer::open_with(TestServerPlan::server(|server| {
-        server.socket_age = Duration::from_millis(300)
+        server.socket_age = Duration::from_millis(300);
     }))
     .await;
     for path in ["/v1/responses", "/websocket/u1"] {

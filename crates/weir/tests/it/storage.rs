@@ -159,7 +159,7 @@ async fn an_unwritable_directory_is_named() {
 
     let place = ServerHome::new().await;
     let mode = |path: &Path, mode: u32| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap()
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
     mode(place.home.path(), 0o555);
     let spawn = || {

@@ -136,7 +136,7 @@ fn declarations(text: &str) -> Declarations {
         if let Some(name) = item.strip_prefix("mod ") {
             match name.strip_suffix(';') {
                 Some(name) if !is_for_tests && name != "tests" => {
-                    found.children.push(name.trim().to_owned())
+                    found.children.push(name.trim().to_owned());
                 }
                 // An inline module for tests ends with the brace that stands as far to the left as
                 // it does.

@@ -234,7 +234,7 @@ fn responses_to_offers_are_read() {
             .map(|agreement| (agreement.client_may_compress(), agreement.header()))
     };
     let same = |header: &str, may_compress| {
-        assert_eq!(read(header), Some((may_compress, header.to_owned())))
+        assert_eq!(read(header), Some((may_compress, header.to_owned())));
     };
     same("permessage-deflate", true);
     same(

@@ -180,7 +180,7 @@ impl ResponseBuilder {
             ModelEvent::ReasoningBreak
                 if matches!(self.open, Some(Open::Reasoning | Open::Summary)) =>
             {
-                self.close_part()
+                self.close_part();
             }
             ModelEvent::ReasoningEnd { encrypted } => self.end_reasoning(encrypted),
             ModelEvent::Refusal(text) => {

@@ -41,7 +41,7 @@ pub(super) fn check(checked: &CheckedRequest<'_>, found: &mut Findings) {
     match checked.headers.get("anthropic-version") {
         None => found.invalid("anthropic-version: header is required"),
         Some(version) if !VERSIONS.contains(&version) => {
-            found.invalid(&format!("anthropic-version: {version} is not valid"))
+            found.invalid(&format!("anthropic-version: {version} is not valid"));
         }
         Some(_) => {}
     }

@@ -53,7 +53,7 @@ pub(super) fn check(checked: &CheckedRequest<'_>, operation: Operation, found: &
             }
         }
         (Vendor::OpenAi | Vendor::Responses | Vendor::Anthropic, _) => {
-            openai(checked, operation, found)
+            openai(checked, operation, found);
         }
     }
 }

@@ -32,7 +32,7 @@ impl ResponseEncoder for Gemini {
             | ScriptEvent::Refusal(_)
             | ScriptEvent::Done => {}
             ScriptEvent::Reasoning(piece) => {
-                chunks.push(chunk(response, &[json!({"text": piece, "thought": true})], None))
+                chunks.push(chunk(response, &[json!({"text": piece, "thought": true})], None));
             }
             ScriptEvent::Signature(signature) => self.signature = Some(signature.clone()),
             ScriptEvent::Text(piece) => {
@@ -55,7 +55,7 @@ impl ResponseEncoder for Gemini {
             ScriptEvent::Finish(_)
                 if response.finish() == "content_filter" && response.is_empty() =>
             {
-                chunks.push(blocked(response))
+                chunks.push(blocked(response));
             }
             ScriptEvent::Finish(_) => {
                 // A signature without a following part is sent in a part with empty text.

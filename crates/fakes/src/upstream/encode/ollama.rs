@@ -34,11 +34,11 @@ impl ResponseEncoder for Ollama {
             | ScriptEvent::Signature(_)
             | ScriptEvent::Done => {}
             ScriptEvent::Reasoning(piece) => {
-                lines.push(line(&json!({"role": "assistant", "content": "", "thinking": piece})))
+                lines.push(line(&json!({"role": "assistant", "content": "", "thinking": piece})));
             }
             // Ollama has no refusals: a refusal is text.
             ScriptEvent::Text(piece) | ScriptEvent::Refusal(piece) => {
-                lines.push(line(&json!({"role": "assistant", "content": piece})))
+                lines.push(line(&json!({"role": "assistant", "content": piece})));
             }
             ScriptEvent::Call { index, id, name } => {
                 self.call = Some(Call {
@@ -54,7 +54,7 @@ impl ResponseEncoder for Ollama {
                 }
             }
             ScriptEvent::Finish(_) => {
-                lines.push(last(response, &json!({"role": "assistant", "content": ""})))
+                lines.push(last(response, &json!({"role": "assistant", "content": ""})));
             }
             ScriptEvent::Failure(error) => {
                 lines.push(vendor_error::body(
@@ -67,7 +67,7 @@ impl ResponseEncoder for Ollama {
             }
             // Ollama has no keep-alive. This line has no content.
             ScriptEvent::KeepAlive => {
-                lines.push(line(&json!({"role": "assistant", "content": ""})))
+                lines.push(line(&json!({"role": "assistant", "content": ""})));
             }
         }
         lines.iter().map(|line| self.frame(line)).collect()

@@ -226,7 +226,7 @@ fn text(streams: &[&Bytes]) -> Result<Text> {
         match std::str::from_utf8(stream) {
             Ok(content) => {
                 text.wide_characters +=
-                    content.chars().filter(|character| character.len_utf8() > 1).count() as u64
+                    content.chars().filter(|character| character.len_utf8() > 1).count() as u64;
             }
             Err(_) => text.is_utf8 = false,
         }

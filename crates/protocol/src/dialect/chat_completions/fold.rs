@@ -145,7 +145,7 @@ impl ChatCompletions {
             EventKind::OutputTextDelta => messages.extend(self.text(entry, "content")),
             EventKind::RefusalDelta => messages.extend(self.text(entry, "refusal")),
             EventKind::ReasoningDelta | EventKind::ReasoningSummaryDelta => {
-                messages.extend(self.text(entry, "reasoning_content"))
+                messages.extend(self.text(entry, "reasoning_content"));
             }
             EventKind::OutputItemAdded => messages.extend(self.added(entry)),
             EventKind::FunctionCallArgumentsDelta => messages.extend(self.arguments(entry)),

@@ -157,7 +157,7 @@ impl Reader {
         match call {
             Item::CustomToolCall(call) => _ = self.custom_calls.insert(call.call_id.clone()),
             Item::FunctionCall(call) => {
-                self.calls.entry(call.name.clone()).or_default().push(call.call_id.clone())
+                self.calls.entry(call.name.clone()).or_default().push(call.call_id.clone());
             }
             _ => {}
         }

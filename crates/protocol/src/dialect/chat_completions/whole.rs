@@ -64,10 +64,10 @@ fn message(response: &Response, options: ChatOptions) -> (Value, Value) {
                 }
             }
             Item::FunctionCall(call) => {
-                calls.push(function_call(&call.call_id, &call.name, &call.arguments, &call.extra))
+                calls.push(function_call(&call.call_id, &call.name, &call.arguments, &call.extra));
             }
             Item::CustomToolCall(call) => {
-                calls.push(custom_call(&call.call_id, &call.name, &call.input, &call.extra))
+                calls.push(custom_call(&call.call_id, &call.name, &call.input, &call.extra));
             }
             Item::Reasoning(reasoning) => {
                 beside.extend(reasoning.extra.to_map());
@@ -83,7 +83,7 @@ fn message(response: &Response, options: ChatOptions) -> (Value, Value) {
     match first_function.filter(|_| options.has_functions) {
         Some(function) => message["function_call"] = function,
         None if !calls.is_empty() => {
-            message["tool_calls"] = calls.into_iter().map(Value::Object).collect()
+            message["tool_calls"] = calls.into_iter().map(Value::Object).collect();
         }
         None => {}
     }
@@ -130,7 +130,7 @@ fn call(call_id: &str, kind: &str, mut inner: Value, extra: &Extra) -> Map<Strin
         match (name == kind, value) {
             // Fields of the object itself are kept below its name.
             (true, Value::Object(fields)) => {
-                fields.iter().for_each(|(name, value)| inner[name] = value.clone())
+                fields.iter().for_each(|(name, value)| inner[name] = value.clone());
             }
             _ => _ = call.insert(name.clone(), value.clone()),
         }

@@ -142,7 +142,7 @@ impl Classic {
         match entry.kind {
             EventKind::Created => self.start(entry),
             EventKind::InProgress => {
-                messages.push(self.message(Bytes::from_static(b"{\"role\":\"assistant\"}")))
+                messages.push(self.message(Bytes::from_static(b"{\"role\":\"assistant\"}")));
             }
             EventKind::OutputTextDelta | EventKind::RefusalDelta => self.text(entry, messages),
             EventKind::Error => {
@@ -151,7 +151,7 @@ impl Classic {
                 }
             }
             EventKind::Completed | EventKind::Incomplete | EventKind::Failed => {
-                self.finish(entry, messages)
+                self.finish(entry, messages);
             }
             // A message without `content` would erase the text, and the content of these was in the
             // deltas.
@@ -241,7 +241,7 @@ impl Classic {
             (_, "max_output_tokens") => messages
                 .push(self.notice("The answer ends here: it has reached the limit on its length.")),
             (_, "content_filter") => {
-                messages.push(self.notice("The answer ends here: a content filter stopped it."))
+                messages.push(self.notice("The answer ends here: a content filter stopped it."));
             }
             (
                 ResponseStatus::Incomplete | ResponseStatus::InProgress | ResponseStatus::Queued,

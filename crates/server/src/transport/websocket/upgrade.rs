@@ -68,7 +68,7 @@ fn accept<WebSocketSession: Future<Output = ()> + Send + 'static>(
         match upgrade.await {
             Ok(upgraded) => session(TokioIo::new(upgraded), agreement).await,
             Err(error) => {
-                tracing::debug!(%error, "a handshake was completed, but the client was gone")
+                tracing::debug!(%error, "a handshake was completed, but the client was gone");
             }
         }
         // What is still unsent on an HTTP/2 stream waits for its reader: no longer than any other.

@@ -201,7 +201,7 @@ async fn rejected_questions_name_what_is_wrong() {
 #[tokio::test]
 async fn c8_b13_an_open_stream_sends_heartbeats_and_disables_buffering() {
     let test_server = TestServer::open_with(TestServerPlan::server(|server| {
-        server.heartbeat = Duration::from_millis(20)
+        server.heartbeat = Duration::from_millis(20);
     }))
     .await;
     let mut stream = open(&test_server, UID).await;

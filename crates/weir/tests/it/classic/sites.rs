@@ -55,7 +55,7 @@ async fn b15_b16_pages_of_other_sites_are_rejected_at_no_cost() {
 #[tokio::test]
 async fn c11_an_allowed_origin_gets_the_demos_cors_headers() {
     let test_server = TestServer::open_with(plan(|classic| {
-        classic.origins = vec!["null".into(), "https://app.example".into()]
+        classic.origins = vec!["null".into(), "https://app.example".into()];
     }))
     .await;
     for origin in ["null", "https://app.example"] {

@@ -149,7 +149,7 @@ async fn too_many_questions_at_once_close_the_socket() {
 #[tokio::test]
 async fn b15_a_long_question_is_accepted_and_the_socket_is_pinged() {
     let test_server = TestServer::open_with(TestServerPlan::server(|server| {
-        server.heartbeat = Duration::from_millis(400)
+        server.heartbeat = Duration::from_millis(400);
     }))
     .await;
     let mut socket = open(&test_server).await;

@@ -66,7 +66,7 @@ async fn text(mut response: Response) -> String {
 #[tokio::test]
 async fn packets_show_how_a_connection_started_what_it_carried_and_how_it_ended() {
     let test_server = TestServer::open_with(TestServerPlan::server(|server| {
-        server.classic.model = Some(MODEL.into())
+        server.classic.model = Some(MODEL.into());
     }))
     .await;
     if !is_captured(&test_server, None).await {

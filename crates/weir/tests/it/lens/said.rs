@@ -142,7 +142,7 @@ async fn reasoning_calls_and_refusals_are_text_too() {
 #[tokio::test]
 async fn a_classic_query_response_is_broken_down_with_its_greeting() {
     let test_server = TestServer::open_with(crate::test_server::TestServerPlan::server(|server| {
-        server.classic.model = Some(MODEL.into())
+        server.classic.model = Some(MODEL.into());
     }))
     .await;
     test_server.upstream.script(Script::text(&PIECES));
@@ -157,7 +157,7 @@ async fn a_classic_query_response_is_broken_down_with_its_greeting() {
 #[tokio::test]
 async fn a_classic_stream_is_broken_down_with_its_opening() {
     let test_server = TestServer::open_with(crate::test_server::TestServerPlan::server(|server| {
-        server.classic.model = Some(MODEL.into())
+        server.classic.model = Some(MODEL.into());
     }))
     .await;
     test_server.upstream.script(Script::text(&PIECES));
@@ -192,7 +192,7 @@ async fn messages(socket: &mut Socket, question: &str, last: &str) -> Vec<String
 #[tokio::test]
 async fn socket_messages_are_dialect_and_text() {
     let test_server = TestServer::open_with(crate::test_server::TestServerPlan::server(|server| {
-        server.classic.model = Some(MODEL.into())
+        server.classic.model = Some(MODEL.into());
     }))
     .await;
     let create =

@@ -188,7 +188,7 @@ async fn the_effort_max_is_sent_or_replaced_by_the_highest() {
     }
     // Which of them an Anthropic model supports depends on its name.
     let talk = OddServer::open_with(Preset::Anthropic, WireKind::Anthropic, |upstream| {
-        upstream.models = vec!["claude-sonnet-5".into()]
+        upstream.models = vec!["claude-sonnet-5".into()];
     })
     .await;
     let body =

@@ -69,7 +69,7 @@ pub(super) async fn run_with(cases: Vec<OddCase>, change: impl Fn(&mut UpstreamC
                 let name = format!("{}, {way:?}", cases[number].scenario.name);
                 // A failing cell does not stop the others.
                 let cell = tokio::spawn(async move {
-                    check(&test_server, &cases[number], &model(number), way).await
+                    check(&test_server, &cases[number], &model(number), way).await;
                 });
                 cell.await.err().map(|_| name)
             }
@@ -189,13 +189,13 @@ fn check_part(case: &OddCase, way: CellTransport, body: &Value) {
     let parts = (body.get("response"), body.get("completion"));
     match (way, scenario.outcome) {
         (_, ExpectedOutcome::Fails { after_output: false, .. }) => {
-            assert_eq!(parts, (None, None), "{name}")
+            assert_eq!(parts, (None, None), "{name}");
         }
         (CellTransport::Chat(_), _) => {
-            chat::read_completion(name, parts.1.unwrap()).said.check(name, &scenario.said)
+            chat::read_completion(name, parts.1.unwrap()).said.check(name, &scenario.said);
         }
         (CellTransport::Responses(_) | CellTransport::Socket, _) => {
-            responses::check_end(scenario, parts.0.unwrap())
+            responses::check_end(scenario, parts.0.unwrap());
         }
     }
 }
@@ -297,11 +297,11 @@ fn merge(fields: &mut Map<String, Value>, name: &str, value: &Value) {
         (Some(Value::String(text)), Value::String(more))
             if !["id", "type", "role"].contains(&name) =>
         {
-            text.push_str(more)
+            text.push_str(more);
         }
         (Some(Value::Array(list)), Value::Array(more)) => list.extend(more.clone()),
         (Some(Value::Object(inner)), Value::Object(more)) => {
-            more.iter().for_each(|(name, value)| merge(inner, name, value))
+            more.iter().for_each(|(name, value)| merge(inner, name, value));
         }
         _ => _ = fields.insert(name.to_owned(), value.clone()),
     }

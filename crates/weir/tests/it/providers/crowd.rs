@@ -104,7 +104,7 @@ async fn crowd(is_http2: bool) -> (VendorServers, usize) {
     let began = client::now();
     let models = [("text", WaitLimit::Usual)];
     let vendors = VendorServers::open_with(TestServerPlan::default(), &models, |upstream| {
-        upstream.connection.http2 = is_http2
+        upstream.connection.http2 = is_http2;
     })
     .await;
     let (test_server, fake) = (&vendors.test_server, vendors.fake(Vendor::OpenAi));

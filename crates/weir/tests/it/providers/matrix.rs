@@ -36,7 +36,7 @@ async fn matrix(protocol: &str, is_http2: bool) {
     let models: Vec<(&str, WaitLimit)> =
         models.map(|(_, case)| (case.scenario.name.as_str(), case.patience)).collect();
     let vendors = VendorServers::open_with(TestServerPlan::default(), &models, |upstream| {
-        upstream.connection.http2 = is_http2
+        upstream.connection.http2 = is_http2;
     })
     .await;
     let vendors = Arc::new(vendors);
@@ -64,7 +64,7 @@ async fn matrix(protocol: &str, is_http2: bool) {
                 let vendors = Arc::clone(&vendors);
                 // A failing cell does not stop the others.
                 let cell = tokio::spawn(async move {
-                    cells::check(&vendors.test_server, vendor, &case, way).await
+                    cells::check(&vendors.test_server, vendor, &case, way).await;
                 });
                 async move { (number, cell.await.is_ok()) }
             })

@@ -159,7 +159,7 @@ async fn a_cancel_resets_the_stream_of_every_provider_over_http_2() {
 async fn stop_everywhere(protocol: &str, is_http2: bool) {
     let models = [("text", WaitLimit::Usual)];
     let vendors = VendorServers::open_with(TestServerPlan::default(), &models, |upstream| {
-        upstream.connection.http2 = is_http2
+        upstream.connection.http2 = is_http2;
     })
     .await;
     let mut slowest = Slowest::default();

@@ -217,7 +217,7 @@ fn advance(name: &str, item: &mut Item, kind: &str, event: &Value) {
             assert!(event["text"] == part.text.as_str(), "{name}: {kind}");
         }
         "response.refusal.done" => {
-            assert!(event["refusal"] == part.text.as_str(), "{name}: {kind}")
+            assert!(event["refusal"] == part.text.as_str(), "{name}: {kind}");
         }
         "response.content_part.done" | "response.reasoning_summary_part.done" => {
             resource::check_part(name, &event["part"]);

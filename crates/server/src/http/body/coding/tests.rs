@@ -214,7 +214,7 @@ fn check_codings(lines: &[&str], expected: Option<&[ContentCoding]>) {
     match (of(&headers), expected) {
         (Ok(found), Some(expected)) => assert_eq!(found, expected, "{lines:?}"),
         (Err(fault), None) => {
-            assert_eq!((fault.status, &*fault.code), (415, UNSUPPORTED_CODING), "{lines:?}")
+            assert_eq!((fault.status, &*fault.code), (415, UNSUPPORTED_CODING), "{lines:?}");
         }
         (found, _) => panic!("{lines:?}: {found:?}"),
     }
