@@ -117,7 +117,9 @@ fn merge_fields(known: &mut Map<String, Value>, more: Map<String, Value>) {
     for (name, value) in more {
         match (known.get_mut(&name), value) {
             (Some(Value::Array(list)), Value::Array(more)) => {
-                more.into_iter().for_each(|entry| merge_entry(list, entry));
+                for entry in more {
+                    merge_entry(list, entry);
+                }
             }
             (Some(Value::Object(known)), Value::Object(more)) => merge_fields(known, more),
             (Some(Value::String(text)), Value::String(more)) => merge_text(&name, text, more),

@@ -5,8 +5,7 @@
 const OTHERS: usize = 64;
 
 /// Raises the limit of open files to the hard limit, logs it, and returns how many connections, at
-/// most
-/// `wanted`, fit into it.
+/// most `wanted`, fit into it.
 pub(crate) fn fit(wanted: usize) -> usize {
     let Some(files) = raise() else { return wanted };
     let connections = wanted.min(places(files));

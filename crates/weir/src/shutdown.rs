@@ -5,20 +5,17 @@
 //! 2. **Delay.** Waits at least `shutdown.delay`, so that load balancers notice before a client is
 //!    refused.
 //! 3. **Nothing new.** The port closes, after the connections in the kernel's queue were accepted.
-//! New
-//! work on an open connection gets a 503 with `Retry-After`; existing responses can still be read,
-//!    resumed and cancelled.
+//!    New work on an open connection gets a 503 with `Retry-After`; existing responses can still be
+//!    read, resumed and cancelled.
 //! 4. **Reconnect.** Spread over `shutdown.spread`, idle connections close, HTTP/2 gets GOAWAY, a
 //!    WebSocket without a running response closes with 1012, and each `EventSource` gets its own
 //!    `retry:`. Readers of running responses stay: no other server has these responses.
 //! 5. **Responses end**, within `shutdown.grace`, and are read to their end. Without any this step
 //!    takes no time.
 //! 6. **The rest fails**: `response.failed` with `server_shutdown` is logged, and readers get a
-//! moment
-//!    to receive it.
+//!    moment to receive it.
 //! 7. **Open connections are aborted**, so that no client takes its stream for complete. Responses
-//! that
-//!    survive can be resumed.
+//!    that survive can be resumed.
 //! 8. **Flush.** The tasks end and finish their writes; then the stores close.
 //! 9. **Report.** One line states how many responses ended, what was cut, and how long it took.
 //!
