@@ -187,7 +187,7 @@ async fn error_responses_are_distinguished() {
             ("doubles", "not_found", "no list of models", "twice"),
             ("page", "page", "web page", "login"),
             ("moved", "redirect", "redirects (308) to https://there.example/v1/models", "base_url"),
-            ("other", "not_understood", "no list of models", "model server"),
+            ("other", "not_understood", "did not return a list of models", "model server"),
         ],
     );
     for (name, models) in [("bare", 2), ("named", 1)] {
