@@ -184,7 +184,7 @@ def test_the_client_in_the_log_is_the_first_that_is_not_ours(weir, tmp_path):
     create_key(tmp_path / "untrusting")
     other = Weir(tmp_path / "untrusting", WEIR_SERVER_TRUSTED_PROXIES="192.0.2.0/24")
     try:
-        assert status(address(other), "/healthz", hops) == 200
+        assert status(address(other), "/v1", hops) == 200
         assert "client=127.0.0.1 " in other.log() and "198.51.100.9" not in other.log()
     finally:
         assert other.stop() == 0
