@@ -23,8 +23,8 @@ function opened(socket, signal) {
 }
 
 /**
- * The page's connection. `address()` gives a fresh URL for each. Whoever takes it has it alone until it is given back;
- * meanwhile another turn gets one of its own, so that no turn waits for one before it that does not end.
+ * The page's connection. `address()` gives a fresh URL for each. One turn has it at a time, until it is given back;
+ * meanwhile another turn gets one of its own, so that none waits for an earlier one that does not end.
  */
 export class Wire {
   #idle = null;

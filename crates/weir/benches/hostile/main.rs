@@ -1,8 +1,9 @@
 //! What hostile clients cost everybody else: the added delay of a hundred readers' tokens and the server's memory, alone,
 //! beside ten thousand idle connections, beside a reader that never reads, beside attacks, and beside a caller who asks for all it can.
 //!
-//! The server is the release build in a process of its own, and so is whoever stands beside the readers. As many readers take
-//! the same of a second server at the same time, which nobody attacks: so a machine that is busy with other things shows as such.
+//! The server is the release build in a process of its own, and so is the client beside the readers. The same number of
+//! readers use a second server at the same time, which nobody attacks: a machine that is busy with
+//! other things shows there.
 
 mod attack;
 mod bench_server;

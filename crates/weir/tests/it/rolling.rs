@@ -41,7 +41,7 @@ async fn steps_1_and_2_readiness_fails_before_new_connections_are_refused() {
     assert_eq!(
         server.json(&Request::post("/v1/responses", &ask)).await.0,
         200,
-        "whoever comes is served"
+        "new clients are served"
     );
     in_time(async { while Connection::open(server.address).await.is_ok() {} }).await;
     assert!(told.elapsed() >= Duration::from_secs(1));

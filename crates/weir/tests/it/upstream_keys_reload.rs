@@ -85,8 +85,8 @@ async fn a_response_keeps_its_key_while_new_ones_use_the_new_keys() {
     assert!(!server.log().contains("-secret"), "{}", server.log());
 }
 
-/// Any settings change used to reset paused keys and free all slots. A refused key is retried on purpose: whoever
-/// fixed its account sends SIGHUP.
+/// Any settings change used to reset paused keys and free all slots. Only SIGHUP retries a refused
+/// key, after its account was fixed.
 #[tokio::test]
 async fn running_calls_and_paused_keys_survive_unrelated_changes() {
     let directory = TempDir::new().unwrap();
