@@ -198,7 +198,7 @@ fn write_engine(metrics: &EngineMetrics, census: EngineStats, text: &mut Exposit
     text.histograms("gen_ai_server_request_duration_seconds", help, &metrics.server_duration);
     let help = "From accepting a request to its first token, where the answer did not fail.";
     text.histograms("gen_ai_server_time_to_first_token_seconds", help, &metrics.server_first_token);
-    let help = "The mean time for a token behind the first, where the answer did not fail.";
+    let help = "The mean time for a token after the first, where the response did not fail.";
     text.histograms("gen_ai_server_time_per_output_token_seconds", help, &metrics.server_per_token);
 
     text.counters("weir_answers_total", "Answers that have ended, by how.", &metrics.answers);
