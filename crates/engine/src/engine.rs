@@ -16,6 +16,7 @@ use crate::response::census::EngineStats;
 use crate::response::state::EngineState;
 use crate::retention;
 use crate::shares::{CallerLimits, CallerUsage, ConnectionGuard, Reservation};
+use crate::storage::Backends;
 use crate::store::Store;
 use crate::tasks::Tasks;
 use crate::trace::SpanExporter;
@@ -28,7 +29,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine over a log, a store and models. Starts its retention task.
+    /// An engine over models, and over a log and a store for the responses that are kept. Starts
+    /// its retention task.
     pub fn new(
         config: Config,
         log: Arc<dyn Log>,
@@ -36,7 +38,7 @@ impl Engine {
         models: Arc<dyn Models>,
         tasks: Tasks,
     ) -> Self {
-        let shared = Arc::new(EngineState::new(config, log, store, models, tasks));
+        let shared = Arc::new(EngineState::new(config, Backends::new(log, store), models, tasks));
         shared.tasks.spawn("retention", retention::run(Arc::clone(&shared)));
         Self { shared }
     }
@@ -153,8 +155,8 @@ impl Engine {
         EngineStats {
             running: self.shared.responses().len(),
             tasks: self.shared.tasks.running(),
-            log_bytes: self.shared.log.bytes(),
-            item_bytes: self.shared.store.bytes(),
+            log_bytes: self.shared.backends.log_bytes(),
+            item_bytes: self.shared.backends.item_bytes(),
         }
     }
 

@@ -12,6 +12,7 @@ pub mod response;
 pub mod feed;
 mod retention;
 pub mod shares;
+mod storage;
 
 pub mod keys;
 pub mod log;

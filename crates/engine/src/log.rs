@@ -49,23 +49,15 @@ pub enum LogError {
     Unavailable,
 }
 
-/// How long a log is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLifetime {
-    /// After its end, and after the end of the process if the log supports that (promise 1).
-    Kept,
-    /// Until its end: a stateless response. It is held in memory, whatever the log is made of.
-    Ephemeral,
-}
-
-/// Holds the logs of all responses.
+/// Holds the logs of responses until they are removed, and after the end of the process if it can
+/// (promise 1). The engine gives it no ephemeral ones.
 pub trait Log: Send + Sync + 'static {
-    /// Takes the right to append to a log, which is created if there is none; only then `life`
-    /// counts. Earlier writers are fenced.
+    /// Takes the right to append to a log, which is created if there is none. Earlier writers
+    /// are fenced.
     ///
     /// # Errors
     /// [`LogError::Unavailable`].
-    fn take(&self, id: &ResponseId, life: LogLifetime) -> Result<Box<dyn LogWriter>, LogError>;
+    fn take(&self, id: &ResponseId) -> Result<Box<dyn LogWriter>, LogError>;
 
     /// Opens a log for reading.
     ///

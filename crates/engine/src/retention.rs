@@ -35,6 +35,8 @@ pub(crate) async fn run(shared: Arc<EngineState>) {
         if Instant::now() >= heads_at {
             // Heads that cannot be removed now are found the next time.
             let _forgotten = shared
+                .backends
+                .stored
                 .store
                 .forget_heads(clock::unix_seconds().saturating_sub(HEADS.as_secs()))
                 .await;
@@ -48,14 +50,15 @@ pub(crate) async fn run(shared: Arc<EngineState>) {
 }
 
 fn is_too_large(shared: &EngineState) -> bool {
-    shared.log.bytes() + shared.store.bytes() > shared.config().kept_bytes
+    let backends = &shared.backends;
+    backends.log_bytes() + backends.item_bytes() > shared.config().kept_bytes
 }
 
 /// Expires up to [`STEP`] responses; returns whether there may be more. A caller over its share
 /// gives first; if all of them together use too much, the caller that uses most.
 async fn step(shared: &EngineState) -> bool {
     let now = clock::unix_seconds();
-    let Ok(oldest) = shared.store.oldest_ended(None, STEP).await else { return false };
+    let Ok(oldest) = shared.backends.oldest_ended(None, STEP).await else { return false };
     let retention = shared.config().retention;
     let old: Vec<&ResponseRecord> =
         oldest.iter().take_while(|record| is_too_old(record, now, retention)).collect();
@@ -84,7 +87,7 @@ async fn to_make_room(
 ) -> Option<Vec<ResponseRecord>> {
     let is_too_large = is_too_large(shared);
     let shares = shared.config().shares;
-    let Ok(stored) = shared.store.stored_by_caller().await else { return None };
+    let Ok(stored) = shared.backends.stored.store.stored_by_caller().await else { return None };
     let is_over = |(owner, bytes): &&(Owner, u64)| {
         shares.of(owner).is_some_and(|share| *bytes > share.stored_bytes)
     };
@@ -107,14 +110,15 @@ async fn to_make_room(
 
 /// The oldest ended responses of a caller, if it has any.
 async fn ended(shared: &EngineState, owner: &Owner) -> Option<Vec<ResponseRecord>> {
-    shared.store.oldest_ended(Some(owner), STEP).await.ok().filter(|ended| !ended.is_empty())
+    shared.backends.oldest_ended(Some(owner), STEP).await.ok().filter(|ended| !ended.is_empty())
 }
 
 /// Removes a response. Returns whether that succeeded.
 async fn expire(shared: &EngineState, record: &ResponseRecord) -> bool {
     let removal = if record.readable { Removal::Expired } else { Removal::Forgotten };
-    shared.store.remove(&record.id, removal).await.is_ok()
-        && shared.log.remove(&record.id).await.is_ok()
+    let backend = shared.backends.of(&record.id);
+    backend.store.remove(&record.id, removal).await.is_ok()
+        && backend.log.remove(&record.id).await.is_ok()
 }
 
 fn is_too_old(record: &ResponseRecord, now: u64, retention: Duration) -> bool {

@@ -12,8 +12,6 @@ pub struct ResponseRecord {
     pub id: ResponseId,
     /// Its owner.
     pub owner: Owner,
-    /// Whether it is kept after its end.
-    pub store: bool,
     /// Whether it can be fetched by id after its end. A stateless response that is kept for its
     /// idempotency key cannot.
     pub readable: bool,
@@ -88,7 +86,7 @@ pub enum Removal {
     Deleted,
     /// It has expired: items that later turns continue are kept.
     Expired,
-    /// It was ephemeral and has ended, or could not be started.
+    /// It cannot be fetched by id, or could not be started: nothing of it is remembered.
     Forgotten,
 }
 
@@ -133,7 +131,7 @@ pub enum StoreError {
     Unavailable,
 }
 
-/// Holds the records and the tree of items.
+/// Holds the records and the tree of items. The engine gives it no record of an ephemeral response.
 pub trait Store: Send + Sync + 'static {
     /// Adds a record, whose new items `input` continue its parent. While the record exists, the
     /// items it continues are kept, unless they are deleted.

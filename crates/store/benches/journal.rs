@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use engine::log::{Log, LogLifetime, LogState};
+use engine::log::{Log, LogState};
 use engine::tasks::Tasks;
 use protocol::entry::Entry;
 use protocol::event::{Event, TextDelta};
@@ -88,7 +88,7 @@ async fn one(
         return;
     };
     let id = ResponseId::new(format!("resp_{number:032x}"));
-    let mut writer = journal.take(&id, LogLifetime::Kept).expect("a log");
+    let mut writer = journal.take(&id).expect("a log");
     let mut seen = journal.open(&id).await.expect("a reader").progress();
     let appended = Arc::new(Mutex::new(Vec::new()));
     let times = Arc::clone(&appended);
@@ -199,11 +199,7 @@ async fn start(root: &Path, gib: u64) {
     let journal = open(&path, Durability::Process, &tasks).await;
     let events = (gib << 30) / 250;
     let mut writers: Vec<_> = (0..1_000)
-        .map(|number| {
-            journal
-                .take(&ResponseId::new(format!("resp_{number:032x}")), LogLifetime::Kept)
-                .expect("a log")
-        })
+        .map(|number| journal.take(&ResponseId::new(format!("resp_{number:032x}"))).expect("a log"))
         .collect();
     for position in 0..events / 1_000 {
         for writer in &mut writers {

@@ -207,7 +207,6 @@ fn record(number: u64) -> ResponseRecord {
         id: id(number),
         owner: Owner::local(),
         parent: None,
-        store: true,
         readable: true,
         input: Vec::new(),
         output: Vec::new(),

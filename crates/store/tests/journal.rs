@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::log::{Log, LogError, LogLifetime, LogState};
+use engine::log::{Log, LogError, LogState};
 use engine::tasks::Tasks;
 use engine::testing::log_laws::{self, entries, terminal};
 use futures_util::future::FutureExt;
@@ -98,8 +98,8 @@ async fn break_and_repair(
     let config = Config { durability, ..Config::default() };
     let journal = open(disk.clone(), &archive, config).await?;
     let (one, two) = (id("one"), id("two"));
-    let mut first = journal.take(&one, LogLifetime::Kept)?;
-    let mut second = journal.take(&two, LogLifetime::Kept)?;
+    let mut first = journal.take(&one)?;
+    let mut second = journal.take(&two)?;
     first.append(&[text(0, "a")])?;
     second.append(&[text(0, "b")])?;
     journal.flush().await?;
@@ -112,7 +112,7 @@ async fn break_and_repair(
     assert_eq!(second.append(&[text(1, "d")]), Err(LogError::Unavailable));
     assert_eq!(second.next_position(), 1, "what is refused is not kept");
     assert_eq!(journal.open(&two).await?.progress().borrow().state, LogState::Failed);
-    assert_eq!(journal.take(&id("three"), LogLifetime::Kept).err(), Some(LogError::Unavailable));
+    assert_eq!(journal.take(&id("three")).err(), Some(LogError::Unavailable));
     assert_eq!(journal.flush().await, Err(LogError::Unavailable));
     assert_eq!(read(&journal, &one).await?.len(), 1, "what is committed can be read");
     repair(&disk);
@@ -170,7 +170,7 @@ async fn a_failed_sync_is_never_simply_retried() -> Tested {
     let (disk, archive) = (SimulatedDisk::new(1), MemoryArchive::new());
     let config = Config { durability: Durability::Disk, ..Config::default() };
     let journal = open(disk.clone(), &archive, config).await?;
-    let mut writer = journal.take(&id("a"), LogLifetime::Kept)?;
+    let mut writer = journal.take(&id("a"))?;
     disk.faults(|now| now.sync_fails = 1);
     writer.append(&[text(0, "a")])?;
     let mut seen = journal.open(&id("a")).await?.progress();
@@ -186,7 +186,7 @@ async fn a_slow_sync_does_not_block_appends() -> Tested {
     let (disk, archive) = (SimulatedDisk::new(1), MemoryArchive::new());
     let config = Config { durability: Durability::Disk, backlog_bytes: 2_000, ..Config::default() };
     let journal = open(disk.clone(), &archive, config).await?;
-    let mut writer = journal.take(&id("a"), LogLifetime::Kept)?;
+    let mut writer = journal.take(&id("a"))?;
     disk.faults(|now| now.sync_hangs = true);
     for position in 0..100 {
         writer.append(&[text(position, "word")])?;
@@ -206,7 +206,7 @@ async fn an_unreadable_log_is_an_error_and_not_its_end() -> Tested {
     let (disk, archive) = (SimulatedDisk::new(1), MemoryArchive::new());
     let journal =
         open(disk.clone(), &archive, Config { tail_bytes: 0, ..Config::default() }).await?;
-    let mut writer = journal.take(&id("a"), LogLifetime::Kept)?;
+    let mut writer = journal.take(&id("a"))?;
     writer.append(&entries(0, 3))?;
     journal.flush().await?;
     disk.faults(|now| now.read_fails = true);
@@ -223,12 +223,10 @@ async fn a_restart_recovers_running_logs_and_archives_ended_ones() -> Tested {
     let config = Config { tail_bytes: 0, ..Config::default() };
     let journal = open(Directory::open(root.path())?, &archive, config).await?;
     archive.set_broken(true);
-    let mut running = journal.take(&id("running"), LogLifetime::Kept)?;
+    let mut running = journal.take(&id("running"))?;
     running.append(&entries(0, 50))?;
-    let mut ended = journal.take(&id("ended"), LogLifetime::Kept)?;
+    let mut ended = journal.take(&id("ended"))?;
     ended.append(&[entries(0, 5), vec![terminal(5)]].concat())?;
-    let mut fleeting = journal.take(&id("fleeting"), LogLifetime::Ephemeral)?;
-    fleeting.append(&entries(0, 1))?;
     assert!(matches!(
         open(Directory::open(root.path())?, &archive, config).await,
         Err(JournalError::InUse { .. })
@@ -238,8 +236,8 @@ async fn a_restart_recovers_running_logs_and_archives_ended_ones() -> Tested {
     archive.set_broken(false);
     let journal = open(Directory::open(root.path())?, &archive, config).await?;
     assert_eq!(journal.left_behind(), [id("ended"), id("running")]);
-    assert!(journal.bytes() > 0 && journal.bytes() < bytes);
-    let mut writer = journal.take(&id("running"), LogLifetime::Kept)?;
+    assert_eq!(journal.bytes(), bytes);
+    let mut writer = journal.take(&id("running"))?;
     assert_eq!(writer.next_position(), 50);
     assert_eq!(read(&journal, &id("running")).await?, entries(0, 50));
     writer.append(&[terminal(50)])?;
@@ -247,7 +245,6 @@ async fn a_restart_recovers_running_logs_and_archives_ended_ones() -> Tested {
     assert_eq!(archive.count(), 2);
     let all = read(&journal, &id("running")).await?;
     assert_eq!((all.len(), all.last()), (51, Some(&terminal(50))));
-    assert_eq!(journal.open(&id("fleeting")).await.err(), Some(LogError::Missing));
     Ok(())
 }
 
@@ -255,7 +252,7 @@ async fn a_restart_recovers_running_logs_and_archives_ended_ones() -> Tested {
 async fn an_archived_log_replaces_a_truncated_copy() -> Tested {
     let (disk, archive) = (SimulatedDisk::new(1), MemoryArchive::new());
     let journal = open(disk.clone(), &archive, Config::default()).await?;
-    journal.take(&id("a"), LogLifetime::Kept)?.append(&entries(0, 3))?;
+    journal.take(&id("a"))?.append(&entries(0, 3))?;
     journal.flush().await?;
     drop(journal);
     // The database has all of it; the power was lost before the journal had the rest.
@@ -273,7 +270,7 @@ async fn readers_are_unaffected_by_archiving() -> Tested {
     let journal =
         open(SimulatedDisk::new(1), &archive, Config { tail_bytes: 100, ..Config::default() })
             .await?;
-    let mut writer = journal.take(&id("a"), LogLifetime::Kept)?;
+    let mut writer = journal.take(&id("a"))?;
     writer.append(&entries(0, 10))?;
     journal.flush().await?;
     let reader = journal.open(&id("a")).await?;
@@ -310,9 +307,9 @@ async fn deletion_removes_every_byte_of_the_text() -> Tested {
             let archive = MemoryArchive::new();
             let config = Config { durability, segment_bytes, ..Config::default() };
             let journal = open(Directory::open(root.path())?, &archive, config).await?;
-            let mut others = journal.take(&id("others"), LogLifetime::Kept)?;
+            let mut others = journal.take(&id("others"))?;
             for name in ["running", "archived"] {
-                let mut writer = journal.take(&id(name), LogLifetime::Kept)?;
+                let mut writer = journal.take(&id(name))?;
                 for position in 0..20 {
                     writer.append(&[text(position, "MARKER")])?;
                     others.append(&[text(others.next_position(), "stays")])?;
@@ -343,7 +340,7 @@ async fn deletion_removes_every_byte_of_the_text() -> Tested {
 async fn a_removed_file_is_written_again() -> Tested {
     let (root, archive) = (tempfile::tempdir()?, MemoryArchive::new());
     let journal = open(Directory::open(root.path())?, &archive, Config::default()).await?;
-    let mut writer = journal.take(&id("a"), LogLifetime::Kept)?;
+    let mut writer = journal.take(&id("a"))?;
     for position in 0..40 {
         writer.append(&[text(position, "before")])?;
     }
@@ -370,11 +367,11 @@ async fn segments_are_removed_despite_one_long_response() -> Tested {
     let (disk, archive) = (SimulatedDisk::new(1), MemoryArchive::new());
     let config = Config { segment_bytes: 2_000, closed_segments: 2, ..Config::default() };
     let journal = open(disk.clone(), &archive, config).await?;
-    let mut long = journal.take(&id("long"), LogLifetime::Kept)?;
+    let mut long = journal.take(&id("long"))?;
     let mut many = 0;
     for round in 0..40 {
         long.append(&[text(round, "a word now and then")])?;
-        let mut writer = journal.take(&id(&round.to_string()), LogLifetime::Kept)?;
+        let mut writer = journal.take(&id(&round.to_string()))?;
         writer.append(&entries(0, 5))?;
         writer.append(&[terminal(5)])?;
         journal.flush().await?;
@@ -413,7 +410,7 @@ async fn a_thousand_logs_at_once() -> Tested {
             let journal = Arc::clone(&journal);
             async move {
                 let id = id(&number.to_string());
-                let mut writer = journal.take(&id, LogLifetime::Kept).expect("a log");
+                let mut writer = journal.take(&id).expect("a log");
                 let reader = journal.open(&id).await.expect("a reader");
                 let mut seen = reader.progress();
                 for position in 0..20 {
@@ -451,7 +448,7 @@ async fn a_shutdown_does_not_wait_for_a_full_disk() -> Tested {
     )
     .await?;
     disk.faults(|now| now.room = Some(0));
-    journal.take(&id("a"), LogLifetime::Kept)?.append(&entries(0, 1))?;
+    journal.take(&id("a"))?.append(&entries(0, 1))?;
     assert_eq!(tasks.shutdown(Duration::from_secs(5)).await, 0);
     drop(journal);
     Ok(())

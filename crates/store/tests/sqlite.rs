@@ -232,8 +232,6 @@ async fn everything_survives_a_restart() -> Outcome {
     let database = open(directory.path())?;
     fill(&database, 5).await?;
     database.insert(record("running", &[]), Vec::new()).await?;
-    let fleeting = ResponseRecord { store: false, readable: false, ..record("fleeting", &[]) };
-    database.insert(fleeting, Vec::new()).await?;
     let before = (
         database.figures().item_bytes,
         database.figures().log_bytes,
@@ -270,11 +268,6 @@ async fn everything_survives_a_restart() -> Outcome {
         assert_eq!(
             unfinished.iter().map(|record| record.id.as_str()).collect::<Vec<_>>(),
             ["resp_running"]
-        );
-        assert_eq!(
-            Store::find(&database, &id("fleeting")).await,
-            Ok(RecordLookup::Missing),
-            "what is not to be kept never reached the disk"
         );
         let claim = IdempotencyClaim { owner: alice(), key: "key 3".into(), request: [3; 32] };
         assert_eq!(database.claimed(&claim).await, Ok(Claimed::Same(id("3"))));
@@ -792,7 +785,6 @@ fn record(name: &str, input: &[Item]) -> ResponseRecord {
         id: id(name),
         owner: alice(),
         parent: None,
-        store: true,
         readable: true,
         input: input.iter().map(|item| item.id().clone()).collect(),
         output: Vec::new(),

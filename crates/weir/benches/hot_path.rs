@@ -14,7 +14,7 @@ use codec::ndjson::Ndjson;
 use codec::{Frame, Message};
 use criterion::{BatchSize, Criterion, Throughput};
 use engine::feed::Feed;
-use engine::log::{Log, LogLifetime};
+use engine::log::Log;
 use engine::memory::log::MemoryLog;
 use engine::memory::store::MemoryStore;
 use engine::provider::Provider;
@@ -97,7 +97,7 @@ fn log(criterion: &mut Criterion) {
         bencher.iter_batched(
             MemoryLog::new,
             |log| {
-                let mut writer = log.take(&id, LogLifetime::Kept).unwrap();
+                let mut writer = log.take(&id).unwrap();
                 for entry in &entries {
                     writer.append(std::slice::from_ref(entry)).unwrap();
                 }
@@ -107,7 +107,7 @@ fn log(criterion: &mut Criterion) {
         );
     });
     let log = MemoryLog::new();
-    log.take(&id, LogLifetime::Kept).unwrap().append(&entries).unwrap();
+    log.take(&id).unwrap().append(&entries).unwrap();
     let reader = log.open(&id).now_or_never().unwrap().unwrap();
     per_token(criterion, "entry out of the memory log", |bencher| {
         bencher.iter(|| {

@@ -72,21 +72,32 @@ impl EngineState {
         owner: &Owner,
         conversation: &Conversation,
     ) -> Result<Option<ResponseId>, Fault> {
-        let Some(head) = self.store.head(owner, &conversation.name).await.map_err(store_fault)?
+        let Some(head) = self
+            .backends
+            .stored
+            .store
+            .head(owner, &conversation.name)
+            .await
+            .map_err(store_fault)?
         else {
             return Ok(None);
         };
         let now = clock::unix_seconds();
         let head = (!conversation.window.is_over(&head, now))
             .then_some(ConversationHead { used_at: now, ..head });
-        self.store.set_head(owner, &conversation.name, head.clone()).await.map_err(store_fault)?;
+        self.backends
+            .stored
+            .store
+            .set_head(owner, &conversation.name, head.clone())
+            .await
+            .map_err(store_fault)?;
         Ok(head.map(|head| head.response))
     }
 
     /// Makes a successful turn the one that the next turn continues.
     pub(crate) async fn move_head(&self, owner: &Owner, name: &str, response: ResponseId) {
         let head = ConversationHead { response, used_at: clock::unix_seconds() };
-        if let Err(error) = self.store.set_head(owner, name, Some(head)).await {
+        if let Err(error) = self.backends.stored.store.set_head(owner, name, Some(head)).await {
             tracing::error!(%error, "cannot store the head of a conversation; its next turn will not continue this one");
         }
     }

@@ -9,7 +9,7 @@ use protocol::entry::Entry;
 use protocol::id::ResponseId;
 use tokio::sync::watch;
 
-use crate::log::{Log, LogError, LogLifetime, LogProgress, LogReader, LogState, LogWriter};
+use crate::log::{Log, LogError, LogProgress, LogReader, LogState, LogWriter};
 
 /// Bytes of an entry beside its data: its place in the list and the header of the shared bytes.
 const ENTRY_OVERHEAD: u64 = 72;
@@ -51,10 +51,15 @@ impl MemoryLog {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// Whether there is such a log.
+    pub(crate) fn contains(&self, id: &ResponseId) -> bool {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).contains_key(id)
+    }
 }
 
 impl Log for MemoryLog {
-    fn take(&self, id: &ResponseId, _life: LogLifetime) -> Result<Box<dyn LogWriter>, LogError> {
+    fn take(&self, id: &ResponseId) -> Result<Box<dyn LogWriter>, LogError> {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         let log = logs.entry(id.clone()).or_insert_with(|| {
             Arc::new(One {

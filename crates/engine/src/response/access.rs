@@ -1,7 +1,5 @@
 //! Access to one response: reading, cancelling, deleting. Every operation checks the owner first.
 
-use std::sync::Arc;
-
 use protocol::entry::Entry;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{Owner, ResponseId};
@@ -13,10 +11,10 @@ use tokio::sync::oneshot;
 use super::cause::Cause;
 use super::fault::{log_fault, not_found, store_fault};
 use super::handle::ReaderGuard;
-use super::state::EngineState;
 use crate::engine::Engine;
 use crate::feed::Feed;
 use crate::log::{LogError, LogReader, LogState};
+use crate::storage::Backend;
 use crate::store::{Expired, RecordLookup, Removal, ResponseRecord, StoreError};
 
 impl Engine {
@@ -96,12 +94,13 @@ impl Engine {
     /// The caller has no such response; the log or the store cannot write.
     pub async fn delete(&self, owner: &Owner, id: &ResponseId) -> Result<(), Fault> {
         self.record(owner, id).await?;
+        // Before the stop: an ephemeral response is gone once it has ended.
+        let backend = self.shared.backends.of(id).clone();
         self.stop(id, Cause::Deleted).await?;
-        let (shared, id, (done, deleted)) =
-            (Arc::clone(&self.shared), id.clone(), oneshot::channel());
+        let (id, (done, deleted)) = (id.clone(), oneshot::channel());
         // A deletion that has started is completed, whether or not its caller waits for it.
         self.shared.tasks.spawn("delete", async move {
-            let _caller_has_left = done.send(erase(&shared, &id).await);
+            let _caller_has_left = done.send(erase(&backend, &id).await);
         });
         deleted.await.unwrap_or_else(|_panicked| Err(store_fault(StoreError::Unavailable)))
     }
@@ -115,7 +114,7 @@ impl Engine {
         let Some(last) = record.input.last().or(record.head.as_ref()) else {
             return Ok(Vec::new());
         };
-        self.shared.store.path(last, self.shared.most()).await.map_err(store_fault)
+        self.shared.backends.stored.store.path(last, self.shared.most()).await.map_err(store_fault)
     }
 
     /// A cursor on a log. It counts as a reader of the response while it lives, if there is a
@@ -156,7 +155,7 @@ impl Engine {
 
     /// Opens the log of a response whose record exists.
     async fn open(&self, owner: &Owner, id: &ResponseId) -> Result<Box<dyn LogReader>, Fault> {
-        match self.shared.log.open(id).await {
+        match self.shared.backends.of(id).log.open(id).await {
             Ok(reader) => Ok(reader),
             Err(error) => Err(self.why(owner, id, error).await),
         }
@@ -177,7 +176,7 @@ impl Engine {
 
     /// The caller's record. Another caller's is reported as not found (promise 9).
     async fn record(&self, owner: &Owner, id: &ResponseId) -> Result<ResponseRecord, Fault> {
-        match self.shared.store.find(id).await.map_err(store_fault)? {
+        match self.shared.backends.of(id).store.find(id).await.map_err(store_fault)? {
             RecordLookup::Record(record)
                 if record.owner == *owner && (record.readable || record.ended_at.is_none()) =>
             {
@@ -205,7 +204,8 @@ impl Engine {
         let Some(handle) = self.shared.running(id) else { return Ok(()) };
         handle.stop(cause);
         // An ephemeral response may have ended and gone meanwhile.
-        let Ok(reader) = self.shared.log.open(id).await else { return Ok(()) };
+        let backend = self.shared.backends.for_keeping(handle.keeping);
+        let Ok(reader) = backend.log.open(id).await else { return Ok(()) };
         let mut progress = reader.progress();
         let seen = progress
             .wait_for(|progress| progress.state != LogState::Open)
@@ -225,9 +225,9 @@ impl Engine {
 
 /// Deletes a response and its text: the record first, so that it can no longer be found. A log that
 /// cannot be removed now is found at the next start.
-async fn erase(shared: &EngineState, id: &ResponseId) -> Result<(), Fault> {
-    shared.store.remove(id, Removal::Deleted).await.map_err(store_fault)?;
-    shared.log.remove(id).await.map_err(log_fault)
+async fn erase(backend: &Backend, id: &ResponseId) -> Result<(), Fault> {
+    backend.store.remove(id, Removal::Deleted).await.map_err(store_fault)?;
+    backend.log.remove(id).await.map_err(log_fault)
 }
 
 /// The entries of a log from one position up to another, which is committed.

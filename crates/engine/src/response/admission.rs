@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use protocol::fault::{Fault, FaultKind};
-use protocol::id::{Owner, ResponseId};
+use protocol::id::Owner;
 
 use super::handle::RunningResponse;
 use super::state::EngineState;
@@ -16,30 +16,32 @@ use crate::store::Removal;
 /// created for the response.
 pub(super) struct Admission<'a> {
     shared: &'a Arc<EngineState>,
-    id: Option<&'a ResponseId>,
+    handle: Option<&'a RunningResponse>,
 }
 
 impl<'a> Admission<'a> {
     /// For a response that was admitted and does not run yet.
-    pub(super) fn new(shared: &'a Arc<EngineState>, id: &'a ResponseId) -> Self {
-        Self { shared, id: Some(id) }
+    pub(super) fn new(shared: &'a Arc<EngineState>, handle: &'a RunningResponse) -> Self {
+        Self { shared, handle: Some(handle) }
     }
 
     /// The response runs: its task releases the place.
     pub(super) fn keep(mut self) {
-        self.id = None;
+        self.handle = None;
     }
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        let Some(id) = self.id.cloned() else { return };
+        let Some(handle) = self.handle else { return };
+        let (id, keeping) = (handle.id.clone(), handle.keeping);
         self.shared.responses().remove(&id);
         let shared = Arc::clone(self.shared);
         self.shared.tasks.spawn("forget", async move {
             // The id was returned to no one. What cannot be removed now, the next start finds.
-            let _removed = shared.store.remove(&id, Removal::Forgotten).await;
-            let _removed = shared.log.remove(&id).await;
+            let backend = shared.backends.for_keeping(keeping);
+            let _removed = backend.store.remove(&id, Removal::Forgotten).await;
+            let _removed = backend.log.remove(&id).await;
         });
     }
 }

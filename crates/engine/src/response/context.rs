@@ -112,7 +112,7 @@ impl Engine {
             .try_fold(most, |most, item| most.without(item.weight()))
             .map_err(store_fault)?;
         let mut assembly = Assembly::new(
-            &*self.shared.store,
+            &*self.shared.backends.stored.store,
             owner,
             before,
             std::mem::take(&mut create.input),
@@ -156,7 +156,7 @@ impl Engine {
             return Ok((id, found));
         }
         self.settled(self.shared.running(&id)).await?;
-        let found = self.shared.store.find(&id).await.map_err(store_fault)?;
+        let found = self.shared.backends.of(&id).store.find(&id).await.map_err(store_fault)?;
         Ok((id, found))
     }
 
@@ -195,7 +195,13 @@ impl Engine {
         };
         match head {
             Some(head) => Ok((
-                self.shared.store.path(&head, self.shared.most()).await.map_err(store_fault)?,
+                self.shared
+                    .backends
+                    .stored
+                    .store
+                    .path(&head, self.shared.most())
+                    .await
+                    .map_err(store_fault)?,
                 Some(head),
             )),
             None => Ok((Vec::new(), None)),
@@ -233,7 +239,7 @@ impl Engine {
             self.settled(Some(handle)).await?;
         }
         let Some(id) = self.shared.head(owner, conversation).await? else { return Ok(None) };
-        let found = self.shared.store.find(&id).await.map_err(store_fault)?;
+        let found = self.shared.backends.of(&id).store.find(&id).await.map_err(store_fault)?;
         // It may have been deleted by its id, or have expired: then the conversation starts anew.
         Ok(is_stored(&found).then_some(Previous { id, found: Some(found) }))
     }
@@ -242,7 +248,8 @@ impl Engine {
     /// first, and may build on it at once.
     pub(super) async fn settled(&self, handle: Option<Arc<RunningResponse>>) -> Result<(), Fault> {
         let Some(handle) = handle else { return Ok(()) };
-        let reader = self.shared.log.open(&handle.id).await;
+        let backend = self.shared.backends.for_keeping(handle.keeping);
+        let reader = backend.log.open(&handle.id).await;
         if reader.is_ok_and(|reader| reader.progress().borrow().state == LogState::Ended) {
             handle.recorded().await.map_err(store_fault)?;
         }

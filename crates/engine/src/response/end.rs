@@ -13,7 +13,7 @@ use protocol::response::{Response, ResponseStatus};
 use tokio::time::sleep;
 
 use super::builder::End;
-use super::handle::{Keeping, RunningResponse};
+use super::handle::RunningResponse;
 use super::options::SocketContext;
 use super::run::Turn;
 use super::state::EngineState;
@@ -21,6 +21,7 @@ use super::takeover::take_over;
 use crate::clock;
 use crate::log::{LogError, LogState};
 use crate::shares::Reservation;
+use crate::storage::{Backend, Keeping};
 use crate::store::{Removal, StoreError};
 use crate::workers::Workers;
 
@@ -79,7 +80,7 @@ pub(super) async fn run_to_end(
         Err(_panic) => after_panic(&shared, &handle).await,
     };
     match ended {
-        Some(response) if is_committed(&shared, &handle.id).await => {
+        Some(response) if is_committed(&shared, &handle).await => {
             put_away(&shared, &handle, response, remembering).await;
         }
         // Another writer has the log, or it was removed, or the process stops before the end could
@@ -97,6 +98,7 @@ async fn put_away(
     response: Response,
     remembering: Option<Remembering>,
 ) {
+    let backend = shared.backends.for_keeping(handle.keeping);
     log_end(&response, handle.started.elapsed());
     if let Some(remembering) = remembering {
         remembering.remember(&shared.workers, &handle.owner, &response).await;
@@ -105,7 +107,7 @@ async fn put_away(
         // Nothing was generated and nothing paid: a retry with the same key gets a new attempt
         // instead of the same failure. A store that cannot release the key repeats the failure,
         // which is safe.
-        let _released = shared.store.release(&handle.id).await;
+        let _released = backend.store.release(&handle.id).await;
     }
     let has_answered = has_answered(&response);
     let mut is_kept = record(shared, handle, response.output).await;
@@ -120,15 +122,16 @@ async fn put_away(
     if !is_kept {
         handle.no_readers().await;
         // What cannot be deleted now, retention finds later.
-        let _removed = shared.store.remove(&handle.id, Removal::Forgotten).await;
-        let _removed = shared.log.remove(&handle.id).await;
+        let _removed = backend.store.remove(&handle.id, Removal::Forgotten).await;
+        let _removed = backend.log.remove(&handle.id).await;
     }
 }
 
 /// Waits until the end is in the log. `false` if the process stops before.
-async fn is_committed(shared: &EngineState, id: &ResponseId) -> bool {
+async fn is_committed(shared: &EngineState, handle: &RunningResponse) -> bool {
+    let backend = shared.backends.for_keeping(handle.keeping);
     loop {
-        match commit(shared, id).await {
+        match commit(shared, backend, &handle.id).await {
             Commit::Committed | Commit::Missing => return true,
             Commit::Stopping => return false,
             // Not the same as missing: the log may still lose the end, and the store must not have
@@ -143,8 +146,8 @@ async fn is_committed(shared: &EngineState, id: &ResponseId) -> bool {
 }
 
 /// Waits until the end is in the log, as long as the log can be reached.
-pub(super) async fn commit(shared: &EngineState, id: &ResponseId) -> Commit {
-    let reader = match shared.log.open(id).await {
+pub(super) async fn commit(shared: &EngineState, backend: &Backend, id: &ResponseId) -> Commit {
+    let reader = match backend.log.open(id).await {
         Ok(reader) => reader,
         Err(LogError::Missing) => return Commit::Missing,
         Err(LogError::Fenced | LogError::Ended | LogError::Gap | LogError::Unavailable) => {
@@ -163,9 +166,10 @@ pub(super) async fn commit(shared: &EngineState, id: &ResponseId) -> Commit {
 
 /// Stores the end as soon as the store takes it. Returns whether the response is kept.
 async fn record(shared: &EngineState, handle: &RunningResponse, output: Vec<Item>) -> bool {
+    let backend = shared.backends.for_keeping(handle.keeping);
     let mut is_first = true;
     loop {
-        let error = match finish(shared, &handle.id, handle.keeping, output.clone()).await {
+        let error = match finish(backend, &handle.id, handle.keeping, output.clone()).await {
             Ok(()) => return handle.keeping.store,
             Err(StoreError::Unavailable) => StoreError::Unavailable,
             // Deleted meanwhile, or never there.
@@ -185,13 +189,13 @@ async fn record(shared: &EngineState, handle: &RunningResponse, output: Vec<Item
 
 /// Stores the end.
 pub(super) async fn finish(
-    shared: &EngineState,
+    backend: &Backend,
     id: &ResponseId,
     keeping: Keeping,
     output: Vec<Item>,
 ) -> Result<(), StoreError> {
     let output = if keeping.readable { output } else { Vec::new() };
-    shared.store.finish(id, output, clock::unix_seconds()).await
+    backend.store.finish(id, output, clock::unix_seconds()).await
 }
 
 /// Whether a conversation can continue from it: the model ended it by itself, and wrote or called
@@ -228,8 +232,9 @@ async fn after_panic(shared: &EngineState, handle: &RunningResponse) -> Option<R
         "Weir failed on this answer; its log says more",
     );
     let end = End::Failed(fault.clone());
+    let backend = shared.backends.for_keeping(handle.keeping);
     loop {
-        match take_over(shared, &handle.id, &end, &[]).await {
+        match take_over(shared, backend, &handle.id, &end, &[]).await {
             Ok(response) => {
                 shared.metrics.ended(&response, Some(&fault));
                 return Some(response);

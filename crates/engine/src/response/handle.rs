@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::cause::Cause;
+use crate::storage::Keeping;
 use crate::store::StoreError;
 
 /// The handle on a running response.
@@ -30,15 +31,6 @@ pub(crate) struct RunningResponse {
     /// The most readers it has had at once.
     peak: AtomicUsize,
     recorded: watch::Sender<Recorded>,
-}
-
-/// What is kept of a response after its end, as its record has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Keeping {
-    /// Whether anything is.
-    pub(crate) store: bool,
-    /// Whether it can be fetched by id.
-    pub(crate) readable: bool,
 }
 
 /// Whether the end of a response is in the store.

@@ -9,12 +9,12 @@ use super::access::entries;
 use super::builder::End;
 use super::cause::Cause;
 use super::end::{Commit, commit, finish};
-use super::handle::Keeping;
 use super::labels;
 use super::state::EngineState;
 use super::takeover::take_over;
 use crate::engine::Engine;
 use crate::log::{LogError, LogState};
+use crate::storage::Keeping;
 use crate::store::{RecordLookup, Removal, ResponseRecord, StoreError};
 
 /// How many responses are ended at once. They share the log's writes and the store's transactions.
@@ -27,7 +27,7 @@ pub struct RecoveryCounts {
     pub ended: usize,
     /// Responses that had ended, and whose end was not in the store yet.
     pub recorded: usize,
-    /// Responses whose id was never returned, and ephemeral ones.
+    /// Responses whose id was never returned, or whose log is missing or corrupt.
     pub forgotten: usize,
 }
 
@@ -46,8 +46,8 @@ impl Engine {
     /// A store that cannot be read or written.
     pub async fn recover(&self) -> Result<RecoveryCounts, StoreError> {
         let shared = &*self.shared;
-        let unfinished = shared.store.unfinished().await?;
-        let left_behind = shared.log.left_behind();
+        let unfinished = shared.backends.stored.store.unfinished().await?;
+        let left_behind = shared.backends.stored.log.left_behind();
         if !unfinished.is_empty() {
             tracing::info!(
                 responses = unfinished.len(),
@@ -75,7 +75,7 @@ impl Engine {
 
 /// Ends one response that has no end in the store.
 async fn settle(shared: &EngineState, record: ResponseRecord) -> Result<Outcome, StoreError> {
-    let progress = match shared.log.open(&record.id).await {
+    let progress = match shared.backends.stored.log.open(&record.id).await {
         Ok(reader) => Ok(*reader.progress().borrow()),
         Err(error) => Err(error),
     };
@@ -90,7 +90,7 @@ async fn settle(shared: &EngineState, record: ResponseRecord) -> Result<Outcome,
         Ok(_) => {
             let context = context(shared, &record).await?;
             let end = End::Stopped(Cause::ServerRestarted);
-            match take_over(shared, &record.id, &end, &context).await {
+            match take_over(shared, &shared.backends.stored, &record.id, &end, &context).await {
                 Ok(response) => {
                     shared.metrics.ended(&response, None);
                     shared.metrics.cancel(labels::of_cause(Cause::ServerRestarted));
@@ -106,32 +106,27 @@ async fn settle(shared: &EngineState, record: ResponseRecord) -> Result<Outcome,
             }
         }
     };
-    let Some(response) = response.filter(|_| record.store) else {
+    let Some(response) = response else {
         forget(shared, &record.id).await?;
         return Ok(Outcome::Forgotten);
     };
-    match commit(shared, &record.id).await {
+    match commit(shared, &shared.backends.stored, &record.id).await {
         Commit::Committed | Commit::Missing => {}
         Commit::Unreachable | Commit::Stopping => return Err(StoreError::Unavailable),
     }
     let is_cut = matches!(outcome, Outcome::Ended) || response.status == ResponseStatus::Failed;
     if is_cut && response.output.is_empty() {
         // Nothing was generated: a retry with the same key gets a new attempt.
-        shared.store.release(&record.id).await?;
+        shared.backends.stored.store.release(&record.id).await?;
     }
-    finish(
-        shared,
-        &record.id,
-        Keeping { store: record.store, readable: record.readable },
-        response.output,
-    )
-    .await?;
+    let keeping = Keeping { store: true, readable: record.readable };
+    finish(&shared.backends.stored, &record.id, keeping, response.output).await?;
     Ok(outcome)
 }
 
 /// Removes a log without a record: its id was never returned, or its owner was deleting it.
 async fn forget_stray(shared: &EngineState, id: ResponseId) -> Result<bool, StoreError> {
-    let is_stray = match shared.store.find(&id).await? {
+    let is_stray = match shared.backends.stored.store.find(&id).await? {
         RecordLookup::Record(record) => {
             repair(shared, &record).await?;
             false
@@ -146,7 +141,7 @@ async fn forget_stray(shared: &EngineState, id: ResponseId) -> Result<bool, Stor
 
 /// Ends a log without an end whose record has one: its tail was lost with the power, or is corrupt.
 async fn repair(shared: &EngineState, record: &ResponseRecord) -> Result<(), StoreError> {
-    let is_open = match shared.log.open(&record.id).await {
+    let is_open = match shared.backends.stored.log.open(&record.id).await {
         Ok(reader) => reader.progress().borrow().state == LogState::Open,
         Err(_gone) => false,
     };
@@ -154,7 +149,15 @@ async fn repair(shared: &EngineState, record: &ResponseRecord) -> Result<(), Sto
         return Ok(());
     }
     let context = context(shared, record).await?;
-    match take_over(shared, &record.id, &End::Stopped(Cause::ServerRestarted), &context).await {
+    match take_over(
+        shared,
+        &shared.backends.stored,
+        &record.id,
+        &End::Stopped(Cause::ServerRestarted),
+        &context,
+    )
+    .await
+    {
         Ok(_) | Err(LogError::Gap) => Ok(()),
         Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Unavailable) => {
             Err(StoreError::Unavailable)
@@ -163,12 +166,12 @@ async fn repair(shared: &EngineState, record: &ResponseRecord) -> Result<(), Sto
 }
 
 async fn forget(shared: &EngineState, id: &ResponseId) -> Result<(), StoreError> {
-    shared.store.remove(id, Removal::Forgotten).await?;
-    shared.log.remove(id).await.map_err(|_failed| StoreError::Unavailable)
+    shared.backends.stored.store.remove(id, Removal::Forgotten).await?;
+    shared.backends.stored.log.remove(id).await.map_err(|_failed| StoreError::Unavailable)
 }
 
 async fn read_ended(shared: &EngineState, id: &ResponseId) -> Option<Response> {
-    let reader = shared.log.open(id).await.ok()?;
+    let reader = shared.backends.stored.log.open(id).await.ok()?;
     let committed = reader.progress().borrow().committed;
     let last = entries(&*reader, committed.saturating_sub(1), committed).await.ok()?;
     protocol::snapshot::response(&last)
@@ -177,7 +180,7 @@ async fn read_ended(shared: &EngineState, id: &ResponseId) -> Option<Response> {
 /// What the model had read, as far as it is stored. The input of a stateless response is not.
 async fn context(shared: &EngineState, record: &ResponseRecord) -> Result<Vec<Item>, StoreError> {
     match record.input.last().or(record.head.as_ref()) {
-        Some(last) => shared.store.path(last, shared.most()).await,
+        Some(last) => shared.backends.stored.store.path(last, shared.most()).await,
         None => Ok(Vec::new()),
     }
 }

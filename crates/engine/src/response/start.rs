@@ -16,7 +16,7 @@ use super::builder::ResponseBuilder;
 use super::context::{Previous, TurnInput};
 use super::end::{Remembering, run_to_end};
 use super::fault::{log_fault, store_fault};
-use super::handle::{Keeping, RunningResponse};
+use super::handle::RunningResponse;
 use super::meter::Meter;
 use super::options::{SocketContext, StartOptions};
 use super::run::Turn;
@@ -25,11 +25,12 @@ use super::warm_up;
 use crate::conversation::named::Conversation;
 use crate::engine::Engine;
 use crate::feed::Feed;
-use crate::log::{LogError, LogLifetime, LogReader, LogState};
+use crate::log::{LogError, LogReader, LogState};
 use crate::provider::call::UpstreamCall;
 use crate::provider::request::ModelRequest;
 use crate::provider::route::Route;
 use crate::shares::Reservation;
+use crate::storage::{Backend, Keeping};
 use crate::store::{Claimed, IdempotencyClaim, ResponseRecord};
 use crate::workers::QUICK;
 use crate::{clock, id};
@@ -132,9 +133,9 @@ impl Engine {
             keeping,
         );
         let slot = self.admit(&handle)?;
-        let admission = Admission::new(&self.shared, &id);
-        let life = if keeping.store { LogLifetime::Kept } else { LogLifetime::Ephemeral };
-        let mut writer = self.shared.log.take(&id, life).map_err(log_fault)?;
+        let admission = Admission::new(&self.shared, &handle);
+        let backend = self.shared.backends.for_keeping(keeping);
+        let mut writer = backend.log.take(&id).map_err(log_fault)?;
         let TurnInput { context, stored, head } = turn;
         let start = {
             let (response, now) = (id.clone(), clock::unix_seconds());
@@ -147,17 +148,17 @@ impl Engine {
         let prepared = self.work_sized(owner, bytes.bytes(), start).await;
         let (create, context, input, mut builder) = prepared.ok_or_else(not_started)?;
         writer.append(&builder.take_entries()).map_err(log_fault)?;
-        let record = record(&id, owner, keeping, head, &input);
-        self.insert(record, input, bytes.bytes()).await?;
+        let record = record(&id, owner, keeping.readable, head, &input);
+        self.insert(backend, record, input, bytes.bytes()).await?;
         if let Some(claim) = claim {
-            match self.shared.store.claim(claim, &id).await.map_err(store_fault)? {
+            match backend.store.claim(claim, &id).await.map_err(store_fault)? {
                 Claimed::New => {}
                 // Two of the same request came at once, and the other was first.
                 Claimed::Same(first) => return self.again(first).await,
                 Claimed::Other => return Err(key_conflict()),
             }
         }
-        let reader = self.shared.log.open(&id).await.map_err(log_fault)?;
+        let reader = backend.log.open(&id).await.map_err(log_fault)?;
         started(&*reader).await.map_err(log_fault)?;
         admission.keep();
 
@@ -203,13 +204,14 @@ impl Engine {
     /// time.
     async fn insert(
         &self,
+        backend: &Backend,
         record: ResponseRecord,
         input: Vec<Item>,
         bytes: u64,
     ) -> Result<(), Fault> {
         let _turn =
             if bytes > QUICK { self.shared.workers.turn(&record.owner).await } else { None };
-        self.shared.store.insert(record, input).await.map_err(store_fault)
+        backend.store.insert(record, input).await.map_err(store_fault)
     }
 
     /// The policy for the last reader's leaving. A caller with an idempotency key will come back:
@@ -225,15 +227,16 @@ impl Engine {
 
     /// The response that was started before by the same request.
     async fn claimed(&self, claim: &IdempotencyClaim) -> Result<Option<ResponseId>, Fault> {
-        let claimed = match self.shared.store.claimed(claim).await.map_err(store_fault)? {
-            Claimed::Same(first) => {
-                // A response that has just failed may be about to release its key: the store is
-                // asked again.
-                self.settled(self.shared.running(&first)).await?;
-                self.shared.store.claimed(claim).await.map_err(store_fault)?
-            }
-            claimed @ (Claimed::New | Claimed::Other) => claimed,
-        };
+        let claimed =
+            match self.shared.backends.stored.store.claimed(claim).await.map_err(store_fault)? {
+                Claimed::Same(first) => {
+                    // A response that has just failed may be about to release its key: the store is
+                    // asked again.
+                    self.settled(self.shared.running(&first)).await?;
+                    self.shared.backends.stored.store.claimed(claim).await.map_err(store_fault)?
+                }
+                claimed @ (Claimed::New | Claimed::Other) => claimed,
+            };
         match claimed {
             Claimed::New => Ok(None),
             Claimed::Same(first) => Ok(Some(first)),
@@ -243,16 +246,17 @@ impl Engine {
 
     /// A reader of the response that was started before under the same key.
     async fn again(&self, id: ResponseId) -> Result<Started, Fault> {
-        let reader = self.shared.log.open(&id).await.map_err(|error| match error {
-            LogError::Missing => {
-                let message =
-                    format!("The answer to this Idempotency-Key, {id}, is no longer kept.");
-                Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410)
-            }
-            LogError::Fenced | LogError::Ended | LogError::Gap | LogError::Unavailable => {
-                log_fault(error)
-            }
-        })?;
+        let reader =
+            self.shared.backends.stored.log.open(&id).await.map_err(|error| match error {
+                LogError::Missing => {
+                    let message =
+                        format!("The answer to this Idempotency-Key, {id}, is no longer kept.");
+                    Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410)
+                }
+                LogError::Fenced | LogError::Ended | LogError::Gap | LogError::Unavailable => {
+                    log_fault(error)
+                }
+            })?;
         started(&*reader).await.map_err(log_fault)?;
         let guard = self.shared.running(&id).map(|handle| handle.attach());
         Ok(Started { id, feed: self.cursor(reader, 0, guard), ignored: Vec::new() })
@@ -288,16 +292,14 @@ async fn started(reader: &dyn LogReader) -> Result<(), LogError> {
 fn record(
     id: &ResponseId,
     owner: &Owner,
-    keeping: Keeping,
+    readable: bool,
     head: Option<ItemId>,
     input: &[Item],
 ) -> ResponseRecord {
-    let Keeping { store, readable } = keeping;
     let parent = head.filter(|_| readable);
     ResponseRecord {
         id: id.clone(),
         owner: owner.clone(),
-        store,
         readable,
         head: input.last().map(|item| item.id().clone()).or_else(|| parent.clone()),
         input: input.iter().map(|item| item.id().clone()).collect(),

@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::handle::RunningResponse;
 use super::metrics::EngineMetrics;
 use crate::config::Config;
-use crate::log::Log;
 use crate::provider::models::Models;
 use crate::shares::Ledger;
-use crate::store::{Most, Store};
+use crate::storage::Backends;
+use crate::store::Most;
 use crate::tasks::Tasks;
 use crate::trace::SpanExporter;
 use crate::workers::Workers;
@@ -22,8 +22,7 @@ use crate::workers::Workers;
 /// What every task of one engine shares.
 pub(crate) struct EngineState {
     config: RwLock<Config>,
-    pub(crate) log: Arc<dyn Log>,
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) backends: Backends,
     pub(crate) models: Arc<dyn Models>,
     pub(crate) metrics: Arc<EngineMetrics>,
     /// Exports traces, if configured.
@@ -45,8 +44,7 @@ pub(crate) struct EngineState {
 impl EngineState {
     pub(crate) fn new(
         config: Config,
-        log: Arc<dyn Log>,
-        store: Arc<dyn Store>,
+        backends: Backends,
         models: Arc<dyn Models>,
         tasks: Tasks,
     ) -> Self {
@@ -54,8 +52,7 @@ impl EngineState {
         ledger.configure(config.memory_bytes, config.shares.clone());
         Self {
             config: RwLock::new(config),
-            log,
-            store,
+            backends,
             models,
             metrics: Arc::default(),
             traces: OnceLock::new(),

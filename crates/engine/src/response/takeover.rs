@@ -9,7 +9,8 @@ use super::builder::{End, ResponseBuilder};
 use super::state::EngineState;
 use crate::clock;
 use crate::count::{self, Prompt};
-use crate::log::{LogError, LogLifetime, LogState};
+use crate::log::{LogError, LogState};
+use crate::storage::Backend;
 
 /// Ends a response in place of its turn, with its text and its usage so far, under a new epoch.
 ///
@@ -17,12 +18,13 @@ use crate::log::{LogError, LogLifetime, LogState};
 /// The log is missing, is not that of a response, or cannot be read or written.
 pub(super) async fn take_over(
     shared: &EngineState,
+    backend: &Backend,
     id: &ResponseId,
     end: &End,
     context: &[Item],
 ) -> Result<Response, LogError> {
-    let reader = shared.log.open(id).await?;
-    let mut writer = shared.log.take(id, LogLifetime::Kept)?;
+    let reader = backend.log.open(id).await?;
+    let mut writer = backend.log.take(id)?;
     // What is appended and not yet committed is part of the log as well: it will be committed, or
     // nothing after it will.
     let mut progress = reader.progress();

@@ -8,7 +8,7 @@ use protocol::entry::Entry;
 use protocol::id::ResponseId;
 use tokio::sync::watch;
 
-use crate::log::{Log, LogError, LogLifetime, LogProgress, LogReader, LogState, LogWriter};
+use crate::log::{Log, LogError, LogProgress, LogReader, LogState, LogWriter};
 use crate::memory::log::MemoryLog;
 
 /// A [`MemoryLog`] that refuses appends while it is broken, and shows its readers that it has
@@ -75,7 +75,7 @@ impl FailingLog {
 }
 
 impl Log for FailingLog {
-    fn take(&self, id: &ResponseId, life: LogLifetime) -> Result<Box<dyn LogWriter>, LogError> {
+    fn take(&self, id: &ResponseId) -> Result<Box<dyn LogWriter>, LogError> {
         let mut state = self.state();
         if state.broken {
             return Err(LogError::Unavailable);
@@ -83,7 +83,7 @@ impl Log for FailingLog {
         state.progress.entry(id.clone()).or_default();
         Ok(Box::new(Writer {
             id: id.clone(),
-            inner: self.inner.take(id, life)?,
+            inner: self.inner.take(id)?,
             state: Arc::clone(&self.state),
         }))
     }

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use protocol::entry::Entry;
 use protocol::id::ResponseId;
 
-use crate::log::{Log, LogError, LogLifetime, LogReader, LogWriter};
+use crate::log::{Log, LogError, LogReader, LogWriter};
 use crate::memory::log::MemoryLog;
 
 /// A [`MemoryLog`] whose appends wait for [`LateLog::release`], unless its gate is open.
@@ -87,9 +87,9 @@ impl Waiting {
 }
 
 impl Log for LateLog {
-    fn take(&self, id: &ResponseId, life: LogLifetime) -> Result<Box<dyn LogWriter>, LogError> {
+    fn take(&self, id: &ResponseId) -> Result<Box<dyn LogWriter>, LogError> {
         let mut gate = self.gate();
-        let writer = self.inner.take(id, life)?;
+        let writer = self.inner.take(id)?;
         let next = writer.next_position();
         let before = gate.waiting.remove(id);
         let epoch = before.as_ref().map_or(1, |waiting| waiting.epoch + 1);

@@ -14,7 +14,7 @@ use protocol::id::ResponseId;
 use protocol::request::Create;
 use protocol::response::{Response, ResponseStatus};
 
-use crate::log::{Log, LogError, LogLifetime, LogState, LogWriter};
+use crate::log::{Log, LogError, LogState, LogWriter};
 
 /// A log under test and the way to make it commit.
 pub struct LogUnderTest<'a> {
@@ -41,7 +41,6 @@ pub async fn all<L: Log>(fresh: impl AsyncFn() -> L, settle: impl Fn(&L) -> BoxF
     law!(a_removed_log_is_gone);
     law!(logs_do_not_mix);
     law!(a_long_log_is_read_from_anywhere);
-    law!(an_ephemeral_log_is_a_log);
     law!(bytes_are_given_back);
 }
 
@@ -166,19 +165,6 @@ async fn a_long_log_is_read_from_anywhere(subject: LogUnderTest<'_>) {
     );
 }
 
-async fn an_ephemeral_log_is_a_log(subject: LogUnderTest<'_>) {
-    let id = id("a");
-    let Ok(mut writer) = subject.log.take(&id, LogLifetime::Ephemeral) else {
-        panic!("a log can be taken")
-    };
-    append(&mut *writer, &entries(0, 3));
-    append(&mut *writer, &[terminal(3)]);
-    (subject.settle)().await;
-    require(read(&subject, &id, 1).await.len() == 3, "an ephemeral log is read like any other");
-    require(subject.log.remove(&id).await == Ok(()), "and removed like any other");
-    require(subject.log.open(&id).await.err() == Some(LogError::Missing), "then it is gone");
-}
-
 async fn bytes_are_given_back(subject: LogUnderTest<'_>) {
     let id = id("a");
     let before = subject.log.bytes();
@@ -192,7 +178,7 @@ async fn bytes_are_given_back(subject: LogUnderTest<'_>) {
 }
 
 fn take(subject: &LogUnderTest<'_>, id: &ResponseId) -> Box<dyn LogWriter> {
-    match subject.log.take(id, LogLifetime::Kept) {
+    match subject.log.take(id) {
         Ok(writer) => writer,
         Err(error) => panic!("a log can be taken: {error}"),
     }

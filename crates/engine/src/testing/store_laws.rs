@@ -28,7 +28,7 @@ pub async fn all<S: Store>(fresh: impl AsyncFn() -> S) {
     a_conversation_is_loaded_up_to_a_limit(&fresh().await).await;
     what_has_not_ended_is_unfinished(&fresh().await).await;
     a_head_stands_where_it_was_put(&fresh().await).await;
-    what_is_not_kept_is_a_record_too(&fresh().await).await;
+    what_cannot_be_fetched_is_a_record_too(&fresh().await).await;
 }
 
 async fn a_record_is_found_by_its_id(store: &dyn Store) {
@@ -302,13 +302,13 @@ async fn a_head_stands_where_it_was_put(store: &dyn Store) {
     require(store.head(&alice(), "uid").await == Ok(None), "and is gone");
 }
 
-async fn what_is_not_kept_is_a_record_too(store: &dyn Store) {
-    let fleeting = ResponseRecord { store: false, readable: false, ..record("one", &[]) };
+async fn what_cannot_be_fetched_is_a_record_too(store: &dyn Store) {
+    let unreadable = ResponseRecord { readable: false, ..record("one", &[]) };
     require(
-        store.insert(fleeting.clone(), Vec::new()).await == Ok(()),
-        "a record that is not kept is taken",
+        store.insert(unreadable.clone(), Vec::new()).await == Ok(()),
+        "a record that cannot be fetched is taken",
     );
-    require(find(store, "one").await == RecordLookup::Record(fleeting), "and found");
+    require(find(store, "one").await == RecordLookup::Record(unreadable), "and found");
     require(
         store.insert(record("one", &[]), Vec::new()).await == Err(StoreError::Taken),
         "its id is taken",
@@ -369,7 +369,6 @@ fn record(name: &str, input: &[Item]) -> ResponseRecord {
         id: id(name),
         owner: alice(),
         parent: None,
-        store: true,
         readable: true,
         input: input.iter().map(|item| item.id().clone()).collect(),
         output: Vec::new(),

@@ -12,7 +12,7 @@ use protocol::response::{Response, ResponseStatus};
 use protocol::usage::UsageSource;
 use tokio::sync::Semaphore;
 use weir_engine::Config;
-use weir_engine::log::{Log, LogError, LogLifetime, LogReader, LogWriter};
+use weir_engine::log::{Log, LogError, LogReader, LogWriter};
 use weir_engine::memory::log::MemoryLog;
 use weir_engine::memory::store::MemoryStore;
 use weir_engine::provider::event::{Finish, ModelEvent};
@@ -171,8 +171,8 @@ struct Left {
 }
 
 impl Log for Left {
-    fn take(&self, id: &ResponseId, life: LogLifetime) -> Result<Box<dyn LogWriter>, LogError> {
-        self.inner.take(id, life)
+    fn take(&self, id: &ResponseId) -> Result<Box<dyn LogWriter>, LogError> {
+        self.inner.take(id)
     }
 
     fn open(&self, id: &ResponseId) -> BoxFuture<'_, Result<Box<dyn LogReader>, LogError>> {
@@ -232,7 +232,7 @@ async fn a_log_that_lost_its_tail_has_an_end_though_its_record_had_one() {
 async fn a_log_that_belongs_to_nobody_is_forgotten() {
     let storage = Storage::new();
     let stray = ResponseId::new("resp_stray");
-    storage.log.take(&stray, LogLifetime::Kept).unwrap().append(&entries(0, 2)).unwrap();
+    storage.log.take(&stray).unwrap().append(&entries(0, 2)).unwrap();
     let (stage, _) = stage_left_with(&storage, vec![stray.clone()], 1);
     assert_eq!(
         stage.engine.recover().await,

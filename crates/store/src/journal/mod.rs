@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use engine::log::{Log, LogError, LogLifetime, LogReader, LogWriter};
+use engine::log::{Log, LogError, LogReader, LogWriter};
 use engine::tasks::Tasks;
 use futures_util::future::{BoxFuture, FutureExt};
 use protocol::entry::Entry;
@@ -157,10 +157,7 @@ impl JournalInner {
                 self.find_archived(id).await?.or(Some(response))
             }
             Some(response) => Some(response),
-            None => match self.ephemeral.open(id).await {
-                Ok(reader) => return Ok(reader),
-                Err(_missing) => self.find_archived(id).await?,
-            },
+            None => self.find_archived(id).await?,
         };
         let reader = response.and_then(|response| JournalReader::new(Arc::clone(self), response));
         Ok(Box::new(reader.ok_or(LogError::Missing)?))
@@ -168,16 +165,9 @@ impl JournalInner {
 }
 
 impl Log for Journal {
-    fn take(&self, id: &ResponseId, life: LogLifetime) -> Result<Box<dyn LogWriter>, LogError> {
+    fn take(&self, id: &ResponseId) -> Result<Box<dyn LogWriter>, LogError> {
         let shared = &self.shared;
         let mut logs = lock(&shared.logs);
-        let is_fleeting = || {
-            life == LogLifetime::Ephemeral
-                || shared.ephemeral.open(id).now_or_never().is_some_and(|open| open.is_ok())
-        };
-        if !logs.contains_key(id) && is_fleeting() {
-            return shared.ephemeral.take(id, life);
-        }
         if shared.queue.is_failing() || id.as_str().len() > usize::from(u16::MAX) {
             return Err(LogError::Unavailable);
         }
@@ -207,7 +197,7 @@ impl Log for Journal {
         // negative.
         let here = self.shared.bytes.load(Ordering::Relaxed);
         let here = if here > u64::MAX / 2 { 0 } else { here };
-        here + self.shared.archive.bytes() + self.shared.ephemeral.bytes()
+        here + self.shared.archive.bytes()
     }
 }
 

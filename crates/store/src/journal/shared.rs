@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use engine::log::{Log, LogError};
-use engine::memory::log::MemoryLog;
+use engine::log::LogError;
 use engine::tasks::Tasks;
 use protocol::id::ResponseId;
 use tokio::sync::{Notify, oneshot, watch};
@@ -30,8 +29,6 @@ pub(super) struct JournalInner {
     pub(super) disk: Arc<dyn SegmentDisk>,
     pub(super) archive: Arc<dyn Archive>,
     pub(super) tasks: Tasks,
-    /// The logs of ephemeral responses, which are not stored.
-    pub(super) ephemeral: MemoryLog,
     /// Logs that are not archived.
     pub(super) logs: Mutex<HashMap<ResponseId, Arc<JournalLog>>>,
     /// Archived logs with readers.
@@ -89,7 +86,6 @@ impl JournalInner {
             disk,
             archive,
             tasks,
-            ephemeral: MemoryLog::new(),
             ended: Mutex::new(ended.iter().filter_map(|id| logs.get(id).cloned()).collect()),
             logs: Mutex::new(logs),
             archived_logs: Mutex::default(),
@@ -185,9 +181,6 @@ impl JournalInner {
     }
 
     pub(super) async fn remove(&self, id: &ResponseId) -> Result<(), LogError> {
-        if self.ephemeral.open(id).await.is_ok() {
-            return self.ephemeral.remove(id).await;
-        }
         let here = lock(&self.logs).remove(id);
         let archived_logs =
             lock(&self.archived_logs).remove(id).and_then(|response| response.upgrade());

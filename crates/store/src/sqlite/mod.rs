@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::available_parallelism;
 
-use engine::memory::store::MemoryStore;
 use engine::store::StoreError;
 use engine::tasks::Tasks;
 use rusqlite::Connection;
@@ -63,8 +62,6 @@ pub struct Database {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    /// Ephemeral responses never touch the disk.
-    ephemeral: MemoryStore,
     shared: Arc<DatabaseShared>,
     writer: DatabaseWriter,
     readers: Arc<Readers>,
@@ -86,12 +83,10 @@ impl Database {
         let readers = Arc::new(Readers::open(path)?);
         let janitor = Janitor::start(path, durability, Arc::clone(&shared))?;
         let writer = DatabaseWriter::start(path, connection, Arc::clone(&shared))?;
-        let ephemeral = MemoryStore::new();
         let cores = Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get)));
         Ok(Self {
             inner: Arc::new(Inner {
                 path: path.to_path_buf(),
-                ephemeral,
                 shared,
                 writer,
                 readers,

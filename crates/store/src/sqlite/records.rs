@@ -254,8 +254,6 @@ fn record(connection: &Connection, columns: Columns) -> Result<ResponseRecord, J
     Ok(ResponseRecord {
         id: ResponseId::new(columns.id),
         owner: Owner::new(columns.owner),
-        // Ephemeral responses are not in the database.
-        store: true,
         readable: columns.readable,
         parent: columns.parent.map(ItemId::new),
         input,

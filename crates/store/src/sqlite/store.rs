@@ -1,7 +1,4 @@
 //! The database as the store of records and of the tree of items.
-//!
-//! Ephemeral records are in memory. The engine gives them neither a parent nor items; they would
-//! not hold what they continue.
 
 use std::sync::Arc;
 
@@ -21,10 +18,6 @@ use super::{Database, claims, records, tree};
 const QUICK: usize = 64 << 10;
 
 impl Database {
-    async fn is_ephemeral(&self, id: &ResponseId) -> Result<bool, StoreError> {
-        Ok(matches!(self.inner.ephemeral.find(id).await?, RecordLookup::Record(_)))
-    }
-
     /// Serialises items: large ones off the runtime's threads, at most one per core at a time.
     async fn written(&self, items: Vec<Item>) -> Result<Vec<Written>, StoreError> {
         if items.iter().map(Item::weight).sum::<usize>() <= QUICK {
@@ -50,12 +43,6 @@ impl Store for Database {
         input: Vec<Item>,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         async move {
-            if !record.store {
-                return self.inner.ephemeral.insert(record, input).await;
-            }
-            if self.is_ephemeral(&record.id).await? {
-                return Err(StoreError::Taken);
-            }
             let written = self.written(input).await?;
             if large::is_large(&written) {
                 return self.inner.writer.write_in_steps(LargeInsert::new(record, written)).await;
@@ -73,9 +60,6 @@ impl Store for Database {
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         let id = id.clone();
         async move {
-            if self.is_ephemeral(&id).await? {
-                return self.inner.ephemeral.finish(&id, output, ended_at).await;
-            }
             let written = self.written(output).await?;
             self.write(move |change| records::finish(change, &id, written, ended_at)).await
         }
@@ -84,26 +68,12 @@ impl Store for Database {
 
     fn find(&self, id: &ResponseId) -> BoxFuture<'_, Result<RecordLookup, StoreError>> {
         let id = id.clone();
-        async move {
-            match self.inner.ephemeral.find(&id).await? {
-                RecordLookup::Missing => {
-                    self.read(move |connection| records::find(connection, &id)).await
-                }
-                found @ (RecordLookup::Record(_) | RecordLookup::Expired(_)) => Ok(found),
-            }
-        }
-        .boxed()
+        self.read(move |connection| records::find(connection, &id)).boxed()
     }
 
     fn remove(&self, id: &ResponseId, removal: Removal) -> BoxFuture<'_, Result<(), StoreError>> {
         let id = id.clone();
-        async move {
-            if self.is_ephemeral(&id).await? {
-                return self.inner.ephemeral.remove(&id, removal).await;
-            }
-            self.write(move |change| records::remove(change, &id, removal)).await
-        }
-        .boxed()
+        self.write(move |change| records::remove(change, &id, removal)).boxed()
     }
 
     fn path(&self, head: &ItemId, most: Most) -> BoxFuture<'_, Result<Vec<Item>, StoreError>> {
@@ -132,15 +102,7 @@ impl Store for Database {
 
     fn release(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), StoreError>> {
         let id = id.clone();
-        async move {
-            if self.is_ephemeral(&id).await? {
-                // Ephemeral responses have no key: a response that can be requested again is
-                // stored.
-                return Ok(());
-            }
-            self.write(move |change| claims::release(change.connection, &id)).await
-        }
-        .boxed()
+        self.write(move |change| claims::release(change.connection, &id)).boxed()
     }
 
     fn head(
@@ -168,16 +130,10 @@ impl Store for Database {
     }
 
     fn unfinished(&self) -> BoxFuture<'_, Result<Vec<ResponseRecord>, StoreError>> {
-        async move {
-            let mut unfinished = self.read(records::unfinished).await?;
-            unfinished.extend(self.inner.ephemeral.unfinished().await?);
-            Ok(unfinished)
-        }
-        .boxed()
+        self.read(records::unfinished).boxed()
     }
 
     fn stored_by_caller(&self) -> BoxFuture<'_, Result<Vec<(Owner, u64)>, StoreError>> {
-        // Ephemeral responses hold no items and expire by themselves.
         self.read(records::stored_by_caller).boxed()
     }
 
@@ -187,21 +143,11 @@ impl Store for Database {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<ResponseRecord>, StoreError>> {
         let owner = owner.cloned();
-        async move {
-            let of = owner.clone();
-            let mut oldest = self
-                .read(move |connection| records::oldest_ended(connection, of.as_ref(), limit))
-                .await?;
-            oldest.extend(self.inner.ephemeral.oldest_ended(owner.as_ref(), limit).await?);
-            // A stable sort: responses that ended in the same second keep their order.
-            oldest.sort_by_key(|record| record.ended_at);
-            oldest.truncate(limit);
-            Ok(oldest)
-        }
-        .boxed()
+        self.read(move |connection| records::oldest_ended(connection, owner.as_ref(), limit))
+            .boxed()
     }
 
     fn bytes(&self) -> u64 {
-        self.figures().item_bytes + self.inner.ephemeral.bytes()
+        self.figures().item_bytes
     }
 }

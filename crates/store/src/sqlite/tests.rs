@@ -259,7 +259,6 @@ fn record(number: u64) -> ResponseRecord {
         id: id(number),
         owner: Owner::new("alice"),
         parent: None,
-        store: true,
         readable: true,
         input: Vec::new(),
         output: Vec::new(),
