@@ -19,8 +19,13 @@ impl From<Fault> for FaultResponse {
 
 impl IntoResponse for FaultResponse {
     fn into_response(self) -> Response {
-        refused::<Responses>(&self.0)
+        respond(&self.0, body(&self.0))
     }
+}
+
+/// The body of an error outside every dialect.
+pub(crate) fn body(fault: &Fault) -> String {
+    Responses::error_body(fault, None)
 }
 
 /// The fault as an HTTP response of a dialect.

@@ -5,10 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
 use http::Uri;
+use protocol::fault::Fault;
 use tokio::net::TcpListener;
 
 use crate::app::App;
 use crate::config::Config;
+use crate::error;
 use crate::http::label;
 use crate::listen::{self, Label, Listening, ServiceFactory, TlsServer};
 use crate::paths;
@@ -120,6 +122,10 @@ impl ServiceFactory for LiveServer {
 
     fn service(&self) -> Router {
         self.served(|served| served.router.clone())
+    }
+
+    fn error_body(&self, fault: &Fault) -> String {
+        error::body(fault)
     }
 
     fn normalise(&self, uri: &mut Uri) {

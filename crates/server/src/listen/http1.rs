@@ -43,7 +43,7 @@ pub(super) async fn serve<S, F>(
     connection.speaks(HttpVersion::Http1);
     let Serving { factory, config, listening } = serving;
     let drain = &listening.drain;
-    let for_requests = connection.clone();
+    let (for_requests, for_refusals) = (connection.clone(), factory.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let (factory, connection) = (factory.clone(), for_requests.clone());
         let guard = connection.start_response();
@@ -103,7 +103,7 @@ pub(super) async fn serve<S, F>(
         tokio::select! {
             biased;
             // A client that is gone needs no refusal.
-            _failed = refuse(refused) => {}
+            _failed = refuse(refused, &for_refusals) => {}
             () = drain.broken_off() => {}
         }
     }
@@ -117,6 +117,7 @@ pub(super) async fn serve<S, F>(
 /// Responds to a head that is not a request.
 async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
     (mut stream, refusal): Refused<S>,
+    factory: &impl ServiceFactory,
 ) -> io::Result<()> {
     let mut send = async |bytes: &[u8]| {
         stream.write_all(bytes).await?;
@@ -124,11 +125,11 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
     };
     match refusal {
         Refusal::Parser(status) => {
-            send(&refusal::of_parser(status)).await?;
+            send(&refusal::of_parser(factory, status)).await?;
             stream.shutdown().await
         }
         // The rest is dropped if the socket does not accept it at once.
-        Refusal::SlowHead => send(&refusal::of_slow_head()).now_or_never().unwrap_or(Ok(())),
+        Refusal::SlowHead => send(&refusal::of_slow_head(factory)).now_or_never().unwrap_or(Ok(())),
     }
 }
 

@@ -125,7 +125,7 @@ fn admit<F: ServiceFactory>(
             let io = Io::new(id, stream, peer, &serving.config, open);
             start(io, serving);
         }
-        Err(full) => refuse(stream, full, listening),
+        Err(full) => refuse(stream, full, &serving),
     }
 }
 
@@ -184,7 +184,7 @@ async fn handshake<F: ServiceFactory>(mut io: Io, serving: Serving<F>) {
         Some(DetectedProtocol::Tls) => {}
         Some(DetectedProtocol::Proxy) => return unexpected_header(&connection),
         Some(DetectedProtocol::Http1 | DetectedProtocol::Http2) => {
-            connection.send(&refusal::of_plain_http());
+            connection.send(&refusal::of_plain_http(&serving.factory));
             linger(io).await;
             return connection.log_end(Some("not_tls"));
         }
@@ -214,7 +214,7 @@ async fn handshake<F: ServiceFactory>(mut io: Io, serving: Serving<F>) {
 
 /// Reads the PROXY protocol header where a trusted proxy has to send one. The error is the cause
 /// for which the connection ends.
-async fn origin<F>(
+async fn origin<F: ServiceFactory>(
     io: &mut Io,
     serving: &Serving<F>,
     deadline: Instant,
@@ -235,7 +235,7 @@ async fn origin<F>(
             Err(full) => {
                 tracing::debug!(%client, cause = full.message(), "connection refused");
                 if serving.listening.tls.is_none() {
-                    io.connection().send(&refusal::of_connection(full.message()));
+                    io.connection().send(&refusal::of_connection(&serving.factory, full.message()));
                     linger(io).await;
                 }
                 Err("too_many_connections")
@@ -262,14 +262,18 @@ fn unexpected_header(connection: &ConnectionHandle) {
 
 /// Recognises the client's protocol; `None` where it sends nothing in time, or the server is
 /// leaving.
-async fn opening<F>(io: &Io, serving: &Serving<F>, deadline: Instant) -> Option<DetectedProtocol> {
+async fn opening<F: ServiceFactory>(
+    io: &Io,
+    serving: &Serving<F>,
+    deadline: Instant,
+) -> Option<DetectedProtocol> {
     tokio::select! {
         opening = timeout_at(deadline, io.opening()) => match opening {
             Ok(opening) => opening.ok(),
             Err(_elapsed) => {
                 let connection = io.connection();
                 if connection.has_begun() && serving.listening.tls.is_none() {
-                    connection.send(&refusal::of_slow_head());
+                    connection.send(&refusal::of_slow_head(&serving.factory));
                 }
                 None
             }
@@ -280,14 +284,16 @@ async fn opening<F>(io: &Io, serving: &Serving<F>, deadline: Instant) -> Option<
 
 /// Refuses a connection for which there is no place. Through TLS a response would cost a handshake:
 /// it is only closed.
-fn refuse(stream: TcpStream, full: Full, listening: &Listening) {
+fn refuse<F: ServiceFactory>(stream: TcpStream, full: Full, serving: &Serving<F>) {
+    let listening = &serving.listening;
     tracing::debug!(cause = full.message(), "connection refused");
     let Some(refusing) = listening.connections.refuse().filter(|_| listening.tls.is_none()) else {
         return;
     };
+    let response = refusal::of_connection(&serving.factory, full.message());
     listening.tasks.spawn("refusal", async move {
         // A new socket takes these few bytes at once.
-        drop(stream.try_write(&refusal::of_connection(full.message())));
+        drop(stream.try_write(&response));
         linger(stream).await;
         drop(refusing);
     });

@@ -1,11 +1,17 @@
 //! Responses to input that never becomes a request: a head that is malformed, too large or too
-//! slow, and a connection for which there is no place.
+//! slow, and a connection for which there is no place. Their bodies are the service's.
 
 use bytes::Bytes;
 use protocol::fault::{Fault, FaultKind};
 
+use super::service::ServiceFactory;
+
 /// The response to a head that hyper refuses with this status.
-pub(super) fn of_parser(status: u16) -> Bytes {
+pub(super) fn of_parser(factory: &impl ServiceFactory, status: u16) -> Bytes {
+    of_fault(factory, &parser_fault(status))
+}
+
+fn parser_fault(status: u16) -> Fault {
     let fault = match status {
         431 => Fault::new(
             FaultKind::InvalidRequest,
@@ -23,30 +29,33 @@ pub(super) fn of_parser(status: u16) -> Bytes {
             "this is not an HTTP request that can be understood",
         ),
     };
-    response(&fault.with_status(status))
+    fault.with_status(status)
 }
 
 /// The response to a head that did not come in time.
-pub(super) fn of_slow_head() -> Bytes {
+pub(super) fn of_slow_head(factory: &impl ServiceFactory) -> Bytes {
     let fault =
         Fault::new(FaultKind::InvalidRequest, "head_timeout", "the request's head took too long");
-    response(&fault.with_status(408))
+    of_fault(factory, &fault.with_status(408))
 }
 
 /// The response to a connection above the limits. There may be a place a second later.
-pub(super) fn of_connection(message: &str) -> Bytes {
+pub(super) fn of_connection(factory: &impl ServiceFactory, message: &str) -> Bytes {
     let fault = Fault::new(FaultKind::RateLimit, "too_many_connections", message).with_status(503);
-    response(&Fault { retry_after: Some(1), ..fault })
+    of_fault(factory, &Fault { retry_after: Some(1), ..fault })
 }
 
 /// The response to plain HTTP where TLS is expected.
-pub(super) fn of_plain_http() -> Bytes {
+pub(super) fn of_plain_http(factory: &impl ServiceFactory) -> Bytes {
     let message = "this port speaks HTTPS: use https:// instead of http://";
-    response(&Fault::new(FaultKind::InvalidRequest, "https_only", message))
+    of_fault(factory, &Fault::new(FaultKind::InvalidRequest, "https_only", message))
 }
 
-fn response(fault: &Fault) -> Bytes {
-    let body = fault.body().to_string();
+fn of_fault(factory: &impl ServiceFactory, fault: &Fault) -> Bytes {
+    response(fault, &factory.error_body(fault))
+}
+
+fn response(fault: &Fault, body: &str) -> Bytes {
     let reason = http::StatusCode::from_u16(fault.status)
         .ok()
         .and_then(|status| status.canonical_reason())
@@ -73,8 +82,9 @@ mod tests {
             (414, "HTTP/1.1 414 URI Too Long\r\n", "target_too_long"),
             (431, "HTTP/1.1 431 Request Header Fields Too Large\r\n", "head_too_large"),
         ] {
-            let text = String::from_utf8(of_parser(status).to_vec()).unwrap();
-            assert!(text.starts_with(line) && text.contains(code), "{text}");
+            let fault = parser_fault(status);
+            let text = String::from_utf8(response(&fault, &fault.code).to_vec()).unwrap();
+            assert!(text.starts_with(line) && text.ends_with(&format!("\r\n\r\n{code}")), "{text}");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{Request, Response, Uri};
 use lens::live::Subject;
+use protocol::fault::Fault;
 use tower::Service;
 
 use crate::config::Config;
@@ -24,6 +25,9 @@ pub(crate) trait ServiceFactory: Clone + Send + Sync + 'static {
 
     /// The service for a request that has arrived now.
     fn service(&self) -> Self::Service;
+
+    /// The body of the error for input that never becomes a request, as JSON.
+    fn error_body(&self, fault: &Fault) -> String;
 
     /// Makes the target of a request canonical, before anything looks at it.
     fn normalise(&self, uri: &mut Uri);
