@@ -28,9 +28,11 @@ pub mod memory;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+mod caller_queues;
 pub mod clock;
 mod count;
 mod id;
+mod loads;
 pub mod secret;
 pub mod tasks;
 mod workers;

@@ -1,14 +1,14 @@
 //! Long work on requests: outside the runtime's threads, one job for each core at most, and one job
 //! of each caller, so that a caller with much work delays only itself.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use protocol::id::Owner;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::caller_queues::CallerQueues;
 use crate::tasks::Tasks;
 
 /// Work on a request runs on the current thread up to this many reserved bytes (its body, its
@@ -22,15 +22,15 @@ pub(crate) struct Workers {
     tasks: Tasks,
     /// A permit for each core, in the order of requests.
     cores: Arc<Semaphore>,
-    /// The queue of each caller.
-    owners: Mutex<HashMap<Owner, Weak<Semaphore>>>,
+    /// One job of each caller at a time.
+    queues: CallerQueues,
 }
 
 impl Workers {
     /// One worker for each core.
     pub(crate) fn new(tasks: Tasks) -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
-        Self { tasks, cores: Arc::new(Semaphore::new(cores)), owners: Mutex::default() }
+        Self { tasks, cores: Arc::new(Semaphore::new(cores)), queues: CallerQueues::new(1) }
     }
 
     /// Runs `work` after the earlier work of its caller. `None` if it panicked.
@@ -64,20 +64,7 @@ impl Workers {
 
     /// The caller's turn, for large work that is done elsewhere.
     pub(crate) async fn turn(&self, owner: &Owner) -> Option<OwnedSemaphorePermit> {
-        self.of(owner).acquire_owned().await.ok()
-    }
-
-    fn of(&self, owner: &Owner) -> Arc<Semaphore> {
-        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = owners.get(owner).and_then(Weak::upgrade) {
-            return own;
-        }
-        owners.retain(|_, own| own.strong_count() > 0);
-        // A server without keys has one caller, which may use all cores.
-        let turns = if *owner == Owner::local() { Semaphore::MAX_PERMITS } else { 1 };
-        let own = Arc::new(Semaphore::new(turns));
-        owners.insert(owner.clone(), Arc::downgrade(&own));
-        own
+        self.queues.turn(owner).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! Turns the input of a request into items, and into the conversation that the model reads.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use protocol::fault::Fault;
 use protocol::id::{ItemId, Owner};
@@ -8,6 +9,7 @@ use protocol::item::Item;
 use protocol::request::InputItem;
 
 use crate::id;
+use crate::loads::Loads;
 use crate::store::{Most, Store, StoreError};
 
 /// The conversation of one turn.
@@ -56,7 +58,8 @@ impl From<StoreError> for ConversationError {
 /// A conversation that is being assembled. After a missing item it can be run again, and continues
 /// with that item: nothing is copied for the second attempt.
 pub(crate) struct Assembly<'a> {
-    store: &'a dyn Store,
+    store: Arc<dyn Store>,
+    loads: &'a Loads,
     owner: &'a Owner,
     context: Vec<Item>,
     /// How many items of the context came from earlier turns.
@@ -72,7 +75,8 @@ pub(crate) struct Assembly<'a> {
 impl<'a> Assembly<'a> {
     /// Continues the items `before` with the request's input.
     pub(crate) fn new(
-        store: &'a dyn Store,
+        store: Arc<dyn Store>,
+        loads: &'a Loads,
         owner: &'a Owner,
         before: Vec<Item>,
         new: Vec<InputItem>,
@@ -82,6 +86,7 @@ impl<'a> Assembly<'a> {
         let (count, new) = (before.len(), new.into_iter());
         Self {
             store,
+            loads,
             owner,
             context: before,
             before: count,
@@ -117,7 +122,7 @@ impl<'a> Assembly<'a> {
     }
 
     async fn take_reference(&mut self, id: ItemId) -> Result<(), ConversationError> {
-        if let Some(item) = self.store.item(self.owner, &id).await? {
+        if let Some(item) = self.load(&id).await? {
             return self.take(item);
         }
         let message = format!("Item '{id}' not found.");
@@ -125,6 +130,12 @@ impl<'a> Assembly<'a> {
             .with_status(404);
         self.unresolved = Some(id);
         Err(ConversationError::NoSuchItem(fault))
+    }
+
+    async fn load(&self, id: &ItemId) -> Result<Option<Item>, StoreError> {
+        let (store, owner, id) = (Arc::clone(&self.store), self.owner.clone(), id.clone());
+        let loaded = self.loads.run(self.owner, async move { store.item(&owner, &id).await });
+        loaded.await.unwrap_or(Err(StoreError::Unavailable))
     }
 
     fn take(&mut self, item: Item) -> Result<(), ConversationError> {

@@ -114,7 +114,7 @@ impl Engine {
         let Some(last) = record.input.last().or(record.head.as_ref()) else {
             return Ok(Vec::new());
         };
-        self.shared.backends.stored.store.path(last, self.shared.most()).await.map_err(store_fault)
+        self.shared.path(owner, last).await.map_err(store_fault)
     }
 
     /// A cursor on a log. It counts as a reader of the response while it lives, if there is a
@@ -156,7 +156,7 @@ impl Engine {
     /// Opens the log of a response whose record exists.
     async fn open(&self, owner: &Owner, id: &ResponseId) -> Result<Box<dyn LogReader>, Fault> {
         match self.shared.backends.of(id).log.open(id).await {
-            Ok(reader) => Ok(reader),
+            Ok(reader) => Ok(self.shared.loads.reader(owner, reader)),
             Err(error) => Err(self.why(owner, id, error).await),
         }
     }

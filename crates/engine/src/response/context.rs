@@ -112,7 +112,8 @@ impl Engine {
             .try_fold(most, |most, item| most.without(item.weight()))
             .map_err(store_fault)?;
         let mut assembly = Assembly::new(
-            &*self.shared.backends.stored.store,
+            Arc::clone(&self.shared.backends.stored.store),
+            &self.shared.loads,
             owner,
             before,
             std::mem::take(&mut create.input),
@@ -194,16 +195,9 @@ impl Engine {
             }
         };
         match head {
-            Some(head) => Ok((
-                self.shared
-                    .backends
-                    .stored
-                    .store
-                    .path(&head, self.shared.most())
-                    .await
-                    .map_err(store_fault)?,
-                Some(head),
-            )),
+            Some(head) => {
+                Ok((self.shared.path(owner, &head).await.map_err(store_fault)?, Some(head)))
+            }
             None => Ok((Vec::new(), None)),
         }
     }

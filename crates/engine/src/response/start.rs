@@ -85,7 +85,7 @@ impl Engine {
         if let Some(claim) = &claim
             && let Some(first) = self.claimed(claim).await?
         {
-            return self.again(first).await;
+            return self.again(owner, first).await;
         }
         let (route, mut ignored) = self.route(&create)?;
         ignored.splice(0..0, create.ignored.iter().cloned());
@@ -154,7 +154,7 @@ impl Engine {
             match backend.store.claim(claim, &id).await.map_err(store_fault)? {
                 Claimed::New => {}
                 // Two of the same request came at once, and the other was first.
-                Claimed::Same(first) => return self.again(first).await,
+                Claimed::Same(first) => return self.again(owner, first).await,
                 Claimed::Other => return Err(key_conflict()),
             }
         }
@@ -245,7 +245,7 @@ impl Engine {
     }
 
     /// A reader of the response that was started before under the same key.
-    async fn again(&self, id: ResponseId) -> Result<Started, Fault> {
+    async fn again(&self, owner: &Owner, id: ResponseId) -> Result<Started, Fault> {
         let reader =
             self.shared.backends.stored.log.open(&id).await.map_err(|error| match error {
                 LogError::Missing => {
@@ -258,6 +258,7 @@ impl Engine {
                 }
             })?;
         started(&*reader).await.map_err(log_fault)?;
+        let reader = self.shared.loads.reader(owner, reader);
         let guard = self.shared.running(&id).map(|handle| handle.attach());
         Ok(Started { id, feed: self.cursor(reader, 0, guard), ignored: Vec::new() })
     }

@@ -4,17 +4,19 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use protocol::fault::{Fault, FaultKind};
-use protocol::id::ResponseId;
+use protocol::id::{ItemId, Owner, ResponseId};
+use protocol::item::Item;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::handle::RunningResponse;
 use super::metrics::EngineMetrics;
 use crate::config::Config;
+use crate::loads::Loads;
 use crate::provider::models::Models;
 use crate::shares::Ledger;
 use crate::storage::Backends;
-use crate::store::Most;
+use crate::store::{Most, StoreError};
 use crate::tasks::Tasks;
 use crate::trace::SpanExporter;
 use crate::workers::Workers;
@@ -35,6 +37,8 @@ pub(crate) struct EngineState {
     pub(crate) ledger: Arc<Ledger>,
     /// Runs long work on requests.
     pub(crate) workers: Arc<Workers>,
+    /// Runs large loads from the backends.
+    pub(crate) loads: Loads,
     /// The `Retry-After` of refused requests, in seconds. Set once, when the server drains.
     draining: OnceLock<u64>,
     /// Notified when a response has ended, so that retention runs at once.
@@ -57,6 +61,7 @@ impl EngineState {
             metrics: Arc::default(),
             traces: OnceLock::new(),
             workers: Arc::new(Workers::new(tasks.clone())),
+            loads: Loads::new(tasks.clone()),
             tasks,
             shut_down: CancellationToken::new(),
             responses: Mutex::default(),
@@ -81,6 +86,17 @@ impl EngineState {
     pub(crate) fn most(&self) -> Most {
         let config = self.config();
         Most { items: config.context_items, bytes: config.context_bytes }
+    }
+
+    /// The stored conversation up to and including `head`, for `owner`.
+    ///
+    /// # Errors
+    /// Those of [`Store::path`](crate::store::Store::path).
+    pub(crate) async fn path(&self, owner: &Owner, head: &ItemId) -> Result<Vec<Item>, StoreError> {
+        let store = Arc::clone(&self.backends.stored.store);
+        let (head, most) = (head.clone(), self.most());
+        let loaded = self.loads.run(owner, async move { store.path(&head, most).await });
+        loaded.await.unwrap_or(Err(StoreError::Unavailable))
     }
 
     /// The number of running pass-through calls.

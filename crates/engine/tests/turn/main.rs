@@ -7,6 +7,7 @@
 )]
 
 mod ephemeral;
+mod loads;
 mod odd;
 mod recover;
 mod retry;

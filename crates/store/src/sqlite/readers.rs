@@ -13,7 +13,8 @@ use super::failure::JobFailure;
 use super::open;
 use super::shared::DatabaseShared;
 
-/// How many queries run at the same time. Most take some ten microseconds.
+/// How many queries run at the same time. Most take some ten microseconds; of those that may take
+/// longer, the engine asks for fewer at once for one caller.
 const READERS: usize = 3;
 
 /// The connections.
