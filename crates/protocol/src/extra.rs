@@ -67,9 +67,26 @@ impl Extra {
         }
     }
 
+    /// The approximate number of bytes that the fields take in memory.
+    pub fn weight(&self) -> usize {
+        self.iter().map(|(name, value)| name.len() + weight(value)).sum()
+    }
+
     /// The fields as an object of their own.
     pub fn to_map(&self) -> Map<String, Value> {
         self.0.as_deref().cloned().unwrap_or_default()
+    }
+}
+
+/// The approximate number of bytes that a value takes in memory.
+pub(crate) fn weight(value: &Value) -> usize {
+    72 + match value {
+        Value::String(text) => text.len(),
+        Value::Array(list) => list.iter().map(weight).sum(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| name.len() + 40 + weight(value)).sum()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }
 

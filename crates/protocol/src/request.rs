@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::extra::Extra;
+use crate::extra::{Extra, weight};
 use crate::field_paths::FieldPaths;
 use crate::id::{ItemId, ResponseId};
 use crate::item::Item;
@@ -152,6 +152,30 @@ impl Tool {
             Self::Custom(tool) => Some(&tool.name),
             Self::Namespace(_) | Self::Hosted(_) => None,
         }
+    }
+
+    /// The approximate number of bytes that it takes in memory: its texts, its schema and an
+    /// allowance for structures.
+    pub fn weight(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let value = |value: &Option<Value>| value.as_ref().map_or(0, weight);
+        let own = match self {
+            Self::Function(tool) => {
+                let described = tool.name.len() + text(&tool.description);
+                described + value(&tool.parameters) + tool.extra.weight()
+            }
+            Self::Custom(tool) => {
+                let described = tool.name.len() + text(&tool.description);
+                described + value(&tool.format) + tool.extra.weight()
+            }
+            Self::Namespace(namespace) => {
+                let described = namespace.name.len() + text(&namespace.description);
+                let inner: usize = namespace.tools.iter().map(Self::weight).sum();
+                described + inner + namespace.extra.weight()
+            }
+            Self::Hosted(fields) => fields.weight(),
+        };
+        own + 200
     }
 
     /// The tools in it, where it is a namespace.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::fault::ResponseError;
 use crate::id::ResponseId;
 use crate::item::Item;
-use crate::request::{Create, ReasoningConfig, TextConfig, ToolChoice};
+use crate::request::{Create, ReasoningConfig, TextConfig, Tool, ToolChoice};
 use crate::usage::Usage;
 
 /// The state of a response.
@@ -93,7 +93,7 @@ pub struct Response {
     /// Why it failed, if it did.
     pub error: Option<ResponseError>,
     /// The tools the model may call.
-    pub tools: Vec<crate::request::Tool>,
+    pub tools: Vec<Tool>,
     /// Which of them it may or must.
     pub tool_choice: ToolChoice,
     /// `auto` or `disabled`.
@@ -135,6 +135,14 @@ pub struct Response {
 }
 
 impl Response {
+    /// The approximate number of bytes that it takes in memory, and so as JSON: its output, its
+    /// instructions and its tools.
+    pub fn weight(&self) -> usize {
+        let output: usize = self.output.iter().map(Item::weight).sum();
+        let tools: usize = self.tools.iter().map(Tool::weight).sum();
+        output + tools + self.instructions.as_ref().map_or(0, String::len)
+    }
+
     /// A response that has just been accepted.
     pub fn accepted(id: ResponseId, created_at: u64, create: &Create) -> Self {
         Self {

@@ -94,6 +94,11 @@ impl KeptItems {
         Self { message, calls: open.into_iter().filter(is_whole).collect() }
     }
 
+    /// The approximate number of bytes that it takes in memory.
+    pub fn weight(&self) -> u64 {
+        self.message.iter().chain(&self.calls).map(|item| item.weight() as u64).sum()
+    }
+
     /// Adds the summary to what was kept.
     ///
     /// # Errors

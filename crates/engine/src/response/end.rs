@@ -72,7 +72,7 @@ pub(super) enum Commit {
 pub(super) async fn run_to_end(
     shared: Arc<EngineState>,
     handle: Arc<RunningResponse>,
-    turn: Turn,
+    turn: Box<Turn>,
     remembering: Option<Remembering>,
 ) {
     let ended = match AssertUnwindSafe(turn.run()).catch_unwind().await {

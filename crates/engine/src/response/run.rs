@@ -1,5 +1,6 @@
 //! The loop of one response: one `select` over the upstream, the stop command and the timers.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,7 +110,7 @@ impl From<End> for Stop {
 impl Turn {
     /// Runs the response to its end. Returns it as it ended, unless the log was lost to another
     /// writer.
-    pub(crate) async fn run(mut self) -> Option<Response> {
+    pub(crate) async fn run(mut self: Box<Self>) -> Option<Response> {
         // The upstream's connection is closed when `upstream` returns, before anything else is
         // done.
         let stop = self.upstream().await;
@@ -141,15 +142,40 @@ impl Turn {
             }
             End::Stopped(_) | End::Failed(_) | End::Over => self.usage().await,
         };
-        let upstream = self.upstream_name().to_owned();
-        let failure = self.builder.end(&end, usage, clock::unix_seconds(), &upstream);
+        let (mut turn, end, failure) = self.end(end, usage).await;
         // Before readers can see the end, so that metrics read after it include it.
-        self.account(&end, failure.as_ref());
-        let entries = self.builder.take_entries();
-        if self.append(&entries).is_err() {
-            self.recover(&entries).await?;
+        turn.account(&end, failure.as_ref());
+        let entries = turn.builder.take_entries();
+        if turn.append(&entries).is_err() {
+            turn.recover(&entries).await?;
         }
-        Some(self.builder.response().clone())
+        let Self { builder, .. } = *turn;
+        Some(builder.into_response())
+    }
+
+    /// Makes the last entries, which hold the whole response: off the runtime's threads if it is
+    /// large. Returns the failure, if it is one.
+    async fn end(
+        mut self: Box<Self>,
+        end: End,
+        usage: Option<Usage>,
+    ) -> (Box<Self>, End, Option<Fault>) {
+        let bytes = match &end {
+            // Its readers are about to be cut: it waits for nothing.
+            End::Stopped(Cause::ServerShutdown) => 0,
+            End::Stopped(_) | End::Failed(_) | End::Over => self.builder.response().weight() as u64,
+        };
+        let (workers, owner) = (Arc::clone(&self.workers), self.handle.owner.clone());
+        let work = move || {
+            let upstream = self.upstream_name().to_owned();
+            let failure = self.builder.end(&end, usage, clock::unix_seconds(), &upstream);
+            (self, end, failure)
+        };
+        match workers.run_sized(&owner, bytes, work).await {
+            Some(ended) => ended,
+            // It panicked there: so does the turn.
+            None => resume_unwind(Box::new("the end of a response could not be made")),
+        }
     }
 
     fn account(&self, end: &End, failure: Option<&Fault>) {

@@ -179,7 +179,7 @@ impl Engine {
         };
         let limit = self.shared.config().answer_bytes;
         let (tasks, workers) = (self.shared.tasks.clone(), Arc::clone(&self.shared.workers));
-        let turn = Turn {
+        let turn = Box::new(Turn {
             handle: Arc::clone(&handle),
             builder,
             writer,
@@ -193,7 +193,7 @@ impl Engine {
             workers,
             bytes,
             _slot: slot,
-        };
+        });
         self.shared
             .tasks
             .spawn("turn", run_to_end(Arc::clone(&self.shared), handle, turn, remembering));

@@ -1,4 +1,4 @@
-//! Large loads leave a reader of the log to other callers.
+//! Large loads leave a reader of the log to other callers, and large ends leave the runtime's threads.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -8,6 +8,7 @@ use futures_util::future::{BoxFuture, FutureExt, join_all};
 use protocol::entry::Entry;
 use protocol::id::{Owner, ResponseId};
 use protocol::response::ResponseStatus;
+use protocol::usage::{Usage, UsageSource};
 use tokio::sync::{Semaphore, watch};
 use weir_engine::Config;
 use weir_engine::log::{Log, LogError, LogProgress, LogReader, LogWriter};
@@ -15,7 +16,7 @@ use weir_engine::memory::log::MemoryLog;
 use weir_engine::provider::event::{Finish, ModelEvent};
 use weir_engine::response::options::StartOptions;
 
-use crate::stage::{Stage, alice, asking, read, say, stage_on, text};
+use crate::stage::{Stage, alice, asking, read, say, stage, stage_on, text};
 
 /// A log with three readers, in which some responses take long to read.
 #[derive(Clone)]
@@ -117,4 +118,39 @@ async fn one_callers_large_responses_delay_no_other_caller() {
     assert!(read(&mut feed).await.is_ok(), "a replay does not wait either");
     log.reads.add_permits(1);
     assert!(loading.await.iter().all(Result::is_ok), "Alice's loads follow each other");
+}
+
+/// Whether a response of this text ends while its caller's turn for long work is taken.
+async fn ends(stage: &Stage, output: &str) -> bool {
+    let script = stage.script();
+    let mut started =
+        stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
+    let usage = ModelEvent::Usage(Usage::new(UsageSource::Provider, 1, 1));
+    say(&script, [text(output), Ok(usage), Ok(ModelEvent::Finish(Finish::Stop))]).await;
+    drop(script);
+    let mut reading = Box::pin(read(&mut started.feed));
+    // All that is ready runs many times over.
+    for _ in 0..1_000 {
+        if futures_util::poll!(&mut reading).is_ready() {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    false
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_large_response_is_made_in_its_callers_turn() {
+    let stage = stage();
+    let alice = alice();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let mut busy = Box::pin(stage.engine.work(&alice, move || released.recv().is_ok()));
+    assert!(futures_util::poll!(&mut busy).is_pending());
+    assert!(ends(&stage, "small").await, "a small one waits for no thread");
+    assert!(!ends(&stage, &"large ".repeat(64 << 10)).await, "a large one was made in place");
+    release.send(()).unwrap();
+    assert_eq!(busy.await, Some(true));
+    while stage.engine.census().running > 0 {
+        tokio::task::yield_now().await;
+    }
 }

@@ -1,7 +1,5 @@
 //! An estimate of the memory that an item takes.
 
-use serde_json::Value;
-
 use super::{CustomToolCallOutput, FunctionCallOutput, FunctionOutput, Item, Part};
 use crate::extra::Extra;
 
@@ -9,9 +7,6 @@ impl Item {
     /// The approximate number of bytes that the item takes in memory: its texts and an allowance
     /// for structures.
     pub fn weight(&self) -> usize {
-        let fields = |extra: &Extra| {
-            extra.iter().map(|(name, value)| name.len() + weight(value)).sum::<usize>()
-        };
         let own = match self {
             Self::FunctionCall(call) => call.arguments.len() + call.name.len() + call.call_id.len(),
             Self::CustomToolCall(call) => call.input.len() + call.name.len() + call.call_id.len(),
@@ -27,28 +22,18 @@ impl Item {
                 reasoning.encrypted_content.as_ref().map_or(0, String::len)
             }
             Self::Compaction(compaction) => compaction.summary.len(),
-            Self::Opaque(item) => fields(&item.fields),
+            Self::Opaque(item) => item.fields.weight(),
             Self::Message(_) | Self::FunctionCallOutput(_) | Self::CustomToolCallOutput(_) => 0,
         };
         let parts = self.parts().map(|part| match part {
             Part::InputImage { image_url, .. } => image_url.as_ref().map_or(0, String::len),
             Part::InputFile { file_data, .. } => file_data.as_ref().map_or(0, String::len),
-            Part::Opaque(extra) => fields(extra),
+            Part::Opaque(extra) => extra.weight(),
             part => part.text().map_or(0, str::len),
         });
         // The constants allow for the structures themselves.
-        own + self.extra().map_or(0, fields) + parts.map(|bytes| bytes + 200).sum::<usize>() + 300
-    }
-}
-
-/// The approximate number of bytes that a value takes in memory.
-fn weight(value: &Value) -> usize {
-    72 + match value {
-        Value::String(text) => text.len(),
-        Value::Array(list) => list.iter().map(weight).sum(),
-        Value::Object(fields) => {
-            fields.iter().map(|(name, value)| name.len() + 40 + weight(value)).sum()
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        own + self.extra().map_or(0, Extra::weight)
+            + parts.map(|bytes| bytes + 200).sum::<usize>()
+            + 300
     }
 }

@@ -88,9 +88,11 @@ async fn serve<D: Dialect + 'static>(
         // An acknowledgement: it has output only by chance, so the lens does not count any of it as
         // text.
         Ok(false) if background => {
-            Json(app.engine.response(&context.owner, &id).await?).into_response()
+            let response = app.engine.response(&context.owner, &id).await?;
+            let bytes = response.weight() as u64;
+            render::<D>(app, &context, bytes, move || Json(response).into_response()).await
         }
-        Ok(false) => wait(app, feed, &dialect, &context).await,
+        Ok(false) => wait(app, feed, dialect, &context).await,
     };
     Ok(with_warning(with_response_id(response, &id), &ignored))
 }
@@ -109,32 +111,50 @@ async fn may_stream<D: Dialect>(
 }
 
 /// Waits for the end and gives the response as one document.
-async fn wait<D: Dialect>(
+async fn wait<D: Dialect + 'static>(
     app: &App,
     feed: Feed,
-    dialect: &D,
+    dialect: D,
     context: &RequestContext,
 ) -> Response {
     let _counted = app.metrics.stream(JsonFrame.name(), dialect.description().name);
-    match wait_for_end(feed, dialect, context, app.config.fin_leaves_json).await {
-        JsonOutcome::Response(terminal) => whole(&terminal, dialect, context.connection.as_ref()),
-        JsonOutcome::Failed(ending) => part(&ending, dialect),
+    match wait_for_end(feed, &dialect, context, app.config.fin_leaves_json).await {
+        JsonOutcome::Response(terminal) => {
+            let (bytes, connection) = (terminal.data.len() as u64, context.connection.clone());
+            let document = move || whole(terminal, &dialect, connection.as_ref());
+            render::<D>(app, context, bytes, document).await
+        }
+        JsonOutcome::Failed(ending) => {
+            let bytes = ending.terminal().map_or(0, |terminal| terminal.data.len() as u64);
+            render::<D>(app, context, bytes, move || part(&ending, &dialect)).await
+        }
         JsonOutcome::Left => refused::<D>(&left()),
     }
 }
 
+/// Renders a document of about this many bytes: a large one off the runtime's threads.
+pub(super) async fn render<D: Dialect>(
+    app: &App,
+    context: &RequestContext,
+    bytes: u64,
+    document: impl FnOnce() -> Response + Send + 'static,
+) -> Response {
+    let rendered = app.engine.work_sized(&context.owner, bytes, document).await;
+    rendered.unwrap_or_else(|| refused::<D>(&snapshot::unreadable()))
+}
+
 /// A response as a document, or as an error if its dialect cannot represent how it ended.
 fn whole<D: Dialect>(
-    terminal: &Entry,
+    terminal: Entry,
     dialect: &D,
     connection: Option<&ConnectionHandle>,
 ) -> Response {
-    match dialect.whole(terminal) {
+    match dialect.whole(&terminal) {
         Ok(body) => {
-            let response = snapshot::response_json(terminal).map_or("", RawValue::get);
+            let response = snapshot::response_json(&terminal).map_or("", RawValue::get);
             document(body, response.as_bytes(), connection)
         }
-        Err(fault) => part(&Failed::at(fault, terminal.clone()), dialect),
+        Err(fault) => part(&Failed::at(fault, terminal), dialect),
     }
 }
 

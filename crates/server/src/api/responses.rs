@@ -18,7 +18,7 @@ use protocol::item::Item;
 use protocol::snapshot;
 use serde_json::{Value, json};
 
-use super::generate::{self, document, json_body, part};
+use super::generate::{self, document, json_body, part, render};
 use super::headers::with_response_id;
 use crate::app::App;
 use crate::error::{FaultResponse, left};
@@ -163,13 +163,19 @@ pub(crate) async fn compact(
     let _counted = app.metrics.stream(JsonFrame.name(), responses::DESCRIPTION.name);
     let response = match wait_for_end(feed, &Responses, &context, app.config.fin_leaves_json).await
     {
-        JsonOutcome::Response(terminal) => snapshot::response(&[terminal])
-            .ok_or_else(snapshot::unreadable)
-            .and_then(|response| kept.with_summary(&response))
-            .map_or_else(
-                |fault| FaultResponse(fault).into_response(),
-                |compacted| Json(compacted).into_response(),
-            ),
+        JsonOutcome::Response(terminal) => {
+            let bytes = terminal.data.len() as u64 + kept.weight();
+            let document = move || {
+                snapshot::response(&[terminal])
+                    .ok_or_else(snapshot::unreadable)
+                    .and_then(|response| kept.with_summary(&response))
+                    .map_or_else(
+                        |fault| FaultResponse(fault).into_response(),
+                        |compacted| Json(compacted).into_response(),
+                    )
+            };
+            render::<Responses>(&app, &context, bytes, document).await
+        }
         JsonOutcome::Failed(failed) => part(&failed, &Responses),
         JsonOutcome::Left => FaultResponse(left()).into_response(),
     };
@@ -192,8 +198,7 @@ async fn current(
     context: &RequestContext,
     response: protocol::response::Response,
 ) -> Response {
-    let output: u64 = response.output.iter().map(|item| item.weight() as u64).sum();
-    let bytes = output + response.instructions.as_ref().map_or(0, |text| text.len() as u64);
+    let bytes = response.weight() as u64;
     let written = app
         .engine
         .work_sized(&context.owner, bytes, move || serde_json::to_vec(&response).ok())

@@ -1,6 +1,8 @@
 //! Responses as one document: a reader that waits for the end, and how much of the body is the
 //! model's text.
 
+use std::sync::OnceLock;
+
 use axum::response::Response as HttpResponse;
 use engine::feed::Feed;
 use engine::log::LogError;
@@ -36,20 +38,23 @@ pub(crate) enum JsonOutcome {
 pub(crate) struct Failed {
     fault: Fault,
     terminal: Option<Entry>,
-    has_output: bool,
+    /// Read from the terminal entry when it is first asked for.
+    has_output: OnceLock<bool>,
 }
 
 impl Failed {
     /// It ended with this entry.
     pub(crate) fn at(fault: Fault, terminal: Entry) -> Self {
-        let response = snapshot::response(std::slice::from_ref(&terminal));
-        let has_output = response.is_some_and(|response| !response.output.is_empty());
-        Self { fault, terminal: Some(terminal), has_output }
+        Self { fault, terminal: Some(terminal), has_output: OnceLock::new() }
+    }
+
+    fn without_end(fault: Fault, has_output: bool) -> Self {
+        Self { fault, terminal: None, has_output: OnceLock::from(has_output) }
     }
 
     /// Its log failed: how it ends is not known yet.
     fn unknown(error: LogError, has_output: bool) -> Self {
-        Self { fault: log_fault(error), terminal: None, has_output }
+        Self::without_end(log_fault(error), has_output)
     }
 
     pub(crate) fn fault(&self) -> &Fault {
@@ -62,7 +67,7 @@ impl Failed {
     /// caller has to decide.
     pub(crate) fn respond(&self, body: String) -> HttpResponse {
         let mut response = error::respond(&self.fault, body);
-        if self.has_output {
+        if self.has_output() {
             response.headers_mut().insert(error::SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         response
@@ -75,7 +80,11 @@ impl Failed {
 
     /// Whether there was output of the model: a retry would then be paid for again.
     pub(crate) fn has_output(&self) -> bool {
-        self.has_output
+        let has_output = |terminal: &Entry| {
+            let response = snapshot::response(std::slice::from_ref(terminal));
+            response.is_some_and(|response| !response.output.is_empty())
+        };
+        *self.has_output.get_or_init(|| self.terminal.as_ref().is_some_and(has_output))
     }
 }
 
@@ -90,7 +99,7 @@ pub(crate) async fn wait_for_end(
     let first_output = dialect.first_output();
     let ending = tokio::select! {
         biased;
-        _ = context.grant.ended() => return JsonOutcome::Failed(Failed { fault: revoked(), terminal: None, has_output: false }),
+        _ = context.grant.ended() => return JsonOutcome::Failed(Failed::without_end(revoked(), false)),
         ending = feed.ending() => ending,
         () = client_left(context.connection.as_ref(), fin_leaves) => return JsonOutcome::Left,
     };

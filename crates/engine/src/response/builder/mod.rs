@@ -130,6 +130,11 @@ impl ResponseBuilder {
         &self.response
     }
 
+    /// The response as it ended.
+    pub(crate) fn into_response(self) -> Response {
+        self.response
+    }
+
     /// The reported usage, if it is plausible: with output, both counts are positive, and the usage
     /// came after the output.
     pub(crate) fn usage(&self) -> Option<Usage> {
