@@ -52,10 +52,8 @@ impl EngineState {
         models: Arc<dyn Models>,
         tasks: Tasks,
     ) -> Self {
-        let ledger = Arc::new(Ledger::default());
-        ledger.configure(config.memory_bytes, config.shares.clone());
-        Self {
-            config: RwLock::new(config),
+        let state = Self {
+            config: RwLock::default(),
             backends,
             models,
             metrics: Arc::default(),
@@ -65,10 +63,12 @@ impl EngineState {
             tasks,
             shut_down: CancellationToken::new(),
             responses: Mutex::default(),
-            ledger,
+            ledger: Arc::default(),
             draining: OnceLock::new(),
             ended: Notify::new(),
-        }
+        };
+        state.configure(config);
+        state
     }
 
     /// The settings in force.

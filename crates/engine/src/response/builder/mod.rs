@@ -88,9 +88,24 @@ impl ResponseBuilder {
     /// Starts `response`, which has just been accepted. Its first entries are ready.
     pub(crate) fn start(response: Response) -> Self {
         let queued = response.status == ResponseStatus::Queued;
-        let mut answer = Self {
+        let mut answer = Self::at(0, response);
+        let created = answer.snapshot();
+        answer.push(&Event::Created(created));
+        if queued {
+            let snapshot = answer.snapshot();
+            answer.push(&Event::Queued(snapshot));
+            answer.response.status = ResponseStatus::InProgress;
+        }
+        let snapshot = answer.snapshot();
+        answer.push(&Event::InProgress(snapshot));
+        answer
+    }
+
+    /// `response` as its log has it up to `position`, with nothing open.
+    fn at(position: u64, response: Response) -> Self {
+        Self {
             response,
-            position: 0,
+            position,
             open: None,
             is_part_open: false,
             was_summary: false,
@@ -102,17 +117,7 @@ impl ResponseBuilder {
             usage: None,
             is_usage_stale: false,
             entries: Vec::new(),
-        };
-        let created = answer.snapshot();
-        answer.push(&Event::Created(created));
-        if queued {
-            let snapshot = answer.snapshot();
-            answer.push(&Event::Queued(snapshot));
-            answer.response.status = ResponseStatus::InProgress;
         }
-        let snapshot = answer.snapshot();
-        answer.push(&Event::InProgress(snapshot));
-        answer
     }
 
     /// The entries since the last call.

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::entry::Entry;
 use protocol::event::EventKind;
-use protocol::extra::Extra;
 use protocol::item::{Item, Part};
 use protocol::snapshot;
 use serde::Deserialize;
@@ -55,21 +54,7 @@ impl ResponseBuilder {
             (open, _) => open,
         };
         let is_part_open = open.is_some() && last_part.is_some_and(|(_, is_open)| is_open);
-        Some(Self {
-            response,
-            position,
-            open,
-            is_part_open,
-            was_summary: false,
-            calls,
-            opaque,
-            pending_extra: Extra::default(),
-            extra_bytes: 0,
-            finish: None,
-            usage: None,
-            is_usage_stale: false,
-            entries: Vec::new(),
-        })
+        Some(Self { open, is_part_open, calls, opaque, ..Self::at(position, response) })
     }
 }
 
