@@ -103,7 +103,7 @@ async fn chat_and_json_readers_of_a_failing_log_get_an_error_too() {
             let test_server = test_server(Arc::new(log.clone())).await;
             let gate = Arc::new(Notify::new());
             test_server.upstream.script(once_and_more(&gate));
-            let request = question((words, frame), MODEL, &json!({}));
+            let request = question((words, frame), MODEL, &json!({ "store": true }));
             let mut connection = Connection::open(test_server.address).await.unwrap();
             connection.write(&request).await.unwrap();
             client::soon(test_server.upstream.wait_requests(1)).await.unwrap();
@@ -168,7 +168,7 @@ async fn a_slow_log_delivers_nothing_before_it_commits() {
         let test_server = test_server(Arc::new(log.clone())).await;
         let gate = Arc::new(Notify::new());
         test_server.upstream.script(once_and_more(&gate));
-        let mut stream = test_server.stream(&question(way, MODEL, &json!({}))).await;
+        let mut stream = test_server.stream(&question(way, MODEL, &json!({ "store": true }))).await;
         // Item, part, delta: the upstream has sent "Once", and only heartbeats follow the first events.
         waiting(&log, 3).await;
         begin(way, &mut stream).await;
@@ -201,7 +201,7 @@ async fn a_json_response_from_a_slow_log_waits_for_the_commit() {
     let test_server = test_server(Arc::new(log.clone())).await;
     for words in [TestApi::Responses, TestApi::Chat] {
         test_server.upstream.script(Script::text(&["whole"]));
-        let request = question((words, TestFrame::Json), MODEL, &json!({}));
+        let request = question((words, TestFrame::Json), MODEL, &json!({ "store": true }));
         let mut connection = Connection::open(test_server.address).await.unwrap();
         connection.write(&request).await.unwrap();
         // The terminal event is the last of seven pending ones after the first events.
