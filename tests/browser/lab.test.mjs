@@ -178,13 +178,13 @@ describe('the lab', () => {
       const shown = Object.fromEntries(await Promise.all(LANES.map(async (kind) => [kind, await kinds(page, kind)])));
       for (const kind of LANES) {
         assert.equal(shown[kind].text, TEXT.length, kind);
-        assert.match(await lane(page, kind).locator('.ratio').innerText(), /bytes for each byte of text/, kind);
+        assert.match(await lane(page, kind).locator('.ratio').innerText(), /bytes per byte of text/, kind);
         // The same answer costs the same, but for how many chunks it came in.
         if (before) assert.ok(Math.abs(shown[kind].whole - before[kind].whole) < 3000, `${kind}: ${before[kind].whole}, ${shown[kind].whole}`);
       }
       before = shown;
     }
-    assert.match(await lane(page, 'sse').locator('.by-kernel .caption').innerText(), /of the whole connection, \d+ requests/);
+    assert.match(await lane(page, 'sse').locator('.by-kernel .caption').innerText(), /for the whole connection, \d+ requests/);
     await close();
   });
 
@@ -270,7 +270,7 @@ describe('the lab', () => {
       if (!mayCapture) continue;
       assert.match(shown, /The picture has the first 3 of 30 packets\./, kind);
       assert.match(shown, /7 packets were lost since the capture began/, kind);
-      assert.match(shown, /the end was still on its way/, kind);
+      assert.match(shown, /the connection was still closing/, kind);
     }
     await close();
   });
@@ -306,7 +306,7 @@ describe('the lab', () => {
       assert.match(await page.locator('#status').innerText(), /^All 5 lanes/);
       for (const kind of LANES) {
         const text = await lane(page, kind).innerText();
-        assert.match(text, /No packets: the server may not capture them \(it has no CAP_NET_RAW\)\./, kind);
+        assert.match(text, /No packets: the server is not permitted to capture them \(no CAP_NET_RAW\)\./, kind);
         assert.match(text, /lens\.sampling left this connection out/, kind);
         assert.equal(await lane(page, kind).locator('details').count(), 0);
       }
@@ -352,7 +352,7 @@ describe('the lab', () => {
       await run(page);
       for (const kind of LANES) {
         assert.equal((await kinds(page, kind)).text, TEXT.length);
-        assert.match(await lane(page, kind).innerText(), /No packets: only an admin can begin a capture, and none runs\./);
+        assert.match(await lane(page, kind).innerText(), /No packets: only an admin can start a capture, and none is running\./);
       }
       await close({ expected: [/status of 401/] });
     } finally {
