@@ -249,10 +249,10 @@ mod tests {
         let mut blocks = Vec::new();
         while let Some((head, _)) = rest.split_first_chunk::<8>() {
             let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().unwrap());
-            let (block, behind) = rest.split_at(number(4) as usize);
+            let (block, following) = rest.split_at(number(4) as usize);
             assert_eq!((block.len() % 4, &block[4..8]), (0, &block[block.len() - 4..]));
             blocks.push((number(0), block[8..block.len() - 4].to_vec()));
-            rest = behind;
+            rest = following;
         }
         assert_eq!(
             blocks.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),

@@ -76,7 +76,7 @@ mod linux {
         for address in [NetworkEnd::Far.ipv4(), NetworkEnd::Far.ipv6()] {
             segments_are_as_long_as_on_ethernet(&network, address);
         }
-        a_program_begins_where_it_was_told_to(&network);
+        a_program_starts_in_its_network_namespace(&network);
         a_delay_is_there_in_each_direction(&network);
         a_narrow_path_takes_its_time(&network);
         for from in NetworkEnd::BOTH {
@@ -204,7 +204,7 @@ mod linux {
         assert_eq!(info.segments_in.map(u64::from), Some(down.counts.segments));
     }
 
-    fn a_program_begins_where_it_was_told_to(network: &NamespaceNetwork) {
+    fn a_program_starts_in_its_network_namespace(network: &NamespaceNetwork) {
         let listener = TcpListener::bind((NetworkEnd::Near.ipv4(), 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let mut command = Command::new("bash");

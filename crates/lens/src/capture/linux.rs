@@ -50,14 +50,14 @@ impl PacketCapture {
         // Where there is no loopback, the first packets may have to do with the time at which they
         // are read. It has to be there until this socket wants times too, and before this socket
         // gets packets.
-        let stamps = KernelTimestamps::begin();
+        let stamps = KernelTimestamps::start();
         let interface = match &config.interface {
             None => 0,
             Some(name) => packet::interface_index(name)
                 .map_err(|_| CaptureError::NoInterface(name.clone()))?,
         };
         let kernel_bytes = config.kernel_bytes.try_into().unwrap_or(i32::MAX);
-        // Beyond the limit of the system only root may go; who may not gets as much as there is.
+        // Only root may exceed the system's limit; others get the largest allowed size.
         let forced =
             socket::set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, kernel_bytes);
         forced.or_else(|_| {

@@ -25,7 +25,7 @@ pub struct TcpHandshake {
     pub syn_ack: Option<(u64, Moment)>,
     /// The acknowledgment of the server's SYN, which may carry data.
     pub ack: Option<(u64, Moment)>,
-    /// Whether a SYN or SYN+ACK was repeated, so that the round trip cannot be told (Karn's rule,
+    /// Whether a SYN or SYN+ACK was repeated, so that the round trip is unknown (Karn's rule,
     /// RFC 6298, section 3).
     pub is_repeated: bool,
 }
@@ -84,7 +84,7 @@ impl TcpConnection {
         }
     }
 
-    /// Its segments, in the order of the capture, as many as are listed.
+    /// The listed segments, in capture order.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
@@ -136,7 +136,7 @@ impl TcpConnection {
         segment
     }
 
-    /// Initial numbers and what a SYN says.
+    /// Handles initial sequence numbers and the contents of a SYN.
     fn learn(&mut self, from: Side, tcp: &TcpSegment<'_>, options: &TcpOptions) {
         let own = self.directions.of_mut(from);
         let is_syn = tcp.flags.contains(TcpFlags::SYN);

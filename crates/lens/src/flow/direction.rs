@@ -20,7 +20,8 @@ pub struct StreamDirection {
     pub acknowledged: u64,
     /// The FIN's number.
     pub fin: Option<u64>,
-    /// By how many bits its windows are shifted; `None` where its SYN was not seen or did not say.
+    /// By how many bits its windows are shifted; `None` if its SYN was not seen or had no such
+    /// option.
     pub window_scale: Option<u8>,
     /// The largest segment that it takes, by its SYN.
     pub maximum_segment_size: Option<u16>,

@@ -47,7 +47,7 @@ impl Pending {
     }
 }
 
-/// How many parts are told apart by their time; later ones are joined to the last. Each costs 40
+/// How many parts have a time of their own; later ones are joined to the last. Each costs 40
 /// bytes.
 const MAX_ARRIVALS: usize = 16_384;
 

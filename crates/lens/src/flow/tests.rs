@@ -1,4 +1,4 @@
-//! Golden connections: how each begins, goes on and ends.
+//! Golden connections: how each starts, goes on and ends.
 
 use std::time::Duration;
 
@@ -161,7 +161,7 @@ fn a_half_closed_connection_still_answers() {
 }
 
 #[test]
-fn a_reset_ends_it_and_nobody_waits() {
+fn a_reset_ends_it_without_a_wait() {
     let mut script = Script::new();
     script.handshake().server(PSH, 1, 1, b"part").client(RST, 1, 0, b"");
     let connection = only(&script);
@@ -415,7 +415,7 @@ proptest! {
 }
 
 #[test]
-fn a_server_is_known_by_its_port_where_the_begin_was_not_seen() {
+fn a_server_is_known_by_its_port_if_the_start_was_not_captured() {
     let mut script = Script::between("192.0.2.1:40000", "192.0.2.2:50000", [1, 2]);
     script.client(PSH, 100, 200, b"question").server(PSH, 200, 108, b"answer");
     for (flows, client) in [

@@ -7,7 +7,8 @@ use std::ops::Range;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BodyEvent {
     /// From its first byte to its last; framing may lie in between. A reader has it when it has the
-    /// last one: see [`Stream::arrival`](crate::flow::stream::ReassembledStream::arrival).
+    /// last one: see
+    /// [`ReassembledStream::arrival`](crate::flow::stream::ReassembledStream::arrival).
     pub range: Range<u64>,
     /// How many of these bytes are body.
     pub body_bytes: u64,
@@ -47,7 +48,7 @@ pub enum BodyEventKind {
 /// What to look for in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// Not known: its first line tells.
+    /// Not known yet: its first line determines it.
     Guess,
     Sse,
     Lines,
@@ -123,7 +124,7 @@ impl EventScanner {
         }
     }
 
-    /// Takes the part of the body that begins at `offset` of the stream.
+    /// Takes the part of the body that starts at `offset` of the stream.
     pub(super) fn push(&mut self, offset: u64, part: &[u8], events: &mut Vec<BodyEvent>) {
         if self.mode == Mode::Opaque {
             return;

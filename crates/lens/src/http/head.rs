@@ -44,7 +44,7 @@ impl HeaderFields {
             .any(|member| member.trim().eq_ignore_ascii_case(token))
     }
 
-    /// How long the body is, if this says it. Contradictions and what is no number say nothing.
+    /// The length of the body, if this field has it. Contradictions and non-numbers are ignored.
     fn content_length(&self) -> Option<u64> {
         let mut lengths =
             self.iter().filter(|(name, _)| *name == "content-length").map(|(_, value)| value);
@@ -132,7 +132,7 @@ fn keeps_alive(minor_version: u8, fields: &HeaderFields) -> bool {
     minor_version >= 1 || fields.has_token("connection", "keep-alive")
 }
 
-/// What begins here.
+/// What starts here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HeadExtent {
     /// The length in bytes of a head or of trailers, including the empty line.
@@ -156,14 +156,14 @@ pub(super) fn extent(bytes: &[u8]) -> HeadExtent {
     if bytes.len() >= LONGEST { HeadExtent::TooLong } else { HeadExtent::Unfinished }
 }
 
-/// Whether this could be HTTP/1: the client begins with a method, or, where nothing of it was seen,
+/// Whether this could be HTTP/1: the client starts with a method, or, if nothing of it was seen,
 /// the server with a version.
-pub(super) fn begins(client: &[u8], server: &[u8]) -> bool {
+pub(super) fn matches_start(client: &[u8], server: &[u8]) -> bool {
     let trimmed = client.trim_ascii_start();
     let method =
         trimmed.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-').count();
     match trimmed.get(method) {
-        Some(behind) => *behind == b' ' && method > 0,
+        Some(next) => *next == b' ' && method > 0,
         None if trimmed.is_empty() => server.starts_with(b"HTTP/1."),
         None => method <= 20,
     }

@@ -127,7 +127,7 @@ fn take_extent(stream: &mut Cutter<'_>) -> Option<usize> {
         HeadExtent::Whole(length) => Some(length),
         HeadExtent::Unfinished => {
             let is_response = stream.rest().starts_with(b"HTTP/1.");
-            if is_response || head::begins(stream.rest(), &[]) {
+            if is_response || head::matches_start(stream.rest(), &[]) {
                 stream.take_unfinished(StreamPieceKind::Head, PieceContent::Unread);
             }
             None

@@ -17,7 +17,7 @@ const HEAD: usize = 9;
 /// Of how many streams events are looked for; later ones have only their frames.
 const MAX_STREAMS: usize = 10_000;
 
-pub(super) fn begins(client: &[u8]) -> bool {
+pub(super) fn matches_start(client: &[u8]) -> bool {
     client.len() >= 4 && (client.starts_with(PREFACE) || PREFACE.starts_with(client))
 }
 

@@ -2,8 +2,9 @@
 //! JSON, or records of TLS.
 //!
 //! Nothing here is a server or a client: it follows the bytes, and what it cannot parse is
-//! [`Kind::Unknown`](piece::Kind::Unknown). It does not use the codecs of `protocol`: a measurement
-//! that shared their code would share their faults (the tests compare the two).
+//! [`StreamPieceKind::Unknown`](piece::StreamPieceKind::Unknown). It does not use the codecs of
+//! `protocol`: a measurement that shared their code would share their faults (the tests compare the
+//! two).
 
 mod cut;
 pub mod event;
@@ -71,20 +72,21 @@ pub fn read_connection(connection: &TcpConnection) -> ConnectionReading {
 /// Reads what a client and a server sent to each other.
 pub fn read(client: StreamSource<'_>, server: StreamSource<'_>) -> ConnectionReading {
     let (mut one, mut other) = (Cutter::new(client.bytes), Cutter::new(server.bytes));
-    let protocol =
-        if tls::begins(client.bytes) || (client.bytes.is_empty() && tls::begins(server.bytes)) {
-            tls::read(&mut one);
-            tls::read(&mut other);
-            ApplicationProtocol::Tls
-        } else if http2::begins(client.bytes) {
-            http2::read(&mut one, Side::Client);
-            http2::read(&mut other, Side::Server);
-            ApplicationProtocol::Http2
-        } else if head::begins(client.bytes, server.bytes) {
-            http1::read(&mut one, &mut other)
-        } else {
-            ApplicationProtocol::Unknown
-        };
+    let protocol = if tls::matches_start(client.bytes)
+        || (client.bytes.is_empty() && tls::matches_start(server.bytes))
+    {
+        tls::read(&mut one);
+        tls::read(&mut other);
+        ApplicationProtocol::Tls
+    } else if http2::matches_start(client.bytes) {
+        http2::read(&mut one, Side::Client);
+        http2::read(&mut other, Side::Server);
+        ApplicationProtocol::Http2
+    } else if head::matches_start(client.bytes, server.bytes) {
+        http1::read(&mut one, &mut other)
+    } else {
+        ApplicationProtocol::Unknown
+    };
     ConnectionReading {
         protocol,
         readings: PerSide {

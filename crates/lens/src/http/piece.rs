@@ -11,7 +11,7 @@ use super::websocket_frame::WebSocketFrameHeader;
 /// What a byte is for. Every byte of a stream has one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StreamPieceKind {
-    /// Anything in a record of TLS: what is in it cannot be told without the keys.
+    /// Anything in a record of TLS: its contents are unknown without the keys.
     Tls,
     /// Heads and trailers of HTTP: start lines, fields, header blocks.
     Head,
@@ -72,7 +72,7 @@ pub enum PieceContent {
     ChunkSize {
         /// Its number in the body.
         index: u64,
-        /// As it says.
+        /// As declared.
         size: u64,
     },
     /// What a chunk holds.
@@ -85,7 +85,7 @@ pub enum PieceContent {
     /// The trailer fields after the last chunk, with the empty line that ends them (RFC 9112,
     /// section 7.1.2).
     Trailers,
-    /// A body that has a length, or that the end of the connection ends; or what is said after
+    /// A body that has a length, or that the end of the connection ends; or what follows
     /// another upgrade.
     Body,
     /// A line end between messages (RFC 9112, section 2.2).
@@ -96,7 +96,7 @@ pub enum PieceContent {
     WebSocketPayload(WebSocketFrameHeader),
     /// The client's preface (RFC 9113, section 3.4).
     Http2Preface,
-    /// The nine bytes of an HTTP/2 frame's head, with what the frame says.
+    /// The nine bytes of an HTTP/2 frame's head, with the frame's own fields.
     Http2Head(Http2Frame),
     /// A part of an HTTP/2 frame's payload.
     Http2Payload {

@@ -397,7 +397,7 @@ fn samples() -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 #[test]
-fn every_beginning_of_a_conversation_adds_up() {
+fn every_prefix_of_a_conversation_adds_up() {
     for (client, server) in samples() {
         for length in 0..=client.len().max(server.len()) {
             let _ = say(&client[..length.min(client.len())], &server);

@@ -13,7 +13,7 @@ const HEAD: usize = 5;
 /// first bytes.
 const RETRY: [u8; 8] = [0xCF, 0x21, 0xAD, 0x74, 0xE5, 0x9A, 0x61, 0x11];
 
-pub(super) fn begins(bytes: &[u8]) -> bool {
+pub(super) fn matches_start(bytes: &[u8]) -> bool {
     matches!(bytes, [22, 3, 0..=4, ..])
 }
 

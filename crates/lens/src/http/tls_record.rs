@@ -3,7 +3,7 @@
 /// A record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsRecord {
-    /// What it says it is; from TLS 1.3 on, what is encrypted says it is application data.
+    /// The declared type; from TLS 1.3 on, everything encrypted is declared application data.
     pub content: TlsContentType,
     /// The version in its head, which is a legacy: `0x0303` for both TLS 1.2 and 1.3.
     pub version: u16,
@@ -55,7 +55,7 @@ pub struct TlsHello {
     pub is_client: bool,
     /// The server's choice of a version, or the client's highest offer.
     pub version: u16,
-    /// Which server the client wants (RFC 6066, section 3).
+    /// The server name that the client requests (RFC 6066, section 3).
     pub server_name: Option<String>,
     /// Protocols offered by ALPN (RFC 7301); a server's choice is encrypted from TLS 1.3 on.
     pub application_protocols: Vec<String>,

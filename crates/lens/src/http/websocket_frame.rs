@@ -5,7 +5,7 @@
 pub struct WebSocketFrameHeader {
     /// Whether its message ends with it.
     pub is_final: bool,
-    /// Whether it begins a compressed message (RFC 7692, section 6).
+    /// Whether it starts a compressed message (RFC 7692, section 6).
     pub is_compressed: bool,
     /// What it is.
     pub opcode: WebSocketOpcode,
@@ -13,7 +13,7 @@ pub struct WebSocketFrameHeader {
     pub is_masked: bool,
     /// Bytes of its payload.
     pub length: u64,
-    /// Why it closes, if it is a close frame that says it (section 7.4).
+    /// The reason of a close frame that has one (section 7.4).
     pub close_code: Option<u16>,
 }
 

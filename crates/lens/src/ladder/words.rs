@@ -52,7 +52,7 @@ impl Language {
 /// How much of the TCP header is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DetailLevel {
-    /// Flags, relative numbers, length and window; where a connection begins or ends absolute
+    /// Flags, relative numbers, length and window; at the start and end of a connection absolute
     /// numbers and options, too.
     Full,
     /// Without window and options.
@@ -119,8 +119,8 @@ pub(super) fn payload_range(segment: &Segment) -> Option<Range<u64>> {
         .map(|start| start..start + segment.payload_bytes)
 }
 
-/// What a segment's payload contents, thing by thing: `POST /v1/responses`, `chunk`, `event message`,
-/// `text frame 42 B`.
+/// The contents of a segment's payload, item by item: `POST /v1/responses`, `chunk`, `event
+/// message`, `text frame 42 B`.
 pub fn contents(
     segment: &Segment,
     readings: &PerSide<StreamReading>,
@@ -129,11 +129,11 @@ pub fn contents(
     let Some(range) = payload_range(segment) else { return Vec::new() };
     let reading = readings.of(segment.from);
     let mut things: Vec<(String, usize)> = Vec::new();
-    let begins = |piece: &&StreamPiece| piece.range.start >= range.start;
+    let is_first = |piece: &&StreamPiece| piece.range.start >= range.start;
     for thing in reading
         .within(range.clone())
         .iter()
-        .filter(begins)
+        .filter(is_first)
         .filter_map(|piece| thing(piece, language))
     {
         add(&mut things, thing);
@@ -294,7 +294,7 @@ fn hello_name(hello: &TlsHello) -> String {
     name
 }
 
-/// What the arrow's colour says.
+/// The meaning of the arrow's colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Colour {
     Open,
@@ -391,7 +391,7 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// A time after the start, fine enough that near ones can be told apart.
+/// A time after the start, precise enough to distinguish close ones.
 pub fn offset(offset: Duration) -> String {
     let nanoseconds = offset.as_nanos() as f64;
     match offset.as_nanos() {

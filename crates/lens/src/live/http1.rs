@@ -49,7 +49,7 @@ enum Half {
     Head(Vec<u8>),
     /// This many bytes of a body are still to come.
     Length(u64),
-    /// In the line that says how long a chunk is.
+    /// In the line with the size of a chunk.
     ChunkSize(SizeLine),
     /// This many bytes of a chunk are still to come, and then the line end after it.
     Chunk(u64),

@@ -39,14 +39,14 @@ struct State {
     response_bytes: ResponseBytes,
     request_count: u64,
     requests: VecDeque<RequestRecord>,
-    /// Those that are being answered.
+    /// Those without a complete response.
     running: Vec<Running>,
     owner: Option<Arc<str>>,
     is_shared: bool,
     close: Option<ConnectionClose>,
 }
 
-/// A request that is being answered.
+/// A request without a complete response.
 #[derive(Clone, Copy, Debug)]
 struct Running {
     number: u64,
@@ -249,7 +249,7 @@ impl Timeline {
     fn change(&self, number: u64, change: impl FnOnce(&mut RequestRecord, Duration)) {
         let now = self.now();
         let mut state = self.state();
-        // One that was forgotten needs no end.
+        // A dropped record needs no end.
         if let Some(request) =
             state.requests.iter_mut().rev().find(|request| request.number == number)
         {
@@ -267,7 +267,7 @@ impl Timeline {
 }
 
 impl State {
-    /// Forgets the oldest request with a lane, or the oldest without, if there are as many as are
+    /// Drops the oldest request with a lane, or the oldest without, if there are as many as are
     /// kept.
     fn make_room(&mut self, has_lane: bool) {
         let most = if has_lane { LANES } else { REQUESTS };

@@ -55,7 +55,7 @@ impl Half {
         }
     }
 
-    /// How long the head is, as far as one can tell.
+    /// The length of the head, as far as it is known.
     fn needed(&self) -> usize {
         if self.head_length < 2 {
             return 2;

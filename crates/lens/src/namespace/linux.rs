@@ -32,7 +32,8 @@ impl NamespaceNetwork {
             Some(libc::EINVAL) => NamespaceError::Threads,
             _ => NamespaceError::new("user and network namespaces", error),
         })?;
-        // A group may be mapped only by who can no longer give groups up (user_namespaces(7)).
+        // A group may be mapped only by a process that cannot drop groups any more
+        // (user_namespaces(7)).
         let write = |file: &'static str, text: String| {
             fs::write(file, text)
                 .map_err(|error| NamespaceError::new("a user in a namespace", error))

@@ -22,7 +22,7 @@ pub enum MalformedPacket {
     /// A length field that contradicts the header it stands in.
     #[error("{0:?}: a length is smaller than the header it counts")]
     Length(PacketLayer),
-    /// The version of IP is neither what the link layer said nor one we know.
+    /// The version of IP is neither the one that the link layer declared nor a known one.
     #[error("{0} is no version of IP")]
     Version(u8),
 }

@@ -44,7 +44,7 @@ pub enum TransportPayload<'a> {
     Other(Option<u8>),
 }
 
-/// Decodes one packet. Bytes may be missing at its end (a capture that was told to cut): lengths
+/// Decodes one packet. Bytes may be missing at its end (a capture with a length limit): lengths
 /// come from the headers.
 pub fn decode(link: LinkType, bytes: &[u8]) -> Result<DecodedPacket<'_>, MalformedPacket> {
     let header = link::decode(link, bytes)?;

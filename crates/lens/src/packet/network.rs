@@ -20,7 +20,7 @@ pub struct IpPacket<'a> {
     pub hop_limit: u8,
     /// Bytes of its header, with options or extension headers.
     pub header_length: usize,
-    /// Bytes of it all, as the header says. It may be more than were captured.
+    /// The total length according to the header; it may be more than was captured.
     pub total_length: usize,
     /// What IPv4's options, or IPv6's extension headers, are.
     pub options: &'a [u8],
@@ -39,14 +39,14 @@ pub struct IpPacket<'a> {
 pub struct IpFragment {
     /// Which packet it belongs to.
     pub identification: u32,
-    /// Where it begins, in bytes.
+    /// The offset of its first byte.
     pub offset: u32,
     /// Whether parts follow it.
     pub has_more: bool,
 }
 
 impl IpPacket<'_> {
-    /// Bytes that it carries, as the header says.
+    /// The payload length according to the header.
     pub fn payload_length(&self) -> usize {
         self.total_length - self.header_length
     }

@@ -77,19 +77,19 @@ impl<'a> Iterator for TcpOptionIterator<'a> {
     type Item = TcpOption<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (kind, behind) = self.rest.split_first()?;
+        let (kind, rest) = self.rest.split_first()?;
         match kind {
             0 => {
                 self.rest = &[];
                 return None;
             }
             1 => {
-                self.rest = behind;
+                self.rest = rest;
                 return Some(TcpOption::NoOperation);
             }
             _ => {}
         }
-        let length = behind.first().map_or(0, |length| usize::from(*length));
+        let length = rest.first().map_or(0, |length| usize::from(*length));
         if length < 2 || length > self.rest.len() {
             return Some(TcpOption::Malformed(std::mem::take(&mut self.rest)));
         }
@@ -99,7 +99,7 @@ impl<'a> Iterator for TcpOptionIterator<'a> {
     }
 }
 
-/// An option whose length is not the one that its kind has is told as [`TcpOption::Other`].
+/// An option whose length is wrong for its kind is reported as [`TcpOption::Other`].
 fn read(kind: u8, value: &[u8]) -> TcpOption<'_> {
     let known = match (kind, value.len()) {
         (2, 2) => u16_at(value, 0).map(TcpOption::MaximumSegmentSize),

@@ -37,8 +37,8 @@ fn tcp<'a>(packet: &DecodedPacket<'a>) -> TcpSegment<'a> {
     }
 }
 
-/// Decodes a segment that stands behind `header`.
-fn behind(link: LinkType, header: &[u8], payload: &[u8]) -> Vec<u8> {
+/// Decodes a segment that stands after `header`.
+fn after(link: LinkType, header: &[u8], payload: &[u8]) -> Vec<u8> {
     let bytes = [header, payload].concat();
     let packet = decode(link, &bytes).unwrap();
     assert_eq!(packet.link_length, header.len());
@@ -61,11 +61,11 @@ fn every_link_layer_leads_to_the_same_segment() {
         (LinkType::Null, &[0, 0, 0, 2]),
         (LinkType::Raw, &[]),
     ] {
-        assert_eq!(behind(link, header, packet), b"hello", "{link:?}");
+        assert_eq!(after(link, header, packet), b"hello", "{link:?}");
     }
     let six = segment("[2001:db8::1]:1", "[2001:db8::2]:2", &[], b"six").ethernet();
-    assert_eq!(behind(LinkType::Null, &[30, 0, 0, 0], &six[14..]), b"six");
-    assert_eq!(behind(LinkType::Raw, &[], &six[14..]), b"six");
+    assert_eq!(after(LinkType::Null, &[30, 0, 0, 0], &six[14..]), b"six");
+    assert_eq!(after(LinkType::Raw, &[], &six[14..]), b"six");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn tags_are_gone_through_and_the_outermost_is_told() {
 }
 
 #[test]
-fn what_ethernet_adds_behind_a_short_packet_is_no_payload() {
+fn what_ethernet_adds_after_a_short_packet_is_no_payload() {
     let mut whole = v4(&[], b"a").ethernet();
     whole.resize(60, 0xEE);
     let packet = decode(LinkType::Ethernet, &whole).unwrap();

@@ -54,7 +54,7 @@ fn lengths_chunks_and_closes_frame_bodies() {
 }
 
 #[test]
-fn the_length_of_a_chunk_is_a_number_or_everything_behind_it_is_body() {
+fn the_length_of_a_chunk_is_a_number_or_everything_after_it_is_body() {
     let head: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     let x = "x".repeat(0x1af);
     for line in ["1aF\r\n", "0001af \t;a=1\r\n", "00000000000000000000000000000001af\n"] {
@@ -70,11 +70,11 @@ fn the_length_of_a_chunk_is_a_number_or_everything_behind_it_is_body() {
         ["\r\n", ";1\r\n", " 5\r\n", "-5\r\n", "10000000000000000\r\n", "fffffffffffffffffffff\r\n"]
     {
         let body = format!("{line}{x}\r\n0\r\n\r\n");
-        let (framing, behind) = (line.len() as u64, (body.len() - line.len()) as u64);
+        let (framing, rest) = (line.len() as u64, (body.len() - line.len()) as u64);
         check(
             &[(Up, GET), (Down, &[head, body.as_bytes()].concat())],
             (GET.len() as u64, 0, 0, 0),
-            (47, framing, behind, 0),
+            (47, framing, rest, 0),
         );
     }
 }
@@ -91,7 +91,7 @@ fn answers_without_bodies_have_none() {
 }
 
 #[test]
-fn a_websocket_has_frames_behind_its_heads() {
+fn a_websocket_has_frames_after_its_heads() {
     let asks: &[u8] =
         b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
     let agrees: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n";

@@ -47,7 +47,7 @@ fn a_second_owner_is_never_forgotten() {
 }
 
 #[test]
-fn a_request_of_which_nobody_says_that_it_is_his_is_somebody_elses() {
+fn an_unclaimed_request_counts_as_another_callers() {
     let timeline = Timeline::new(SystemTime::UNIX_EPOCH, true);
     let start = |subject| ask(&timeline, subject, "/", None);
     let shared = || (timeline.record().is_shared, timeline.record().is_unclaimed);

@@ -20,7 +20,7 @@ use crate::namespace::visit;
 pub struct EmulatedLink {
     relay: Arc<FrameRelay>,
     thread: Option<JoinHandle<io::Result<()>>>,
-    // The last, so that the interfaces go when nobody uses them any more.
+    // The last field, so that the interfaces are removed once they are unused.
     _middle: Middle,
 }
 
@@ -60,7 +60,8 @@ impl EmulatedLink {
         Ok(Self { relay, thread: Some(thread), _middle: middle })
     }
 
-    /// Changes the settings for what leaves an end: of frames that have not come to the bottleneck yet.
+    /// Changes the settings for what leaves an end: of frames that have not come to the bottleneck
+    /// yet.
     pub fn set(&self, from: NetworkEnd, settings: LinkSettings) {
         self.relay.direction(from).set(settings);
     }

@@ -156,7 +156,7 @@ impl FrameRelay {
         }
     }
 
-    /// The kernel says when it had the frame, but by a clock that may be set. So only how long ago
+    /// The kernel's timestamp of a frame comes from a clock that may be set. So only how long ago
     /// that was is taken from it; and since the clock that is not set is looked at last, a thread
     /// that has to pause here makes the frame late, never early.
     fn when_it_came(&self, at: Option<u64>) -> (Duration, Moment) {

@@ -34,6 +34,6 @@ pub struct LostFrame {
     /// When it came to the middle.
     pub at: Moment,
     /// The frame, from Ethernet's header on
-    /// ([`Link::Ethernet`](crate::packet::link::LinkType::Ethernet)).
+    /// ([`LinkType::Ethernet`](crate::packet::link::LinkType::Ethernet)).
     pub bytes: Vec<u8>,
 }
