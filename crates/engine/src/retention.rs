@@ -36,7 +36,7 @@ pub(crate) async fn run(shared: Arc<EngineState>) {
             // Heads that cannot be removed now are found the next time.
             let _forgotten = shared
                 .store
-                .forget_heads(clock::unix_seconds().saturating_sub(HEADS.as_secs()))
+                .expire_heads(clock::unix_seconds().saturating_sub(HEADS.as_secs()))
                 .await;
             heads_at = Instant::now() + HEADS;
         }
