@@ -246,7 +246,7 @@ impl Engine {
         let reader = self.shared.log.open(&id).await.map_err(|error| match error {
             LogError::Missing => {
                 let message =
-                    format!("The answer to this Idempotency-Key, {id}, is no longer kept.");
+                    format!("The response for this Idempotency-Key, {id}, is no longer kept.");
                 Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410)
             }
             LogError::Fenced | LogError::Ended | LogError::Gap | LogError::Unavailable => {

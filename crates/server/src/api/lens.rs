@@ -156,14 +156,14 @@ pub(crate) async fn ladder(
     };
     let drawn = captured.read(&app.tasks, read).await.ok_or_else(unreadable)?;
     let (picture, extent) = drawn.ok_or_else(|| {
-        uncaptured("No packets of this connection were captured: it ended before somebody looked, or there was no room for it.")
+        uncaptured("No packets of this connection were captured: it ended before the capture started, or its packets were evicted.")
     })?;
     // Another caller's request may have come on it meanwhile, and its packets into the picture.
     let now = find(&app, &caller, id).ok_or_else(|| unknown(&id.to_string()))?;
     check_own(&caller, &now)?;
     if !caller.admin && !extent.is_within(&now) {
         return Err(uncaptured(
-            "The packets of this connection hold what may not be its own: they were not captured from its begin, or come right now.",
+            "The packets of this connection cannot be shown: they were not captured from its start or are still arriving, so they may belong to others.",
         )
         .into());
     }
@@ -208,7 +208,7 @@ fn find(app: &App, caller: &Caller, id: u64) -> Option<ConnectionView> {
 
 fn unknown(id: &str) -> Fault {
     let message =
-        format!("There is no connection '{id}', or it closed long ago, or it is not yours.");
+        format!("Connection '{id}' does not exist, closed too long ago, or is not yours.");
     Fault::new(FaultKind::NotFound, "connection_not_found", message)
 }
 
@@ -222,7 +222,7 @@ fn check_own(caller: &Caller, view: &ConnectionView) -> Result<(), Fault> {
     if caller.admin || view.has_owner() {
         return Ok(());
     }
-    let message = "This connection carried requests of others, or of somebody who showed no key: only an admin may see its packets.";
+    let message = "This connection carried requests of other callers or without a key: only an admin may see its packets.";
     Err(Fault::new(FaultKind::NotFound, "connection_shared", message))
 }
 
@@ -245,7 +245,7 @@ fn conversation(connection: &TcpConnection) -> ConnectionReading {
 }
 
 fn unreadable() -> Fault {
-    Fault::new(FaultKind::Server, "server_error", "what was captured could not be read")
+    Fault::new(FaultKind::Server, "server_error", "the capture could not be read")
 }
 
 fn is_own(caller: &Caller, request: &RequestRecord) -> bool {

@@ -136,7 +136,7 @@ impl PortCapture {
             )) => {
                 return CaptureView::NotSupported(unable.to_string());
             }
-            None => return CaptureView::NotSupported("the capture could not be begun".to_owned()),
+            None => return CaptureView::NotSupported("cannot start packet capture".to_owned()),
         };
         let (readers, sight) =
             (Semaphore::new(READERS), Mutex::new(PortConnections::new(LIMITS, listen)));
@@ -147,10 +147,13 @@ impl PortCapture {
             looked: Mutex::new(Instant::now()),
         });
         *running = Some(Arc::clone(&started));
-        tracing::debug!(port = listen.port(), "packets are captured while somebody looks");
+        tracing::debug!(
+            port = listen.port(),
+            "started packet capture; it runs while an admin views connections"
+        );
         if !started.recorder.is_stamped() {
             tracing::debug!(
-                "the kernel gives packets no times yet: those of the first are when they were read"
+                "the kernel does not timestamp packets yet; the first ones have the times at which they were read"
             );
         }
         tasks.spawn("capture", Arc::clone(self).attend(tasks.clone(), Arc::clone(&started)));
@@ -180,7 +183,7 @@ impl PortCapture {
             let packets = Packets(Arc::clone(&running));
             tasks.blocking(move || packets.take_in(|_sight| ())).await;
         }
-        tracing::debug!("packets are captured no more");
+        tracing::debug!("stopped packet capture");
         // Dropping it joins a thread.
         tasks.blocking(move || drop(running)).await;
     }
@@ -214,9 +217,11 @@ impl CaptureView {
     /// The state's name, and the reason why there are no packets.
     pub(crate) fn state(&self) -> (&'static str, &str) {
         match self {
-            Self::On(_) => ("on", "while somebody looks, and for a minute more"),
+            Self::On(_) => {
+                ("on", "running while an admin views connections, and for a minute after")
+            }
             Self::Off => ("off", "the setting lens.capture is off"),
-            Self::Idle => ("idle", "only an admin's look begins a capture, and none runs"),
+            Self::Idle => ("idle", "no capture is running; only a request by an admin starts one"),
             Self::NotPermitted(reason) => ("not_permitted", reason),
             Self::NotSupported(reason) => ("not_supported", reason),
         }

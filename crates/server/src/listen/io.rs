@@ -52,7 +52,7 @@ impl Io {
         let timeout = self.write_timeout;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(timeout)));
         ready!(stalled.as_mut().poll(context));
-        tracing::debug!(connection = self.shared.id, "reader took nothing for too long");
+        tracing::debug!(connection = self.shared.id, "reader did not read for too long");
         self.shared.timeline.set_closed(ClosingSide::Server, "write_timeout");
         // The unsent rest is dropped: the client resumes by position.
         drop(SockRef::from(&self.shared.stream).set_linger(Some(Duration::ZERO)));

@@ -42,7 +42,7 @@ pub enum TlsError {
         source: io::Error,
     },
     /// A file holds no PEM of the kind wanted.
-    #[error("there is no {what} in PEM in {}", path.display())]
+    #[error("no {what} in PEM format found in {}", path.display())]
     Missing {
         /// What should be there.
         what: &'static str,

@@ -15,7 +15,7 @@ pub(super) const WRITE: usize = 64 << 10;
 
 /// The body was broken off on purpose: it must not end as if it were complete.
 #[derive(Debug, thiserror::Error)]
-#[error("the stream was broken off")]
+#[error("the stream was aborted")]
 pub(super) struct BrokenOff;
 
 /// The client of one body.

@@ -107,7 +107,7 @@ impl<A: SocketApi> WebSocketSession<A> {
             Err(error) => {
                 dialect.fail(&stream, &log_fault(error), &mut self.messages);
                 self.write(&StreamId::default(), 0);
-                return Some(Exit::Close(CloseCode::INTERNAL, "the answer's log failed".into()));
+                return Some(Exit::Close(CloseCode::INTERNAL, "the response's log failed".into()));
             }
         };
         let mut text = 0;
@@ -164,6 +164,6 @@ impl<A: SocketApi> WebSocketSession<A> {
         let running = self.dialects.remove(&StreamId::default());
         running.unwrap_or_else(A::Dialect::unstarted).revoke(fault, &mut self.messages);
         self.write(&StreamId::default(), 0);
-        Exit::Close(CloseCode::POLICY, "the key or session is not good any more".into())
+        Exit::Close(CloseCode::POLICY, "the key or session is no longer valid".into())
     }
 }
