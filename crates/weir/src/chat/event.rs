@@ -190,7 +190,7 @@ mod tests {
         );
         assert_eq!(
             tokens(event.usage().as_ref()),
-            "9 tokens in, 4 of them cached, 3 out (as the provider says)"
+            "9 tokens in, 4 of them cached, 3 out (as reported by the provider)"
         );
         assert_eq!(tokens(None), "unknown");
     }

@@ -42,7 +42,7 @@ fn text_after_a_gap_keeps_its_column() {
     check(
         "/model [NAME]   list the models, or switch to another",
         36,
-        &["/model [NAME]   show the models, or", "                take another"],
+        &["/model [NAME]   list the models, or", "                switch to another"],
     );
     check(
         "/模型   列出模型，或者换一个模型来回答",
