@@ -380,7 +380,7 @@ describe('with keys', () => {
       await page.screenshot({ path: join(PICTURES, `sign-in-${width}-${colorScheme}.png`) });
       const other = locale === 'zh-CN' ? 'en' : 'zh';
       await page.locator(`[data-lang=${other}]`).click();
-      await page.getByText(other === 'zh' ? '服务器没有接受这个密钥。' : 'The server did not accept this key.').waitFor();
+      await page.getByText(other === 'zh' ? '服务器不接受这个密钥。' : 'The server did not accept this key.').waitFor();
       await page.getByRole('button', { name: other === 'zh' ? '登录' : 'Sign in', exact: true }).waitFor();
       await page.goto(`${guarded.url}/sign-in`);
       await signIn(page);

@@ -87,7 +87,7 @@ describe('the lab', () => {
     const { page, close } = await openLab(weir);
     assert.equal(await page.locator('#prompt').inputValue(), '/count 60');
     await run(page);
-    assert.equal(await page.locator('#status').innerText(), `All 5 lanes brought the same text: ${TEXT.length} characters.`);
+    assert.equal(await page.locator('#status').innerText(), `All 5 lanes delivered the same text: ${TEXT.length} characters.`);
     const connections = await seen(weir);
     for (const kind of LANES) {
       const events = Number(await figure(page, kind, 'events'));
@@ -111,7 +111,7 @@ describe('the lab', () => {
     await page.locator('label:has(#together)').click();
     await page.locator('#fresh').uncheck();
     await run(page);
-    assert.match(await page.locator('#status').innerText(), /^All 5 lanes brought the same text/);
+    assert.match(await page.locator('#status').innerText(), /^All 5 lanes delivered the same text/);
     for (const kind of LANES) {
       const events = Number(await figure(page, kind, 'events'));
       assert.equal(await lane(page, kind).locator('circle.dot').count(), events, kind);
@@ -128,7 +128,7 @@ describe('the lab', () => {
     await run(page);
     await page.locator('[data-lang=zh]').click();
     assert.equal(await page.locator('html').getAttribute('lang'), 'zh-Hans');
-    assert.match(await page.locator('#status').innerText(), /^5 个通道得到了相同的文字/);
+    assert.match(await page.locator('#status').innerText(), /^5 个通道收到的文本相同/);
     assert.equal(await page.title(), 'Weir: 传输实验台');
     assert.ok((await lane(page, 'sse').innerText()).includes('服务器在自己的套接字上计数'));
     if (mayCapture) {
@@ -178,13 +178,13 @@ describe('the lab', () => {
       const shown = Object.fromEntries(await Promise.all(LANES.map(async (kind) => [kind, await kinds(page, kind)])));
       for (const kind of LANES) {
         assert.equal(shown[kind].text, TEXT.length, kind);
-        assert.match(await lane(page, kind).locator('.ratio').innerText(), /bytes for each byte of text/, kind);
+        assert.match(await lane(page, kind).locator('.ratio').innerText(), /bytes per byte of text/, kind);
         // The same answer costs the same, but for how many chunks it came in.
         if (before) assert.ok(Math.abs(shown[kind].whole - before[kind].whole) < 3000, `${kind}: ${before[kind].whole}, ${shown[kind].whole}`);
       }
       before = shown;
     }
-    assert.match(await lane(page, 'sse').locator('.by-kernel .caption').innerText(), /of the whole connection, \d+ requests/);
+    assert.match(await lane(page, 'sse').locator('.by-kernel .caption').innerText(), /for the whole connection, \d+ requests/);
     await close();
   });
 
@@ -268,9 +268,9 @@ describe('the lab', () => {
       assert.match(await figure(page, kind, 'segments'), /^– \/ \d+$/, kind);
       assert.equal(await figure(page, kind, 'retransmissions'), '–', kind);
       if (!mayCapture) continue;
-      assert.match(shown, /The picture has the first 3 of 30 packets\./, kind);
-      assert.match(shown, /7 packets were lost since the capture began/, kind);
-      assert.match(shown, /the end was still on its way/, kind);
+      assert.match(shown, /The diagram shows the first 3 of 30 packets\./, kind);
+      assert.match(shown, /7 packets were lost since the capture started/, kind);
+      assert.match(shown, /the connection was still closing/, kind);
     }
     await close();
   });
@@ -306,7 +306,7 @@ describe('the lab', () => {
       assert.match(await page.locator('#status').innerText(), /^All 5 lanes/);
       for (const kind of LANES) {
         const text = await lane(page, kind).innerText();
-        assert.match(text, /No packets: the server may not capture them \(it has no CAP_NET_RAW\)\./, kind);
+        assert.match(text, /No packets: the server is not permitted to capture them \(no CAP_NET_RAW\)\./, kind);
         assert.match(text, /lens\.sampling left this connection out/, kind);
         assert.equal(await lane(page, kind).locator('details').count(), 0);
       }
@@ -329,7 +329,7 @@ describe('the lab', () => {
       await page.locator('#key').press('Enter');
       await page.waitForFunction(() => document.querySelector('#model').value === 'demo');
       await run(page);
-      assert.match(await page.locator('#status').innerText(), /^All 5 lanes brought the same text/);
+      assert.match(await page.locator('#status').innerText(), /^All 5 lanes delivered the same text/);
       const connections = await seen(guarded, guarded.secrets[0]);
       for (const kind of LANES) {
         await checkBytes(page, kind, connections[kind]);
@@ -352,7 +352,7 @@ describe('the lab', () => {
       await run(page);
       for (const kind of LANES) {
         assert.equal((await kinds(page, kind)).text, TEXT.length);
-        assert.match(await lane(page, kind).innerText(), /No packets: only an admin can begin a capture, and none runs\./);
+        assert.match(await lane(page, kind).innerText(), /No packets: only an admin can start a capture, and none is running\./);
       }
       await close({ expected: [/status of 401/] });
     } finally {
@@ -367,7 +367,7 @@ describe('the lab', () => {
       for (const order of ['turns', 'together']) {
         await page.locator(`label:has(input[value=${order}])`).click();
         await run(page);
-        assert.match(await page.locator('#status').innerText(), /^All 5 lanes brought the same text/, order);
+        assert.match(await page.locator('#status').innerText(), /^All 5 lanes delivered the same text/, order);
         for (const kind of LANES) {
           const shown = await kinds(page, kind);
           assert.ok(shown.tls > 0 && shown.text >= TEXT.length, `${order} ${kind}: ${JSON.stringify(shown)}`);

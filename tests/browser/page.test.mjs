@@ -135,7 +135,7 @@ describe('an answer that is under way', () => {
       await page.reload();
       await ended(page);
       assert.equal((await turn(page).locator('.prose').innerText()).trim(), counted(200));
-      assert.match(await turn(page).locator('.state').innerText(), /events caught up/);
+      assert.match(await turn(page).locator('.state').innerText(), /caught up on \d+ events/);
       assert.equal(await turn(page).locator('.question').innerText(), '/count 200');
       assert.equal((await figures(page)).via, `${NAMES[transport]} · demo`);
       await close();
@@ -183,7 +183,7 @@ describe('its WebSocket', () => {
     proxy.cut();
     await ended(page);
     assert.equal((await turn(page).locator('.prose').innerText()).trim(), counted(200));
-    assert.match(await turn(page).locator('.state').innerText(), /Reconnected, \d+ events caught up/);
+    assert.match(await turn(page).locator('.state').innerText(), /Reconnected; caught up on \d+ events/);
     // Cut while it is idle: the next turn does not notice.
     proxy.cut();
     await ask(page, '/echo still here');
@@ -230,7 +230,7 @@ describe('the page', () => {
   test('begins in the language of the browser', async () => {
     const { page, close } = await openPage(browser, weir.url, { locale: 'zh-CN' });
     assert.equal(await page.locator('html').getAttribute('lang'), 'zh-Hans');
-    assert.equal(await page.locator('#empty h2').innerText(), '问一句，看它怎样到来。');
+    assert.equal(await page.locator('#empty h2').innerText(), '提个问题，看看回答是怎样到达的。');
     await close();
   });
 

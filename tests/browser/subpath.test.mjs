@@ -116,7 +116,7 @@ describe('below a path of a reverse proxy', () => {
       await page.reload();
       await ended(page);
       assert.equal((await turn(page).locator('.prose').innerText()).trim(), counted(150));
-      assert.match(await turn(page).locator('.state').innerText(), /events caught up/);
+      assert.match(await turn(page).locator('.state').innerText(), /caught up on \d+ events/);
       await close();
     });
   }
@@ -163,7 +163,7 @@ describe('below a path of a reverse proxy', () => {
     await page.locator('#run').click();
     await page.waitForFunction(() => document.querySelector('#lanes').getAttribute('aria-busy') === 'false'
       && document.querySelector('#status').textContent !== '');
-    assert.equal(await page.locator('#status').innerText(), `All 5 lanes brought the same text: ${counted(60).length} characters.`);
+    assert.equal(await page.locator('#status').innerText(), `All 5 lanes delivered the same text: ${counted(60).length} characters.`);
     for (const kind of ['json', 'ndjson', 'sse', 'eventsource', 'websocket']) {
       const bytes = await page.locator(`.lane[data-lane=${kind}] .sums strong`).getAttribute('data-bytes');
       assert.ok(Number(bytes) > 0, `${kind}: the lens is reached`);

@@ -133,7 +133,7 @@ def test_a_wrong_password_is_called_that(any_proxy, fakes, tmp_path):
     home = tmp_path / "home"
     with weir(home, base_url=fakes.at["chat"], more=f'proxy = "{any_proxy.url("wrong")}"') as server:
         error = ask(server)
-        assert "its proxy wants another user and password" in error["message"], error
+        assert "its proxy does not accept the user and password" in error["message"], error
         assert "wrong" not in error["message"]
         # The key is as good as before.
         assert "is now out of use" not in server.log()
@@ -143,7 +143,7 @@ def test_a_wrong_password_is_called_that(any_proxy, fakes, tmp_path):
 def test_a_password_that_is_missing_is_called_that(any_proxy, fakes, tmp_path):
     home = tmp_path / "home"
     with weir(home, base_url=fakes.at["chat"], more=f'proxy = "{any_proxy.url("")}"') as server:
-        assert "its proxy wants another user and password" in ask(server)["message"]
+        assert "its proxy does not accept the user and password" in ask(server)["message"]
     assert diagnosis(home)["code"] == "proxy_password"
 
 
@@ -166,10 +166,10 @@ def test_a_tunnel_that_wants_another_password(tinyproxy, encrypted, tmp_path, wr
     said = diagnosis(home)
     if wrong:
         # tinyproxy answers 401 here, which says no more than no.
-        assert "its proxy does not lead there" in message and said["code"] == "proxy_refused"
-        assert "wants another user and password" in said["advice"]
+        assert "its proxy cannot connect to it" in message and said["code"] == "proxy_refused"
+        assert "does not accept the user and password" in said["advice"]
     else:
-        assert "its proxy wants another user and password" in message and said["code"] == "proxy_password"
+        assert "its proxy does not accept the user and password" in message and said["code"] == "proxy_password"
 
 
 def test_names_are_for_the_proxy_to_look_up(any_proxy, tmp_path):

@@ -5,11 +5,11 @@ import { pageUrl, serverUrl } from './url.js';
 
 learn({
   signTitle: 'Sign in',
-  signText: 'This server asks for an API key. The browser does not keep the key: it gets a session, for 12 hours at most.',
+  signText: 'This server requires an API key. The browser does not store the key, only a session of at most 12 hours.',
   signKey: 'API key',
   signIn: 'Sign in',
   signNone: 'Enter a key.',
-  signCookie: 'The key is right, but the browser did not keep the cookie of the session. Allow cookies for this server.',
+  signCookie: 'The key is valid, but the browser did not store the session cookie. Allow cookies for this server.',
   signFailed: 'The server refused: {why}',
   signOffline: 'The server could not be reached. Try again.',
   signedTitle: 'You are signed in',

@@ -177,54 +177,52 @@ impl Engine {
 fn write_engine(metrics: &EngineMetrics, census: EngineStats, text: &mut Exposition) {
     text.histograms(
         "gen_ai_client_token_usage",
-        "Tokens of each call of a model, as it says or as Weir counts.",
+        "Tokens of each model call, as the upstream reports or Weir counts them.",
         &metrics.client_tokens,
     );
-    let help = "From asking the model to the end of its stream.";
+    let help = "Time from calling the model to the end of its stream.";
     text.histograms("gen_ai_client_operation_duration_seconds", help, &metrics.client_duration);
-    let help = "From asking the model to its first word.";
+    let help = "Time from calling the model to its first output.";
     text.histograms(
         "gen_ai_client_operation_time_to_first_chunk_seconds",
         help,
         &metrics.client_first_chunk,
     );
-    let help = "From each word of the model to the next.";
+    let help = "Time from each output of the model to the next.";
     text.histograms(
         "gen_ai_client_operation_time_per_output_chunk_seconds",
         help,
         &metrics.client_per_chunk,
     );
-    let help = "From accepting a request to the end of its answer.";
+    let help = "Time from accepting a request to the end of its response.";
     text.histograms("gen_ai_server_request_duration_seconds", help, &metrics.server_duration);
-    let help = "From accepting a request to its first token, where the answer did not fail.";
+    let help = "Time from accepting a request to its first token, if the response did not fail.";
     text.histograms("gen_ai_server_time_to_first_token_seconds", help, &metrics.server_first_token);
-    let help = "The mean time for a token after the first, where the response did not fail.";
+    let help = "Mean time per token after the first, if the response did not fail.";
     text.histograms("gen_ai_server_time_per_output_token_seconds", help, &metrics.server_per_token);
 
-    text.counters("weir_answers_total", "Answers that have ended, by how.", &metrics.answers);
-    text.gauge("weir_answers_running", "Answers that run.", census.running);
-    let help =
-        "Pass-through calls (embeddings, text completions, moderations) that have ended, by how.";
+    text.counters("weir_answers_total", "Responses that have ended, by outcome.", &metrics.answers);
+    text.gauge("weir_answers_running", "Responses in progress.", census.running);
+    let help = "Pass-through calls (embeddings, text completions, moderations) that have ended, by outcome.";
     text.counters("weir_passthrough_calls_total", help, &metrics.passed);
     text.gauge(
         "weir_passthrough_calls_running",
-        "Pass-through calls that run.",
+        "Pass-through calls in progress.",
         metrics.passing.get(),
     );
     text.counters(
         "weir_cancels_total",
-        "Answers that were stopped before their end, by why.",
+        "Responses that were cancelled, by reason.",
         &metrics.cancels,
     );
-    let help = "Calls of models that failed, by upstream and kind.";
+    let help = "Model calls that failed, by upstream and kind.";
     text.counters("weir_upstream_errors_total", help, &metrics.upstream_errors);
-    let help =
-        "Calls that were made again after one that failed, by the upstream that failed and why.";
+    let help = "Calls that were retried, by the upstream that failed and the reason.";
     text.counters("weir_upstream_retries_total", help, &metrics.retries);
-    text.gauge("weir_readers", "Readers of answers.", metrics.readers.get());
+    text.gauge("weir_readers", "Readers of responses.", metrics.readers.get());
     text.histogram(
         "weir_answer_readers",
-        "The most readers that an answer had at once while it ran.",
+        "The largest number of readers that a response had at once while it ran.",
         &metrics.peak_readers,
     );
     text.gauge("weir_log_bytes", "Bytes of all logs.", census.log_bytes);
@@ -246,18 +244,18 @@ fn write_callers(usage: &[CallerUsage], bytes: u64, text: &mut Exposition) {
     };
     gauges(
         "weir_key_memory_bytes",
-        "Bytes of requests, conversations and answers in memory, by key.",
+        "Bytes of requests, conversations and responses in memory, by key.",
         |usage| usage.bytes,
     );
-    gauges("weir_key_answers_running", "Answers and calls that run, by key.", |usage| {
+    gauges("weir_key_answers_running", "Responses and calls in progress, by key.", |usage| {
         usage.running as u64
     });
-    gauges("weir_key_connections", "Connections on which a key calls.", |usage| {
+    gauges("weir_key_connections", "Connections that a key uses.", |usage| {
         usage.connections as u64
     });
     text.gauge(
         "weir_memory_bytes",
-        "Bytes of requests, conversations and answers in memory.",
+        "Bytes of requests, conversations and responses in memory.",
         bytes,
     );
 }
@@ -269,7 +267,7 @@ fn write_upstreams(states: &[UpstreamState], text: &mut Exposition) {
         .iter()
         .map(|state| ([("upstream", &*state.upstream)], circuit(state.circuit)))
         .collect();
-    let help = "Whether an upstream is asked: 1 it is, 0.5 once to see, 0 it is left alone.";
+    let help = "Circuit breaker of an upstream: 1 closed, 0.5 half open, 0 open.";
     let samples = circuits.iter().map(|(labels, value)| (&labels[..], value));
     text.numbers("weir_upstream_up", help, MetricKind::Gauge, samples);
 
@@ -278,7 +276,7 @@ fn write_upstreams(states: &[UpstreamState], text: &mut Exposition) {
     let samples = waiting.iter().map(|(labels, value)| (&labels[..], value));
     text.numbers(
         "weir_upstream_waiting",
-        "Answers that wait until a key is free.",
+        "Responses that are queued for a free key.",
         MetricKind::Gauge,
         samples,
     );
@@ -290,7 +288,7 @@ fn write_upstreams(states: &[UpstreamState], text: &mut Exposition) {
     let samples = running.iter().map(|(labels, value)| (&labels[..], value));
     text.numbers(
         "weir_upstream_key_running",
-        "Answers that run on a key.",
+        "Responses in progress that use a key.",
         MetricKind::Gauge,
         samples,
     );
@@ -303,7 +301,7 @@ fn write_upstreams(states: &[UpstreamState], text: &mut Exposition) {
     let samples = healths.iter().map(|labels| (&labels[..], 1));
     text.numbers(
         "weir_upstream_key_state",
-        "How a key is; always 1, and its label says it.",
+        "State of a key, as a label; always 1.",
         MetricKind::Gauge,
         samples,
     );
@@ -324,7 +322,7 @@ fn write_spans(counts: SpanCounts, text: &mut Exposition) {
     ];
     text.numbers(
         "weir_trace_spans_total",
-        "Spans of traces, by what became of them.",
+        "Spans of traces, by outcome.",
         MetricKind::Counter,
         outcomes,
     );

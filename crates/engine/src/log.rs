@@ -72,7 +72,7 @@ pub trait Log: Send + Sync + 'static {
     fn remove(&self, id: &ResponseId) -> BoxFuture<'_, Result<(), LogError>>;
 
     /// The logs that an earlier process left: without an end, or ended and perhaps not stored yet.
-    fn left_behind(&self) -> Vec<ResponseId> {
+    fn unfinished_logs(&self) -> Vec<ResponseId> {
         Vec::new()
     }
 

@@ -38,7 +38,7 @@ pub(crate) async fn run(shared: Arc<EngineState>) {
                 .backends
                 .stored
                 .store
-                .forget_heads(clock::unix_seconds().saturating_sub(HEADS.as_secs()))
+                .expire_heads(clock::unix_seconds().saturating_sub(HEADS.as_secs()))
                 .await;
             heads_at = Instant::now() + HEADS;
         }

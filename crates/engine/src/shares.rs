@@ -116,7 +116,7 @@ impl Ledger {
         let taken = state.owners.entry(owner.clone()).or_default();
         if let Some(limit) = limit.filter(|limit| taken.running >= *limit) {
             let message = format!(
-                "This key runs {limit} responses, which is as many as it may at once; try again soon."
+                "This key has reached its limit of {limit} concurrent responses; try again soon."
             );
             let fault = Fault::new(FaultKind::RateLimit, "too_many_responses", message);
             return Err(Fault { retry_after: Some(1), ..fault });
@@ -134,9 +134,8 @@ impl Ledger {
         let limit = state.shares.of(owner).map(|share| share.connections);
         let taken = state.owners.entry(owner.clone()).or_default();
         if let Some(limit) = limit.filter(|limit| taken.connections >= *limit) {
-            let message = format!(
-                "This key has {limit} connections open, which is as many as it may; close some."
-            );
+            let message =
+                format!("This key has reached its limit of {limit} open connections; close some.");
             let fault = Fault::new(FaultKind::RateLimit, "too_many_connections", message);
             return Err(Fault { retry_after: Some(1), ..fault });
         }
@@ -309,7 +308,7 @@ impl Drop for ConnectionGuard {
 
 fn too_much(limit: u64) -> Fault {
     let message = format!(
-        "This server has as many bytes of requests in hand as it may ({limit}); try again soon."
+        "This server has reached its limit of {limit} bytes of requests in memory; try again soon."
     );
     let fault = Fault::new(FaultKind::Server, "server_busy", message).with_status(503);
     Fault { retry_after: Some(1), ..fault }
@@ -317,7 +316,7 @@ fn too_much(limit: u64) -> Fault {
 
 fn too_much_of_one(limit: u64) -> Fault {
     let message = format!(
-        "This key has as many bytes of requests in hand as it may ({limit}); try again soon."
+        "This key has reached its limit of {limit} bytes of requests in memory; try again soon."
     );
     Fault { retry_after: Some(1), ..Fault::new(FaultKind::RateLimit, "too_many_bytes", message) }
 }

@@ -227,7 +227,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn forget_heads(&self, before: u64) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn expire_heads(&self, before: u64) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Records without an end. At start, those are of an earlier process.
     ///

@@ -12,7 +12,7 @@ const LARGE: i32 = 1 << 20;
 pub fn give_back_large_blocks() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        // Where the allocator does not know the option, memory is kept longer and nothing else is
+        // If the allocator does not support the option, memory is kept longer and nothing else is
         // different.
         let _is_known = crate::system::memory::map_above(LARGE);
     }

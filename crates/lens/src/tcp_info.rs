@@ -1,9 +1,9 @@
-//! What the kernel knows of a TCP socket (tcp(7), `TCP_INFO`), and what waits in its queue.
+//! The kernel's data on a TCP socket (tcp(7), `TCP_INFO`), and the bytes in its send queue.
 
 use std::time::Duration;
 
-/// What `TCP_INFO` says. What a kernel is too old to say is `None`. Times that the kernel has not
-/// measured yet are zero.
+/// The contents of `TCP_INFO`. Fields that an older kernel does not have are `None`. Times that the
+/// kernel has not measured yet are zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpInfo {
     /// The state, by the kernel's number; 1 is ESTABLISHED.

@@ -142,7 +142,7 @@ impl Fault {
         let fault = Self::new(
             kind,
             text("code").unwrap_or_else(|| "server_error".into()),
-            text("message").unwrap_or_else(|| "the answer failed".into()),
+            text("message").unwrap_or_else(|| "the response failed".into()),
         );
         Self {
             status: payload

@@ -89,7 +89,7 @@ impl Passthrough {
             let (code, message) = if error.is_data() {
                 ("invalid_type", "the body must be an object".to_owned())
             } else {
-                ("invalid_json", format!("The body is not JSON: {error}."))
+                ("invalid_json", format!("The body is not valid JSON: {error}."))
             };
             Fault::new(FaultKind::InvalidRequest, code, message)
         })?;
@@ -117,7 +117,7 @@ impl Passthrough {
         };
         if stream && operation != Operation::Completions {
             let message =
-                format!("There is no stream of {}: leave 'stream' out.", operation.noun());
+                format!("Streaming is not available for {}: leave 'stream' out.", operation.noun());
             return Err(Fault::invalid("unsupported_value", "stream", message));
         }
         Ok(Self { operation, model, stream, body })

@@ -59,14 +59,12 @@ impl Weight {
         if self.values > VALUES {
             return refused(
                 "body_too_complex",
-                format!(
-                    "The body holds more than {VALUES} JSON values, which is what one request may hold."
-                ),
+                format!("The body has more than {VALUES} JSON values, the limit for one request."),
             );
         }
         if self.text_bytes > text_bytes {
             let message = format!(
-                "The body holds more than {text_bytes} bytes beside images and files (server.text_bytes)."
+                "The body has more than {text_bytes} bytes besides images and files (server.text_bytes)."
             );
             return refused("body_too_large", message);
         }

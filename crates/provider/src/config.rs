@@ -275,7 +275,7 @@ pub enum UpstreamConfigError {
     },
     /// The proxy URL is invalid.
     #[error(
-        "the proxy of the upstream '{upstream}' cannot be used: it must begin with http://, https:// or socks5://"
+        "the proxy of the upstream '{upstream}' cannot be used: it must start with http://, https:// or socks5://"
     )]
     Proxy {
         /// The upstream.

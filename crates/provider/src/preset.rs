@@ -199,7 +199,7 @@ impl Preset {
             Self::Gemini => model.starts_with("gemini-"),
             Self::OpenAi => ["gpt-", "text-embedding-3-", "omni-moderation-"]
                 .iter()
-                .any(|begin| model.starts_with(begin)),
+                .any(|prefix| model.starts_with(prefix)),
             Self::DeepSeek => model.starts_with("deepseek-"),
             Self::Compatible
             | Self::Azure

@@ -123,7 +123,7 @@ async fn answers_share_a_connection() {
 }
 
 #[tokio::test]
-async fn dropping_the_words_closes_the_connection() {
+async fn dropping_the_stream_closes_the_connection() {
     let upstream = Upstream::start().await.unwrap();
     upstream.script(Script::new().content("a").stall());
     let mut words = ask(&upstream).await.unwrap();
@@ -134,7 +134,7 @@ async fn dropping_the_words_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn dropping_the_question_closes_the_connection() {
+async fn dropping_the_request_closes_the_connection() {
     let upstream = Upstream::start().await.unwrap();
     upstream.script(Script::no_head());
     let provider = Asked::new(&config(&upstream.base_url())).unwrap();
@@ -147,7 +147,7 @@ async fn dropping_the_question_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn a_cut_is_said() {
+async fn a_cut_is_reported() {
     for script in
         [Script::new().content("a").fin(), Script::new().content("a").raw("data: {\"cho").rst()]
     {
@@ -159,7 +159,7 @@ async fn a_cut_is_said() {
 }
 
 #[tokio::test]
-async fn an_end_without_a_reason_is_left_to_the_reader() {
+async fn an_end_without_a_reason_is_left_to_the_caller() {
     assert_eq!(play(Script::new().content("a").end()).await.len(), 1);
     assert_eq!(play(Script::new().content("a").done().end()).await.len(), 1);
     // Nothing is waited for after `[DONE]`, neither a FIN nor the last chunk.
@@ -178,7 +178,7 @@ async fn an_answer_that_is_no_stream_is_read() {
 }
 
 #[tokio::test]
-async fn refusals_keep_their_status_where_the_caller_can_act() {
+async fn refusals_keep_their_status_if_the_caller_can_act() {
     let error = |message: &str, code: &str| json!({ "error": { "message": message, "type": "x", "param": null, "code": code } });
     let fault = refusal(Script::error(400, &error("too long", "context_length_exceeded"))).await;
     assert_eq!(
@@ -213,7 +213,7 @@ async fn refusals_keep_their_status_where_the_caller_can_act() {
 }
 
 #[tokio::test]
-async fn who_cannot_be_reached_is_named_in_plain_words() {
+async fn unreachable_upstreams_are_reported_in_plain_words() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let fault = Asked::new(&config(&format!("http://user:secret@{free}/v1")))
         .unwrap()
@@ -240,7 +240,7 @@ async fn who_cannot_be_reached_is_named_in_plain_words() {
     assert!(fault.code == "upstream_unreachable" && fault.message.contains("TLS"), "{fault}");
 
     let fault = refusal(Script::new().step(fakes::Step::Rst)).await;
-    assert_eq!(fault.message, "The upstream 'north' closed the connection before it answered.");
+    assert_eq!(fault.message, "The upstream 'north' closed the connection before it responded.");
 }
 
 #[tokio::test]

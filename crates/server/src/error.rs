@@ -76,7 +76,7 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// The client closed its half of the connection, which counts as leaving
 /// (`server.fin_leaves_json`). It may still read, and an empty response would look like success.
 pub(crate) fn left() -> Fault {
-    let message = "The client closed its half of the connection before the answer: it was taken to have left (server.fin_leaves_json).";
+    let message = "The client closed its half of the connection before the response, which counts as a disconnect (server.fin_leaves_json).";
     Fault::new(FaultKind::InvalidRequest, "client_closed_request", message)
         .with_status(CLIENT_CLOSED_REQUEST)
 }
@@ -91,6 +91,5 @@ pub(crate) fn not_possible(message: String) -> Response {
 
 /// A handler panicked.
 pub(crate) fn panicked() -> FaultResponse {
-    Fault::new(FaultKind::Server, "server_error", "Weir failed on this request; its log says more")
-        .into()
+    Fault::new(FaultKind::Server, "server_error", "internal error; see the server's log").into()
 }

@@ -141,6 +141,6 @@ impl Drop for Granted {
 
 /// The fault for everything that was open when its credential stopped being valid.
 pub(crate) fn revoked() -> Fault {
-    let message = "The key or session that opened this is not known here any more: it was revoked or has ended, or this server wants a key now.";
+    let message = "The key or session that opened this is no longer valid: it was revoked or has ended, or this server now requires a key.";
     Fault::new(FaultKind::Authentication, "invalid_api_key", message)
 }

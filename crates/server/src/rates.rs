@@ -47,7 +47,7 @@ impl Rates {
             (bucket.tokens + now.duration_since(bucket.at).as_secs_f64() * rate).min(rate * BURST);
         if tokens < 1.0 {
             let message = format!(
-                "This key makes more than the {} requests a second that it may; try again soon.",
+                "This key has exceeded its limit of {} requests per second; try again soon.",
                 share.requests_per_second
             );
             return Err(Fault {

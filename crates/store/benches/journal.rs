@@ -212,7 +212,7 @@ async fn start(root: &Path, gib: u64) {
     let journal = open(&path, Durability::Process, &tasks).await;
     println!(
         "start with {gib} GiB, {} logs: {:.2} s",
-        journal.left_behind().len(),
+        journal.unfinished_logs().len(),
         began.elapsed().as_secs_f64()
     );
 }

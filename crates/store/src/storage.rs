@@ -67,7 +67,7 @@ impl Storage {
         let path = directory.join(DATABASE);
         let database = Database::open(&path, durability, tasks.clone())?;
         // `KeyFile::open` has read the keys from it.
-        keys::forget(&path)?;
+        keys::delete_copied(&path)?;
         let disk = Arc::new(Directory::open(&directory.join(JOURNAL))?);
         let archive: Arc<dyn Archive> = Arc::new(database.clone());
         let config = Config { durability, ..Config::default() };

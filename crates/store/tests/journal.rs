@@ -177,7 +177,7 @@ async fn a_failed_sync_is_never_simply_retried() -> Tested {
     seen.wait_for(|progress| progress.committed == 1).await?;
     let after = open(disk.after_power_loss(), &archive, config).await?;
     assert_eq!(read(&after, &id("a")).await?, [text(0, "a")]);
-    assert_eq!(after.left_behind(), [id("a")]);
+    assert_eq!(after.unfinished_logs(), [id("a")]);
     Ok(())
 }
 
@@ -235,7 +235,7 @@ async fn a_restart_recovers_running_logs_and_archives_ended_ones() -> Tested {
     drop(journal);
     archive.set_broken(false);
     let journal = open(Directory::open(root.path())?, &archive, config).await?;
-    assert_eq!(journal.left_behind(), [id("ended"), id("running")]);
+    assert_eq!(journal.unfinished_logs(), [id("ended"), id("running")]);
     assert_eq!(journal.bytes(), bytes);
     let mut writer = journal.take(&id("running"))?;
     assert_eq!(writer.next_position(), 50);
@@ -329,7 +329,7 @@ async fn deletion_removes_every_byte_of_the_text() -> Tested {
             assert_eq!(read(&journal, &id("others")).await?.len(), 40);
             drop((others, journal));
             let journal = open(Directory::open(root.path())?, &archive, config).await?;
-            assert_eq!(journal.left_behind(), [id("others")]);
+            assert_eq!(journal.unfinished_logs(), [id("others")]);
             assert_eq!(read(&journal, &id("others")).await?.len(), 40);
         }
     }
@@ -385,7 +385,7 @@ async fn segments_are_removed_despite_one_long_response() -> Tested {
     assert_eq!(read(&journal, &id("long")).await?.len(), 40);
     drop((long, journal));
     let journal = open(disk.after_crash(), &archive, config).await?;
-    assert_eq!(journal.left_behind(), [id("long")]);
+    assert_eq!(journal.unfinished_logs(), [id("long")]);
     assert_eq!(read(&journal, &id("long")).await?.len(), 40);
     Ok(())
 }

@@ -154,7 +154,7 @@ impl Server {
         Ok(seconds * 1e6 / f64::from(u32::try_from(read)?))
     }
 
-    /// User and system time so far (fields 14 and 15 of proc(5), behind the name in parentheses).
+    /// User and system time so far (fields 14 and 15 of proc(5), after the name in parentheses).
     fn ticks(&self) -> Result<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let (_, fields) = stat.rsplit_once(") ").context("not what proc(5) says")?;

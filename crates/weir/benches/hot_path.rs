@@ -42,7 +42,7 @@ use provider::config::WireKind;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-/// Tokens of one answer: enough that its begin and end do not count.
+/// Tokens of one answer: enough that its start and end do not count.
 const TOKENS: usize = 1000;
 
 /// A usual token.
@@ -132,11 +132,11 @@ fn turn(criterion: &mut Criterion) {
 }
 
 fn encode(criterion: &mut Criterion) {
-    let (entries, begin) = (entries(), begin());
+    let (entries, start) = (entries(), start());
     let responses = || Box::new(Responses) as Box<dyn Dialect>;
     let chat = || {
         let mut dialect = ChatCompletions::new(ChatOptions::default());
-        dialect.fold(&begin, &mut Vec::new());
+        dialect.fold(&start, &mut Vec::new());
         Box::new(dialect) as Box<dyn Dialect>
     };
     for (name, dialect, frame) in [
@@ -192,7 +192,7 @@ fn entries() -> Vec<Entry> {
 }
 
 /// The first entry of an answer, from which the chat dialect learns what every chunk repeats.
-fn begin() -> Entry {
+fn start() -> Entry {
     let id = ResponseId::new("resp_0123456789abcdef0123456789abcdef");
     let response = protocol::response::Response::accepted(id, 1_750_000_000, &create());
     Entry::new(0, &Event::Created(protocol::event::Snapshot { response: Box::new(response) }))

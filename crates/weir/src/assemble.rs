@@ -339,7 +339,7 @@ fn require_key(server: &server::Config, keys: &dyn KeyStore) -> anyhow::Result<(
     bail!(
         "{setting} is set, so that others reach this server through a proxy or by name, and no key is configured: \
          without keys every caller would be its admin.\n\
-         Make one with `weir key create --name NAME`, or take {setting} out of the settings."
+         Make one with `weir key create --name NAME`, or remove {setting} from the settings."
     )
 }
 

@@ -111,7 +111,7 @@ pub(crate) async fn run(
         step = 1,
         took_ms = took(),
         delay_ms = milliseconds(config.delay),
-        "stopping: not ready any more"
+        "stopping: no longer ready"
     );
     waiting.wait(config.delay, || false).await;
 

@@ -132,7 +132,7 @@ pub enum Violation {
     #[error("a continuation continues nothing")]
     UnexpectedContinuation,
     /// A new message before the end of the last one (section 5.4).
-    #[error("a message begins before the last one has ended")]
+    #[error("a message starts before the last one has ended")]
     UnfinishedMessage,
     /// A close frame with a payload of one byte, which is no code (section 5.5.1).
     #[error("a close frame holds half a code")]

@@ -38,7 +38,7 @@ struct Held {
     claimed: HashMap<ResponseId, (Owner, String)>,
     heads: HashMap<(Owner, String), ConversationHead>,
     bytes: u64,
-    /// The same by whose they are.
+    /// The same, by owner.
     stored: HashMap<Owner, u64>,
 }
 
@@ -180,7 +180,7 @@ impl Store for MemoryStore {
         ready(Ok(())).boxed()
     }
 
-    fn forget_heads(&self, before: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn expire_heads(&self, before: u64) -> BoxFuture<'_, Result<(), StoreError>> {
         self.held().heads.retain(|_name, head| head.used_at >= before);
         ready(Ok(())).boxed()
     }

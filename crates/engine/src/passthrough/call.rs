@@ -211,7 +211,7 @@ impl PassthroughCall {
                 return Err(Fault::new(
                     FaultKind::Server,
                     "server_error",
-                    "there is nobody to ask",
+                    "there is no upstream to call",
                 ));
             };
             let failure = match self.call(leg).await {
@@ -482,7 +482,7 @@ fn rename(request: &Passthrough, fields: &mut JsonFields) {
 
 fn truncated(upstream: &str) -> Fault {
     let message = format!(
-        "The upstream '{upstream}' ended its response before it was whole: without a finish reason for each choice."
+        "The upstream '{upstream}' ended its response without a finish reason for each choice: the response is not complete."
     );
     Fault::new(FaultKind::Upstream, "upstream_truncated", message)
 }
@@ -491,7 +491,7 @@ fn shut_down() -> Fault {
     Fault::new(
         FaultKind::Server,
         "server_shutdown",
-        "the server shut down before the response was whole",
+        "the server shut down before the response was complete",
     )
     .with_status(503)
 }

@@ -73,7 +73,7 @@ fn no_such_model(request: &Passthrough) -> Fault {
     let message = match (request.body.get("model"), request.operation) {
         (None, Operation::Moderations) => {
             format!(
-                "No upstream serves '{model}', which a moderation without a 'model' asks for: add an upstream of OpenAI, or a route."
+                "No upstream serves '{model}', the default model of moderations: add OpenAI as an upstream, or a route."
             )
         }
         (None, Operation::Embeddings | Operation::Completions) | (Some(_), _) => {

@@ -34,7 +34,7 @@ impl Engine {
         let position = after.map_or(0, |after| after.saturating_add(1));
         if position > committed {
             let message = format!(
-                "the answer has no event {}; its last is {}",
+                "the response has no event {}; its last is {}",
                 position - 1,
                 committed.saturating_sub(1)
             );
@@ -184,9 +184,9 @@ impl Engine {
             }
             RecordLookup::Expired(Expired { owner: expired, items_left }) if expired == *owner => {
                 let left = match items_left {
-                    0 => "Nothing of it is left.".to_owned(),
+                    0 => "None of its items are kept.".to_owned(),
                     _ => format!(
-                        "{items_left} of its items are left, as a part of the responses that continue it."
+                        "{items_left} of its items are kept as part of the responses that continue it."
                     ),
                 };
                 let message =

@@ -83,7 +83,7 @@ impl Engine {
             let fault = Fault::new(
                 FaultKind::RateLimit,
                 "too_many_answers",
-                "This server runs as many answers as it may; try again soon.",
+                "This server has reached its limit of concurrent responses; try again soon.",
             );
             return Err(Fault { retry_after: Some(1), ..fault });
         }

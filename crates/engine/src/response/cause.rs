@@ -51,7 +51,7 @@ impl Cause {
                 Fault::new(
                     FaultKind::Server,
                     "server_shutdown",
-                    "the server shut down before the answer was whole",
+                    "the server shut down before the response was complete",
                 )
                 .with_status(503),
             ),

@@ -121,7 +121,7 @@ fn summary(response: &Response) -> Result<String, Fault> {
     match response.status {
         ResponseStatus::Completed => {}
         ResponseStatus::Cancelled => {
-            let message = "The compaction was cancelled before it was whole.";
+            let message = "The compaction was cancelled before it was complete.";
             return Err(Fault::new(FaultKind::Conflict, "response_cancelled", message));
         }
         ResponseStatus::Queued
@@ -132,9 +132,8 @@ fn summary(response: &Response) -> Result<String, Fault> {
                 .incomplete_details
                 .as_ref()
                 .map_or("unknown", |details| details.reason.as_str());
-            let message = format!(
-                "The model's summary ended early ({reason}): it is not whole, and nothing was compacted."
-            );
+            let message =
+                format!("The model's summary ended early ({reason}), so nothing was compacted.");
             return Err(Fault::new(FaultKind::Upstream, "summary_incomplete", message));
         }
     }
@@ -143,7 +142,7 @@ fn summary(response: &Response) -> Result<String, Fault> {
         return Err(Fault::new(
             FaultKind::Upstream,
             "summary_missing",
-            "The model wrote no summary, and nothing was compacted.",
+            "The model wrote no summary, so nothing was compacted.",
         ));
     }
     Ok(text.trim().to_owned())

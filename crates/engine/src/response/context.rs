@@ -172,7 +172,7 @@ impl Engine {
             RecordLookup::Record(record) if record.owner == *owner && record.readable => {
                 if record.ended_at.is_none() {
                     let message = format!(
-                        "Previous response '{previous}' still runs: wait for its end, or cancel it."
+                        "Previous response '{previous}' is still running: wait until it ends, or cancel it."
                     );
                     return Err(Fault {
                         status: 409,

@@ -226,11 +226,8 @@ fn log_end(response: &Response, duration: Duration) {
 /// A turn that panicked leaves a log without an end: it gets one, under a new epoch (promise 3).
 async fn after_panic(shared: &EngineState, handle: &RunningResponse) -> Option<Response> {
     tracing::error!(response = %handle.id, "the turn of a response panicked");
-    let fault = Fault::new(
-        FaultKind::Server,
-        "server_error",
-        "Weir failed on this answer; its log says more",
-    );
+    let fault =
+        Fault::new(FaultKind::Server, "server_error", "internal error; see the server's log");
     let end = End::Failed(fault.clone());
     let backend = shared.backends.for_keeping(handle.keeping);
     loop {

@@ -18,7 +18,7 @@ pub(crate) fn not_found(id: &ResponseId) -> Fault {
 /// The fault of a store that failed.
 pub(crate) fn store_fault(error: StoreError) -> Fault {
     if error == StoreError::TooLarge {
-        let message = "The conversation is larger than this server loads (engine.context_bytes, engine.context_items): start a new one, or compact it.";
+        let message = "The conversation exceeds the limits of this server (engine.context_bytes, engine.context_items): start a new one, or compact it.";
         return Fault::invalid("conversation_too_large", "previous_response_id", message);
     }
     Fault::new(FaultKind::Server, "store_unavailable", error.to_string()).with_status(503)

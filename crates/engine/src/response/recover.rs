@@ -47,7 +47,7 @@ impl Engine {
     pub async fn recover(&self) -> Result<RecoveryCounts, StoreError> {
         let shared = &*self.shared;
         let unfinished = shared.backends.stored.store.unfinished().await?;
-        let left_behind = shared.backends.stored.log.left_behind();
+        let unfinished_logs = shared.backends.stored.log.unfinished_logs();
         if !unfinished.is_empty() {
             tracing::info!(
                 responses = unfinished.len(),
@@ -64,8 +64,9 @@ impl Engine {
                 Outcome::Forgotten => recovered.forgotten += 1,
             }
         }
-        let mut strays =
-            stream::iter(left_behind).map(|id| forget_stray(shared, id)).buffer_unordered(AT_ONCE);
+        let mut strays = stream::iter(unfinished_logs)
+            .map(|id| forget_stray(shared, id))
+            .buffer_unordered(AT_ONCE);
         while let Some(was_stray) = strays.next().await {
             recovered.forgotten += usize::from(was_stray?);
         }

@@ -154,10 +154,14 @@ impl Attempts {
     }
 
     fn fail(&mut self) -> NextStep {
-        let nobody = || {
-            Fault::new(protocol::fault::FaultKind::Server, "server_error", "there is nobody to ask")
+        let no_upstream = || {
+            Fault::new(
+                protocol::fault::FaultKind::Server,
+                "server_error",
+                "there is no upstream to call",
+            )
         };
-        NextStep::Fail(self.reported.take().map_or_else(nobody, |failure| failure.fault))
+        NextStep::Fail(self.reported.take().map_or_else(no_upstream, |failure| failure.fault))
     }
 }
 

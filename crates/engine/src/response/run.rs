@@ -122,7 +122,7 @@ impl Turn {
                 End::Failed(Fault::new(
                     FaultKind::Server,
                     "log_failed",
-                    "the answer could not be written down and was ended",
+                    "the response could not be logged and was ended",
                 ))
             }
             Stop::Lost => return None,
@@ -216,7 +216,7 @@ impl Turn {
                 return End::Failed(Fault::new(
                     FaultKind::Server,
                     "server_error",
-                    "there is nobody to ask",
+                    "there is no upstream to call",
                 ))
                 .into();
             };
@@ -331,7 +331,7 @@ impl Turn {
             }
             if written + self.builder.extra_bytes() > self.limit {
                 let message = format!(
-                    "the answer is longer than this server keeps ({} bytes of events)",
+                    "the response exceeds the limit of this server ({} bytes of events)",
                     self.limit
                 );
                 return Outcome::Stop(

@@ -250,7 +250,7 @@ impl Engine {
             self.shared.backends.stored.log.open(&id).await.map_err(|error| match error {
                 LogError::Missing => {
                     let message =
-                        format!("The answer to this Idempotency-Key, {id}, is no longer kept.");
+                        format!("The response for this Idempotency-Key, {id}, is no longer kept.");
                     Fault::new(FaultKind::NotFound, "response_expired", message).with_status(410)
                 }
                 LogError::Fenced | LogError::Ended | LogError::Gap | LogError::Unavailable => {

@@ -122,7 +122,7 @@ impl EngineState {
     /// The fault of a new request while the server drains.
     pub(crate) fn draining(&self) -> Option<Fault> {
         let retry_after = self.draining.get().copied()?;
-        let message = "This server is about to stop: ask again in a moment.";
+        let message = "This server is shutting down: try again in a moment.";
         let fault = Fault::new(FaultKind::Server, "server_draining", message).with_status(503);
         Some(Fault { retry_after: Some(retry_after), ..fault })
     }

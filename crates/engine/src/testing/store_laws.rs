@@ -19,12 +19,12 @@ pub async fn all<S: Store>(fresh: impl AsyncFn() -> S) {
     two_owners_may_use_one_key(&fresh().await).await;
     expiry_keeps_what_others_build_on(&fresh().await).await;
     deletion_takes_the_text_everywhere(&fresh().await).await;
-    a_turn_without_items_of_its_own_takes_nobody_elses(&fresh().await).await;
+    a_turn_without_items_of_its_own_takes_no_others(&fresh().await).await;
     what_a_running_turn_continues_stays_for_it(&fresh().await).await;
     a_released_key_is_new_again(&fresh().await).await;
     everything_removed_weighs_nothing(&fresh().await).await;
     the_oldest_end_comes_first(&fresh().await).await;
-    what_is_stored_is_known_by_whose_it_is(&fresh().await).await;
+    stored_bytes_are_counted_by_owner(&fresh().await).await;
     a_conversation_is_loaded_up_to_a_limit(&fresh().await).await;
     what_has_not_ended_is_unfinished(&fresh().await).await;
     a_head_stands_where_it_was_put(&fresh().await).await;
@@ -132,7 +132,7 @@ async fn deletion_takes_the_text_everywhere(store: &dyn Store) {
     );
 }
 
-async fn a_turn_without_items_of_its_own_takes_nobody_elses(store: &dyn Store) {
+async fn a_turn_without_items_of_its_own_takes_no_others(store: &dyn Store) {
     let head = turn(store, "one", None, &["a"], &["b"]).await;
     let empty = ResponseRecord {
         parent: Some(head.clone()),
@@ -217,7 +217,7 @@ async fn the_oldest_end_comes_first(store: &dyn Store) {
     );
 }
 
-async fn what_is_stored_is_known_by_whose_it_is(store: &dyn Store) {
+async fn stored_bytes_are_counted_by_owner(store: &dyn Store) {
     let bob = Owner::new("bob");
     turn(store, "one", None, &["a"], &["b"]).await;
     let item = message("a longer text of another caller");
@@ -292,7 +292,7 @@ async fn a_head_stands_where_it_was_put(store: &dyn Store) {
         store.set_head(&alice(), "older", Some(head(1))).await == Ok(()),
         "there may be several",
     );
-    require(store.forget_heads(2).await == Ok(()), "old ones are forgotten");
+    require(store.expire_heads(2).await == Ok(()), "old ones are forgotten");
     require(
         store.head(&alice(), "older").await == Ok(None)
             && store.head(&alice(), "uid").await == Ok(Some(head(2))),

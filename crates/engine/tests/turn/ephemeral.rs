@@ -135,7 +135,7 @@ impl Store for Untouched {
         self.touch("set_head")
     }
 
-    fn forget_heads(&self, _before: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn expire_heads(&self, _before: u64) -> BoxFuture<'_, Result<(), StoreError>> {
         ready(Ok(())).boxed()
     }
 

@@ -36,7 +36,7 @@ use crate::stage::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_text_answer_has_every_event_in_order() {
+async fn a_text_response_has_every_event_in_order() {
     let stage = stage();
     let entries = run(
         &stage,
@@ -165,7 +165,7 @@ async fn an_end_without_a_finish_reason_is_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cut_behind_the_finish_reason_takes_nothing() {
+async fn a_cut_after_the_finish_reason_takes_nothing() {
     let stage = stage();
     let cut = ProviderFailure::upstream(Fault::new(FaultKind::Upstream, "upstream_cut", "cut"));
     let entries = run(
@@ -230,7 +230,7 @@ async fn a_cancel_closes_upstream_and_keeps_the_text() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancel_before_upstream_has_answered_counts() {
+async fn a_cancel_before_the_upstream_responds_counts() {
     let stage = stage();
     let started =
         stage.engine.start(&alice(), asking("hi"), StartOptions::default()).await.unwrap();
@@ -240,7 +240,7 @@ async fn a_cancel_before_upstream_has_answered_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leaving_stops_a_stateless_answer_and_no_other() {
+async fn leaving_stops_only_a_stateless_response() {
     let stage = stage();
     let _stateless = stage.script();
     let started = stage
@@ -272,7 +272,7 @@ async fn leaving_stops_a_stateless_answer_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_sees_an_event_before_it_is_committed() {
+async fn no_reader_sees_an_event_before_it_is_committed() {
     let log = LateLog::new();
     let stage = stage_on(log.clone(), Config::default());
     let script = stage.script();
@@ -515,7 +515,7 @@ async fn memory_is_bounded_by_bytes_and_by_age() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_grows_too_large_is_ended() {
+async fn a_response_that_grows_too_large_is_ended() {
     let stage = stage_on(MemoryLog::new(), Config { answer_bytes: 5_000, ..Config::default() });
     let script = stage.script();
     let mut started =
@@ -539,7 +539,7 @@ async fn an_answer_that_grows_too_large_is_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_answer_is_gone_and_its_upstream_closed() {
+async fn a_deleted_response_is_gone_and_its_upstream_closed() {
     let stage = stage();
     let _script = stage.script();
     let started =

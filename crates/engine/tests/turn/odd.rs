@@ -34,7 +34,7 @@ fn data(entries: &[Entry], kind: &str) -> Vec<Value> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_finish_reason_that_nobody_knows_is_no_evidence_and_can_be_seen() {
+async fn an_unknown_finish_reason_is_no_evidence_and_is_reported() {
     let response = response(
         asking("hi"),
         vec![text("half"), Ok(ModelEvent::Finish(Finish::Unknown("vibes".into())))],

@@ -166,7 +166,7 @@ async fn an_answer_of_which_nothing_was_made_costs_nothing() {
 /// A log that knows what it was left with, and removes only when it is let.
 struct Left {
     inner: MemoryLog,
-    behind: Vec<ResponseId>,
+    unfinished: Vec<ResponseId>,
     removals: Arc<Semaphore>,
 }
 
@@ -188,8 +188,8 @@ impl Log for Left {
         .boxed()
     }
 
-    fn left_behind(&self) -> Vec<ResponseId> {
-        self.behind.clone()
+    fn unfinished_logs(&self) -> Vec<ResponseId> {
+        self.unfinished.clone()
     }
 
     fn bytes(&self) -> u64 {
@@ -199,11 +199,11 @@ impl Log for Left {
 
 fn stage_left_with(
     storage: &Storage,
-    behind: Vec<ResponseId>,
+    unfinished: Vec<ResponseId>,
     removals: usize,
 ) -> (Stage, Arc<Semaphore>) {
     let removals = Arc::new(Semaphore::new(removals));
-    let log = Left { inner: storage.log.clone(), behind, removals: Arc::clone(&removals) };
+    let log = Left { inner: storage.log.clone(), unfinished, removals: Arc::clone(&removals) };
     (
         stage_over(Arc::new(log), Arc::clone(&storage.store) as Arc<dyn Store>, Config::default()),
         removals,
@@ -229,7 +229,7 @@ async fn a_log_that_lost_its_tail_has_an_end_though_its_record_had_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_that_belongs_to_nobody_is_forgotten() {
+async fn a_log_without_an_owner_is_deleted() {
     let storage = Storage::new();
     let stray = ResponseId::new("resp_stray");
     storage.log.take(&stray).unwrap().append(&entries(0, 2)).unwrap();

@@ -44,7 +44,7 @@ fn words(response: &protocol::response::Response) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_made_nothing_is_made_again_and_nothing_of_it_is_left() {
+async fn a_call_without_output_is_retried_and_leaves_nothing() {
     let stage = stage_that_retries();
     let half_a_call = call(0, None, None, "{");
     let scripts = vec![
@@ -61,7 +61,7 @@ async fn a_call_that_made_nothing_is_made_again_and_nothing_of_it_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_said_is_never_said_twice() {
+async fn no_output_is_repeated() {
     let stage = stage_that_retries();
     let response = play(
         &stage,
@@ -73,7 +73,7 @@ async fn what_was_said_is_never_said_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_request_is_not_repeated_and_what_stays_wrong_is_told() {
+async fn an_invalid_request_is_not_retried_and_a_lasting_failure_is_reported() {
     let stage = stage_that_retries();
     let response = play(&stage, vec![vec![failure(FailureScope::Request)]]).await;
     assert_eq!(response.error.unwrap().code, "made_up");
@@ -92,7 +92,7 @@ async fn a_wrong_request_is_not_repeated_and_what_stays_wrong_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_between_two_calls_is_obeyed() {
+async fn a_stop_between_two_calls_takes_effect() {
     let stage = stage_that_retries();
     let script = stage.script();
     say(&script, [failure(FailureScope::RateLimited(Some(Duration::from_secs(50))))]).await;
@@ -113,7 +113,7 @@ async fn a_silence_that_is_longer_than_the_deadline_is_not_tried_again() {
     drop(next);
     let create = asking("hi");
     let mut started = stage.engine.start(&alice(), create, StartOptions::default()).await.unwrap();
-    // The first call is silent for its ten minutes, which is behind the deadline for further ones.
+    // The first call is silent for its ten minutes, which is after the deadline for further ones.
     let response = last_response(&read(&mut started.feed).await.unwrap());
     assert_eq!(response.error.unwrap().code, "upstream_first_token_timeout");
     drop(silent);
@@ -185,7 +185,7 @@ fn within(policy: &str) -> Create {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_nobody_reads_ends_after_its_time() {
+async fn a_response_without_readers_ends_after_its_time() {
     let stage = stage();
     let script = stage.script();
     let started = stage
@@ -219,7 +219,7 @@ async fn an_answer_that_nobody_reads_ends_after_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_nobody_reads_ends_after_its_tokens() {
+async fn a_response_without_readers_ends_after_its_tokens() {
     let stage = stage();
     let script = stage.script();
     let started = stage

@@ -15,7 +15,7 @@ const JUMP_EQUAL: u16 = 0x15;
 const JUMP_SET: u16 = 0x45;
 const RETURN: u16 = 0x06;
 
-/// Places below this are not bytes but what the kernel knows of the packet.
+/// Offsets below this are not bytes but the kernel's metadata of the packet.
 const KNOWN: u32 = 0xFFFF_F000; // SKF_AD_OFF, -4096
 const PROTOCOL: u32 = KNOWN;
 const PACKET_TYPE: u32 = KNOWN + 4;
@@ -34,7 +34,7 @@ enum To {
     Label(&'static str),
 }
 
-/// Accepts TCP segments from or to the port, and parts of TCP packets whose port cannot be told;
+/// Accepts TCP segments from or to the port, and parts of TCP packets whose port is unknown;
 /// without a port, anything. Loopback shows each packet going out and coming in: only the latter is
 /// accepted.
 pub(super) fn of_port(port: Option<u16>) -> Vec<Instruction> {

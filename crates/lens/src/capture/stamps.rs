@@ -9,9 +9,9 @@ use std::time::Duration;
 use crate::moment::Moment;
 use crate::system::{packet, socket};
 
-/// A socket that wants times. While there is one, packets have them.
+/// A socket that requests timestamps. While there is one, packets have them.
 #[derive(Debug)]
-pub(super) struct Stamps {
+pub(super) struct KernelTimestamps {
     socket: UdpSocket,
     /// Whether packets have their times by now.
     pub(super) have_begun: bool,
@@ -24,11 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_micros(500);
 
-impl Stamps {
+impl KernelTimestamps {
     /// Waits until packets have times. Those that came without would be given the time at which
     /// they are read.
     #[expect(clippy::disallowed_methods, reason = "a capture is begun by a thread that may block")]
-    pub(super) fn begin() -> io::Result<Self> {
+    pub(super) fn start() -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.set_nonblocking(true)?;
         socket::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;

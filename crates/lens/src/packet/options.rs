@@ -63,33 +63,33 @@ impl Sack {
 
 /// The options of a segment.
 #[derive(Clone, Debug)]
-pub struct OptionIterator<'a> {
+pub struct TcpOptionIterator<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> OptionIterator<'a> {
+impl<'a> TcpOptionIterator<'a> {
     pub(super) fn new(rest: &'a [u8]) -> Self {
         Self { rest }
     }
 }
 
-impl<'a> Iterator for OptionIterator<'a> {
+impl<'a> Iterator for TcpOptionIterator<'a> {
     type Item = TcpOption<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (kind, behind) = self.rest.split_first()?;
+        let (kind, rest) = self.rest.split_first()?;
         match kind {
             0 => {
                 self.rest = &[];
                 return None;
             }
             1 => {
-                self.rest = behind;
+                self.rest = rest;
                 return Some(TcpOption::NoOperation);
             }
             _ => {}
         }
-        let length = behind.first().map_or(0, |length| usize::from(*length));
+        let length = rest.first().map_or(0, |length| usize::from(*length));
         if length < 2 || length > self.rest.len() {
             return Some(TcpOption::Malformed(std::mem::take(&mut self.rest)));
         }
@@ -99,7 +99,7 @@ impl<'a> Iterator for OptionIterator<'a> {
     }
 }
 
-/// An option whose length is not the one that its kind has is told as [`TcpOption::Other`].
+/// An option whose length is wrong for its kind is reported as [`TcpOption::Other`].
 fn read(kind: u8, value: &[u8]) -> TcpOption<'_> {
     let known = match (kind, value.len()) {
         (2, 2) => u16_at(value, 0).map(TcpOption::MaximumSegmentSize),
@@ -117,7 +117,7 @@ fn read(kind: u8, value: &[u8]) -> TcpOption<'_> {
 
 /// The options of a segment by name; the last of a kind counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct TcpOptions {
     /// In bytes.
     pub maximum_segment_size: Option<u16>,
     /// In bits, at most 14 (RFC 7323, section 2.3).
@@ -132,10 +132,10 @@ pub struct Options {
     pub fast_open: Option<usize>,
 }
 
-impl Options {
+impl TcpOptions {
     pub(super) fn read(bytes: &[u8]) -> Self {
         let mut options = Self::default();
-        for option in OptionIterator::new(bytes) {
+        for option in TcpOptionIterator::new(bytes) {
             match option {
                 TcpOption::MaximumSegmentSize(size) => options.maximum_segment_size = Some(size),
                 TcpOption::WindowScale(shift) => options.window_scale = Some(shift.min(14)),

@@ -14,7 +14,7 @@ pub(crate) fn route_socket() -> io::Result<OwnedFd> {
     })
 }
 
-/// Sends a request and waits for what the kernel says of it.
+/// Sends a request and waits for the kernel's reply.
 pub(crate) fn ask(socket: BorrowedFd<'_>, request: &[u8]) -> io::Result<Vec<u8>> {
     // SAFETY: the pointer is to as many bytes as the length says, and they live until the call
     // returns.

@@ -16,21 +16,21 @@ pub(crate) struct Instruction {
     pub(crate) value: u32,
 }
 
-/// What the kernel says of a packet besides its bytes.
+/// The kernel's metadata of a packet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Received {
     /// How many bytes of the buffer are its.
     pub(crate) captured: usize,
     /// How long it was.
     pub(crate) original: usize,
-    /// Nanoseconds since 1970; `None` if the kernel did not say.
+    /// Nanoseconds since 1970; `None` if the kernel did not provide it.
     pub(crate) at: Option<u64>,
     pub(crate) interface: u32,
     /// `ARPHRD_…`
     pub(crate) hardware: u16,
     /// `PACKET_…`
     pub(crate) direction: u8,
-    /// A tag that the kernel took out of the bytes: its type and what it says.
+    /// A tag that the kernel took out of the bytes: its type and value.
     pub(crate) tag: Option<(u16, u16)>,
 }
 

@@ -18,7 +18,7 @@ pub(super) fn length_of<T>() -> libc::socklen_t {
 /// Takes what a call returned that makes a file descriptor.
 pub(super) fn owned(returned: libc::c_int) -> io::Result<OwnedFd> {
     let descriptor: RawFd = check(returned)?;
-    // SAFETY: the kernel has just made this descriptor for us, so nobody else owns it.
+    // SAFETY: the kernel has just made this descriptor for us, so nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn set_option(
     check(returned).map(drop)
 }
 
-/// Reads an option into `buffer`. How many bytes of it the kernel knows of.
+/// Reads an option into `buffer`. Returns how many bytes of it the kernel supports.
 pub(crate) fn option_bytes(
     socket: BorrowedFd<'_>,
     level: libc::c_int,
@@ -96,7 +96,7 @@ pub(crate) fn event() -> io::Result<OwnedFd> {
     owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
 }
 
-/// Wakes who waits for the event, now and later.
+/// Wakes every waiter of the event, now and later.
 pub(crate) fn signal(event: BorrowedFd<'_>) {
     let one = 1_u64.to_ne_bytes();
     // SAFETY: the pointer is to eight bytes that live until the call returns. It can only fail when

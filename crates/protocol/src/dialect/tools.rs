@@ -96,8 +96,9 @@ pub(super) fn read_tool_mode(
     match node.word(&["none", "auto", "required"])?.as_str() {
         "none" => Ok(ToolMode::None),
         "auto" => Ok(ToolMode::Auto),
-        _ if tools.has_none() => Err(node
-            .wrong_value("a choice that the request's tools can meet, but there are no 'tools'")),
+        _ if tools.has_none() => Err(node.wrong_value(
+            "a choice that the request's tools can satisfy, but there are no 'tools'",
+        )),
         _ => Ok(ToolMode::Required),
     }
 }

@@ -297,7 +297,7 @@ pub(super) fn base_url(config: &UpstreamConfig) -> Result<Url, UpstreamConfigErr
     }
     match base.scheme() {
         "http" | "https" if base.has_host() => Ok(base),
-        _ => Err(invalid("it must begin with http:// or https://".to_owned())),
+        _ => Err(invalid("it must start with http:// or https://".to_owned())),
     }
 }
 

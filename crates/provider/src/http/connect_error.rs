@@ -99,7 +99,7 @@ impl ConnectError {
         let mut source: Option<&(dyn Error + 'static)> = error.source();
         while let Some(cause) = source {
             let text = cause.to_string();
-            if let Some((_, why)) = SAID.iter().find(|(begin, _)| text.starts_with(begin)) {
+            if let Some((_, why)) = SAID.iter().find(|(prefix, _)| text.starts_with(prefix)) {
                 return *why;
             }
             let io_error = cause.downcast_ref::<io::Error>();
@@ -164,7 +164,7 @@ impl ConnectError {
                     .with_status(504)
             }
             Self::Closed => {
-                said(name, "upstream_unreachable", "closed the connection before it answered")
+                said(name, "upstream_unreachable", "closed the connection before it responded")
             }
             Self::Refused => said(
                 name,
@@ -174,7 +174,7 @@ impl ConnectError {
             Self::NoRoute => said(
                 name,
                 "upstream_unreachable",
-                "cannot be reached: there is no way to its network",
+                "cannot be reached: there is no route to its network",
             ),
             Self::UnknownHost => {
                 said(name, "upstream_unreachable", "cannot be reached: its host name is unknown")
@@ -186,20 +186,20 @@ impl ConnectError {
             Self::NotHttp => said(
                 name,
                 "upstream_unreachable",
-                "cannot be asked: the server at its address does not speak HTTP",
+                "cannot be reached: the server at its address does not speak HTTP",
             ),
             Self::NoProxy => {
-                said(name, "upstream_unreachable", "cannot be reached: its proxy is not there")
+                said(name, "upstream_unreachable", "cannot be reached: its proxy does not respond")
             }
             Self::ProxyPassword => said(
                 name,
                 "upstream_unreachable",
-                "cannot be reached: its proxy wants another user and password",
+                "cannot be reached: its proxy does not accept the user and password",
             ),
             Self::ProxyRefused => said(
                 name,
                 "upstream_unreachable",
-                "cannot be reached: its proxy does not lead there",
+                "cannot be reached: its proxy cannot connect to it",
             ),
             Self::Unknown => said(name, "upstream_unreachable", "cannot be reached"),
         })

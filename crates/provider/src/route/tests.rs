@@ -84,7 +84,7 @@ fn an_invalid_base_url_is_reported_with_its_upstream() {
     let error = Routes::new(&Config { upstreams: vec![broken], ..Config::default() }).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the base_url of the upstream 'north' cannot be used: it must begin with http:// or https://"
+        "the base_url of the upstream 'north' cannot be used: it must start with http:// or https://"
     );
 }
 

@@ -308,7 +308,7 @@ impl UpstreamInner {
 
     fn circuit_open(&self, wait: Duration) -> ProviderFailure {
         let message = format!(
-            "The upstream '{}' has failed several times in a row and is left alone for a while.",
+            "The upstream '{}' has failed several times in a row and is not called for a while.",
             self.name
         );
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

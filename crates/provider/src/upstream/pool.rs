@@ -284,7 +284,7 @@ impl Pool {
 
     fn full(&self) -> ProviderFailure {
         let message = format!(
-            "The upstream '{}' has as many answers to give as it may; try again soon.",
+            "The upstream '{}' has reached its limit of concurrent responses; try again soon.",
             self.upstream
         );
         let fault = Fault {

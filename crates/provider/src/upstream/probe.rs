@@ -101,7 +101,8 @@ impl UpstreamInner {
             }
             if is_ended || reader.is_over() {
                 return Err(Trouble::Failed(
-                    callee.plain("upstream_truncated", "ended its answer without a reason"),
+                    callee
+                        .plain("upstream_truncated", "ended its response without a finish reason"),
                 ));
             }
             match response.chunk().await {

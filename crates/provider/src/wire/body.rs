@@ -78,7 +78,7 @@ impl<G: Grammar> BodyParser<G> {
     }
 
     /// Removes the byte order mark, which may arrive in pieces.
-    fn begin(&mut self) {
+    fn start(&mut self) {
         let Body::Begin(held) = &mut self.body else { return };
         if held.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(held) {
             return;
@@ -204,7 +204,7 @@ impl<G: Grammar> StreamParser for BodyParser<G> {
         match &mut self.body {
             Body::Begin(held) => {
                 held.extend_from_slice(bytes);
-                self.begin();
+                self.start();
             }
             Body::Unknown => self.recognise(bytes),
             Body::Events(decoder) => {

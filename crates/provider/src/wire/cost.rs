@@ -26,15 +26,15 @@ const MOST: f64 = 6.0;
 fn fastest(work: &dyn Fn()) -> Duration {
     // Long enough to measure, and short enough not to be interrupted each time.
     let mut times = 0_u32;
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_millis(1) {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(1) {
         work();
         times += 1;
     }
     let run = || {
-        let begin = Instant::now();
+        let start = Instant::now();
         (0..times).for_each(|_| work());
-        begin.elapsed() / times
+        start.elapsed() / times
     };
     (0..5).map(|_| run()).min().unwrap_or_default().max(Duration::from_nanos(1))
 }
@@ -191,9 +191,9 @@ async fn any_conversation_is_cheap_for_its_size() {
 #[expect(clippy::disallowed_methods, reason = "the time of the machine is what is measured")]
 fn fastest_of_three(mut work: impl FnMut()) -> Duration {
     let mut run = || {
-        let begin = Instant::now();
+        let start = Instant::now();
         work();
-        begin.elapsed()
+        start.elapsed()
     };
     (0..3).map(|_| run()).min().unwrap_or_default()
 }

@@ -164,7 +164,7 @@ impl Callee {
                 FaultKind::Upstream,
                 "upstream_redirect",
                 format!(
-                    "The upstream '{name}' answered with a redirect ({status}); its base_url must be the address that this leads to."
+                    "The upstream '{name}' responded with a redirect ({status}); set its base_url to the address that it redirects to."
                 ),
             ),
             _ => self.told(ERROR, &format!("failed ({status})"), &reported),
@@ -194,7 +194,7 @@ impl Callee {
 
     /// The body was cut off.
     pub(crate) fn cut(&self) -> ProviderFailure {
-        self.plain(UPSTREAM_CUT, "closed the connection in the middle of the answer")
+        self.plain(UPSTREAM_CUT, "closed the connection in the middle of the response")
     }
 
     /// An error that the caller can act on, with the upstream's own message if there is one.

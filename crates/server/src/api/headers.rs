@@ -48,7 +48,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Fau
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().unwrap_or_default().trim();
     if key.is_empty() || key.len() > 255 {
-        let message = "An Idempotency-Key has 1 to 255 printable characters.";
+        let message = "An Idempotency-Key must be 1 to 255 printable characters.";
         return Err(Fault::invalid("invalid_value", "Idempotency-Key", message));
     }
     Ok(Some(key.to_owned()))

@@ -54,7 +54,7 @@ pub(crate) async fn retrieve(
         query::boolean(&query, "stream")? || (after.is_some() && !query.contains_key("stream"));
     if !is_streamed {
         if after.is_some() {
-            let message = "'starting_after' is a position in a stream: leave out stream=false.";
+            let message = "'starting_after' is a position in a stream and cannot be combined with stream=false.";
             return Err(Fault::invalid("invalid_value", "starting_after", message).into());
         }
         let response = app.engine.response(&context.owner, &id).await?;

@@ -46,7 +46,7 @@ pub(crate) async fn create(
         return Err(Fault::invalid(
             "invalid_value",
             "for",
-            "'for' says what a ticket opens; a session opens everything.",
+            "'for' restricts a ticket; a session opens everything, so the two cannot be combined.",
         )
         .into());
     }
@@ -113,5 +113,5 @@ fn wants_cookie(body: &Value) -> Result<bool, Fault> {
 }
 
 fn no_randomness() -> Fault {
-    Fault::new(FaultKind::Server, "server_error", "no ticket could be made")
+    Fault::new(FaultKind::Server, "server_error", "cannot create a ticket")
 }

@@ -179,7 +179,7 @@ impl<Given> Channels<Given> {
         // A stream may have opened in the very moment in which the time was over.
         let place = come.ok().and_then(Result::ok).or_else(|| coming.try_recv().ok());
         place.ok_or_else(|| {
-            let message = "No stream is open for this uid. GET /createSse with the same uid opens one; the answer comes there.";
+            let message = "No stream is open for this uid. Open one with GET /createSse and the same uid; the response is sent there.";
             Fault::new(FaultKind::Conflict, "no_stream", message).with_param("uid")
         })
     }
@@ -229,7 +229,7 @@ impl<Given> TakenPlace<Given> {
             Fault::new(
                 FaultKind::Conflict,
                 "stream_closed",
-                "The stream was closed before its answer began.",
+                "The stream was closed before its response started.",
             )
             .with_param("uid")
         };
@@ -308,7 +308,7 @@ fn lock<Given>(held: &Mutex<ChannelMap<Given>>) -> MutexGuard<'_, ChannelMap<Giv
 }
 
 fn too_many(what: &str) -> Fault {
-    let message = format!("This uid has as many {what} as it may ({MAX_PER_UID}).");
+    let message = format!("This uid has reached its limit of {MAX_PER_UID} {what}.");
     let fault = Fault::new(FaultKind::RateLimit, "too_many_streams", message).with_param("uid");
     Fault { retry_after: Some(1), ..fault }
 }

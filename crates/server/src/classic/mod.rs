@@ -64,7 +64,7 @@ impl Classic {
             let models = engine.models().await;
             let of_upstream = models.iter().find(|model| model.owned_by != OURS);
             of_upstream.map(|model| model.id.clone()).ok_or_else(|| {
-                let message = "No upstream says which models it serves: name the one that the classic API asks in classic.model.";
+                let message = "No upstream lists its models: set classic.model to the model that the classic API should use.";
                 Fault::new(FaultKind::Upstream, "no_model", message).with_status(503)
             })
         };

@@ -76,7 +76,7 @@ fn outcome<T: Clone + Send + Sync + 'static>(parts: &Parts) -> Result<T, Fault> 
 /// Shows a request to its caller in the lens.
 fn claim(parts: &Parts, caller: &Caller) {
     if let Some(exchange) = parts.extensions.get::<Exchange>() {
-        exchange.owned(caller.owner.as_str());
+        exchange.set_owner(caller.owner.as_str());
     }
 }
 
@@ -130,13 +130,14 @@ fn identified(app: &App, parts: &Parts) -> Result<Identified, Fault> {
 
 fn spend(app: &App, ticket: &str, parts: &Parts) -> Result<Credential, Fault> {
     let Some(opening) = TicketTarget::of(parts) else {
-        let message = "A ticket opens a WebSocket or a GET that streams, and nothing else: send the key in a header.";
+        let message =
+            "A ticket opens only a WebSocket or a GET that streams: send the key in a header.";
         return Err(refused("invalid_ticket", message));
     };
     let unknown = || {
         refused(
             "invalid_ticket",
-            "This ticket is not known, is for something else, is too old, or was used.",
+            "This ticket is unknown, expired, already used, or for another path.",
         )
     };
     app.tickets.spend(ticket, &opening).ok_or_else(unknown)
@@ -158,13 +159,13 @@ fn shown(app: &App, parts: &Parts) -> Result<Credential, Fault> {
 fn unknown(credential: Credential) -> Fault {
     match credential {
         Credential { key: Some(_), session: None } => {
-            refused("invalid_api_key", "This key is not known here.")
+            refused("invalid_api_key", "This API key is not known to the server.")
         }
         Credential { .. } => refused("missing_api_key", NO_KEY),
     }
 }
 
-const NO_KEY: &str = "This server wants a key: send it as 'Authorization: Bearer KEY', or in the header x-api-key. `weir key create` makes one.";
+const NO_KEY: &str = "This server requires an API key: send it as 'Authorization: Bearer KEY' or in the header x-api-key. Create one with `weir key create`.";
 
 /// The headers in which the APIs of other vendors carry a key.
 const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];

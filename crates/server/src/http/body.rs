@@ -170,7 +170,7 @@ fn check_type(headers: &HeaderMap) -> Result<(), Fault> {
 fn parse(bytes: &[u8]) -> Result<Value, Fault> {
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     serde_json::from_slice(text).map_err(|error| {
-        let message = format!("The body is not JSON: {error}.");
+        let message = format!("The body is not valid JSON: {error}.");
         Fault::new(FaultKind::InvalidRequest, "invalid_json", message)
     })
 }
@@ -203,7 +203,7 @@ async fn take_in(
         }
     };
     let timeout = || {
-        Fault::new(FaultKind::InvalidRequest, "body_timeout", "The body took too long.")
+        Fault::new(FaultKind::InvalidRequest, "body_timeout", "Timed out while reading the body.")
             .with_status(408)
     };
     tokio::time::timeout(config.body_timeout, read).await.map_err(|_elapsed| timeout())?
@@ -276,16 +276,16 @@ fn broken(most: usize, error: &(dyn std::error::Error + Send + Sync + 'static)) 
     if error.is::<LengthLimitError>() {
         return too_large(most);
     }
-    Fault::new(FaultKind::InvalidRequest, "truncated_body", "The body ended before it was whole.")
+    Fault::new(FaultKind::InvalidRequest, "truncated_body", "The body is incomplete.")
 }
 
 fn empty() -> Fault {
-    Fault::new(FaultKind::InvalidRequest, "empty_body", "This needs a JSON object as its body.")
+    Fault::new(FaultKind::InvalidRequest, "empty_body", "The body must be a JSON object.")
 }
 
 fn too_large(most: usize) -> Fault {
     let message = format!(
-        "The body is larger than {most} bytes, which is what this server takes here (server.body_bytes)."
+        "The body is larger than {most} bytes, the limit of this server (server.body_bytes)."
     );
     Fault::new(FaultKind::InvalidRequest, "body_too_large", message).with_status(413)
 }

@@ -58,7 +58,7 @@ impl FromRequestParts<App> for Admin {
         if Authenticated::of(parts)?.caller.admin {
             return Ok(Self);
         }
-        let message = "This wants a key made with `weir key create --admin`.";
+        let message = "This requires a key made with `weir key create --admin`.";
         Err(Fault::new(FaultKind::Permission, "admin_key_required", message).into())
     }
 }
@@ -73,7 +73,7 @@ impl FromRequestParts<App> for MetricsReader {
         if may_read_metrics(app, parts)? {
             return Ok(Self);
         }
-        let message = "This wants a key made with `weir key create --admin`, or the setting metrics.access = \"open\".";
+        let message = "This requires a key made with `weir key create --admin`, or the setting metrics.access = \"open\".";
         Err(Fault::new(FaultKind::Permission, "admin_key_required", message).into())
     }
 }
@@ -102,7 +102,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for PathParam<T> {
             Fault::new(
                 FaultKind::InvalidRequest,
                 "invalid_path",
-                "This path is not UTF-8 once it is decoded.",
+                "The decoded path is not valid UTF-8.",
             )
             .into()
         })

@@ -19,14 +19,14 @@ pub(crate) fn no_such_path(method: &Method, uri: &Uri, own_url: &str) -> Respons
     }
     let what = format!("There is nothing at {}", uri.path());
     let message = with_base_url(&what, uri, own_url)
-        .unwrap_or_else(|| format!("{what}. GET /openapi.json lists what there is."));
+        .unwrap_or_else(|| format!("{what}. GET /openapi.json lists all paths."));
     FaultResponse(Fault::new(FaultKind::NotFound, "unknown_path", message)).into_response()
 }
 
 /// The listener for operations has a few paths only.
 pub(crate) async fn not_for_operations(uri: Uri) -> Response {
     let message = format!(
-        "There is nothing at {}: here are /healthz, /readyz and /metrics (server.admin_listen).",
+        "There is nothing at {}: this listener serves only /healthz, /readyz and /metrics (server.admin_listen).",
         uri.path()
     );
     FaultResponse(Fault::new(FaultKind::NotFound, "unknown_path", message)).into_response()
@@ -35,7 +35,7 @@ pub(crate) async fn not_for_operations(uri: Uri) -> Response {
 /// The message for a path that a client has built from a wrong base URL.
 fn with_base_url(what: &str, uri: &Uri, own_url: &str) -> Option<String> {
     let base_url = paths::base_url_for(uri.path(), own_url)?;
-    Some(format!("{what}. It looks as if the client's base URL were wrong: set it to {base_url}."))
+    Some(format!("{what}. The client's base URL seems to be wrong: set it to {base_url}."))
 }
 
 /// The path exists, but not for this method. The `Allow` header lists its methods, which is all
@@ -49,9 +49,9 @@ pub(crate) async fn no_such_method(
     if method == Method::OPTIONS {
         return StatusCode::NO_CONTENT.into_response();
     }
-    let what = format!("{method} is not possible on {}", uri.path());
+    let what = format!("{method} is not allowed on {}", uri.path());
     match with_base_url(&what, &uri, &own_url(forwarded, &uri, &headers)) {
         Some(message) => not_possible(message),
-        None => not_possible(format!("{what}; the Allow header says what is.")),
+        None => not_possible(format!("{what}; see the Allow header.")),
     }
 }

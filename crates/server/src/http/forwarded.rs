@@ -97,12 +97,12 @@ pub(crate) fn check_keyless(config: &Config, parts: &Parts) -> Result<(), Fault>
         .and_then(|forwarded| forwarded.client)
         .filter(|client| !client.is_loopback());
     let why = match (naming, client) {
-        (Some(name), _) => format!("a proxy has passed this request on (it has the header {name})"),
+        (Some(name), _) => format!("this request came through a proxy (it has the header {name})"),
         (None, Some(_)) => "this request comes from another machine".to_owned(),
         (None, None) => return Ok(()),
     };
     let message = format!(
-        "Without a key Weir serves this machine alone, and {why}. Make a key with `weir key create` and send it."
+        "Without a key, Weir serves only this machine, and {why}. Create a key with `weir key create` and send it."
     );
     let fault = Fault::new(FaultKind::Permission, "key_required", message);
     Err(match naming {

@@ -18,7 +18,7 @@ pub(crate) fn check_host_once(version: Version, headers: &HeaderMap) -> Result<(
     if count == 1 || (count == 0 && version != Version::HTTP_11) {
         return Ok(());
     }
-    let message = format!("A request has one Host header; this one has {count}.");
+    let message = format!("A request must have exactly one Host header; this one has {count}.");
     Err(Fault::new(FaultKind::InvalidRequest, "invalid_host", message).with_param("Host"))
 }
 
@@ -38,12 +38,12 @@ pub(crate) fn check_host_syntax(
     let named = headers.get(header::HOST);
     // Any other value is not repeated: it would not help the caller.
     if named.is_some_and(|host| !host.to_str().is_ok_and(is_host)) {
-        return wrong("The Host header is not a host with or without a port.".to_owned());
+        return wrong("The Host header must be a host with an optional port.".to_owned());
     }
     let asked = uri.authority().map(Authority::as_str);
     if asked.is_some_and(|authority| !is_host(authority)) {
         return wrong(
-            "The authority of the request is not a host with or without a port.".to_owned(),
+            "The authority of the request must be a host with an optional port.".to_owned(),
         );
     }
     if version == Version::HTTP_2 && has_two_hosts(uri, headers) {
@@ -93,7 +93,7 @@ pub(crate) fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Fault> {
             Ok(())
         }
         (Some(_), _) => {
-            let message = "Of transfer codings only `chunked` is read here, by itself; for a compressed body there is Content-Encoding.";
+            let message = "The only supported transfer coding is `chunked`, by itself; for a compressed body use Content-Encoding.";
             let fault =
                 Fault::new(FaultKind::InvalidRequest, "unsupported_transfer_coding", message);
             Err(fault.with_status(501).with_param("Transfer-Encoding"))
@@ -117,7 +117,7 @@ pub(crate) fn check_host(config: &Config, uri: &Uri, headers: &HeaderMap) -> Res
         return Ok(());
     }
     let message = format!(
-        "This server does not answer for '{name}'. If it should, add the name to server.hosts."
+        "This server does not serve the host '{name}'. To allow it, add it to server.hosts."
     );
     Err(Fault::new(FaultKind::InvalidRequest, "misdirected_request", message)
         .with_status(421)

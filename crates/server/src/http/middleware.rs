@@ -109,7 +109,7 @@ fn request_id() -> String {
     let mut random = [0_u8; 16];
     // The id is not secret, so a request is served even without randomness.
     if getrandom::fill(&mut random).is_err() {
-        tracing::debug!("the operating system gives no random bytes");
+        tracing::debug!("the operating system provides no random bytes");
     }
     format!("req_{:032x}", u128::from_ne_bytes(random))
 }

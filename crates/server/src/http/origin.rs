@@ -94,7 +94,7 @@ pub(crate) fn relation(
 
 fn foreign(origin: &str) -> Fault {
     let message = format!(
-        "Pages of {origin} may not use this server. If they should, add the origin to server.origins."
+        "Pages of {origin} are not allowed to use this server. To allow them, add the origin to server.origins."
     );
     Fault::new(FaultKind::Permission, "origin_not_allowed", message).with_param("Origin")
 }

@@ -41,9 +41,9 @@ impl Full {
     /// The message for the client.
     pub(super) fn message(self) -> &'static str {
         match self {
-            Self::All => "this server has as many connections as it takes (server.connections)",
+            Self::All => "the connection limit of this server is reached (server.connections)",
             Self::Address => {
-                "this address has as many connections as one may have (server.connections_per_address)"
+                "the connection limit of this address is reached (server.connections_per_address)"
             }
         }
     }

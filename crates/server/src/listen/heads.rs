@@ -15,7 +15,7 @@ use crate::config::Config;
 
 /// The head took too long.
 #[derive(Debug, thiserror::Error)]
-#[error("the request's head took too long")]
+#[error("timed out while reading the request's headers")]
 pub(super) struct SlowHead;
 
 /// Why a connection ends with a refusal.

@@ -209,7 +209,7 @@ where
                 () = stream => {}
                 // Dropping the stream resets it, whatever its window; the connection and its other
                 // streams go on.
-                () = gauge.stalled(write_timeout) => tracing::debug!(connection, "a stream's reader took nothing for too long"),
+                () = gauge.stalled(write_timeout) => tracing::debug!(connection, "a stream's reader did not read for too long"),
             }
             drop(open);
         });

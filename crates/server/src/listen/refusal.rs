@@ -23,19 +23,18 @@ fn parser_fault(status: u16) -> Fault {
             "target_too_long",
             "the request's target is too long",
         ),
-        _ => Fault::new(
-            FaultKind::InvalidRequest,
-            "malformed_request",
-            "this is not an HTTP request that can be understood",
-        ),
+        _ => Fault::new(FaultKind::InvalidRequest, "malformed_request", "malformed HTTP request"),
     };
     fault.with_status(status)
 }
 
 /// The response to a head that did not come in time.
 pub(super) fn of_slow_head(factory: &impl ServiceFactory) -> Bytes {
-    let fault =
-        Fault::new(FaultKind::InvalidRequest, "head_timeout", "the request's head took too long");
+    let fault = Fault::new(
+        FaultKind::InvalidRequest,
+        "head_timeout",
+        "timed out while reading the request's headers",
+    );
     of_fault(factory, &fault.with_status(408))
 }
 

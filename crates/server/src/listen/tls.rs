@@ -42,7 +42,7 @@ pub enum TlsError {
         source: io::Error,
     },
     /// A file holds no PEM of the kind wanted.
-    #[error("there is no {what} in PEM in {}", path.display())]
+    #[error("no {what} in PEM format found in {}", path.display())]
     Missing {
         /// What should be there.
         what: &'static str,
@@ -144,7 +144,7 @@ pub(super) fn record(stream: &TlsStream<Io>, start: std::time::Instant, timeline
         _ => "",
     };
     let alpn = tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
-    timeline.shook_hands(
+    timeline.set_tls_handshake(
         start,
         version,
         alpn,

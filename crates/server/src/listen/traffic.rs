@@ -58,14 +58,14 @@ impl Traffic {
             (http1, self.http1.open.get()),
             (http2, self.http2.open.get()),
         ];
-        let help = "Connections that are open, by what is spoken on them.";
+        let help = "Open connections, by protocol.";
         text.numbers("weir_connections_open", help, MetricKind::Gauge, open);
         let total: [(&[_], u64); 3] = [
             (none, self.silent.get()),
             (http1, self.http1.total.get()),
             (http2, self.http2.total.get()),
         ];
-        let help = "Connections that have spoken, by what, and those that closed before (none).";
+        let help = "Connections since the start, by protocol; none for those that closed before it was known.";
         text.numbers("weir_connections_total", help, MetricKind::Counter, total);
         let (received, sent) = (&[("direction", "received")], &[("direction", "sent")]);
         let bytes: [(&[_], u64); 2] = [(received, self.received.get()), (sent, self.sent.get())];

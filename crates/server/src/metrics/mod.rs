@@ -69,14 +69,18 @@ impl ServerMetrics {
 pub(crate) fn text(engine: &Engine, connections: &Connections, metrics: &ServerMetrics) -> String {
     let mut text = Exposition::new();
     engine.write_metrics(&mut text);
-    text.gauges("weir_streams_open", "Answers on their way to a client.", &metrics.streams);
-    text.gauge("weir_sockets_open", "WebSockets that are open.", metrics.sockets.get());
+    text.gauges(
+        "weir_streams_open",
+        "Responses that are being sent to a client.",
+        &metrics.streams,
+    );
+    text.gauge("weir_sockets_open", "Open WebSockets.", metrics.sockets.get());
     connections.traffic().write(&mut text);
     let refused: [(&[_], u64); 1] = [(&[], connections.refused())];
-    let help = "Connections for which there was no place.";
+    let help = "Connections that were refused because of a limit.";
     text.numbers("weir_connections_refused_total", help, MetricKind::Counter, refused);
     let version: [(&[_], u64); 1] = [(&[("version", env!("CARGO_PKG_VERSION"))], 1)];
-    text.numbers("weir_build_info", "What runs; always 1.", MetricKind::Gauge, version);
+    text.numbers("weir_build_info", "Build information; always 1.", MetricKind::Gauge, version);
     process::write(metrics.started, &mut text);
     text.into_text()
 }

@@ -11,7 +11,11 @@ const TICKS: f64 = 100.0;
 
 /// Writes the system's figures on this process.
 pub(super) fn write(started: u64, text: &mut Exposition) {
-    text.gauge("process_start_time_seconds", "When it began, in seconds since 1970.", started);
+    text.gauge(
+        "process_start_time_seconds",
+        "Start time, as a Unix timestamp in seconds.",
+        started,
+    );
     if let Some(seconds) = cpu_seconds(&read("stat")) {
         let values: [(&[_], f64); 1] = [(&[], seconds)];
         text.numbers(
@@ -23,20 +27,20 @@ pub(super) fn write(started: u64, text: &mut Exposition) {
     }
     let status = read("status");
     if let Some(kilobytes) = number(&status, "VmRSS:") {
-        text.gauge("process_resident_memory_bytes", "Memory that is in RAM.", kilobytes * 1024);
+        text.gauge("process_resident_memory_bytes", "Resident memory.", kilobytes * 1024);
     }
     if let Some(kilobytes) = number(&status, "VmSize:") {
-        text.gauge("process_virtual_memory_bytes", "Memory that is mapped.", kilobytes * 1024);
+        text.gauge("process_virtual_memory_bytes", "Virtual memory.", kilobytes * 1024);
     }
     if let Some(threads) = number(&status, "Threads:") {
-        text.gauge("process_threads", "Threads of the system.", threads);
+        text.gauge("process_threads", "Threads of the operating system.", threads);
     }
     if let Ok(files) = fs::read_dir("/proc/self/fd") {
         // One of them is the directory that is read.
         text.gauge("process_open_fds", "Open files and sockets.", files.count().saturating_sub(1));
     }
     if let Some(most) = number(&read("limits"), "Max open files") {
-        text.gauge("process_max_fds", "How many there may be.", most);
+        text.gauge("process_max_fds", "Limit on open files and sockets.", most);
     }
 }
 

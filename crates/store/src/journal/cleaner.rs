@@ -52,13 +52,13 @@ impl JournalInner {
             // A copy would only wait in memory.
             return self.deletions.send_modify(|_pending| {});
         }
-        for victim in self.segments.victims(self.config.closed_segments) {
-            if !self.has_room_to_copy(victim) {
+        for candidate in self.segments.compaction_candidates(self.config.closed_segments) {
+            if !self.has_room_to_copy(candidate) {
                 continue;
             }
             loop {
                 let shared = Arc::clone(self);
-                let copied = self.tasks.blocking(move || shared.copy_out(victim)).await;
+                let copied = self.tasks.blocking(move || shared.copy_out(candidate)).await;
                 if copied != Some(true) || self.flush().await.is_err() {
                     break;
                 }
@@ -75,8 +75,8 @@ impl JournalInner {
     }
 
     /// Whether a copy leaves room for running responses. On a full disk a copy would block them.
-    fn has_room_to_copy(&self, victim: u32) -> bool {
-        self.disk.room().is_none_or(|room| room / 2 > self.segments.live(victim))
+    fn has_room_to_copy(&self, candidate: u32) -> bool {
+        self.disk.room().is_none_or(|room| room / 2 > self.segments.live(candidate))
     }
 
     /// Checks that the files exist. The live frames of a missing file are written again while it
@@ -128,23 +128,23 @@ impl JournalInner {
                 tracing::warn!(path = %self.disk.path(None).display(), %error, "segments of the journal cannot be removed");
                 return;
             }
-            self.segments.forget(&removable);
+            self.segments.remove(&removable);
         }
     }
 
     /// Queues copies of a segment's live frames, up to the limit of one round. Returns whether
     /// there were any.
-    pub(super) fn copy_out(&self, victim: u32) -> bool {
-        let Some(file) = self.segments.file(victim) else { return false };
+    pub(super) fn copy_out(&self, candidate: u32) -> bool {
+        let Some(file) = self.segments.file(candidate) else { return false };
         let mut copied = 0;
         let mut chunk = FrameWindow::default();
         for response in self.every_log() {
-            for place in response.places_in(victim) {
+            for place in response.places_in(candidate) {
                 let frame = match chunk.frame(&*file, place) {
                     Ok(frame) => frame,
                     Err(error) => {
-                        tracing::error!(path = %self.disk.path(Some(victim)).display(), %error, "a segment of the journal cannot be read");
-                        self.segments.mark_unreadable(victim);
+                        tracing::error!(path = %self.disk.path(Some(candidate)).display(), %error, "a segment of the journal cannot be read");
+                        self.segments.mark_unreadable(candidate);
                         return false;
                     }
                 };

@@ -29,7 +29,7 @@ pub(super) struct JournalLog {
     pub(super) key: u64,
     /// Held while the log is archived, so that a removal happens before or after it, never between.
     pub(super) archiving: tokio::sync::Mutex<()>,
-    held: Mutex<LogInner>,
+    inner: Mutex<LogInner>,
 }
 
 /// The location of the entries.
@@ -41,7 +41,7 @@ enum LogLocation {
 }
 
 struct LogInner {
-    home: LogLocation,
+    location: LogLocation,
     epoch: u64,
     /// The number of accepted entries; those after the watermark are being written.
     next: u64,
@@ -126,13 +126,13 @@ impl JournalLog {
 
     fn with(
         id: ResponseId,
-        home: LogLocation,
+        location: LogLocation,
         progress: LogProgress,
         index: Vec<FrameLocation>,
         segments: Vec<(u32, u64)>,
     ) -> Self {
-        let held = LogInner {
-            home,
+        let inner = LogInner {
+            location,
             epoch: 0,
             next: progress.committed,
             has_ended: progress.state == LogState::Ended,
@@ -143,39 +143,39 @@ impl JournalLog {
             bytes: segments.iter().map(|(_, bytes)| bytes).sum(),
             segments,
         };
-        Self { key: key(&id), id, archiving: tokio::sync::Mutex::new(()), held: Mutex::new(held) }
+        Self { key: key(&id), id, archiving: tokio::sync::Mutex::new(()), inner: Mutex::new(inner) }
     }
 
     /// Transfers the right to append to a new writer; returns its epoch.
-    pub(super) fn take(&self) -> u64 {
-        let mut held = lock(&self.held);
-        held.epoch += 1;
-        held.epoch
+    pub(super) fn acquire(&self) -> u64 {
+        let mut inner = lock(&self.inner);
+        inner.epoch += 1;
+        inner.epoch
     }
 
     pub(super) fn next(&self) -> u64 {
-        lock(&self.held).next
+        lock(&self.inner).next
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        lock(&self.held).bytes
+        lock(&self.inner).bytes
     }
 
     /// Whether its terminal entry is committed.
     pub(super) fn has_ended(&self) -> bool {
-        lock(&self.held)
+        lock(&self.inner)
             .progress
             .as_ref()
             .is_some_and(|progress| progress.borrow().state == LogState::Ended)
     }
 
     pub(super) fn is_here(&self) -> bool {
-        lock(&self.held).home == LogLocation::Journal
+        lock(&self.inner).location == LogLocation::Journal
     }
 
     /// A receiver of the watermark. `None`: the log was removed.
     pub(super) fn progress(&self) -> Option<watch::Receiver<LogProgress>> {
-        lock(&self.held).progress.as_ref().map(watch::Sender::subscribe)
+        lock(&self.inner).progress.as_ref().map(watch::Sender::subscribe)
     }
 
     /// Accepts entries and queues them.
@@ -185,14 +185,14 @@ impl JournalLog {
         entries: &[Entry],
         push: impl FnOnce() -> Option<Queued>,
     ) -> Result<Queued, LogError> {
-        let mut held = lock(&self.held);
-        held.may_append(epoch, entries)?;
+        let mut inner = lock(&self.inner);
+        inner.may_append(epoch, entries)?;
         let Some(queued) = push() else {
             // Its readers would otherwise wait for an event that never comes.
-            held.set_state(LogState::Failed);
+            inner.set_state(LogState::Failed);
             return Err(LogError::Unavailable);
         };
-        held.accept(entries, queued.bytes);
+        inner.accept(entries, queued.bytes);
         Ok(queued)
     }
 
@@ -203,11 +203,11 @@ impl JournalLog {
         entries: &[Entry],
         bytes: u64,
     ) -> Result<Committed, LogError> {
-        let mut held = lock(&self.held);
-        held.may_append(epoch, entries)?;
-        held.accept(entries, bytes);
-        let committed = held.next;
-        Ok(held.move_watermark(committed))
+        let mut inner = lock(&self.inner);
+        inner.may_append(epoch, entries)?;
+        inner.accept(entries, bytes);
+        let committed = inner.next;
+        Ok(inner.move_watermark(committed))
     }
 
     /// `count` entries are durable, in the frame at `place`.
@@ -218,87 +218,87 @@ impl JournalLog {
         bytes: u64,
         tail_bytes: usize,
     ) -> Committed {
-        let mut held = lock(&self.held);
-        if held.home != LogLocation::Journal {
+        let mut inner = lock(&self.inner);
+        if inner.location != LogLocation::Journal {
             return Committed::Orphan;
         }
-        held.index.push(place);
-        held.enter(place.segment, bytes);
+        inner.index.push(place);
+        inner.enter(place.segment, bytes);
         let committed = place.first + count;
-        held.trim(committed, tail_bytes);
-        held.move_watermark(committed)
+        inner.trim(committed, tail_bytes);
+        inner.move_watermark(committed)
     }
 
     /// A frame was copied. Returns whether the copy replaces the original.
     pub(super) fn relocate(&self, from: FrameLocation, to: FrameLocation, bytes: u64) -> bool {
-        let mut held = lock(&self.held);
-        let Ok(at) = held.index.binary_search_by_key(&from.first, |place| place.first) else {
+        let mut inner = lock(&self.inner);
+        let Ok(at) = inner.index.binary_search_by_key(&from.first, |place| place.first) else {
             return false;
         };
-        let Some(place) = held.index.get_mut(at).filter(|place| **place == from) else {
+        let Some(place) = inner.index.get_mut(at).filter(|place| **place == from) else {
             return false;
         };
         *place = to;
         if let Some((_, left)) =
-            held.segments.iter_mut().find(|(segment, _)| *segment == from.segment)
+            inner.segments.iter_mut().find(|(segment, _)| *segment == from.segment)
         {
             *left = left.saturating_sub(bytes);
         }
-        held.segments.retain(|(_, left)| *left > 0);
-        held.enter(to.segment, bytes);
+        inner.segments.retain(|(_, left)| *left > 0);
+        inner.enter(to.segment, bytes);
         true
     }
 
     /// Its frames in a segment.
     pub(super) fn places_in(&self, segment: u32) -> Vec<FrameLocation> {
-        let held = lock(&self.held);
-        if held.segments.iter().all(|(other, _)| *other != segment) {
+        let inner = lock(&self.inner);
+        if inner.segments.iter().all(|(other, _)| *other != segment) {
             return Vec::new();
         }
-        held.index.iter().copied().filter(|place| place.segment == segment).collect()
+        inner.index.iter().copied().filter(|place| place.segment == segment).collect()
     }
 
     /// Runs `then` if the log still exists, and prevents its removal meanwhile.
     pub(super) fn if_here<T>(&self, then: impl FnOnce() -> T) -> Option<T> {
-        let held = lock(&self.held);
-        (held.home == LogLocation::Journal).then(then)
+        let inner = lock(&self.inner);
+        (inner.location == LogLocation::Journal).then(then)
     }
 
     /// Queued entries cannot be written: notifies the readers.
     pub(super) fn fail(&self) {
-        lock(&self.held).set_state(LogState::Failed);
+        lock(&self.inner).set_state(LogState::Failed);
     }
 
     /// The journal can be written again.
     pub(super) fn repair(&self) {
-        let mut held = lock(&self.held);
-        if held
+        let mut inner = lock(&self.inner);
+        if inner
             .progress
             .as_ref()
             .is_some_and(|progress| progress.borrow().state == LogState::Failed)
         {
-            held.set_state(LogState::Open);
+            inner.set_state(LogState::Open);
         }
     }
 
     /// The log is archived and read from the archive from now on. `None` if it was removed in the
     /// meantime.
     pub(super) fn archive(&self) -> Option<Freed> {
-        let mut held = lock(&self.held);
-        if held.home != LogLocation::Journal {
+        let mut inner = lock(&self.inner);
+        if inner.location != LogLocation::Journal {
             return None;
         }
-        held.home = LogLocation::Archive;
-        Some(held.free())
+        inner.location = LogLocation::Archive;
+        Some(inner.free())
     }
 
     /// Removes the log and notifies its readers and its writer.
-    pub(super) fn forget(&self) -> Freed {
-        let mut held = lock(&self.held);
-        held.home = LogLocation::Nowhere;
-        held.epoch += 1;
-        held.progress = None;
-        held.free()
+    pub(super) fn delete(&self) -> Freed {
+        let mut inner = lock(&self.inner);
+        inner.location = LogLocation::Nowhere;
+        inner.epoch += 1;
+        inner.progress = None;
+        inner.free()
     }
 
     /// The location of the committed entries from `position` on, within `budget`; at least one if
@@ -307,28 +307,28 @@ impl JournalLog {
         /// How many frames of the files one lookup returns.
         const FRAMES: usize = 4096;
 
-        let held = lock(&self.held);
-        match held.home {
+        let inner = lock(&self.inner);
+        match inner.location {
             LogLocation::Journal => {}
             LogLocation::Archive => return EntryLocation::Archive,
             LogLocation::Nowhere => return EntryLocation::Nowhere,
         }
-        let committed = held.progress.as_ref().map_or(0, |progress| progress.borrow().committed);
+        let committed = inner.progress.as_ref().map_or(0, |progress| progress.borrow().committed);
         if position >= committed {
             return EntryLocation::Here(Vec::new());
         }
-        let tail_first = held.next - held.tail.len() as u64;
+        let tail_first = inner.next - inner.tail.len() as u64;
         if let Some(skipped) =
             position.checked_sub(tail_first).and_then(|skipped| usize::try_from(skipped).ok())
         {
             let ready =
-                held.tail.iter().skip(skipped).take_while(|entry| entry.position < committed);
+                inner.tail.iter().skip(skipped).take_while(|entry| entry.position < committed);
             return EntryLocation::Here(within(ready, budget, at_least_one));
         }
-        let from = held.index.partition_point(|place| place.first <= position).saturating_sub(1);
-        let until = held.index.partition_point(|place| place.first < tail_first);
+        let from = inner.index.partition_point(|place| place.first <= position).saturating_sub(1);
+        let until = inner.index.partition_point(|place| place.first < tail_first);
         let to = until.min(from + FRAMES);
-        EntryLocation::Files(held.index.get(from..to).unwrap_or_default().to_vec())
+        EntryLocation::Files(inner.index.get(from..to).unwrap_or_default().to_vec())
     }
 }
 
@@ -357,7 +357,7 @@ impl LogInner {
 
     fn enter(&mut self, segment: u32, bytes: u64) {
         match self.segments.iter_mut().rev().find(|(other, _)| *other == segment) {
-            Some((_, held)) => *held += bytes,
+            Some((_, total)) => *total += bytes,
             None => self.segments.push((segment, bytes)),
         }
     }

@@ -174,7 +174,7 @@ impl Log for Journal {
         let response = Arc::clone(
             logs.entry(id.clone()).or_insert_with(|| Arc::new(JournalLog::new(id.clone()))),
         );
-        let epoch = response.take();
+        let epoch = response.acquire();
         Ok(Box::new(JournalWriter { shared: Arc::clone(shared), response, epoch }))
     }
 
@@ -188,8 +188,8 @@ impl Log for Journal {
         async move { self.shared.remove(&id).await }.boxed()
     }
 
-    fn left_behind(&self) -> Vec<ResponseId> {
-        self.shared.left_behind.clone()
+    fn unfinished_logs(&self) -> Vec<ResponseId> {
+        self.shared.unfinished_logs.clone()
     }
 
     fn bytes(&self) -> u64 {

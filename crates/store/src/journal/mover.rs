@@ -94,7 +94,7 @@ impl JournalInner {
                 logs.remove(&response.id);
             }
         }
-        if self.segments.holds(response.key) {
+        if self.segments.may_contain(response.key) {
             self.schedule(self.queue.push_removal(&response.id, RemovalReason::Archived, None));
         }
         self.release(&freed);

@@ -107,8 +107,8 @@ pub(super) fn recover(
 
 impl Scan<'_> {
     fn sync(&self) -> Result<(), JournalError> {
-        for (number, kept) in &self.segments {
-            kept.file.sync().map_err(|source| JournalError::Io {
+        for (number, segment) in &self.segments {
+            segment.file.sync().map_err(|source| JournalError::Io {
                 path: self.disk.path(Some(*number)),
                 source,
             })?;
@@ -141,10 +141,10 @@ impl Scan<'_> {
                 None => 0,
             },
         };
-        let mut kept = SegmentInfo::new(Arc::clone(&file));
-        kept.is_closed = true;
-        kept.is_dirty = !matches!(header, SegmentHeader::Whole { .. });
-        self.segments.insert(number, kept);
+        let mut segment = SegmentInfo::new(Arc::clone(&file));
+        segment.is_closed = true;
+        segment.is_dirty = !matches!(header, SegmentHeader::Whole { .. });
+        self.segments.insert(number, segment);
         while let Some(rest) = buffer.get(offset..).filter(|rest| !rest.is_empty()) {
             if let Some((frame, length)) = frame::parse(rest) {
                 self.frame(number, offset, length, &frame);
@@ -159,8 +159,8 @@ impl Scan<'_> {
                 break;
             }
         }
-        if let Some(kept) = self.segments.get_mut(&number) {
-            kept.length = offset as u64;
+        if let Some(segment) = self.segments.get_mut(&number) {
+            segment.length = offset as u64;
         }
         Ok(())
     }
@@ -181,19 +181,19 @@ impl Scan<'_> {
                 };
                 if is_new {
                     let key = log::key(&ResponseId::new(id));
-                    self.kept(number, |kept| kept.holds.insert(key));
+                    self.with_segment(number, |segment| segment.logs.insert(key));
                 }
             }
             JournalFrame::Removal { id, reason } => {
                 let Some(trace) = self.traces.get_mut(id) else { return };
                 trace.frames = Vec::new();
                 let held = trace.segments.clone();
-                self.kept(number, |kept| {
-                    kept.guards.extend(held.iter().filter(|other| **other != number));
+                self.with_segment(number, |segment| {
+                    segment.guards.extend(held.iter().filter(|other| **other != number));
                 });
                 if reason == RemovalReason::Deleted {
                     for other in &held {
-                        self.kept(*other, |kept| kept.is_marked_deleted = true);
+                        self.with_segment(*other, |segment| segment.is_marked_deleted = true);
                     }
                 }
             }
@@ -241,21 +241,21 @@ impl Scan<'_> {
             found.enter(seen.segment, u64::from(seen.length));
         }
         if let Some(hole) = dropped.first() {
-            // After a loss of power these entries were never durable, and no reader has seen them;
-            // otherwise damage has cost them.
+            // After a power loss, these entries were never durable and no reader has seen them;
+            // otherwise they were lost to damage.
             tracing::warn!(
                 response = id,
                 from = found.next,
-                behind = hole.first,
+                resumes_at = hole.first,
                 frames = dropped.len(),
                 "entries after a gap were dropped"
             );
         }
         for seen in &dropped {
-            self.kept(seen.segment, |kept| kept.is_dirty = true);
+            self.with_segment(seen.segment, |segment| segment.is_dirty = true);
         }
         for (number, bytes) in &found.segments {
-            self.kept(*number, |kept| kept.live += bytes);
+            self.with_segment(*number, |segment| segment.live += bytes);
         }
         (found.next > 0).then_some(found)
     }
@@ -268,12 +268,12 @@ impl Scan<'_> {
         };
         tracing::error!(path = %damage.path.display(), offset = damage.offset, bytes = damage.bytes, "the journal is damaged: these bytes are left out");
         self.damage.push(damage);
-        self.kept(number, |kept| kept.is_dirty = true);
+        self.with_segment(number, |segment| segment.is_dirty = true);
     }
 
-    fn kept<T>(&mut self, number: u32, change: impl FnOnce(&mut SegmentInfo) -> T) {
-        if let Some(kept) = self.segments.get_mut(&number) {
-            change(kept);
+    fn with_segment<T>(&mut self, number: u32, change: impl FnOnce(&mut SegmentInfo) -> T) {
+        if let Some(segment) = self.segments.get_mut(&number) {
+            change(segment);
         }
     }
 }

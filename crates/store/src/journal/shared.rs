@@ -33,7 +33,7 @@ pub(super) struct JournalInner {
     pub(super) logs: Mutex<HashMap<ResponseId, Arc<JournalLog>>>,
     /// Archived logs with readers.
     pub(super) archived_logs: Mutex<HashMap<ResponseId, Weak<JournalLog>>>,
-    pub(super) left_behind: Vec<ResponseId>,
+    pub(super) unfinished_logs: Vec<ResponseId>,
     pub(super) damage: Vec<Damage>,
     pub(super) segments: Arc<Segments>,
     pub(super) queue: Arc<WriteQueue>,
@@ -73,7 +73,7 @@ impl JournalInner {
             generation,
             next,
         );
-        let left_behind = found.iter().map(|log| log.id.clone()).collect();
+        let unfinished_logs = found.iter().map(|log| log.id.clone()).collect();
         let ended =
             found.iter().filter(|log| log.has_ended).map(|log| log.id.clone()).collect::<Vec<_>>();
         let logs: HashMap<_, _> = found
@@ -89,7 +89,7 @@ impl JournalInner {
             ended: Mutex::new(ended.iter().filter_map(|id| logs.get(id).cloned()).collect()),
             logs: Mutex::new(logs),
             archived_logs: Mutex::default(),
-            left_behind,
+            unfinished_logs,
             damage,
             segments,
             queue: Arc::new(WriteQueue::new(hands, generation)),
@@ -185,10 +185,10 @@ impl JournalInner {
         let archived_logs =
             lock(&self.archived_logs).remove(id).and_then(|response| response.upgrade());
         for response in here.iter().chain(&archived_logs) {
-            self.release(&response.forget());
+            self.release(&response.delete());
         }
         let may_wait = here.is_some() && self.config.durability != Durability::Memory;
-        let safe = (may_wait || self.segments.holds(log::key(id))).then(|| {
+        let safe = (may_wait || self.segments.may_contain(log::key(id))).then(|| {
             let (done, safe) = oneshot::channel();
             self.deletions.send_modify(|pending| *pending += 1);
             self.schedule(self.queue.push_removal(id, RemovalReason::Deleted, Some(done)));

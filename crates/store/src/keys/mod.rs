@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use engine::secret::Secret;
 use sha2::{Digest, Sha256};
 
-pub(crate) use restore::{forget, put};
+pub(crate) use restore::{delete_copied, put};
 
 use disk::{KeyDirectory, StoredKey};
 use error::{KeyError, NAME_CHARACTERS};

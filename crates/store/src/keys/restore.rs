@@ -65,14 +65,14 @@ pub(super) fn restore(directory: &Path, disk: &KeyDirectory) -> Result<(), KeyEr
 ///
 /// # Errors
 /// [`KeyError::Backup`].
-pub(crate) fn forget(database: &Path) -> Result<(), KeyError> {
-    let forgotten = connect(database, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|connection| {
+pub(crate) fn delete_copied(database: &Path) -> Result<(), KeyError> {
+    let deleted = connect(database, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|connection| {
         if has_table(&connection)? {
             connection.execute_batch(&format!("PRAGMA secure_delete = ON; DROP TABLE {TABLE}"))?;
         }
         Ok(())
     });
-    forgotten.map_err(|source| KeyError::Backup { path: database.to_path_buf(), source })
+    deleted.map_err(|source| KeyError::Backup { path: database.to_path_buf(), source })
 }
 
 fn has_table(connection: &Connection) -> rusqlite::Result<bool> {

@@ -72,8 +72,8 @@ pub(super) fn set_head(
     head: Option<&ConversationHead>,
 ) -> Result<(), JobFailure> {
     let Some(head) = head else {
-        let forget = "DELETE FROM heads WHERE owner = ?1 AND name = ?2";
-        connection.prepare_cached(forget)?.execute((owner.as_str(), name))?;
+        let delete = "DELETE FROM heads WHERE owner = ?1 AND name = ?2";
+        connection.prepare_cached(delete)?.execute((owner.as_str(), name))?;
         return Ok(());
     };
     let put = "INSERT INTO heads (owner, name, answer, used_at) VALUES (?1, ?2, ?3, ?4) \
@@ -88,7 +88,7 @@ pub(super) fn set_head(
 }
 
 /// Deletes the heads that were not used since `before`.
-pub(super) fn forget_heads(connection: &Connection, before: u64) -> Result<(), JobFailure> {
+pub(super) fn expire_heads(connection: &Connection, before: u64) -> Result<(), JobFailure> {
     connection.prepare_cached("DELETE FROM heads WHERE used_at < ?1")?.execute([before])?;
     Ok(())
 }

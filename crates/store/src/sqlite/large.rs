@@ -37,7 +37,7 @@ impl LargeInsert {
         if let Some(row) = self.row {
             return Ok(row);
         }
-        let (row, parent) = records::begin(change, &self.record)?;
+        let (row, parent) = records::reserve(change, &self.record)?;
         (self.row, self.head) = (Some(row), parent);
         Ok(row)
     }

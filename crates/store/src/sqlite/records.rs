@@ -37,7 +37,7 @@ pub(super) fn insert(
     record: &ResponseRecord,
     input: Vec<Written>,
 ) -> Result<(), JobFailure> {
-    let (number, parent) = begin(change, record)?;
+    let (number, parent) = reserve(change, record)?;
     let head = match tree::insert_items(change, number, ItemSide::Input, parent, input)? {
         Some(head) => Some(head),
         None => tree::number(change.connection, record.head.as_ref())?,
@@ -47,7 +47,7 @@ pub(super) fn insert(
 
 /// Inserts the row of a response without an id, which no lookup finds. Returns its number and that
 /// of the item it continues.
-pub(super) fn begin(
+pub(super) fn reserve(
     change: &mut WriteTransaction<'_>,
     record: &ResponseRecord,
 ) -> Result<(i64, Option<i64>), JobFailure> {
@@ -73,7 +73,7 @@ pub(super) fn show(
         .query_row((record.id.as_str(), RecordState::Expired as i64), |row| row.get(0))
         .optional()?;
     if let Some(tombstone) = tombstone {
-        forget(connection, tombstone)?;
+        delete_tombstone(connection, tombstone)?;
     }
     let show = "UPDATE answers SET id = ?2, head = ?3 WHERE number = ?1";
     connection
@@ -157,11 +157,11 @@ fn expire(connection: &Connection, number: i64) -> Result<(), JobFailure> {
     let mut old = connection.prepare_cached(old)?;
     let old: Vec<i64> =
         old.query_map([place + 1 - TOMBSTONES], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    old.into_iter().try_for_each(|number| forget(connection, number))
+    old.into_iter().try_for_each(|number| delete_tombstone(connection, number))
 }
 
-/// Deletes the mark of an expired response.
-fn forget(connection: &Connection, number: i64) -> Result<(), JobFailure> {
+/// Deletes the tombstone of an expired response.
+fn delete_tombstone(connection: &Connection, number: i64) -> Result<(), JobFailure> {
     reduce_to_places(connection, number)?;
     tree::delete_leaf(connection, number)
 }

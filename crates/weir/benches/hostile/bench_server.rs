@@ -143,7 +143,7 @@ impl BenchServer {
         Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
     }
 
-    /// User and system time so far (fields 14 and 15 of proc(5), behind the name in parentheses).
+    /// User and system time so far (fields 14 and 15 of proc(5), after the name in parentheses).
     fn ticks(&self) -> Result<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.server.id()))?;
         let (_, fields) = stat.rsplit_once(") ").context("not what proc(5) says")?;

@@ -1,4 +1,4 @@
-//! What the measurement asks of the system: open files, and a place behind everybody else.
+//! What the measurement asks of the system: open files, and a priority below everybody else.
 
 use anyhow::Result;
 

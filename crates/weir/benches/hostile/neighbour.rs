@@ -99,7 +99,7 @@ impl Neighbour {
         let mut neighbour = Self { process, control: BufReader::new(control) };
         let mut line = String::new();
         timeout(PATIENCE, neighbour.control.read_line(&mut line)).await??;
-        ensure!(line == "ready\n", "{kind:?} could not begin");
+        ensure!(line == "ready\n", "{kind:?} could not start");
         Ok(neighbour)
     }
 

@@ -31,8 +31,8 @@ const FIRST: usize = 20;
 /// One of the pieces in which that was said.
 const PIECE: usize = 64 << 10;
 
-/// The word behind them.
-const BEGIN: &str = "begin";
+/// The word after them.
+const START: &str = "start";
 
 /// How long a token took, of all tokens, the fastest first.
 #[derive(Clone)]
@@ -92,7 +92,7 @@ impl SharedResponse {
         let said = Script::new()
             .role()
             .contents(&vec![piece.as_str(); SAID / PIECE])
-            .content(BEGIN)
+            .content(START)
             .wait_for(&gate);
         bench_server.upstream.script(tokens(said, 0, &marks).stall());
         let body = json!({ "model": "scripted", "stream": true, "input": "hello" });
@@ -106,7 +106,7 @@ impl SharedResponse {
         let id = created["response"]["id"].as_str().context("an id")?.to_owned();
         let position = loop {
             let event = stream.next().await?.context("an event")?.json()?;
-            if event["delta"] == BEGIN {
+            if event["delta"] == START {
                 break event["sequence_number"].as_u64().context("a position")?;
             }
         };

@@ -30,7 +30,7 @@ pub(crate) enum Stalled {
 }
 
 impl Stalled {
-    /// Asks for an answer from its begin.
+    /// Asks for an answer from its start.
     pub(crate) async fn open(
         kind: StalledTransport,
         bench_server: &BenchServer,
@@ -89,7 +89,7 @@ impl Stalled {
     }
 }
 
-/// How many bytes were there in the end, and what was behind them.
+/// How many bytes were there in the end, and what was after them.
 async fn raw(connection: &mut Connection) -> Result<String> {
     let mut count = 0;
     loop {

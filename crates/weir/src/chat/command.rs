@@ -30,15 +30,15 @@ pub(super) enum TypedInput {
 }
 
 pub(super) const HELP: &str = "\
-/model [NAME]       show the models, or take another
-/transport [NAME]   show it, or take another: json, ndjson, sse, websocket
-/stop               stop the answer while it comes; Ctrl-C does, too
-/cost               show the tokens that were used
-/new                begin another conversation
+/model [NAME]       list the models, or switch to another
+/transport [NAME]   show it, or switch to another: json, ndjson, sse, websocket
+/stop               stop the response in progress; so does Ctrl-C
+/cost               show the token usage
+/new                start a new conversation
 /help               show this
-/quit               leave; Ctrl-D does, too
-Anything else goes to the model; //help sends it a /help.
-A line that ends with \\ goes on in the next.";
+/quit               exit; so does Ctrl-D
+Anything else is sent to the model; //help sends it /help.
+A line that ends with \\ continues on the next.";
 
 const NAMES: [&str; 7] = ["/cost", "/help", "/model", "/new", "/quit", "/stop", "/transport"];
 
@@ -62,7 +62,7 @@ impl ChatCommand {
                 Some(transport) => Self::Transport(Some(transport)),
                 None => {
                     return TypedInput::Wrong(format!(
-                        "There is no transport '{name}': json, ndjson, sse or websocket."
+                        "Unknown transport '{name}': expected json, ndjson, sse or websocket."
                     ));
                 }
             },

@@ -59,7 +59,7 @@ impl Earlier {
                 view.text(text)?;
                 view.end()?;
                 if !is_whole {
-                    view.note("(the answer is not whole)")?;
+                    view.note("(the response is incomplete)")?;
                 }
                 output::write_out("\n")?;
             }

@@ -59,7 +59,7 @@ impl ServerMessage {
         let said = value["error"]["message"].as_str().or_else(|| value["message"].as_str());
         let status = value["status"].as_u64().or_else(|| value["error"]["status"].as_u64());
         let status = status.and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
-        Self::Error(status, said.unwrap_or("the server could not go on").to_owned())
+        Self::Error(status, said.unwrap_or("the server could not continue").to_owned())
     }
 }
 
@@ -90,7 +90,7 @@ impl NumberedEvent {
             "response.failed" => {
                 let message = self.value["response"]["error"]["message"].as_str();
                 EventMeaning::End(ResponseEnd::Failed(
-                    message.unwrap_or("the answer failed").to_owned(),
+                    message.unwrap_or("the response failed").to_owned(),
                 ))
             }
             "response.incomplete" if self.value["response"]["status"] == "cancelled" => {
@@ -111,9 +111,9 @@ impl NumberedEvent {
 pub(crate) fn why(reason: &str) -> &str {
     match reason {
         "server_restarted" => "the server was restarted",
-        "max_output_tokens" => "it reached its limit of tokens",
+        "max_output_tokens" => "it reached its token limit",
         "content_filter" => "a content filter stopped it",
-        "client_left" => "nobody read it any more",
+        "client_left" => "its last reader disconnected",
         "key_revoked" => "its key was revoked",
         other => other,
     }
@@ -126,7 +126,7 @@ pub(crate) fn tokens(usage: Option<&Usage>) -> String {
         if count > 0 { format!(", {count} of them {what}") } else { String::new() }
     };
     let source = match usage.source {
-        UsageSource::Provider => "as the provider says",
+        UsageSource::Provider => "as reported by the provider",
         UsageSource::Counted => "counted by Weir",
     };
     format!(
@@ -190,7 +190,7 @@ mod tests {
         );
         assert_eq!(
             tokens(event.usage().as_ref()),
-            "9 tokens in, 4 of them cached, 3 out (as the provider says)"
+            "9 tokens in, 4 of them cached, 3 out (as reported by the provider)"
         );
         assert_eq!(tokens(None), "unknown");
     }

@@ -24,7 +24,7 @@ const INTERRUPTED: u8 = 130;
 /// Reads all of standard input.
 pub(super) fn question() -> Result<String> {
     if io::stdin().is_terminal() {
-        note("The question, to its end (Ctrl-D):", terminal::paint());
+        note("Type the question, then Ctrl-D:", terminal::paint());
     }
     let text = io::read_to_string(io::stdin()).context("cannot read standard input as text")?;
     Ok(text.trim().to_owned())
@@ -58,7 +58,7 @@ pub(super) fn run(
         Some(Ok(ResponseEnd::Whole)) => return Ok(ExitCode::SUCCESS),
         Some(Ok(ResponseEnd::Stopped)) | None => return Ok(ExitCode::from(INTERRUPTED)),
         Some(Ok(ResponseEnd::Incomplete(reason))) => {
-            format!("the answer is not whole: {}", why(&reason))
+            format!("the response is incomplete: {}", why(&reason))
         }
         Some(Ok(ResponseEnd::Failed(message))) => message,
         Some(Err(trouble)) => trouble.to_string(),

@@ -129,10 +129,8 @@ impl Reader {
                     .position
                     .map(|position| format!(" after event {position}"))
                     .unwrap_or_default();
-                self.tell(News::Note(format!(
-                    "The connection is lost{after} ({why}); trying to get it back…"
-                )))
-                .await;
+                self.tell(News::Note(format!("Connection lost{after} ({why}); reconnecting…")))
+                    .await;
             }
             tokio::select! {
                 () = sleep(pause) => {}
@@ -211,7 +209,7 @@ impl Reader {
                 Ok(Some(data)) => ServerMessage::read(data),
                 Ok(None) => {
                     return Break::Trouble(ChatError::Broken(
-                        "the connection ended before the response".to_owned(),
+                        "the connection closed before the response ended".to_owned(),
                     ));
                 }
                 Err(trouble) => return Break::Trouble(trouble),
@@ -224,7 +222,7 @@ impl Reader {
                 ServerMessage::Error(_, what) => return Break::Trouble(ChatError::Broken(what)),
                 ServerMessage::Event(event) => {
                     if std::mem::take(is_lost) {
-                        self.tell(News::Note("The connection is back.".to_owned())).await;
+                        self.tell(News::Note("Reconnected.".to_owned())).await;
                     }
                     match self.take(event, &mut line).await {
                         Ok(true) => return Break::Done,

@@ -33,7 +33,9 @@ pub(crate) enum ChatError {
 impl std::fmt::Display for ChatError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Refused(401, what) => write!(formatter, "{what} Set WEIR_API_KEY, or say --key."),
+            Self::Refused(401, what) => {
+                write!(formatter, "{what} Set WEIR_API_KEY, or pass --key.")
+            }
             Self::Broken(what) | Self::Hopeless(what) | Self::Refused(_, what) => {
                 formatter.write_str(what)
             }
@@ -123,7 +125,7 @@ impl ChatServer {
             match encryption.seen() {
                 Some(seen) if cause.contains("certificate") => ChatError::Hopeless(format!(
                     "the certificate of {place} is not trusted ({cause}).\nIts SHA-256 is {seen}\n\
-                     If this is what the server printed, trust it by: --fingerprint {seen}"
+                     If this is what the server printed, trust it with: --fingerprint {seen}"
                 )),
                 _ => ChatError::Broken(format!("cannot reach {place}: {cause}")),
             }

@@ -97,7 +97,7 @@ impl ChatSession {
                 input::ReadLine::Interrupted if was_interrupted => break,
                 input::ReadLine::Interrupted => {
                     was_interrupted = true;
-                    note("Ctrl-C again, or Ctrl-D, leaves.", paint);
+                    note("Press Ctrl-C again, or Ctrl-D, to exit.", paint);
                     continue;
                 }
             };
@@ -113,7 +113,7 @@ impl ChatSession {
             }
         }
         if let Some(id) = self.previous.filter(|_| is_kept) {
-            note(&format!("To go on: weir chat --resume {id}"), paint);
+            note(&format!("To continue: weir chat --resume {id}"), paint);
         }
         Ok(())
     }
@@ -123,7 +123,7 @@ impl ChatSession {
             ChatCommand::Help => HELP.to_owned(),
             ChatCommand::Model(Some(name)) => {
                 self.model = name;
-                format!("The next answer comes from {}.", self.model)
+                format!("The next response comes from {}.", self.model)
             }
             ChatCommand::Model(None) => match runtime.block_on(self.models()) {
                 Ok(models) => {
@@ -136,11 +136,11 @@ impl ChatSession {
             },
             ChatCommand::Transport(Some(transport)) => {
                 self.transport = transport;
-                format!("The next answer comes over {}.", transport.name())
+                format!("The next response comes over {}.", transport.name())
             }
             ChatCommand::Transport(None) => {
                 format!(
-                    "Answers come over {}; there are json, ndjson, sse and websocket.",
+                    "The transport is {}; available are json, ndjson, sse and websocket.",
                     self.transport.name()
                 )
             }
@@ -162,16 +162,16 @@ impl ChatSession {
         let sum = |count: fn(&Usage) -> u64| known.iter().map(|usage| count(usage)).sum::<u64>();
         let (read, written) = (sum(|usage| usage.input_tokens), sum(|usage| usage.output_tokens));
         let answers = if self.used.len() == 1 {
-            "1 answer".to_owned()
+            "1 response".to_owned()
         } else {
-            format!("{} answers", self.used.len())
+            format!("{} responses", self.used.len())
         };
         let unknown = match self.used.len() - known.len() {
             0 => String::new(),
             count => format!("; {count} unknown"),
         };
         format!(
-            "last answer    {}\nthis session   {read} tokens in, {written} out, {answers}{unknown}",
+            "last response  {}\nthis session   {read} tokens in, {written} out, {answers}{unknown}",
             tokens(last.as_ref())
         )
     }
@@ -198,7 +198,7 @@ impl ChatSession {
             Some(Ok(ResponseEnd::Whole)) => {}
             Some(Ok(ResponseEnd::Stopped)) => view.note("(stopped)")?,
             Some(Ok(ResponseEnd::Incomplete(reason))) => {
-                view.note(&format!("(the answer is not whole: {})", why(&reason)))?;
+                view.note(&format!("(the response is incomplete: {})", why(&reason)))?;
             }
             Some(Ok(ResponseEnd::Failed(message))) => view.wrong(&message),
             Some(Err(trouble)) => {
@@ -209,7 +209,7 @@ impl ChatSession {
                     )?;
                 }
             }
-            None => view.note("(left; the response may still be running)")?,
+            None => view.note("(disconnected; the response may still be running)")?,
         }
         view.end()?;
         output::write_out("\n")?;

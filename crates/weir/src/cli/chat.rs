@@ -8,8 +8,8 @@ use crate::chat::transport::ChatTransport;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  weir chat                                      talk with the server on this machine, or start one
-  weir chat --server https://chat.example        talk with another; its key is in WEIR_API_KEY
+  weir chat                                      chat with the server on this machine, or start one
+  weir chat --server https://chat.example        chat with another; its key is in WEIR_API_KEY
   weir chat --model gpt-5 --system 'Be brief.'   another model, and instructions
   weir chat --transport websocket                the same over a WebSocket
   weir chat --resume resp_0123…                  continue from a response, or watch one that is running
@@ -25,13 +25,13 @@ pub(crate) struct ChatArguments {
     /// The transport of the response
     #[arg(long, value_name = "NAME", default_value = "sse")]
     pub(crate) transport: ChatTransport,
-    /// Which model to ask [default: the first that the server names]
+    /// The model to use [default: the first that the server lists]
     #[arg(long, value_name = "NAME")]
     pub(crate) model: Option<String>,
-    /// Which server to ask [default: the one at --listen; if none is there, it starts one]
+    /// The server to connect to [default: the one at --listen; if there is none, one is started]
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
-    /// The API key; better in WEIR_API_KEY, where no list of processes shows it
+    /// The API key; prefer WEIR_API_KEY, which the process list does not show
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<String>,
     /// Instructions for the model
@@ -40,10 +40,10 @@ pub(crate) struct ChatArguments {
     /// Continue from this response, which is shown first; a running one is watched
     #[arg(long, value_name = "ID")]
     pub(crate) resume: Option<String>,
-    /// Print each event as a line of JSON; the question is standard input
+    /// Print each event as a line of JSON; the question is read from standard input
     #[arg(long)]
     pub(crate) json: bool,
-    /// Trust the server whose certificate has this SHA-256, as weir --tls self-signed prints it
+    /// Trust the server whose certificate has this SHA-256, as printed by weir --tls self-signed
     #[arg(long, value_name = "SHA-256")]
     pub(crate) fingerprint: Option<String>,
 }

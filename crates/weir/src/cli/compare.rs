@@ -10,13 +10,13 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   weir compare --quick                               everything, in less than a minute
   weir compare --dialect responses --transport sse,websocket --http 1.1,2
-  weir compare --delay 30 --turns 3                  over a line with 30 ms of delay
+  weir compare --delay 30 --turns 3                  over a link with 30 ms of delay
   weir compare --server https://chat.example         a server elsewhere; its key is in WEIR_API_KEY
 
-It leaves report.html, report.json, ladders of the packets as SVG, and capture.pcapng for Wireshark in --output.
+It writes report.html, report.json, packet diagrams (SVG) and capture.pcapng (for Wireshark) to --output.
 No root is needed on Linux: client and server are in a network of their own, joined by a cable, where every
-packet is captured. If that is not allowed, it measures on loopback and says what is missing.
-A server elsewhere gets hundreds of questions, and stores its responses: choose cells.
+packet is captured. If that is not allowed, it measures on loopback and reports what is missing.
+A remote server gets hundreds of requests and stores its responses: select cells.
 
 The exit status is 0 if every cell was measured and all counts agree, else 1.";
 
@@ -26,13 +26,13 @@ pub(crate) struct CompareArguments {
     /// Short responses at a fast pace: less than a minute
     #[arg(long)]
     pub(crate) quick: bool,
-    /// In which API
+    /// The APIs to measure
     #[arg(long = "dialect", value_name = "NAME", value_delimiter = ',', default_values_t = DialectName::ALL)]
     pub(crate) dialects: Vec<DialectName>,
-    /// On which transports
+    /// The transports to measure
     #[arg(long = "transport", value_name = "NAME", value_delimiter = ',', default_values_t = TransportName::ALL)]
     pub(crate) transports: Vec<TransportName>,
-    /// Over which versions of HTTP; 1.1-close is a connection for each question
+    /// The versions of HTTP; 1.1-close opens a connection for each question
     #[arg(long = "http", value_name = "VERSION", value_delimiter = ',', default_values_t = VersionName::ALL)]
     pub(crate) versions: Vec<VersionName>,
     /// Without TLS, with it, or both
@@ -47,7 +47,7 @@ pub(crate) struct CompareArguments {
     /// The pause between two tokens, in milliseconds [default: 10; 5 with --quick]
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) pace: Option<u16>,
-    /// What the model says, in place of --tokens; for another server: what it is asked
+    /// The text of the model, in place of --tokens; for another server: the question
     #[arg(long, value_name = "TEXT", conflicts_with = "tokens")]
     pub(crate) text: Option<String>,
     /// Delay of a packet in each direction, in milliseconds; the whole run takes longer
@@ -59,19 +59,19 @@ pub(crate) struct CompareArguments {
     /// A server elsewhere, instead of one of its own with the demo model
     #[arg(long, value_name = "URL", conflicts_with_all = ["delay", "bandwidth", "loopback"])]
     pub(crate) server: Option<String>,
-    /// The API key for it; better in WEIR_API_KEY, where no list of processes shows it
+    /// Its API key; prefer WEIR_API_KEY, which the process list does not show
     #[arg(long, value_name = "KEY", requires = "server")]
     pub(crate) key: Option<String>,
-    /// The certificate of a server with HTTPS, by its SHA-256
+    /// The SHA-256 of the certificate of a server with HTTPS
     #[arg(long, value_name = "SHA-256", requires = "server")]
     pub(crate) fingerprint: Option<String>,
-    /// Which model to ask there [default: the first that the server names]
+    /// The model to use there [default: the first that the server lists]
     #[arg(long, value_name = "NAME", requires = "server")]
     pub(crate) model: Option<String>,
     /// Measure on loopback, even if a network of its own is possible
     #[arg(long, conflicts_with_all = ["delay", "bandwidth"])]
     pub(crate) loopback: bool,
-    /// The directory of the report; it is created
+    /// The directory for the report; it is created
     #[arg(long, short, value_name = "DIRECTORY", default_value = "weir-compare")]
     pub(crate) output: PathBuf,
 }

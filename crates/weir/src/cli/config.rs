@@ -10,7 +10,7 @@ use crate::config::settings::Settings;
 /// What `weir config` takes.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct ConfigArguments {
-    /// Print a settings file with every default instead, to start a weir.toml with
+    /// Print a settings file with all defaults instead, as a start for weir.toml
     #[arg(long)]
     example: bool,
 }
@@ -29,7 +29,7 @@ pub(crate) fn run(settings: &Settings, arguments: &ConfigArguments) -> Printed {
     let rows: Vec<[String; 3]> = usual
         .iter()
         .chain(&advanced)
-        .map(|row| [row.path.clone(), shown(&row.value), row.place.to_string()])
+        .map(|row| [row.path.clone(), shown(&row.value), row.source.to_string()])
         .collect();
     let mut lines: Vec<String> = columns(&rows).lines().map(str::to_owned).collect();
     // Both parts are laid out together, so that their columns align.
@@ -37,7 +37,9 @@ pub(crate) fn run(settings: &Settings, arguments: &ConfigArguments) -> Printed {
     let out = lines.join("\n") + "\n";
     let file = match &settings.file {
         Some(file) => format!("Settings were read from {}.\n", file.display()),
-        None => "There is no weir.toml; weir config --example > weir.toml starts one.\n".to_owned(),
+        None => {
+            "There is no weir.toml; to create one: weir config --example > weir.toml\n".to_owned()
+        }
     };
     let notes = settings.notes.iter().map(|note| format!("Note: {note}.\n"));
     Printed { out, hints: std::iter::once(file).chain(notes).collect() }

@@ -23,8 +23,8 @@ const PATH: &str = "/healthz";
 /// What `weir health` takes.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct HealthArguments {
-    /// What to ask, such as http://127.0.0.1:8000/readyz [default: /healthz where the settings say
-    /// that it listens]
+    /// The URL to check, such as http://127.0.0.1:8000/readyz [default: /healthz at the address
+    /// that the server listens on]
     url: Option<String>,
 }
 
@@ -34,22 +34,22 @@ pub(crate) fn run(settings: &Settings, arguments: &HealthArguments) -> Result<Pr
         Some(url) => taken_apart(url)?,
         None => (reachable(settings.server.listen).to_string(), PATH.to_owned()),
     };
-    let answer = ask(&authority, &path).with_context(|| format!("{authority} does not answer"))?;
+    let answer = ask(&authority, &path).with_context(|| format!("{authority} does not respond"))?;
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).trim();
     match answer.split(' ').nth(1) {
         Some("200") => Ok(Printed { out: format!("{body}\n"), hints: String::new() }),
         // A server with HTTPS only responds to plain HTTP with an error of its own: it is alive.
         Some("400") if body.contains("\"https_only\"") => Ok(Printed {
             out: String::new(),
-            hints: "It lives, and speaks HTTPS alone: more was not asked.\n".to_owned(),
+            hints: "It is up, and serves HTTPS only: nothing more was checked.\n".to_owned(),
         }),
-        Some(status) => bail!("{authority}{path} says {status}: {body}"),
+        Some(status) => bail!("{authority}{path} returned {status}: {body}"),
         None => bail!("{authority} does not speak HTTP"),
     }
 }
 
 fn taken_apart(url: &str) -> Result<(String, String)> {
-    let uri: Uri = url.parse().with_context(|| format!("{url:?} is no address"))?;
+    let uri: Uri = url.parse().with_context(|| format!("{url:?} is not an address"))?;
     let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         bail!("expected an address such as http://127.0.0.1:8000/healthz, got {url:?}");
     };

@@ -24,18 +24,18 @@ Examples:
 pub(crate) enum KeyCommand {
     /// Make a key and print it, only this once
     Create {
-        /// What to call it in the list
+        /// Its name in the list
         #[arg(long, default_value = "", hide_default_value = true)]
         name: String,
         /// Allow its holder to read metrics, upstreams and all connections
         #[arg(long)]
         admin: bool,
     },
-    /// List the keys: id, role, when made, name
+    /// List the keys: id, role, time of creation, name
     List,
     /// Revoke a key
     Revoke {
-        /// Its id, as the list shows it
+        /// Its id, as shown by weir key list
         id: String,
     },
 }
@@ -59,7 +59,7 @@ pub(crate) fn run(settings: &Settings, command: &KeyCommand, now: SystemTime) ->
 
 fn created(new: &NewKey, settings: &Settings) -> Printed {
     let (id, address) = (&new.key.id, settings.server.listen);
-    let first = "This is your first key. From now on every request needs one, including on servers already running; what is open there without one ends.\n";
+    let first = "This is your first key. From now on every request needs one, including on servers already running, which close the streams and sockets opened without one.\n";
     let hints = format!(
         "Made {id}. The line above is the key; it is shown only this once. For example, with KEY set to it:\n  \
          curl -H \"Authorization: Bearer $KEY\" http://{address}/v1/models\n{}",
@@ -71,10 +71,10 @@ fn created(new: &NewKey, settings: &Settings) -> Printed {
 fn listed(keys: &[Key], file: &KeyFile) -> Printed {
     if keys.is_empty() {
         let hints = match (file.require(), file.has_had_keys()) {
-            (Err(error), _) => format!("There are no keys, and nobody gets in: {error}.\n"),
-            (Ok(()), true) => format!("There are no keys any more: {CLOSED} weir key create makes one.\n"),
+            (Err(error), _) => format!("There are no keys, and every request is refused: {error}.\n"),
+            (Ok(()), true) => format!("There are no keys any more: {CLOSED} Create one with weir key create.\n"),
             (Ok(()), false) => {
-                "There are no keys: every program on this machine may use the server. weir key create makes one.\n".to_owned()
+                "There are no keys: every program on this machine may use the server. Create one with weir key create.\n".to_owned()
             }
         };
         return Printed { out: String::new(), hints };
@@ -108,7 +108,7 @@ fn revoke(keys: &KeyFile, id: &str) -> Result<Printed> {
 }
 
 /// The state of a server whose last key was revoked.
-const CLOSED: &str = "a running server lets nobody in until there is another key, and a server started without keys serves this machine alone.";
+const CLOSED: &str = "a running server refuses every request until there is another key, and a server started without keys serves only this machine.";
 
 fn role(role: KeyRole) -> &'static str {
     match role {
@@ -197,7 +197,10 @@ mod tests {
         );
         // Regression: `weir key list` reported open access while the server rejected everybody.
         let list = run(&settings, &KeyCommand::List, noon())?.hints;
-        assert!(list.contains("no keys any more") && list.contains("lets nobody in"), "{list}");
+        assert!(
+            list.contains("no keys any more") && list.contains("refuses every request"),
+            "{list}"
+        );
         assert!(run(&settings, &KeyCommand::Revoke { id }, noon()).is_err());
         Ok(())
     }

@@ -23,7 +23,7 @@ Examples:
 /// What `weir completions` takes.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct CompletionsArguments {
-    /// For which shell
+    /// The shell
     shell: Shell,
 }
 

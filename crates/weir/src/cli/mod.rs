@@ -20,7 +20,7 @@ Examples:
   OPENAI_API_KEY=sk-… weir                 serve OpenAI's models
   weir --listen 127.0.0.1:9000             serve elsewhere
   weir --tls self-signed                   serve on https://127.0.0.1:8000, for a trial
-  weir chat                                talk with a model in the terminal
+  weir chat                                chat with a model in the terminal
   weir compare --quick                     see what HTTP, SSE and WebSocket really do
   weir config                              show every setting in force and where it comes from
   weir config --example > weir.toml        start a settings file
@@ -43,10 +43,10 @@ pub(crate) struct Cli {
 pub(crate) enum CliCommand {
     /// Serve (the default)
     Serve,
-    /// Talk with a model in the terminal
+    /// Chat with a model in the terminal
     #[command(after_help = chat::EXAMPLES)]
     Chat(chat::ChatArguments),
-    /// Measure one conversation on every transport, with real packets, and judge common claims
+    /// Measure a conversation on every transport, with real packets, and check common claims
     #[command(after_help = compare::EXAMPLES)]
     Compare(Box<compare::CompareArguments>),
     /// Show every setting in force and where it comes from
@@ -62,7 +62,7 @@ pub(crate) enum CliCommand {
     /// List the upstreams, and test them
     #[command(subcommand, after_help = upstream::EXAMPLES)]
     Upstream(upstream::UpstreamCommand),
-    /// Print a script that completes commands in a shell
+    /// Print a completion script for a shell
     #[command(after_help = manual::COMPLETIONS)]
     Completions(manual::CompletionsArguments),
     /// Print the manual page
@@ -74,10 +74,10 @@ pub(crate) enum CliCommand {
 /// all problems together.
 #[derive(Clone, Debug, Args)]
 struct Options {
-    /// Where to listen [default: 127.0.0.1:8000]
+    /// The address to listen on [default: 127.0.0.1:8000]
     #[arg(long, global = true, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Whether to speak HTTPS: auto, off or self-signed [default: auto: on if --tls-cert and
+    /// Whether to serve HTTPS: auto, off or self-signed [default: auto: on if --tls-cert and
     /// --tls-key are given]
     #[arg(long, global = true, value_name = "WORD")]
     tls: Option<String>,

@@ -30,17 +30,17 @@ pub(crate) enum StoreCommand {
     Check,
     /// Return the space of deleted data; the server must be stopped
     Compact,
-    /// Copy the database and the hashes of the API keys, also while a server runs
+    /// Copy the database and the hashes of the API keys, even while a server is running
     Backup {
-        /// The file to make
+        /// The file to create
         file: PathBuf,
     },
-    /// Export all finished responses, also while a server runs
+    /// Export all finished responses, even while a server is running
     Export {
         /// JSON Lines for `weir store import`, or Markdown for reading
         #[arg(long, value_enum, default_value = "jsonl")]
         format: ExportFormat,
-        /// The file to make [default: standard output]
+        /// The file to create [default: standard output]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
@@ -67,7 +67,7 @@ pub(crate) fn run(settings: &Settings, command: &StoreCommand) -> Result<Printed
     };
     let database = directory.join(DATABASE);
     if !matches!(command, StoreCommand::Import { .. }) && !database.exists() {
-        bail!("there is no {}: nothing was stored there yet", database.display());
+        bail!("there is no {}: nothing has been stored there yet", database.display());
     }
     match command {
         StoreCommand::Check => check(&database),
@@ -83,15 +83,15 @@ fn check(database: &Path) -> Result<Printed> {
     let Checked { answers, items, logs, entries, problems } =
         tools::check(database, |at| meter.show(at.done, at.total))?;
     meter.done();
-    let looked_at = format!("{answers} answers, {items} items, {logs} logs with {entries} events");
+    let looked_at =
+        format!("{answers} responses, {items} items, {logs} logs with {entries} events");
     if problems.is_empty() {
         return Ok(Printed {
-            out: format!("{}: whole ({looked_at})\n", database.display()),
+            out: format!("{}: intact ({looked_at})\n", database.display()),
             hints: String::new(),
         });
     }
-    let hint =
-        "Keep a copy of the file, then: weir store export writes down what can still be read.";
+    let hint = "Keep a copy of the file; weir store export then saves what can still be read.";
     bail!("{} is damaged ({looked_at}):\n  {}\n{hint}", database.display(), problems.join("\n  "));
 }
 
@@ -109,8 +109,8 @@ fn compact(directory: &Path, database: &Path) -> Result<Printed> {
 
 fn backup(database: &Path, file: &Path) -> Result<Printed> {
     let bytes = tools::backup(database, file)?;
-    let hints = "It is a whole weir.db, with the hashes of the API keys in it: to go back to it, stop the server and put it in the place of \
-                 weir.db, without weir.db-wal. The keys in it count where there is no keys.json.\n";
+    let hints = "A complete weir.db, with the hashes of the API keys. To restore it, stop the server, replace weir.db with it and delete \
+                 weir.db-wal. The keys in it are used only if there is no keys.json.\n";
     Ok(Printed {
         out: format!("{}: {}\n", file.display(), megabytes(bytes)),
         hints: hints.to_owned(),
@@ -132,7 +132,7 @@ fn export(database: &Path, format: ExportFormat, output: Option<&Path>) -> Resul
         None => write(database, format, &mut BufWriter::new(io::stdout().lock()), progress)?,
     };
     meter.done();
-    Ok(Printed { out: String::new(), hints: format!("Exported {count} answers.\n") })
+    Ok(Printed { out: String::new(), hints: format!("Exported {count} responses.\n") })
 }
 
 fn write(
@@ -170,7 +170,7 @@ fn import(directory: &Path, database: &Path, file: &Path) -> Result<Printed> {
     meter.done();
     let Imported { answers, heads, skipped } = imported;
     let out = format!(
-        "{answers} answers and {heads} heads of conversations imported; {skipped} were there already\n"
+        "imported {answers} responses and {heads} heads of conversations; {skipped} existed already\n"
     );
     Ok(Printed { out, hints: String::new() })
 }

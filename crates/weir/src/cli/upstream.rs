@@ -14,17 +14,17 @@ use crate::config::without_password;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  weir upstream list                       every upstream, its keys by name, and the routes; how each is, where a server runs
-  weir upstream test                       ask each for its models, under each of its keys
-  weir upstream test openai --model gpt-5-mini   also ask a tiny question, and say how soon the answer begins
-  weir upstream test --json                the same for a script; the exit status is 0 only if all is well";
+  weir upstream list                       every upstream, its keys by name, and the routes; with their state if a server is running
+  weir upstream test                       list the models of each, with each of its keys
+  weir upstream test openai --model gpt-5-mini   also send a short prompt, and measure the time to the first token
+  weir upstream test --json                the same for a script; the exit status is 0 only if everything works";
 
 /// What to do with upstreams.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub(crate) enum UpstreamCommand {
-    /// List the upstreams and the routes, and how each is where a server runs
+    /// List the upstreams and routes, with their state if a server is running
     List(ListArguments),
-    /// Ask each upstream under each of its keys, and say what is wrong
+    /// Test each upstream with each of its keys, and report what is wrong
     Test(TestArguments),
 }
 
@@ -39,10 +39,10 @@ pub(crate) struct ListArguments {
 /// What `weir upstream test` takes.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct TestArguments {
-    /// Which upstreams [default: all]
+    /// The upstreams to test [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Also ask this model a tiny question; it costs a few tokens
+    /// Also send this model a short prompt; it costs a few tokens
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Print one JSON object

@@ -56,11 +56,11 @@ pub(super) fn settings(
         };
         match text(environment, name) {
             Ok(Some(_)) if found.iter().any(|(other, ..)| other.path == definition.path) => {
-                let what = format!(
+                let message = format!(
                     "the same setting as {}; set one of them",
                     definition.all_variables().join(" and ")
                 );
-                problems.push(Problem::new(ValueSource::Variable(name.clone()), what));
+                problems.push(Problem::new(ValueSource::Variable(name.clone()), message));
             }
             Ok(Some(text)) => found.push((definition, name.clone(), text.to_owned())),
             Ok(None) => {}
@@ -92,7 +92,7 @@ fn is_foreign(name: &str) -> bool {
 
 /// The platform's directory for the user's data; `None` without a home directory.
 pub(super) fn data_directory(environment: &Environment) -> Option<PathBuf> {
-    let place = if cfg!(target_os = "macos") {
+    let base = if cfg!(target_os = "macos") {
         home(environment)?.join("Library/Application Support")
     } else if cfg!(windows) {
         directory(environment, "LOCALAPPDATA")?
@@ -100,12 +100,12 @@ pub(super) fn data_directory(environment: &Environment) -> Option<PathBuf> {
         directory(environment, "XDG_DATA_HOME")
             .or_else(|| Some(home(environment)?.join(".local/share")))?
     };
-    Some(place.join("weir"))
+    Some(base.join("weir"))
 }
 
 /// The platform's directory for the user's settings.
 pub(super) fn config_directory(environment: &Environment) -> Option<PathBuf> {
-    let place = if cfg!(target_os = "macos") {
+    let base = if cfg!(target_os = "macos") {
         home(environment)?.join("Library/Application Support")
     } else if cfg!(windows) {
         directory(environment, "APPDATA")?
@@ -113,7 +113,7 @@ pub(super) fn config_directory(environment: &Environment) -> Option<PathBuf> {
         directory(environment, "XDG_CONFIG_HOME")
             .or_else(|| Some(home(environment)?.join(".config")))?
     };
-    Some(place.join("weir"))
+    Some(base.join("weir"))
 }
 
 fn home(environment: &Environment) -> Option<PathBuf> {

@@ -55,7 +55,7 @@ const ADVANCED: &str = "
 ";
 
 const UPSTREAMS: &str = "
-# Models of others, in order: the first upstream that serves a model gets it. See docs/how-to/upstreams.md.
+# Upstreams, in order: a model is served by the first one that has it. See docs/how-to/upstreams.md.
 # Environment variables add some: OPENAI_API_KEY and OPENAI_BASE_URL, ANTHROPIC_API_KEY, GEMINI_API_KEY, OLLAMA_HOST.
 # [[upstream]]
 ";

@@ -8,13 +8,13 @@ use super::value::Raw;
 /// A value and its location.
 #[derive(Clone, Debug)]
 pub(super) struct Field {
-    pub(super) place: ValueSource,
+    pub(super) source: ValueSource,
     pub(super) raw: Raw,
 }
 
 /// One `[[upstream]]`, `[[route]]` or `[[limit]]`, with known keys and unparsed values.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
-    pub(super) place: ValueSource,
+    pub(super) source: ValueSource,
     pub(super) fields: BTreeMap<&'static str, Field>,
 }

@@ -36,16 +36,20 @@ pub(super) fn find(
     if let Some(name) = flags.get("config") {
         return read(Path::new(name))
             .map(Some)
-            .map_err(|what| Problem::new(ValueSource::Flag("config"), what));
+            .map_err(|message| Problem::new(ValueSource::Flag("config"), message));
     }
     if let Some(name) = environment.get("WEIR_CONFIG").filter(|name| !name.is_empty()) {
-        let place = || ValueSource::Variable("WEIR_CONFIG".to_owned());
-        return read(Path::new(name)).map(Some).map_err(|what| Problem::new(place(), what));
+        let variable = || ValueSource::Variable("WEIR_CONFIG".to_owned());
+        return read(Path::new(name))
+            .map(Some)
+            .map_err(|message| Problem::new(variable(), message));
     }
-    for name in usual(environment) {
+    for name in default_paths(environment) {
         let absent = |kind| matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory);
         if !fs::metadata(&name).is_err_and(|error| absent(error.kind())) {
-            return read(&name).map(Some).map_err(|what| Problem::new(ValueSource::Default, what));
+            return read(&name)
+                .map(Some)
+                .map_err(|message| Problem::new(ValueSource::Default, message));
         }
     }
     Ok(None)
@@ -57,11 +61,11 @@ pub(super) fn candidates(flags: &FlagValues, environment: &Environment) -> Vec<P
     let named = named.or_else(|| {
         environment.get("WEIR_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from)
     });
-    named.map_or_else(|| usual(environment), |name| vec![name])
+    named.map_or_else(|| default_paths(environment), |name| vec![name])
 }
 
 /// The default paths of the file.
-fn usual(environment: &Environment) -> Vec<PathBuf> {
+fn default_paths(environment: &Environment) -> Vec<PathBuf> {
     let users =
         environment::config_directory(environment).map(|directory| directory.join("weir.toml"));
     std::iter::once(PathBuf::from("weir.toml")).chain(users).collect()
@@ -89,9 +93,9 @@ pub(super) fn parse(file: &FileText) -> FileContents {
     let mut parser = Parser { name, text: &file.text, contents: FileContents::default() };
     let (root, errors) = DeTable::parse_recoverable(&file.text);
     for error in &errors {
-        let place = parser.place(error.span().map_or(0, |span| span.start));
+        let source = parser.source(error.span().map_or(0, |span| span.start));
         // Not its `Display`, which repeats the line, and so perhaps a key.
-        parser.problem(place, error.message());
+        parser.problem(source, error.message());
     }
     if errors.is_empty() {
         parser.root(root.get_ref());
@@ -170,7 +174,7 @@ impl Parser<'_> {
                 continue;
             };
             let fields = self.fields(name, known, entries);
-            let table = Table { place: self.place(table.span().start), fields };
+            let table = Table { source: self.source(table.span().start), fields };
             match name {
                 "route" => self.contents.routes.push(table),
                 "limit" => self.contents.limits.push(table),
@@ -202,10 +206,10 @@ impl Parser<'_> {
     }
 
     fn field(&self, value: &Spanned<DeValue<'_>>) -> Field {
-        Field { place: self.place(value.span().start), raw: raw(value.get_ref()) }
+        Field { source: self.source(value.span().start), raw: raw(value.get_ref()) }
     }
 
-    fn place(&self, offset: usize) -> ValueSource {
+    fn source(&self, offset: usize) -> ValueSource {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let line = before.matches('\n').count() + 1;
@@ -216,13 +220,13 @@ impl Parser<'_> {
         }
     }
 
-    fn problem_at<T>(&mut self, spanned: &Spanned<T>, what: &str) {
-        let place = self.place(spanned.span().start);
-        self.problem(place, what);
+    fn problem_at<T>(&mut self, spanned: &Spanned<T>, message: &str) {
+        let source = self.source(spanned.span().start);
+        self.problem(source, message);
     }
 
-    fn problem(&mut self, place: ValueSource, what: &str) {
-        self.contents.problems.push(Problem::new(place, what));
+    fn problem(&mut self, source: ValueSource, message: &str) {
+        self.contents.problems.push(Problem::new(source, message));
     }
 }
 

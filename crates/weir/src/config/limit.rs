@@ -31,21 +31,21 @@ pub(super) struct LimitReader<'a> {
 impl LimitReader<'_> {
     /// Reads one `[[limit]]`.
     pub(super) fn add(&mut self, table: &Table) {
-        let usual = self.shares.usual;
+        let defaults = self.shares.usual;
         let count = |raw: &Raw| value::count(raw, 1);
         let bytes = |raw: &Raw| value::bytes(raw, 1);
         let share = CallerLimits {
-            running: self.read(table, "running", count).unwrap_or(usual.running),
+            running: self.read(table, "running", count).unwrap_or(defaults.running),
             requests_per_second: self.read(table, "requests_per_second", count).map_or(
-                usual.requests_per_second,
+                defaults.requests_per_second,
                 |count| {
                     // A larger number means no limit.
                     u32::try_from(count).unwrap_or(u32::MAX)
                 },
             ),
-            memory_bytes: self.read(table, "memory_bytes", bytes).unwrap_or(usual.memory_bytes),
-            stored_bytes: self.read(table, "stored_bytes", bytes).unwrap_or(usual.stored_bytes),
-            connections: self.read(table, "connections", count).unwrap_or(usual.connections),
+            memory_bytes: self.read(table, "memory_bytes", bytes).unwrap_or(defaults.memory_bytes),
+            stored_bytes: self.read(table, "stored_bytes", bytes).unwrap_or(defaults.stored_bytes),
+            connections: self.read(table, "connections", count).unwrap_or(defaults.connections),
         };
         if !table.fields.contains_key("key") {
             return self.problem(table, "key", "missing");
@@ -66,7 +66,7 @@ impl LimitReader<'_> {
         for (name, _) in KEYS.iter().filter(|(name, _)| *name != "key") {
             if let Some(field) = table.fields.get(name) {
                 let (path, value) = (format!("limit.{key}.{name}"), field.raw.to_string());
-                self.in_force.push(InForce { path, value, place: field.place.clone() });
+                self.in_force.push(InForce { path, value, source: field.source.clone() });
             }
         }
     }
@@ -78,11 +78,11 @@ impl LimitReader<'_> {
         read: impl FnOnce(&Raw) -> Result<T, String>,
     ) -> Option<T> {
         let field = table.fields.get(key)?;
-        read(&field.raw).map_err(|what| self.problem(table, key, &what)).ok()
+        read(&field.raw).map_err(|message| self.problem(table, key, &message)).ok()
     }
 
-    fn problem(&mut self, table: &Table, key: &str, what: &str) {
-        let place = table.fields.get(key).map_or(&table.place, |field| &field.place);
-        self.problems.push(Problem::value(place, &format!("limit.{key}"), what));
+    fn problem(&mut self, table: &Table, key: &str, message: &str) {
+        let source = table.fields.get(key).map_or(&table.source, |field| &field.source);
+        self.problems.push(Problem::value(source, &format!("limit.{key}"), message));
     }
 }

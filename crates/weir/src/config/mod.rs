@@ -182,13 +182,13 @@ fn collect(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
         notes.push("there is no model: demo.enabled is false and there is no upstream".to_owned());
     }
     let Draft { server, engine, durability, shutdown, log, traces, .. } = draft;
-    let place = in_force
+    let source = in_force
         .iter()
         .find(|row| row.path == traces::ENDPOINT)
-        .map_or(ValueSource::Default, |row| row.place.clone());
+        .map_or(ValueSource::Default, |row| row.source.clone());
     let mut reading =
         TraceReader { environment: inputs.environment, problems: &mut problems, notes: &mut notes };
-    let (traces, theirs) = reading.settle(traces, &place);
+    let (traces, theirs) = reading.settle(traces, &source);
     if let (Some(config), Some(name)) = (&traces, theirs) {
         note(
             &mut in_force,
@@ -220,19 +220,19 @@ fn defaults() -> Vec<InForce> {
     let row = |definition: &Definition| InForce {
         path: definition.path.to_owned(),
         value: definition.default.to_owned(),
-        place: ValueSource::Default,
+        source: ValueSource::Default,
     };
     SETTINGS.iter().map(row).collect()
 }
 
-fn typed(place: ValueSource, text: &str) -> Field {
-    Field { place, raw: Raw::Typed(text.to_owned()) }
+fn typed(source: ValueSource, text: &str) -> Field {
+    Field { source, raw: Raw::Typed(text.to_owned()) }
 }
 
-fn note(in_force: &mut [InForce], path: &str, value: String, place: Option<ValueSource>) {
+fn note(in_force: &mut [InForce], path: &str, value: String, source: Option<ValueSource>) {
     if let Some(row) = in_force.iter_mut().find(|row| row.path == path) {
         row.value = value;
-        row.place = place.unwrap_or_else(|| row.place.clone());
+        row.source = source.unwrap_or_else(|| row.source.clone());
     }
 }
 
@@ -246,19 +246,19 @@ impl SettingsCollector {
     /// A later value replaces an earlier one; an invalid one is reported even if it is replaced.
     fn put(&mut self, definition: &Definition, field: Field, base: &Path) {
         match definition.kind.put(&mut self.draft, &field.raw, base) {
-            Ok(()) => self.note(definition.path, field.raw.to_string(), Some(field.place)),
-            Err(what) => self.problems.push(Problem::value(&field.place, definition.path, &what)),
+            Ok(()) => self.note(definition.path, field.raw.to_string(), Some(field.source)),
+            Err(what) => self.problems.push(Problem::value(&field.source, definition.path, &what)),
         }
     }
 
-    fn note(&mut self, path: &str, value: String, place: Option<ValueSource>) {
-        note(&mut self.in_force, path, value, place);
+    fn note(&mut self, path: &str, value: String, source: Option<ValueSource>) {
+        note(&mut self.in_force, path, value, source);
     }
 
     fn data(&mut self, environment: &Environment) -> DataLocation {
         let platforms = || environment::data_directory(environment).map(DataLocation::Directory);
         let data = self.draft.data.take().or_else(platforms).unwrap_or_else(|| {
-            let what = "data: there is no home directory to keep it in; say --data DIR, or --data :memory: to keep nothing";
+            let what = "data: there is no home directory to keep it in; set --data DIR, or --data :memory: to keep nothing";
             self.problems.push(Problem::new(ValueSource::Default, what));
             DataLocation::Memory
         });
@@ -269,12 +269,12 @@ impl SettingsCollector {
     fn tls(&mut self) -> TlsConfig {
         let draft = std::mem::take(&mut self.draft.tls);
         draft.settle().unwrap_or_else(|(path, what)| {
-            let place = self
+            let source = self
                 .in_force
                 .iter()
                 .find(|row| row.path == path)
-                .map_or(ValueSource::Default, |row| row.place.clone());
-            self.problems.push(Problem::new(place, format!("{path}: {what}")));
+                .map_or(ValueSource::Default, |row| row.source.clone());
+            self.problems.push(Problem::new(source, format!("{path}: {what}")));
             TlsConfig::Off
         })
     }
@@ -299,12 +299,16 @@ impl SettingsCollector {
             .map(|path| self.in_force.iter().find(|row| row.path == path));
         let values = rows.map(|row| row.map_or("", |row| &row.value));
         // The problem belongs to the one that was set.
-        let place =
-            rows.into_iter().flatten().map(|row| &row.place).max().unwrap_or(&ValueSource::Default);
+        let source = rows
+            .into_iter()
+            .flatten()
+            .map(|row| &row.source)
+            .max()
+            .unwrap_or(&ValueSource::Default);
         let what = format!(
             "engine.answer_bytes ({}) must not be larger than store.bytes ({})",
             values[0], values[1]
         );
-        self.problems.push(Problem::new(place.clone(), what));
+        self.problems.push(Problem::new(source.clone(), what));
     }
 }

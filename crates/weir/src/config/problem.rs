@@ -39,35 +39,35 @@ impl fmt::Display for ValueSource {
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {
-    place: ValueSource,
+    source: ValueSource,
     what: String,
 }
 
 impl Problem {
-    /// A problem at `place`.
-    pub(crate) fn new(place: ValueSource, what: impl Into<String>) -> Self {
-        Self { place, what: what.into() }
+    /// A problem at `source`.
+    pub(crate) fn new(source: ValueSource, what: impl Into<String>) -> Self {
+        Self { source, what: what.into() }
     }
 
-    /// An invalid value of `path` at `place`. The path is shown for lines of the file: variables
+    /// An invalid value of `path` at `source`. The path is shown for lines of the file: variables
     /// and flags already name the setting.
-    pub(crate) fn value(place: &ValueSource, path: &str, what: &str) -> Self {
-        match place {
+    pub(crate) fn value(source: &ValueSource, path: &str, what: &str) -> Self {
+        match source {
             ValueSource::Default | ValueSource::File { .. } => {
-                Self::new(place.clone(), format!("{path}: {what}"))
+                Self::new(source.clone(), format!("{path}: {what}"))
             }
-            ValueSource::Variable(_) | ValueSource::Flag(_) => Self::new(place.clone(), what),
+            ValueSource::Variable(_) | ValueSource::Flag(_) => Self::new(source.clone(), what),
         }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
+        match &self.source {
             ValueSource::Default => {}
-            ValueSource::File { column, .. } => write!(formatter, "{}:{column}: ", self.place)?,
+            ValueSource::File { column, .. } => write!(formatter, "{}:{column}: ", self.source)?,
             ValueSource::Variable(_) | ValueSource::Flag(_) => {
-                write!(formatter, "{}: ", self.place)?;
+                write!(formatter, "{}: ", self.source)?;
             }
         }
         formatter.write_str(&self.what)

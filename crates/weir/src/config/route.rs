@@ -75,7 +75,7 @@ impl RouteReader<'_> {
                 self.in_force.push(InForce {
                     path: format!("route.{model}.{key}"),
                     value: field.raw.to_string(),
-                    place: field.place.clone(),
+                    source: field.source.clone(),
                 });
             }
         }
@@ -101,12 +101,12 @@ impl RouteReader<'_> {
         read: impl FnOnce(&Raw) -> Result<T, String>,
     ) -> Option<T> {
         let field = table.fields.get(key)?;
-        read(&field.raw).map_err(|what| self.problem(table, key, &what)).ok()
+        read(&field.raw).map_err(|message| self.problem(table, key, &message)).ok()
     }
 
-    fn problem(&mut self, table: &Table, key: &str, what: &str) {
-        let place = table.fields.get(key).map_or(&table.place, |field| &field.place);
-        self.problems.push(Problem::value(place, &format!("route.{key}"), what));
+    fn problem(&mut self, table: &Table, key: &str, message: &str) {
+        let source = table.fields.get(key).map_or(&table.source, |field| &field.source);
+        self.problems.push(Problem::value(source, &format!("route.{key}"), message));
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) struct InForce {
     /// Its value, as users type it.
     pub(crate) value: String,
     /// Where it was set.
-    pub(crate) place: ValueSource,
+    pub(crate) source: ValueSource,
 }
 
 /// The location of data.

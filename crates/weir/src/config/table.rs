@@ -127,7 +127,7 @@ pub(crate) const SETTINGS: &[Definition] = &[
     setting("engine.on_leave_stateless", "cancel", SettingKind::OnLeave(|draft, value| draft.engine.on_leave_stateless = value))
         .help("The same for a response that is not stored (store: false)."),
     setting("limits.running", "1000", SettingKind::Count(1, |draft, value| draft.engine.shares.usual.running = value))
-        .help("How many responses of each API key may run or wait at once. A server without keys has one caller, who has none of these limits."),
+        .help("How many responses of each API key may run or wait at once. A server without keys has one caller, which has none of these limits."),
     setting("limits.requests_per_second", "500", SettingKind::Count(1, |draft, value| draft.engine.shares.usual.requests_per_second = u32::try_from(value).unwrap_or(u32::MAX)))
         .help("How many requests a second each API key may make, on average. Twice as many may come at once."),
     setting("limits.memory_bytes", "128MiB", SettingKind::Bytes(1, |draft, value| draft.engine.shares.usual.memory_bytes = value))
@@ -139,7 +139,7 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .advanced()
         .help("How many connections each API key may have open."),
     setting("demo.enabled", "auto", SettingKind::Switch(|draft, value| draft.demo_enabled = value))
-        .help("Whether there is the built-in demo model, which needs no key: true, false, or auto (as long as there is no upstream)."),
+        .help("Whether to offer the built-in demo model, which needs no key: true, false, or auto (as long as there is no upstream)."),
     setting("demo.tokens_per_second", "60", SettingKind::Rate(|draft, value| draft.demo.tokens_per_second = value))
         .advanced()
         .help("Its speed; 0 is as fast as possible."),
@@ -166,19 +166,19 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("How often a call that failed before the first token is repeated, each time after a longer pause.\nUsing another key or another upstream does not count as a retry."),
     setting("retries.deadline", "60s", SettingKind::Duration(Duration::ZERO, |draft, value| draft.retries.deadline = value))
         .advanced()
-        .help("How long after the first call no retry is started any more."),
+        .help("How long after the first call retries may still be started."),
     setting("shutdown.delay", "0s", SettingKind::Duration(Duration::ZERO, |draft, value| draft.shutdown.delay = value))
-        .help("When told to stop: how long to go on serving while /readyz returns 503. As long as load balancers take to notice."),
+        .help("On shutdown: how long to keep serving while /readyz returns 503. As long as load balancers take to notice."),
     setting("shutdown.spread", "1s", SettingKind::Duration(Duration::ZERO, |draft, value| draft.shutdown.spread = value))
         .advanced()
         .help("After the delay nothing new is accepted, and idle connections are closed one by one over this time, or over grace if that is shorter."),
     setting("shutdown.grace", "25s", SettingKind::Duration(Duration::ZERO, |draft, value| draft.shutdown.grace = value))
         .help("How long running responses may take from then on. Those that have not ended fail with server_shutdown."),
     setting("metrics.access", "admin", SettingKind::MetricsAccess(|draft, value| draft.server.metrics = value))
-        .help("Who may read /metrics if there are API keys: admin (requests with the key of an admin) or open (everybody)."),
+        .help("Who may read /metrics if there are API keys: admin (requests with the key of an admin) or open (anyone)."),
     setting("lens.capture", "auto", SettingKind::CaptureMode(|draft, value| draft.server.lens.capture = value))
         .advanced()
-        .help("Whether packets of the server's port are captured while somebody looks at them (docs/explanation/lens.md): auto (if the process\nmay: Linux, with CAP_NET_RAW) or off."),
+        .help("Whether packets of the server's port are captured while an admin views them (docs/explanation/lens.md): auto (if the process\nmay: Linux, with CAP_NET_RAW) or off."),
     setting("lens.sampling", "1.0", SettingKind::Share(|draft, value| draft.server.lens.sampling = value))
         .advanced()
         .help("The share of connections whose bytes are counted by kind, from 0.0 to 1.0. The others have totals only."),

@@ -90,14 +90,14 @@ fn https_needs_a_certificate_and_its_key_or_makes_both() -> TestResult {
     assert_eq!(
         alone,
         [
-            "--tls-key: server.tls_key: the certificate is missing; say server.tls_cert (--tls-cert), too"
+            "--tls-key: server.tls_key: the certificate is missing; set server.tls_cert (--tls-cert) as well"
         ]
     );
     let alone = complaints(settings(&[], &environment(&[]), Some(&file)));
     assert_eq!(
         alone,
         [
-            "etc/weir.toml:2:12: server.tls_cert: the key is missing; say server.tls_key (--tls-key), too"
+            "etc/weir.toml:2:12: server.tls_cert: the key is missing; set server.tls_key (--tls-key) as well"
         ]
     );
     let both =
@@ -114,13 +114,13 @@ fn https_needs_a_certificate_and_its_key_or_makes_both() -> TestResult {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_data_directory_has_a_default() -> TestResult {
-    let place = PathBuf::from("/home/ada/.local/share/weir");
-    assert_eq!(settings(&[], &environment(&[]), None)?.data, DataLocation::Directory(place));
+    let source = PathBuf::from("/home/ada/.local/share/weir");
+    assert_eq!(settings(&[], &environment(&[]), None)?.data, DataLocation::Directory(source));
     let homeless = complaints(settings(&[], &Environment::new(), None));
     assert_eq!(
         homeless,
         [
-            "data: there is no home directory to keep it in; say --data DIR, or --data :memory: to keep nothing"
+            "data: there is no home directory to keep it in; set --data DIR, or --data :memory: to keep nothing"
         ]
     );
     assert_eq!(

@@ -52,12 +52,13 @@ impl TlsDraft {
             (TlsWord::Auto, Some(certificate), Some(key)) => {
                 Ok(TlsConfig::Files { certificate, key })
             }
-            (TlsWord::Auto, Some(_), None) => {
-                Err(("server.tls_cert", "the key is missing; say server.tls_key (--tls-key), too"))
-            }
+            (TlsWord::Auto, Some(_), None) => Err((
+                "server.tls_cert",
+                "the key is missing; set server.tls_key (--tls-key) as well",
+            )),
             (TlsWord::Auto, None, Some(_)) => Err((
                 "server.tls_key",
-                "the certificate is missing; say server.tls_cert (--tls-cert), too",
+                "the certificate is missing; set server.tls_cert (--tls-cert) as well",
             )),
             (TlsWord::SelfSigned, None, None) => Ok(TlsConfig::SelfSigned),
             (TlsWord::SelfSigned, _, _) => Err((

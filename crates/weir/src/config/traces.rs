@@ -27,10 +27,10 @@ impl TraceReader<'_> {
     pub(super) fn settle(
         &mut self,
         typed: Option<String>,
-        place: &ValueSource,
+        source: &ValueSource,
     ) -> (Option<Config>, Option<&'static str>) {
         let is_ours =
-            typed.is_some() && matches!(place, ValueSource::Variable(_) | ValueSource::Flag(_));
+            typed.is_some() && matches!(source, ValueSource::Variable(_) | ValueSource::Flag(_));
         let theirs = if is_ours { None } else { self.theirs() };
         let from = theirs.as_ref().map(|(_, name)| *name);
         let endpoint = theirs
@@ -54,8 +54,9 @@ impl TraceReader<'_> {
             let text = self.text(name)?;
             match value::endpoint(&Raw::Typed(text)) {
                 Ok(address) => Some((format!("{}{path}", address?), name)),
-                Err(what) => {
-                    self.problems.push(Problem::new(ValueSource::Variable(name.to_owned()), what));
+                Err(message) => {
+                    self.problems
+                        .push(Problem::new(ValueSource::Variable(name.to_owned()), message));
                     None
                 }
             }
@@ -80,7 +81,7 @@ impl TraceReader<'_> {
             // The value is not repeated, since it may be a key.
             self.problems.push(Problem::new(
                 ValueSource::Variable(name.to_owned()),
-                "expected name=value, with a comma between two",
+                "expected name=value pairs, separated by commas",
             ));
             Vec::new()
         })
@@ -172,7 +173,7 @@ mod tests {
             .map(|problems| problems.to_string());
         assert_eq!(
             wrong.as_deref(),
-            Some("OTEL_EXPORTER_OTLP_HEADERS: expected name=value, with a comma between two")
+            Some("OTEL_EXPORTER_OTLP_HEADERS: expected name=value pairs, separated by commas")
         );
     }
 }

@@ -96,7 +96,7 @@ impl UpstreamReader<'_> {
 
     fn name(&mut self, table: &Table) -> Option<String> {
         let Some(field) = table.fields.get("name") else {
-            self.problem(&table.place, "name", "missing; it is the upstream's name in logs");
+            self.problem(&table.source, "name", "missing; it is the upstream's name in logs");
             return None;
         };
         let allowed = |text: &&str| {
@@ -105,7 +105,7 @@ impl UpstreamReader<'_> {
         match value::text(&field.raw).map(|text| Some(text).filter(allowed)) {
             Ok(Some(name)) if self.configs.iter().any(|config| config.name == name) => {
                 self.problem(
-                    &field.place,
+                    &field.source,
                     "name",
                     &format!("there is already an upstream {name:?}"),
                 );
@@ -113,11 +113,11 @@ impl UpstreamReader<'_> {
             }
             Ok(Some(name)) => Some(name.to_owned()),
             Ok(None) => {
-                self.problem(&field.place, "name", "expected letters, digits, - _ and .");
+                self.problem(&field.source, "name", "expected letters, digits, - _ and .");
                 None
             }
             Err(what) => {
-                self.problem(&field.place, "name", &what);
+                self.problem(&field.source, "name", &what);
                 None
             }
         }
@@ -126,13 +126,13 @@ impl UpstreamReader<'_> {
     fn base_url(&mut self, table: &Table, preset: Preset) -> Option<String> {
         if let Some(field) = table.fields.get("base_url") {
             return value::base_url(&field.raw)
-                .map_err(|what| self.problem(&field.place, "base_url", &what))
+                .map_err(|what| self.problem(&field.source, "base_url", &what))
                 .ok();
         }
         let usual = preset.base_url().map(str::to_owned);
         if usual.is_none() {
             self.problem(
-                &table.place,
+                &table.source,
                 "base_url",
                 "missing; it is the upstream's address up to and with /v1",
             );

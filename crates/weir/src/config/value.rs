@@ -256,7 +256,7 @@ pub(crate) fn path(raw: &Raw, base: &Path) -> Result<PathBuf, String> {
     let text = text(raw).map_err(|_| raw.instead_of("a path"))?;
     if text.starts_with('~') {
         // Only a shell expands it; here it would be the name of a directory.
-        return Err(format!("~ means nothing here; write the whole path, got {text:?}"));
+        return Err(format!("~ is not expanded here; write the full path, got {text:?}"));
     }
     Ok(base.join(text))
 }
@@ -329,10 +329,10 @@ pub(crate) fn base_url(raw: &Raw) -> Result<String, String> {
         return Err("not a web address; expected one such as https://api.openai.com/v1".to_owned());
     };
     let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err("expected an address that begins with http:// or https://".to_owned());
+        return Err("expected an address that starts with http:// or https://".to_owned());
     };
     if authority.as_str().contains('@') {
-        return Err("a name or password does not belong into the address; use api_key".to_owned());
+        return Err("the address must not contain a name or password; use api_key".to_owned());
     }
     if !is_host_and_port(authority) {
         return Err("expected an address with a host, and a port below 65536 if any".to_owned());
@@ -342,7 +342,9 @@ pub(crate) fn base_url(raw: &Raw) -> Result<String, String> {
         query.strip_prefix("api-version=").is_some_and(|version| !version.contains(['&', '=']))
     };
     if text.contains('#') || !uri.query().is_none_or(is_version) {
-        return Err("expected an address without ? and #, but for Azure's ?api-version=".to_owned());
+        return Err(
+            "expected an address without ? and #, except for Azure's ?api-version=".to_owned()
+        );
     }
     Ok(text.trim_end_matches('/').to_owned())
 }

@@ -93,7 +93,7 @@ impl Reloader {
         let why = why.as_str();
         match loaded {
             Ok(Changes { applied, waiting }) if waiting.is_empty() => {
-                tracing::info!(why, applied = applied.join(", "), "settings were read again");
+                tracing::info!(why, applied = applied.join(", "), "reloaded the settings");
             }
             Ok(Changes { applied, waiting }) => {
                 let (applied, needs_restart) = (applied.join(", "), waiting.join(", "));
@@ -101,14 +101,12 @@ impl Reloader {
                     why,
                     applied,
                     needs_restart,
-                    "settings were read again; some changes wait for a restart"
+                    "reloaded the settings; some changes wait for a restart"
                 );
             }
-            Err(problems) => tracing::error!(
-                why,
-                problems,
-                "the new settings are wrong; the old ones stay in force"
-            ),
+            Err(problems) => {
+                tracing::error!(why, problems, "the new settings are invalid; keeping the old ones")
+            }
         }
         sources
     }
@@ -177,7 +175,7 @@ impl Settings {
         let is_elsewhere = self.data != old.data;
         self.data.clone_from(&old.data);
         let is_default =
-            |row: &&InForce| row.path == "store.bytes" && row.place == ValueSource::Default;
+            |row: &&InForce| row.path == "store.bytes" && row.source == ValueSource::Default;
         let before = old.in_force.iter().find(is_default);
         let now = self.in_force.iter_mut().find(|row| is_default(&&**row));
         if let (true, Some(before), Some(now)) = (is_elsewhere, before, now) {

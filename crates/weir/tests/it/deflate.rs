@@ -92,9 +92,9 @@ async fn a_compressed_turn_is_the_log_message_by_message() {
     {
         test_server.upstream.script(Script::text(&[&answer]));
         let request = Compressor::new(1).compress(create(&text).as_bytes()).unwrap();
-        let (begin, end) = request.split_at(request.len() / 2);
+        let (start, end) = request.split_at(request.len() / 2);
         // In two frames, of which only the first marks the message as compressed, with a ping between.
-        socket.send_frame(WebSocketFrameHead { fin: false, ..COMPRESSED }, begin).await.unwrap();
+        socket.send_frame(WebSocketFrameHead { fin: false, ..COMPRESSED }, start).await.unwrap();
         socket.ping(b"still there?").await.unwrap();
         socket.send_frame(WebSocketFrameHead::whole(Opcode::Continuation), end).await.unwrap();
         let mut texts: Vec<String> = Vec::new();

@@ -19,17 +19,17 @@ fn get(id: &str) -> Request {
 /// Sends a request and reads to the end; returns the id and the log.
 async fn answer(server: &RunningServer, question: &Value) -> (String, Vec<String>) {
     let log =
-        ProgramReader::begin(server.address, ReadMethod::Sse, question).await.unwrap().rest().await;
+        ProgramReader::start(server.address, ReadMethod::Sse, question).await.unwrap().rest().await;
     (id_of(&log[0]), log)
 }
 
 /// Sends a request and reads until a piece of the response arrived; it continues.
-async fn begin(
+async fn start(
     server: &RunningServer,
     question: &Value,
     piece: &str,
 ) -> (ProgramReader, String, Vec<String>) {
-    let mut reader = ProgramReader::begin(server.address, ReadMethod::Sse, question).await.unwrap();
+    let mut reader = ProgramReader::start(server.address, ReadMethod::Sse, question).await.unwrap();
     let mut log = Vec::new();
     while !log.last().is_some_and(|last: &String| last.contains(piece)) {
         log.push(reader.next().await.unwrap());
@@ -84,8 +84,8 @@ async fn finished_answers_read_back_byte_for_byte_over_every_frame() {
             }
             for after in 0..log.len() - 1 {
                 let way = WAYS[after % WAYS.len()];
-                let behind = read(server.address, way, id, Some(after as u64)).await;
-                assert!(behind == log[after + 1..], "{way:?} behind {after}: {id}");
+                let rest = read(server.address, way, id, Some(after as u64)).await;
+                assert!(rest == log[after + 1..], "{way:?} after {after}: {id}");
             }
             let at_end = Request::get(&format!("/v1/responses/{id}/events"))
                 .header("last-event-id", &(log.len() - 1).to_string());
@@ -208,7 +208,7 @@ async fn deleted_cancelled_and_unstored_responses_stay_so() {
     place.upstream.script(Script::text(&["Gone."]));
     let (deleted, _) = answer(&server, &question("hi")).await;
     place.upstream.script(Script::new().role().content("Cut").stall());
-    let (_reader, deleted_running, _) = begin(&server, &question("hi"), "Cut").await;
+    let (_reader, deleted_running, _) = start(&server, &question("hi"), "Cut").await;
     for id in [&deleted, &deleted_running] {
         assert_eq!(
             server.json(&Request::new("DELETE", &format!("/v1/responses/{id}"))).await.0,
@@ -216,7 +216,7 @@ async fn deleted_cancelled_and_unstored_responses_stay_so() {
         );
     }
     place.upstream.script(Script::new().role().content("Stopped").stall());
-    let (reader, cancelled, before) = begin(&server, &question("hi"), "Stopped").await;
+    let (reader, cancelled, before) = start(&server, &question("hi"), "Stopped").await;
     let (status, cancelled_response) =
         server.json(&Request::new("POST", &format!("/v1/responses/{cancelled}/cancel"))).await;
     assert_eq!((status, &cancelled_response["status"]), (200, &json!("cancelled")));
@@ -249,7 +249,7 @@ async fn a_response_cut_off_by_the_shutdown_has_one_end() {
     let server = place.start().await;
     // It has reported its usage, so nothing needs to be counted at the shutdown.
     place.upstream.script(Script::new().role().usage(9, 1, 0).content("Never").stall());
-    let (reader, id, before) = begin(&server, &question("hi"), "Never").await;
+    let (reader, id, before) = start(&server, &question("hi"), "Never").await;
     server.terminate();
     let log = [before, reader.rest().await].concat();
     assert!(log.last().unwrap().contains("server_shutdown"), "{log:?}");
@@ -309,17 +309,17 @@ async fn an_expired_response_reports_what_is_left_of_it() {
     let mut server = place.start().await;
     place.upstream.script(Script::new().role().content("On").stall());
     let (_reader, heir, _) =
-        begin(&server, &with(question("go on"), &json!({ "previous_response_id": old })), "On")
+        start(&server, &with(question("go on"), &json!({ "previous_response_id": old })), "On")
             .await;
     answer(&server, &question("the next")).await;
-    for (id, left) in [(&old, "2 of its items are left"), (&alone, "Nothing of it is left")] {
+    for (id, left) in [(&old, "2 of its items are kept"), (&alone, "None of its items are kept")] {
         expect_expired(&server, id, left).await;
     }
     server.kill().await;
 
     place.set("WEIR_STORE_BYTES", "1GiB");
     let server = place.start().await;
-    for (id, left) in [(&old, "2 of its items are left"), (&alone, "Nothing of it is left")] {
+    for (id, left) in [(&old, "2 of its items are kept"), (&alone, "None of its items are kept")] {
         expect_expired(&server, id, left).await;
         let more = json!({ "previous_response_id": id });
         let (status, body) = server.json(&ask(&with(question("go on"), &more))).await;
@@ -333,7 +333,7 @@ async fn an_expired_response_reports_what_is_left_of_it() {
     // By age: older responses expire by themselves.
     place.set("WEIR_STORE_RETENTION", "1s");
     let server = place.start().await;
-    expect_expired(&server, &heir, "Nothing of it is left").await;
+    expect_expired(&server, &heir, "None of its items are kept").await;
     server.stop().await;
 }
 
@@ -423,7 +423,7 @@ async fn each_durability_keeps_what_it_promises() {
                 .done()
                 .end(),
         );
-        let (_reader, running, before) = begin(&server, &question("hi"), "Once").await;
+        let (_reader, running, before) = start(&server, &question("hi"), "Once").await;
         server.kill().await;
         let server = place.start().await;
         assert_eq!(

@@ -39,7 +39,7 @@ async fn a_browser_resumes_at_every_position() {
         let expected: Vec<(usize, &String)> = whole.iter().enumerate().skip(position + 1).collect();
         assert!(
             events.iter().map(|(position, data)| (*position, data)).eq(expected),
-            "behind {position}"
+            "after {position}"
         );
     }
     test_server.close().await;

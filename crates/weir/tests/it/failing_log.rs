@@ -149,10 +149,10 @@ async fn waiting(log: &LateLog, count: usize) {
 }
 
 /// Reads the first events of a response.
-async fn begin((words, _): (TestApi, TestFrame), stream: &mut Stream) {
+async fn start((words, _): (TestApi, TestFrame), stream: &mut Stream) {
     for _ in 0..if words == TestApi::Responses { 2 } else { 1 } {
         let event = client::soon(stream.next()).await.unwrap().unwrap().unwrap();
-        assert!(!event.data.is_empty(), "the begin comes before any heartbeat: {event:?}");
+        assert!(!event.data.is_empty(), "the start comes before any heartbeat: {event:?}");
     }
 }
 
@@ -171,7 +171,7 @@ async fn a_slow_log_delivers_nothing_before_it_commits() {
         let mut stream = test_server.stream(&question(way, MODEL, &json!({ "store": true }))).await;
         // Item, part, delta: the upstream has sent "Once", and only heartbeats follow the first events.
         waiting(&log, 3).await;
-        begin(way, &mut stream).await;
+        start(way, &mut stream).await;
         for _ in 0..3 {
             heartbeat(&mut stream).await;
         }
@@ -232,7 +232,7 @@ async fn a_cancel_is_confirmed_once_its_end_is_in_the_log() {
     // The upstream call is closed at once, whatever the log does.
     client::soon(test_server.upstream.wait_closed(0)).await.unwrap();
     waiting(&log, 1).await;
-    begin((TestApi::Responses, TestFrame::Sse), &mut stream).await;
+    start((TestApi::Responses, TestFrame::Sse), &mut stream).await;
     heartbeat(&mut stream).await;
     let early = connection.stream().try_read(&mut [0; 1]).unwrap_err();
     assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);

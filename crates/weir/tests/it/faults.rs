@@ -157,7 +157,7 @@ fn faults() -> Vec<Fault> {
         Fault {
             at: At::ShortIdle,
             ..fault(
-                "a stall behind keep-alives",
+                "a stall after keep-alives",
                 kept_alive(begun()),
                 After,
                 504,
@@ -253,7 +253,7 @@ async fn every_fault_reaches_the_client_with_its_own_code() {
     let mut table = rows.join_all().await;
     table.sort();
     let head = WAYS.map(|(words, frame)| format!("{:<28}", format!("{words:?} {frame:?}")));
-    eprintln!("{:<34}{}", "fault (* = in band, behind a 200)", head.concat());
+    eprintln!("{:<34}{}", "fault (* = in band, after a 200)", head.concat());
     for (_, row) in &table {
         eprintln!("{row}");
     }

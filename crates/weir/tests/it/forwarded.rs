@@ -148,7 +148,7 @@ fn networks_are_address_prefixes() {
 }
 
 /// Opens a connection with `header` and sends a request; `None` if it is closed without a response.
-async fn begin(test_server: &TestServer, header: &[u8]) -> Option<Response> {
+async fn start(test_server: &TestServer, header: &[u8]) -> Option<Response> {
     let mut connection = Connection::open(test_server.address).await.unwrap();
     let request = Request::get("/healthz");
     connection.write_raw(&[header, &request.encode("localhost")].concat()).await.unwrap();
@@ -157,7 +157,7 @@ async fn begin(test_server: &TestServer, header: &[u8]) -> Option<Response> {
 
 /// The status of the response, read to its end.
 async fn status(test_server: &TestServer, header: &[u8]) -> Option<u16> {
-    let mut response = begin(test_server, header).await?;
+    let mut response = start(test_server, header).await?;
     response.collect().await.unwrap();
     Some(response.status)
 }
@@ -198,12 +198,12 @@ async fn headers_from_untrusted_peers_are_ignored() {
 #[tokio::test]
 async fn connections_count_for_the_client_not_its_proxy() {
     let test_server = test_server("127.0.0.1", ProxyProtocol::On, 1).await;
-    let held = begin(&test_server, &v4()).await.unwrap();
+    let held = start(&test_server, &v4()).await.unwrap();
     assert_eq!(status(&test_server, &v4()).await, Some(503), "a second one of the same client");
-    let other = begin(&test_server, &v6()).await.unwrap();
+    let other = start(&test_server, &v6()).await.unwrap();
     let checks = [
-        begin(&test_server, &binary(0x20, 0, b"")).await.unwrap(),
-        begin(&test_server, &binary(0x20, 0, b"")).await.unwrap(),
+        start(&test_server, &binary(0x20, 0, b"")).await.unwrap(),
+        start(&test_server, &binary(0x20, 0, b"")).await.unwrap(),
     ];
     assert_eq!(
         (held.status, other.status, checks.map(|check| check.status)),

@@ -439,7 +439,7 @@ async fn a_malformed_head_after_a_valid_request_is_rejected_too() {
     connection.write_raw(b"GARBAGE\r\n\r\n").await.unwrap();
     let mut response =
         client::soon(connection.read_response(&Request::get("/"))).await.unwrap().unwrap();
-    refusal(&mut response, expect(400, "malformed_request"), "behind a good request").await;
+    refusal(&mut response, expect(400, "malformed_request"), "after a good request").await;
     test_server.quiet().await;
     test_server.close().await;
 }
@@ -560,7 +560,7 @@ async fn head_and_options_are_answered_without_a_body() {
         response.headers.get("access-control-allow-headers"),
         Some("authorization,content-type")
     );
-    good(response.into_connection().await.unwrap(), "behind HEAD and OPTIONS").await;
+    good(response.into_connection().await.unwrap(), "after HEAD and OPTIONS").await;
     let foreign = Request::new("OPTIONS", RESPONSES)
         .header("origin", "https://evil.example")
         .header("access-control-request-method", "POST");

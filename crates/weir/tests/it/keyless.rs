@@ -163,7 +163,7 @@ async fn settings_that_open_the_server_require_a_key() {
     let key = create_key(&directory).await;
     fs::write(&file, "[server]\nhosts = [\"chat.example\"]\n").unwrap();
     server.signal("HUP");
-    server.logged("settings were read again", 1).await;
+    server.logged("reloaded the settings", 1).await;
     assert_eq!(
         server
             .json(&Request::get("/v1/models").header("host", "chat.example").bearer(&key))
@@ -208,7 +208,9 @@ async fn losing_the_keys_prevents_the_next_start_too() {
     );
     let (_, list, hints) = run_in(&directory, &["key", "list"]).await;
     assert!(
-        list.is_empty() && hints.contains("nobody gets in") && hints.contains("keys.json"),
+        list.is_empty()
+            && hints.contains("every request is refused")
+            && hints.contains("keys.json"),
         "{hints}"
     );
     fs::write(&keys, saved).unwrap();

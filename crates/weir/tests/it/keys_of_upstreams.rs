@@ -352,7 +352,7 @@ async fn a_key_without_credit_is_used_once() {
 }
 
 /// Sends a streamed request, identified by its text, on a connection that can be dropped, without waiting.
-async fn begin(test_server: &TestServer, text: &str) -> Connection {
+async fn start(test_server: &TestServer, text: &str) -> Connection {
     let mut connection = Connection::open(test_server.address).await.unwrap();
     connection.write(&numbered(text)).await.unwrap();
     connection
@@ -387,11 +387,11 @@ async fn the_key_queue_is_served_in_order_without_requests_that_left() {
     let gate = Arc::new(Notify::new());
     lab.default_script(gated(&gate));
     let test_server = open(narrow(&lab, 3)).await;
-    let first = begin(&test_server, "first").await;
+    let first = start(&test_server, "first").await;
     client::soon(lab.wait_requests(1)).await.unwrap();
     let mut waiting = Vec::new();
     for (count, text) in ["second", "left", "third"].into_iter().enumerate() {
-        waiting.push(begin(&test_server, text).await);
+        waiting.push(start(&test_server, text).await);
         wait_waiting(&test_server, count + 1).await;
     }
     let seen = scrape(&test_server).await;
@@ -424,7 +424,7 @@ async fn waiting_too_long_for_a_key_is_an_error() {
     lab.default_script(Script::new().role().content("Once").stall());
     let test_server =
         open(UpstreamConfig { queue_timeout: Duration::from_millis(100), ..narrow(&lab, 3) }).await;
-    let first = begin(&test_server, "first").await;
+    let first = start(&test_server, "first").await;
     client::soon(lab.wait_requests(1)).await.unwrap();
     let mut response = test_server.send(&numbered("second")).await;
     let body = String::from_utf8(response.collect().await.unwrap().0).unwrap();

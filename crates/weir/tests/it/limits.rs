@@ -83,13 +83,13 @@ async fn a_slow_head_gets_a_timeout_error_wherever_it_stops() {
         server.head_timeout = Duration::from_millis(200);
     }))
     .await;
-    for begin in ["PRI", "G", "GET / HTTP/1.1\r\nhost: localhost\r\n"] {
+    for start in ["PRI", "G", "GET / HTTP/1.1\r\nhost: localhost\r\n"] {
         let mut connection = Connection::open(test_server.address).await.unwrap();
-        connection.write_raw(begin.as_bytes()).await.unwrap();
+        connection.write_raw(start.as_bytes()).await.unwrap();
         let said = client::soon(connection.read_raw()).await.unwrap().unwrap();
         assert!(
             said.starts_with(b"HTTP/1.1 408 "),
-            "{begin:?}: {}",
+            "{start:?}: {}",
             String::from_utf8_lossy(&said)
         );
     }

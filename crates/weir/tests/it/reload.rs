@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 
 use crate::service::{Service, in_time, weir};
 
-const AGAIN: &str = "settings were read again";
+const AGAIN: &str = "reloaded the settings";
 
 /// A server with its own settings file.
 struct Settled {
@@ -135,7 +135,7 @@ async fn an_invalid_file_changes_nothing_and_is_reported() {
     let test_server = Settled::start("").await;
     test_server.write("[demo]\nenabled = false\n[server]\nheartbeat = \"soon\"\nwibble = 1\n");
     test_server.server.signal("HUP");
-    let line = test_server.server.logged("the new settings are wrong", 1).await;
+    let line = test_server.server.logged("the new settings are invalid", 1).await;
     let problems = names(&line, "problems");
     assert!(
         problems.contains("weir.toml:4:13: server.heartbeat")
@@ -146,7 +146,7 @@ async fn an_invalid_file_changes_nothing_and_is_reported() {
 
     test_server.write("[shutdown]\ndelay = \"1ms\"\n[wibble]\n");
     test_server.server.signal("HUP");
-    test_server.server.logged("the new settings are wrong", 2).await;
+    test_server.server.logged("the new settings are invalid", 2).await;
     test_server.write(
         "data = \"elsewhere\"\n[server]\ntls = \"self-signed\"\n[shutdown]\ndelay = \"1ms\"\n",
     );
@@ -210,7 +210,7 @@ async fn a_changed_key_file_is_reloaded_and_its_key_is_never_shown() {
 
     // A missing file is awaited, and the old key is used until then.
     put("weir.toml", &settings("b.key"));
-    let line = server.logged("the new settings are wrong", 1).await;
+    let line = server.logged("the new settings are invalid", 1).await;
     assert!(names(&line, "problems").contains("b.key"), "{line}");
     assert_eq!(asked_with().await, "Bearer sk-third-secret");
     put("b.key", "sk-fourth-secret\n");
@@ -219,7 +219,7 @@ async fn a_changed_key_file_is_reloaded_and_its_key_is_never_shown() {
 
     // An invalid key is reported by its file, and not shown.
     put("b.key", "fifth-secret and more\n");
-    let line = server.logged("the new settings are wrong", 2).await;
+    let line = server.logged("the new settings are invalid", 2).await;
     assert!(names(&line, "problems").contains("upstream.api_key_file"), "{line}");
     assert!(!server.log().contains("-secret"), "{}", server.log());
 }
@@ -324,7 +324,7 @@ async fn health_checks_a_running_server() {
     let dead = ask(format!("http://{}", server.address)).await;
     assert!(
         dead.status.code() == Some(1)
-            && String::from_utf8_lossy(&dead.stderr).contains("does not answer"),
+            && String::from_utf8_lossy(&dead.stderr).contains("does not respond"),
         "{dead:?}"
     );
     assert!(client::send(server.address, &Request::get("/healthz")).await.is_err());
@@ -341,7 +341,7 @@ async fn a_capture_disabled_by_a_reload_ends_at_once() {
     test_server.write("[log]\nlevel = \"debug\"\n[lens]\ncapture = \"off\"\n");
     test_server.server.logged(AGAIN, 1).await;
     if is_captured {
-        test_server.server.logged("packets are captured no more", 1).await;
+        test_server.server.logged("stopped packet capture", 1).await;
     }
     assert_eq!(state().await, "off");
 }

@@ -153,7 +153,7 @@ async fn a_finished_response_can_be_resumed_at_every_event() {
             assert_eq!(
                 [before, after].concat(),
                 whole,
-                "{first:?} cut behind {cut}, then {second:?}"
+                "{first:?} cut after {cut}, then {second:?}"
             );
         }
     }
@@ -185,7 +185,7 @@ async fn a_running_response_can_be_resumed_at_every_event() {
             assert_eq!(
                 [before, ready, after].concat(),
                 whole,
-                "{first:?} cut behind {cut}, then {second:?}"
+                "{first:?} cut after {cut}, then {second:?}"
             );
         }
     }
@@ -294,14 +294,14 @@ async fn two_devices_read_the_same_bytes_at_the_same_time() {
     let gated = GatedScript::rich();
     test_server.upstream.script(gated.script.clone());
     let mut first = test_server.stream(&Request::post("/v1/responses", &ask_rich())).await;
-    let begin = take(&mut first, 2).await;
-    let id = id_of(&begin[0]);
+    let start = take(&mut first, 2).await;
+    let id = id_of(&start[0]);
     let mut second = test_server.stream(&resume(&id, None, TestFrame::Ndjson)).await;
     let mut third = test_server.stream(&resume(&id, Some(0), TestFrame::Sse)).await;
     let mut heard = [
-        begin.clone(),
+        start.clone(),
         take(&mut second, 2).await,
-        [&begin[..1], &take(&mut third, 1).await].concat(),
+        [&start[..1], &take(&mut third, 1).await].concat(),
     ];
     for (gate, counts) in EVENTS_BEHIND_GATES.windows(2).enumerate() {
         gated.open(gate..gate + 1);

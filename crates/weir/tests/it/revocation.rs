@@ -402,7 +402,7 @@ async fn the_command_line_ends_what_a_running_server_has_open() {
         .find_map(|line| line.split_whitespace().next().filter(|word| word.starts_with("key_")))
         .unwrap();
     let (status, _, hints) = run_in(&directory, &["key", "revoke", id]).await;
-    assert!(status.success() && hints.contains("lets nobody in"), "{hints}");
+    assert!(status.success() && hints.contains("refuses every request"), "{hints}");
     let since = Instant::now();
     assert!(is_revoked(turned_away(&mut responses).await.last().unwrap()));
     turned_away(&mut classic).await;
@@ -411,7 +411,7 @@ async fn the_command_line_ends_what_a_running_server_has_open() {
     // As it reports: access needs another key.
     assert_eq!(server.json(&Request::get("/v1/models")).await.0, 401);
     let (_, list, hints) = run_in(&directory, &["key", "list"]).await;
-    assert!(list.is_empty() && hints.contains("lets nobody in"), "{hints}");
+    assert!(list.is_empty() && hints.contains("refuses every request"), "{hints}");
     let (_, key, _) = run_in(&directory, &["key", "create"]).await;
     assert_eq!(server.json(&Request::get("/v1/models").bearer(key.trim_end())).await.0, 200);
     drop(server);

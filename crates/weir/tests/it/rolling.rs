@@ -33,7 +33,7 @@ async fn steps_1_and_2_readiness_fails_before_new_connections_are_refused() {
     assert_eq!(server.json(&Request::get("/readyz")).await.0, 200);
     let told = client::now();
     server.signal("TERM");
-    server.logged("not ready any more", 1).await;
+    server.logged("no longer ready", 1).await;
     let mut unready = server.send(&Request::get("/readyz")).await;
     assert_eq!((unready.status, unready.headers.get("connection")), (503, Some("close")));
     assert_eq!(client::json::value(&mut unready).await.unwrap()["status"], "draining");
@@ -120,21 +120,21 @@ async fn a_rolling_restart_under_two_hundred_streams_loses_nothing() {
     );
     let balancer = Balancer::open([old.address, new.address]).await;
     let (tell, told) = watch::channel(false);
-    let (begin, mut begun) = watch::channel(0);
+    let (start, mut begun) = watch::channel(0);
     let clients = (0..STREAMS).map(|number| {
         let (way, loses) = (WAYS[number % WAYS.len()], (number / WAYS.len()).is_multiple_of(2));
         let client = Client {
             balancer: balancer.address,
             home: old.address,
             told: told.clone(),
-            begin: begin.clone(),
+            start: start.clone(),
         };
         tokio::spawn(async move { (way, client.run(way, loses).await) })
     });
     let clients: Vec<_> = clients.collect();
     in_time(begun.wait_for(|begun| *begun == STREAMS)).await.unwrap();
     old.signal("TERM");
-    old.logged("not ready any more", 1).await;
+    old.logged("no longer ready", 1).await;
     tell.send(true).unwrap();
     // New clients are sent to the other process.
     for _ in 0..20 {
@@ -267,7 +267,7 @@ struct Client {
     home: SocketAddr,
     /// Whether the process was told to stop.
     told: watch::Receiver<bool>,
-    begin: watch::Sender<usize>,
+    start: watch::Sender<usize>,
 }
 
 impl Client {
@@ -309,7 +309,7 @@ impl Client {
     }
 
     fn has_begun(&self) {
-        self.begin.send_modify(|count| *count += 1);
+        self.start.send_modify(|count| *count += 1);
     }
 
     async fn stream(

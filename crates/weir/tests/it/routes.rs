@@ -184,7 +184,7 @@ fn troubles() -> Vec<(&'static str, Option<Script>)> {
         ("401", Some(Script::refused_as(VendorError::InvalidKey))),
         ("no money", Some(Script::refused(402, VendorError::Quota))),
         ("no such model", Some(Script::refused(404, VendorError::NotFound))),
-        ("silence behind the head", Some(Script::headers_only())),
+        ("silence after the head", Some(Script::headers_only())),
         ("an error in band", Some(Script::new().role().failure(VendorError::Overloaded).end())),
         ("a cut before any word", Some(Script::new().role().rst())),
         ("an end before any word", Some(Script::new().role().done().end())),

@@ -131,7 +131,7 @@ async fn turns_of_one_lane_are_sequential_and_lanes_run_concurrently() {
     let second = &rest[ends[0] + 1];
     assert_eq!(
         second["type"], "response.created",
-        "the second turn begins when the first has ended"
+        "the second turn starts when the first has ended"
     );
     assert!(rest.iter().all(|event| event.get("stream_id").is_none()));
     drop(socket);
@@ -271,7 +271,7 @@ async fn a_response_is_resumed_on_a_socket_at_every_event() {
         .await;
         for expected in &data[after + 1..] {
             let message = client::soon(socket.next_text()).await.unwrap().unwrap().unwrap();
-            assert_eq!(message.as_bytes(), &expected[..], "resumed behind {after}");
+            assert_eq!(message.as_bytes(), &expected[..], "resumed after {after}");
         }
     }
     send(&mut socket, &json!({ "type": "response.resume", "response_id": id, "starting_after": 999, "stream_id": "x" })).await;

@@ -233,7 +233,7 @@ async fn deleted_text_is_not_in_any_file() {
     // Concurrent writes must not delay the removal: one from before, one with it, one after it.
     place.upstream.script(long());
     let mut others = vec![
-        ProgramReader::begin(server.address, ReadMethod::Ndjson, &question("tell me more"))
+        ProgramReader::start(server.address, ReadMethod::Ndjson, &question("tell me more"))
             .await
             .unwrap(),
     ];
@@ -241,7 +241,7 @@ async fn deleted_text_is_not_in_any_file() {
     client::soon(place.upstream.wait_requests(1)).await.unwrap();
     place.upstream.script(Script::text(&["It is ", MARKERS[3], "."]));
     let finished = id_of(
-        &ProgramReader::begin(server.address, ReadMethod::Sse, &marked())
+        &ProgramReader::start(server.address, ReadMethod::Sse, &marked())
             .await
             .unwrap()
             .rest()
@@ -250,14 +250,14 @@ async fn deleted_text_is_not_in_any_file() {
     place.upstream.script(Script::text(&["Well."]));
     let heir = with(question("go on"), &json!({ "previous_response_id": finished }));
     let heir =
-        ProgramReader::begin(server.address, ReadMethod::Sse, &heir).await.unwrap().rest().await;
+        ProgramReader::start(server.address, ReadMethod::Sse, &heir).await.unwrap().rest().await;
     place.upstream.script(Script::new().role().content(MARKERS[3]).stall());
     let mut running =
-        ProgramReader::begin(server.address, ReadMethod::Sse, &marked()).await.unwrap();
+        ProgramReader::start(server.address, ReadMethod::Sse, &marked()).await.unwrap();
     while !running.next().await.unwrap().contains(MARKERS[3]) {}
     place.upstream.script(long());
     others.push(
-        ProgramReader::begin(server.address, ReadMethod::Socket, &question("and more"))
+        ProgramReader::start(server.address, ReadMethod::Socket, &question("and more"))
             .await
             .unwrap(),
     );
@@ -293,7 +293,7 @@ async fn unstored_responses_are_never_written() {
     let place = ServerHome::new().await;
     let server = place.start().await;
     place.upstream.script(Script::new().role().content(MARKERS[3]).stall());
-    let mut running = ProgramReader::begin(
+    let mut running = ProgramReader::start(
         server.address,
         ReadMethod::Sse,
         &with(marked(), &json!({ "store": false })),

@@ -262,12 +262,12 @@ async fn a_handshake_has_the_same_timeout_as_a_head() {
     let mut plan = pair.plan();
     plan.server.head_timeout = Duration::from_millis(200);
     let test_server = TestServer::open_with(plan).await;
-    for begin in [&b""[..], b"\x16\x03\x01\x02"] {
+    for start in [&b""[..], b"\x16\x03\x01\x02"] {
         let mut connection = Connection::open(test_server.address).await.unwrap();
-        connection.write_raw(begin).await.unwrap();
+        connection.write_raw(start).await.unwrap();
         assert!(
             client::soon(connection.read_raw()).await.unwrap().is_ok_and(|bytes| bytes.is_empty()),
-            "{begin:?}"
+            "{start:?}"
         );
     }
     test_server.close().await;

@@ -53,7 +53,7 @@ async fn run(ways: &[TransportKind]) {
         doors.test_server.upstream.default_script(scenario.script.clone());
         let question = responses_request(true);
         let answers = ways.iter().map(async |way| {
-            let data = TransportReader::begin(&doors, *way, &question).await.rest().await;
+            let data = TransportReader::start(&doors, *way, &question).await.rest().await;
             let terminal = check_stream(&scenario, &data);
             let id = terminal["id"].as_str().unwrap();
             assert!(
@@ -82,7 +82,7 @@ async fn all_scenarios_share_a_connection() {
             // Scripts are handed out in the order of upstream calls.
             doors.test_server.upstream.script(scenario.script.clone());
             let asked = doors.test_server.upstream.requests().len();
-            let reader = TransportReader::begin(&doors, way, &responses_request(true)).await;
+            let reader = TransportReader::start(&doors, way, &responses_request(true)).await;
             client::soon(doors.test_server.upstream.wait_requests(asked + 1)).await.unwrap();
             answers.push((scenario, reader));
         }
@@ -116,7 +116,7 @@ async fn a_response_cut_off_at_every_event_resumes_over_any_transport() {
             // its end.
             let opened = EVENTS_BEHIND_GATES.iter().position(|events| cut < *events).unwrap();
             gated.open(0..opened);
-            let mut reader = TransportReader::begin(&doors, first, &ask_rich()).await;
+            let mut reader = TransportReader::start(&doors, first, &ask_rich()).await;
             let before = reader.take(cut + 1).await;
             reader.cut();
             let id = id_of(&before[0]);
@@ -125,14 +125,14 @@ async fn a_response_cut_off_at_every_event_resumes_over_any_transport() {
                     TransportReader::resume(&doors, second, &id, Some(cut as u64)).await;
                 let ready = reader.take(EVENTS_BEHIND_GATES[opened] - cut - 1).await;
                 gated.open(opened..gated.gates.len());
-                [before, reader.rest_behind(ready).await].concat()
+                [before, reader.rest_after(ready).await].concat()
             } else {
                 before
             };
             assert_eq!(
                 whole,
                 tail(&doors.test_server, &id, None, Sse).await,
-                "{first:?} cut behind {cut}, then {second:?}"
+                "{first:?} cut after {cut}, then {second:?}"
             );
         }
     }

@@ -126,13 +126,18 @@ async fn connection_failures_are_distinguished() {
         &report,
         &[
             ("name", "unknown_host", "host name is unknown", "http://no-such-host.invalid/v1"),
-            ("gone", "connection_refused", "nothing listens", "Does it run"),
-            ("untrusted", "tls_failed", "signed by nobody that this machine trusts", "ca_file"),
+            ("gone", "connection_refused", "nothing listens", "Is it running"),
+            (
+                "untrusted",
+                "tls_failed",
+                "not signed by an authority that this machine trusts",
+                "ca_file",
+            ),
             ("clear", "tls_failed", "does not speak TLS", "http://"),
             ("ssh", "not_http", "does not speak HTTP", "https://"),
             ("smtp", "not_http", "does not speak HTTP", "port"),
-            ("closer", "closed", "closed the connection before it answered", "https://"),
-            ("silent", "timeout", "did not answer within 200ms", "later"),
+            ("closer", "closed", "closed the connection before it responded", "https://"),
+            ("silent", "timeout", "did not respond within 200ms", "later"),
         ],
     );
     // Weir's HTTPS port reports it in clear text; other servers close, or respond with TLS.
@@ -182,7 +187,7 @@ async fn error_responses_are_distinguished() {
         &report,
         &[
             ("wrong-key", "key_refused", "the key 1 is refused (401)", "expired"),
-            ("no-key", "key_missing", "wants a key (401)", "api_key_env"),
+            ("no-key", "key_missing", "requires a key (401)", "api_key_env"),
             ("lacks", "not_found", "no list of models", "lacks its version"),
             ("doubles", "not_found", "no list of models", "twice"),
             ("page", "page", "web page", "login"),
@@ -255,21 +260,25 @@ async fn a_model_is_called_and_its_failures_are_distinguished() {
         (Script::refused(402, VendorError::Quota), "no_quota", "no credit or quota left (402)"),
         (Script::refused(429, VendorError::Quota), "no_quota", "no credit or quota left (429)"),
         (Script::refused(429, VendorError::RateLimit), "rate_limited", "is rate limited (429)"),
-        (Script::refused(403, VendorError::Permission), "forbidden", "may not do this (403)"),
-        (Script::refused(404, VendorError::NotFound), "model_not_found", "it knows no model \"x\""),
-        (Script::refused(503, VendorError::Overloaded), "overloaded", "too much to do (503)"),
+        (
+            Script::refused(403, VendorError::Permission),
+            "forbidden",
+            "is not permitted to do this (403)",
+        ),
+        (Script::refused(404, VendorError::NotFound), "model_not_found", "it has no model \"x\""),
+        (Script::refused(503, VendorError::Overloaded), "overloaded", "overloaded (503)"),
         (Script::refused(500, VendorError::Internal), "upstream_error", "it failed (500)"),
         (
             Script::new().role().content("Once").failure(VendorError::Internal).end(),
             "upstream_error",
-            "its answer broke off",
+            "its response was cut off",
         ),
         (
             Script::new().role().content("Once").done().end(),
             "upstream_truncated",
-            "its answer broke off",
+            "its response was cut off",
         ),
-        (Script::new().role().content("Once").rst(), "upstream_cut", "its answer broke off"),
+        (Script::new().role().content("Once").rst(), "upstream_cut", "its response was cut off"),
     ] {
         lab.script(script);
         let (status, failed) = ask("x").await;
@@ -354,7 +363,7 @@ async fn proxy_failures_are_distinguished() {
                 "gone-tunnel",
                 "proxy_unreachable",
                 "its proxy cannot be reached",
-                "Does the proxy run",
+                "Is the proxy running",
             ),
             (
                 "gone-socks",
@@ -363,16 +372,16 @@ async fn proxy_failures_are_distinguished() {
                 "socks5://(hidden)@127.0.0.1:",
             ),
             ("no-socks", "proxy_unreachable", "of another kind", "is it of the kind"),
-            ("wants", "proxy_password", "another user and password", password),
-            ("wants-tunnel", "proxy_password", "another user and password", password),
-            ("mistaken", "proxy_password", "another user and password", password),
+            ("wants", "proxy_password", "does not accept the user and password", password),
+            ("wants-tunnel", "proxy_password", "does not accept the user and password", password),
+            ("mistaken", "proxy_password", "does not accept the user and password", password),
             (
                 "forbids",
                 "proxy_refused",
-                "its proxy answered in its place (403)",
-                "its log says why",
+                "its proxy responded in its place (403)",
+                "see the log of the proxy",
             ),
-            ("forbids-tunnel", "proxy_refused", "does not lead there", "its log says why"),
+            ("forbids-tunnel", "proxy_refused", "cannot connect to it", "see the log of the proxy"),
         ],
     );
     assert!(

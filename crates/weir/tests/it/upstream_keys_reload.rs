@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::service::{Service, in_time, weir};
 
-const AGAIN: &str = "settings were read again";
+const AGAIN: &str = "reloaded the settings";
 
 fn question() -> Request {
     Request::post("/v1/responses", &json!({ "model": "m", "input": "hi", "stream": true }))

@@ -198,7 +198,7 @@ impl Reader {
         });
         let Some(call_id) = call_id else {
             let what = format!(
-                "a function that an assistant's message before it calls, but nothing calls '{name}'"
+                "a function that an earlier message of the assistant calls, but none calls '{name}'"
             );
             return Err(object
                 .require("name")

@@ -70,7 +70,7 @@ pub fn read_create(body: &Value) -> Result<ChatCreate, Fault> {
         return Err(Fault::invalid(
             "unsupported_value",
             "n",
-            "Weir gives one answer per request: 'n' must be 1.",
+            "Weir generates one completion per request: 'n' must be 1.",
         ));
     }
     read_modalities(&root)?;
@@ -178,7 +178,7 @@ fn read_modalities(root: &RequestObject<'_>) -> Result<(), Fault> {
             return Err(Fault::invalid(
                 "unsupported_value",
                 modality.path(),
-                "Weir passes on text only: 'modalities' must be [\"text\"].",
+                "Weir supports text only: 'modalities' must be [\"text\"].",
             ));
         }
     }

@@ -247,7 +247,7 @@ impl Classic {
                 ResponseStatus::Incomplete | ResponseStatus::InProgress | ResponseStatus::Queued,
                 _,
             ) => {
-                messages.push(self.notice("The answer ended before it was whole."));
+                messages.push(self.notice("The answer was cut off before it was complete."));
             }
         }
         if response.status != ResponseStatus::Failed {

@@ -51,7 +51,7 @@ fn read_event(
         "response.create" => {
             let generate = root.boolean("generate")?.unwrap_or(true);
             if root.boolean("background")? == Some(true) {
-                let message = "A socket has no 'background': a stored answer runs on by itself when the socket closes.";
+                let message = "'background' does not apply to a socket: a stored response continues when the socket closes.";
                 return Err(Fault::invalid("invalid_value", "background", message));
             }
             Ok(ClientEvent::Create {

@@ -24,7 +24,7 @@ pub fn read_compact(body: &Value) -> Result<Create, Fault> {
             return Err(Fault::invalid(
                 "unsupported_value",
                 field,
-                format!("A compaction is one JSON answer: '{field}' cannot be true."),
+                format!("A compaction returns one JSON document: '{field}' cannot be true."),
             ));
         }
     }

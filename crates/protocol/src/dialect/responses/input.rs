@@ -227,7 +227,7 @@ fn read_part(node: &RequestValue<'_>, role: Role) -> Result<Part, Fault> {
 fn read_content(node: &RequestValue<'_>) -> Result<String, Fault> {
     compaction::decode(&node.string()?).ok_or_else(|| {
         let message = format!(
-            "'{}' was not made by this server's /v1/responses/compact, or was changed since.",
+            "'{}' was not made by this server's /v1/responses/compact, or was modified.",
             node.path()
         );
         Fault::invalid("invalid_encrypted_content", node.path(), message)

@@ -65,11 +65,11 @@ pub fn read_create(body: &Value) -> Result<Create, Fault> {
         return Err(Fault::invalid(
             "invalid_value",
             "background",
-            "'background' needs 'store': an answer that nobody reads must be kept.",
+            "'background' requires 'store': a response without a client must be kept.",
         ));
     }
     if create.background && create.on_leave == Some(OnLeave::Cancel) {
-        let message = "'on_leave' cannot be cancel with 'background': nobody reads such an answer from its start.";
+        let message = "'on_leave' cannot be cancel with 'background': such a response starts without a client.";
         return Err(Fault::invalid("invalid_value", "on_leave", message));
     }
     Ok(create)
@@ -109,8 +109,7 @@ pub(super) fn check_input(
 
 pub(super) fn read_common(root: &RequestObject<'_>) -> Result<Create, Fault> {
     if let Some(conversation) = root.get("conversation") {
-        let message =
-            "Weir does not keep conversations by id yet: continue one with 'previous_response_id'.";
+        let message = "Weir does not support conversation ids yet: use 'previous_response_id' to continue one.";
         return Err(Fault::invalid("unsupported_parameter", conversation.path(), message));
     }
     let tools = root.read("tools", read_tools)?.unwrap_or_default();

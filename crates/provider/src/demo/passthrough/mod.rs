@@ -28,7 +28,7 @@ pub(super) fn check(request: &Passthrough) -> Result<(), Fault> {
         // A moderation that never flags anything would be mistaken for a judgement.
         Operation::Moderations => {
             let message = format!(
-                "The demo model judges nothing, and has no moderations. {}",
+                "The demo model does not support moderations. {}",
                 remedy(request.operation)
             );
             Err(Fault::new(FaultKind::InvalidRequest, "unsupported_operation", message)

@@ -70,9 +70,9 @@ fn a_recursive_schema_terminates() {
 #[expect(clippy::disallowed_methods, reason = "the time of the machine is what is measured")]
 /// Checks the size of a document, and the time it takes even without optimisations.
 fn check_cost(schema: &Value, said: &str) {
-    let begin = Instant::now();
+    let start = Instant::now();
     let length = generate(schema, said).to_string().len();
-    let took = begin.elapsed();
+    let took = start.elapsed();
     assert!(
         length < 500_000 && took < Duration::from_millis(500),
         "{length} bytes in {took:?}: {:.200}",

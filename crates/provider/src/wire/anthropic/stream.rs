@@ -172,7 +172,7 @@ impl AnthropicGrammar {
                 } else {
                     Vec::new()
                 };
-                self.citations.begin(citations);
+                self.citations.start(citations);
                 self.text(block.text.unwrap_or_default(), said);
                 Open::Text
             }

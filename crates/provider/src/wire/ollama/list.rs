@@ -37,7 +37,7 @@ fn read_time(text: &str) -> Option<u64> {
     }
     let local = days_since_1970(year, month, day) * 86_400 + seconds_of(whole)?;
     let ahead = match offset.strip_prefix('-') {
-        Some(behind) => -seconds_of(behind)?,
+        Some(offset) => -seconds_of(offset)?,
         None => offset.strip_prefix('+').map_or(Some(0), seconds_of)?,
     };
     u64::try_from(local - ahead).ok()

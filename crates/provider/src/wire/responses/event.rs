@@ -128,7 +128,7 @@ fn is_on_the_request(code: &str) -> bool {
     ];
     let is_invalid = ["invalid_prompt", "invalid_image", "invalid_base64_image"]
         .iter()
-        .any(|begin| code.starts_with(begin));
+        .any(|prefix| code.starts_with(prefix));
     is_invalid || code == "invalid_encrypted_content" || OTHERS.contains(&code)
 }
 

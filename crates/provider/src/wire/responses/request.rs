@@ -196,8 +196,9 @@ fn include(request: &ModelRequest, family: ServerFamily) -> Option<Vec<Value>> {
 /// names are known and final.
 fn may_think(model: &str, family: ServerFamily, is_asked_to: bool) -> bool {
     let name = model.strip_prefix("ft:").unwrap_or(model);
-    let is_thoughtless =
-        || ["gpt-3", "gpt-4", "chatgpt-", "gpt-5-chat"].iter().any(|begin| name.starts_with(begin));
+    let is_thoughtless = || {
+        ["gpt-3", "gpt-4", "chatgpt-", "gpt-5-chat"].iter().any(|prefix| name.starts_with(prefix))
+    };
     match family {
         ServerFamily::OpenAi => !is_thoughtless(),
         // On Azure the name is a deployment's, which does not reveal the model.

@@ -113,7 +113,7 @@ fn foreign(headers: &HeaderMap) -> Fault {
         .and_then(|origin| origin.to_str().ok())
         .unwrap_or("another site");
     let message = format!(
-        "Pages of {origin} may not use the classic API here. If they should, add the origin to classic.origins."
+        "Pages of {origin} are not allowed to use the classic API. To allow them, add the origin to classic.origins."
     );
     Fault::new(FaultKind::Permission, "origin_not_allowed", message).with_param("Origin")
 }
@@ -132,7 +132,7 @@ fn is_part(headers: &HeaderMap) -> bool {
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 fn part() -> Fault {
-    let message = "Images, frames and other parts of a page may not use the classic API: a script does, with fetch, EventSource or WebSocket.";
+    let message = "Images, frames and other subresources of a page cannot use the classic API: use fetch, EventSource or WebSocket from a script.";
     Fault::new(FaultKind::Permission, "destination_not_allowed", message)
         .with_param("Sec-Fetch-Dest")
 }

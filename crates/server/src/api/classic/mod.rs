@@ -76,7 +76,7 @@ pub(crate) async fn ask_by_query(
     let query = uri.query().unwrap_or_default();
     if method == Method::HEAD {
         return Ok(error::not_possible(
-            "HEAD is not possible on /chat: GET asks a question.".into(),
+            "HEAD is not supported on /chat, because GET asks a question.".into(),
         ));
     }
     // A browser that reconnects requests the rest of a response, and there is none: any other

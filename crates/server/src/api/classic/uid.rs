@@ -43,7 +43,7 @@ pub(super) fn of_query(
         return Ok((uid, None));
     }
     let uid = new()
-        .ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "no uid could be made"))?;
+        .ok_or_else(|| Fault::new(FaultKind::Server, "server_error", "cannot generate a uid"))?;
     // A session's cookie: it ends with the browser's session. Scripts and other sites do not need
     // it. Without a path it is for those beside /chat, wherever a proxy has put that (RFC 6265
     // §5.1.4).
@@ -58,7 +58,8 @@ pub(super) fn of_query(
 pub(super) fn checked(uid: &str) -> Result<String, Fault> {
     let uid = uid.trim();
     if uid.is_empty() || uid.len() > LONGEST || !uid.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let message = format!("A uid has 1 to {LONGEST} visible ASCII characters, such as a UUID.");
+        let message =
+            format!("A uid must be 1 to {LONGEST} visible ASCII characters, such as a UUID.");
         return Err(Fault::invalid("invalid_value", "uid", message));
     }
     Ok(uid.to_owned())

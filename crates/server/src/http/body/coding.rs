@@ -91,7 +91,10 @@ impl DecodeError {
             Self::TooLarge => return None,
             Self::Invalid(what, coding) => (
                 "invalid_content_encoding",
-                format!("The body is not {}, as Content-Encoding says: {what}.", coding.name()),
+                format!(
+                    "The body is not valid {}, which Content-Encoding declares: {what}.",
+                    coding.name()
+                ),
             ),
             Self::Truncated(coding) => {
                 ("truncated_body", format!("The body ended before its {} data did.", coding.name()))

@@ -119,7 +119,7 @@ fn inflated(
     let (read, wrote) = (inflate.total_in(), inflate.total_out());
     let status = inflate
         .decompress(input, out, FlushDecompress::None)
-        .map_err(|_error| "its data are broken")?;
+        .map_err(|_error| "its data is corrupt")?;
     let count = |now: u64, before: u64| usize::try_from(now - before).unwrap_or(usize::MAX);
     let (read, wrote) = (count(inflate.total_in(), read), count(inflate.total_out(), wrote));
     input.advance(read);
@@ -140,7 +140,7 @@ fn header_length(input: &[u8]) -> Result<Option<usize>, &'static str> {
     const CHECKSUM: u8 = 1 << 1;
     let magic = [0x1f, 0x8b, 8];
     if input.iter().zip(magic).any(|(found, expected)| *found != expected) {
-        return Err("its header is not one of gzip");
+        return Err("it has no gzip header");
     }
     let whole = (|| {
         let flags = *input.get(3)?;

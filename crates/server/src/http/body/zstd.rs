@@ -62,7 +62,7 @@ impl Zstd {
             return Ok(DecodeStep::Wrote(0));
         }
         if magic != MAGIC {
-            return Err("its header is not one of zstd".into());
+            return Err("it has no zstd header".into());
         }
         let Some(descriptor) = input.get(4).copied() else { return Ok(self.not_yet()) };
         let (length, size_length) = header_lengths(descriptor);
@@ -102,7 +102,7 @@ impl Zstd {
         let Some(mut block) = input.get(..length) else { return Ok(DecodeStep::Idle) };
         self.decoder
             .decode_blocks(&mut block, BlockDecodingStrategy::UptoBlocks(1))
-            .map_err(|_error| "its data are broken")?;
+            .map_err(|_error| "its data is corrupt")?;
         input.advance(length);
         if is_last {
             self.state = State::Draining;
@@ -111,7 +111,7 @@ impl Zstd {
     }
 
     fn drain(&mut self, out: &mut [u8]) -> Result<usize, &'static str> {
-        self.decoder.read(out).map_err(|_error| "its data are broken")
+        self.decoder.read(out).map_err(|_error| "its data is corrupt")
     }
 }
 

@@ -181,10 +181,10 @@ impl<A: SocketApi> WebSocketSession<A> {
             }
             SessionInput::Broken if Self::RULES.resumes => Some(Exit::Close(
                 CloseCode::RESTART,
-                "the server shuts down: resume by position".into(),
+                "the server is shutting down: resume by position".into(),
             )),
             SessionInput::Broken => {
-                Some(Exit::Close(CloseCode::RESTART, "the server shuts down".into()))
+                Some(Exit::Close(CloseCode::RESTART, "the server is shutting down".into()))
             }
             SessionInput::Old => {
                 self.end = None;
@@ -270,7 +270,7 @@ impl<A: SocketApi> WebSocketSession<A> {
             let fault = Fault::new(
                 FaultKind::NotFound,
                 "response_not_found",
-                "Nothing runs on this stream.",
+                "No response is in progress on this stream.",
             );
             return self.refuse(stream, &fault);
         };
@@ -294,7 +294,7 @@ impl<A: SocketApi> WebSocketSession<A> {
             // A message would be a part of the response that runs, so only the close can report it.
             return Some(Exit::Close(
                 CloseCode::POLICY,
-                format!("more than {WAITING} {} wait", Self::RULES.messages),
+                format!("more than {WAITING} {} are waiting", Self::RULES.messages),
             ));
         }
         self.refuse(stream, &fault);
@@ -343,7 +343,7 @@ impl<A: SocketApi> WebSocketSession<A> {
 
     pub(super) fn too_old(&self) -> Fault {
         let message = if self.is_leaving {
-            "The server shuts down: connect again.".to_owned()
+            "The server is shutting down: connect again.".to_owned()
         } else {
             format!(
                 "This socket is older than {} minutes: connect again.",
@@ -359,8 +359,8 @@ impl<A: SocketApi> WebSocketSession<A> {
             return None;
         }
         if self.is_leaving {
-            return Some(Exit::Close(CloseCode::RESTART, "the server shuts down".into()));
+            return Some(Exit::Close(CloseCode::RESTART, "the server is shutting down".into()));
         }
-        Some(Exit::Close(CloseCode::GOING_AWAY, "the socket is too old".into()))
+        Some(Exit::Close(CloseCode::GOING_AWAY, "the socket has reached its maximum age".into()))
     }
 }

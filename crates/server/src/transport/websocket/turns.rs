@@ -10,7 +10,7 @@ use engine::log::LogError;
 use engine::response::fault::log_fault;
 use engine::response::options::SocketContext;
 use futures_util::future::FutureExt;
-use lens::live::ByteBreakdown;
+use lens::live::ResponseBytes;
 use protocol::dialect::{Dialect, SocketDialect, StreamId};
 use protocol::entry::Entry;
 use protocol::fault::Fault;
@@ -107,7 +107,7 @@ impl<A: SocketApi> WebSocketSession<A> {
             Err(error) => {
                 dialect.fail(&stream, &log_fault(error), &mut self.messages);
                 self.write(&StreamId::default(), 0);
-                return Some(Exit::Close(CloseCode::INTERNAL, "the answer's log failed".into()));
+                return Some(Exit::Close(CloseCode::INTERNAL, "the response's log failed".into()));
             }
         };
         let mut text = 0;
@@ -144,7 +144,7 @@ impl<A: SocketApi> WebSocketSession<A> {
         self.messages = messages;
         if let Some(connection) = &self.connection {
             let dialect = bytes.saturating_sub(text) as u64;
-            connection.timeline().said(ByteBreakdown {
+            connection.timeline().add_response_bytes(ResponseBytes {
                 events,
                 framing: 0,
                 dialect,
@@ -164,6 +164,6 @@ impl<A: SocketApi> WebSocketSession<A> {
         let running = self.dialects.remove(&StreamId::default());
         running.unwrap_or_else(A::Dialect::unstarted).revoke(fault, &mut self.messages);
         self.write(&StreamId::default(), 0);
-        Exit::Close(CloseCode::POLICY, "the key or session is not good any more".into())
+        Exit::Close(CloseCode::POLICY, "the key or session is no longer valid".into())
     }
 }

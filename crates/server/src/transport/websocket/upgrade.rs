@@ -68,7 +68,7 @@ fn accept<WebSocketSession: Future<Output = ()> + Send + 'static>(
         match upgrade.await {
             Ok(upgraded) => session(TokioIo::new(upgraded), agreement).await,
             Err(error) => {
-                tracing::debug!(%error, "a handshake was completed, but the client was gone");
+                tracing::debug!(%error, "a handshake was completed after the client had disconnected");
             }
         }
         // What is still unsent on an HTTP/2 stream waits for its reader: no longer than any other.
@@ -89,9 +89,7 @@ fn check_http1(path: &str, headers: &HeaderMap) -> Result<String, Fault> {
             .any(|token| token.trim().eq_ignore_ascii_case(word))
     };
     if !names(header::UPGRADE, "websocket") || !names(header::CONNECTION, "upgrade") {
-        return Err(upgrade_required(&format!(
-            "GET {path} is for WebSocket, and this is no handshake."
-        )));
+        return Err(upgrade_required(&format!("GET {path} requires a WebSocket handshake.")));
     }
     let key = headers
         .get(header::SEC_WEBSOCKET_KEY)
@@ -103,7 +101,7 @@ fn check_http1(path: &str, headers: &HeaderMap) -> Result<String, Fault> {
     Err(Fault::invalid(
         "invalid_value",
         "Sec-WebSocket-Key",
-        "A Sec-WebSocket-Key is 16 bytes in base64.",
+        "A Sec-WebSocket-Key must be 16 bytes in base64.",
     ))
 }
 

@@ -165,10 +165,10 @@ impl World {
                 17 => self.remove_or_archive(shared),
                 18 => shared.sweep(),
                 19 => {
-                    for victim in shared.segments.victims(2) {
-                        while shared.copy_out(victim)
+                    for candidate in shared.segments.compaction_candidates(2) {
+                        while shared.copy_out(candidate)
                             && shared.write_batch() != WriteOutcome::Failed
-                            && shared.segments.victims(2).contains(&victim)
+                            && shared.segments.compaction_candidates(2).contains(&candidate)
                         {
                         }
                     }
@@ -205,7 +205,7 @@ impl World {
                 .entry(id.clone())
                 .or_insert_with(|| Arc::new(JournalLog::new(id.clone()))),
         );
-        let epoch = *writers.entry(id.clone()).or_insert_with(|| response.take());
+        let epoch = *writers.entry(id.clone()).or_insert_with(|| response.acquire());
         let known = self.known.entry(id).or_default();
         let from = known.entries.len() as u64;
         let mut entries: Vec<Entry> = (0..=self.random.below(3) as u64)
@@ -256,7 +256,7 @@ impl World {
         };
         let freed = match reason {
             RemovalReason::Archived => response.archive().expect("it is here"),
-            RemovalReason::Deleted => response.forget(),
+            RemovalReason::Deleted => response.delete(),
         };
         lock(&shared.logs).remove(&id);
         shared.release(&freed);

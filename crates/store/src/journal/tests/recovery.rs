@@ -22,7 +22,7 @@ fn response(shared: &Arc<JournalInner>, name: &str) -> Arc<JournalLog> {
 fn two_logs(disk: &SimulatedDisk, count: u64) {
     let shared = open(disk, Config::default()).expect("an empty disk is a journal");
     for name in ["a", "b"] {
-        response(&shared, name).take();
+        response(&shared, name).acquire();
     }
     for position in 0..count {
         for name in ["a", "b"] {
@@ -58,7 +58,7 @@ fn damage_in_the_middle_affects_only_later_entries_of_that_log() {
     // The log continues at the hole with other text; after another start, entries after the old
     // hole stay dropped.
     let a = response(&shared, "a");
-    let epoch = a.take();
+    let epoch = a.acquire();
     shared.queue.append(&a, epoch, &[text(1, "other"), text(2, "words")]).expect("accepted");
     assert!(matches!(shared.write_batch(), WriteOutcome::Wrote { .. }));
     for _ in 0..2 {
@@ -71,8 +71,8 @@ fn damage_in_the_middle_affects_only_later_entries_of_that_log() {
     }
     // The live frames of the damaged segment are copied, and it is removed.
     let again = open(&disk, Config::default()).expect("it starts");
-    for victim in again.segments.victims(8) {
-        assert!(again.copy_out(victim));
+    for candidate in again.segments.compaction_candidates(8) {
+        assert!(again.copy_out(candidate));
     }
     again.write_out().expect("the copies are written");
     again.sweep();
@@ -137,11 +137,11 @@ fn a_missing_segment_loses_only_its_logs() {
         [("a", text(0, "a")), ("b", text(0, "b")), ("a", text(1, "a")), ("b", end(1))]
     {
         let response = response(&shared, name);
-        shared.queue.append(&response, response.take(), &[entry]).expect("accepted");
+        shared.queue.append(&response, response.acquire(), &[entry]).expect("accepted");
         assert!(matches!(shared.write_batch(), WriteOutcome::Wrote { .. }));
     }
     super::super::disk::SegmentDisk::remove(&disk, 1).expect("the first segment is there");
     let shared = open(&disk, config).expect("it starts");
-    assert!(lock(&shared.logs).get(&id("a")).is_none(), "it has no begin any more");
+    assert!(lock(&shared.logs).get(&id("a")).is_none(), "it has no start any more");
     assert!(response(&shared, "b").has_ended());
 }

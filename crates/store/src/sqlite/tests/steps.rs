@@ -124,7 +124,7 @@ async fn remains_of_a_large_input_are_deleted_at_the_next_start() -> Outcome {
     let items = written(input)?;
     // As if the process had been killed before the last step.
     let half = database.write(move |change| {
-        let (row, parent) = records::begin(change, &left)?;
+        let (row, parent) = records::reserve(change, &left)?;
         tree::insert_items(change, row, ItemSide::Input, parent, items)
     });
     assert!(half.await?.is_some());

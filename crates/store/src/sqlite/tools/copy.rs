@@ -68,7 +68,7 @@ pub fn compact(
     let connection = open::connect_alone(path).map_err(failed)?;
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(())).map_err(failed)?;
     progress(ToolProgress { done: 1, total: Some(2) });
-    forget_parts(path);
+    remove_temporary(path);
     let part = part(path)?;
     let after = copy(path, &connection, &part)?;
     // While the connection is open, no other process can have opened the old file.
@@ -169,7 +169,7 @@ fn part(path: &Path) -> Result<PathBuf, ToolError> {
 }
 
 /// Removes the remains of killed compactions beside the file. No other process uses the database.
-fn forget_parts(path: &Path) {
+fn remove_temporary(path: &Path) {
     let (Some(directory), Some(name)) =
         (path.parent(), path.file_name().and_then(|name| name.to_str()))
     else {

@@ -40,9 +40,9 @@ fn text_after_a_gap_keeps_its_column() {
         assert_eq!(rows.iter().map(|row| plain(row)).collect::<Vec<_>>(), expected, "{text}");
     };
     check(
-        "/model [NAME]   show the models, or take another",
+        "/model [NAME]   list the models, or switch to another",
         36,
-        &["/model [NAME]   show the models, or", "                take another"],
+        &["/model [NAME]   list the models, or", "                switch to another"],
     );
     check(
         "/模型   列出模型，或者换一个模型来回答",
@@ -269,17 +269,17 @@ fn used() -> Duration {
 
 /// The time of rendering: the least of several runs.
 fn cost(text: &str, draw: &dyn Fn(&str)) -> f64 {
-    let since = |begin: Duration| used().saturating_sub(begin);
+    let since = |start: Duration| used().saturating_sub(start);
     // Long enough to measure, and short enough not to be interrupted each time.
-    let (begin, mut times) = (used(), 0_u32);
-    while times == 0 || since(begin) < Duration::from_millis(1) {
+    let (start, mut times) = (used(), 0_u32);
+    while times == 0 || since(start) < Duration::from_millis(1) {
         draw(text);
         times += 1;
     }
     let run = |_| {
-        let begin = used();
+        let start = used();
         (0..times).for_each(|_| draw(text));
-        (since(begin) / times).as_secs_f64()
+        (since(start) / times).as_secs_f64()
     };
     (0..3).map(run).fold(f64::INFINITY, f64::min).max(1e-9)
 }
@@ -362,7 +362,7 @@ fn four_times_the_text_costs_four_times_as_much() {
     }
     let mut add =
         |name: &str, input: fn(usize) -> String| inputs.push((name.to_owned(), Box::new(input)));
-    add("brackets behind a URL", |size| format!("http://a{}", ")".repeat(size)));
+    add("brackets after a URL", |size| format!("http://a{}", ")".repeat(size)));
     add("a heading and spaces", |size| format!("#{0}x{0}y", " ".repeat(size)));
     add("brackets and as many ends", |size| "[".repeat(size / 2) + &"]".repeat(size / 2));
     add("brackets and as many links", |size| "[".repeat(size / 5) + &"](a)".repeat(size / 5));

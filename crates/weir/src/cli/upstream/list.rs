@@ -41,7 +41,7 @@ pub(super) async fn run(settings: &Settings, arguments: &ListArguments) -> Resul
         );
     }
     let none = if upstreams.is_empty() {
-        "There is no upstream but the demo; docs/how-to/upstreams.md says how to add one.\n"
+        "There is no upstream except the demo; docs/how-to/upstreams.md explains how to add one.\n"
     } else {
         ""
     };
@@ -82,7 +82,7 @@ impl Running {
                 Self { address: Some(server.address()), upstreams, hint: String::new() }
             }
             Err(trouble) => silent(format!(
-                "The server on {} does not give the state of the upstreams: {trouble}\n",
+                "The server on {} does not provide the state of the upstreams: {trouble}\n",
                 server.address()
             )),
         }
@@ -100,7 +100,7 @@ impl Running {
     fn state(&self, name: &str) -> String {
         let Some(state) = self.of(name) else {
             return if self.address.is_some() {
-                "the server does not have it".to_owned()
+                "not known to the running server".to_owned()
             } else {
                 String::new()
             };

@@ -49,9 +49,9 @@ pub(super) fn finding(
         Trouble::Refused(refusal) => refused(config, key, refusal, model),
         Trouble::Unparsed { is_page: true } => Finding::new(
             "page",
-            "it answered with a web page instead of JSON",
+            "it returned a web page instead of JSON",
             format!(
-                "base_url ({}) leads to a site for people, or to a login; {}",
+                "base_url ({}) leads to a website, or to a login page; {}",
                 config.base_url,
                 usual_address(config)
             ),
@@ -60,15 +60,15 @@ pub(super) fn finding(
             code,
             "it did not return a list of models",
             format!(
-                "Is base_url ({}) that of a model server, and does it speak what wire says? {}",
+                "Is base_url ({}) that of a model server, and does the server have the API that wire names? {}",
                 config.base_url,
                 upper(&usual_address(config))
             ),
         ),
         Trouble::Failed(failure) => Finding::new(
             code,
-            format!("its answer broke off: {}", without_end(&failure.fault.message)),
-            "Try again; if it stays so, the log of the upstream says more.",
+            format!("its response was cut off: {}", without_end(&failure.fault.message)),
+            "Try again; if it happens again, see the log of the upstream.",
         ),
         Trouble::Unsupported(fault) => {
             Finding::new(code, without_end(&fault.message), "Choose another model or wire.")
@@ -86,7 +86,7 @@ fn unreached(config: &UpstreamConfig, unreached: ConnectError, code: &str) -> Fi
         ),
         ConnectError::Refused => (
             "nothing listens at its address".to_owned(),
-            format!("Does it run, and at the port of base_url ({address})? In a container, localhost is the container itself."),
+            format!("Is it running, on the port of base_url ({address})? In a container, localhost is the container itself."),
         ),
         ConnectError::NoRoute => (
             "its network is unreachable".to_owned(),
@@ -104,33 +104,33 @@ fn unreached(config: &UpstreamConfig, unreached: ConnectError, code: &str) -> Fi
             if is_encrypted {
                 format!("Is the port of base_url ({address}) the right one?")
             } else {
-                format!("Is the port of base_url ({address}) the right one, and should it begin with https://?")
+                format!("Is the port of base_url ({address}) the right one, and should it start with https://?")
             },
         ),
         ConnectError::Closed => (
-            "it closed the connection before it answered".to_owned(),
+            "it closed the connection before it responded".to_owned(),
             if is_encrypted {
-                "Try again; if it stays so, something between may cut connections.".to_owned()
+                "Try again; if it happens again, something in between may cut connections.".to_owned()
             } else {
-                format!("Should base_url ({address}) begin with https://? Is its port the right one?")
+                format!("Should base_url ({address}) start with https://? Is its port the right one?")
             },
         ),
         ConnectError::Silent(limit) => (
-            format!("it did not answer within {limit:?}"),
-            "It may be loading its model, or have too much to do; try again later. headers_timeout says how long a question waits."
+            format!("it did not respond within {limit:?}"),
+            "It may be loading its model, or be overloaded; try again later. headers_timeout sets how long a request waits."
                 .to_owned(),
         ),
         ConnectError::NoProxy => (
             "its proxy cannot be reached, or is of another kind".to_owned(),
-            format!("Does the proxy run at {}, and is it of the kind that its address begins with?", proxy(config)),
+            format!("Is the proxy running at {}, and is it of the kind that its address starts with?", proxy(config)),
         ),
         ConnectError::ProxyPassword => (
-            "its proxy wants another user and password than it was shown".to_owned(),
+            "its proxy does not accept the user and password".to_owned(),
             format!("Write them into the proxy's address, as in {}user:password@host:port; @ in a password is %40.", scheme(config)),
         ),
         ConnectError::ProxyRefused => (
-            "its proxy does not lead there".to_owned(),
-            format!("The proxy must not, or cannot, reach {address}, or wants another user and password: its log says why."),
+            "its proxy cannot connect to it".to_owned(),
+            format!("The proxy may not or cannot reach {address}, or does not accept the user and password: see the log of the proxy."),
         ),
         ConnectError::Unknown => ("it cannot be reached".to_owned(), format!("Is base_url ({address}) right? curl -v may say more.")),
     };
@@ -140,23 +140,23 @@ fn unreached(config: &UpstreamConfig, unreached: ConnectError, code: &str) -> Fi
 fn tls(distrust: CertificateError) -> (&'static str, &'static str) {
     match distrust {
         CertificateError::UnknownIssuer => (
-            "its certificate is signed by nobody that this machine trusts",
-            "If it is your own authority's, or a proxy of your company replaces certificates, name the authority in ca_file.",
+            "its certificate is not signed by an authority that this machine trusts",
+            "If the authority is your own, or a proxy of your company replaces certificates, set ca_file to the authority's certificate.",
         ),
         CertificateError::OtherName => (
             "its certificate is for another name",
             "Write the host into base_url as the certificate names it.",
         ),
         CertificateError::NotNow => (
-            "its certificate has expired, or is not good yet",
+            "its certificate has expired, or is not valid yet",
             "Its owner must renew it; or is the clock of this machine wrong?",
         ),
         CertificateError::NoTls => (
             "the server at its address does not speak TLS",
-            "Should it begin with http://, or has it another port?",
+            "Should base_url start with http://, or have another port?",
         ),
         CertificateError::Other => {
-            ("no TLS connection could be made", "Does it speak https at this port at all?")
+            ("no TLS connection could be made", "Does it serve HTTPS on this port at all?")
         }
     }
 }
@@ -176,16 +176,16 @@ fn refused(
     match (status, scope) {
         (403 | 500.., _) if *is_page && is_by_proxy => new(
             "proxy_refused",
-            format!("its proxy answered in its place ({status})"),
+            format!("its proxy responded in its place ({status})"),
             format!(
-                "The proxy at {} must not, or cannot, reach {}: its log says why.",
+                "The proxy at {} may not or cannot reach {}: see the log of the proxy.",
                 proxy(config),
                 config.base_url
             ),
         ),
         (300..=399, _) => {
             let to = location.as_deref().unwrap_or("an address that it does not name");
-            let advice = "Redirects are not followed, so that no key is sent elsewhere: write into base_url where it leads, up to and with /v1.";
+            let advice = "Redirects are not followed, so that no key is sent elsewhere: set base_url to the target, up to and including /v1.";
             new("redirect", format!("it redirects ({status}) to {to}"), advice.to_owned())
         }
         (_, FailureScope::Quota) => {
@@ -202,11 +202,12 @@ fn refused(
             new(
                 "account_closed",
                 what,
-                "Its vendor says why; until it is open again, use another key.".to_owned(),
+                "Ask its vendor for the reason; until it is open again, use another key."
+                    .to_owned(),
             )
         }
         (403, _) => {
-            let what = format!("{} may not do this (403)", name(key));
+            let what = format!("{} is not permitted to do this (403)", name(key));
             new("forbidden", what, "The key may lack the permission, or its vendor does not serve this country or address.".to_owned())
         }
         (_, FailureScope::Credential) => unauthorised(config, key, *status),
@@ -221,9 +222,9 @@ fn refused(
         (404 | 405, _) => match model {
             Some(model) => new(
                 "model_not_found",
-                format!("it knows no model {model:?}, or nothing at this address ({status}){said}"),
+                format!("it has no model {model:?}, or nothing at this address ({status}){said}"),
                 format!(
-                    "weir upstream test {} without --model says whether the address is right.",
+                    "weir upstream test {} without --model checks whether the address is right.",
                     config.name
                 ),
             ),
@@ -235,11 +236,11 @@ fn refused(
         },
         (503 | 529, _) => new(
             "overloaded",
-            format!("it has too much to do ({status})"),
+            format!("it is overloaded ({status})"),
             "Nothing is wrong here; try again later.".to_owned(),
         ),
         (500.., _) => {
-            let advice = "The upstream itself, or a proxy in front of it, failed; its log, or its vendor's status page, says more.";
+            let advice = "The upstream itself, or a proxy in front of it, failed; see its log, or its vendor's status page.";
             new("upstream_error", format!("it failed ({status}){said}"), advice.to_owned())
         }
         (_, _) => {
@@ -251,7 +252,7 @@ fn refused(
                 &fault.code,
                 format!("it refused the request ({status}){said}"),
                 format!(
-                    "It was asked for {asked}; is wire ({}) what it speaks?",
+                    "The request was for {asked}; is wire ({}) the API that it has?",
                     super::wire(config)
                 ),
             )
@@ -265,10 +266,10 @@ fn unauthorised(config: &UpstreamConfig, key: Option<&KeyConfig>, status: u16) -
             .preset
             .key_variable()
             .map_or_else(String::new, |variable| format!(", or set {variable}"));
-        let advice = format!("Name its key by api_key_env, api_key_file or api_key{variable}.");
-        return Finding::new("key_missing", format!("it wants a key ({status})"), advice);
+        let advice = format!("Set its key with api_key_env, api_key_file or api_key{variable}.");
+        return Finding::new("key_missing", format!("it requires a key ({status})"), advice);
     };
-    let advice = "Is it whole, of this vendor, and neither revoked nor expired? weir config shows where it comes from.";
+    let advice = "Is it complete, from this vendor, and neither revoked nor expired? weir config shows where it comes from.";
     Finding::new("key_refused", format!("{} is refused ({status})", name(Some(key))), advice)
 }
 
@@ -286,7 +287,7 @@ fn misplaced(config: &UpstreamConfig) -> String {
     // Azure's older addresses contain a deployment, and have neither a version nor a list.
     let wants_version = config.wire != WireKind::Ollama && !segments.contains(&"deployments");
     if versions > 1 {
-        format!("base_url ({address}) has its version twice: once is enough.")
+        format!("base_url ({address}) contains its version twice.")
     } else if !wants_version && versions > 0 {
         format!("base_url ({address}) should end before its version here.")
     } else if versions == 1 && segments.last().is_some_and(|last| !is_version(&last)) {
@@ -294,15 +295,16 @@ fn misplaced(config: &UpstreamConfig) -> String {
     } else if wants_version && versions == 0 {
         format!("base_url ({address}) probably lacks its version, such as /v1 at its end.")
     } else {
-        "If it has no list of models at all, say --model NAME to ask one of them instead."
-            .to_owned()
+        "If it has no list of models at all, test one of them with --model NAME instead.".to_owned()
     }
 }
 
 fn usual_address(config: &UpstreamConfig) -> String {
     match (config.preset.base_url(), config.preset) {
-        (Some(usual), _) => format!("usual is {usual}."),
-        (None, Preset::Azure) => "usual is https://NAME.openai.azure.com/openai/v1.".to_owned(),
+        (Some(usual), _) => format!("the usual address is {usual}."),
+        (None, Preset::Azure) => {
+            "the usual address is https://NAME.openai.azure.com/openai/v1.".to_owned()
+        }
         (None, _) => "it should end with the version of the API, such as /v1.".to_owned(),
     }
 }

@@ -26,7 +26,7 @@ fn all_problems_are_reported_together_with_their_locations() {
         "weir.toml:6:1: engine.colour: unknown setting",
         "weir.toml:7:1: upstream: expected tables; write [[upstream]], once for each",
         "weir.toml:9:2: logs: unknown setting; did you mean log?",
-        "OPENAI_BASE_URL: expected an address that begins with http:// or https://",
+        "OPENAI_BASE_URL: expected an address that starts with http:// or https://",
         "WEIR_HEARTBEAT: unknown setting; did you mean WEIR_SERVER_HEARTBEAT?",
         "WEIR_SERVER_LISTEN: the same setting as WEIR_LISTEN and WEIR_SERVER_LISTEN; set one of them",
         "WEIR_UPSTREAM_IDLE_TIMEOUT: expected a duration such as 30s, 500ms, 2m or 1h, got \"30\"",

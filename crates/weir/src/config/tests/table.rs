@@ -30,7 +30,7 @@ fn the_committed_example_is_up_to_date() -> TestResult {
 fn the_example_means_the_defaults_with_and_without_its_comment_marks() -> TestResult {
     let plain = of_file(&example())?;
     let text = example();
-    let settings_part = text.split("# Models of others").next().unwrap_or_default();
+    let settings_part = text.split("# Upstreams, in order").next().unwrap_or_default();
     // A commented setting has one word before its equals sign; prose has more.
     let unmarked = settings_part.lines().map(|line| {
         match line.strip_prefix("# ").and_then(|rest| rest.split_once(" = ")) {
@@ -39,7 +39,11 @@ fn the_example_means_the_defaults_with_and_without_its_comment_marks() -> TestRe
         }
     });
     let all = of_file(&unmarked.collect::<String>())?;
-    assert!(all.in_force.iter().all(|row| row.place != ValueSource::Default), "{:?}", all.in_force);
+    assert!(
+        all.in_force.iter().all(|row| row.source != ValueSource::Default),
+        "{:?}",
+        all.in_force
+    );
     assert_eq!(plain.server, all.server);
     assert_eq!(plain.engine, all.engine);
     assert_eq!(plain.provider, all.provider);

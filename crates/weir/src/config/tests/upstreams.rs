@@ -110,14 +110,14 @@ api_key_file = "missing"
     let problems = complaints(of_file(text));
     let expected = [
         "weir.toml:2:1: upstream.name: missing; it is the upstream's name in logs",
-        "weir.toml:3:12: upstream.base_url: a name or password does not belong into the address; use api_key",
-        "weir.toml:4:11: upstream.api_key: expected a text between quotes, or a list of them",
+        "weir.toml:3:12: upstream.base_url: the address must not contain a name or password; use api_key",
+        "weir.toml:4:11: upstream.api_key: expected a quoted string, or a list of them",
         "weir.toml:5:1: upstream.api_ky: unknown setting; did you mean api_key?",
         "weir.toml:6:1: upstream.base_url: missing; it is the upstream's address up to and with /v1",
         "weir.toml:7:8: upstream.name: expected letters, digits, - _ and .",
         "weir.toml:8:11: upstream.api_key: not a key: a key is one word of letters, digits and signs",
         "weir.toml:9:10: upstream.models: expected a list of texts, got \"gpt-5\"",
-        "weir.toml:14:15: upstream.api_key_env: an upstream's keys come from one place; say api_key, api_key_env or api_key_file",
+        "weir.toml:14:15: upstream.api_key_env: an upstream's keys come from one place; set only one of api_key, api_key_env and api_key_file",
         "weir.toml:15:16: upstream.idle_timeout: must be at least 1ms, got 0s",
         "weir.toml:17:8: upstream.name: there is already an upstream \"three\"",
         "weir.toml:19:15: upstream.api_key_env: \"UNSET\" is not set; it should be the name of a variable that holds the key",

@@ -30,7 +30,7 @@ pub(in crate::config) const KEYS: &[(&str, &str)] = &[
     ),
     (
         "key_concurrency",
-        r"0                             # how many answers may run on a key at once; 0: no limit",
+        r"0                             # how many responses may run on a key at once; 0: no limit",
     ),
     (
         "key_rest",
@@ -50,7 +50,10 @@ pub(in crate::config) const KEYS: &[(&str, &str)] = &[
         "proxy",
         r#""socks5://user:password@proxy:1080"  # http://, https:// or socks5://; "none"; default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY"#,
     ),
-    ("ca_file", r#""authority.pem"               # authorities to trust beside the system's"#),
+    (
+        "ca_file",
+        r#""authority.pem"               # authorities to trust in addition to the system's"#,
+    ),
     (
         "http2",
         r"false                                  # HTTP/2 if TLS offers it, and always without TLS",

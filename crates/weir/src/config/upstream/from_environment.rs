@@ -29,8 +29,8 @@ impl UpstreamReader<'_> {
             });
             let says = |table: &Table, field: &str, text: &str| {
                 table.fields.get(field).is_some_and(|field| match &field.raw {
-                    Raw::Text(said) => said == text,
-                    Raw::List(list) => list.iter().any(|said| said == text),
+                    Raw::Text(known) => known == text,
+                    Raw::List(list) => list.iter().any(|known| known == text),
                     Raw::Typed(_) | Raw::Number(_) | Raw::Boolean(_) | Raw::Other(_) => false,
                 })
             };
@@ -72,21 +72,23 @@ impl UpstreamReader<'_> {
                 field
             }
         });
-        let usual = || Field {
-            place: ValueSource::Default,
+        let default_address = || Field {
+            source: ValueSource::Default,
             raw: Raw::Typed(preset.base_url().unwrap_or_default().to_owned()),
         };
         // A custom address may be any server that is compatible with OpenAI.
         let preset =
             if preset == Preset::OpenAi && address.is_some() { Preset::Compatible } else { preset };
-        let base_url =
-            fields.entry("base_url").or_insert_with(|| address.unwrap_or_else(usual)).clone();
+        let base_url = fields
+            .entry("base_url")
+            .or_insert_with(|| address.unwrap_or_else(default_address))
+            .clone();
         let base_url = value::base_url(&base_url.raw)
-            .map_err(|what| self.problem(&base_url.place, "base_url", &what))
+            .map_err(|message| self.problem(&base_url.source, "base_url", &message))
             .ok();
         let api_key = key.and_then(|field| {
-            let label = field.place.to_string();
-            let api_key = self.secret(&field.raw.to_string(), &field.place, "api_key");
+            let label = field.source.to_string();
+            let api_key = self.secret(&field.raw.to_string(), &field.source, "api_key");
             fields.insert("api_key", field);
             api_key.map(|secret| KeyConfig::new(label, secret))
         });

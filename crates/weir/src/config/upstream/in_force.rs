@@ -26,7 +26,7 @@ impl UpstreamReader<'_> {
             ("models", "(what it lists)".to_owned()),
         ];
         // Rarely used settings are shown only where they are set.
-        let told = [
+        let listed = [
             "key_weights",
             "key_strategy",
             "key_concurrency",
@@ -40,10 +40,10 @@ impl UpstreamReader<'_> {
             "headers",
         ];
         rows.extend(
-            told.iter().filter(|key| fields.contains_key(*key)).map(|key| (*key, String::new())),
+            listed.iter().filter(|key| fields.contains_key(*key)).map(|key| (*key, String::new())),
         );
         rows.extend(TIMEOUTS.map(|(key, ..)| (key, String::new())));
-        for (key, usual) in rows {
+        for (key, default) in rows {
             let given = match key {
                 "api_key" => ["api_key", "api_key_env", "api_key_file"]
                     .iter()
@@ -56,24 +56,24 @@ impl UpstreamReader<'_> {
                 .map(|(_, setting, ..)| *setting);
             let inherited =
                 setting.and_then(|path| self.in_force.iter().find(|row| row.path == path));
-            let (value, place) = match (key, given, inherited) {
+            let (value, source) = match (key, given, inherited) {
                 ("api_key" | "headers", Some(field), _) => {
-                    ("(hidden)".to_owned(), field.place.clone())
+                    ("(hidden)".to_owned(), field.source.clone())
                 }
                 ("proxy", Some(field), _) => {
-                    (without_password(&field.raw.to_string()), field.place.clone())
+                    (without_password(&field.raw.to_string()), field.source.clone())
                 }
                 ("api_key", None, _) if !config.keys.is_empty() => {
                     ("(hidden)".to_owned(), ValueSource::Default)
                 }
-                (_, Some(field), _) => (field.raw.to_string(), field.place.clone()),
-                (_, None, Some(row)) => (row.value.clone(), row.place.clone()),
-                (_, None, None) => (usual, ValueSource::Default),
+                (_, Some(field), _) => (field.raw.to_string(), field.source.clone()),
+                (_, None, Some(row)) => (row.value.clone(), row.source.clone()),
+                (_, None, None) => (default, ValueSource::Default),
             };
             self.in_force.push(InForce {
                 path: format!("upstream.{}.{key}", config.name),
                 value,
-                place,
+                source,
             });
         }
     }

@@ -18,9 +18,9 @@ impl UpstreamReader<'_> {
             .collect();
         if let [_, (second, field), ..] = given[..] {
             self.problem(
-                &field.place,
+                &field.source,
                 second,
-                "an upstream's keys come from one place; say api_key, api_key_env or api_key_file",
+                "an upstream's keys come from one place; set only one of api_key, api_key_env and api_key_file",
             );
             return Vec::new();
         }
@@ -39,7 +39,7 @@ impl UpstreamReader<'_> {
     fn keys_of(&mut self, key: &str, field: &Field) -> Vec<KeyConfig> {
         let Ok(texts) = value::one_or_more(&field.raw) else {
             // The value is not repeated, since it may be a key.
-            self.problem(&field.place, key, "expected a text between quotes, or a list of them");
+            self.problem(&field.source, key, "expected a quoted string, or a list of them");
             return Vec::new();
         };
         let mut keys = Vec::new();
@@ -59,12 +59,12 @@ impl UpstreamReader<'_> {
                         let label: Arc<str> =
                             label.unwrap_or_else(|| (keys.len() + 1).to_string()).into();
                         keys.extend(
-                            self.secret(&secret, &field.place, key)
+                            self.secret(&secret, &field.source, key)
                                 .map(|secret| KeyConfig::new(label, secret)),
                         );
                     }
                 }
-                Err(what) => self.problem(&field.place, key, &what),
+                Err(message) => self.problem(&field.source, key, &message),
             }
         }
         keys
@@ -76,7 +76,7 @@ impl UpstreamReader<'_> {
         else {
             return Vec::new();
         };
-        let secret = self.secret(&field.raw.to_string(), &field.place, "api_key");
+        let secret = self.secret(&field.raw.to_string(), &field.source, "api_key");
         secret.map(|secret| KeyConfig::new(variable, secret)).into_iter().collect()
     }
 
@@ -106,7 +106,7 @@ impl UpstreamReader<'_> {
         let lines =
             text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let keys: Vec<String> = lines.map(str::to_owned).collect();
-        if keys.is_empty() { Err(format!("{shown} holds no key")) } else { Ok(keys) }
+        if keys.is_empty() { Err(format!("{shown} contains no key")) } else { Ok(keys) }
     }
 
     fn weigh(&mut self, table: &Table, keys: &mut [KeyConfig]) {

@@ -36,13 +36,13 @@ impl UpstreamReader<'_> {
         read: impl FnOnce(&Raw) -> Result<T, String>,
     ) -> Option<T> {
         let field = table.fields.get(key)?;
-        read(&field.raw).map_err(|what| self.problem(&field.place, key, &what)).ok()
+        read(&field.raw).map_err(|message| self.problem(&field.source, key, &message)).ok()
     }
 
     pub(super) fn variable(&mut self, name: &str) -> Option<Field> {
         match environment::text(self.environment, name) {
             Ok(text) => text.map(|text| Field {
-                place: ValueSource::Variable(name.to_owned()),
+                source: ValueSource::Variable(name.to_owned()),
                 raw: Raw::Typed(text.to_owned()),
             }),
             Err(problem) => {
@@ -52,16 +52,16 @@ impl UpstreamReader<'_> {
         }
     }
 
-    pub(super) fn secret(&mut self, text: &str, place: &ValueSource, key: &str) -> Option<Secret> {
+    pub(super) fn secret(&mut self, text: &str, source: &ValueSource, key: &str) -> Option<Secret> {
         let text = text.trim();
         if text.is_empty() || text.bytes().any(|byte| !byte.is_ascii_graphic()) {
-            self.problem(place, key, "not a key: a key is one word of letters, digits and signs");
+            self.problem(source, key, "not a key: a key is one word of letters, digits and signs");
             return None;
         }
         Some(Secret::new(text))
     }
 
-    pub(super) fn problem(&mut self, place: &ValueSource, key: &str, what: &str) {
-        self.problems.push(Problem::value(place, &format!("upstream.{key}"), what));
+    pub(super) fn problem(&mut self, source: &ValueSource, key: &str, message: &str) {
+        self.problems.push(Problem::value(source, &format!("upstream.{key}"), message));
     }
 }

@@ -24,21 +24,21 @@ pub(super) fn proxy(raw: &Raw) -> Result<ProxyConfig, String> {
 /// Headers as `Name: value`. Not repeated in errors, since a value may be a key.
 pub(super) fn headers(raw: &Raw) -> Result<Vec<(String, Secret)>, String> {
     let list = value::list(raw)
-        .map_err(|_| "expected a list of texts such as \"X-Title: Weir\"".to_owned())?;
+        .map_err(|_| "expected a list of strings such as \"X-Title: Weir\"".to_owned())?;
     let field = |text: &&str| {
         text.split_once(':')
             .map(|(name, value)| (name.trim().to_owned(), Secret::new(value.trim())))
     };
     let fields: Option<Vec<_>> = list.iter().map(field).collect();
     fields.ok_or_else(|| {
-        "expected a name and a value with a colon between, such as \"X-Title: Weir\"".to_owned()
+        "expected a name and a value separated by a colon, such as \"X-Title: Weir\"".to_owned()
     })
 }
 
 /// Fields of a request body, as JSON. Fields that Weir sets itself are rejected.
 pub(super) fn body(raw: &Raw) -> Result<Map<String, serde_json::Value>, String> {
     const OURS: [&str; 6] = ["model", "messages", "input", "contents", "stream", "n"];
-    let expected = || "expected an object of JSON in a text, such as '{\"top_k\": 40}'".to_owned();
+    let expected = || "expected a JSON object in a string, such as '{\"top_k\": 40}'".to_owned();
     let fields: Map<String, serde_json::Value> =
         serde_json::from_str(value::text(raw)?).map_err(|_| expected())?;
     match fields.keys().find(|name| OURS.contains(&name.as_str())) {

@@ -26,8 +26,11 @@ fn counted(shown: &str) -> Vec<u64> {
 
 /// The screen without notes about the connection.
 fn without_notes(shown: &str) -> String {
-    let is_note =
-        |row: &&str| row.starts_with("The connection is") || row.contains("trying to get it back");
+    let is_note = |row: &&str| {
+        row.starts_with("Connection lost")
+            || row.starts_with("Reconnected")
+            || row.contains("reconnecting…")
+    };
     shown.lines().filter(|row| !is_note(row)).collect::<Vec<_>>().join("\n")
 }
 
@@ -60,14 +63,14 @@ async fn a_conversation_continues_after_kill_9_on_every_transport() {
         terminal.press(ENTER);
         terminal.wait_for("1 2 3 4 5 6 7 8 9 10 11 12").await;
         server.kill().await;
-        terminal.wait_for("The connection is lost").await;
+        terminal.wait_for("Connection lost").await;
         let server = place.start_at(at).await;
         let shown = terminal
-            .until(|shown| shown.contains("the answer is not whole") && shown.ends_with("\n>"))
+            .until(|shown| shown.contains("the response is incomplete") && shown.ends_with("\n>"))
             .await;
-        assert!(shown.contains("The connection is back."), "{transport}: {shown}");
+        assert!(shown.contains("Reconnected."), "{transport}: {shown}");
         assert!(
-            shown.contains("(the answer is not whole: the server was restarted)"),
+            shown.contains("(the response is incomplete: the server was restarted)"),
             "{transport}: {shown}"
         );
 
@@ -103,7 +106,11 @@ async fn a_conversation_continues_after_kill_9_on_every_transport() {
                 .into();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{transport}: {shown}");
         assert_eq!(counted(&shown), held, "{transport}: {shown}");
-        assert_eq!(shown.matches("(the answer is not whole)").count(), 1, "{transport}: {shown}");
+        assert_eq!(
+            shown.matches("(the response is incomplete)").count(),
+            1,
+            "{transport}: {shown}"
+        );
         terminal.press("Who am I?");
         terminal.press(ENTER);
         terminal.until(|shown| is_answered(shown, "Who am I?")).await;

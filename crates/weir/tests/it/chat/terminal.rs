@@ -70,7 +70,7 @@ async fn a_conversation_is_typed_edited_and_drawn() {
     terminal.prompt().await;
     terminal.press("/cost");
     terminal.press(ENTER);
-    terminal.wait_for("3 answers").await;
+    terminal.wait_for("3 responses").await;
     // A key typed before the prompt is back is kept for the next line.
     terminal.press(CTRL_D);
     assert_eq!(terminal.ended().await, Some(0));
@@ -109,7 +109,7 @@ async fn ctrl_c_cancels_the_response_but_not_the_program() {
             .await;
         client::soon(test_server.upstream.wait_closed(2 * index + 1)).await.unwrap();
         terminal.press(CTRL_C);
-        terminal.wait_for("leaves").await;
+        terminal.wait_for("to exit").await;
         terminal.press(CTRL_C);
         assert_eq!(terminal.ended().await, Some(0), "{transport}");
     }
@@ -193,13 +193,10 @@ async fn a_broken_connection_is_restored_and_the_text_is_complete() {
         terminal.press(ENTER);
         terminal.wait_for("One two").await;
         proxy.cut_now_rst();
-        terminal.wait_for("The connection is lost").await;
+        terminal.wait_for("Connection lost").await;
         gate.notify_one();
         let shown = terminal.until(|shown| shown.contains("four.") && shown.ends_with('>')).await;
-        assert!(
-            shown.contains("The connection is back.\nOne two three four.\n"),
-            "{transport}: {shown}"
-        );
+        assert!(shown.contains("Reconnected.\nOne two three four.\n"), "{transport}: {shown}");
         terminal.press(CTRL_D);
         assert_eq!(terminal.ended().await, Some(0));
     }
@@ -226,7 +223,7 @@ async fn model_output_does_not_control_the_terminal() {
             terminal.press(ENTER);
             terminal.until(|shown| shown.contains("ended") && shown.ends_with('>')).await;
         } else {
-            terminal.wait_for("The question").await;
+            terminal.wait_for("Type the question").await;
             terminal.press("hi\n");
             terminal.press(CTRL_D);
             terminal.wait_for("response.completed").await;

@@ -25,7 +25,7 @@ async fn c2_c6_a_stream_is_the_sample_byte_by_byte() {
     let (status, answer) = test_server.json(&chat(UID, "hello")).await;
     assert_eq!((status, answer), (200, json!({ "question_tokens": 9 })));
     let (body, end) = client::soon(stream.collect()).await.unwrap().unwrap();
-    assert_eq!(end, BodyEnd::Clean, "the response ends behind [DONE]");
+    assert_eq!(end, BodyEnd::Clean, "the response ends after [DONE]");
     let body = String::from_utf8(body).unwrap();
     let id = body.strip_prefix("id:").unwrap().split('\n').next().unwrap();
     assert!(id.starts_with("chatcmpl-"), "{id}");

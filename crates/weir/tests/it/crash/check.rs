@@ -24,7 +24,7 @@ pub(super) fn check(log: &[String], said: &HashMap<String, ExpectedContent>) -> 
         assert_eq!(event["sequence_number"], position, "{}", show());
     }
     let terminals: Vec<usize> = (0..log.len()).filter(|index| is_terminal(&log[*index])).collect();
-    assert_eq!(terminals, [log.len() - 1], "one end, and nothing behind it: {}", show());
+    assert_eq!(terminals, [log.len() - 1], "one end, and nothing after it: {}", show());
     let count = |kind: &str| events.iter().filter(|event| event["type"] == kind).count();
     assert_eq!((count("response.created"), count("response.in_progress")), (1, 1), "{}", show());
     assert_eq!(events[0]["type"], "response.created");

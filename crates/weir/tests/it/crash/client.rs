@@ -87,7 +87,7 @@ impl CrashClient {
     ) -> Self {
         match self.kind {
             CrashClientKind::Reads(way) => {
-                let Ok(mut reader) = ProgramReader::begin(address, way, &self.question()).await
+                let Ok(mut reader) = ProgramReader::start(address, way, &self.question()).await
                 else {
                     return self;
                 };
@@ -144,21 +144,21 @@ impl CrashClient {
                 let Some(id) = &self.id else { return CrashOutcome::Unheard };
                 let is_over = self.data.last().is_some_and(|last| is_terminal(last));
                 let last = (self.data.len() as u64).checked_sub(1);
-                let behind = if is_over {
+                let rest = if is_over {
                     Vec::new()
                 } else {
                     read(address, way.other(number), id, last).await
                 };
-                let whole = [self.data.as_slice(), &behind].concat();
+                let whole = [self.data.as_slice(), &rest].concat();
                 // A fresh reader gets what this one has assembled from two parts.
                 let fresh = read(address, way.other(number + 1), id, None).await;
                 assert!(
                     whole == fresh,
-                    "{way:?}, cut behind {last:?}:\n{}\nis not\n{}",
+                    "{way:?}, cut after {last:?}:\n{}\nis not\n{}",
                     whole.join("\n"),
                     fresh.join("\n")
                 );
-                self.finish(address, id, whole, behind.len(), said).await
+                self.finish(address, id, whole, rest.len(), said).await
             }
             CrashClientKind::Polls => {
                 let Some(id) = &self.id else { return CrashOutcome::Unheard };

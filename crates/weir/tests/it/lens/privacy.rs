@@ -229,7 +229,7 @@ async fn a_list_is_limited_as_requested() {
     assert_eq!(length(ask(ALICE, "").await), 100);
     assert_eq!(length(ask(ALICE, "?limit=3").await), 3);
     assert!(length(ask(ALICE, "?limit=1000").await) >= 130);
-    assert!(length(ask(ADMIN, "").await) >= 130, "who looks after the server sees all");
+    assert!(length(ask(ADMIN, "").await) >= 130, "an admin sees all");
     assert_eq!(length(ask(ADMIN, "?limit=2").await), 2);
     let (status, fault) = ask(ALICE, "?limit=0").await;
     assert_eq!((status, &fault["error"]["param"]), (400, &json!("limit")), "{fault}");

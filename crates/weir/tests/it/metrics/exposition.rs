@@ -241,7 +241,7 @@ fn sample(line: &str) -> Result<Sample, String> {
                     rest = more;
                     break;
                 }
-                _ => return Err("neither a comma nor a brace behind a label".into()),
+                _ => return Err("neither a comma nor a brace after a label".into()),
             }
         }
     }

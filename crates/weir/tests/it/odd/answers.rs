@@ -90,7 +90,7 @@ async fn streamed_content_is_not_repeated_by_a_summary() {
         format!(r#"{{"role":"assistant","content":null,"tool_calls":[{piece}]}}"#);
     run(vec![
         whole(
-            "text behind the finish reason",
+            "text after the finish reason",
             chunks([
                 text("Hel"),
                 text("lo"),

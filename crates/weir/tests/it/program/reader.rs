@@ -64,7 +64,7 @@ impl ProgramReader {
     ///
     /// # Errors
     /// The server is gone before the response has started.
-    pub(crate) async fn begin(
+    pub(crate) async fn start(
         address: SocketAddr,
         way: ReadMethod,
         question: &Value,
@@ -181,7 +181,7 @@ impl ProgramReader {
     pub(crate) async fn rest(mut self) -> Vec<String> {
         let mut data = Vec::new();
         while !data.last().is_some_and(|last: &String| is_terminal(last)) {
-            data.push(self.next().await.unwrap_or_else(|| panic!("cut behind {:?}", data.last())));
+            data.push(self.next().await.unwrap_or_else(|| panic!("cut after {:?}", data.last())));
         }
         self.expect_end().await;
         data
@@ -213,7 +213,7 @@ impl ProgramReader {
             }
             Line::Poll(poll) => assert!(
                 poll.ended && poll.ready.is_empty(),
-                "something stands behind the end of {}",
+                "something stands after the end of {}",
                 poll.id
             ),
         }
@@ -252,7 +252,7 @@ pub(crate) async fn read(
     after: Option<u64>,
 ) -> Vec<String> {
     let reader = ProgramReader::resume(address, way, id, after).await;
-    reader.unwrap_or_else(|refused| panic!("{way:?} behind {after:?}: {refused:#}")).rest().await
+    reader.unwrap_or_else(|refused| panic!("{way:?} after {after:?}: {refused:#}")).rest().await
 }
 
 /// A reader that polls.

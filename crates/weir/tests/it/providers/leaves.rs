@@ -33,7 +33,7 @@ enum LeavingReader {
 }
 
 /// Starts a response and waits for the upstream call; returns its id and its only reader.
-async fn begin(
+async fn start(
     test_server: &TestServer,
     way: CellTransport,
     model: &str,
@@ -141,7 +141,7 @@ async fn cancel_closes_the_upstream_at_once() {
         let test_server = TestServer::open_with(plan).await;
         for (number, way) in STREAMED.into_iter().enumerate() {
             test_server.upstream.script(Script::new().role().content("0").stall());
-            let (id, reader) = begin(&test_server, way, model, &more).await;
+            let (id, reader) = start(&test_server, way, model, &more).await;
             says(&test_server, &id, "0").await;
             leave(&test_server, reader).await;
             soon(test_server.upstream.wait_closed(number)).await.unwrap();
@@ -159,7 +159,7 @@ async fn finish_reads_the_upstream_to_its_end() {
         for way in STREAMED {
             let (script, gate) = gated(&["1"]);
             test_server.upstream.script(script);
-            let (id, reader) = begin(&test_server, way, model, &more).await;
+            let (id, reader) = start(&test_server, way, model, &more).await;
             leave(&test_server, reader).await;
             assert_eq!(test_server.engine.census().running, 1, "{way:?}, {model}");
             gate.notify_one();
@@ -182,7 +182,7 @@ async fn finish_within_a_time_ends_when_it_expires() {
         let test_server = TestServer::open_with(plan).await;
         for (number, way) in STREAMED.into_iter().enumerate() {
             test_server.upstream.script(Script::new().role().content("0").stall());
-            let (id, reader) = begin(&test_server, way, model, &more).await;
+            let (id, reader) = start(&test_server, way, model, &more).await;
             says(&test_server, &id, "0").await;
             let left = leave(&test_server, reader).await;
             let closed = soon(test_server.upstream.wait_closed(number))
@@ -207,7 +207,7 @@ async fn finish_within_some_tokens_ends_after_them() {
         for (number, way) in STREAMED.into_iter().enumerate() {
             let (script, gate) = gated(&["1", "2", "3", "4", "5", "6"]);
             test_server.upstream.script(script);
-            let (id, reader) = begin(&test_server, way, model, &more).await;
+            let (id, reader) = start(&test_server, way, model, &more).await;
             // Output while there is a reader does not count.
             gate.notify_one();
             says(&test_server, &id, "01").await;
@@ -235,7 +235,7 @@ async fn a_response_that_ends_with_the_last_allowed_token_is_complete() {
     let (script, gate) = gated(&["1", "2", "3"]);
     test_server.upstream.script(script);
     let (id, reader) =
-        begin(&test_server, CellTransport::Responses(TestFrame::Sse), model, &more).await;
+        start(&test_server, CellTransport::Responses(TestFrame::Sse), model, &more).await;
     says(&test_server, &id, "0").await;
     leave(&test_server, reader).await;
     for text in ["01", "012", "0123"] {
@@ -258,7 +258,7 @@ async fn the_request_has_precedence_over_the_route() {
     let test_server = TestServer::open_with(plan).await;
     let (script, gate) = gated(&["1"]);
     test_server.upstream.script(script);
-    let (id, reader) = begin(
+    let (id, reader) = start(
         &test_server,
         CellTransport::Responses(TestFrame::Sse),
         model,

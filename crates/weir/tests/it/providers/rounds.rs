@@ -81,7 +81,7 @@ async fn round(vendors: &VendorServers, vendor: Vendor) -> (Value, RecordedReque
 }
 
 /// What a vendor's request must contain after a tool's output: path and value.
-fn behind_a_tool(vendor: Vendor) -> Vec<(&'static str, Value)> {
+fn after_a_tool(vendor: Vendor) -> Vec<(&'static str, Value)> {
     match vendor {
         OpenAi => vec![
             ("/messages/1/tool_calls/0/id", json!("call_1")),
@@ -130,7 +130,7 @@ fn behind_a_tool(vendor: Vendor) -> Vec<(&'static str, Value)> {
 }
 
 /// What a vendor's request must contain after signed reasoning and text.
-fn behind_thoughts(vendor: Vendor) -> Vec<(&'static str, Value)> {
+fn after_reasoning(vendor: Vendor) -> Vec<(&'static str, Value)> {
     match vendor {
         // Chat completions do not send reasoning back.
         OpenAi => vec![("/messages/1", json!({ "role": "assistant", "content": "Sunny." }))],
@@ -177,7 +177,7 @@ async fn a_tools_output_is_sent_back_with_the_call_and_its_reasoning() {
     let vendors = VendorServers::open().await;
     for vendor in Vendor::ALL {
         let (second, asked) = round(&vendors, vendor).await;
-        check(vendor, &asked, behind_a_tool(vendor));
+        check(vendor, &asked, after_a_tool(vendor));
         let text = second["output"]
             .as_array()
             .unwrap()
@@ -201,7 +201,7 @@ async fn signed_reasoning_is_sent_back_to_its_vendor() {
             &json!({ "input": "Sure?", "previous_response_id": first["id"] }),
         )
         .await;
-        check(vendor, &asked, behind_thoughts(vendor));
+        check(vendor, &asked, after_reasoning(vendor));
         assert_eq!(says_seal(&asked), seals(vendor), "{vendor:?}: {}", asked.body);
     }
     vendors.close().await;
@@ -236,7 +236,7 @@ async fn a_conversation_continues_with_any_other_vendor_and_back() {
                 &json!({ "input": "Really?", "previous_response_id": third["id"] }),
             )
             .await;
-            check(from, &asked, behind_a_tool(from));
+            check(from, &asked, after_a_tool(from));
             // Two signatures of its own (of the call and of the response after it), and none of the other vendor's.
             let count = asked.body.to_string().matches(SEAL).count();
             assert_eq!(

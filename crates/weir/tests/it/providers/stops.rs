@@ -142,7 +142,7 @@ async fn end(stream: &mut Stream, what: &str) -> Value {
         events.iter().filter(|event| ends.contains(&event["type"].as_str().unwrap_or_default()));
     let terminal = ends.next().unwrap_or_else(|| panic!("{what}: no end"));
     assert!(ends.next().is_none(), "{what}: two ends");
-    assert_eq!(Some(terminal), events.last(), "{what}: something behind the end");
+    assert_eq!(Some(terminal), events.last(), "{what}: something after the end");
     terminal["response"].clone()
 }
 

@@ -154,7 +154,7 @@ fn check_items(name: &str, events: &[Value]) -> Vec<Value> {
 
 fn begun(name: &str, item: &Value) -> Item {
     resource::check_item(name, item);
-    assert!(item["content"].as_array().is_none_or(Vec::is_empty), "{name}: an item begins empty");
+    assert!(item["content"].as_array().is_none_or(Vec::is_empty), "{name}: an item starts empty");
     assert!(["in_progress", ""].contains(&item["status"].as_str().unwrap_or_default()), "{name}");
     let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
     Item {

@@ -122,7 +122,7 @@ async fn weather(disk: Disk) {
     place.set("WEIR_ENGINE_ANSWER_BYTES", "1GiB");
     let server = disk.start(&place).listening().await;
     place.upstream.script(Script::text(&["There was ", "room."]));
-    let finished = ProgramReader::begin(server.address, ReadMethod::Sse, &question("hi"))
+    let finished = ProgramReader::start(server.address, ReadMethod::Sse, &question("hi"))
         .await
         .unwrap()
         .rest()
@@ -144,7 +144,7 @@ async fn weather(disk: Disk) {
             .end(),
     );
     let mut first =
-        ProgramReader::begin(server.address, ReadMethod::Sse, &question("hi")).await.unwrap();
+        ProgramReader::start(server.address, ReadMethod::Sse, &question("hi")).await.unwrap();
     let mut before = vec![first.next().await.unwrap()];
     let id = id_of(&before[0]);
     while !before.last().unwrap().contains("Once") {

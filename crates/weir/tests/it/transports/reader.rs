@@ -55,7 +55,7 @@ pub(crate) enum TransportReader {
 
 impl TransportReader {
     /// Starts a new response.
-    pub(crate) async fn begin(doors: &Doors, way: TransportKind, question: &Value) -> Self {
+    pub(crate) async fn start(doors: &Doors, way: TransportKind, question: &Value) -> Self {
         let mut message = question.clone();
         message["type"] = "response.create".into();
         message.as_object_mut().unwrap().remove("stream");
@@ -149,11 +149,11 @@ impl TransportReader {
 
     /// The data of all remaining events, to the end of the response.
     pub(crate) async fn rest(self) -> Vec<String> {
-        self.rest_behind(Vec::new()).await
+        self.rest_after(Vec::new()).await
     }
 
     /// The same after data that was already read.
-    pub(crate) async fn rest_behind(mut self, mut data: Vec<String>) -> Vec<String> {
+    pub(crate) async fn rest_after(mut self, mut data: Vec<String>) -> Vec<String> {
         let is_over = |data: &[String]| data.last().is_some_and(|last| is_terminal(last));
         while !is_over(&data) {
             data.push(self.next().await.unwrap());

@@ -23,7 +23,7 @@ impl Citations {
     }
 
     /// A text block starts.
-    pub(super) fn begin(&mut self, citations: Vec<Value>) {
+    pub(super) fn start(&mut self, citations: Vec<Value>) {
         self.start = self.written;
         self.list = citations;
     }

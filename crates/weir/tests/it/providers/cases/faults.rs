@@ -120,8 +120,8 @@ fn breaks(vendor: Vendor) -> Vec<VendorCase> {
     vec![
         before("FIN before the head", Script::new().step(Step::Fin), 502, "upstream_unreachable"),
         before("RST before the head", Script::new().rst(), 502, "upstream_unreachable"),
-        before("FIN behind the head", Script::new().head().fin(), 502, "upstream_cut"),
-        before("RST behind the head", Script::new().head().rst(), 502, "upstream_cut"),
+        before("FIN after the head", Script::new().head().fin(), 502, "upstream_cut"),
+        before("RST after the head", Script::new().head().rst(), 502, "upstream_cut"),
         after("FIN", begun().fin(), 502, "upstream_cut"),
         after("RST", begun().rst(), 502, "upstream_cut"),
         before("end without a word", Script::new().head().end(), 502, "upstream_truncated"),

@@ -18,7 +18,7 @@ fn fails(body: &str, before: &[Result<ModelEvent, ProviderFailure>], expected: (
 }
 
 /// A `content_block_start` event.
-fn begin(index: u64, block: &str) -> String {
+fn block_start(index: u64, block: &str) -> String {
     format!(r#"{{"type":"content_block_start","index":{index},"content_block":{block}}}"#)
 }
 
@@ -50,7 +50,7 @@ fn input(index: u64, json: &str) -> String {
 
 #[test]
 fn deltas_in_other_forms() {
-    let start = begin(0, &tool_use("t", "f", "{}"));
+    let start = block_start(0, &tool_use("t", "f", "{}"));
     let object = more(0, r#"{"type":"input_json_delta","partial_json":{"a":1}}"#);
     check(
         &[start, object, end(0), stop("tool_use")],
@@ -71,17 +71,20 @@ fn deltas_in_other_forms() {
         json!({ "caller": { "type": "direct" } }),
         call(0, Some("t"), Some("f"), ""),
     );
-    check(&[begin(0, called), end(0), stop("tool_use")], &[caller, call(0, None, None, ""), STOP]);
+    check(
+        &[block_start(0, called), end(0), stop("tool_use")],
+        &[caller, call(0, None, None, ""), STOP],
+    );
 }
 
 #[test]
 fn a_call_without_an_id_of_its_own_has_none() {
     let two = |first: &str, second: &str| {
         [
-            begin(0, &tool_use(first, "f", "{}")),
+            block_start(0, &tool_use(first, "f", "{}")),
             input(0, r#"{\"a\":1}"#),
             end(0),
-            begin(1, &tool_use(second, "f", "{}")),
+            block_start(1, &tool_use(second, "f", "{}")),
             input(1, r#"{\"a\":2}"#),
             end(1),
             stop("tool_use"),
@@ -106,10 +109,10 @@ fn arguments_belong_to_their_call_whatever_their_index() {
     let (a, b) = ("{\"city\":\"A\"}", "{\"city\":\"B\"}");
     // Every block has the index 0.
     let events = [
-        begin(0, &tool_use("t1", "f", "{}")),
+        block_start(0, &tool_use("t1", "f", "{}")),
         input(0, r#"{\"city\":\"A\"}"#),
         end(0),
-        begin(0, &tool_use("t2", "f", "{}")),
+        block_start(0, &tool_use("t2", "f", "{}")),
         input(0, r#"{\"city\":\"B\"}"#),
         end(0),
         stop("tool_use"),
@@ -124,7 +127,7 @@ fn arguments_belong_to_their_call_whatever_their_index() {
     check(&events, &expected);
     // The deltas have another index than their block.
     let events = [
-        begin(1, &tool_use("t1", "f", "{}")),
+        block_start(1, &tool_use("t1", "f", "{}")),
         input(0, r#"{\"city\":"#),
         input(7, r#"\"A\"}"#),
         end(1),
@@ -139,7 +142,7 @@ fn arguments_belong_to_their_call_whatever_their_index() {
     check(&events, &expected);
     // All arguments in `content_block_start`, as an object and as a string.
     for whole in [r#"{"city":"A"}"#, r#""{\"city\":\"A\"}""#] {
-        let events = [begin(0, &tool_use("t1", "f", whole)), end(0), stop("tool_use")];
+        let events = [block_start(0, &tool_use("t1", "f", whole)), end(0), stop("tool_use")];
         check(&events, &[call(0, Some("t1"), Some("f"), ""), call(0, None, None, a), STOP]);
     }
 }
@@ -237,7 +240,7 @@ fn split_surrogate_pairs_are_joined() {
         |text: &str| more(0, &format!(r#"{{"type":"thinking_delta","thinking":"{text}"}}"#));
     check(&[thinks(r"\ud83d"), thinks(r"\ude00"), stop("end_turn")], &[thought("😀"), STOP]);
     let events = [
-        begin(0, &tool_use("t1", "f", "{}")),
+        block_start(0, &tool_use("t1", "f", "{}")),
         input(0, r#"{\"a\":\"\ud83d"#),
         input(0, r#"\ude00\"}"#),
         end(0),
@@ -306,7 +309,7 @@ fn a_tool_that_was_not_offered_is_passed_on_and_a_prefix_is_removed() {
     for (name, expected) in [("f", "f"), ("functions.f", "f"), ("g", "g")] {
         let events = [
             said_more("Let me see. "),
-            begin(1, &tool_use("t1", name, r#"{"a":1}"#)),
+            block_start(1, &tool_use("t1", name, r#"{"a":1}"#)),
             end(1),
             stop("tool_use"),
         ];
@@ -358,7 +361,7 @@ proptest! {
 
 #[test]
 fn an_empty_object_may_be_a_placeholder_for_arguments() {
-    let begun = begin(0, &tool_use("t1", "f", "{}"));
+    let begun = block_start(0, &tool_use("t1", "f", "{}"));
     let events = [
         begun.clone(),
         input(0, "{}"),
@@ -387,11 +390,11 @@ fn blocks_of_hosted_tools_become_items() {
     let found = r#"{"type":"web_search_tool_result","tool_use_id":"srvtoolu_1","content":[{"type":"web_search_result","url":"https://x/y"}]}"#;
     let events = [
         said_more("Let me see. "),
-        begin(1, used),
+        block_start(1, used),
         input(1, r#"{\"query\":"#),
         input(1, r#"\"x\"}"#),
         end(1),
-        begin(2, found),
+        block_start(2, found),
         end(2),
         more(3, r#"{"type":"text_delta","text":"It is y."}"#),
         stop("end_turn"),

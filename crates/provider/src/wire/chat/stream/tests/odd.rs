@@ -632,9 +632,9 @@ fn keep_alives_and_events_without_blank_lines() {
         &format!("data: {a}\ndata: {b}\ndata: {a}\ndata: {}\ndata: [DONE]\n", f("stop")),
         &[text("a"), text("b"), text("a"), STOP],
     );
-    let (begin, end) = a.split_at(a.find("\"delta\"").unwrap());
+    let (start, end) = a.split_at(a.find("\"delta\"").unwrap());
     check_body(
-        &format!("data: {begin}\ndata: {end}\n\ndata: {}\n\n", f("stop")),
+        &format!("data: {start}\ndata: {end}\n\ndata: {}\n\n", f("stop")),
         &[text("a"), STOP],
     );
 }

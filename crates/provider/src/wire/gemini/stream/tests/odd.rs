@@ -193,14 +193,14 @@ fn odd_characters_and_fields_are_tolerated() {
         format!("data: {a}\ndata: {a}\ndata: {stop}\n"),
         &[text("a"), text("a"), STOP],
     );
-    let (begin, end) = a.split_at(a.find("\"parts\"").unwrap());
+    let (start, end) = a.split_at(a.find("\"parts\"").unwrap());
     sample::check_words(
         read,
-        format!("data: {begin}\ndata: {end}\n\ndata: {stop}\n\n"),
+        format!("data: {start}\ndata: {end}\n\ndata: {stop}\n\n"),
         &[text("a"), STOP],
     );
     fails(
-        &format!("data: {a}\n\ndata: {begin}\n\n"),
+        &format!("data: {a}\n\ndata: {start}\n\n"),
         &[text("a")],
         (502, "upstream_invalid_data", "truncated JSON"),
     );
