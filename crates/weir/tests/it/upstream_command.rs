@@ -216,7 +216,7 @@ async fn error_responses_are_distinguished() {
     assert_eq!(output.status.code(), Some(1), "one of its keys is wrong");
     assert!(
         printed.contains("  1: well: it lists 1 model (")
-            && printed.contains("  2: FAILED: the key 2 is refused (401)\n    Is it whole"),
+            && printed.contains("  2: FAILED: the key 2 is refused (401)\n    Is it complete"),
         "{printed}"
     );
     assert!(!printed.contains("marker") && !report.to_string().contains("marker"), "{printed}");

@@ -174,7 +174,7 @@ fn an_early_end_has_its_reason_and_a_stop_has_none() {
     for (reason, word) in [
         ("max_output_tokens", "length"),
         ("content_filter", "filter"),
-        ("server_restarted", "whole"),
+        ("server_restarted", "complete"),
     ] {
         let rendered = render(
             Transport::Channel,
