@@ -1,0 +1,204 @@
+"""The work that each server is given, and what is measured of it.
+
+A workload has the subjects that can do it (a server and a way to ask it) and a function that does it once and gives figures. Times are in
+microseconds unless the name says otherwise.
+"""
+
+import json
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+
+CHAT, RESPONSES = '"content":"', '"delta":"'
+COMPLETED = '"type":"response.completed"'
+
+
+class Failed(Exception):
+    """Tokens were lost, doubled or swapped, or a response did not end as it should."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a server is asked: the API, how its messages are framed, and whether the response is stored."""
+
+    dialect: str = "chat"
+    frame: str = "sse"
+    stored: bool | None = None
+
+    def plan(self, model):
+        """The part of the client's plan that says how to ask."""
+        body = {"model": model, "stream": True}
+        if self.dialect == "chat":
+            body["messages"] = [{"role": "user", "content": "hello"}]
+        else:
+            body["input"] = "hello"
+        if self.stored is not None:
+            body["store"] = self.stored
+        needle = CHAT if self.dialect == "chat" else RESPONSES
+        path = "/v1/chat/completions" if self.dialect == "chat" else "/v1/responses"
+        if self.frame == "websocket":
+            del body["stream"]
+            return {
+                "request": json.dumps({"type": "response.create"} | body, separators=(",", ":")),
+                "upgrade": UPGRADE,
+                "needle": needle,
+                "end": COMPLETED,
+            }
+        accept = "text/event-stream" if self.frame == "sse" else "application/x-ndjson"
+        return {"request": post(path, body, accept), "needle": needle}
+
+
+UPGRADE = (
+    "GET /v1/responses HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+    "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+def post(path, body, accept):
+    body = json.dumps(body, separators=(",", ":"))
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer none\r\ncontent-type: application/json\r\n"
+    return f"{head}accept: {accept}\r\ncontent-length: {len(body)}\r\n\r\n{body}"
+
+
+class Client:
+    """The load client, run once with a plan."""
+
+    def __init__(self, bench, server, plan):
+        processes = {"server": server.tree(), "upstream": server.upstream.tree()}
+        self.plan = {"address": f"127.0.0.1:{server.port}", "processes": processes, "timeout": 120} | plan
+        command = bench.prefix() + bench.realtime() + [bench.peers, "client", json.dumps(self.plan)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+    def ready(self):
+        """Waits until all connections are as the plan wants them to be held."""
+        line = self.process.stdout.readline()
+        if not line.startswith('{"ready"'):
+            raise Failed(self._error(line))
+
+    def report(self):
+        """Lets go of held connections, and gives the report."""
+        out, errors = self.process.communicate(timeout=self.plan["timeout"] + 30)
+        if self.process.returncode:
+            raise Failed(errors.strip()[-400:])
+        report = json.loads(out.splitlines()[-1])
+        wrong = {name: report[name] for name in ("lost", "doubled", "swapped") if report[name]}
+        if wrong or report["errors"]:
+            raise Failed(f"{wrong or ''} {'; '.join(report['errors'])[:400]}".strip())
+        return report
+
+    def _error(self, line):
+        _, errors = self.process.communicate(timeout=10)
+        return (errors or line).strip()[-400:]
+
+
+def measure(bench, server, plan):
+    with Client(bench, server, plan) as client:
+        return client.report()
+
+
+def per(total, count):
+    return total / count if count else 0.0
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Responses that run at the same time, on a connection each."""
+
+    streams: int
+    tokens: int
+    pause: int
+    pace: str
+    stagger: int = 0
+    warm_tokens: int = 10
+
+    def run(self, bench, server, way):
+        self._measure(bench, server, way, self.warm_tokens)
+        report = self._measure(bench, server, way, self.tokens)
+        window = report["window"]
+        return {
+            "cpu per token": per(window["cpu"]["server"], window["tokens"]),
+            "delay p50": report["delay"]["p50"],
+            "delay p99": report["delay"]["p99"],
+            "first token": report["first_token"]["p50"],
+            "tokens/s": per(window["tokens"] * 1e6, window["micros"]),
+            "client cpu per token": per(window["cpu"]["client"], window["tokens"]),
+            "upstream cpu per token": per(window["cpu"]["upstream"], window["tokens"]),
+        }
+
+    def _measure(self, bench, server, way, tokens):
+        model = f"bench-{tokens}-{self.pause}-{self.pace}"
+        plan = way.plan(model) | {"streams": self.streams, "tokens": tokens, "stagger": self.stagger, "work": "once"}
+        return measure(bench, server, plan)
+
+
+@dataclass(frozen=True)
+class Requests:
+    """One short response after the other on each connection."""
+
+    connections: int
+    seconds: int
+    warm: int = 1
+
+    def run(self, bench, server, way):
+        work = {"repeat": {"warm": self.warm, "seconds": self.seconds}}
+        plan = way.plan("bench-1-0-flat") | {"streams": self.connections, "tokens": 1, "work": work}
+        report = measure(bench, server, plan)
+        window = report["window"]
+        return {
+            "responses/s": per(window["responses"] * 1e6, window["micros"]),
+            "cpu per response": per(window["cpu"]["server"], window["responses"]),
+            "first token": report["first_token"]["p50"],
+            "first token p99": report["first_token"]["p99"],
+        }
+
+
+@dataclass(frozen=True)
+class Silent:
+    """Responses that say one token and then nothing: what each costs in memory."""
+
+    streams: int
+
+    def run(self, bench, server, way):
+        # What the first response of all needs is not what one more costs.
+        measure(bench, server, way.plan("bench-2-1000-own") | {"streams": 1, "tokens": 2, "work": "once"})
+        time.sleep(0.5)
+        before = server.kib()
+        plan = way.plan("bench-2-0-silent") | {"streams": self.streams, "tokens": 2, "work": "hold"}
+        with Client(bench, server, plan) as client:
+            client.ready()
+            time.sleep(1)
+            after = server.kib()
+            client.report()
+        return {"KiB each": per(after - before, self.streams)}
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Clients that all leave at once: how long the upstream goes on writing."""
+
+    streams: int
+    patience: float = 3.0
+
+    def run(self, bench, server, way):
+        plan = way.plan("bench-100000-100000-own") | {"streams": self.streams, "tokens": 100_000, "work": "hold"}
+        before = server.upstream.stats()["left"]
+        with Client(bench, server, plan) as client:
+            client.ready()
+            time.sleep(0.5)
+            left = client.report()["left"]
+        deadline = time.monotonic() + self.patience
+        while True:
+            stats = server.upstream.stats()
+            gone = stats["left"] - before
+            if gone == self.streams or time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        return {"closed after": max(stats["last_left"] - left, 0), "not closed": self.streams - gone}

@@ -1,0 +1,165 @@
+//! One connection of the client: it sends requests and gives the bodies of the responses.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use memchr::memmem;
+
+use crate::client::plan::Plan;
+use crate::client::{http, http2, websocket};
+use crate::verify::Verifier;
+
+/// How long a server may take to accept a connection and to make it a WebSocket.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One response that is read, or was.
+#[derive(Debug, Default)]
+pub(crate) struct Stream {
+    /// What has been read of the body and not been scanned.
+    pub body: Vec<u8>,
+    pub verifier: Verifier,
+    /// When its request was sent.
+    pub sent: u64,
+    pub is_running: bool,
+    /// Its number in HTTP/2, and whether its head has come there.
+    pub http2: u32,
+    pub has_head: bool,
+}
+
+/// What has become of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// There may be more later.
+    More,
+    /// It has ended.
+    Ended,
+    /// It was broken off.
+    Cut,
+}
+
+enum Protocol {
+    Http(http::Decoder),
+    Http2(http2::Decoder),
+    WebSocket(websocket::Decoder),
+}
+
+pub(crate) struct Connection {
+    pub socket: mio::net::TcpStream,
+    protocol: Protocol,
+    pub streams: Vec<Stream>,
+}
+
+impl Connection {
+    /// Connects, and makes it a WebSocket or an HTTP/2 connection if the plan says so.
+    pub(crate) fn open(plan: &Plan) -> Result<Self> {
+        let mut socket = connect(plan.address)?;
+        let protocol = if let Some(upgrade) = &plan.upgrade {
+            Protocol::WebSocket(upgraded(&mut socket, upgrade).context("upgrade")?)
+        } else if plan.http2 {
+            let mut out = Vec::new();
+            http2::Decoder::open(&mut out);
+            socket.write_all(&out)?;
+            Protocol::Http2(http2::Decoder::default())
+        } else {
+            Protocol::Http(http::Decoder::default())
+        };
+        socket.set_nonblocking(true)?;
+        let socket = mio::net::TcpStream::from_std(socket);
+        let streams = (0..plan.streams_per_connection).map(|_| Stream::default()).collect();
+        Ok(Self { socket, protocol, streams })
+    }
+
+    /// Sends the request of the next response.
+    pub(crate) fn send(&mut self, stream: usize, request: &str, now: u64) -> Result<()> {
+        let stream = &mut self.streams[stream];
+        stream.sent = now;
+        stream.is_running = true;
+        stream.verifier = Verifier::default();
+        let bytes = match &mut self.protocol {
+            Protocol::Http(decoder) => {
+                decoder.restart();
+                request.as_bytes().into()
+            }
+            Protocol::Http2(decoder) => {
+                stream.http2 = decoder.next_stream();
+                stream.has_head = false;
+                http2::request(request, stream.http2)?.into()
+            }
+            Protocol::WebSocket(_) => std::borrow::Cow::from(websocket::text(request)),
+        };
+        // A request fits into any socket's buffer that is empty.
+        self.socket.write_all(&bytes).context("send")
+    }
+
+    /// Reads once what there is, and says what became of which stream; gives whether all was read.
+    pub(crate) fn read(&mut self, buffer: &mut [u8], progress: &mut Vec<(usize, Progress)>) -> Result<bool> {
+        let read = match self.socket.read(buffer) {
+            Ok(0) => {
+                let end = self.closed();
+                progress.extend((0..self.streams.len()).map(|index| (index, end)));
+                return Ok(true);
+            }
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(false),
+            Err(error) => return Err(error).context("read"),
+        };
+        let bytes = &buffer[..read];
+        match &mut self.protocol {
+            Protocol::Http(decoder) => {
+                let taken = decoder.feed(bytes, &mut self.streams[0].body)?;
+                ensure!(taken == read, "more came after the end of the response");
+                let is_ended = decoder.is_ended();
+                progress.push((0, if is_ended { Progress::Ended } else { Progress::More }));
+            }
+            Protocol::Http2(decoder) => {
+                let mut reply = Vec::new();
+                decoder.feed(bytes, &mut self.streams, progress, &mut reply)?;
+                self.socket.write_all(&reply)?;
+            }
+            Protocol::WebSocket(decoder) => {
+                let mut reply = Vec::new();
+                decoder.feed(bytes, &mut self.streams[0].body, &mut reply)?;
+                self.socket.write_all(&reply)?;
+                progress.push((0, Progress::More));
+            }
+        }
+        // Less than there was room for: the rest comes with an event of its own.
+        Ok(read < buffer.len())
+    }
+
+    fn closed(&self) -> Progress {
+        match &self.protocol {
+            Protocol::Http(decoder) if decoder.may_close() => Progress::Ended,
+            Protocol::Http(_) | Protocol::Http2(_) | Protocol::WebSocket(_) => Progress::Cut,
+        }
+    }
+}
+
+fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let socket = TcpStream::connect_timeout(&address, PATIENCE).context("connect")?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
+/// Asks for a WebSocket and reads the head of the response.
+fn upgraded(socket: &mut TcpStream, upgrade: &str) -> Result<websocket::Decoder> {
+    socket.write_all(upgrade.as_bytes())?;
+    let (mut head, mut buffer) = (Vec::new(), [0; 4096]);
+    let end = loop {
+        if let Some(end) = memmem::find(&head, b"\r\n\r\n") {
+            break end + 4;
+        }
+        let read = socket.read(&mut buffer)?;
+        ensure!(read > 0, "closed");
+        head.extend_from_slice(&buffer[..read]);
+    };
+    if !head.starts_with(b"HTTP/1.1 101") {
+        bail!("{}", String::from_utf8_lossy(&head));
+    }
+    ensure!(end == head.len(), "messages before the first request");
+    Ok(websocket::Decoder::default())
+}
