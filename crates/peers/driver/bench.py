@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 import servers
 import workloads
 from servers import Direct, Haproxy, LiteLlm, Nginx, Unavailable, Weir
-from workloads import Leave, Requests, Silent, Streams, Way
+from workloads import Idle, Leave, Readers, Replay, Requests, Silent, Start, Streams, Unread, Way
 
 
 class Baseline(Weir):
@@ -27,15 +27,41 @@ class Subject:
     way: Way = Way()
 
 
-PROXIES = [Subject("direct", Direct), Subject("nginx", Nginx), Subject("haproxy", Haproxy), Subject("litellm", LiteLlm)]
-PLAIN = [Subject("weir", Weir), Subject("baseline", Baseline)]
-WAYS = [
+DIRECT, NGINX, HAPROXY = Subject("direct", Direct), Subject("nginx", Nginx), Subject("haproxy", Haproxy)
+WEIR, BASELINE = Subject("weir", Weir), Subject("baseline", Baseline)
+PROXIES = [DIRECT, NGINX, HAPROXY, Subject("litellm", LiteLlm)]
+PLAIN = [WEIR, BASELINE]
+FRAMES = [
     Subject("weir chat ndjson", Weir, Way("chat", "ndjson")),
     Subject("weir responses", Weir, Way("responses")),
     Subject("weir responses ndjson", Weir, Way("responses", "ndjson")),
     Subject("weir responses websocket", Weir, Way("responses", "websocket")),
     Subject("weir responses unstored", Weir, Way("responses", "sse", False)),
     Subject("baseline responses", Baseline, Way("responses")),
+    Subject("baseline responses websocket", Baseline, Way("responses", "websocket")),
+]
+TLS, HTTP2, BOTH_HTTP2 = Way(tls=True), Way(http2=True), Way(http2=True, upstream_http2=True)
+WIRES = [
+    Subject("nginx tls", Nginx, TLS),
+    Subject("haproxy tls", Haproxy, TLS),
+    Subject("weir tls", Weir, TLS),
+    Subject("baseline tls", Baseline, TLS),
+    Subject("nginx h2", Nginx, HTTP2),
+    Subject("haproxy h2", Haproxy, HTTP2),
+    Subject("weir h2", Weir, HTTP2),
+    Subject("haproxy h2 upstream", Haproxy, Way(upstream_http2=True)),
+    Subject("weir h2 upstream", Weir, Way(upstream_http2=True)),
+    Subject("weir h2 both", Weir, BOTH_HTTP2),
+]
+WAYS = FRAMES + WIRES
+STORED = Way("responses")
+# Only Weir has WebSockets of its own.
+SOCKETS = Way("responses", "websocket")
+IDLE = [
+    *(NGINX, HAPROXY, WEIR, BASELINE),
+    *(Subject("nginx tls", Nginx, TLS), Subject("weir tls", Weir, TLS)),
+    *(Subject("nginx h2", Nginx, HTTP2), Subject("haproxy h2", Haproxy, HTTP2), Subject("weir h2", Weir, HTTP2)),
+    Subject("weir websocket", Weir, SOCKETS),
 ]
 
 
@@ -57,9 +83,14 @@ WORKLOADS = [
     Workload("A'", "10 streams out of step, a token every 20 ms", Streams(10, 250, 20_000, "own", 2_000), Streams(10, 100, 20_000, "own", 2_000), PROXIES + PLAIN, STREAM_FIGURES),
     Workload("B", "64 streams flat out", Streams(64, 12_000, 0, "flat", 0, 500), Streams(64, 3_000, 0, "flat", 0, 500), PROXIES + PLAIN + WAYS, ("cpu per token", "tokens/s")),
     Workload("C", "1,000 streams, a token every 500 ms", Streams(1000, 16, 500_000, "own", 500, 2), Streams(1000, 8, 500_000, "own", 500, 2), PROXIES + PLAIN, STREAM_FIGURES),
-    Workload("D", "2,000 silent streams", Silent(2000), Silent(1000), PROXIES + PLAIN, ("KiB each",)),
+    Workload("D", "2,000 silent streams", Silent(2000), Silent(1000), PROXIES[1:] + PLAIN + [Subject("weir responses", Weir, STORED), Subject("weir tls", Weir, TLS), Subject("nginx tls", Nginx, TLS)], ("KiB each",)),
     Workload("E", "200 clients leave at once", Leave(200), Leave(200), PROXIES + PLAIN, ("closed after", "not closed")),
+    Workload("F", "1,000 readers that never read, beside ten that do", Unread(1000, 8), Unread(300, 4), [DIRECT, NGINX, HAPROXY] + PLAIN, ("KiB each", "delay p50", "delay p99")),
     Workload("G", "one-token responses on 32 connections", Requests(32, 4), Requests(32, 2), PROXIES + PLAIN + WAYS, ("responses/s", "cpu per response", "first token", "first token p99")),
+    Workload("H", "100 readers of one response, a token every 20 ms; elsewhere 100 responses", Readers(100, 250), Readers(100, 100), [DIRECT, NGINX, HAPROXY, Subject("weir", Weir, STORED), Subject("baseline", Baseline, STORED)], ("cpu per token", "delay p50", "delay p99")),
+    Workload("I", "a finished response of 10,000 tokens, resumed from its start", Replay(10_000, 4), Replay(10_000, 2), [Subject("weir", Weir, STORED), Subject("baseline", Baseline, STORED)], ("events/s", "cpu per event", "first token")),
+    Workload("J", "10,000 idle connections", Idle(10_000), Idle(2_000), IDLE, ("KiB each",)),
+    Workload("start", "from the start of the process to its first response", Start(), Start(), PROXIES[1:] + PLAIN, ("start",)),
 ]
 
 
@@ -90,6 +121,7 @@ class Runner:
     def __init__(self, bench, upstream, say):
         self.bench, self.upstream, self.say = bench, upstream, say
         self.versions = {}
+        self.kept = {}
 
     def available(self, subject):
         """Whether the server can be had; says so once if not."""
@@ -125,12 +157,18 @@ class Runner:
         return rows
 
     def once(self, work, subject):
-        server = subject.server(self.bench, self.upstream)
+        server = self.kept.get(subject.name) or subject.server(self.bench, self.upstream, subject.way)
         try:
-            server.start()
+            if subject.name not in self.kept:
+                server.started = server.start()
+            if server.is_slow:
+                self.kept[subject.name] = server
             return work.run(self.bench, server, subject.way)
         finally:
+            if not server.is_slow:
+                server.end()
+
+    def end(self):
+        """Ends the servers that were kept."""
+        for server in self.kept.values():
             server.end()
-
-
-__all__ = ["Baseline", "Runner", "WORKLOADS", "chosen", "servers"]

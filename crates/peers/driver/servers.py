@@ -6,15 +6,19 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 
 # How long a server may take until it serves, in seconds: LiteLLM imports for a while.
 READY_SECONDS = 90
+# What `weir-peers launch` raises the limit of open files to, if it may.
+OPEN_FILES = 32_768
 LITELLM = "litellm[proxy]==1.80.0"
 
 
@@ -27,6 +31,7 @@ class Bench:
 
     def __init__(self, peers, directory, cache):
         self.peers, self.directory, self.cache = str(peers), pathlib.Path(directory), pathlib.Path(cache)
+        self.certificate, self.key = self.directory / "certificate.pem", self.directory / "key.pem"
         self.is_realtime = shutil.which("chrt") is not None and subprocess.run(["chrt", "-r", "1", "true"], capture_output=True).returncode == 0
         self.count = 0
 
@@ -42,6 +47,14 @@ class Bench:
         """Schedules processes before the rest of the machine, with all their threads and those that they will start."""
         for pid in processes if self.is_realtime else []:
             subprocess.run(["chrt", "--all-tasks", "-r", "-p", "1", str(pid)], check=True, capture_output=True)
+
+    def make_certificate(self):
+        """Makes the certificate of all servers that speak TLS, once."""
+        if self.certificate.exists():
+            return
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        extensions = ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=DNS:localhost"]
+        subprocess.run(command + extensions + ["-keyout", self.key, "-out", self.certificate], check=True, capture_output=True)
 
     def new_directory(self, name):
         self.count += 1
@@ -88,7 +101,7 @@ class Process:
         return found
 
     def kib(self):
-        """Resident memory of all of them, what they share counted once."""
+        """Resident memory of all of them in KiB, what they share counted once."""
         total = 0
         for pid in self.tree():
             rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
@@ -127,19 +140,23 @@ class Server:
 
     name = ""
     version_command = None
+    # Whether it takes so long to start that one process serves all workloads.
+    is_slow = False
 
-    def __init__(self, bench, upstream):
-        self.bench, self.upstream, self.process = bench, upstream, None
-        self.port = None
+    def __init__(self, bench, upstream, way):
+        self.bench, self.upstream, self.way, self.process = bench, upstream, way, None
+        self.port = self.ready_port = None
 
     def start(self):
         """Starts it; gives the seconds until it served its first request."""
-        self.port = free_port()
+        if self.way.tls:
+            self.bench.make_certificate()
+        self.port = self.ready_port = free_port()
         started = time.monotonic()
         self.process = Process(self.bench, self.name, self.command, self.environment())
         while True:
             with contextlib.suppress(OSError, http.client.HTTPException):
-                get(self.port, "/v1/models", timeout=5)
+                get(self.ready_port, "/v1/models", timeout=5, is_tls=self.way.tls)
                 seconds = time.monotonic() - started
                 self.bench.prefer(self.process.tree())
                 return seconds
@@ -147,7 +164,7 @@ class Server:
                 log = self.process.log.read_text(errors="replace")[-2000:]
                 self.end()
                 raise RuntimeError(f"{self.name} does not serve:\n{log}")
-            time.sleep(0.002)
+            time.sleep(0.001)
 
     def command(self, directory):
         raise NotImplementedError
@@ -198,6 +215,13 @@ class Nginx(Server):
     version_command = ["nginx", "-v"]
 
     def command(self, directory):
+        flags, more = "", ""
+        if self.way.tls:
+            flags, more = " ssl", f"ssl_certificate {self.bench.certificate}; ssl_certificate_key {self.bench.key};"
+        if self.way.http2:
+            # A port that speaks HTTP/2 without TLS speaks nothing else.
+            self.ready_port = free_port()
+            flags, more = " http2", f"listen 127.0.0.1:{self.ready_port};"
         configuration = directory / "nginx.conf"
         configuration.write_text(
             f"""
@@ -217,7 +241,8 @@ class Nginx(Server):
                 keepalive_requests 1000000;
                 upstream model {{ server 127.0.0.1:{self.upstream.port}; keepalive 256; keepalive_requests 1000000; }}
                 server {{
-                    listen 127.0.0.1:{self.port};
+                    listen 127.0.0.1:{self.port}{flags};
+                    {more}
                     location / {{
                         proxy_pass http://model;
                         proxy_http_version 1.1;
@@ -235,12 +260,26 @@ class Haproxy(Server):
     name = "haproxy"
     version_command = ["haproxy", "-v"]
 
+    def connections(self):
+        """As many as the open files allow: HAProxy refuses to start with more."""
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        return min((max(limit, OPEN_FILES) if os.geteuid() == 0 else limit) // 2 - 100, 15_000)
+
     def command(self, directory):
+        flags, more = "", ""
+        if self.way.tls:
+            both = directory / "both.pem"
+            both.write_text(self.bench.certificate.read_text() + self.bench.key.read_text())
+            flags = f" ssl crt {both}"
+        if self.way.http2:
+            self.ready_port = free_port()
+            flags, more = " proto h2", f"bind 127.0.0.1:{self.ready_port}"
+        proto = " proto h2" if self.way.upstream_http2 else ""
         configuration = directory / "haproxy.cfg"
         configuration.write_text(
             f"""
 global
-    maxconn 9000
+    maxconn {self.connections()}
 defaults
     mode http
     timeout connect 5s
@@ -248,10 +287,11 @@ defaults
     timeout server 60s
     option http-no-delay
 frontend chat
-    bind 127.0.0.1:{self.port}
+    bind 127.0.0.1:{self.port}{flags}
+    {more}
     default_backend model
 backend model
-    server model 127.0.0.1:{self.upstream.port}
+    server model 127.0.0.1:{self.upstream.port}{proto}
 """
         )
         return ["haproxy", "-db", "-f", configuration]
@@ -259,6 +299,7 @@ backend model
 
 class LiteLlm(Server):
     name = "litellm"
+    is_slow = True
 
     @classmethod
     def python(cls, bench):
@@ -304,22 +345,38 @@ class Weir(Server):
         return run.stdout.split()[-1]
 
     def settings(self):
-        return f'[[upstream]]\nname = "bench"\nbase_url = "http://127.0.0.1:{self.upstream.port}/v1"\napi_key = "none"\n'
+        base = f"http://127.0.0.1:{self.upstream.port}/v1"
+        settings = f'[[upstream]]\nname = "bench"\nbase_url = "{base}"\napi_key = "none"\n'
+        return settings + ("http2 = true\n" if self.way.upstream_http2 else "")
 
     def command(self, directory):
         configuration = directory / "weir.toml"
         configuration.write_text(self.settings())
-        return [self.binary, "--config", configuration, "--listen", f"127.0.0.1:{self.port}", "--data", directory / "data"]
+        command = [self.binary, "--config", configuration, "--listen", f"127.0.0.1:{self.port}", "--data", directory / "data"]
+        return command + (["--tls-cert", self.bench.certificate, "--tls-key", self.bench.key] if self.way.tls else [])
 
 
-def get(port, path, timeout=10):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+def connection(port, timeout, is_tls):
+    if not is_tls:
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    # The certificate is the bench's own.
+    context = ssl._create_unverified_context()
+    return http.client.HTTPSConnection("127.0.0.1", port, timeout=timeout, context=context)
+
+
+def ask(method, port, path, body=None, timeout=10, is_tls=False):
+    """One request, and the body of its response."""
+    asked = connection(port, timeout, is_tls)
     try:
-        connection.request("GET", path)
-        response = connection.getresponse()
+        asked.request(method, path, json.dumps(body) if body else None, {"content-type": "application/json"} if body else {})
+        response = asked.getresponse()
         body = response.read()
         if response.status != 200:
-            raise http.client.HTTPException(f"{path}: {response.status}")
+            raise http.client.HTTPException(f"{path}: {response.status} {body[:200]}")
         return body
     finally:
-        connection.close()
+        asked.close()
+
+
+def get(port, path, timeout=10, is_tls=False):
+    return ask("GET", port, path, None, timeout, is_tls)

@@ -57,7 +57,7 @@ def table(workload, rows):
             cells.append(f"{own / theirs:.2f}" if own else "–")
         load = f"{max(row['load']):.1f}, {max(row['other']) * 100:.0f} %"
         if row["errors"]:
-            cells[0] = f"FAILED: {row['errors'][0][:90]}"
+            cells[0] = "FAILED: " + " ".join(row["errors"][0].split())[:90]
         lines.append([name, *cells, load])
     return lines
 

@@ -6,9 +6,10 @@ microseconds unless the name says otherwise.
 
 import json
 import subprocess
-import threading
 import time
 from dataclasses import dataclass
+
+import servers
 
 CHAT, RESPONSES = '"content":"', '"delta":"'
 COMPLETED = '"type":"response.completed"'
@@ -25,9 +26,20 @@ class Way:
     dialect: str = "chat"
     frame: str = "sse"
     stored: bool | None = None
+    tls: bool = False
+    http2: bool = False
+    upstream_http2: bool = False
 
-    def plan(self, model):
-        """The part of the client's plan that says how to ask."""
+    def plan(self, model, streams):
+        """The part of the client's plan that says how so many streams ask."""
+        return self.shared(streams) | self._request(model)
+
+    def shared(self, streams):
+        """How connections are made: over HTTP/2 up to ten streams share one."""
+        each = next(each for each in range(10, 0, -1) if streams % each == 0) if self.http2 else 1
+        return {"streams": streams, "http2": self.http2, "streams_per_connection": each}
+
+    def _request(self, model):
         body = {"model": model, "stream": True}
         if self.dialect == "chat":
             body["messages"] = [{"role": "user", "content": "hello"}]
@@ -55,6 +67,10 @@ UPGRADE = (
 )
 
 
+def fetch(path, accept="text/event-stream"):
+    return f"GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer none\r\naccept: {accept}\r\n\r\n"
+
+
 def post(path, body, accept):
     body = json.dumps(body, separators=(",", ":"))
     head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer none\r\ncontent-type: application/json\r\n"
@@ -66,6 +82,8 @@ class Client:
 
     def __init__(self, bench, server, plan):
         processes = {"server": server.tree(), "upstream": server.upstream.tree()}
+        if server.way.tls:
+            plan = plan | {"tls": {"certificate": str(bench.certificate)}}
         self.plan = {"address": f"127.0.0.1:{server.port}", "processes": processes, "timeout": 120} | plan
         command = bench.prefix() + bench.realtime() + [bench.peers, "client", json.dumps(self.plan)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -96,12 +114,21 @@ class Client:
 
     def _error(self, line):
         _, errors = self.process.communicate(timeout=10)
-        return (errors or line).strip()[-400:]
+        try:
+            return "; ".join(json.loads(line)["errors"])[:400]
+        except (ValueError, KeyError):
+            return (errors or line).strip()[-400:]
 
 
 def measure(bench, server, plan):
     with Client(bench, server, plan) as client:
         return client.report()
+
+
+def warm(bench, server, way):
+    """What the first response of all needs is not what one more costs."""
+    measure(bench, server, way.plan("bench-2-1000-own", 1) | {"tokens": 2, "work": "once"})
+    time.sleep(0.5)
 
 
 def per(total, count):
@@ -120,8 +147,10 @@ class Streams:
     warm_tokens: int = 10
 
     def run(self, bench, server, way):
-        self._measure(bench, server, way, self.warm_tokens)
-        report = self._measure(bench, server, way, self.tokens)
+        # At full speed a slow server gets a fiftieth of the work, which still takes it longer than the others.
+        share = 50 if server.is_slow and self.pace == "flat" else 1
+        self._measure(bench, server, way, max(self.warm_tokens // share, 2))
+        report = self._measure(bench, server, way, max(self.tokens // share, 2))
         window = report["window"]
         return {
             "cpu per token": per(window["cpu"]["server"], window["tokens"]),
@@ -135,7 +164,7 @@ class Streams:
 
     def _measure(self, bench, server, way, tokens):
         model = f"bench-{tokens}-{self.pause}-{self.pace}"
-        plan = way.plan(model) | {"streams": self.streams, "tokens": tokens, "stagger": self.stagger, "work": "once"}
+        plan = way.plan(model, self.streams) | {"tokens": tokens, "stagger": self.stagger, "work": "once"}
         return measure(bench, server, plan)
 
 
@@ -149,7 +178,7 @@ class Requests:
 
     def run(self, bench, server, way):
         work = {"repeat": {"warm": self.warm, "seconds": self.seconds}}
-        plan = way.plan("bench-1-0-flat") | {"streams": self.connections, "tokens": 1, "work": work}
+        plan = way.plan("bench-1-0-flat", self.connections) | {"tokens": 1, "work": work}
         report = measure(bench, server, plan)
         window = report["window"]
         return {
@@ -167,11 +196,9 @@ class Silent:
     streams: int
 
     def run(self, bench, server, way):
-        # What the first response of all needs is not what one more costs.
-        measure(bench, server, way.plan("bench-2-1000-own") | {"streams": 1, "tokens": 2, "work": "once"})
-        time.sleep(0.5)
+        warm(bench, server, way)
         before = server.kib()
-        plan = way.plan("bench-2-0-silent") | {"streams": self.streams, "tokens": 2, "work": "hold"}
+        plan = way.plan("bench-2-0-silent", self.streams) | {"tokens": 2, "work": "hold"}
         with Client(bench, server, plan) as client:
             client.ready()
             time.sleep(1)
@@ -188,7 +215,7 @@ class Leave:
     patience: float = 3.0
 
     def run(self, bench, server, way):
-        plan = way.plan("bench-100000-100000-own") | {"streams": self.streams, "tokens": 100_000, "work": "hold"}
+        plan = way.plan("bench-100000-100000-own", self.streams) | {"tokens": 100_000, "work": "hold"}
         before = server.upstream.stats()["left"]
         with Client(bench, server, plan) as client:
             client.ready()
@@ -202,3 +229,111 @@ class Leave:
                 break
             time.sleep(0.05)
         return {"closed after": max(stats["last_left"] - left, 0), "not closed": self.streams - gone}
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Readers that never read, of responses at full speed, beside ten that do."""
+
+    streams: int
+    seconds: int
+    # 4 MB each.
+    tokens: int = 20_000
+
+    def run(self, bench, server, way):
+        warm(bench, server, way)
+        before = server.kib()
+        plan = way.plan(f"bench-{self.tokens}-0-flat", self.streams) | {"tokens": self.tokens, "work": "stall"}
+        beside = Streams(10, 50 * self.seconds, 20_000, "own", 2_000)
+        with Client(bench, server, plan) as client:
+            client.ready()
+            started = time.monotonic()
+            figures = beside.run(bench, server, Way(tls=way.tls))
+            # At least until most of it has been read that will be.
+            time.sleep(max(0, started + self.seconds - time.monotonic()))
+            after = server.kib()
+            client.process.kill()
+        return {"KiB each": per(after - before, self.streams)} | {name: figures[name] for name in ("delay p50", "delay p99")}
+
+
+@dataclass(frozen=True)
+class Readers:
+    """Readers of one response; through a server without that notion, as many responses."""
+
+    readers: int
+    tokens: int
+    pause: int = 20_000
+
+    def run(self, bench, server, way):
+        if way.dialect == "chat":
+            return Streams(self.readers, self.tokens, self.pause, "step").run(bench, server, way)
+        self._measure(bench, server, 10)
+        report = self._measure(bench, server, self.tokens)
+        window = report["window"]
+        return {"cpu per token": per(window["cpu"]["server"], window["tokens"])} | {name: report["delay"][name[-3:]] for name in ("delay p50", "delay p99")}
+
+    def _measure(self, bench, server, tokens):
+        path = background(server, f"bench-{tokens}-{self.pause}-own")
+        plan = {"request": fetch(path), "needle": RESPONSES, "streams": self.readers, "tokens": tokens, "work": "once"}
+        return measure(bench, server, plan)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A finished response, read again and again."""
+
+    tokens: int
+    seconds: int
+
+    def run(self, bench, server, way):
+        path = background(server, f"bench-{self.tokens}-0-flat")
+        deadline = time.monotonic() + 60
+        while json.loads(servers.get(server.port, path.partition("?")[0]))["status"] != "completed":
+            if time.monotonic() > deadline:
+                raise Failed("the response does not end")
+            time.sleep(0.1)
+        work = {"repeat": {"warm": 1, "seconds": self.seconds}}
+        plan = {"request": fetch(path), "needle": RESPONSES, "streams": 1, "tokens": self.tokens, "work": work}
+        report = measure(bench, server, plan)
+        window = report["window"]
+        return {
+            "events/s": per(window["tokens"] * 1e6, window["micros"]),
+            "cpu per event": per(window["cpu"]["server"], window["tokens"]),
+            "first token": report["first_token"]["p50"],
+        }
+
+
+def background(server, model):
+    """Starts a response that runs without a reader; gives the path of its stream."""
+    body = {"model": model, "input": "hello", "background": True}
+    response = json.loads(servers.ask("POST", server.port, "/v1/responses", body))
+    return f"/v1/responses/{response['id']}?stream=true"
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Connections that wait for a request."""
+
+    connections: int
+
+    def run(self, bench, server, way):
+        if way.frame != "websocket":
+            warm(bench, server, way)
+        # What is not asked at all has no tokens.
+        plan = way.shared(self.connections) | {"request": fetch("/healthz", "*/*"), "needle": CHAT, "tokens": 0, "work": "idle"}
+        plan |= {"streams_per_connection": 1} | ({"upgrade": UPGRADE} if way.frame == "websocket" else {})
+        before = server.kib()
+        with Client(bench, server, plan) as client:
+            client.ready()
+            time.sleep(2)
+            after = server.kib()
+            client.report()
+        return {"KiB each": per(after - before, self.connections)}
+
+
+@dataclass(frozen=True)
+class Start:
+    """From the start of the process to its first response."""
+
+    def run(self, bench, server, way):
+        return {"start": server.started * 1e6}

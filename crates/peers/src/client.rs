@@ -7,6 +7,7 @@ pub(crate) mod plan;
 pub(crate) mod processes;
 pub(crate) mod report;
 pub(crate) mod tokens;
+pub(crate) mod transport;
 pub(crate) mod websocket;
 
 use std::collections::BTreeMap;
@@ -75,11 +76,15 @@ enum Phase {
 impl Client {
     fn open(plan: Plan) -> Result<Self> {
         let poll = Poll::new()?;
+        let protocol = if plan.http2 { "h2" } else { "http/1.1" };
+        let tls = plan.tls.as_ref().map(|tls| transport::configuration(tls, protocol));
+        let tls = tls.transpose()?;
         let count = plan.streams.div_ceil(plan.streams_per_connection);
         let mut connections = Vec::with_capacity(count);
         for index in 0..count {
-            let mut connection = Connection::open(&plan)?;
-            poll.registry().register(&mut connection.socket, Token(index), Interest::READABLE)?;
+            let mut connection = Connection::open(&plan, tls.as_ref())?;
+            let socket = &mut connection.transport.socket;
+            poll.registry().register(socket, Token(index), Interest::READABLE)?;
             connections.push(connection);
         }
         let finder = Finder::new(&plan.needle, plan.end.as_deref());
@@ -279,7 +284,7 @@ impl Client {
 
     /// A connection is of no more use.
     fn fail_all(&mut self, connection: usize, error: &str) -> Result<()> {
-        self.poll.registry().deregister(&mut self.connections[connection].socket)?;
+        self.poll.registry().deregister(&mut self.connections[connection].transport.socket)?;
         for stream in 0..self.plan.streams_per_connection {
             self.fail(Place { connection, stream }, error);
         }

@@ -8,11 +8,16 @@ use rustix::process::{
     Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
 };
 
+/// As many as ten thousand connections and their upstreams need.
+const OPEN_FILES: u64 = 32_768;
+
 /// Replaces this process; returns only if that fails.
 pub(crate) fn launch(program: &str, arguments: &[&str]) -> Result<()> {
     // SIGTERM: nginx ends its workers only if it is asked to.
     set_parent_process_death_signal(Some(Signal::TERM))?;
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(OPEN_FILES);
+    let raise = |to| setrlimit(Resource::Nofile, Rlimit { current: Some(to), maximum: Some(to) });
+    // Raising the limit above that of the system is for root only.
+    raise(limit.max(OPEN_FILES)).or_else(|_| raise(limit))?;
     Err(Command::new(program).args(arguments).exec()).with_context(|| program.to_owned())
 }

@@ -19,10 +19,6 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    pub(crate) fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
-
     pub(crate) fn add(&mut self, other: Self) {
         self.lost += other.lost;
         self.doubled += other.doubled;

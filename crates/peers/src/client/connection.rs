@@ -1,13 +1,16 @@
 //! One connection of the client: it sends requests and gives the bodies of the responses.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use memchr::memmem;
+use rustls::ClientConfig;
 
 use crate::client::plan::Plan;
+use crate::client::transport::{Opening, Transport};
 use crate::client::{http, http2, websocket};
 use crate::verify::Verifier;
 
@@ -46,29 +49,29 @@ enum Protocol {
 }
 
 pub(crate) struct Connection {
-    pub socket: mio::net::TcpStream,
+    pub transport: Transport,
     protocol: Protocol,
     pub streams: Vec<Stream>,
 }
 
 impl Connection {
     /// Connects, and makes it a WebSocket or an HTTP/2 connection if the plan says so.
-    pub(crate) fn open(plan: &Plan) -> Result<Self> {
-        let mut socket = connect(plan.address)?;
+    pub(crate) fn open(plan: &Plan, tls: Option<&Arc<ClientConfig>>) -> Result<Self> {
+        let mut socket = connect(plan, tls)?;
         let protocol = if let Some(upgrade) = &plan.upgrade {
             Protocol::WebSocket(upgraded(&mut socket, upgrade).context("upgrade")?)
         } else if plan.http2 {
             let mut out = Vec::new();
             http2::Decoder::open(&mut out);
             socket.write_all(&out)?;
+            socket.flush()?;
             Protocol::Http2(http2::Decoder::default())
         } else {
             Protocol::Http(http::Decoder::default())
         };
-        socket.set_nonblocking(true)?;
-        let socket = mio::net::TcpStream::from_std(socket);
+        let transport = socket.finish()?;
         let streams = (0..plan.streams_per_connection).map(|_| Stream::default()).collect();
-        Ok(Self { socket, protocol, streams })
+        Ok(Self { transport, protocol, streams })
     }
 
     /// Sends the request of the next response.
@@ -89,13 +92,12 @@ impl Connection {
             }
             Protocol::WebSocket(_) => std::borrow::Cow::from(websocket::text(request)),
         };
-        // A request fits into any socket's buffer that is empty.
-        self.socket.write_all(&bytes).context("send")
+        self.transport.send(&bytes).context("send")
     }
 
     /// Reads once what there is, and says what became of which stream; gives whether all was read.
     pub(crate) fn read(&mut self, buffer: &mut [u8], progress: &mut Vec<(usize, Progress)>) -> Result<bool> {
-        let read = match self.socket.read(buffer) {
+        let read = match self.transport.read(buffer) {
             Ok(0) => {
                 let end = self.closed();
                 progress.extend((0..self.streams.len()).map(|index| (index, end)));
@@ -117,17 +119,17 @@ impl Connection {
             Protocol::Http2(decoder) => {
                 let mut reply = Vec::new();
                 decoder.feed(bytes, &mut self.streams, progress, &mut reply)?;
-                self.socket.write_all(&reply)?;
+                self.transport.send(&reply)?;
             }
             Protocol::WebSocket(decoder) => {
                 let mut reply = Vec::new();
                 decoder.feed(bytes, &mut self.streams[0].body, &mut reply)?;
-                self.socket.write_all(&reply)?;
+                self.transport.send(&reply)?;
                 progress.push((0, Progress::More));
             }
         }
         // Less than there was room for: the rest comes with an event of its own.
-        Ok(read < buffer.len())
+        Ok(read < buffer.len() && self.transport.ends_short())
     }
 
     fn closed(&self) -> Progress {
@@ -138,16 +140,17 @@ impl Connection {
     }
 }
 
-fn connect(address: SocketAddr) -> Result<TcpStream> {
-    let socket = TcpStream::connect_timeout(&address, PATIENCE).context("connect")?;
+fn connect(plan: &Plan, tls: Option<&Arc<ClientConfig>>) -> Result<Opening> {
+    let socket = TcpStream::connect_timeout(&plan.address, PATIENCE).context("connect")?;
     socket.set_nodelay(true)?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    Ok(socket)
+    Opening::new(socket, tls).context("TLS")
 }
 
 /// Asks for a WebSocket and reads the head of the response.
-fn upgraded(socket: &mut TcpStream, upgrade: &str) -> Result<websocket::Decoder> {
+fn upgraded(socket: &mut Opening, upgrade: &str) -> Result<websocket::Decoder> {
     socket.write_all(upgrade.as_bytes())?;
+    socket.flush()?;
     let (mut head, mut buffer) = (Vec::new(), [0; 4096]);
     let end = loop {
         if let Some(end) = memmem::find(&head, b"\r\n\r\n") {

@@ -79,10 +79,6 @@ impl Decoder {
         Ok(bytes.len() - rest.len())
     }
 
-    pub(crate) fn has_head(&self) -> bool {
-        !matches!(self.state, State::Head)
-    }
-
     /// Whether the response has ended; the next one may follow after `restart`.
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self.state, State::Ended)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -13,6 +14,7 @@ pub(crate) struct Plan {
     pub request: String,
     /// The request that makes the connection a WebSocket.
     pub upgrade: Option<String>,
+    pub tls: Option<Tls>,
     /// Whether it is HTTP/2, without asking the server first.
     #[serde(default)]
     pub http2: bool,
@@ -35,6 +37,14 @@ pub(crate) struct Plan {
     pub processes: BTreeMap<String, Vec<u32>>,
     /// After so many seconds it has failed.
     pub timeout: u64,
+}
+
+/// That the server is asked through TLS, as `localhost`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// The file of the one certificate that is trusted.
+    pub certificate: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
