@@ -53,7 +53,6 @@ WIRES = [
     Subject("weir h2 upstream", Weir, Way(upstream_http2=True)),
     Subject("weir h2 both", Weir, BOTH_HTTP2),
 ]
-WAYS = FRAMES + WIRES
 STORED = Way("responses")
 # Only Weir has WebSockets of its own.
 SOCKETS = Way("responses", "websocket")
@@ -79,15 +78,15 @@ class Workload:
 STREAM_FIGURES = ("cpu per token", "delay p50", "delay p99", "first token")
 
 WORKLOADS = [
-    Workload("A", "50 streams in step, a token every 20 ms", Streams(50, 250, 20_000, "step"), Streams(50, 100, 20_000, "step"), PROXIES + PLAIN + WAYS, STREAM_FIGURES),
-    Workload("A'", "10 streams out of step, a token every 20 ms", Streams(10, 250, 20_000, "own", 2_000), Streams(10, 100, 20_000, "own", 2_000), PROXIES + PLAIN, STREAM_FIGURES),
-    Workload("B", "64 streams flat out", Streams(64, 12_000, 0, "flat", 0, 500), Streams(64, 3_000, 0, "flat", 0, 500), PROXIES + PLAIN + WAYS, ("cpu per token", "tokens/s")),
+    Workload("A", "50 streams in step, a token every 20 ms", Streams(50, 200, 20_000, "step"), Streams(50, 100, 20_000, "step"), PROXIES + PLAIN + FRAMES + WIRES, STREAM_FIGURES),
+    Workload("A'", "10 streams out of step, a token every 20 ms", Streams(10, 200, 20_000, "own", 2_000), Streams(10, 100, 20_000, "own", 2_000), PROXIES + PLAIN, STREAM_FIGURES),
+    Workload("B", "64 streams flat out", Streams(64, 8_000, 0, "flat", 0, 500), Streams(64, 3_000, 0, "flat", 0, 500), PROXIES + PLAIN + FRAMES, ("cpu per token", "tokens/s")),
     Workload("C", "1,000 streams, a token every 500 ms", Streams(1000, 16, 500_000, "own", 500, 2), Streams(1000, 8, 500_000, "own", 500, 2), PROXIES + PLAIN, STREAM_FIGURES),
     Workload("D", "2,000 silent streams", Silent(2000), Silent(1000), PROXIES[1:] + PLAIN + [Subject("weir responses", Weir, STORED), Subject("weir tls", Weir, TLS), Subject("nginx tls", Nginx, TLS)], ("KiB each",)),
     Workload("E", "200 clients leave at once", Leave(200), Leave(200), PROXIES + PLAIN, ("closed after", "not closed")),
     Workload("F", "1,000 readers that never read, beside ten that do", Unread(1000, 8), Unread(300, 4), [DIRECT, NGINX, HAPROXY] + PLAIN, ("KiB each", "delay p50", "delay p99")),
-    Workload("G", "one-token responses on 32 connections", Requests(32, 4), Requests(32, 2), PROXIES + PLAIN + WAYS, ("responses/s", "cpu per response", "first token", "first token p99")),
-    Workload("H", "100 readers of one response, a token every 20 ms; elsewhere 100 responses", Readers(100, 250), Readers(100, 100), [DIRECT, NGINX, HAPROXY, Subject("weir", Weir, STORED), Subject("baseline", Baseline, STORED)], ("cpu per token", "delay p50", "delay p99")),
+    Workload("G", "one-token responses on 32 connections", Requests(32, 3), Requests(32, 2), PROXIES + PLAIN + FRAMES + WIRES, ("responses/s", "cpu per response", "first token", "first token p99")),
+    Workload("H", "100 readers of one response, a token every 20 ms; elsewhere 100 responses", Readers(100, 200), Readers(100, 100), [DIRECT, NGINX, HAPROXY, Subject("weir", Weir, STORED), Subject("baseline", Baseline, STORED)], ("cpu per token", "delay p50", "delay p99")),
     Workload("I", "a finished response of 10,000 tokens, resumed from its start", Replay(10_000, 4), Replay(10_000, 2), [Subject("weir", Weir, STORED), Subject("baseline", Baseline, STORED)], ("events/s", "cpu per event", "first token")),
     Workload("J", "10,000 idle connections", Idle(10_000), Idle(2_000), IDLE, ("KiB each",)),
     Workload("start", "from the start of the process to its first response", Start(), Start(), PROXIES[1:] + PLAIN, ("start",)),

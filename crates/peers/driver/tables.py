@@ -42,7 +42,7 @@ def cell(row, figure, direct):
 
 def table(workload, rows):
     """Rows of cells, the first one the titles."""
-    figures = [figure for figure in workload.figures if any(row["figures"].get(figure) for row in rows.values())]
+    figures = workload.figures
     direct = rows.get("direct")
     titles = [f"+{UNITS[figure][0]}" if direct and figure in ADDED else UNITS[figure][0] for figure in figures]
     against = [name for name in ("nginx", "baseline") if name in rows and median(rows[name], workload.figures[0])]

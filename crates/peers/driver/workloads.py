@@ -164,7 +164,8 @@ class Streams:
 
     def _measure(self, bench, server, way, tokens):
         model = f"bench-{tokens}-{self.pause}-{self.pace}"
-        plan = way.plan(model, self.streams) | {"tokens": tokens, "stagger": self.stagger, "work": "once"}
+        work = "whole" if server.is_slow else "once"
+        plan = way.plan(model, self.streams) | {"tokens": tokens, "stagger": self.stagger, "work": work}
         return measure(bench, server, plan)
 
 

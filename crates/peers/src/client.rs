@@ -135,7 +135,7 @@ impl Client {
     fn is_done(&self) -> bool {
         let is_closed = matches!(self.window, Phase::Closed);
         match self.plan.work {
-            Work::Once => self.ended == self.plan.streams,
+            Work::Once | Work::Whole => self.ended == self.plan.streams,
             Work::Repeat { .. } => {
                 let mut streams = self.connections.iter().flat_map(|connection| &connection.streams);
                 is_closed && streams.all(|stream| !stream.is_running)
@@ -150,6 +150,9 @@ impl Client {
         while !is_silent && self.sent < self.plan.streams && now >= self.next_send() {
             self.send(self.place(self.sent))?;
             self.sent += 1;
+        }
+        if self.plan.work == Work::Whole {
+            self.open_window(now)?;
         }
         let is_all = is_silent || self.plan.work == Work::Stall && self.sent == self.plan.streams;
         if is_all { self.open_window(now) } else { Ok(()) }
@@ -265,6 +268,7 @@ impl Client {
         let now = clock::now();
         match self.plan.work {
             Work::Once => self.close_window(now),
+            Work::Whole => Ok(()),
             Work::Idle if self.ended == self.plan.streams => self.open_window(now),
             Work::Idle => Ok(()),
             Work::Repeat { .. } => {

@@ -52,6 +52,8 @@ pub(crate) struct Tls {
 pub(crate) enum Work {
     /// One response on each connection, read to its end.
     Once,
+    /// The same, and all of it counts, not only the time in which all streams run: for servers that never get so far.
+    Whole,
     /// One response after the other on each connection: first so many seconds that do not count, then so many that do.
     Repeat { warm: u64, seconds: u64 },
     /// One response on each connection, read until standard input ends; then all connections are closed at once.
