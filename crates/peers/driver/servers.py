@@ -17,7 +17,7 @@ import time
 
 # How long a server may take until it serves, in seconds: LiteLLM imports for a while.
 READY_SECONDS = 90
-# What `weir-peers launch` raises the limit of open files to, if it may.
+# As many as ten thousand connections and their upstreams need.
 OPEN_FILES = 32_768
 LITELLM = "litellm[proxy]==1.80.0"
 
@@ -33,6 +33,7 @@ class Bench:
         self.peers, self.directory, self.cache = str(peers), pathlib.Path(directory), pathlib.Path(cache)
         self.certificate, self.key = self.directory / "certificate.pem", self.directory / "key.pem"
         self.is_realtime = shutil.which("chrt") is not None and subprocess.run(["chrt", "-r", "1", "true"], capture_output=True).returncode == 0
+        self.open_files = raise_open_files()
         self.count = 0
 
     def prefix(self):
@@ -61,6 +62,16 @@ class Bench:
         path = self.directory / f"{self.count}-{name}"
         path.mkdir()
         return path
+
+
+def raise_open_files():
+    """Allows as many open files as this user may have; what is started inherits it."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for limit in (max(most, OPEN_FILES), most):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+            return limit
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def free_port():
@@ -262,8 +273,7 @@ class Haproxy(Server):
 
     def connections(self):
         """As many as the open files allow: HAProxy refuses to start with more."""
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        return min((max(limit, OPEN_FILES) if os.geteuid() == 0 else limit) // 2 - 100, 15_000)
+        return min(self.bench.open_files // 2 - 100, 15_000)
 
     def command(self, directory):
         flags, more = "", ""

@@ -6,11 +6,12 @@ pub(crate) mod http2;
 pub(crate) mod plan;
 pub(crate) mod processes;
 pub(crate) mod report;
+pub(crate) mod stream;
 pub(crate) mod tokens;
 pub(crate) mod transport;
 pub(crate) mod websocket;
+pub(crate) mod window;
 
-use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write, stdin, stdout};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -19,11 +20,12 @@ use anyhow::{Context, Result, bail};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::client::connection::{Connection, Progress, Stream};
+use crate::client::connection::Connection;
 use crate::client::plan::{Plan, Work};
-use crate::client::processes::Usage;
 use crate::client::report::{Report, Spread};
+use crate::client::stream::{Progress, Stream};
 use crate::client::tokens::Finder;
+use crate::client::window::{Phase, Window};
 use crate::clock;
 
 const STDIN: Token = Token(usize::MAX);
@@ -53,7 +55,7 @@ struct Client {
     /// Streams that have had their first token, and streams that have ended.
     begun: usize,
     ended: usize,
-    window: Phase,
+    window: Window,
     delays: Vec<u64>,
     first_tokens: Vec<u64>,
     report: Report,
@@ -64,13 +66,6 @@ struct Client {
 struct Place {
     connection: usize,
     stream: usize,
-}
-
-/// Where the measured time stands.
-enum Phase {
-    Before,
-    Open { since: u64, usage: BTreeMap<String, Usage> },
-    Closed,
 }
 
 impl Client {
@@ -87,6 +82,7 @@ impl Client {
             poll.registry().register(socket, Token(index), Interest::READABLE)?;
             connections.push(connection);
         }
+        let window = Window::new(plan.processes.clone());
         let finder = Finder::new(&plan.needle, plan.end.as_deref());
         Ok(Self {
             plan,
@@ -99,7 +95,7 @@ impl Client {
             sent: 0,
             begun: 0,
             ended: 0,
-            window: Phase::Before,
+            window,
             delays: Vec::new(),
             first_tokens: Vec::new(),
             report: Report::default(),
@@ -122,7 +118,7 @@ impl Client {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 other => other?,
             }
-            for event in events.iter() {
+            for event in &events {
                 if event.token() == STDIN {
                     return self.leave();
                 }
@@ -133,12 +129,12 @@ impl Client {
     }
 
     fn is_done(&self) -> bool {
-        let is_closed = matches!(self.window, Phase::Closed);
         match self.plan.work {
             Work::Once | Work::Whole => self.ended == self.plan.streams,
             Work::Repeat { .. } => {
-                let mut streams = self.connections.iter().flat_map(|connection| &connection.streams);
-                is_closed && streams.all(|stream| !stream.is_running)
+                let mut streams =
+                    self.connections.iter().flat_map(|connection| &connection.streams);
+                self.window.is_closed() && streams.all(|stream| !stream.is_running)
             }
             Work::Hold | Work::Stall | Work::Idle => false,
         }
@@ -184,7 +180,7 @@ impl Client {
             next = self.next_send();
         }
         if let Work::Repeat { warm, seconds } = self.plan.work {
-            next = match &self.window {
+            next = match self.window.phase() {
                 Phase::Before => next.min(self.started + warm * 1_000_000),
                 Phase::Open { since, .. } => next.min(since + seconds * 1_000_000),
                 Phase::Closed => next,
@@ -230,7 +226,7 @@ impl Client {
     fn scan(&mut self, place: Place) -> Result<()> {
         let stream = &mut self.connections[place.connection].streams[place.stream];
         let now = clock::now();
-        let is_open = matches!(self.window, Phase::Open { .. });
+        let is_open = self.window.is_open();
         let delays = &mut self.delays;
         let delay = |delay| {
             if is_open {
@@ -268,11 +264,10 @@ impl Client {
         let now = clock::now();
         match self.plan.work {
             Work::Once => self.close_window(now),
-            Work::Whole => Ok(()),
             Work::Idle if self.ended == self.plan.streams => self.open_window(now),
-            Work::Idle => Ok(()),
+            Work::Whole | Work::Idle => Ok(()),
             Work::Repeat { .. } => {
-                match &self.window {
+                match self.window.phase() {
                     Phase::Before => {}
                     Phase::Open { .. } => self.report.window.responses += 1,
                     Phase::Closed => return Ok(()),
@@ -317,7 +312,7 @@ impl Client {
 
     fn open_and_close_window(&mut self, now: u64) -> Result<()> {
         let Work::Repeat { warm, seconds } = self.plan.work else { return Ok(()) };
-        match &self.window {
+        match self.window.phase() {
             Phase::Before if now >= self.started + warm * 1_000_000 => self.open_window(now),
             Phase::Open { since, .. } if now >= since + seconds * 1_000_000 => {
                 self.close_window(now)
@@ -327,11 +322,8 @@ impl Client {
     }
 
     fn open_window(&mut self, now: u64) -> Result<()> {
-        if !matches!(self.window, Phase::Before) {
-            return Ok(());
-        }
-        self.window = Phase::Open { since: now, usage: self.usage()? };
-        if matches!(self.plan.work, Work::Hold | Work::Stall | Work::Idle) {
+        let is_held = matches!(self.plan.work, Work::Hold | Work::Stall | Work::Idle);
+        if self.window.open(now)? && is_held {
             writeln!(stdout(), r#"{{"ready":{now}}}"#)?;
             let descriptor = stdin().as_raw_fd();
             let mut source = SourceFd(&descriptor);
@@ -341,20 +333,7 @@ impl Client {
     }
 
     fn close_window(&mut self, now: u64) -> Result<()> {
-        let window = std::mem::replace(&mut self.window, Phase::Closed);
-        let Phase::Open { since, usage } = window else { return Ok(()) };
-        self.report.window.micros = now - since;
-        for (name, used) in self.usage()? {
-            let earlier = usage.get(&name).context("not measured before")?;
-            self.report.window.cpu.insert(name, used.since(earlier));
-        }
-        Ok(())
-    }
-
-    fn usage(&self) -> Result<BTreeMap<String, Usage>> {
-        let own = ("client".to_owned(), vec![std::process::id()]);
-        let all = self.plan.processes.clone().into_iter().chain([own]);
-        all.map(|(name, processes)| Ok((name, Usage::of(&processes)?))).collect()
+        self.window.close(now, &mut self.report.window)
     }
 
     /// Closes all connections at once.

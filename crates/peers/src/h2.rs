@@ -114,15 +114,14 @@ pub(crate) fn field(out: &mut Vec<u8>, index: u8, name: &str, value: &str) {
 
 /// A text without Huffman coding (RFC 7541, section 5.2), its length with a prefix of seven bits.
 fn text(out: &mut Vec<u8>, text: &str) {
-    match u8::try_from(text.len()) {
-        Ok(length @ ..127) => out.push(length),
+    if let Ok(length @ ..127) = u8::try_from(text.len()) {
+        out.push(length);
+    } else {
         // Two bytes are enough for what the bench sends.
-        _ => {
-            let rest = text.len() - 127;
-            out.push(127);
-            out.push(u8::try_from(rest & 0x7f).unwrap_or_default() | 0x80);
-            out.push(u8::try_from(rest >> 7).unwrap_or_default());
-        }
+        let rest = text.len() - 127;
+        out.push(127);
+        out.push(u8::try_from(rest & 0x7f).unwrap_or_default() | 0x80);
+        out.push(u8::try_from(rest >> 7).unwrap_or_default());
     }
     out.extend_from_slice(text.as_bytes());
 }

@@ -78,7 +78,7 @@ impl Upstream {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             other => other?,
         }
-        for event in events.iter() {
+        for event in &*events {
             let Token(id) = event.token();
             if event.token() == LISTENER {
                 self.accept()?;

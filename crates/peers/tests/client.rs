@@ -104,7 +104,8 @@ fn streams_without_a_pace_are_whole() -> Result<()> {
 
 #[test]
 fn streams_that_share_an_http2_connection_are_whole() -> Result<()> {
-    let shared = json!({ "streams": 8, "tokens": 5000, "http2": true, "streams_per_connection": 4 });
+    let shared =
+        json!({ "streams": 8, "tokens": 5000, "http2": true, "streams_per_connection": 4 });
     let report = report("bench-5000-0-flat", shared)?;
     assert_eq!(faults(&report), [Some(0); 3], "{report}");
     assert_eq!((report["tokens"].as_u64(), &report["errors"]), (Some(40_000), &json!([])));
@@ -135,5 +136,19 @@ fn a_doubled_token_is_found() -> Result<()> {
 #[test]
 fn swapped_tokens_are_found() -> Result<()> {
     assert_eq!(faults(&report_of(&[0, 2, 1, 3])?), [Some(0), Some(0), Some(1)]);
+    Ok(())
+}
+
+#[test]
+fn the_script_measures_the_work_without_a_server() -> Result<()> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/peers");
+    let mut command = Command::new("python3");
+    command.arg(script).args(["--quick", "--only", "A", "--servers", "direct", "--peers", PEERS]);
+    let run = command.stdin(Stdio::null()).output()?;
+    let (out, errors) = (String::from_utf8(run.stdout)?, String::from_utf8(run.stderr)?);
+    assert!(run.status.success(), "{out}{errors}");
+    let row = out.lines().find(|line| line.starts_with("direct ")).context("no row")?;
+    // No processor time of a server, and delays.
+    assert_eq!(row.split_whitespace().nth(1), Some("0.0"), "{out}");
     Ok(())
 }

@@ -10,37 +10,13 @@ use memchr::memmem;
 use rustls::ClientConfig;
 
 use crate::client::plan::Plan;
+use crate::client::stream::{Progress, Stream};
 use crate::client::transport::{Opening, Transport};
 use crate::client::{http, http2, websocket};
 use crate::verify::Verifier;
 
 /// How long a server may take to accept a connection and to make it a WebSocket.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// One response that is read, or was.
-#[derive(Debug, Default)]
-pub(crate) struct Stream {
-    /// What has been read of the body and not been scanned.
-    pub body: Vec<u8>,
-    pub verifier: Verifier,
-    /// When its request was sent.
-    pub sent: u64,
-    pub is_running: bool,
-    /// Its number in HTTP/2, and whether its head has come there.
-    pub http2: u32,
-    pub has_head: bool,
-}
-
-/// What has become of a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// There may be more later.
-    More,
-    /// It has ended.
-    Ended,
-    /// It was broken off.
-    Cut,
-}
 
 enum Protocol {
     Http(http::Decoder),
@@ -96,7 +72,11 @@ impl Connection {
     }
 
     /// Reads once what there is, and says what became of which stream; gives whether all was read.
-    pub(crate) fn read(&mut self, buffer: &mut [u8], progress: &mut Vec<(usize, Progress)>) -> Result<bool> {
+    pub(crate) fn read(
+        &mut self,
+        buffer: &mut [u8],
+        progress: &mut Vec<(usize, Progress)>,
+    ) -> Result<bool> {
         let read = match self.transport.read(buffer) {
             Ok(0) => {
                 let end = self.closed();

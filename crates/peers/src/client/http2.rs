@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::client::connection::{Progress, Stream};
+use crate::client::stream::{Progress, Stream};
 use crate::h2::{self, Frame};
 
 /// After so many bytes the server is given as much room again.
@@ -47,7 +47,8 @@ impl Decoder {
                 h2::GOAWAY => bail!("GOAWAY: {}", String::from_utf8_lossy(payload)),
                 h2::DATA | h2::HEADERS | h2::RST_STREAM => {
                     // What was reset by the client has no stream any more.
-                    let Some(index) = streams.iter().position(|one| one.http2 == frame.stream) else {
+                    let Some(index) = streams.iter().position(|one| one.http2 == frame.stream)
+                    else {
                         continue;
                     };
                     let stream = &mut streams[index];

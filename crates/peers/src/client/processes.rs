@@ -35,7 +35,9 @@ impl Usage {
         for thread in fs::read_dir(format!("/proc/{process}/task"))? {
             let thread = thread?;
             // A thread may end at any time; then the ticks are used.
-            let Ok(schedstat) = fs::read_to_string(thread.path().join("schedstat")) else { continue };
+            let Ok(schedstat) = fs::read_to_string(thread.path().join("schedstat")) else {
+                continue;
+            };
             let Some(time) = schedstat.split_whitespace().next() else { continue };
             let id = thread.file_name().to_string_lossy().parse()?;
             self.threads.insert(id, time.parse()?);

@@ -85,7 +85,8 @@ mod tests {
         }
         for split in 0..bytes.len() {
             let finder = Finder::new(r#""content":""#, None);
-            let (mut verifier, mut body, mut delays) = (Verifier::default(), Vec::new(), Vec::new());
+            let (mut verifier, mut body, mut delays) =
+                (Verifier::default(), Vec::new(), Vec::new());
             for part in [&bytes[..split], &bytes[split..]] {
                 body.extend_from_slice(part);
                 finder.scan(&mut body, 107, &mut verifier, |delay| delays.push(delay));
@@ -98,7 +99,8 @@ mod tests {
     #[test]
     fn the_end_is_found() {
         let finder = Finder::new(r#""delta":""#, Some(r#""type":"response.completed""#));
-        let mut body = b"{\"delta\":\"0@5 \"}\n{\"type\":\"response.completed\",\"text\":\"0@5 \"}\n".to_vec();
+        let mut body =
+            b"{\"delta\":\"0@5 \"}\n{\"type\":\"response.completed\",\"text\":\"0@5 \"}\n".to_vec();
         let mut verifier = Verifier::default();
         let found = finder.scan(&mut body, 5, &mut verifier, |_| {});
         assert_eq!((found.tokens, found.is_first, found.is_end, body.len()), (1, true, true, 0));

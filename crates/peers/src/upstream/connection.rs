@@ -93,7 +93,13 @@ impl Connection {
     }
 
     /// Starts a stream: its head, its first token, and its end if that is all.
-    pub(crate) fn start(&mut self, framing: Framing, script: Script, now: u64, out: &mut Vec<u8>) -> Result<Wrote> {
+    pub(crate) fn start(
+        &mut self,
+        framing: Framing,
+        script: Script,
+        now: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Wrote> {
         out.clear();
         framing.open(out);
         if script.tokens > 0 {
@@ -115,8 +121,17 @@ impl Connection {
     }
 
     /// Writes one more token of a stream, or the end if that was the last. Nothing if there is no such stream any more.
-    pub(crate) fn token(&mut self, framing: Framing, now: u64, out: &mut Vec<u8>) -> Result<Option<Wrote>> {
-        let is_full = !self.pending.is_empty() || self.http2.as_ref().is_some_and(|http2| !http2.has_room(stream(framing), WRITE_BYTES));
+    pub(crate) fn token(
+        &mut self,
+        framing: Framing,
+        now: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Wrote>> {
+        let is_full = !self.pending.is_empty()
+            || self
+                .http2
+                .as_ref()
+                .is_some_and(|http2| !http2.has_room(stream(framing), WRITE_BYTES));
         let Some(index) = self.running.iter().position(|running| running.framing == framing) else {
             return Ok(None);
         };

@@ -69,7 +69,11 @@ impl Http2 {
     }
 
     /// Takes the next frame that means something; appends what has to be sent back.
-    pub(crate) fn next(&mut self, input: &mut Vec<u8>, reply: &mut Vec<u8>) -> Result<Option<Input>> {
+    pub(crate) fn next(
+        &mut self,
+        input: &mut Vec<u8>,
+        reply: &mut Vec<u8>,
+    ) -> Result<Option<Input>> {
         let mut taken = 0;
         let mut found = None;
         while let (None, Some(frame)) = (&found, Frame::read(&input[taken..])?) {
@@ -80,7 +84,12 @@ impl Http2 {
         Ok(found)
     }
 
-    fn frame(&mut self, frame: &Frame, payload: &[u8], reply: &mut Vec<u8>) -> Result<Option<Input>> {
+    fn frame(
+        &mut self,
+        frame: &Frame,
+        payload: &[u8],
+        reply: &mut Vec<u8>,
+    ) -> Result<Option<Input>> {
         let stream = frame.stream;
         match frame.kind {
             h2::HEADERS => {

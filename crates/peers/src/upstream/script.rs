@@ -83,7 +83,10 @@ impl Framing {
             Self::Chunks => out.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"),
             Self::Frames(stream) => head(out, "text/event-stream", stream),
         }
-        self.piece(out, &[CHUNK, r#"{"role":"assistant","content":""},"finish_reason":null"#, REST]);
+        self.piece(
+            out,
+            &[CHUNK, r#"{"role":"assistant","content":""},"finish_reason":null"#, REST],
+        );
     }
 
     /// Appends one token: its number and the moment it is written.
