@@ -11,7 +11,7 @@ PANELS = [
     ("A", "delay p99", "the same: added delay of 99 of 100 tokens, ms"),
     ("B", "tokens/s", "64 streams flat out: tokens per second"),
     ("G", "responses/s", "one-token responses: responses per second"),
-    ("D", "KiB each", "2,000 silent streams: KiB each"),
+    ("D", "KiB each", "silent streams: KiB each"),
 ]
 WIDTH, LEFT, BAR, ROW, GAP = 760, 90, 540, 22, 40
 # A bar that is longer than so many times nginx's is cut, or the others could not be seen.

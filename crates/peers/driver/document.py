@@ -19,6 +19,8 @@ def section(outcome, workloads):
     scheduling = "under real-time scheduling" if machine["realtime"] else "without real-time scheduling"
     used = ", ".join(f"{name} {version}" for name, version in versions.items() if version and name not in ("weir", "baseline"))
     times = f"the median of {outcome['runs']} runs, and the least and the most" if outcome["runs"] > 1 else "one run"
+    if outcome["quick"]:
+        times += " of the short form of the work (`--quick`: fewer tokens, and half of the streams in D)"
     parts = [
         f"{machine['date']}; {machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}; {used}; {scheduling}. Each cell is {times}. "
         "*Load* is the highest load average before a run, and the share of the processors that others used.",

@@ -54,7 +54,7 @@ def table(workload, rows):
             cells.append(cell(row, figure, off))
         for other in against:
             own, theirs = median(row, workload.figures[0]), median(rows[other], workload.figures[0])
-            cells.append(f"{own / theirs:.2f}" if own else "–")
+            cells.append(f"{own / theirs:,.{0 if own > 100 * theirs else 2}f}" if own else "–")
         load = f"{max(row['load']):.1f}, {max(row['other']) * 100:.0f} %"
         if row["errors"]:
             cells[0] = "FAILED: " + " ".join(row["errors"][0].split())[:90]
