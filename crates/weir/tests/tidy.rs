@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("client", &["codec"]),
     ("lab", &["client", "lens"]),
     ("fakes", &["client", "codec", "protocol"]),
+    ("peers", &[]),
 ];
 
 /// The crate that sees all.
