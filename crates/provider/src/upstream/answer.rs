@@ -7,9 +7,9 @@ use bytes::Bytes;
 use engine::provider::event::{ModelEvent, ModelStream};
 use engine::provider::failure::ProviderFailure;
 use futures_util::stream::{StreamExt, unfold};
-use reqwest::Response;
 
 use super::Ticket;
+use crate::http::Response;
 use crate::http::encoding::{self, BodyDecoder, EncodingError};
 use crate::wire::fault::Callee;
 use crate::wire::reader::StreamParser;
