@@ -110,10 +110,10 @@ impl Write for DrivenStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with_task(|stream, context| stream.poll_flush(context))
+        self.with_task(Write::poll_flush)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with_task(|stream, context| stream.poll_shutdown(context))
+        self.with_task(Write::poll_shutdown)
     }
 }

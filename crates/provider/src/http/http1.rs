@@ -134,11 +134,10 @@ impl Http1Body {
     ///
     /// # Errors
     /// The body is cut off or malformed.
-    pub(super) async fn chunk(&mut self) -> hyper::Result<Option<Bytes>> {
-        poll_fn(|context| self.poll_chunk(context)).await
-    }
-
-    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<hyper::Result<Option<Bytes>>> {
+    pub(super) fn poll_chunk(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<hyper::Result<Option<Bytes>>> {
         loop {
             let Some((incoming, connection)) = &mut self.exchange else {
                 return Poll::Ready(Ok(None));

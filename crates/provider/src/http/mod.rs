@@ -166,3 +166,6 @@ pub(crate) async fn read_body(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

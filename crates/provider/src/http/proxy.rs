@@ -3,7 +3,7 @@
 use http::Uri;
 use http::header::HeaderValue;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
-use url::Url;
+use url::{ParseError, Url};
 
 use super::address::Address;
 use crate::config::{ProxyConfig, UpstreamConfig, UpstreamConfigError};
@@ -102,10 +102,14 @@ fn proxy_url(text: &str) -> Option<Url> {
     let text = text
         .strip_prefix("socks5://")
         .map_or_else(|| text.to_owned(), |rest| format!("socks5h://{rest}"));
-    let mut url = Url::parse(&text)
-        .ok()
-        .filter(Url::has_host)
-        .or_else(|| Url::parse(&format!("http://{text}")).ok().filter(Url::has_host))?;
+    let mut url = match Url::parse(&text) {
+        Ok(url) if url.has_host() => url,
+        // The scheme is missing.
+        Ok(_) | Err(ParseError::RelativeUrlWithoutBase) => {
+            Url::parse(&format!("http://{text}")).ok().filter(Url::has_host)?
+        }
+        Err(_) => return None,
+    };
     if url.port().is_none() && url.scheme().starts_with("socks") {
         url.set_port(Some(SOCKS_PORT)).ok()?;
     }

@@ -1,7 +1,9 @@
 //! A response whose body is still arriving.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -42,19 +44,22 @@ impl Response {
     /// # Errors
     /// The body is cut off or malformed.
     pub(crate) async fn chunk(&mut self) -> hyper::Result<Option<Bytes>> {
+        poll_fn(|context| self.poll_chunk(context)).await
+    }
+
+    /// Polls [`Self::chunk`].
+    pub(crate) fn poll_chunk(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<hyper::Result<Option<Bytes>>> {
         match &mut self.body {
-            ResponseBody::Http1(body) => body.chunk().await,
+            ResponseBody::Http1(body) => body.poll_chunk(context),
             ResponseBody::Http2(incoming) => loop {
-                let frame =
-                    std::future::poll_fn(|context| Pin::new(&mut *incoming).poll_frame(context));
-                match frame.await.transpose()? {
-                    None => return Ok(None),
-                    // Trailers are of no use to any wire.
-                    Some(frame) => {
-                        if let Ok(bytes) = frame.into_data() {
-                            return Ok(Some(bytes));
-                        }
-                    }
+                let frame = ready!(Pin::new(&mut *incoming).poll_frame(context));
+                let Some(frame) = frame.transpose()? else { return Poll::Ready(Ok(None)) };
+                // Trailers are of no use to any wire.
+                if let Ok(bytes) = frame.into_data() {
+                    return Poll::Ready(Ok(Some(bytes)));
                 }
             },
         }
