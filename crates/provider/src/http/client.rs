@@ -13,9 +13,10 @@ use http_body_util::Full;
 
 use super::address::Address;
 use super::connect_error::{ConnectError, SendError};
-use super::connector::{Connector, Http2Mode};
-use super::http1::{Http1Body, Http1Connection};
-use super::http2::{Http2Pool, Lease, Opened};
+use super::connector::Connector;
+use super::http1::Http1Connection;
+use super::http1_body::Http1Body;
+use super::http2::{Http2Mode, Http2Pool, Lease, Opened};
 use super::idle::IdleConnections;
 use super::request::OutgoingRequest;
 use super::response::{Response, ResponseBody};

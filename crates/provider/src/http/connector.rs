@@ -17,6 +17,7 @@ use tower::{Service, service_fn};
 
 use super::address::Address;
 use super::connect_error::SendError;
+use super::http2::Http2Mode;
 use super::proxy::{HttpProxy, ProxyRoute, SocksProxy, SocksResolver, SocksVersion};
 use super::stream::Stream;
 use super::tls;
@@ -31,16 +32,6 @@ const KEEP_ALIVE_PROBES: u32 = 3;
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 type BoxError = Box<dyn Error + Send + Sync>;
-
-/// When HTTP/2 is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Http2Mode {
-    Never,
-    /// Negotiated by ALPN.
-    Offered,
-    /// Prior knowledge: clear text has no negotiation.
-    Known,
-}
 
 /// The host name does not resolve. The text is the one of hyper-util's connector.
 #[derive(Debug, thiserror::Error)]

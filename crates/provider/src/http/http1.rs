@@ -7,7 +7,6 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
@@ -15,7 +14,6 @@ use tokio::runtime::Handle;
 use tokio::task::unconstrained;
 
 use super::driver::{DrivenStream, Driver};
-use super::idle::IdleConnections;
 use super::stream::Stream;
 
 /// An established connection. Dropping it closes the socket.
@@ -50,6 +48,11 @@ impl Http1Connection {
         Ok(Box::new(Self { sender, connection, driver, waker, runtime }))
     }
 
+    /// The waker with which the body is polled, too.
+    pub(super) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
     pub(super) fn runtime(&self) -> &Handle {
         &self.runtime
     }
@@ -81,7 +84,7 @@ impl Http1Connection {
     }
 
     /// Moves bytes for a while. Ready when the connection is over.
-    fn poll(&mut self, task: &Waker) -> Poll<()> {
+    pub(super) fn poll(&mut self, task: &Waker) -> Poll<()> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(()) };
         self.driver.arm(task);
         let over = Pin::new(connection).poll(&mut Context::from_waker(&self.waker));
@@ -92,7 +95,8 @@ impl Http1Connection {
         Poll::Ready(())
     }
 
-    fn yield_if_woken(&self, context: &Context<'_>) {
+    /// Polls the task again if the connection wants it.
+    pub(super) fn yield_if_woken(&self, context: &Context<'_>) {
         if self.driver.is_woken() {
             context.waker().wake_by_ref();
         }
@@ -110,79 +114,5 @@ impl Drop for Http1Connection {
         // Without a sender the connection shuts down, which notifies a TLS peer.
         self.sender = None;
         let _over = self.poll(Waker::noop());
-    }
-}
-
-/// The body of a response, with its connection. At its end the connection becomes idle; dropping it
-/// earlier closes the connection.
-pub(super) struct Http1Body {
-    /// `None` after the end.
-    exchange: Option<(Incoming, Box<Http1Connection>)>,
-    idle: Arc<IdleConnections>,
-}
-
-impl Http1Body {
-    pub(super) fn new(
-        incoming: Incoming,
-        connection: Box<Http1Connection>,
-        idle: Arc<IdleConnections>,
-    ) -> Self {
-        Self { exchange: Some((incoming, connection)), idle }
-    }
-
-    /// The next bytes; `None` at the end.
-    ///
-    /// # Errors
-    /// The body is cut off or malformed.
-    pub(super) fn poll_chunk(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<hyper::Result<Option<Bytes>>> {
-        loop {
-            let Some((incoming, connection)) = &mut self.exchange else {
-                return Poll::Ready(Ok(None));
-            };
-            let waker = connection.waker.clone();
-            let flag = &mut Context::from_waker(&waker);
-            let mut frame = Pin::new(&mut *incoming).poll_frame(flag);
-            if frame.is_pending() {
-                let _over = connection.poll(context.waker());
-                frame = Pin::new(&mut *incoming).poll_frame(flag);
-            }
-            if frame.is_pending() {
-                connection.yield_if_woken(context);
-            }
-            match ready!(frame) {
-                Some(Ok(frame)) => {
-                    // Trailers are of no use to any wire.
-                    if let Ok(bytes) = frame.into_data() {
-                        return Poll::Ready(Ok(Some(bytes)));
-                    }
-                }
-                Some(Err(error)) => {
-                    self.exchange = None;
-                    return Poll::Ready(Err(error));
-                }
-                None => {
-                    self.release();
-                    return Poll::Ready(Ok(None));
-                }
-            }
-        }
-    }
-
-    /// Keeps the connection for another request if the body is over, or if its rest has arrived.
-    fn release(&mut self) {
-        let Some((incoming, mut connection)) = self.exchange.take() else { return };
-        drop(incoming);
-        if connection.is_idle() {
-            self.idle.put(connection);
-        }
-    }
-}
-
-impl Drop for Http1Body {
-    fn drop(&mut self) {
-        self.release();
     }
 }

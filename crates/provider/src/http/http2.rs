@@ -36,6 +36,16 @@ const KEEP: Duration = Duration::from_secs(90);
 /// Ping interval on HTTP/2 connections with open streams.
 const PING: Duration = Duration::from_secs(30);
 
+/// When HTTP/2 is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Http2Mode {
+    Never,
+    /// Negotiated by ALPN.
+    Offered,
+    /// Prior knowledge: clear text has no negotiation.
+    Known,
+}
+
 /// HTTP/2 connections. Each belongs to the runtime on which it was opened.
 #[derive(Default)]
 pub(super) struct Http2Pool {

@@ -7,6 +7,7 @@ mod connector;
 mod driver;
 pub(crate) mod encoding;
 mod http1;
+mod http1_body;
 mod http2;
 mod idle;
 mod peer;

@@ -11,7 +11,7 @@ use http::header::HeaderMap;
 use http_body::Body;
 use hyper::body::Incoming;
 
-use super::http1::Http1Body;
+use super::http1_body::Http1Body;
 
 /// A response. Dropping it before its end closes the connection, or resets the HTTP/2 stream.
 pub(crate) struct Response {

@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
 
-use super::connector::Http2Mode;
+use super::http2::Http2Mode;
 
 /// The certificates of a PEM bundle; `None` if there are none or one is malformed.
 pub(super) fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
