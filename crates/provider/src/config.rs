@@ -303,6 +303,6 @@ pub enum UpstreamConfigError {
         /// The upstream.
         upstream: String,
         /// The cause.
-        source: reqwest::Error,
+        source: rustls::Error,
     },
 }

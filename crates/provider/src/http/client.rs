@@ -1,307 +1,192 @@
-//! The connections to one upstream: a pool of HTTP/1.1 connections or, if configured, a few HTTP/2
-//! connections.
-//!
-//! Cancelling an HTTP/2 stream resets it, and servers close a connection after too many resets
-//! (CVE-2023-44487 and its mitigations), which would break all other streams on it. So the number
-//! of concurrent streams and of resets per connection is limited.
+//! Sends requests on the connections to one upstream: HTTP/1.1 connections or, if configured, a few
+//! HTTP/2 connections.
 
+use std::error::Error as _;
 use std::fmt;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Certificate, Client, Proxy, Url, redirect};
+use bytes::Bytes;
+use http::Request;
+use http::header::HeaderMap;
+use http_body_util::Full;
 
-use crate::config::{ProxyConfig, UpstreamConfig, UpstreamConfigError, WireKind};
+use super::address::Address;
+use super::connect_error::{ConnectError, SendError};
+use super::connector::Connector;
+use super::http1::Http1Connection;
+use super::http1_body::Http1Body;
+use super::http2::{Http2Mode, Http2Pool, Lease, Opened};
+use super::idle::IdleConnections;
+use super::request::OutgoingRequest;
+use super::response::{Response, ResponseBody};
+use super::stream::Stream;
+use crate::config::{UpstreamConfig, UpstreamConfigError};
 
-/// Concurrent streams per HTTP/2 connection: what most servers allow (RFC 9113, section 6.5.2,
-/// recommends no less).
-const STREAMS: usize = 100;
-
-/// Resets after which a connection gets no new streams. Servers that count resets typically object
-/// at about a thousand.
-const RESETS: usize = 200;
-
-/// Idle HTTP/2 connections that are kept open.
-const SPARE: usize = 2;
-
-/// Ping interval on HTTP/2 connections with open streams.
-const PING: Duration = Duration::from_secs(30);
+/// How often a request that the server has refused to process is sent again (RFC 9113, section
+/// 8.7).
+const REFUSALS: usize = 2;
 
 /// All connections to one upstream.
-#[derive(Clone)]
-pub(super) struct Clients {
-    /// Only a fallback when HTTP/2 is enabled: each HTTP/2 connection has a client of its own, so
-    /// that it closes with it.
-    one: Client,
-    lanes: Option<Arc<Http2Pool>>,
-}
-
-/// HTTP/2 connections. A reqwest client keeps a single one per host, so each connection has its own
-/// client.
-struct Http2Pool {
-    make: Box<dyn Fn() -> reqwest::Result<Client> + Send + Sync>,
-    open: Mutex<Vec<Http2Connection>>,
-}
-
-struct Http2Connection {
-    number: u64,
-    client: Client,
-    streams: usize,
-    resets: usize,
-}
-
-/// A request's slot on a connection. Dropping it before [`Lease::ended`] counts as a reset.
-#[derive(Default)]
-pub(crate) struct Lease {
-    lane: Option<(Arc<Http2Pool>, u64)>,
-    is_ended: bool,
-}
-
-impl Clients {
-    /// The connections that `config` describes to the host of `base`.
-    pub(super) fn new(config: &UpstreamConfig, base: &Url) -> Result<Self, UpstreamConfigError> {
-        let failed = |source: reqwest::Error| UpstreamConfigError::Client {
-            upstream: config.name.clone(),
-            source: source.without_url(),
-        };
-        let settings = Settings::new(config, base)?;
-        let one = settings.client().map_err(failed)?;
-        if !config.connection.http2 {
-            return Ok(Self { one, lanes: None });
-        }
-        let first = Http2Connection {
-            number: 0,
-            client: settings.client().map_err(failed)?,
-            streams: 0,
-            resets: 0,
-        };
-        let lanes =
-            Http2Pool { make: Box::new(move || settings.client()), open: Mutex::new(vec![first]) };
-        Ok(Self { one, lanes: Some(Arc::new(lanes)) })
-    }
-
-    /// The client for the next request, with its slot on a connection.
-    pub(super) fn take(&self) -> (Client, Lease) {
-        let Some(lanes) = &self.lanes else { return (self.one.clone(), Lease::default()) };
-        if let Some(taken) = lanes.join() {
-            return taken;
-        }
-        // Without the lock: building a client reads the system's trust store. It cannot fail where
-        // the first one succeeded; should it fail nevertheless, an uncounted connection is better
-        // than none.
-        let Ok(client) = (lanes.make)() else { return (self.one.clone(), Lease::default()) };
-        let mut open = lanes.open();
-        let number = open.last().map_or(0, |lane| lane.number + 1);
-        open.push(Http2Connection { number, client: client.clone(), streams: 1, resets: 0 });
-        (client, lanes.lease(number))
-    }
-}
-
-impl fmt::Debug for Clients {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Clients")
-            .field("http2", &self.lanes.is_some())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Http2Pool {
-    fn open(&self) -> MutexGuard<'_, Vec<Http2Connection>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lease(self: &Arc<Self>, number: u64) -> Lease {
-        Lease { lane: Some((Arc::clone(self), number)), is_ended: false }
-    }
-
-    /// A slot on an existing connection.
-    fn join(self: &Arc<Self>) -> Option<(Client, Lease)> {
-        let mut open = self.open();
-        let lane = open.iter_mut().find(|lane| lane.streams < STREAMS && lane.resets < RESETS)?;
-        lane.streams += 1;
-        Some((lane.client.clone(), self.lease(lane.number)))
-    }
-
-    fn give_back(&self, number: u64, is_reset: bool) {
-        let mut open = self.open();
-        let Some(index) = open.iter().position(|lane| lane.number == number) else { return };
-        let lane = &mut open[index];
-        lane.streams -= 1;
-        lane.resets += usize::from(is_reset);
-        // A few idle connections are kept; the rest, and those with too many resets, close with
-        // their last stream.
-        if lane.streams == 0 && (lane.resets >= RESETS || open.len() > SPARE) {
-            open.remove(index);
-        }
-    }
-}
-
-impl Lease {
-    /// The body has been read to its end.
-    pub(crate) fn ended(&mut self) {
-        self.is_ended = true;
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some((lanes, number)) = self.lane.take() {
-            lanes.give_back(number, !self.is_ended);
-        }
-    }
-}
-
-impl fmt::Debug for Lease {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Lease").field("is_ended", &self.is_ended).finish_non_exhaustive()
-    }
-}
-
-/// The settings shared by all clients of one upstream.
-struct Settings {
-    fields: HeaderMap,
-    connect_timeout: Duration,
+pub(super) struct Client {
+    connector: Connector,
     http2: Http2Mode,
-    way: ProxyChoice,
-    certificates: Vec<Certificate>,
+    lanes: Arc<Http2Pool>,
+    idle: Arc<IdleConnections>,
+    /// The server has chosen HTTP/1.1 although HTTP/2 was offered.
+    prefers_http1: AtomicBool,
 }
 
-/// When HTTP/2 is used.
-#[derive(Clone, Copy)]
-enum Http2Mode {
-    Never,
-    /// Negotiated by ALPN.
-    Offered,
-    /// Prior knowledge: clear text has no negotiation.
-    Known,
-}
-
-/// How connections are made.
-enum ProxyChoice {
-    Environment,
-    Direct,
-    Proxy(Box<Proxy>),
-}
-
-impl Settings {
-    fn new(config: &UpstreamConfig, base: &Url) -> Result<Self, UpstreamConfigError> {
-        let connection = &config.connection;
-        let mut fields = HeaderMap::new();
-        // Compression would delay small events until a block is full.
-        fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        for (name, value) in &connection.headers {
-            let invalid = || UpstreamConfigError::Header {
-                upstream: config.name.clone(),
-                name: name.clone(),
-            };
-            let mut value = HeaderValue::from_str(value.reveal()).map_err(|_| invalid())?;
-            value.set_sensitive(true);
-            fields.insert(HeaderName::try_from(name.as_str()).map_err(|_| invalid())?, value);
-        }
-        let http2 = match (connection.http2, base.scheme()) {
+impl Client {
+    /// The connections that `config` describes. Does not connect yet.
+    pub(super) fn new(
+        config: &UpstreamConfig,
+        address: &Address,
+        headers: &HeaderMap,
+    ) -> Result<Self, UpstreamConfigError> {
+        let http2 = match (config.connection.http2, address.is_https()) {
             (false, _) => Http2Mode::Never,
-            (true, "https") => Http2Mode::Offered,
-            (true, _) => Http2Mode::Known,
+            (true, true) => Http2Mode::Offered,
+            (true, false) => Http2Mode::Known,
         };
-        let certificates = match &connection.ca {
-            None => Vec::new(),
-            Some(pem) => Certificate::from_pem_bundle(pem)
-                .ok()
-                .filter(|certificates| !certificates.is_empty())
-                .ok_or_else(|| UpstreamConfigError::Certificates {
-                    upstream: config.name.clone(),
-                })?,
+        Ok(Self {
+            connector: Connector::new(config, address, http2, headers)?,
+            http2,
+            lanes: Arc::default(),
+            idle: Arc::default(),
+            prefers_http1: AtomicBool::new(false),
+        })
+    }
+
+    /// Sends a request and waits for the response's head.
+    ///
+    /// # Errors
+    /// There is no response.
+    pub(super) async fn send(
+        &self,
+        request: OutgoingRequest,
+        address: &Address,
+    ) -> Result<(Response, Lease), ConnectError> {
+        let is_http1 = match self.http2 {
+            Http2Mode::Never => true,
+            Http2Mode::Offered => self.prefers_http1.load(Ordering::Relaxed),
+            Http2Mode::Known => false,
         };
-        let way = match &connection.proxy {
-            ProxyConfig::At(url) => ProxyChoice::Proxy(Box::new(proxy(config, url.reveal())?)),
-            ProxyConfig::Direct => ProxyChoice::Direct,
-            // Environment proxies are for remote hosts, not for a model on this machine.
-            ProxyConfig::Environment if is_loopback(base.host_str().unwrap_or_default()) => {
-                ProxyChoice::Direct
+        if is_http1 {
+            let response = self.send_http1(request, address, None).await?;
+            return Ok((response, Lease::default()));
+        }
+        Box::pin(self.send_http2(request, address)).await
+    }
+
+    /// On an idle connection, or a new one: `opened` or another.
+    async fn send_http1(
+        &self,
+        request: OutgoingRequest,
+        address: &Address,
+        mut opened: Option<Stream>,
+    ) -> Result<Response, ConnectError> {
+        let mut request = match self.connector.forwarding_proxy() {
+            None => request.into_http1(address),
+            Some(proxy) => request.into_forwarded(address, proxy.auth.as_ref()),
+        };
+        // A server closes an idle connection whenever it likes, so a request that was not sent goes
+        // to the next one.
+        while opened.is_none()
+            && let Some(mut connection) = self.idle.take()
+        {
+            match connection.send(request).await {
+                Ok(response) => return Ok(self.response(response, connection)),
+                Err(failed) => match failed.unsent {
+                    Some(unsent) => request = unsent,
+                    None => return Err(ConnectError::of(&SendError::Exchange(failed.error))),
+                },
             }
-            ProxyConfig::Environment => ProxyChoice::Environment,
-        };
-        Ok(Self { fields, connect_timeout: config.timeouts.connect, http2, way, certificates })
+        }
+        let mut connection = Box::pin(self.connect_http1(opened.take()))
+            .await
+            .map_err(|error| ConnectError::of(&error))?;
+        match connection.send(request).await {
+            Ok(response) => Ok(self.response(response, connection)),
+            Err(failed) => Err(ConnectError::of(&SendError::Exchange(failed.error))),
+        }
     }
 
-    fn client(&self) -> reqwest::Result<Client> {
-        let mut client = Client::builder()
-            .tcp_nodelay(true)
-            .connect_timeout(self.connect_timeout)
-            // Following a redirect would turn the POST into a GET, or send the prompt to an address
-            // that nobody configured.
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
-            .default_headers(self.fields.clone())
-            .tls_certs_merge(self.certificates.clone());
-        client = match self.http2 {
-            Http2Mode::Never => client.http1_only(),
-            Http2Mode::Offered => client.http2_keep_alive_interval(PING),
-            Http2Mode::Known => client.http2_prior_knowledge().http2_keep_alive_interval(PING),
+    async fn connect_http1(
+        &self,
+        opened: Option<Stream>,
+    ) -> Result<Box<Http1Connection>, SendError> {
+        let stream = match opened {
+            Some(stream) => stream,
+            None => self.connector.connect().await?,
         };
-        client = match &self.way {
-            ProxyChoice::Environment => client,
-            ProxyChoice::Direct => client.no_proxy(),
-            ProxyChoice::Proxy(proxy) => client.proxy(Proxy::clone(proxy)),
-        };
-        client.build()
+        Http1Connection::new(stream).await.map_err(SendError::Exchange)
+    }
+
+    fn response(
+        &self,
+        response: http::Response<hyper::body::Incoming>,
+        connection: Box<Http1Connection>,
+    ) -> Response {
+        let (head, incoming) = response.into_parts();
+        let body = Http1Body::new(incoming, connection, Arc::clone(&self.idle));
+        Response::new(head, ResponseBody::Http1(body))
+    }
+
+    async fn send_http2(
+        &self,
+        request: OutgoingRequest,
+        address: &Address,
+    ) -> Result<(Response, Lease), ConnectError> {
+        let (lane, lease) = self.lanes.take();
+        let is_known = self.http2 == Http2Mode::Known;
+        let auth = self.connector.forwarding_proxy().and_then(|proxy| proxy.auth.as_ref());
+        let mut refusals = 0;
+        let mut kept: Option<Request<Full<Bytes>>> = None;
+        loop {
+            let opened = lane.get(is_known, async || self.connector.connect().await).await?;
+            let (mut sender, is_reused) = match opened {
+                Opened::New(sender) => (sender, false),
+                Opened::Reused(sender) => (sender, true),
+                Opened::Http1(stream) => {
+                    self.prefers_http1.store(true, Ordering::Relaxed);
+                    let response = self.send_http1(request, address, Some(stream)).await?;
+                    return Ok((response, Lease::default()));
+                }
+            };
+            let sent = kept.take().unwrap_or_else(|| request.clone().into_http2(address, auth));
+            let mut failed = match sender.try_send_request(sent).await {
+                Ok(response) => {
+                    let (head, incoming) = response.into_parts();
+                    return Ok((Response::new(head, ResponseBody::Http2(incoming)), lease));
+                }
+                Err(failed) => failed,
+            };
+            kept = failed.take_message().filter(|_| is_reused);
+            if kept.is_some() {
+                continue;
+            }
+            if refusals == REFUSALS || !is_refused(failed.error()) {
+                return Err(ConnectError::of(&SendError::Exchange(failed.into_error())));
+            }
+            refusals += 1;
+        }
     }
 }
 
-fn proxy(config: &UpstreamConfig, url: &str) -> Result<Proxy, UpstreamConfigError> {
-    // The proxy resolves host names: it may know names that this machine does not, and the local
-    // resolver should not learn them.
-    let url = url
-        .strip_prefix("socks5://")
-        .map_or_else(|| url.to_owned(), |rest| format!("socks5h://{rest}"));
-    Proxy::all(url).map_err(|_| UpstreamConfigError::Proxy { upstream: config.name.clone() })
+/// Whether the server has not processed the request: it shuts down, or refused the stream (RFC 9113,
+/// section 8.7).
+fn is_refused(error: &hyper::Error) -> bool {
+    error.source().and_then(|cause| cause.downcast_ref::<h2::Error>()).is_some_and(|error| {
+        let reason = error.reason();
+        error.is_remote()
+            && ((error.is_go_away() && reason == Some(h2::Reason::NO_ERROR))
+                || (error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM)))
+    })
 }
 
-/// The upstream's base URL.
-pub(super) fn base_url(config: &UpstreamConfig) -> Result<Url, UpstreamConfigError> {
-    let invalid =
-        |reason: String| UpstreamConfigError::Address { upstream: config.name.clone(), reason };
-    let mut base = Url::parse(&config.base_url).map_err(|error| invalid(error.to_string()))?;
-    // These vendors' SDKs take the address without the version, so it is often configured that way,
-    // also with a relay's path in front.
-    let version = match config.wire {
-        WireKind::Anthropic => Some("v1"),
-        WireKind::Gemini => Some("v1beta"),
-        WireKind::Chat | WireKind::Responses | WireKind::Ollama => None,
-    };
-    // Often the whole URL of an operation is configured.
-    let operations: &[&str] = match config.wire {
-        WireKind::Chat => &["/chat/completions", "/completions", "/embeddings"],
-        WireKind::Responses => &["/responses", "/chat/completions"],
-        WireKind::Anthropic => &["/messages"],
-        WireKind::Ollama => &["/api/chat", "/api/generate", "/api"],
-        WireKind::Gemini => &[],
-    };
-    let path = base.path().trim_end_matches('/').to_owned();
-    if let Some(path) = operations.iter().find_map(|operation| path.strip_suffix(operation)) {
-        base.set_path(path);
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Client").field("http2", &self.http2).finish_non_exhaustive()
     }
-    let is_version = |segment: &str| {
-        segment
-            .strip_prefix('v')
-            .is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()))
-    };
-    if let Some(version) = version
-        .filter(|_| !base.path().trim_end_matches('/').rsplit('/').next().is_some_and(is_version))
-        && let Ok(mut path) = base.path_segments_mut()
-    {
-        path.pop_if_empty().push(version);
-    }
-    match base.scheme() {
-        "http" | "https" if base.has_host() => Ok(base),
-        _ => Err(invalid("it must start with http:// or https://".to_owned())),
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }

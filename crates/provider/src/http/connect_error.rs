@@ -69,6 +69,9 @@ const SAID: &[(&str, ConnectError)] = &[
     ("received unexpected message", ConnectError::NotHttp),
 ];
 
+/// The text of hyper-util's connector for a host name that does not resolve.
+const LOOKUP_FAILED: &str = "dns error";
+
 /// Error texts of rustls.
 const DISTRUSTED: &[(&str, CertificateError)] = &[
     ("UnknownIssuer", CertificateError::UnknownIssuer),
@@ -81,37 +84,42 @@ const DISTRUSTED: &[(&str, CertificateError)] = &[
     ("corrupt message", CertificateError::NoTls),
 ];
 
-impl ConnectError {
-    /// Classifies a failed request. `is_by_proxy`: the connection goes to a configured proxy.
-    pub(super) fn of(error: &reqwest::Error, is_by_proxy: bool) -> Self {
-        let why = Self::read(error);
-        match why {
-            Self::UnknownHost | Self::Refused | Self::NoRoute | Self::NotConnected
-                if is_by_proxy =>
-            {
-                Self::NoProxy
-            }
-            _ => why,
-        }
-    }
+/// Why a request got no response, as the libraries report it.
+#[derive(Debug)]
+pub(super) enum SendError {
+    /// No connection was established.
+    Connect(Box<dyn Error + Send + Sync>),
+    /// No connection was established in time.
+    ConnectTimeout,
+    /// The connection failed before the response's head.
+    Exchange(hyper::Error),
+}
 
-    fn read(error: &reqwest::Error) -> Self {
-        let mut source: Option<&(dyn Error + 'static)> = error.source();
+impl ConnectError {
+    /// Classifies a failed request.
+    pub(super) fn of(error: &SendError) -> Self {
+        let (cause, is_connect): (&(dyn Error + 'static), bool) = match error {
+            SendError::Connect(cause) => (&**cause, true),
+            SendError::ConnectTimeout => return Self::NotConnected,
+            SendError::Exchange(cause) => (cause, false),
+        };
+        let mut source = Some(cause);
+        let (mut is_late, mut is_unknown) = (false, false);
         while let Some(cause) = source {
             let text = cause.to_string();
             if let Some((_, why)) = SAID.iter().find(|(prefix, _)| text.starts_with(prefix)) {
                 return *why;
             }
+            is_unknown |= text == LOOKUP_FAILED;
             let io_error = cause.downcast_ref::<io::Error>();
             match io_error.map(io::Error::kind) {
                 Some(io::ErrorKind::ConnectionRefused) => return Self::Refused,
                 Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
                     return Self::NoRoute;
                 }
+                Some(io::ErrorKind::TimedOut) => is_late = true,
                 // rustls reports its errors with these kinds; TCP connection errors have others.
-                Some(io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
-                    if error.is_connect() =>
-                {
+                Some(io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) if is_connect => {
                     let known = DISTRUSTED.iter().find(|(word, _)| text.contains(word));
                     return Self::Tls(known.map_or(CertificateError::Other, |(_, why)| *why));
                 }
@@ -123,11 +131,19 @@ impl ConnectError {
             source =
                 wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| cause.source());
         }
-        match (error.is_connect(), error.is_timeout()) {
-            (true, true) => Self::NotConnected,
-            (true, false) if error.is_dns() => Self::UnknownHost,
-            (true, false) => Self::Unknown,
-            (false, _) => Self::Closed,
+        match (is_connect, is_late, is_unknown) {
+            (true, true, _) => Self::NotConnected,
+            (true, false, true) => Self::UnknownHost,
+            (true, false, false) => Self::Unknown,
+            (false, ..) => Self::Closed,
+        }
+    }
+
+    /// The same where connections go to a configured proxy.
+    pub(super) fn by_proxy(self) -> Self {
+        match self {
+            Self::UnknownHost | Self::Refused | Self::NoRoute | Self::NotConnected => Self::NoProxy,
+            _ => self,
         }
     }
 

@@ -1,25 +1,41 @@
 //! Sends requests to one upstream: connections, proxy, trusted certificates, and connection errors.
 
+mod address;
 mod client;
 mod connect_error;
+mod connector;
+mod driver;
 pub(crate) mod encoding;
+mod http1;
+mod http1_body;
+mod http2;
+mod idle;
 mod peer;
+mod proxy;
+mod request;
+mod response;
+mod stream;
+mod tls;
 
 use std::time::Duration;
 
 use engine::provider::call::Peer;
 use engine::secret::Secret;
+use http::StatusCode;
+use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use protocol::trace::TraceContext;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
-use self::client::Clients;
+use self::address::Address;
+use self::client::Client;
 use self::encoding::BodyDecoder;
+use self::request::OutgoingRequest;
 use crate::config::{ProxyConfig, UpstreamConfig, UpstreamConfigError};
 use crate::wire::outgoing::Outgoing;
 
-pub(crate) use self::client::Lease;
 pub use self::connect_error::{CertificateError, ConnectError};
+pub(crate) use self::http2::Lease;
+pub(crate) use self::request::Shown;
+pub(crate) use self::response::Response;
 
 /// The most that is read of an error response.
 const MAX_ERROR_BYTES: usize = 64 << 10;
@@ -30,20 +46,13 @@ const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The HTTP client of one upstream.
 #[derive(Debug)]
 pub(crate) struct Http {
-    clients: Clients,
-    base: Url,
+    client: Client,
+    address: Address,
+    headers: HeaderMap,
     peer: Peer,
     headers_timeout: Duration,
     /// Whether a proxy is configured, so that connection failures concern the proxy.
     is_by_proxy: bool,
-}
-
-/// The API key of a request and its header.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shown<'a> {
-    pub(crate) field: &'a HeaderName,
-    pub(crate) before: &'static str,
-    pub(crate) key: &'a Secret,
 }
 
 impl Http {
@@ -52,15 +61,15 @@ impl Http {
     /// # Errors
     /// An invalid address, proxy, certificate file or header.
     pub(crate) fn new(config: &UpstreamConfig) -> Result<Self, UpstreamConfigError> {
-        let base = client::base_url(config)?;
-        let peer = peer::of(&base, &config.name, config.preset);
-        let is_by_proxy = matches!(config.connection.proxy, ProxyConfig::At(_));
+        let address = Address::new(config)?;
+        let headers = request::default_headers(config, &address)?;
         Ok(Self {
-            clients: Clients::new(config, &base)?,
-            base,
-            peer,
+            client: Client::new(config, &address, &headers)?,
+            peer: peer::of(address.url(), &config.name, config.preset),
+            address,
+            headers,
             headers_timeout: config.timeouts.headers,
-            is_by_proxy,
+            is_by_proxy: matches!(config.connection.proxy, ProxyConfig::At(_)),
         })
     }
 
@@ -81,18 +90,24 @@ impl Http {
         key: Option<Shown<'_>>,
         trace: Option<&TraceContext>,
     ) -> Result<(Response, Lease), ConnectError> {
-        let (client, lease) = self.clients.take();
-        let request = self.request(&client, outgoing, key, trace);
-        let sent = request.send();
+        let Some(request) =
+            OutgoingRequest::new(outgoing, &self.address, &self.headers, key, trace)
+        else {
+            return Err(ConnectError::Unknown);
+        };
+        let sent = self.client.send(request, &self.address);
         let sent = if outgoing.is_whole {
             Ok(sent.await)
         } else {
             tokio::time::timeout(self.headers_timeout, sent).await
         };
         match sent {
-            Ok(Ok(response)) if self.is_of_proxy(&response) => Err(ConnectError::ProxyPassword),
-            Ok(Ok(response)) => Ok((response, lease)),
-            Ok(Err(error)) => Err(ConnectError::of(&error, self.is_by_proxy)),
+            Ok(Ok((response, _lease))) if self.is_of_proxy(&response) => {
+                Err(ConnectError::ProxyPassword)
+            }
+            Ok(Ok(sent)) => Ok(sent),
+            Ok(Err(error)) if self.is_by_proxy => Err(error.by_proxy()),
+            Ok(Err(error)) => Err(error),
             Err(_elapsed) => Err(ConnectError::Silent(self.headers_timeout)),
         }
     }
@@ -111,57 +126,10 @@ impl Http {
         match response.status() {
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => true,
             StatusCode::UNAUTHORIZED => {
-                self.is_by_proxy && self.base.scheme() == "http" && wants_password()
+                self.is_by_proxy && !self.address.is_https() && wants_password()
             }
             _ => false,
         }
-    }
-
-    fn request(
-        &self,
-        client: &reqwest::Client,
-        outgoing: &Outgoing,
-        key: Option<Shown<'_>>,
-        trace: Option<&TraceContext>,
-    ) -> RequestBuilder {
-        let body = outgoing
-            .raw
-            .clone()
-            .or_else(|| (!outgoing.body.is_null()).then(|| outgoing.body.to_string().into()));
-        let method = if body.is_none() { Method::GET } else { Method::POST };
-        let mut request = client
-            .request(method, self.address(outgoing))
-            .header(ACCEPT, outgoing.accept)
-            .headers(outgoing.fields.clone());
-        if let Some(shown) = key
-            // Keys that a header cannot contain were rejected with the settings.
-            && let Ok(mut value) = HeaderValue::from_str(&format!("{}{}", shown.before, shown.key.reveal()))
-        {
-            value.set_sensitive(true);
-            request = request.header(shown.field, value);
-        }
-        if let Some(trace) = trace {
-            request = request.header("traceparent", trace.traceparent());
-            if let Some(state) = &trace.state {
-                request = request.header("tracestate", &**state);
-            }
-        }
-        match body {
-            None => request,
-            Some(body) => request.header(CONTENT_TYPE, "application/json").body(body),
-        }
-    }
-
-    /// The URL of a request. The base URL's own query is kept (Azure's `api-version`).
-    fn address(&self, outgoing: &Outgoing) -> Url {
-        let mut url = self.base.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(&outgoing.path);
-        }
-        if !outgoing.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&outgoing.query);
-        }
-        url
     }
 }
 
@@ -186,7 +154,7 @@ pub(crate) async fn read_body(
     response: &mut Response,
     body: &mut Vec<u8>,
     limit: usize,
-) -> Result<(), reqwest::Error> {
+) -> Result<(), hyper::Error> {
     let mut decoder = BodyDecoder::new(response.headers()).unwrap_or(BodyDecoder::Identity);
     while let Some(bytes) = response.chunk().await? {
         for slice in bytes.chunks(encoding::SLICE) {
@@ -199,3 +167,6 @@ pub(crate) async fn read_body(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine::provider::call::Peer;
-use reqwest::Url;
+use url::Url;
 
 use crate::preset::Preset;
 

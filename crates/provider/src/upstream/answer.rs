@@ -1,15 +1,18 @@
 //! Streams the events of one response while its body arrives.
 
 use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use engine::provider::event::{ModelEvent, ModelStream};
 use engine::provider::failure::ProviderFailure;
-use futures_util::stream::{StreamExt, unfold};
-use reqwest::Response;
+use futures_util::stream::{Stream, StreamExt};
+use tokio::time::Sleep;
 
 use super::Ticket;
+use crate::http::Response;
 use crate::http::encoding::{self, BodyDecoder, EncodingError};
 use crate::wire::fault::Callee;
 use crate::wire::reader::StreamParser;
@@ -36,10 +39,10 @@ pub(super) fn words(
         error: None,
         is_cut: false,
         is_finished: false,
+        last_chunk: None,
         ticket,
     };
-    unfold(answer, |mut answer| async move { answer.next().await.map(|word| (word, answer)) })
-        .boxed()
+    answer.boxed()
 }
 
 struct UpstreamStream {
@@ -59,41 +62,64 @@ struct UpstreamStream {
     is_cut: bool,
     /// The model has reported why it stopped: later failures do not affect the response.
     is_finished: bool,
+    /// After the last event: when the end of the body is no longer awaited.
+    last_chunk: Option<Pin<Box<Sleep>>>,
     ticket: Ticket,
 }
 
-impl UpstreamStream {
-    async fn next(&mut self) -> Option<Result<ModelEvent, ProviderFailure>> {
+impl Stream for UpstreamStream {
+    type Item = Result<ModelEvent, ProviderFailure>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            if let Some(word) = self.reader.next_event() {
-                self.heard(&word);
-                return Some(word);
+            if let Some(word) = self.next_parsed() {
+                return Poll::Ready(Some(word));
             }
-            if let Some(error) = self.error.take() {
-                let error = Err(error);
-                self.heard(&error);
-                return Some(error);
-            }
-            if mem::take(&mut self.is_cut) {
-                let cut = Err(self.callee.cut());
-                self.heard(&cut);
-                return Some(cut);
-            }
-            let Some(mut response) = self.response.take() else {
+            if self.response.is_none() {
                 self.over();
-                return None;
-            };
+                return Poll::Ready(None);
+            }
             if self.reader.is_over() {
                 self.over();
-                if let Ok(Ok(None)) =
-                    tokio::time::timeout(LAST_CHUNK_TIMEOUT, response.chunk()).await
-                {
-                    self.ticket.lease.ended();
-                }
-                return None;
+                ready!(self.poll_last_chunk(context));
+                self.response = None;
+                return Poll::Ready(None);
             }
-            self.read(response).await;
+            ready!(self.poll_read(context));
         }
+    }
+}
+
+impl UpstreamStream {
+    /// What needs no more bytes.
+    fn next_parsed(&mut self) -> Option<Result<ModelEvent, ProviderFailure>> {
+        let word = if let Some(word) = self.reader.next_event() {
+            word
+        } else if let Some(error) = self.error.take() {
+            Err(error)
+        } else if mem::take(&mut self.is_cut) {
+            Err(self.callee.cut())
+        } else {
+            return None;
+        };
+        self.heard(&word);
+        Some(word)
+    }
+
+    /// Waits a moment for the end of the body.
+    fn poll_last_chunk(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(response) = &mut self.response else { return Poll::Ready(()) };
+        match response.poll_chunk(context) {
+            Poll::Ready(Ok(None)) => self.ticket.lease.ended(),
+            Poll::Ready(_) => {}
+            Poll::Pending => {
+                let limit = self
+                    .last_chunk
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_CHUNK_TIMEOUT)));
+                ready!(limit.as_mut().poll(context));
+            }
+        }
+        Poll::Ready(())
     }
 
     fn heard(&mut self, word: &Result<ModelEvent, ProviderFailure>) {
@@ -116,7 +142,7 @@ impl UpstreamStream {
     /// The body is over. If the model did not report why it stopped, the call has failed; the
     /// engine reports that to the caller.
     fn over(&mut self) {
-        if !std::mem::replace(&mut self.is_finished, true) {
+        if !mem::replace(&mut self.is_finished, true) {
             self.ticket.failed(&self.callee.cut());
         }
     }
@@ -137,9 +163,8 @@ impl UpstreamStream {
     }
 
     /// Reads once. At the end of the body the connection is returned to the pool.
-    async fn read(&mut self, mut response: Response) {
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if !self.compressed.is_empty() {
-            self.response = Some(response);
             let is_plain = self.decoder.as_ref().is_ok_and(|decoder| !decoder.may_expand());
             let length = if is_plain {
                 self.compressed.len()
@@ -147,26 +172,28 @@ impl UpstreamStream {
                 self.compressed.len().min(encoding::SLICE)
             };
             let slice = self.compressed.split_to(length);
-            return self.push(&slice);
+            self.push(&slice);
+            return Poll::Ready(());
         }
-        match response.chunk().await {
-            Ok(Some(bytes)) => {
-                self.response = Some(response);
-                match &self.decoder {
-                    // The loop decompresses it in slices, so that each slice's events are consumed
-                    // before the next.
-                    Ok(decoder) if decoder.may_expand() => self.compressed = bytes,
-                    Ok(_) | Err(_) => self.push(&bytes),
-                }
-            }
+        let Some(response) = &mut self.response else { return Poll::Ready(()) };
+        match ready!(response.poll_chunk(context)) {
+            Ok(Some(bytes)) => match &self.decoder {
+                // The loop decompresses it in slices, so that each slice's events are consumed
+                // before the next.
+                Ok(decoder) if decoder.may_expand() => self.compressed = bytes,
+                Ok(_) | Err(_) => self.push(&bytes),
+            },
             Ok(None) => {
+                self.response = None;
                 self.ticket.lease.ended();
                 self.reader.finish();
             }
             Err(_) => {
+                self.response = None;
                 self.reader.finish();
                 self.is_cut = true;
             }
         }
+        Poll::Ready(())
     }
 }

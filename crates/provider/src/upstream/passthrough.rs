@@ -14,10 +14,10 @@ use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use protocol::fault::{Fault, FaultKind};
 use protocol::passthrough::{Operation, Passthrough};
-use reqwest::Response;
 
 use super::answer::LAST_CHUNK_TIMEOUT;
 use super::{Ticket, UpstreamInner};
+use crate::http::Response;
 use crate::http::encoding::{self, BodyDecoder, EncodingError};
 use crate::wire::fault::{Callee, Reported};
 use crate::wire::outgoing::{Outgoing, Refused};

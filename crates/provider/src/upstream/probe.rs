@@ -8,16 +8,15 @@ use engine::provider::call::UpstreamCall;
 use engine::provider::event::ModelEvent;
 use engine::provider::models::ModelListing;
 use engine::provider::request::ModelRequest;
+use hyper::header::{CONTENT_TYPE, LOCATION};
 use protocol::id::ItemId;
 use protocol::item::{Item, Message, Part, Role};
 use protocol::request::Create;
-use reqwest::Response;
-use reqwest::header::{CONTENT_TYPE, LOCATION};
 use tokio::time::{Instant, timeout};
 
 use super::trouble::{Answered, Refusal, Trouble};
 use super::{Upstream, UpstreamInner};
-use crate::http::{self, ConnectError, Lease};
+use crate::http::{self, ConnectError, Lease, Response};
 use crate::tools::Lifter;
 use crate::wire::fault::Callee;
 use crate::wire::outgoing::Outgoing;

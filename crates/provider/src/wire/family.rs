@@ -1,6 +1,6 @@
 //! Distinguishes OpenAI, Azure and compatible servers.
 
-use reqwest::Url;
+use url::Url;
 
 use crate::config::{Preset, UpstreamConfig};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use engine::provider::failure::{CONTEXT_LENGTH, FailureScope, ProviderFailure, UPSTREAM_CUT};
 use engine::secret::Secret;
+use http::header::HeaderMap;
 use protocol::fault::{Fault, FaultKind};
-use reqwest::header::HeaderMap;
 
 pub(crate) use super::reported::{Reported, is_truthy};
 use super::secrets::Secrets;

@@ -36,10 +36,10 @@ use engine::provider::failure::ProviderFailure;
 use engine::provider::models::ModelListing;
 use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::request::ModelRequest;
+use http::header::{AUTHORIZATION, HeaderName};
 use protocol::fault::Fault;
 use protocol::passthrough::Passthrough;
 use protocol::request::Create;
-use reqwest::header::{AUTHORIZATION, HeaderName};
 
 use self::fault::{Callee, Reported};
 use self::outgoing::{Outgoing, Refused};

@@ -1,7 +1,7 @@
 //! What a wire sends, and the refusal it may get.
 
 use bytes::Bytes;
-use reqwest::header::HeaderMap;
+use http::header::HeaderMap;
 use serde_json::Value;
 
 /// A request to send to a path under the upstream's base URL.

@@ -1,6 +1,6 @@
 //! Reads the retry delay of an upstream.
 
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use http::header::{DATE, HeaderMap, RETRY_AFTER};
 
 /// The longest delay; a wrong date would otherwise block a client for years.
 const MAX_SECONDS: u64 = 86_400;

@@ -13,10 +13,10 @@ use engine::provider::failure::ProviderFailure;
 use engine::provider::models::ModelListing;
 use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::request::ModelRequest;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use protocol::fault::Fault;
 use protocol::passthrough::Passthrough;
 use protocol::request::Create;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use self::stream::AnthropicGrammar;
 use super::body::BodyParser;

@@ -1,7 +1,7 @@
 //! Classifies Anthropic's errors, by status and inside a stream.
 
 use engine::provider::failure::{FailureScope, ProviderFailure};
-use reqwest::header::HeaderMap;
+use http::header::HeaderMap;
 use serde_json::Value;
 
 use super::super::fault::{Callee, Reported, is_truthy};

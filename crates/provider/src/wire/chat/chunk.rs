@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::super::lenient::{self, read_count};
+use super::super::lenient::{self, FieldName, read_count};
 use super::super::reported::{is_failure, is_truthy};
 use super::delta::{ChatDelta, has_content, text};
 
@@ -47,7 +47,7 @@ impl<'de> Visitor<'de> for ChunkVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ChatChunk, A::Error> {
         let mut chunk = ChatChunk::default();
-        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+        while let Some(FieldName(key)) = map.next_key()? {
             match &*key {
                 "choices" => chunk.choices = map.next_value::<List<ChatChoice>>()?.0,
                 "usage" => chunk.usage = map.next_value()?,
@@ -179,7 +179,7 @@ impl<'de> Visitor<'de> for ChoiceVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ChatChoice, A::Error> {
         let mut choice = ChatChoice::default();
-        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+        while let Some(FieldName(key)) = map.next_key()? {
             match &*key {
                 "index" => choice.index = read_count(&map.next_value()?),
                 "delta" => choice.delta = map.next_value::<Object<ChatDelta>>()?.0,

@@ -1,13 +1,12 @@
 //! The JSON of a delta or message of a chat completion, with the variations of compatible servers.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::super::lenient::read_count;
+use super::super::lenient::{FieldName, read_count};
 use super::super::shared::HOSTED_CALLS;
 
 /// A delta, or a complete message.
@@ -50,8 +49,10 @@ impl ChatDelta {
 /// Reads an object field by field: of duplicate keys the last one counts, and none is an error.
 macro_rules! read_fields {
     ($map:ident, $extra:expr, { $($name:literal => $value:ident => $read:expr,)+ }) => {
-        while let Some(key) = $map.next_key::<Cow<'_, str>>()? {
+        while let Some(FieldName(key)) = $map.next_key()? {
             match &*key {
+                // Of no interest, and in every chunk of some servers.
+                "role" => _ = $map.next_value::<IgnoredAny>()?,
                 $($name => {
                     let $value: Value = $map.next_value()?;
                     $read
@@ -118,7 +119,6 @@ impl<'de> Visitor<'de> for DeltaVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ChatDelta, A::Error> {
         let mut delta = ChatDelta::default();
         read_fields!(map, delta.extra, {
-            "role" => _role => {},
             "content" => value => delta.content = ChatContent::of(value),
             "reasoning" => value => delta.reasoning = ChatContent::of(value),
             "reasoning_content" => value => delta.reasoning_content = ChatContent::of(value),

@@ -10,10 +10,10 @@ mod style;
 use engine::provider::models::ModelListing;
 use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::request::ModelRequest;
+use http::header::{AUTHORIZATION, HeaderName};
 use protocol::fault::Fault;
 use protocol::passthrough::Passthrough;
 use protocol::request::Create;
-use reqwest::header::{AUTHORIZATION, HeaderName};
 
 pub(super) use self::calls::is_empty_object;
 use self::stream::ChatGrammar;
@@ -90,7 +90,7 @@ impl Wire for ChatWire {
 #[cfg(test)]
 mod tests {
     use engine::provider::failure::FailureScope;
-    use reqwest::header::HeaderMap;
+    use http::header::HeaderMap;
 
     use super::*;
     use crate::wire::outgoing::Refused;

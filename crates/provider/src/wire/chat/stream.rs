@@ -58,18 +58,19 @@ struct Channel {
 
 impl Channel {
     /// Adds a text; returns what is new in it.
-    fn take(&mut self, text: &str, source: Source) -> Option<String> {
+    fn take(&mut self, text: String, source: Source) -> Option<String> {
         let added = match source {
             Source::Delta => Some(text),
             Source::LastDelta => Some(text).filter(|text| !self.so_far.is_summary(text)),
-            Source::Message => {
-                self.so_far.rest(text).or_else(|| (!self.has_deltas).then_some(text))
-            }
+            Source::Message => match self.so_far.rest(&text) {
+                Some(rest) => Some(rest.to_owned()),
+                None => Some(text).filter(|_| !self.has_deltas),
+            },
         };
         let added = added.filter(|added| !added.is_empty())?;
         self.has_deltas |= source != Source::Message;
-        self.so_far.add(added);
-        Some(added.to_owned())
+        self.so_far.add(&added);
+        Some(added)
     }
 }
 
@@ -194,7 +195,7 @@ impl ChatGrammar {
         let is_first = |is_known: bool| source != Source::Message || !is_known;
         let thought = delta.reasoning().unwrap_or(thought);
         let has_details = is_first(!self.reasoning.so_far.is_empty());
-        said.words(self.reasoning.take(&thought, source).map(ModelEvent::Reasoning));
+        said.words(self.reasoning.take(thought, source).map(ModelEvent::Reasoning));
         if !delta.reasoning_details.is_empty() && has_details {
             said.word(ModelEvent::ReasoningExtra(Map::from_iter([(
                 "reasoning_details".to_owned(),
@@ -203,9 +204,9 @@ impl ChatGrammar {
         }
         // A message's log probabilities are those of the complete text.
         let logprobs = if is_first(!self.text.so_far.is_empty()) { logprobs } else { Vec::new() };
-        said.words(self.text.take(&spoken, source).map(|text| ModelEvent::Text { text, logprobs }));
+        said.words(self.text.take(spoken, source).map(|text| ModelEvent::Text { text, logprobs }));
         let refusal = delta.refusal.unwrap_or(refused);
-        said.words(self.refusal.take(&refusal, source).map(ModelEvent::Refusal));
+        said.words(self.refusal.take(refusal, source).map(ModelEvent::Refusal));
         if is_first(self.has_annotations) {
             self.has_annotations |= !delta.annotations.is_empty();
             said.words(

@@ -14,10 +14,10 @@ use engine::provider::failure::ProviderFailure;
 use engine::provider::models::ModelListing;
 use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::request::ModelRequest;
+use http::header::HeaderName;
 use protocol::fault::Fault;
 use protocol::passthrough::{Operation, Passthrough};
 use protocol::request::Create;
-use reqwest::header::HeaderName;
 
 use self::lines::LooseLines;
 use self::stream::GeminiGrammar;

@@ -118,8 +118,8 @@ fn with_remedy(message: String) -> String {
 #[cfg(test)]
 mod tests {
     use engine::provider::failure::FailureScope;
+    use http::header::HeaderMap;
     use protocol::fault::FaultKind;
-    use reqwest::header::HeaderMap;
 
     use super::*;
     use crate::config::Preset;

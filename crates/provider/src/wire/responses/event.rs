@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use engine::provider::failure::{FailureScope, ProviderFailure};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use protocol::usage::{InputTokensDetails, OutputTokensDetails, Usage, UsageSource};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::Value;
 

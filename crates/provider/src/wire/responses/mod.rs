@@ -10,10 +10,10 @@ use std::sync::Arc;
 use engine::provider::models::ModelListing;
 use engine::provider::passthrough::PassthroughRequest;
 use engine::provider::request::ModelRequest;
+use http::header::{AUTHORIZATION, HeaderName};
 use protocol::fault::Fault;
 use protocol::passthrough::Passthrough;
 use protocol::request::Create;
-use reqwest::header::{AUTHORIZATION, HeaderName};
 
 use self::stream::ResponsesGrammar;
 use super::body::BodyParser;
@@ -106,7 +106,7 @@ impl Wire for ResponsesWire {
 #[cfg(test)]
 mod tests {
     use engine::provider::failure::FailureScope;
-    use reqwest::header::HeaderMap;
+    use http::header::HeaderMap;
 
     use super::*;
     use crate::config::Preset;

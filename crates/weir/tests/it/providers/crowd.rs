@@ -28,7 +28,7 @@ const BYSTANDERS: usize = 10;
 /// The deltas of a response; it has fewer than ten other events.
 const PIECES: usize = 30;
 
-/// The limits of streams and resets per HTTP/2 connection (`provider::http::client`).
+/// The limits of streams and resets per HTTP/2 connection (`provider::http::http2`).
 const STREAMS: usize = 100;
 const RESETS: usize = 200;
 
