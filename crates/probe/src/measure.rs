@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use client::Request;
 use client::http1::Headers;
-use client::websocket::{End, Handshake, Message, shake_hands};
+use client::websocket::{End, Handshake, Message, Socket, shake_hands};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::clock::ServerClock;
 use crate::decode::{BodyFormat, EventFields};
 use crate::dialect::{Credentials, Dialect};
-use crate::framing::FramedStream;
+use crate::framing::stream::FramedStream;
 use crate::place::{Connecting, Place};
 use crate::reader::{Phases, SeenEvent, StreamEnd, StreamReader};
 use crate::scan::ByteScan;
@@ -206,14 +206,28 @@ impl Meter<'_> {
             heartbeats: 0,
             close_code: None,
         };
+        self.read(&mut socket, &mut measured, started, place.timeout()).await?;
+        measured.phases.end = Some(started.elapsed());
+        measured.complete(started, self.watch, clock);
+        Ok(Ok(Box::new(measured)))
+    }
+
+    /// Reads a socket until the response is over, the socket ends, or nothing comes any more.
+    async fn read(
+        &self,
+        socket: &mut Socket,
+        measured: &mut Measured,
+        started: Instant,
+        patience: Duration,
+    ) -> Result<()> {
         loop {
-            let left = self.longest.saturating_sub(started.elapsed()).min(place.timeout());
+            let left = self.longest.saturating_sub(started.elapsed()).min(patience);
             let next = match timeout(left, socket.next()).await {
                 Ok(next) => next?,
-                Err(_) if started.elapsed() >= self.longest => break,
+                Err(_) if started.elapsed() >= self.longest => return Ok(()),
                 Err(_) => {
                     measured.end = StreamEnd::Silent;
-                    break;
+                    return Ok(());
                 }
             };
             let at = socket.arrived().saturating_duration_since(started);
@@ -227,17 +241,14 @@ impl Meter<'_> {
                         Some(End::Cut(cause)) => (StreamEnd::Broken(*cause), None),
                         None => (StreamEnd::Broken(None), None),
                     };
-                    break;
+                    return Ok(());
                 }
             }
             // A socket stays open for the next response.
             if measured.is_over() {
-                break;
+                return Ok(());
             }
         }
-        measured.phases.end = Some(started.elapsed());
-        measured.complete(started, self.watch, clock);
-        Ok(Ok(Box::new(measured)))
     }
 }
 

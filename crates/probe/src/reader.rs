@@ -91,7 +91,7 @@ pub struct StreamReader {
     coding: Coding,
     decoder: Option<EventDecoder>,
     ready: VecDeque<SeenEvent>,
-    is_http_1_0: bool,
+    has_started: bool,
     body_bytes: usize,
     patience: Duration,
 }
@@ -142,7 +142,6 @@ impl StreamReader {
         Ok(Self {
             connecting,
             status,
-            is_http_1_0: head.start_line.starts_with("HTTP/1.0"),
             headers: head.headers,
             trace: Trace::default(),
             phases,
@@ -158,6 +157,7 @@ impl StreamReader {
             coding,
             decoder: format.map(EventDecoder::new),
             ready: VecDeque::new(),
+            has_started: false,
             body_bytes: 0,
             patience,
         })
@@ -175,12 +175,10 @@ impl StreamReader {
             if self.end.is_some() {
                 return Ok(None);
             }
-            // What came together with the head arrived with it.
-            if !self.buffer.is_empty() && self.trace.reads.is_empty() {
+            // What came together with the head arrived with it; a body may also be empty.
+            if !std::mem::replace(&mut self.has_started, true) {
                 self.take(self.phases.head)?;
-                if !self.ready.is_empty() || self.end.is_some() {
-                    continue;
-                }
+                continue;
             }
             self.buffer.reserve(READ);
             match timeout(self.patience, self.stream.read_buf(&mut self.buffer)).await {
@@ -241,16 +239,6 @@ impl StreamReader {
     /// The media type of the body.
     pub fn media_type(&self) -> &str {
         media_type(&self.headers)
-    }
-
-    /// Whether the response is HTTP/1.0, in which nothing but a length marks the end.
-    pub fn is_http_1_0(&self) -> bool {
-        self.is_http_1_0
-    }
-
-    /// Notes that the last event that was returned has a part of the model's text.
-    pub fn note_text(&mut self, at: Duration) {
-        self.phases.first_text.get_or_insert(at);
     }
 
     fn finish(&mut self, end: StreamEnd) {

@@ -34,8 +34,6 @@ pub struct Target {
     pub model: Option<String>,
     /// The Weir that it belongs to.
     pub weir: Option<WeirServer>,
-    /// Whether the user named a base URL rather than an endpoint.
-    pub is_base: bool,
 }
 
 /// A Weir.
@@ -111,7 +109,7 @@ async fn endpoint(place: &Place, ask: &Ask, dialect: Dialect) -> Result<Target> 
             format!("{} lists no models; name one with --model", place.shown())
         })?);
     }
-    Ok(Target { place: place.clone(), dialect, model, weir, is_base: false })
+    Ok(Target { place: place.clone(), dialect, model, weir })
 }
 
 async fn base(place: &Place, ask: &Ask) -> Result<Target> {
@@ -132,7 +130,6 @@ async fn base(place: &Place, ask: &Ask) -> Result<Target> {
             dialect: Dialect::Responses,
             model,
             weir,
-            is_base: true,
         });
     }
     match models {
@@ -141,7 +138,6 @@ async fn base(place: &Place, ask: &Ask) -> Result<Target> {
             dialect: Dialect::Chat,
             model: named(Ok(models))?,
             weir: None,
-            is_base: true,
         }),
         Err(unlisted) => {
             if let Ok(models) =
@@ -152,12 +148,11 @@ async fn base(place: &Place, ask: &Ask) -> Result<Target> {
                     dialect: Dialect::OllamaChat,
                     model: named(Ok(models))?,
                     weir: None,
-                    is_base: true,
                 });
             }
             if is_stream(place, ask).await? {
                 let (place, dialect) = (place.clone(), Dialect::Plain);
-                return Ok(Target { place, dialect, model: None, weir: None, is_base: false });
+                return Ok(Target { place, dialect, model: None, weir: None });
             }
             Err(unlisted.context(format!(
                 "{} is neither a Weir, nor a server with /v1/models, nor a stream; give the whole address of the endpoint, such as …/v1/chat/completions",

@@ -3,7 +3,7 @@
 use crate::finding::Finding;
 use crate::text::text;
 
-use super::FramedStream;
+use super::stream::FramedStream;
 
 pub(super) fn check(stream: &FramedStream<'_>, findings: &mut Vec<Finding>) {
     let (mut open, mut disorder, mut has_reason, mut misnamed) = (None::<u64>, 0, false, 0);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::finding::Finding;
 use crate::text::text;
 
-use super::FramedStream;
+use super::stream::FramedStream;
 
 pub(super) fn check(stream: &FramedStream<'_>, findings: &mut Vec<Finding>) {
     let (mut expected, mut jumps, mut unnumbered, mut misnamed) = (None::<u64>, 0, 0, 0);

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use client::http1::Headers;
+
 use super::*;
 use crate::decode::EventFields;
 

@@ -35,8 +35,12 @@ fn measured() -> Measured {
             end: Some(Duration::from_millis(1800)),
         },
         trace: Trace {
-            reads: (0..16).map(|burst| Read { at: at(burst * 7), bytes: 4000, ends_inside_event: true }).collect(),
-            arrivals: (0..110).map(|index| Arrival { at: at(index), bytes: 600, sent_us: sent_us(index) }).collect(),
+            reads: (0..16)
+                .map(|burst| Read { at: at(burst * 7), bytes: 4000, ends_inside_event: true })
+                .collect(),
+            arrivals: (0..110)
+                .map(|index| Arrival { at: at(index), bytes: 600, sent_us: sent_us(index) })
+                .collect(),
             stalls: Vec::new(),
         },
         events: Vec::new(),
@@ -92,7 +96,10 @@ fn a_report_fits_into_80_columns_and_names_the_repair() {
     let threshold: Threshold = "verdict!=steady".parse().unwrap();
     let judged = vec![(threshold.clone(), threshold.judge(&report()))];
     for (language, words) in [
-        (Language::English, ["coalesced by size", "proxy_buffering off;", "it is coalesced_by_size"]),
+        (
+            Language::English,
+            ["coalesced by size", "proxy_buffering off;", "it is coalesced_by_size"],
+        ),
         (Language::Chinese, ["按大小攒批", "proxy_buffering off;", "实际为 coalesced_by_size"]),
     ] {
         let text = render(&report(), &judged, Style { language, colours: Colours::Off });
@@ -111,7 +118,10 @@ fn a_report_fits_into_80_columns_and_names_the_repair() {
 #[test]
 fn json_says_the_same() {
     let document = crate::json::document(&report(), &[]);
-    assert_eq!((&document["ok"], &document["verdict"]), (&false.into(), &"coalesced_by_size".into()));
+    assert_eq!(
+        (&document["ok"], &document["verdict"]),
+        (&false.into(), &"coalesced_by_size".into())
+    );
     let stream = &document["sides"][0]["streams"][0];
     assert_eq!((&stream["size_bytes"], &stream["gap"]["samples"]), (&4000.into(), &109.into()));
     assert_eq!(document["findings"][0]["fixes"][0]["hop"], "nginx");
