@@ -161,7 +161,7 @@ mod tests {
     fn rows_fit_and_words_stay_whole() {
         assert_eq!(wrap("one two three", 8), ["one two", "three"]);
         assert_eq!(wrap("", 8), [""]);
-        assert_eq!(wrap("缓冲到最后，才放行", 8), ["缓冲到", "最后，才", "放行"]);
+        assert_eq!(wrap("缓冲到最后，才放行", 8), ["缓冲到最", "后，才放", "行"]);
         for row in wrap("事件被攒到约 4 KiB 才放行 and then some more words", 20) {
             assert!(width(&row) <= 20, "{row}");
         }

@@ -100,7 +100,7 @@ async fn side(
     let meter = Meter { watch, longest: plan.longest };
     let subject = Subject { target: &target, ask: &plan.ask, meter, progress };
     let mut streams = Vec::new();
-    if target.model.is_some() || !target.dialect.needs_model() || plan.ask.data.is_some() {
+    if target.model.is_some() || !target.dialect.needs_model() || plan.ask.body.is_some() {
         streams.push(endpoint(&subject, plan).await?);
     }
     if subject.has_source() && plan.checks.contains(&Check::Buffering) {
@@ -160,7 +160,7 @@ fn media_type(run: &Measured) -> &str {
 async fn ask(subject: &Subject<'_>, accept_encoding: &str) -> Result<Outcome> {
     let target = subject.target;
     if target.place.is_websocket {
-        let message = subject.ask.data.clone().or_else(|| socket_message(subject));
+        let message = subject.ask.body.clone().or_else(|| socket_message(subject));
         let credentials = &subject.ask.credentials;
         return subject
             .meter

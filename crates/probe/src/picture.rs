@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn an_even_stream_is_a_low_line_and_a_burst_a_peak() {
         let end = Duration::from_millis(1040);
-        let even = strip(&milliseconds((0..104).map(|index| index * 10)), end);
+        let even = strip(&milliseconds((0..104).map(|index| index * 10 + 5)), end);
         assert_eq!(even, "▂".repeat(CELLS));
         let late = strip(&milliseconds(std::iter::repeat_n(1039, 50)), end);
         assert_eq!(late, format!("{}█", "·".repeat(CELLS - 1)));

@@ -20,7 +20,7 @@ pub struct Ask {
     /// The model; the first that the server lists if absent.
     pub model: Option<String>,
     /// The body of the request, or the first message of a WebSocket, in place of the probe's own.
-    pub data: Option<String>,
+    pub body: Option<String>,
 }
 
 /// An endpoint whose API is known.
@@ -53,7 +53,7 @@ impl Target {
 
     /// The request for the stream.
     pub fn request(&self, ask: &Ask, accept_encoding: &str) -> Request {
-        let body = match (&ask.data, &self.model) {
+        let body = match (&ask.body, &self.model) {
             (Some(data), _) => Some(data.clone()),
             (None, model) => {
                 self.dialect.body(model.as_deref().unwrap_or_default()).map(|body| body.to_string())
@@ -98,7 +98,7 @@ async fn endpoint(place: &Place, ask: &Ask, dialect: Dialect) -> Result<Target> 
         Some(_) | None => None,
     };
     let mut model = ask.model.clone();
-    if dialect.needs_model() && model.is_none() && ask.data.is_none() {
+    if dialect.needs_model() && model.is_none() && ask.body.is_none() {
         let models = match place.path.rsplit_once("/v1/") {
             Some((prefix, _)) => {
                 models_at(place, ask, dialect, &format!("{prefix}/v1/models")).await?

@@ -89,8 +89,8 @@ pub(crate) fn meaning(verdict: &Verdict) -> Text {
             "一次最多到达 {most} 个事件，没有规律：是源头这样发的，或者线路所致"
         ),
         Verdict::Unknown(Unjudged::TooFewEvents) => text!(
-            "too few events; ask for a longer response (--data)",
-            "事件太少；请换一个更长的回答（--data）"
+            "too few events; ask for a longer response (--body)",
+            "事件太少；请换一个更长的回答（--body）"
         ),
         Verdict::Unknown(Unjudged::TooFast) => text!(
             "all of it came at once, right after the request: too fast to tell a buffer from a fast source",

@@ -90,7 +90,7 @@ fn plan(arguments: &ProbeArguments) -> Result<Plan> {
     let ask = Ask {
         credentials: Credentials { key: key(arguments)?, headers: arguments.headers.clone() },
         model: arguments.model.clone(),
-        data: data(arguments.data.as_deref())?,
+        body: body(arguments.body.as_deref())?,
     };
     Ok(Plan {
         edge: arguments.url.clone(),
@@ -154,12 +154,12 @@ fn key(arguments: &ProbeArguments) -> Result<Option<String>> {
     }
 }
 
-fn data(text: Option<&str>) -> Result<Option<String>> {
+fn body(text: Option<&str>) -> Result<Option<String>> {
     let Some(text) = text else { return Ok(None) };
     match text.strip_prefix('@') {
         None => Ok(Some(text.to_owned())),
         Some(file) => {
-            let read = std::fs::read_to_string(file).with_context(|| format!("--data @{file}"))?;
+            let read = std::fs::read_to_string(file).with_context(|| format!("--body @{file}"))?;
             Ok(Some(read))
         }
     }

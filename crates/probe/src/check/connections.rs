@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Opens seven streams, and asks whether HTTP/2 is spoken.
 pub(crate) async fn run(subject: &Subject<'_>, trust: &Trust) -> Result<CheckReport> {
-    let is_plain_get = subject.target.dialect == Dialect::Plain && subject.ask.data.is_none();
+    let is_plain_get = subject.target.dialect == Dialect::Plain && subject.ask.body.is_none();
     if !subject.has_source() && !is_plain_get {
         return Ok(CheckReport::not_made(
             Check::Connections,

@@ -55,7 +55,8 @@ async fn responses(subject: &Subject<'_>, seen: &Measured) -> Result<CheckReport
         let mut outcomes = Vec::new();
         for cut in log.cuts() {
             tried += 1;
-            outcomes.push(log.compare(cut, way.resume(subject, &id, log.position(cut)).await));
+            let outcome = log.compare(cut, way.resume(subject, &id, log.position(cut)).await);
+            outcomes.push(way.judged(outcome));
         }
         let worst = outcomes.into_iter().max().unwrap_or(Resumed::Exact);
         facts.insert(way.name().to_owned(), worst.document());

@@ -9,7 +9,7 @@ Examples:
   weir probe https://api.example/v1/chat/completions --model M --key-env OPENAI_API_KEY
   weir probe https://chat.example --origin http://10.0.0.5:8000      which side holds it back
   weir probe http://127.0.0.1:8000/events                  any stream that a GET returns
-  weir probe wss://chat.example/socket --data 'hello'      a WebSocket
+  weir probe wss://chat.example/socket --body 'hello'      a WebSocket
   weir probe https://chat.example --idle 15,30,60,120      when silence is cut
   weir probe https://chat.example --json --fail-if 'gap.p99>250ms'   for CI
 
@@ -35,7 +35,7 @@ pub(crate) struct ProbeArguments {
     pub(crate) key_env: Option<String>,
     /// The request's body, or @FILE, in place of the probe's own; the first message of a WebSocket
     #[arg(long, value_name = "TEXT")]
-    pub(crate) data: Option<String>,
+    pub(crate) body: Option<String>,
     /// A header field of every request; may be repeated
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = header)]
     pub(crate) headers: Vec<(String, String)>,
@@ -74,7 +74,7 @@ pub(crate) struct ProbeArguments {
     pub(crate) fail_if: Vec<Threshold>,
 }
 
-/// Without header fields and data, which may hold secrets.
+/// Without header fields and body, which may hold secrets.
 impl std::fmt::Debug for ProbeArguments {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("ProbeArguments").finish_non_exhaustive()

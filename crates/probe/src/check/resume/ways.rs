@@ -50,6 +50,15 @@ impl ResumeWay {
         }
     }
 
+    /// The outcome, where the events of a poll were taken out of an array and have no bytes of
+    /// their own.
+    pub(super) fn judged(self, outcome: Resumed) -> Resumed {
+        match (self, outcome) {
+            (Self::Poll, Resumed::SameEvents) => Resumed::Exact,
+            (_, outcome) => outcome,
+        }
+    }
+
     /// The data of the events after a position.
     pub(super) async fn resume(
         self,
@@ -207,7 +216,6 @@ impl Log {
         if resumed.len() == expected.len()
             && resumed.iter().map(value).eq(expected.iter().map(value))
         {
-            // A poll puts the events into an array, whose bytes are its own.
             Resumed::SameEvents
         } else if is_first(0) {
             Resumed::StartsOver

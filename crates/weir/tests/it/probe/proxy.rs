@@ -66,13 +66,14 @@ async fn forward(mut client: TcpStream, target: SocketAddr, holds: Holds) -> std
     let mut request = BytesMut::new();
     let head = loop {
         if let Some(end) = request.windows(4).position(|window| window == b"\r\n\r\n") {
-            break String::from_utf8_lossy(&request.split_to(end + 2)).to_lowercase();
+            break request.split_to(end + 2);
         }
         if client.read_buf(&mut request).await? == 0 {
             return Ok(());
         }
     };
-    let is_upgrade = head.contains("upgrade: websocket");
+    let fields = String::from_utf8_lossy(&head).to_lowercase();
+    let is_upgrade = fields.contains("upgrade: websocket");
     if is_upgrade && holds == Holds::NoUpgrade {
         let refused =
             b"HTTP/1.1 426 Upgrade Required\r\nserver: nginx/1.22.1\r\ncontent-length: 0\r\n\r\n";
@@ -80,7 +81,7 @@ async fn forward(mut client: TcpStream, target: SocketAddr, holds: Holds) -> std
     }
     let mut server = TcpStream::connect(target).await?;
     server.set_nodelay(true)?;
-    server.write_all(head.as_bytes()).await?;
+    server.write_all(&head).await?;
     if !is_upgrade {
         // So that the end of the response is the end of the connection.
         server.write_all(b"connection: close\r\n").await?;
@@ -94,7 +95,7 @@ async fn forward(mut client: TcpStream, target: SocketAddr, holds: Holds) -> std
     };
     let down = async {
         match holds {
-            Holds::Compressed if head.contains("accept-encoding: gzip") => {
+            Holds::Compressed if fields.contains("accept-encoding: gzip") => {
                 compress(from_server, to_client).await
             }
             Holds::EndsProperly if !is_upgrade => end_properly(from_server, to_client).await,
