@@ -119,7 +119,7 @@ fn clean(text: &str) -> String {
 /// anywhere, but not before a closing mark.
 fn wrap(text: &str, cells: usize) -> Vec<String> {
     let (mut rows, mut row, mut used) = (Vec::new(), String::new(), 0);
-    for piece in pieces(text) {
+    for piece in pieces(text).into_iter().flat_map(|piece| cut(piece, cells)) {
         let wanted = width(piece.trim_end());
         if used > 0 && used + wanted > cells {
             rows.push(row.trim_end().to_owned());
@@ -131,6 +131,21 @@ fn wrap(text: &str, cells: usize) -> Vec<String> {
     }
     rows.push(row.trim_end().to_owned());
     rows
+}
+
+/// A part that is wider than a row, in parts that are not.
+fn cut(piece: &str, cells: usize) -> Vec<&str> {
+    let (mut parts, mut start, mut used) = (Vec::new(), 0, 0);
+    for (at, character) in piece.char_indices() {
+        let wide = character.width().unwrap_or_default();
+        if used + wide > cells.max(2) && character != ' ' {
+            parts.push(&piece[start..at]);
+            (start, used) = (at, 0);
+        }
+        used += wide;
+    }
+    parts.push(&piece[start..]);
+    parts
 }
 
 /// The parts between which a row may end.
@@ -162,6 +177,7 @@ mod tests {
         assert_eq!(wrap("one two three", 8), ["one two", "three"]);
         assert_eq!(wrap("", 8), [""]);
         assert_eq!(wrap("缓冲到最后，才放行", 8), ["缓冲到最", "后，才放", "行"]);
+        assert_eq!(wrap("0123456789 ab", 4), ["0123", "4567", "89", "ab"]);
         for row in wrap("事件被攒到约 4 KiB 才放行 and then some more words", 20) {
             assert!(width(&row) <= 20, "{row}");
         }

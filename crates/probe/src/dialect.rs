@@ -148,7 +148,7 @@ impl Dialect {
         let data = &event.fields.data;
         let value = || serde_json::from_slice::<Value>(data).unwrap_or_default();
         match self {
-            Self::Chat => Some(data.trim_ascii() == b"[DONE]"),
+            Self::Chat => Some(event.is_sentinel()),
             Self::Responses => Some(matches!(
                 value()["type"].as_str(),
                 Some("response.completed" | "response.incomplete" | "response.failed")

@@ -291,7 +291,8 @@ fn stream_report(
     sample: &Measured,
 ) -> StreamReport {
     let suspects = suspects(&sample.headers, &verdict);
-    let findings = words::finding(&verdict, transport.title(), &suspects).into_iter().collect();
+    let what = words::stream(kind, transport);
+    let findings = words::finding(&verdict, &what, &suspects).into_iter().collect();
     StreamReport { kind, transport, runs: Vec::new(), refused: None, verdict, suspects, findings }
 }
 
@@ -345,6 +346,11 @@ async fn checks(
         .filter(|stream| stream.kind == StreamKind::Source && stream.refused.is_none())
         .map(|stream| stream.transport)
         .collect();
+    let refused: Vec<Transport> = streams
+        .iter()
+        .filter(|stream| stream.refused.is_some())
+        .map(|stream| stream.transport)
+        .collect();
     let open = if open.is_empty() { plan.transports.clone() } else { open };
     for check in &plan.checks {
         match check {
@@ -352,7 +358,7 @@ async fn checks(
             Check::Framing => reports.extend(seen.map(framed)),
             Check::Stop
                 if plan.checks_chosen == Chosen::ByDefault && subject.target.weir.is_none() => {}
-            Check::Resume => reports.push(resume::run(subject, seen).await?),
+            Check::Resume => reports.push(resume::run(subject, seen, &refused).await?),
             Check::Stop => reports.push(stop::run(subject).await?),
             Check::Truncation => reports.push(truncation::run(subject, &open, seen).await?),
             Check::Connections => reports.push(connections::run(subject, &plan.trust).await?),
@@ -391,7 +397,11 @@ fn compare(sides: &[SideReport]) -> (Vec<Finding>, Vec<crate::text::Text>) {
             .iter()
             .find(|other| (other.kind, other.transport) == (stream.kind, stream.transport));
         let Some(other) = same else { continue };
-        findings.extend(words::attribution(&stream.verdict, &other.verdict, &stream.title()));
+        findings.extend(words::attribution(
+            &stream.verdict,
+            &other.verdict,
+            &words::stream(stream.kind, stream.transport),
+        ));
     }
     let first = |side: &SideReport| side.main_run()?.phases.first_event;
     if let Some((at_edge, at_origin)) = first(edge).zip(first(origin)) {

@@ -136,8 +136,7 @@ fn documents(stream: &FramedStream<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let is_document = |event: &&SeenEvent| {
-        let data = event.fields.data.trim_ascii();
-        data == b"[DONE]" || serde_json::from_slice::<Value>(data).is_ok()
+        event.is_sentinel() || serde_json::from_slice::<Value>(&event.fields.data).is_ok()
     };
     let wrong = stream.events.iter().filter(|event| !is_document(event)).count();
     if wrong > 0 {
@@ -185,17 +184,21 @@ fn ending(stream: &FramedStream<'_>, findings: &mut Vec<Finding>) {
                 "流结束了，却没有 {title} 的结束事件：客户端无法区分正常结束和被切断。"
             ),
         )),
-        Some(index) if index + 1 < stream.events.len() => {
-            let more = stream.events.len() - index - 1;
-            findings.push(Finding::problem(
-                "after_the_end",
-                text!(
-                    "{more} events follow the one that says the response is over.",
-                    "在表示结束的事件之后还有 {more} 个事件。"
-                ),
-            ));
+        Some(index) => {
+            // A Weir ends its Responses with the sentinel of Chat Completions too, which SDKs read.
+            let later = stream.events.iter().skip(index + 1);
+            let more = later.filter(|event| !event.is_sentinel()).count();
+            if more > 0 {
+                findings.push(Finding::problem(
+                    "after_the_end",
+                    text!(
+                        "Something follows the event that says the response is over (events: {more}).",
+                        "在表示结束的事件之后还有内容（{more} 个事件）。"
+                    ),
+                ));
+            }
         }
-        None | Some(_) => {}
+        None => {}
     }
 }
 

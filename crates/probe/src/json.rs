@@ -12,7 +12,6 @@ use crate::reader::StreamEnd;
 use crate::report::{Report, SideReport, StreamReport};
 use crate::stats::Summary;
 use crate::threshold::{Judgement, Threshold};
-use crate::verdict::Verdict;
 
 const SCHEMA: u64 = 1;
 
@@ -73,14 +72,8 @@ fn stream(stream: &StreamReport) -> Value {
         "kind": stream.kind.name(),
         "transport": stream.transport.name(),
         "verdict": stream.verdict.name(),
-        "period_ms": match stream.verdict {
-            Verdict::ByTime { period } | Verdict::Late { by: period } => Some(milliseconds(period)),
-            _ => None,
-        },
-        "size_bytes": match stream.verdict {
-            Verdict::BySize { bytes } => Some(bytes),
-            _ => None,
-        },
+        "period_ms": stream.verdict.duration().map(milliseconds),
+        "size_bytes": stream.verdict.size(),
         "refused": stream.refused.as_ref().map(ToString::to_string),
         "suspects": stream.suspects.iter().map(|suspect| json!({
             "hop": suspect.hop.name(),

@@ -179,9 +179,14 @@ impl Meter<'_> {
         let shaken = timeout(place.timeout(), shake_hands(connection, &target, &fields)).await;
         let connected = match shaken.context("the WebSocket handshake took too long")?? {
             Handshake::Refused(mut response) => {
-                let body = timeout(place.timeout(), response.collect()).await;
-                let body = body.ok().and_then(Result::ok).map(|(body, _)| body).unwrap_or_default();
-                let message = error_message(&String::from_utf8_lossy(&body));
+                // Without the upgrade the same request may be a stream.
+                let message = if response.status == 200 {
+                    ": its upgrade was lost on the way".to_owned()
+                } else {
+                    let body = timeout(place.timeout(), response.collect()).await;
+                    let body = body.ok().and_then(Result::ok).map(|(body, _)| body);
+                    error_message(&String::from_utf8_lossy(&body.unwrap_or_default()))
+                };
                 return Ok(Err(Refused { status: response.status, message }));
             }
             Handshake::Open(connected) => connected,

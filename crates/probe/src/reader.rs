@@ -61,6 +61,13 @@ pub struct SeenEvent {
     pub at: Duration,
 }
 
+impl SeenEvent {
+    /// Whether it is the sentinel of OpenAI's streams, which is no JSON.
+    pub fn is_sentinel(&self) -> bool {
+        self.fields.data.trim_ascii() == b"[DONE]"
+    }
+}
+
 /// A response that is being read.
 pub struct StreamReader {
     /// How the connection was opened.

@@ -154,6 +154,7 @@ impl Renderer {
             (Look::Faint, &seconds),
         ]);
         self.numbers(stream);
+        self.suspect(stream);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts of events are small")]
@@ -179,6 +180,18 @@ impl Renderer {
         }
     }
 
+    /// The likeliest hop, and why.
+    fn suspect(&mut self, stream: &StreamReport) {
+        let Some(suspect) = stream.suspects.first().filter(|_| stream.verdict.is_problem()) else {
+            return;
+        };
+        let name = padded(&self.say(&text!("likely hop", "可能的一跳")), NAME);
+        let because = self.say(&suspect.because);
+        let hop = suspect.hop.name();
+        let why = self.say(&text!("{hop}: {because}", "{hop}：{because}"));
+        self.canvas.wrapped(&[(Look::Plain, "    "), (Look::Faint, &name)], Look::Plain, &why);
+    }
+
     fn check(&mut self, check: &CheckReport) {
         let is_bad = check.findings.iter().any(|finding| finding.level == Level::Problem);
         let (mark, look) = match (check.is_made, is_bad) {
@@ -187,8 +200,10 @@ impl Renderer {
             (true, false) => ("✓", Look::Good),
         };
         let name = padded(&self.say(&words::check(check.check)), NAME);
-        let texts = check.lines.iter().chain(check.findings.iter().map(|finding| &finding.text));
-        let texts: Vec<String> = texts.map(|text| self.say(text)).collect();
+        let mut texts: Vec<String> = check.lines.iter().map(|text| self.say(text)).collect();
+        if is_bad {
+            texts.push(self.say(&text!("see below", "见下文")));
+        }
         for (index, text) in texts.iter().enumerate() {
             let (mark, name) =
                 if index == 0 { (mark, name.clone()) } else { (" ", padded("", NAME)) };
@@ -203,10 +218,14 @@ impl Renderer {
         if of_level(Level::Problem).next().is_some() {
             self.heading(&text!("Problems", "问题"));
         }
-        for finding in of_level(Level::Problem) {
+        let problems: Vec<&&Finding> = of_level(Level::Problem).collect();
+        for (index, finding) in problems.iter().enumerate() {
             let text = self.say(&finding.text);
             self.canvas.wrapped(&[(Look::Bad, "✗ ")], Look::Bold, &text);
-            self.fixes(finding);
+            // What repairs several of them is written once.
+            if problems.get(index + 1).is_none_or(|next| next.fixes != finding.fixes) {
+                self.fixes(finding);
+            }
         }
         if of_level(Level::Note).next().is_some() {
             self.heading(&text!("Notes", "提示"));
@@ -265,7 +284,7 @@ impl Renderer {
         self.canvas.blank();
         if stalls > 0 {
             let line = self.say(&text!(
-                "This machine was stalled {stalls} times, for {longest} at most; gaps and delays in which it was are left out.",
+                "Stalls of this machine while it measured: {stalls}, the longest {longest}; gaps and delays in them are left out.",
                 "测量用的机器卡顿了 {stalls} 次，最长 {longest}；受影响的间隔和延迟没有计入。"
             ));
             self.canvas.wrapped(&[], Look::Faint, &line);

@@ -98,11 +98,6 @@ impl StreamReport {
             |run: &Measured| run.trace.bursts().iter().filter(|burst| burst.events > 0).count();
         (events, self.runs.iter().map(with_events).sum())
     }
-
-    /// What it is called in sentences.
-    pub fn title(&self) -> String {
-        self.transport.title().to_owned()
-    }
 }
 
 /// What was seen at one address.

@@ -1,4 +1,4 @@
-//! What a decoder hides: the encoding and the line ends of a body, checked byte by byte.
+//! What a decoder hides: the encoding of a body, checked byte by byte.
 
 /// Checks the bytes of a body, in pieces of any size.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -7,8 +7,6 @@ pub struct ByteScan {
     pub has_byte_order_mark: bool,
     /// Whether the bytes are not UTF-8.
     pub is_not_utf8: bool,
-    /// Whether a line ends with CR LF.
-    pub has_crlf: bool,
     /// Whether a NUL occurs.
     pub has_nul: bool,
     /// How often a read ended inside of a character.
@@ -16,7 +14,6 @@ pub struct ByteScan {
     /// The bytes of a character that a read has split.
     rest: Vec<u8>,
     length: u64,
-    last: u8,
 }
 
 impl ByteScan {
@@ -27,11 +24,7 @@ impl ByteScan {
             self.has_byte_order_mark = start == b"\xEF\xBB\xBF";
         }
         self.length += bytes.len() as u64;
-        for byte in bytes {
-            self.has_crlf |= *byte == b'\n' && self.last == b'\r';
-            self.has_nul |= *byte == 0;
-            self.last = *byte;
-        }
+        self.has_nul |= bytes.contains(&0);
         let mut text = std::mem::take(&mut self.rest);
         text.extend_from_slice(bytes);
         if let Err(error) = std::str::from_utf8(&text) {
@@ -71,10 +64,8 @@ mod tests {
     }
 
     #[test]
-    fn marks_and_line_ends_are_seen() {
+    fn marks_and_zeros_are_seen() {
         assert!(scan(&[b"\xEF", b"\xBB\xBFdata: 1\n\n"]).has_byte_order_mark);
-        assert!(scan(&[b"data: 1\r", b"\n\r\n"]).has_crlf);
-        assert!(!scan(&[b"data: 1\n\n"]).has_crlf);
         assert!(scan(&[b"a\0b"]).has_nul);
     }
 }

@@ -72,6 +72,19 @@ impl Verdict {
         }
     }
 
+    /// The period of the bursts, or the delay of each event.
+    pub fn duration(&self) -> Option<Duration> {
+        if let Self::ByTime { period: duration } | Self::Late { by: duration } = self {
+            return Some(*duration);
+        }
+        None
+    }
+
+    /// The bytes in a burst.
+    pub fn size(&self) -> Option<usize> {
+        if let Self::BySize { bytes } = self { Some(*bytes) } else { None }
+    }
+
     /// Whether something holds events back.
     pub fn is_problem(&self) -> bool {
         match self {

@@ -7,6 +7,8 @@ use crate::dialect::Dialect;
 use crate::finding::Finding;
 use crate::fix::{Cause, all, fix};
 use crate::hop::Suspect;
+use crate::measure::Transport;
+use crate::report::StreamKind;
 use crate::text::{Text, bytes, milliseconds, text};
 use crate::verdict::{Unjudged, Verdict};
 
@@ -37,6 +39,15 @@ pub(crate) fn check(check: Check) -> Text {
         Check::Truncation => text!("truncation", "截断"),
         Check::Connections => text!("connections", "连接数"),
         Check::Idle => text!("idle", "空闲超时"),
+    }
+}
+
+/// A stream as the subject of a sentence.
+pub(crate) fn stream(kind: StreamKind, transport: Transport) -> Text {
+    let transport = transport.title();
+    match kind {
+        StreamKind::Endpoint => text!("The endpoint ({transport})", "接口（{transport}）"),
+        StreamKind::Source => text!("The calibrated source ({transport})", "校准源（{transport}）"),
     }
 }
 
@@ -100,12 +111,12 @@ pub(crate) fn meaning(verdict: &Verdict) -> Text {
 }
 
 /// The finding of a verdict, with the repair for each hop that may be the cause.
-pub(crate) fn finding(verdict: &Verdict, what: &str, suspects: &[Suspect]) -> Option<Finding> {
+pub(crate) fn finding(verdict: &Verdict, what: &Text, suspects: &[Suspect]) -> Option<Finding> {
     let cause = Cause::of(verdict)?;
     let (title, meaning) = (title(verdict), meaning(verdict));
     let sentence = Text {
-        en: format!("{what} is {}: {}.", title.en, meaning.en),
-        zh: format!("{what} {}：{}。", title.zh, meaning.zh),
+        en: format!("{} is {}: {}.", what.en, title.en, meaning.en),
+        zh: format!("{}{}：{}。", what.zh, title.zh, meaning.zh),
     };
     let mut fixes: Vec<_> = suspects.iter().filter_map(|suspect| fix(cause, suspect.hop)).collect();
     if fixes.is_empty() {
@@ -115,27 +126,28 @@ pub(crate) fn finding(verdict: &Verdict, what: &str, suspects: &[Suspect]) -> Op
 }
 
 /// How an edge compares with its origin.
-pub(crate) fn attribution(edge: &Verdict, origin: &Verdict, what: &str) -> Option<Finding> {
+pub(crate) fn attribution(edge: &Verdict, origin: &Verdict, what: &Text) -> Option<Finding> {
+    let (what, zh) = (&what.en, &what.zh);
     match (edge.is_problem(), origin.is_problem()) {
         (true, false) => Some(Finding::problem(
             "held_between",
             text!(
                 "{what} is held back between the origin and the edge: the origin itself sends it steadily.",
-                "{what} 是在源站和边缘之间被扣住的：源站本身发送平稳。"
+                "{zh}是在源站和边缘之间被扣住的：源站本身发送平稳。"
             ),
         )),
         (true, true) => Some(Finding::problem(
             "held_at_origin",
             text!(
                 "{what} is held back at the origin already: what stands before it is not the cause.",
-                "{what} 在源站就已经被扣住：前面的代理不是原因。"
+                "{zh}在源站就已经被扣住：前面的代理不是原因。"
             ),
         )),
         (false, true) => Some(Finding::note(
             "held_at_origin_only",
             text!(
                 "{what} is held back at the address that was named as origin, but not at the edge.",
-                "{what} 在被指定为源站的地址上被扣住，而边缘没有。"
+                "{zh}在被指定为源站的地址上被扣住，而边缘没有。"
             ),
         )),
         (false, false) => None,

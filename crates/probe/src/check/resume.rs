@@ -9,20 +9,26 @@ use serde_json::{Map, Value, json};
 
 use super::{Check, CheckReport};
 use crate::dialect::Dialect;
-use crate::measure::Measured;
+use crate::measure::{Measured, Transport};
 use crate::subject::Subject;
 use crate::text::text;
 use outcome::Resumed;
 use ways::{Log, ResumeWay};
 
 /// Resumes what was read before, over every protocol that claims to.
-pub(crate) async fn run(subject: &Subject<'_>, seen: Option<&Measured>) -> Result<CheckReport> {
+///
+/// WebSockets are left out where they were `refused` before.
+pub(crate) async fn run(
+    subject: &Subject<'_>,
+    seen: Option<&Measured>,
+    refused: &[Transport],
+) -> Result<CheckReport> {
     let Some(seen) = seen else {
         let why = text!("no stream was read", "没有读到任何流");
         return Ok(CheckReport::not_made(Check::Resume, why));
     };
     match subject.target.dialect {
-        Dialect::Responses => responses(subject, seen).await,
+        Dialect::Responses => responses(subject, seen, refused).await,
         Dialect::Plain => plain(subject, seen).await,
         Dialect::Chat
         | Dialect::Messages
@@ -40,7 +46,11 @@ pub(crate) async fn run(subject: &Subject<'_>, seen: Option<&Measured>) -> Resul
     }
 }
 
-async fn responses(subject: &Subject<'_>, seen: &Measured) -> Result<CheckReport> {
+async fn responses(
+    subject: &Subject<'_>,
+    seen: &Measured,
+    refused: &[Transport],
+) -> Result<CheckReport> {
     let log = Log::of(seen);
     let (Some(id), true) = (seen.response_id(), log.len() >= 4) else {
         let why = text!("the response has no id or no sequence numbers", "响应没有 id 或没有序号");
@@ -52,6 +62,9 @@ async fn responses(subject: &Subject<'_>, seen: &Measured) -> Result<CheckReport
     let (mut facts, mut lines, mut findings) = (Map::new(), Vec::new(), Vec::new());
     let (mut exact, mut tried) = (Vec::new(), 0);
     for way in ways {
+        if *way == ResumeWay::WebSocket && refused.contains(&Transport::WebSocket) {
+            continue;
+        }
         let mut outcomes = Vec::new();
         for cut in log.cuts() {
             tried += 1;
@@ -63,15 +76,18 @@ async fn responses(subject: &Subject<'_>, seen: &Measured) -> Result<CheckReport
         if worst == Resumed::Exact {
             exact.push(way.title());
         } else {
-            findings.extend(worst.finding(way.title()));
+            findings.extend(worst.finding(&way.title().en));
         }
     }
     if !exact.is_empty() {
-        let (names, hash) = (exact.join(", "), log.hash(0));
+        let join = |texts: Vec<&str>, comma: &str| texts.join(comma);
+        let en = join(exact.iter().map(|name| name.en.as_str()).collect(), ", ");
+        let zh = join(exact.iter().map(|name| name.zh.as_str()).collect(), "、");
+        let hash = log.hash(0);
         let short = &hash[..12];
         lines.push(text!(
-            "{names}: exact at every cut ({tried} in all), SHA-256 {short}…",
-            "{names}：每个断点都精确续上（共 {tried} 次），SHA-256 {short}…"
+            "{en}: exact at every cut ({tried} in all), SHA-256 {short}…",
+            "{zh}：每个断点都精确续上（共 {tried} 次），SHA-256 {short}…"
         ));
     }
     facts.insert("sha256".to_owned(), json!(log.hash(0)));

@@ -39,6 +39,7 @@ async fn broken_off(subject: &Subject<'_>, transports: &[Transport]) -> Result<C
     let wanted = SourceRequest { cut_after: Some(10), ..SourceRequest::new(20, interval, 200) };
     let each = transports.iter().map(|transport| subject.source(*transport, wanted, "identity"));
     let (mut facts, mut lines, mut findings) = (serde_json::Map::new(), Vec::new(), Vec::new());
+    let mut told = Vec::new();
     for (transport, outcome) in transports.iter().zip(join_all(each).await) {
         // A transport that is refused is reported where its streams are measured.
         let Ok(measured) = outcome? else { continue };
@@ -52,10 +53,7 @@ async fn broken_off(subject: &Subject<'_>, transports: &[Transport]) -> Result<C
         };
         facts.insert(transport.name().to_owned(), Value::Bool(is_told));
         if is_told {
-            lines.push(text!(
-                "{name}: a stream that breaks off looks broken off",
-                "{name}：中途断开的流能看出是断开的"
-            ));
+            told.push(name);
             continue;
         }
         let fixes =
@@ -68,6 +66,13 @@ async fn broken_off(subject: &Subject<'_>, transports: &[Transport]) -> Result<C
             ),
         );
         findings.push(finding.fixed_by(fixes.collect()));
+    }
+    if !told.is_empty() {
+        let (en, zh) = (told.join(", "), told.join("、"));
+        lines.push(text!(
+            "{en}: a stream that breaks off looks broken off",
+            "{zh}：中途断开的流能看出是断开的"
+        ));
     }
     Ok(CheckReport::made(Check::Truncation, Value::Object(facts), lines, findings))
 }

@@ -40,7 +40,7 @@ impl FramedStream<'_> {
     pub(crate) fn documents(&self) -> impl Iterator<Item = (&SeenEvent, Value)> {
         self.events
             .iter()
-            .filter(|event| event.fields.data.trim_ascii() != b"[DONE]")
+            .filter(|event| !event.is_sentinel())
             .filter_map(|event| Some((event, serde_json::from_slice(&event.fields.data).ok()?)))
     }
 }

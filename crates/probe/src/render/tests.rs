@@ -57,7 +57,7 @@ fn report() -> Report {
     let run = measured();
     let verdict = Verdict::BySize { bytes: 4000 };
     let suspects = suspects(&run.headers, &verdict);
-    let findings = words::finding(&verdict, "SSE", &suspects).into_iter().collect();
+    let findings = words::finding(&verdict, &text!("SSE", "SSE"), &suspects).into_iter().collect();
     let stream = StreamReport {
         kind: StreamKind::Source,
         transport: Transport::Sse,

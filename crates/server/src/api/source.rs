@@ -40,7 +40,10 @@ pub(crate) async fn open(
         return Err(Fault::new(FaultKind::NotFound, "source_off", message).into());
     }
     let plan = plan(&query)?;
-    let is_socket = headers.contains_key(header::UPGRADE) || request.method() == Method::CONNECT;
+    // A handshake whose upgrade a proxy has removed still has its key, and is refused by name.
+    let is_socket = headers.contains_key(header::UPGRADE)
+        || headers.contains_key(header::SEC_WEBSOCKET_KEY)
+        || request.method() == Method::CONNECT;
     if plan.events == 0 && !is_socket {
         return Ok(clock());
     }

@@ -11,6 +11,7 @@ use crate::dialect::Dialect;
 use crate::measure::{Measured, Meter};
 use crate::subject::Subject;
 use crate::target::document;
+use crate::text::{Text, text};
 
 /// How long a resumed stream is read: everything in it is there already.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -40,13 +41,13 @@ impl ResumeWay {
         }
     }
 
-    pub(super) fn title(self) -> &'static str {
+    pub(super) fn title(self) -> Text {
         match self {
-            Self::Sse => "SSE",
-            Self::Ndjson => "NDJSON",
-            Self::EventSource => "EventSource",
-            Self::WebSocket => "WebSocket",
-            Self::Poll => "long poll",
+            Self::Sse => text!("SSE", "SSE"),
+            Self::Ndjson => text!("NDJSON", "NDJSON"),
+            Self::EventSource => text!("EventSource", "EventSource"),
+            Self::WebSocket => text!("WebSocket", "WebSocket"),
+            Self::Poll => text!("long poll", "长轮询"),
         }
     }
 
@@ -88,9 +89,15 @@ async fn get(subject: &Subject<'_>, path: &str, fields: &[(&str, &str)]) -> Resu
     let request = subject.ask.credentials.request(dialect, "GET", path, fields);
     let meter = Meter { longest: LONGEST, ..subject.meter };
     match meter.stream(&place, &request, dialect, None).await? {
-        Ok(measured) => Ok(measured.events.into_iter().map(|event| event.fields.data).collect()),
+        Ok(measured) => Ok(data(*measured)),
         Err(refused) => bail!("{refused}"),
     }
+}
+
+/// The data of the events; the sentinel at the end has no position and is left out.
+fn data(measured: Measured) -> Vec<Bytes> {
+    let events = measured.events.into_iter().filter(|event| !event.is_sentinel());
+    events.map(|event| event.fields.data).collect()
 }
 
 async fn socket(subject: &Subject<'_>, id: &str, after: u64) -> Result<Vec<Bytes>> {
@@ -101,7 +108,7 @@ async fn socket(subject: &Subject<'_>, id: &str, after: u64) -> Result<Vec<Bytes
         .socket(place, credentials, Dialect::Responses, Some(&message.to_string()), None)
         .await?;
     match outcome {
-        Ok(measured) => Ok(measured.events.into_iter().map(|event| event.fields.data).collect()),
+        Ok(measured) => Ok(data(*measured)),
         Err(refused) => bail!("{refused}"),
     }
 }
