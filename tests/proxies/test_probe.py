@@ -116,17 +116,21 @@ class Ticks(BaseHTTPRequestHandler):
         first = 0 if self.path == "/forgetful" else last + 1
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Transfer-Encoding", "chunked")
+        # nginx asks by HTTP/1.0 unless it is told otherwise, and there the close is the end.
+        is_chunked = self.request_version == "HTTP/1.1"
+        if is_chunked:
+            self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for number in range(first, self.count):
             text = f"id: {number}\ndata: {json.dumps({'number': number, 'text': 'x' * 200})}\n\n".encode()
             try:
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(text), text))
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(text), text) if is_chunked else text)
                 self.wfile.flush()
             except OSError:
                 return
             time.sleep(0.015)
-        self.wfile.write(b"0\r\n\r\n")
+        if is_chunked:
+            self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, *_):
         pass

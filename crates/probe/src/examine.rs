@@ -341,26 +341,20 @@ async fn checks(
         .filter(|stream| stream.kind == StreamKind::Endpoint)
         .flat_map(|stream| &stream.runs)
         .next();
-    let open: Vec<Transport> = streams
-        .iter()
-        .filter(|stream| stream.kind == StreamKind::Source && stream.refused.is_none())
-        .map(|stream| stream.transport)
-        .collect();
-    let refused: Vec<Transport> = streams
-        .iter()
-        .filter(|stream| stream.refused.is_some())
-        .map(|stream| stream.transport)
-        .collect();
-    let open = if open.is_empty() { plan.transports.clone() } else { open };
+    let is_refused = |transport: Transport| {
+        streams.iter().any(|stream| stream.transport == transport && stream.refused.is_some())
+    };
+    let usable: Vec<Transport> =
+        plan.transports.iter().copied().filter(|transport| !is_refused(*transport)).collect();
     for check in &plan.checks {
         match check {
             Check::Buffering => {}
             Check::Framing => reports.extend(seen.map(framed)),
             Check::Stop
                 if plan.checks_chosen == Chosen::ByDefault && subject.target.weir.is_none() => {}
-            Check::Resume => reports.push(resume::run(subject, seen, &refused).await?),
+            Check::Resume => reports.push(resume::run(subject, seen, &usable).await?),
             Check::Stop => reports.push(stop::run(subject).await?),
-            Check::Truncation => reports.push(truncation::run(subject, &open, seen).await?),
+            Check::Truncation => reports.push(truncation::run(subject, &usable, seen).await?),
             Check::Connections => reports.push(connections::run(subject, &plan.trust).await?),
             Check::Idle => reports.push(idle::run(subject, &plan.silences).await?),
         }

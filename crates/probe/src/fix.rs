@@ -70,10 +70,7 @@ type Lines = Option<(&'static str, &'static str)>;
 
 fn buffering(hop: Hop) -> Lines {
     match hop {
-        Hop::Nginx => Some((
-            "location { … }",
-            "proxy_buffering off;\nproxy_http_version 1.1;\nproxy_set_header Connection \"\";",
-        )),
+        Hop::Nginx => Some(("location { … }", "proxy_buffering off;\nproxy_http_version 1.1;")),
         Hop::Caddy => Some(("reverse_proxy … { … }", "flush_interval -1")),
         Hop::HaProxy => Some(("defaults", "option http-no-delay")),
         Hop::Traefik => Some((
@@ -203,6 +200,10 @@ fn note(cause: Cause, hop: Hop) -> Option<Text> {
         (Cause::Buffering, Hop::Cloudflare) => Some(text!(
             "The content type must be text/event-stream. Turn off what rewrites bodies on this path.",
             "内容类型必须是 text/event-stream；并在该路径上关闭会改写响应体的功能。"
+        )),
+        (Cause::WebSocket, Hop::Nginx) => Some(text!(
+            "docs/proxies/nginx.conf has a map in place of \"upgrade\", for a location with other requests too.",
+            "如果该 location 还处理其他请求，请参照 docs/proxies/nginx.conf 用 map 代替 \"upgrade\"。"
         )),
         (Cause::IdleTimeout, _) => Some(text!(
             "Better: let the server send a heartbeat more often than this timeout (Weir: server.heartbeat).",

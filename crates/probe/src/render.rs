@@ -172,11 +172,8 @@ impl Renderer {
         for (name, summary) in std::iter::once(gap).chain(delay) {
             let name = padded(&self.say(&name), NAME);
             let numbers = self.say(&quantiles(&summary));
-            self.canvas.line(&[
-                (Look::Plain, "    "),
-                (Look::Faint, &name),
-                (Look::Faint, &numbers),
-            ]);
+            let head = [(Look::Plain, "    "), (Look::Faint, name.as_str())];
+            self.canvas.wrapped(&head, Look::Faint, &numbers);
         }
     }
 

@@ -229,7 +229,7 @@ pub(crate) fn error_message(body: &str) -> String {
     let message = document["error"]["message"].as_str().or_else(|| document["error"].as_str());
     let first_line = body.trim().lines().next().unwrap_or_default();
     let text = message.unwrap_or(if first_line.starts_with('<') { "" } else { first_line });
-    let text: String = text.chars().take(200).collect();
+    let text: String = text.trim_end_matches('.').chars().take(200).collect();
     if text.is_empty() { text } else { format!(": {text}") }
 }
 

@@ -83,7 +83,7 @@ pub(crate) fn meaning(verdict: &Verdict) -> Text {
         Verdict::BySize { bytes: count } => {
             let count = bytes(*count as u64);
             text!(
-                "events are collected until about {count} are full",
+                "events are collected until there are about {count}",
                 "事件被攒到约 {count} 才放行"
             )
         }

@@ -17,18 +17,18 @@ use ways::{Log, ResumeWay};
 
 /// Resumes what was read before, over every protocol that claims to.
 ///
-/// WebSockets are left out where they were `refused` before.
+/// WebSockets are left out where they are not among the `usable` transports.
 pub(crate) async fn run(
     subject: &Subject<'_>,
     seen: Option<&Measured>,
-    refused: &[Transport],
+    usable: &[Transport],
 ) -> Result<CheckReport> {
     let Some(seen) = seen else {
         let why = text!("no stream was read", "没有读到任何流");
         return Ok(CheckReport::not_made(Check::Resume, why));
     };
     match subject.target.dialect {
-        Dialect::Responses => responses(subject, seen, refused).await,
+        Dialect::Responses => responses(subject, seen, usable).await,
         Dialect::Plain => plain(subject, seen).await,
         Dialect::Chat
         | Dialect::Messages
@@ -49,7 +49,7 @@ pub(crate) async fn run(
 async fn responses(
     subject: &Subject<'_>,
     seen: &Measured,
-    refused: &[Transport],
+    usable: &[Transport],
 ) -> Result<CheckReport> {
     let log = Log::of(seen);
     let (Some(id), true) = (seen.response_id(), log.len() >= 4) else {
@@ -62,7 +62,7 @@ async fn responses(
     let (mut facts, mut lines, mut findings) = (Map::new(), Vec::new(), Vec::new());
     let (mut exact, mut tried) = (Vec::new(), 0);
     for way in ways {
-        if *way == ResumeWay::WebSocket && refused.contains(&Transport::WebSocket) {
+        if *way == ResumeWay::WebSocket && !usable.contains(&Transport::WebSocket) {
             continue;
         }
         let mut outcomes = Vec::new();

@@ -124,18 +124,19 @@ fn report(
         ),
     });
     let mut findings = Vec::new();
-    if !has_ended {
-        findings.push(Finding::problem(
-            "stop_ignored",
-            text!("The stream did not end after the stop.", "发出停止之后，流没有结束。"),
-        ));
-    } else if silent > SLOW {
+    if has_ended && silent > SLOW {
         findings.push(Finding::problem(
             "stop_slow",
             text!(
                 "The stop took {silent_words}: users take the button for broken.",
                 "停止用了 {silent_words}：用户会以为按钮坏了。"
             ),
+        ));
+    }
+    if end != Some(StreamEnd::Complete) {
+        findings.push(Finding::problem(
+            "stop_ignored",
+            text!("The stream did not end after the stop.", "发出停止之后，流没有结束。"),
         ));
     }
     let in_ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
