@@ -51,12 +51,12 @@ impl ServerClock {
 
     /// A time of the server in microseconds from `started`.
     pub fn since(&self, sent_us: i64, started: Instant) -> i64 {
-        let from_start = match self.at.checked_duration_since(started) {
-            Some(later) => i64::try_from(later.as_micros()).unwrap_or(i64::MAX),
-            None => {
-                let earlier = started.duration_since(self.at);
-                -i64::try_from(earlier.as_micros()).unwrap_or(i64::MAX)
-            }
+        let microseconds =
+            |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        let from_start = if let Some(later) = self.at.checked_duration_since(started) {
+            microseconds(later)
+        } else {
+            -microseconds(started.duration_since(self.at))
         };
         from_start.saturating_add(sent_us.saturating_sub(self.server_us))
     }

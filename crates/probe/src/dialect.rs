@@ -126,8 +126,10 @@ impl Dialect {
                     .or_else(|| non_empty(&delta["reasoning_content"]))
                     .or_else(|| non_empty(&delta["refusal"]));
             }
-            Self::Responses if event["type"].as_str()?.ends_with(".delta") => &event["delta"],
-            Self::Responses => return None,
+            Self::Responses => {
+                event["type"].as_str()?.strip_suffix(".delta")?;
+                &event["delta"]
+            }
             Self::Messages => {
                 let delta = &event["delta"];
                 return non_empty(&delta["text"]).or_else(|| non_empty(&delta["thinking"]));

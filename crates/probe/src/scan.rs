@@ -28,12 +28,11 @@ impl ByteScan {
         let mut text = std::mem::take(&mut self.rest);
         text.extend_from_slice(bytes);
         if let Err(error) = std::str::from_utf8(&text) {
-            match error.error_len() {
-                Some(_) => self.is_not_utf8 = true,
-                None => {
-                    self.split_characters += 1;
-                    self.rest = text.split_off(error.valid_up_to());
-                }
+            if error.error_len().is_some() {
+                self.is_not_utf8 = true;
+            } else {
+                self.split_characters += 1;
+                self.rest = text.split_off(error.valid_up_to());
             }
         }
     }
@@ -50,7 +49,9 @@ mod tests {
 
     fn scan(pieces: &[&[u8]]) -> ByteScan {
         let mut scan = ByteScan::default();
-        pieces.iter().for_each(|piece| scan.push(piece));
+        for piece in pieces {
+            scan.push(piece);
+        }
         scan
     }
 

@@ -43,19 +43,17 @@ impl SourceRequest {
     }
 
     fn query(&self) -> String {
-        let mut query = format!(
-            "events={}&interval_ms={}&bytes={}",
-            self.events,
-            self.interval.as_millis(),
-            self.bytes
-        );
-        if let Some(heartbeat) = self.heartbeat {
-            query += &format!("&heartbeat_ms={}", heartbeat.as_millis());
-        }
-        if let Some(cut_after) = self.cut_after {
-            query += &format!("&cut_after={cut_after}");
-        }
-        query
+        let heartbeat = self.heartbeat.map(|heartbeat| ("heartbeat_ms", heartbeat.as_millis()));
+        let cut_after = self.cut_after.map(|events| ("cut_after", events.into()));
+        let fields = [
+            Some(("events", self.events.into())),
+            Some(("interval_ms", self.interval.as_millis())),
+            Some(("bytes", self.bytes as u128)),
+            heartbeat,
+            cut_after,
+        ];
+        let pairs = fields.into_iter().flatten().map(|(name, value)| format!("{name}={value}"));
+        pairs.collect::<Vec<_>>().join("&")
     }
 }
 

@@ -258,17 +258,15 @@ impl Threshold {
             "p99" => summary.p99,
             _ => summary.max,
         };
-        match summaries.iter().filter_map(value).max() {
-            Some(largest) => Value::Milliseconds(largest.as_secs_f64() * 1000.0),
-            None => {
-                let samples = summaries.iter().map(|summary| summary.samples).max().unwrap_or(0);
-                let fewest = Summary::fewest(name);
-                Value::None(text!(
-                    "{samples} samples, and {name} needs {fewest}; ask for a longer response, or more often (--runs)",
-                    "只有 {samples} 个样本，{name} 需要 {fewest} 个；请换更长的回答，或多测几次（--runs）"
-                ))
-            }
+        if let Some(largest) = summaries.iter().filter_map(value).max() {
+            return Value::Milliseconds(largest.as_secs_f64() * 1000.0);
         }
+        let samples = summaries.iter().map(|summary| summary.samples).max().unwrap_or(0);
+        let fewest = Summary::fewest(name);
+        Value::None(text!(
+            "{samples} samples, and {name} needs {fewest}; ask for a longer response, or more often (--runs)",
+            "只有 {samples} 个样本，{name} 需要 {fewest} 个；请换更长的回答，或多测几次（--runs）"
+        ))
     }
 
     fn streams<'a>(&self, side: &'a SideReport) -> impl Iterator<Item = &'a StreamReport> {

@@ -140,7 +140,6 @@ pub fn judge_pair(fast: &Trace, fast_known: Known, slow: &Trace, slow_known: Kno
         Some((median(intervals(inner))?, median(sizes(inner))?))
     };
     match (first, second) {
-        (Verdict::ToEnd, Verdict::ToEnd) => Verdict::ToEnd,
         (first, second) if is_held(&first) && is_held(&second) => {
             let (Some((fast_period, fast_size)), Some((slow_period, slow_size))) =
                 (rhythm(fast), rhythm(slow))
@@ -157,10 +156,10 @@ pub fn judge_pair(fast: &Trace, fast_known: Known, slow: &Trace, slow_known: Kno
                 Verdict::BySize { bytes: whole(fast_size.midpoint(slow_size)) }
             }
         }
-        // The slower stream fills fewer buffers, and may fit into one that the other one does not.
-        (first @ Verdict::BySize { .. }, Verdict::ToEnd) => first,
-        // A time that is shorter than the pause between two events of the slower stream.
-        (first @ Verdict::ByTime { .. }, Verdict::Steady | Verdict::Late { .. }) => first,
+        // The slower stream fills fewer buffers, and may fit into one that the other one does not;
+        // and a period may be shorter than the pause between two of its events.
+        (first @ Verdict::BySize { .. }, Verdict::ToEnd)
+        | (first @ Verdict::ByTime { .. }, Verdict::Steady | Verdict::Late { .. }) => first,
         (first, second) if first.is_problem() && !second.is_problem() => first,
         (_, second) => second,
     }
@@ -196,7 +195,8 @@ fn is_steady(trace: &Trace, bursts: &[Burst]) -> bool {
     }
     // A fast source: its events are so close that they form long bursts, but each has a read of
     // its own.
-    let duration = bursts.iter().map(|burst| (burst.until - burst.at).as_secs_f64()).sum::<f64>();
+    let duration =
+        bursts.iter().map(|burst| burst.until.saturating_sub(burst.at).as_secs_f64()).sum::<f64>();
     events / trace.reads.len() as f64 <= 1.5 && duration / with_events >= 0.010
 }
 
@@ -244,7 +244,7 @@ fn sizes(bursts: &[Burst]) -> Vec<f64> {
 }
 
 fn intervals(bursts: &[Burst]) -> Vec<f64> {
-    bursts.windows(2).map(|pair| (pair[1].at - pair[0].at).as_secs_f64()).collect()
+    bursts.windows(2).map(|pair| pair[1].at.saturating_sub(pair[0].at).as_secs_f64()).collect()
 }
 
 #[expect(

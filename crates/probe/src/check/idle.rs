@@ -105,7 +105,7 @@ fn report(tried: &[Tried], sample: Option<&Measured>) -> CheckReport {
     let first_cut = tried
         .iter()
         .filter(|tried| tried.heartbeat.is_none())
-        .filter_map(|tried| tried.cut.map(|(at, end)| (at, end)))
+        .filter_map(|tried| tried.cut)
         .min_by_key(|(at, _)| *at);
     let beats_help =
         tried.iter().filter(|tried| tried.heartbeat.is_some()).all(|tried| tried.cut.is_none());

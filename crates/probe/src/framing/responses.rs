@@ -31,7 +31,7 @@ pub(super) fn check(stream: &FramedStream<'_>, findings: &mut Vec<Finding>) {
                 texts.entry(part).or_default().push_str(delta);
             }
             "response.output_text.done" => {
-                differing += usize::from(differs(&texts, &part, &document))
+                differing += usize::from(differs(&texts, &part, &document));
             }
             _ => {}
         }
