@@ -84,7 +84,7 @@ mod tests {
     fn all_callers_have_a_limit_together() {
         let sources = Arc::<Sources>::default();
         let held: Vec<_> = (0..ALL)
-            .map(|index| sources.take(&Owner::new(&format!("key_{}", index / PER_CALLER))).unwrap())
+            .map(|index| sources.take(&Owner::new(format!("key_{}", index / PER_CALLER))).unwrap())
             .collect();
         assert_eq!(sources.take(&Owner::new("key_other")).unwrap_err().status, 503);
         drop(held);

@@ -33,14 +33,11 @@ const EXIT_UNUSABLE: u8 = 2;
 const SILENCES: [u64; 4] = [15, 30, 60, 120];
 
 /// Runs the command.
-pub(crate) fn run(arguments: &ProbeArguments) -> Result<ExitCode> {
-    match run_probe(arguments) {
-        Ok(status) => Ok(status),
-        Err(error) => {
-            output::complain(&format_args!("weir: {error:#}"));
-            Ok(ExitCode::from(EXIT_UNUSABLE))
-        }
-    }
+pub(crate) fn run(arguments: &ProbeArguments) -> ExitCode {
+    run_probe(arguments).unwrap_or_else(|error| {
+        output::complain(&format_args!("weir: {error:#}"));
+        ExitCode::from(EXIT_UNUSABLE)
+    })
 }
 
 fn run_probe(arguments: &ProbeArguments) -> Result<ExitCode> {

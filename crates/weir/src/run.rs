@@ -39,7 +39,7 @@ pub fn run() -> ExitCode {
             cli::manual::completions(&arguments).map(Done::Printed)
         }
         CliCommand::Man(arguments) => cli::manual::manual(&arguments).map(Done::Printed),
-        CliCommand::Probe(arguments) => probe::run(&arguments).map(Done::Ended),
+        CliCommand::Probe(arguments) => Ok(Done::Ended(probe::run(&arguments))),
         command => {
             let Loaded { settings, sources } = config::load(&cli.flags());
             match settings {
@@ -95,7 +95,7 @@ fn run_command(
             cli::manual::completions(&arguments).map(Done::Printed)
         }
         CliCommand::Man(arguments) => cli::manual::manual(&arguments).map(Done::Printed),
-        CliCommand::Probe(arguments) => probe::run(&arguments).map(Done::Ended),
+        CliCommand::Probe(arguments) => Ok(Done::Ended(probe::run(&arguments))),
     }
 }
 
