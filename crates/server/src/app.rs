@@ -15,6 +15,7 @@ use crate::grants::Grants;
 use crate::listen::Connections;
 use crate::metrics::ServerMetrics;
 use crate::rates::Rates;
+use crate::sources::Sources;
 use crate::tickets::Tickets;
 
 /// What the handlers share. A clone is one reference.
@@ -50,6 +51,8 @@ pub struct AppParts {
     pub drain: Drain,
     /// The request rate of each caller.
     pub rates: Arc<Rates>,
+    /// The calibrated sources that are open.
+    pub sources: Arc<Sources>,
 }
 
 impl App {

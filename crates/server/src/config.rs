@@ -92,6 +92,8 @@ pub struct LensConfig {
     pub capture: CaptureMode,
     /// The share of the connections whose bytes are counted by kind, from 0 to 1.
     pub sampling: f64,
+    /// Whether callers may open calibrated sources.
+    pub source: bool,
 }
 
 /// Whether packets are captured.
@@ -197,7 +199,7 @@ impl Default for Config {
 
 impl Default for LensConfig {
     fn default() -> Self {
-        Self { capture: CaptureMode::Auto, sampling: 1.0 }
+        Self { capture: CaptureMode::Auto, sampling: 1.0, source: true }
     }
 }
 

@@ -21,6 +21,7 @@ mod paths;
 mod query;
 mod rates;
 mod revocation;
+mod sources;
 mod tickets;
 
 mod api;
@@ -47,4 +48,5 @@ pub use metrics::ServerMetrics;
 pub use network::{IpNetwork, ParseNetworkError};
 pub use rates::Rates;
 pub use revocation::watch as watch_keys;
+pub use sources::Sources;
 pub use tickets::Tickets;

@@ -6,7 +6,7 @@ use axum::routing::{get, post};
 
 use crate::api::{
     chat_completions, classic, events, lens, metrics, models, operations, passthrough, responses,
-    socket, tickets, upstreams,
+    socket, source, tickets, upstreams,
 };
 use crate::app::App;
 use crate::http::{auth, fallback, middleware};
@@ -73,6 +73,7 @@ fn caller_routes(app: &App) -> Router<App> {
         // The connections below.
         .route("/v1/lens/connections", get(lens::connections))
         .route("/v1/lens/connections/{id}/ladder.svg", get(lens::ladder))
+        .route("/v1/lens/source", get(source::open).connect(source::open))
         .route("/v1/upstreams", get(upstreams::list))
         .route_layer(from_fn_with_state(app.clone(), auth::authenticate))
         .merge(monitoring_routes(app))

@@ -48,6 +48,7 @@ pub(crate) fn app(config: Config) -> App {
         tasks,
         drain: Drain::default(),
         rates: Arc::default(),
+        sources: Arc::default(),
     })
 }
 

@@ -190,6 +190,7 @@ impl Weir {
             tasks,
             drain: Drain::default(),
             rates: Arc::default(),
+            sources: Arc::default(),
         });
         let (engine, live, tasks, keys) = (
             app.engine.clone(),

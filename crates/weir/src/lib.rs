@@ -11,6 +11,7 @@ mod config;
 mod descriptors;
 mod log;
 mod notify;
+mod probe;
 mod reload;
 mod run;
 pub mod shutdown;

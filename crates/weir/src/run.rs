@@ -24,7 +24,7 @@ use crate::config::{self, FileVersion, Loaded};
 use crate::notify::Notifier;
 use crate::reload::Reloader;
 use crate::signals::{Reloads, Stops};
-use crate::{certificate, chat, compare, descriptors, log};
+use crate::{certificate, chat, compare, descriptors, log, probe};
 
 /// Exit status for invalid settings (`EX_CONFIG` of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
@@ -39,6 +39,7 @@ pub fn run() -> ExitCode {
             cli::manual::completions(&arguments).map(Done::Printed)
         }
         CliCommand::Man(arguments) => cli::manual::manual(&arguments).map(Done::Printed),
+        CliCommand::Probe(arguments) => Ok(Done::Ended(probe::run(&arguments))),
         command => {
             let Loaded { settings, sources } = config::load(&cli.flags());
             match settings {
@@ -94,6 +95,7 @@ fn run_command(
             cli::manual::completions(&arguments).map(Done::Printed)
         }
         CliCommand::Man(arguments) => cli::manual::manual(&arguments).map(Done::Printed),
+        CliCommand::Probe(arguments) => Ok(Done::Ended(probe::run(&arguments))),
     }
 }
 

@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lens", &[]),
     ("client", &["codec"]),
     ("lab", &["client", "lens"]),
+    ("probe", &["client", "codec"]),
     ("fakes", &["client", "codec", "protocol"]),
     ("peers", &[]),
 ];

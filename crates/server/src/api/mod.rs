@@ -11,6 +11,7 @@ pub(crate) mod operations;
 pub(crate) mod passthrough;
 pub(crate) mod responses;
 pub(crate) mod socket;
+pub(crate) mod source;
 pub(crate) mod tickets;
 pub(crate) mod upstreams;
 

@@ -2,6 +2,7 @@
 //! side meanwhile.
 
 mod breaking;
+pub(crate) mod calibrated;
 mod client;
 mod deliver;
 mod framing;

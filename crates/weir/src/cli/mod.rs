@@ -7,6 +7,7 @@ pub(crate) mod health;
 pub(crate) mod key;
 pub(crate) mod manual;
 pub(crate) mod output;
+pub(crate) mod probe;
 pub(crate) mod store;
 pub(crate) mod upstream;
 
@@ -22,6 +23,7 @@ Examples:
   weir --tls self-signed                   serve on https://127.0.0.1:8000, for a trial
   weir chat                                chat with a model in the terminal
   weir compare --quick                     see what HTTP, SSE and WebSocket really do
+  weir probe https://chat.example          find out what holds a stream up, and the line that repairs it
   weir config                              show every setting in force and where it comes from
   weir config --example > weir.toml        start a settings file
   weir key create --name laptop            make an API key
@@ -39,7 +41,7 @@ pub(crate) struct Cli {
 }
 
 /// What to do.
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Subcommand)]
 pub(crate) enum CliCommand {
     /// Serve (the default)
     Serve,
@@ -53,6 +55,9 @@ pub(crate) enum CliCommand {
     Config(config::ConfigArguments),
     /// Check that a server is up
     Health(health::HealthArguments),
+    /// Find out what holds a stream up, on any endpoint, and the line that repairs it
+    #[command(after_help = probe::EXAMPLES)]
+    Probe(Box<probe::ProbeArguments>),
     /// Make, list and revoke API keys
     #[command(subcommand, after_help = key::EXAMPLES)]
     Key(key::KeyCommand),

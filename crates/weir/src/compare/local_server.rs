@@ -83,7 +83,7 @@ impl LocalServers {
         server.keyless = Keyless::Anyone;
         server.hosts.extend(options.addresses.iter().map(ToString::to_string));
         // The client captures the packets; the server counts every byte.
-        server.lens = LensConfig { capture: CaptureMode::Off, sampling: 1.0 };
+        server.lens = LensConfig { capture: CaptureMode::Off, ..LensConfig::default() };
         server.classic.enabled = true;
         // The grace period for browser pages is not a property of a transport.
         server.classic.grace = Duration::ZERO;

@@ -52,6 +52,8 @@ mod turns;
 mod passthrough;
 mod providers;
 
+mod probe;
+
 mod chat;
 
 mod compare;

@@ -11,6 +11,7 @@ pub(crate) const LAYERS: &[&str] = &[
     "paths",
     "query",
     "rates",
+    "sources",
     "config",
     "credential",
     "delayed_feed",

@@ -4,6 +4,7 @@
 //! tails the logs of its responses.
 
 mod api;
+mod calibrated;
 mod connection;
 mod queues;
 mod send_buffer;
@@ -12,4 +13,5 @@ mod turns;
 mod upgrade;
 
 pub(crate) use api::{DialectSocket, SocketApi, SocketTurn};
+pub(crate) use calibrated::open_source;
 pub(crate) use upgrade::open;

@@ -35,7 +35,7 @@ pub(crate) fn open<A: SocketApi>(
 }
 
 /// Completes the handshake, and runs what `session` makes of the socket.
-fn accept<WebSocketSession: Future<Output = ()> + Send + 'static>(
+pub(super) fn accept<WebSocketSession: Future<Output = ()> + Send + 'static>(
     app: &App,
     mut request: Request,
     session: impl FnOnce(TokioIo<Upgraded>, Option<Agreement>) -> WebSocketSession + Send + 'static,

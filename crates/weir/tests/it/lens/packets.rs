@@ -221,6 +221,7 @@ async fn get_at_a_door_without_permission(
         tasks: tasks.clone(),
         drain: drain.clone(),
         rates: Arc::default(),
+        sources: Arc::default(),
     });
     let serving = tokio::spawn(server::serve(listener, LiveServer::new(app), None));
     let mut answers = Vec::new();

@@ -107,6 +107,7 @@ impl SecondDoor {
             tasks: tasks.clone(),
             drain: drain.clone(),
             rates: Arc::default(),
+            sources: Arc::default(),
         });
         let tls = Arc::new(TlsServer::from_files(&pair.certificate(), &pair.key()).unwrap());
         let serving = tokio::spawn(server::serve(listener, LiveServer::new(app), Some(tls)));
