@@ -3,6 +3,7 @@
 //! A response is an append-only log of events. [`response`] writes it and [`feed`] reads it.
 
 pub mod config;
+pub mod cores;
 mod engine;
 
 pub mod conversation;

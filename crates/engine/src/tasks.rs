@@ -1,23 +1,54 @@
 //! The only place that spawns tasks: each has a name, is counted, and is awaited at shutdown.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::cores::{CoreSlot, Cores};
 
 /// The tasks of one process, or of one test.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
     stopping: CancellationToken,
+    cores: Option<Arc<Cores>>,
 }
 
 impl Tasks {
     /// No tasks yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No tasks yet; those of connections run on `cores`.
+    pub fn on_cores(cores: Arc<Cores>) -> Self {
+        Self { cores: Some(cores), ..Self::default() }
+    }
+
+    /// A slot on the core with the fewest connections. `None` without cores.
+    pub fn core(&self) -> Option<CoreSlot> {
+        self.cores.as_ref().and_then(Cores::slot)
+    }
+
+    /// As [`Self::spawn`], on another runtime. Tasks that it spawns run there, too.
+    pub fn spawn_on(
+        &self,
+        runtime: Option<&Handle>,
+        name: &'static str,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) {
+        match runtime {
+            None => self.spawn(name, future),
+            Some(runtime) => {
+                let _entered = runtime.enter();
+                self.spawn(name, future);
+            }
+        }
     }
 
     /// Runs `future` to its end, or to the end of the process.

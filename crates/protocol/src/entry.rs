@@ -1,12 +1,20 @@
 //! The entry of a log: an event serialised once, with its position.
 
-use bytes::Bytes;
+use std::ops::Range;
+
+use bytes::{BufMut, Bytes, BytesMut};
 use memchr::{memchr, memchr2, memmem};
+use serde::Serialize;
 
 use crate::event::{Event, EventKind};
+use crate::id::ItemId;
 
 /// Precedes the text of a delta.
 const DELTA: &[u8] = b",\"delta\":\"";
+
+/// The size of the blocks that the entries of one log share. The event of a token is about 200
+/// bytes.
+const BLOCK: usize = 2 << 10;
 
 /// An event in the log: serialised once, by the writer, and shared by every reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,58 +25,143 @@ pub struct Entry {
     pub kind: EventKind,
     /// The event as JSON without line breaks: the payload in every frame.
     pub data: Bytes,
+    /// Where `data` has the text of a delta, between its quotes. Empty for other kinds.
+    delta: Span,
+}
+
+/// A range of an entry's bytes. Entries are below 4 GiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// Serialises the events of one log, in blocks that its entries share.
+#[derive(Debug, Default)]
+pub struct EntryWriter {
+    block: BytesMut,
+}
+
+impl EntryWriter {
+    /// Serialises `event` at `position`: `{"type":…,"sequence_number":…,…}`.
+    pub fn entry(&mut self, position: u64, event: &Event<'_>) -> Entry {
+        let kind = event.kind();
+        if self.block.capacity() == 0 {
+            self.block.reserve(BLOCK);
+        }
+        let out = &mut self.block;
+        out.put_slice(b"{\"type\":\"");
+        out.put_slice(kind.as_str().as_bytes());
+        out.put_slice(b"\",\"sequence_number\":");
+        put_json(out, &position);
+        let delta = match event {
+            Event::OutputTextDelta(event) => {
+                put_place(out, &event.item_id, event.output_index);
+                put_index(out, "content_index", event.content_index);
+                let delta = put_delta(out, event.delta);
+                out.put_slice(b",\"logprobs\":");
+                put_json(out, &event.logprobs);
+                out.put_slice(b"}");
+                delta
+            }
+            Event::RefusalDelta(event) | Event::ReasoningDelta(event) => {
+                put_place(out, &event.item_id, event.output_index);
+                put_index(out, "content_index", event.content_index);
+                let delta = put_delta(out, event.delta);
+                out.put_slice(b"}");
+                delta
+            }
+            Event::ReasoningSummaryDelta(event) => {
+                put_place(out, &event.place.item_id, event.place.output_index);
+                put_index(out, "summary_index", event.place.summary_index);
+                let delta = put_delta(out, event.delta);
+                out.put_slice(b"}");
+                delta
+            }
+            Event::FunctionCallArgumentsDelta(event) | Event::CustomToolCallInputDelta(event) => {
+                put_place(out, &event.item_id, event.output_index);
+                let delta = put_delta(out, event.delta);
+                out.put_slice(b"}");
+                delta
+            }
+            event => {
+                put_fields(out, event);
+                0..0
+            }
+        };
+        Entry { position, kind, data: self.block.split().freeze(), delta: delta.into() }
+    }
+}
+
+/// Appends a value as JSON. Strings, numbers and maps with text keys always serialise.
+fn put_json(out: &mut BytesMut, value: &impl Serialize) {
+    drop(serde_json::to_writer(out.writer(), value));
+}
+
+/// Appends the fields of an event after its head. If they should not serialise, the event is its
+/// head alone.
+fn put_fields(out: &mut BytesMut, event: &Event<'_>) {
+    let fields = out.len();
+    put_json(out, event);
+    if out.get(fields) == Some(&b'{') && out.last() == Some(&b'}') {
+        if let Some(brace) = out.get_mut(fields) {
+            *brace = b',';
+        }
+    } else {
+        out.truncate(fields);
+        out.put_slice(b"}");
+    }
+}
+
+fn put_place(out: &mut BytesMut, item_id: &ItemId, output_index: usize) {
+    out.put_slice(b",\"item_id\":");
+    put_json(out, item_id);
+    put_index(out, "output_index", output_index);
+}
+
+fn put_index(out: &mut BytesMut, name: &str, index: usize) {
+    out.put_slice(b",\"");
+    out.put_slice(name.as_bytes());
+    out.put_slice(b"\":");
+    put_json(out, &index);
+}
+
+/// Appends the text of a delta; where it is, without its quotes.
+fn put_delta(out: &mut BytesMut, delta: &str) -> Range<usize> {
+    out.put_slice(DELTA.strip_suffix(b"\"").unwrap_or(DELTA));
+    let start = out.len() + 1;
+    put_json(out, &delta);
+    start..out.len() - 1
+}
+
+impl From<Range<usize>> for Span {
+    fn from(range: Range<usize>) -> Self {
+        let bound = |bound| u32::try_from(bound).unwrap_or_default();
+        Self { start: bound(range.start), end: bound(range.end) }
+    }
 }
 
 impl Entry {
-    /// Serialises `event` at `position`: `{"type":…,"sequence_number":…,…}`.
-    pub fn new(position: u64, event: &Event) -> Self {
-        let kind = event.kind();
-        // The event of a token is about 200 bytes; larger events grow the buffer.
-        let mut data = Vec::with_capacity(256);
-        data.extend_from_slice(b"{\"type\":\"");
-        data.extend_from_slice(kind.as_str().as_bytes());
-        data.extend_from_slice(b"\",\"sequence_number\":");
-        data.extend_from_slice(position.to_string().as_bytes());
-        let fields = data.len();
-        // Strings, numbers and maps with text keys always serialise; if that ever fails, the event
-        // is its head alone.
-        if serde_json::to_writer(&mut data, event).is_ok() && data.get(fields) == Some(&b'{') {
-            if let Some(brace) = data.get_mut(fields) {
-                *brace = b',';
-            }
-        } else {
-            data.truncate(fields);
-            data.push(b'}');
-        }
-        Self { position, kind, data: data.into() }
+    /// One entry by itself.
+    pub fn new(position: u64, event: &Event<'_>) -> Self {
+        EntryWriter::default().entry(position, event)
+    }
+
+    /// The text of a delta, as a JSON string with its quotes.
+    pub fn delta(&self) -> Option<&[u8]> {
+        let Span { start, end } = self.delta;
+        (start > 0).then(|| self.data.get(start as usize - 1..end as usize + 1))?
+    }
+
+    /// What follows the text of a delta, from its closing quote on.
+    pub(crate) fn after_delta(&self) -> &[u8] {
+        self.data.get(self.delta.end as usize + 1..).unwrap_or_default()
     }
 
     /// The number of bytes of `data` that are the model's text in JSON: what a delta has between
     /// its quotes.
     pub fn text_bytes(&self) -> usize {
-        match self.kind {
-            EventKind::OutputTextDelta
-            | EventKind::RefusalDelta
-            | EventKind::ReasoningDelta
-            | EventKind::ReasoningSummaryDelta
-            | EventKind::FunctionCallArgumentsDelta
-            | EventKind::CustomToolCallInputDelta => {}
-            _ => return 0,
-        }
-        let Some(start) = memmem::find(&self.data, DELTA).map(|field| field + DELTA.len()) else {
-            return 0;
-        };
-        let text = &self.data[start..];
-        let mut end = 0;
-        while let Some(found) = memchr2(b'"', b'\\', &text[end..]) {
-            end += found;
-            if text[end] == b'"' {
-                return end;
-            }
-            // The escaped byte is skipped, as it may be a quote that does not end the text.
-            end = (end + 2).min(text.len());
-        }
-        0
+        (self.delta.end - self.delta.start) as usize
     }
 
     /// Reads back an entry whose `data` [`Entry::new`] wrote. `None` if it is not an event at
@@ -81,8 +174,35 @@ impl Entry {
         let rest = rest.strip_prefix(b"\",\"sequence_number\":")?;
         let rest = rest.strip_prefix(position.to_string().as_bytes())?;
         let kind = EventKind::parse(name)?;
-        matches!(rest.first(), Some(b',' | b'}')).then_some(Self { position, kind, data })
+        let delta = find_delta(kind, &data).into();
+        matches!(rest.first(), Some(b',' | b'}')).then_some(Self { position, kind, data, delta })
     }
+}
+
+/// Where an event has the text of its delta. Empty for kinds without one.
+fn find_delta(kind: EventKind, data: &[u8]) -> Range<usize> {
+    match kind {
+        EventKind::OutputTextDelta
+        | EventKind::RefusalDelta
+        | EventKind::ReasoningDelta
+        | EventKind::ReasoningSummaryDelta
+        | EventKind::FunctionCallArgumentsDelta
+        | EventKind::CustomToolCallInputDelta => {}
+        _ => return 0..0,
+    }
+    let Some(start) = memmem::find(data, DELTA).map(|field| field + DELTA.len()) else {
+        return 0..0;
+    };
+    let mut end = start;
+    while let Some(found) = memchr2(b'"', b'\\', &data[end..]) {
+        end += found;
+        if data[end] == b'"' {
+            return start..end;
+        }
+        // The escaped byte is skipped, as it may be a quote that does not end the text.
+        end = (end + 2).min(data.len());
+    }
+    0..0
 }
 
 /// Replaces the event names of earlier versions by the present ones.
@@ -124,8 +244,8 @@ mod tests {
             item_id: ItemId::new("msg_1"),
             output_index: 0,
             content_index: 0,
-            delta: "\"}, \u{4f60}".into(),
-            logprobs: Vec::new(),
+            delta: "\"}, \u{4f60}",
+            logprobs: &[],
         };
         let entry = Entry::new(17, &Event::OutputTextDelta(delta));
         assert_eq!(Entry::read(17, entry.data.clone()), Some(entry.clone()));
@@ -144,7 +264,7 @@ mod tests {
                 item_id: ItemId::new("msg_1"),
                 output_index: 0,
                 content_index: 0,
-                delta: text.into(),
+                delta: text,
             };
             let expected = serde_json::to_string(text).unwrap().len() - 2;
             assert_eq!(

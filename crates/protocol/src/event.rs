@@ -38,93 +38,93 @@ pub struct SummaryPlace {
 /// One step of a response. Serialises to the fields after `type` and `sequence_number`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
-pub enum Event {
+pub enum Event<'a> {
     /// The response exists.
-    Created(Snapshot),
+    Created(Snapshot<'a>),
     /// The response is queued.
-    Queued(Snapshot),
+    Queued(Snapshot<'a>),
     /// The request was sent to the model.
-    InProgress(Snapshot),
+    InProgress(Snapshot<'a>),
     /// An item starts.
-    OutputItemAdded(ItemEvent),
+    OutputItemAdded(ItemEvent<'a>),
     /// A content part starts.
-    ContentPartAdded(PartEvent),
+    ContentPartAdded(PartEvent<'a>),
     /// More text.
-    OutputTextDelta(TextDelta),
+    OutputTextDelta(TextDelta<'a>),
     /// A citation of the text.
-    OutputTextAnnotationAdded(AnnotationAdded),
+    OutputTextAnnotationAdded(AnnotationAdded<'a>),
     /// The text is complete.
-    OutputTextDone(TextDone),
+    OutputTextDone(TextDone<'a>),
     /// More of a refusal.
-    RefusalDelta(ContentDelta),
+    RefusalDelta(ContentDelta<'a>),
     /// The refusal is complete.
-    RefusalDone(RefusalDone),
+    RefusalDone(RefusalDone<'a>),
     /// More reasoning text.
-    ReasoningDelta(ContentDelta),
+    ReasoningDelta(ContentDelta<'a>),
     /// The reasoning text is complete.
-    ReasoningDone(PlacedText),
+    ReasoningDone(PlacedText<'a>),
     /// A part of a reasoning summary starts.
-    ReasoningSummaryPartAdded(SummaryPartEvent),
+    ReasoningSummaryPartAdded(SummaryPartEvent<'a>),
     /// More of a summary.
-    ReasoningSummaryDelta(SummaryDelta),
+    ReasoningSummaryDelta(SummaryDelta<'a>),
     /// The text of the summary part is complete.
-    ReasoningSummaryDone(SummaryText),
+    ReasoningSummaryDone(SummaryText<'a>),
     /// The summary part is complete.
-    ReasoningSummaryPartDone(SummaryPartEvent),
+    ReasoningSummaryPartDone(SummaryPartEvent<'a>),
     /// More arguments.
-    FunctionCallArgumentsDelta(ArgumentsDelta),
+    FunctionCallArgumentsDelta(ArgumentsDelta<'a>),
     /// The arguments are complete.
-    FunctionCallArgumentsDone(ArgumentsDone),
+    FunctionCallArgumentsDone(ArgumentsDone<'a>),
     /// More input of a custom tool's call.
-    CustomToolCallInputDelta(ArgumentsDelta),
+    CustomToolCallInputDelta(ArgumentsDelta<'a>),
     /// The input is complete.
-    CustomToolCallInputDone(InputDone),
+    CustomToolCallInputDone(InputDone<'a>),
     /// A step of a tool that the upstream runs, unchanged.
     Hosted(HostedEvent),
     /// A content part is complete.
-    ContentPartDone(PartEvent),
+    ContentPartDone(PartEvent<'a>),
     /// An item has ended, complete or not.
-    OutputItemDone(ItemEvent),
+    OutputItemDone(ItemEvent<'a>),
     /// The error; `response.failed` follows.
     Error(ErrorEvent),
     /// The end of a complete response.
-    Completed(Snapshot),
+    Completed(Snapshot<'a>),
     /// The end of a response that stopped early.
-    Incomplete(Snapshot),
+    Incomplete(Snapshot<'a>),
     /// The end of a failed response.
-    Failed(Snapshot),
+    Failed(Snapshot<'a>),
 }
 
 /// The whole response at this step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Snapshot {
+pub struct Snapshot<'a> {
     /// The response.
-    pub response: Box<Response>,
+    pub response: &'a Response,
 }
 
 /// An item at its start or end.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ItemEvent {
+pub struct ItemEvent<'a> {
     /// Its index in `output`.
     pub output_index: usize,
     /// The item.
-    pub item: Item,
+    pub item: &'a Item,
 }
 
 /// A part at its start or end.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct PartEvent {
+pub struct PartEvent<'a> {
     /// Its place.
     #[serde(flatten)]
     pub place: PartPlace,
     /// The part.
-    pub part: Part,
+    pub part: &'a Part,
 }
 
 /// More text of an output text part. Written field by field, not flattened: one such event is
 /// written for each token.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TextDelta {
+pub struct TextDelta<'a> {
     /// The item's id.
     pub item_id: ItemId,
     /// The item's index in `output`.
@@ -132,14 +132,14 @@ pub struct TextDelta {
     /// The part's index in `content`.
     pub content_index: usize,
     /// The new text.
-    pub delta: String,
+    pub delta: &'a str,
     /// Its log probabilities, as the upstream sent them.
-    pub logprobs: Vec<Value>,
+    pub logprobs: &'a [Value],
 }
 
 /// More text of a refusal or of reasoning.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ContentDelta {
+pub struct ContentDelta<'a> {
     /// The item's id.
     pub item_id: ItemId,
     /// The item's index in `output`.
@@ -147,116 +147,116 @@ pub struct ContentDelta {
     /// The part's index in `content`.
     pub content_index: usize,
     /// The new text.
-    pub delta: String,
+    pub delta: &'a str,
 }
 
 /// An annotation of a text in Open Responses' form (`url_citation`…), as the upstream sent it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct AnnotationAdded {
+pub struct AnnotationAdded<'a> {
     /// The place of the text.
     #[serde(flatten)]
     pub place: PartPlace,
     /// Its index among the text's annotations.
     pub annotation_index: usize,
     /// The annotation.
-    pub annotation: Value,
+    pub annotation: &'a Value,
 }
 
 /// A part of a summary at its start or end.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SummaryPartEvent {
+pub struct SummaryPartEvent<'a> {
     /// Its place.
     #[serde(flatten)]
     pub place: SummaryPlace,
     /// The part.
-    pub part: Part,
+    pub part: &'a Part,
 }
 
 /// More text of a summary.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SummaryDelta {
+pub struct SummaryDelta<'a> {
     /// Its place.
     #[serde(flatten)]
     pub place: SummaryPlace,
     /// The new text.
-    pub delta: String,
+    pub delta: &'a str,
 }
 
 /// A whole text of a summary.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SummaryText {
+pub struct SummaryText<'a> {
     /// Its place.
     #[serde(flatten)]
     pub place: SummaryPlace,
     /// The text.
-    pub text: String,
+    pub text: &'a str,
 }
 
 /// A whole output text.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TextDone {
+pub struct TextDone<'a> {
     /// Its place.
     #[serde(flatten)]
     pub place: PartPlace,
     /// The text.
-    pub text: String,
+    pub text: &'a str,
     /// Its log probabilities, as the upstream sent them.
-    pub logprobs: Vec<Value>,
+    pub logprobs: &'a [Value],
 }
 
 /// A whole text of reasoning.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct PlacedText {
+pub struct PlacedText<'a> {
     /// Its place.
     #[serde(flatten)]
     pub place: PartPlace,
     /// The text.
-    pub text: String,
+    pub text: &'a str,
 }
 
 /// A whole refusal.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RefusalDone {
+pub struct RefusalDone<'a> {
     /// Its place.
     #[serde(flatten)]
     pub place: PartPlace,
     /// The words.
-    pub refusal: String,
+    pub refusal: &'a str,
 }
 
 /// More arguments of a function call.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ArgumentsDelta {
+pub struct ArgumentsDelta<'a> {
     /// The item's id.
     pub item_id: ItemId,
     /// The item's index in `output`.
     pub output_index: usize,
     /// The new piece of JSON text.
-    pub delta: String,
+    pub delta: &'a str,
 }
 
 /// The whole arguments of a function call.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ArgumentsDone {
+pub struct ArgumentsDone<'a> {
     /// The item's id.
     pub item_id: ItemId,
     /// The item's index in `output`.
     pub output_index: usize,
     /// The function's name, which OpenAI's form of this event carries.
-    pub name: String,
+    pub name: &'a str,
     /// The arguments.
-    pub arguments: String,
+    pub arguments: &'a str,
 }
 
 /// The whole input of a custom tool's call.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct InputDone {
+pub struct InputDone<'a> {
     /// The item's id.
     pub item_id: ItemId,
     /// The item's index in `output`.
     pub output_index: usize,
     /// The input.
-    pub input: String,
+    pub input: &'a str,
 }
 
 /// An event about an item that Weir does not interpret.
@@ -288,7 +288,7 @@ pub struct ErrorEvent {
     pub error: Value,
 }
 
-impl Event {
+impl<'a> Event<'a> {
     /// The `error` event for a fault.
     pub fn error(fault: &Fault) -> Self {
         Self::Error(ErrorEvent {
@@ -300,9 +300,9 @@ impl Event {
     }
 
     /// The terminal event of a response that has ended.
-    pub fn terminal(response: Response) -> Self {
-        let snapshot = Snapshot { response: Box::new(response) };
-        match snapshot.response.status {
+    pub fn terminal(response: &'a Response) -> Self {
+        let snapshot = Snapshot { response };
+        match response.status {
             ResponseStatus::Completed => Self::Completed(snapshot),
             ResponseStatus::Failed => Self::Failed(snapshot),
             // There is no `response.cancelled` in the vocabulary: a cancelled response ends early

@@ -39,7 +39,7 @@ struct Case {
 }
 
 fn text(position: u64) -> Entry {
-    let (item_id, delta) = (ItemId::new("msg_0123456789abcdef0123456789abcdef"), " token".into());
+    let (item_id, delta) = (ItemId::new("msg_0123456789abcdef0123456789abcdef"), " token");
     Entry::new(
         position,
         &Event::OutputTextDelta(TextDelta {
@@ -47,7 +47,7 @@ fn text(position: u64) -> Entry {
             output_index: 0,
             content_index: 0,
             delta,
-            logprobs: Vec::new(),
+            logprobs: &[],
         }),
     )
 }

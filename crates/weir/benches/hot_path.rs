@@ -177,13 +177,13 @@ fn per_token(
     group.finish();
 }
 
-fn text_delta() -> Event {
+fn text_delta() -> Event<'static> {
     Event::OutputTextDelta(TextDelta {
         item_id: ItemId::new("msg_0123456789abcdef0123456789abcdef"),
         output_index: 0,
         content_index: 0,
-        delta: TOKEN.into(),
-        logprobs: Vec::new(),
+        delta: TOKEN,
+        logprobs: &[],
     })
 }
 
@@ -195,7 +195,7 @@ fn entries() -> Vec<Entry> {
 fn start() -> Entry {
     let id = ResponseId::new("resp_0123456789abcdef0123456789abcdef");
     let response = protocol::response::Response::accepted(id, 1_750_000_000, &create());
-    Entry::new(0, &Event::Created(protocol::event::Snapshot { response: Box::new(response) }))
+    Entry::new(0, &Event::Created(protocol::event::Snapshot { response: &response }))
 }
 
 fn create() -> Create {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use engine::clock;
+use engine::cores::Cores;
 use engine::keys::KeyStore;
 use engine::memory::keys::MemoryKeys;
 use engine::tasks::Tasks;
@@ -109,6 +110,7 @@ fn serve(
     settings.server.connections = descriptors::fit(settings.server.connections);
     lens::memory::give_back_large_blocks();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let cores = Cores::start(std::thread::available_parallelism().map_or(1, usize::from))?;
     let status = runtime.block_on(async {
         let keys: Arc<dyn KeyStore> = match settings.data.directory() {
             Some(directory) => {
@@ -130,6 +132,7 @@ fn serve(
         let model = first_model(&settings.provider);
         let mut blueprint =
             Blueprint::in_memory(settings.server, settings.engine, settings.provider, keys);
+        blueprint.tasks = Tasks::on_cores(Arc::clone(&cores));
         blueprint.tls = tls;
         blueprint.traces = settings.traces;
         blueprint.shutdown = settings.shutdown;
@@ -181,6 +184,7 @@ fn serve(
         anyhow::Ok(status.into_inner())
     });
     // Tasks that did not end in time were counted, and are not awaited.
+    cores.stop();
     runtime.shutdown_background();
     status.map(ExitCode::from)
 }

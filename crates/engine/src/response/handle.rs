@@ -142,6 +142,18 @@ impl RunningResponse {
         self.peak.load(Ordering::Relaxed)
     }
 
+    /// Whether there is a reader.
+    pub(super) fn has_readers(&self) -> bool {
+        *self.readers.borrow() > 0
+    }
+
+    /// Resolves when there is a reader.
+    pub(super) async fn reader(&self) {
+        let mut readers = self.readers.subscribe();
+        // The sender lives in `self`: the channel cannot close meanwhile.
+        let _some = readers.wait_for(|readers| *readers > 0).await;
+    }
+
     /// Resolves when there is no reader.
     pub(crate) async fn no_readers(&self) {
         let mut readers = self.readers.subscribe();

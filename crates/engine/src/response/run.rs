@@ -45,6 +45,10 @@ const LAST_COUNT: Duration = Duration::from_millis(100);
 /// The label of a retry with a shorter conversation.
 const SHORTENED: &str = "shortened";
 
+/// How long a response without readers lets events gather in its connection: each batch is an
+/// append and a wake-up, and nobody waits for it.
+const GATHER: Duration = Duration::from_millis(50);
+
 /// How long after the finish reason the usage and the end of the stream may come.
 const FINISH_GRACE: Duration = Duration::from_secs(5);
 
@@ -347,6 +351,14 @@ impl Turn {
             {
                 return Outcome::Stop(End::Stopped(Cause::ClientLeft).into());
             }
+            if received > 0 && self.may_gather() {
+                tokio::select! {
+                    biased;
+                    cause = &mut stopped => return Outcome::Stop(End::Stopped(cause).into()),
+                    () = self.handle.reader() => {}
+                    () = sleep(GATHER) => {}
+                }
+            }
             if received > 0 {
                 silence = Silence { spoken: true, has_keep_alives: false, last_word: now };
             } else {
@@ -361,6 +373,14 @@ impl Turn {
                 deadline.as_mut().reset(total.map_or(patience, |total| total.min(patience)));
             }
         }
+    }
+
+    /// Whether the next events can wait: there is no reader, nor a limit on what may come without
+    /// one.
+    fn may_gather(&self) -> bool {
+        !self.handle.has_readers()
+            && self.handle.allowance().is_none()
+            && !self.builder.is_finished()
     }
 
     /// Leaves out the oldest part of the conversation, if the request allows it. Returns whether

@@ -230,12 +230,11 @@ pub fn terminal(position: u64) -> Entry {
 }
 
 fn entry(position: u64, status: ResponseStatus) -> Entry {
-    let response =
-        Box::new(Response { status, ..Response::accepted(id("x"), 0, &request("demo")) });
+    let response = Response { status, ..Response::accepted(id("x"), 0, &request("demo")) };
     let event = if status.is_terminal() {
-        Event::terminal(*response)
+        Event::terminal(&response)
     } else {
-        Event::InProgress(Snapshot { response })
+        Event::InProgress(Snapshot { response: &response })
     };
     Entry::new(position, &event)
 }

@@ -8,6 +8,7 @@ mod socket;
 pub mod chat_completions;
 pub mod classic;
 pub mod openai;
+mod outline;
 pub mod responses;
 
 mod readers;

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use engine::cores::CoreSlot;
+
 use super::register::Register;
 use super::traffic::Traffic;
 use crate::config::Config;
@@ -85,7 +87,7 @@ impl Connections {
         }
         let Some(address) = self.take(address, config) else { return full(Full::Address) };
         let id = self.opened.fetch_add(1, Ordering::Relaxed);
-        Ok((ConnectionSlot { connections: Arc::clone(self), address }, id))
+        Ok((ConnectionSlot { connections: Arc::clone(self), address, core: None }, id))
     }
 
     /// Takes one of an address's places. A trusted proxy stands for many clients, so its
@@ -144,10 +146,17 @@ fn network(address: IpAddr) -> IpAddr {
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     connections: Arc<Connections>,
+    /// Its slot among the connections of a core.
+    core: Option<CoreSlot>,
     address: IpAddr,
 }
 
 impl ConnectionSlot {
+    /// Its tasks run on this core.
+    pub(super) fn runs_on(&mut self, core: Option<CoreSlot>) {
+        self.core = core;
+    }
+
     /// Where its bytes are counted.
     pub(super) fn traffic(&self) -> Arc<Traffic> {
         Arc::clone(&self.connections.traffic)

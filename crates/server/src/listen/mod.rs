@@ -48,7 +48,7 @@ pub(crate) use view::{ConnectionFilter, ConnectionView};
 
 use crate::config::{Config, ProxyProtocol};
 use crate::network::is_trusted;
-use connections::Full;
+use connections::{ConnectionSlot, Full};
 use io::Io;
 use opening::DetectedProtocol;
 use proxy_protocol::ProxyHeader;
@@ -122,8 +122,10 @@ fn admit<F: ServiceFactory>(
     match listening.connections.admit(peer.ip(), &serving.config) {
         Ok((open, id)) => {
             tune(&stream, &serving.config);
-            let io = Io::new(id, stream, peer, &serving.config, open);
-            start(io, serving);
+            match stream.into_std() {
+                Ok(stream) => start(Accepted { id, stream, peer, open }, serving),
+                Err(error) => cannot_start(&error),
+            }
         }
         Err(full) => refuse(stream, full, &serving),
     }
@@ -140,19 +142,45 @@ fn tune(stream: &TcpStream, config: &Config) {
     }
 }
 
+/// An accepted socket on its way to the runtime of its connection.
+struct Accepted {
+    id: u64,
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    open: ConnectionSlot,
+}
+
+impl Accepted {
+    /// Registers the socket with the current runtime.
+    fn register(self, config: &Config) -> Option<Io> {
+        let Self { id, stream, peer, open } = self;
+        let stream = TcpStream::from_std(stream).inspect_err(cannot_start).ok()?;
+        Some(Io::new(id, stream, peer, config, open))
+    }
+}
+
+fn cannot_start(error: &std_io::Error) {
+    tracing::warn!(%error, "cannot serve a connection");
+}
+
 /// A task keeps the size of its largest state for its whole life, so each kind of connection is a
 /// task of its own, and what comes before is another.
-fn start<F: ServiceFactory>(io: Io, serving: Serving<F>) {
+fn start<F: ServiceFactory>(mut accepted: Accepted, serving: Serving<F>) {
     let tasks = serving.listening.tasks.clone();
-    if serving.listening.tls.is_some() {
-        tasks.spawn("handshake", handshake(io, serving));
+    let is_encrypted = serving.listening.tls.is_some();
+    let core = tasks.core();
+    let runtime = core.as_ref().map(|core| core.runtime().clone());
+    accepted.open.runs_on(core);
+    if is_encrypted {
+        tasks.spawn_on(runtime.as_ref(), "handshake", handshake(accepted, serving));
     } else {
-        tasks.spawn("connection", clear(io, serving));
+        tasks.spawn_on(runtime.as_ref(), "connection", clear(accepted, serving));
     }
 }
 
 /// A connection in clear.
-async fn clear<F: ServiceFactory>(mut io: Io, serving: Serving<F>) {
+async fn clear<F: ServiceFactory>(accepted: Accepted, serving: Serving<F>) {
+    let Some(mut io) = accepted.register(&serving.config) else { return };
     let deadline = Instant::now() + serving.config.head_timeout;
     let connection = io.connection();
     if let Err(cause) = origin(&mut io, &serving, deadline).await {
@@ -173,8 +201,9 @@ async fn clear<F: ServiceFactory>(mut io: Io, serving: Serving<F>) {
 }
 
 /// The start of a connection through TLS.
-async fn handshake<F: ServiceFactory>(mut io: Io, serving: Serving<F>) {
+async fn handshake<F: ServiceFactory>(accepted: Accepted, serving: Serving<F>) {
     let Some(tls) = serving.listening.tls.clone() else { return };
+    let Some(mut io) = accepted.register(&serving.config) else { return };
     let deadline = Instant::now() + serving.config.head_timeout;
     let connection = io.connection();
     if let Err(cause) = origin(&mut io, &serving, deadline).await {

@@ -235,8 +235,8 @@ mod tests {
                 item_id: ItemId::new("msg_1"),
                 output_index: 0,
                 content_index: 0,
-                delta: text.as_str().into(),
-                logprobs: Vec::new(),
+                delta: text,
+                logprobs: &[],
             };
             Entry::new(first + index as u64, &Event::OutputTextDelta(delta))
         };

@@ -4,6 +4,7 @@ mod calls;
 pub(super) mod fault;
 mod opaque;
 mod parts;
+mod pending;
 mod resume;
 mod tool_calls;
 
@@ -20,6 +21,7 @@ use protocol::usage::Usage;
 
 use self::calls::Calls;
 use self::fault::{nameless, of_upstream, truncated};
+use self::pending::PendingEntries;
 use super::cause::Cause;
 use crate::provider::event::{Finish, ModelEvent};
 
@@ -47,7 +49,6 @@ pub(crate) enum End {
 /// A response that is being built.
 pub(crate) struct ResponseBuilder {
     response: Response,
-    position: u64,
     open: Option<Open>,
     /// Whether the last part of the open item is open.
     is_part_open: bool,
@@ -64,7 +65,7 @@ pub(crate) struct ResponseBuilder {
     usage: Option<Usage>,
     /// Whether output came after the usage, which then does not include it.
     is_usage_stale: bool,
-    entries: Vec<Entry>,
+    entries: PendingEntries,
 }
 
 /// The kind of the open item. It is closed when an event of another kind comes.
@@ -89,15 +90,13 @@ impl ResponseBuilder {
     pub(crate) fn start(response: Response) -> Self {
         let queued = response.status == ResponseStatus::Queued;
         let mut answer = Self::at(0, response);
-        let created = answer.snapshot();
-        answer.push(&Event::Created(created));
+        let Self { response, entries, .. } = &mut answer;
+        entries.push(&Event::Created(Snapshot { response }));
         if queued {
-            let snapshot = answer.snapshot();
-            answer.push(&Event::Queued(snapshot));
-            answer.response.status = ResponseStatus::InProgress;
+            entries.push(&Event::Queued(Snapshot { response }));
+            response.status = ResponseStatus::InProgress;
         }
-        let snapshot = answer.snapshot();
-        answer.push(&Event::InProgress(snapshot));
+        entries.push(&Event::InProgress(Snapshot { response }));
         answer
     }
 
@@ -105,7 +104,6 @@ impl ResponseBuilder {
     fn at(position: u64, response: Response) -> Self {
         Self {
             response,
-            position,
             open: None,
             is_part_open: false,
             was_summary: false,
@@ -116,13 +114,13 @@ impl ResponseBuilder {
             finish: None,
             usage: None,
             is_usage_stale: false,
-            entries: Vec::new(),
+            entries: PendingEntries::at(position),
         }
     }
 
     /// The entries since the last call.
     pub(crate) fn take_entries(&mut self) -> Vec<Entry> {
-        std::mem::take(&mut self.entries)
+        self.entries.take()
     }
 
     /// The most bytes of fields beyond the vocabulary that the response holds.
@@ -182,7 +180,7 @@ impl ResponseBuilder {
         match word {
             ModelEvent::Text { text, logprobs } => {
                 self.open(Open::Text);
-                self.text(text, logprobs);
+                self.text(&text, logprobs);
             }
             ModelEvent::Annotation(annotation) => self.annotate(annotation),
             ModelEvent::Reasoning(text) => self.think(text, false),
@@ -195,7 +193,7 @@ impl ResponseBuilder {
             ModelEvent::ReasoningEnd { encrypted } => self.end_reasoning(encrypted),
             ModelEvent::Refusal(text) => {
                 self.open(Open::Refusal);
-                self.refusal(text);
+                self.refusal(&text);
             }
             ModelEvent::ToolCall(delta) => self.tool_call(delta, upstream)?,
             ModelEvent::Item(step) => self.opaque_step(step),
@@ -234,7 +232,7 @@ impl ResponseBuilder {
         let whole = failure.is_none() && reason.is_none();
         self.close(if whole { ItemStatus::Completed } else { ItemStatus::Incomplete });
         if let Some(fault) = &failure {
-            self.push(&Event::error(fault));
+            self.entries.push(&Event::error(fault));
         }
         let response = &mut self.response;
         if let (Some(IncompleteDetails::UNKNOWN_FINISH_REASON), Some(Finish::Unknown(word))) =
@@ -260,8 +258,7 @@ impl ResponseBuilder {
                 reason.map(|reason| IncompleteDetails { reason: reason.into() });
         }
         response.completed_at = whole.then_some(now);
-        let terminal = Event::terminal(response.clone());
-        self.push(&terminal);
+        self.entries.push(&Event::terminal(response));
         failure
     }
 
@@ -293,15 +290,6 @@ impl ResponseBuilder {
             self.close_opaque(output_index, status);
         }
         self.opaque.clear();
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        Snapshot { response: Box::new(self.response.clone()) }
-    }
-
-    fn push(&mut self, event: &Event) {
-        self.entries.push(Entry::new(self.position, event));
-        self.position += 1;
     }
 }
 

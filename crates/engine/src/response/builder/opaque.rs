@@ -22,7 +22,7 @@ impl ResponseBuilder {
                 else {
                     return;
                 };
-                self.push(&Event::Hosted(HostedEvent {
+                self.entries.push(&Event::Hosted(HostedEvent {
                     kind,
                     item_id,
                     output_index,
@@ -37,8 +37,9 @@ impl ResponseBuilder {
                 self.opaque.remove(&key);
                 let Some(place) = self.response.output.get_mut(output_index) else { return };
                 let item = opaque(item).with_id(place.id().clone());
-                *place = item.clone();
-                self.push(&Event::OutputItemDone(ItemEvent { output_index, item }));
+                *place = item;
+                let done = ItemEvent { output_index, item: place };
+                self.entries.push(&Event::OutputItemDone(done));
             }
         }
     }
@@ -53,12 +54,12 @@ impl ResponseBuilder {
 
     /// Closes an item that the upstream has not closed.
     pub(super) fn close_opaque(&mut self, output_index: usize, status: ItemStatus) {
-        let Some(Item::Opaque(item)) = self.response.output.get_mut(output_index) else { return };
-        if status != ItemStatus::Completed && item.fields.get("status").is_some() {
-            item.fields.insert("status", "incomplete".into());
+        let Some(item) = self.response.output.get_mut(output_index) else { return };
+        let Item::Opaque(hosted) = item else { return };
+        if status != ItemStatus::Completed && hosted.fields.get("status").is_some() {
+            hosted.fields.insert("status", "incomplete".into());
         }
-        let item = Item::Opaque(item.clone());
-        self.push(&Event::OutputItemDone(ItemEvent { output_index, item }));
+        self.entries.push(&Event::OutputItemDone(ItemEvent { output_index, item }));
     }
 
     /// Adds fields to the open reasoning item, or to a new one.

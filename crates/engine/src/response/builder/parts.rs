@@ -5,10 +5,10 @@ use protocol::event::{
     SummaryDelta, SummaryPartEvent, SummaryPlace, SummaryText, TextDelta, TextDone,
 };
 use protocol::extra::Extra;
-use protocol::id::ItemId;
 use protocol::item::{Item, ItemStatus, Message, Part, Reasoning, Role};
 use serde_json::Value;
 
+use super::pending::PendingEntries;
 use super::{Open, ResponseBuilder};
 use crate::id;
 
@@ -27,20 +27,15 @@ impl ResponseBuilder {
             Open::Text => Part::output_text(""),
             Open::Refusal => Part::Refusal { refusal: String::new() },
         };
-        if let Some(parts) = self.open_parts() {
-            parts.push(part.clone());
-        }
+        let Some(parts) = self.open_parts() else { return };
+        parts.push(part);
         self.is_part_open = true;
-        match self.place() {
-            Some(place) if wanted == Open::Summary => {
-                self.push(&Event::ReasoningSummaryPartAdded(SummaryPartEvent {
-                    place: of_summary(place),
-                    part,
-                }));
-            }
-            Some(place) => self.push(&Event::ContentPartAdded(PartEvent { place, part })),
-            None => {}
-        }
+        let Some((place, part, entries)) = self.open_place() else { return };
+        entries.push(&if wanted == Open::Summary {
+            Event::ReasoningSummaryPartAdded(SummaryPartEvent { place: of_summary(place), part })
+        } else {
+            Event::ContentPartAdded(PartEvent { place, part })
+        });
     }
 
     /// Adds reasoning, in one form: as a summary if the caller asked for one, or else as reasoning
@@ -56,8 +51,8 @@ impl ResponseBuilder {
         }
         self.open(wanted);
         match wanted {
-            Open::Summary => self.summary(text),
-            Open::Reasoning | Open::Text | Open::Refusal => self.reasoning(text),
+            Open::Summary => self.summary(&text),
+            Open::Reasoning | Open::Text | Open::Refusal => self.reasoning(&text),
         }
     }
 
@@ -102,48 +97,48 @@ impl ResponseBuilder {
         if self.open != Some(Open::Text) || !self.is_part_open {
             return;
         }
-        let Some(place) = self.place() else { return };
-        let Some(Part::OutputText { annotations, .. }) = self.open_part() else { return };
-        let annotation_index = annotations.len();
-        annotations.push(annotation.clone());
-        self.push(&Event::OutputTextAnnotationAdded(AnnotationAdded {
+        let Some((place, part, entries)) = self.open_place() else { return };
+        let Part::OutputText { annotations, .. } = part else { return };
+        entries.push(&Event::OutputTextAnnotationAdded(AnnotationAdded {
             place,
-            annotation_index,
-            annotation,
+            annotation_index: annotations.len(),
+            annotation: &annotation,
         }));
+        annotations.push(annotation);
     }
 
-    pub(super) fn summary(&mut self, delta: String) {
-        let Some(place) = self.place() else { return };
-        if let Some(Part::SummaryText { text }) = self.open_part() {
-            text.push_str(&delta);
+    pub(super) fn summary(&mut self, delta: &str) {
+        let Some((place, part, entries)) = self.open_place() else { return };
+        if let Part::SummaryText { text } = part {
+            text.push_str(delta);
         }
-        self.push(&Event::ReasoningSummaryDelta(SummaryDelta { place: of_summary(place), delta }));
+        let place = of_summary(place);
+        entries.push(&Event::ReasoningSummaryDelta(SummaryDelta { place, delta }));
     }
 
-    pub(super) fn text(&mut self, delta: String, logprobs: Vec<Value>) {
-        let Some(place) = self.place() else { return };
-        if let Some(Part::OutputText { text, logprobs: all, .. }) = self.open_part() {
-            text.push_str(&delta);
-            all.extend(logprobs.iter().cloned());
-        }
+    pub(super) fn text(&mut self, delta: &str, logprobs: Vec<Value>) {
+        let Some((place, part, entries)) = self.open_place() else { return };
         let PartPlace { item_id, output_index, content_index } = place;
-        self.push(&Event::OutputTextDelta(TextDelta {
+        entries.push(&Event::OutputTextDelta(TextDelta {
             item_id,
             output_index,
             content_index,
             delta,
-            logprobs,
+            logprobs: &logprobs,
         }));
+        if let Part::OutputText { text, logprobs: all, .. } = part {
+            text.push_str(delta);
+            all.extend(logprobs);
+        }
     }
 
-    pub(super) fn reasoning(&mut self, delta: String) {
-        let Some(place) = self.place() else { return };
-        if let Some(Part::ReasoningText { text }) = self.open_part() {
-            text.push_str(&delta);
+    pub(super) fn reasoning(&mut self, delta: &str) {
+        let Some((place, part, entries)) = self.open_place() else { return };
+        if let Part::ReasoningText { text } = part {
+            text.push_str(delta);
         }
         let PartPlace { item_id, output_index, content_index } = place;
-        self.push(&Event::ReasoningDelta(ContentDelta {
+        entries.push(&Event::ReasoningDelta(ContentDelta {
             item_id,
             output_index,
             content_index,
@@ -151,13 +146,13 @@ impl ResponseBuilder {
         }));
     }
 
-    pub(super) fn refusal(&mut self, delta: String) {
-        let Some(place) = self.place() else { return };
-        if let Some(Part::Refusal { refusal }) = self.open_part() {
-            refusal.push_str(&delta);
+    pub(super) fn refusal(&mut self, delta: &str) {
+        let Some((place, part, entries)) = self.open_place() else { return };
+        if let Part::Refusal { refusal } = part {
+            refusal.push_str(delta);
         }
         let PartPlace { item_id, output_index, content_index } = place;
-        self.push(&Event::RefusalDelta(ContentDelta {
+        entries.push(&Event::RefusalDelta(ContentDelta {
             item_id,
             output_index,
             content_index,
@@ -171,91 +166,83 @@ impl ResponseBuilder {
         }
         self.close_part();
         self.open = None;
-        let Some(output_index) = self.open_index() else { return };
+        let Some(output_index) = self.response.output.len().checked_sub(1) else { return };
         let Some(item) = self.response.output.get_mut(output_index) else { return };
         if let Item::Message(message) = item {
             message.status = status;
         }
-        let item = item.clone();
-        self.push(&Event::OutputItemDone(ItemEvent { output_index, item }));
+        self.entries.push(&Event::OutputItemDone(ItemEvent { output_index, item }));
     }
 
     pub(super) fn close_part(&mut self) {
         if !std::mem::take(&mut self.is_part_open) {
             return;
         }
-        let (Some(place), Some(part)) = (self.place(), self.open_part().cloned()) else { return };
-        let done = match &part {
-            Part::OutputText { text, logprobs, .. } => Some(Event::OutputTextDone(TextDone {
-                place: place.clone(),
-                text: text.clone(),
-                logprobs: logprobs.clone(),
-            })),
-            Part::Refusal { refusal } => Some(Event::RefusalDone(RefusalDone {
-                place: place.clone(),
-                refusal: refusal.clone(),
-            })),
-            Part::ReasoningText { text } => {
-                Some(Event::ReasoningDone(PlacedText { place: place.clone(), text: text.clone() }))
-            }
+        let Some((place, part, entries)) = self.open_place() else { return };
+        match part {
             Part::SummaryText { text } => {
                 let place = of_summary(place);
-                self.push(&Event::ReasoningSummaryDone(SummaryText {
-                    place: place.clone(),
-                    text: text.clone(),
-                }));
-                self.push(&Event::ReasoningSummaryPartDone(SummaryPartEvent { place, part }));
+                let done = SummaryText { place: place.clone(), text };
+                entries.push(&Event::ReasoningSummaryDone(done));
+                entries.push(&Event::ReasoningSummaryPartDone(SummaryPartEvent { place, part }));
                 return;
+            }
+            Part::OutputText { text, logprobs, .. } => {
+                let done = TextDone { place: place.clone(), text, logprobs };
+                entries.push(&Event::OutputTextDone(done));
+            }
+            Part::Refusal { refusal } => {
+                entries.push(&Event::RefusalDone(RefusalDone { place: place.clone(), refusal }));
+            }
+            Part::ReasoningText { text } => {
+                entries.push(&Event::ReasoningDone(PlacedText { place: place.clone(), text }));
             }
             Part::InputText { .. }
             | Part::InputImage { .. }
             | Part::InputFile { .. }
-            | Part::Opaque(_) => None,
-        };
-        if let Some(done) = done {
-            self.push(&done);
+            | Part::Opaque(_) => {}
         }
-        self.push(&Event::ContentPartDone(PartEvent { place, part }));
+        entries.push(&Event::ContentPartDone(PartEvent { place, part }));
     }
 
     pub(super) fn add_item(&mut self, item: Item) {
         let output_index = self.response.output.len();
-        self.push(&Event::OutputItemAdded(ItemEvent { output_index, item: item.clone() }));
+        self.entries.push(&Event::OutputItemAdded(ItemEvent { output_index, item: &item }));
         self.response.output.push(item);
     }
 
-    /// The open item is the last that is not a call: a call closes it before it is added.
-    fn open_index(&self) -> Option<usize> {
-        self.response.output.len().checked_sub(1)
-    }
-
     fn open_parts(&mut self) -> Option<&mut Vec<Part>> {
-        let open = self.open;
-        match self.response.output.last_mut()? {
-            Item::Message(message) => Some(&mut message.content),
-            Item::Reasoning(reasoning) => Some(if open == Some(Open::Summary) {
-                &mut reasoning.summary
-            } else {
-                &mut reasoning.content
-            }),
-            Item::FunctionCall(_)
-            | Item::FunctionCallOutput(_)
-            | Item::CustomToolCall(_)
-            | Item::CustomToolCallOutput(_)
-            | Item::Compaction(_)
-            | Item::Opaque(_) => None,
-        }
+        parts_of(self.response.output.last_mut()?, self.open)
     }
 
-    fn open_part(&mut self) -> Option<&mut Part> {
-        self.open_parts()?.last_mut()
+    /// The open part with its place, and the entries for its events. The open item is the last that
+    /// is not a call: a call closes it before it is added.
+    fn open_place(&mut self) -> Option<(PartPlace, &mut Part, &mut PendingEntries)> {
+        let output_index = self.response.output.len().checked_sub(1)?;
+        let item = self.response.output.last_mut()?;
+        let item_id = item.id().clone();
+        let parts = parts_of(item, self.open)?;
+        let content_index = parts.len().checked_sub(1)?;
+        let place = PartPlace { item_id, output_index, content_index };
+        Some((place, parts.last_mut()?, &mut self.entries))
     }
+}
 
-    fn place(&mut self) -> Option<PartPlace> {
-        let output_index = self.open_index()?;
-        let item_id: ItemId = self.response.output.last()?.id().clone();
-        let content_index = self.open_parts()?.len().checked_sub(1)?;
-        Some(PartPlace { item_id, output_index, content_index })
+/// The parts of an item among which the open one is.
+fn parts_of(item: &mut Item, open: Option<Open>) -> Option<&mut Vec<Part>> {
+    match item {
+        Item::Message(message) => Some(&mut message.content),
+        Item::Reasoning(reasoning) => Some(if open == Some(Open::Summary) {
+            &mut reasoning.summary
+        } else {
+            &mut reasoning.content
+        }),
+        Item::FunctionCall(_)
+        | Item::FunctionCallOutput(_)
+        | Item::CustomToolCall(_)
+        | Item::CustomToolCallOutput(_)
+        | Item::Compaction(_)
+        | Item::Opaque(_) => None,
     }
 }
 

@@ -34,7 +34,7 @@ impl ResponseBuilder {
                 {
                     fields.merge(extra);
                 }
-                self.arguments(output_index, arguments);
+                self.arguments(output_index, &arguments);
                 return Ok(());
             }
             CallState::Nameless => {}
@@ -79,17 +79,17 @@ impl ResponseBuilder {
             })
         };
         self.add_item(item);
-        self.arguments(output_index, held_back);
+        self.arguments(output_index, &held_back);
         Ok(())
     }
 
-    fn arguments(&mut self, output_index: usize, delta: String) {
+    fn arguments(&mut self, output_index: usize, delta: &str) {
         if delta.is_empty() {
             return;
         }
         let event = match self.response.output.get_mut(output_index) {
             Some(Item::FunctionCall(call)) => {
-                call.arguments.push_str(&delta);
+                call.arguments.push_str(delta);
                 Event::FunctionCallArgumentsDelta(ArgumentsDelta {
                     item_id: call.id.clone(),
                     output_index,
@@ -97,7 +97,7 @@ impl ResponseBuilder {
                 })
             }
             Some(Item::CustomToolCall(call)) => {
-                call.input.push_str(&delta);
+                call.input.push_str(delta);
                 Event::CustomToolCallInputDelta(ArgumentsDelta {
                     item_id: call.id.clone(),
                     output_index,
@@ -106,7 +106,7 @@ impl ResponseBuilder {
             }
             _ => return,
         };
-        self.push(&event);
+        self.entries.push(&event);
     }
 
     /// Closes the call at an index of the output, if there is one.
@@ -118,32 +118,30 @@ impl ResponseBuilder {
         {
             // A function without parameters gets an empty object: callers parse the arguments, and
             // an empty text is not JSON.
-            self.arguments(output_index, "{}".to_owned());
+            self.arguments(output_index, "{}");
         }
         // Truncated arguments get no `done` event: a client might execute them.
-        let done = match self.response.output.get_mut(output_index) {
-            Some(Item::FunctionCall(call)) => {
+        let Some(item) = self.response.output.get_mut(output_index) else { return };
+        let done = match item {
+            Item::FunctionCall(call) => {
                 call.status = status;
-                let (item_id, name, arguments) =
-                    (call.id.clone(), call.name.clone(), call.arguments.clone());
                 Event::FunctionCallArgumentsDone(ArgumentsDone {
-                    item_id,
+                    item_id: call.id.clone(),
                     output_index,
-                    name,
-                    arguments,
+                    name: &call.name,
+                    arguments: &call.arguments,
                 })
             }
-            Some(Item::CustomToolCall(call)) => {
+            Item::CustomToolCall(call) => {
                 call.status = status;
-                let (item_id, input) = (call.id.clone(), call.input.clone());
+                let (item_id, input) = (call.id.clone(), &call.input);
                 Event::CustomToolCallInputDone(InputDone { item_id, output_index, input })
             }
             _ => return,
         };
         if is_whole {
-            self.push(&done);
+            self.entries.push(&done);
         }
-        let Some(item) = self.response.output.get(output_index).cloned() else { return };
-        self.push(&Event::OutputItemDone(ItemEvent { output_index, item }));
+        self.entries.push(&Event::OutputItemDone(ItemEvent { output_index, item }));
     }
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -11,13 +12,13 @@ use super::whole;
 use crate::dialect::definition::Dialect;
 use crate::dialect::message::{Description, Message, Partial, StreamEnd};
 use crate::dialect::openai;
+use crate::dialect::outline::Outline;
 use crate::entry::Entry;
 use crate::event::EventKind;
 use crate::extra::Extra;
 use crate::fault::Fault;
 use crate::item::Item;
 use crate::request::Create;
-use crate::response::Response;
 use crate::snapshot;
 
 /// The state of rendering: what every chunk repeats, and the index of each tool call.
@@ -43,6 +44,9 @@ struct Call {
     extra: Extra,
 }
 
+/// The bytes of a chunk beside its head and its text, at most.
+const CHUNK: usize = 96;
+
 /// Texts are copied from the log with their escapes.
 #[derive(Deserialize)]
 struct DeltaEvent<'a> {
@@ -50,8 +54,6 @@ struct DeltaEvent<'a> {
     output_index: usize,
     #[serde(borrow)]
     delta: &'a RawValue,
-    #[serde(borrow)]
-    logprobs: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -69,11 +71,6 @@ struct ItemEvent {
 struct ErrorEvent<'a> {
     #[serde(borrow)]
     error: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct SnapshotEvent {
-    response: Response,
 }
 
 /// Its name and its frames.
@@ -174,22 +171,41 @@ impl ChatCompletions {
     }
 
     fn start(&mut self, entry: &Entry) {
-        let Ok(event) = serde_json::from_slice::<SnapshotEvent>(&entry.data) else { return };
-        let head = Value::Object(whole::head(&event.response, "chat.completion.chunk")).to_string();
+        let Some(outline) = Outline::read(entry) else { return };
+        let head = Value::Object(whole::head(&outline, "chat.completion.chunk")).to_string();
         self.head = format!("{},", head.strip_suffix('}').unwrap_or(&head));
     }
 
+    /// A chunk for each token: its text is copied as it is in the log.
     fn text(&self, entry: &Entry, field: &str) -> Option<Message> {
-        let event: DeltaEvent<'_> = serde_json::from_slice(&entry.data).ok()?;
-        let delta = format!("{{\"{field}\":{}}}", event.delta.get());
-        let logprobs = match event.logprobs.map(RawValue::get) {
-            None | Some("[]") => "null".into(),
-            Some(logprobs) => format!("{{\"content\":{logprobs}}}"),
-        };
-        Some(self.chunk(entry, &delta, &logprobs, "null"))
+        let delta = entry.delta()?;
+        let logprobs = entry
+            .after_delta()
+            .strip_prefix(b",\"logprobs\":")
+            .and_then(|rest| rest.strip_suffix(b"}"))
+            .filter(|logprobs| *logprobs != b"[]");
+        let size = self.head.len() + field.len() + entry.data.len() + CHUNK;
+        let mut chunk = Vec::with_capacity(size);
+        let mut put = |bytes: &[u8]| chunk.extend_from_slice(bytes);
+        put(self.head.as_bytes());
+        put(b"\"choices\":[{\"index\":0,\"delta\":{\"");
+        put(field.as_bytes());
+        put(b"\":");
+        put(delta);
+        put(b"},\"logprobs\":");
+        match logprobs {
+            None => put(b"null"),
+            Some(logprobs) => [b"{\"content\":", logprobs, b"}"].into_iter().for_each(&mut put),
+        }
+        put(b",\"finish_reason\":null}]");
+        put(self.tail().as_bytes());
+        Some(Message { position: Some(entry.position), data: chunk.into(), ..Message::default() })
     }
 
     fn added(&mut self, entry: &Entry) -> Option<Message> {
+        if has_nothing_beside(entry) {
+            return None;
+        }
         let ItemEvent { output_index, item } = serde_json::from_slice(&entry.data).ok()?;
         let extra = item.extra()?.clone();
         let call = match item {
@@ -252,6 +268,9 @@ impl ChatCompletions {
     /// The fields of an item that are complete only at its end: those beyond the vocabulary, and
     /// images.
     fn done(&mut self, entry: &Entry) -> Option<Message> {
+        if has_nothing_beside(entry) {
+            return None;
+        }
         let ItemEvent { output_index, item } = serde_json::from_slice(&entry.data).ok()?;
         let delta = match &item {
             Item::FunctionCall(_) | Item::CustomToolCall(_) => {
@@ -277,16 +296,16 @@ impl ChatCompletions {
     }
 
     fn finish(&mut self, entry: &Entry, messages: &mut Vec<Message>) {
-        let Ok(event) = serde_json::from_slice::<SnapshotEvent>(&entry.data) else { return };
-        let reason = whole::finish_reason(&event.response, self.options);
+        let Some(outline) = Outline::read(entry) else { return };
+        let reason = whole::finish_reason(&outline, self.options);
         if let Ok(reason) = &reason {
-            let native = whole::native_finish_reason(&event.response);
-            let native = native
+            let native = outline
+                .native_finish_reason()
                 .map_or_else(String::new, |native| format!(",\"native_finish_reason\":{native}"));
             messages.push(self.chunk(entry, "{}", "null", &format!("\"{reason}\"{native}")));
         }
         if self.options.include_usage {
-            let usage = event.response.usage.map_or(Value::Null, whole::usage);
+            let usage = outline.usage.map_or(Value::Null, whole::usage);
             messages
                 .push(message(entry, format!("{}\"choices\":[],\"usage\":{usage}}}", self.head)));
         }
@@ -297,15 +316,42 @@ impl ChatCompletions {
         }
     }
 
+    /// What ends every chunk but the last.
+    fn tail(&self) -> &'static str {
+        if self.options.include_usage { ",\"usage\":null}" } else { "}" }
+    }
+
     /// One chunk of the one choice; everything is JSON already.
     fn chunk(&self, entry: &Entry, delta: &str, logprobs: &str, finish_reason: &str) -> Message {
-        let head = &self.head;
-        let usage = if self.options.include_usage { ",\"usage\":null" } else { "" };
+        let (head, end) = (&self.head, self.tail());
         let choice = format!(
             "{{\"index\":0,\"delta\":{delta},\"logprobs\":{logprobs},\"finish_reason\":{finish_reason}}}"
         );
-        message(entry, format!("{head}\"choices\":[{choice}]{usage}}}"))
+        message(entry, format!("{head}\"choices\":[{choice}]{end}"))
     }
+}
+
+/// Whether the item of this event is a message without fields beyond the vocabulary, as most are:
+/// its text was in deltas.
+fn has_nothing_beside(entry: &Entry) -> bool {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only their names are read")]
+    struct Plain<'a> {
+        #[serde(rename = "type")]
+        kind: &'a str,
+        id: IgnoredAny,
+        status: IgnoredAny,
+        role: IgnoredAny,
+        content: IgnoredAny,
+    }
+    #[derive(Deserialize)]
+    struct WithItem<'a> {
+        #[serde(borrow)]
+        item: Plain<'a>,
+    }
+    serde_json::from_slice::<WithItem<'_>>(&entry.data)
+        .is_ok_and(|event| event.item.kind == "message")
 }
 
 fn error(entry: &Entry) -> Option<Message> {

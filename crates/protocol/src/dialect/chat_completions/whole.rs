@@ -3,10 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::options::ChatOptions;
+use crate::dialect::outline::Outline;
 use crate::extra::Extra;
 use crate::fault::{Fault, FaultKind};
 use crate::item::{Item, OpaqueItem, Part};
-use crate::response::{FINISH_REASON, IncompleteDetails, Response, ResponseStatus};
+use crate::response::{IncompleteDetails, Response, ResponseStatus};
 use crate::usage::Usage;
 
 /// A finished response as one `chat.completion`.
@@ -14,7 +15,7 @@ use crate::usage::Usage;
 /// # Errors
 /// Where it did not end as a completion can: stopped by a caller, failed.
 pub(super) fn completion(response: &Response, options: ChatOptions) -> Result<Value, Fault> {
-    finish_reason(response, options).map(|reason| document(response, Some(reason), options))
+    finish_reason(&response.into(), options).map(|reason| document(response, Some(reason), options))
 }
 
 /// The output of a response that did not end as a completion can, as a completion without a finish
@@ -27,10 +28,11 @@ fn document(response: &Response, reason: Option<&str>, options: ChatOptions) -> 
     let (message, logprobs) = message(response, options);
     let mut choice =
         json!({ "index": 0, "message": message, "logprobs": logprobs, "finish_reason": reason });
-    if let Some(native) = native_finish_reason(response) {
+    let outline = Outline::from(response);
+    if let Some(native) = outline.native_finish_reason() {
         choice["native_finish_reason"] = native.clone();
     }
-    let mut completion = head(response, "chat.completion");
+    let mut completion = head(&outline, "chat.completion");
     completion.insert("choices".into(), json!([choice]));
     completion.insert("usage".into(), response.usage.map_or(Value::Null, usage));
     completion.into()
@@ -169,15 +171,8 @@ pub(super) fn image(item: &OpaqueItem, index: usize) -> Option<Value> {
     Some(json!({ "type": "image_url", "image_url": { "url": url }, "index": index }))
 }
 
-/// The upstream's own finish reason, if it is outside the vocabulary.
-pub(super) fn native_finish_reason(response: &Response) -> Option<&Value> {
-    let details = response.incomplete_details.as_ref()?;
-    (details.reason == IncompleteDetails::UNKNOWN_FINISH_REASON)
-        .then(|| response.metadata.get(FINISH_REASON))?
-}
-
 /// What every chunk repeats.
-pub(super) fn head(response: &Response, object: &str) -> Map<String, Value> {
+pub(super) fn head(response: &Outline, object: &str) -> Map<String, Value> {
     let id = response.id.as_str();
     let mut head = Map::new();
     head.insert("id".into(), format!("chatcmpl-{}", id.strip_prefix("resp_").unwrap_or(id)).into());
@@ -192,19 +187,15 @@ pub(super) fn head(response: &Response, object: &str) -> Map<String, Value> {
 /// The `finish_reason` of a response that ended well, or early for a reason this dialect has;
 /// otherwise an error, so that a partial response is not mistaken for a complete one.
 pub(super) fn finish_reason(
-    response: &Response,
+    response: &Outline,
     options: ChatOptions,
 ) -> Result<&'static str, Fault> {
-    let reason = response.incomplete_details.as_ref().map_or("", |details| details.reason.as_str());
-    match (response.status, reason) {
-        (ResponseStatus::Completed, _) => {
-            let calls = response.output.iter().any(|item| item.call_id().is_some());
-            Ok(match (calls, options.has_functions) {
-                (true, true) => "function_call",
-                (true, false) => "tool_calls",
-                (false, _) => "stop",
-            })
-        }
+    match (response.status, response.reason()) {
+        (ResponseStatus::Completed, _) => Ok(match (response.has_calls(), options.has_functions) {
+            (true, true) => "function_call",
+            (true, false) => "tool_calls",
+            (false, _) => "stop",
+        }),
         // Of all finish reasons of this dialect, only `length` means that a response may be
         // incomplete. The upstream's own is added beside it.
         (

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::question::{create, read_question};
 use crate::dialect::definition::Dialect;
 use crate::dialect::message::{Description, Message, StreamEnd};
+use crate::dialect::outline::Outline;
 use crate::dialect::socket::{ClientEvent, SocketDialect, SocketRules, StreamId};
 use crate::entry::Entry;
 use crate::event::EventKind;
 use crate::fault::Fault;
 use crate::request::Create;
-use crate::response::{Response, ResponseStatus};
+use crate::response::ResponseStatus;
 use crate::usage::{Usage, UsageSource};
 
 /// The id of the message with the number of tokens.
@@ -51,19 +51,8 @@ pub struct Classic {
 }
 
 #[derive(Deserialize)]
-struct DeltaEvent<'a> {
-    #[serde(borrow)]
-    delta: &'a RawValue,
-}
-
-#[derive(Deserialize)]
 struct ErrorEvent {
     error: Value,
-}
-
-#[derive(Deserialize)]
-struct SnapshotEvent {
-    response: Response,
 }
 
 /// Its name and its frames.
@@ -209,32 +198,29 @@ impl Classic {
     }
 
     fn start(&mut self, entry: &Entry) {
-        if let Ok(event) = serde_json::from_slice::<SnapshotEvent>(&entry.data) {
-            let id = event.response.id.as_str();
+        if let Some(outline) = Outline::read(entry) {
+            let id = outline.id.as_str();
             self.id = format!("chatcmpl-{}", id.strip_prefix("resp_").unwrap_or(id)).into();
         }
     }
 
     fn text(&mut self, entry: &Entry, messages: &mut Vec<Message>) {
-        let Ok(event) = serde_json::from_slice::<DeltaEvent<'_>>(&entry.data) else { return };
+        let Some(delta) = entry.delta() else { return };
         self.has_text = true;
         // The pages treat a content of exactly this word as empty, and drop it or the text before
         // it.
-        let pieces: &[&str] = if event.delta.get() == "\"null\"" {
-            &["\"nu\"", "\"ll\""]
-        } else {
-            &[event.delta.get()]
-        };
+        let pieces: &[&[u8]] =
+            if delta == b"\"null\"" { &[b"\"nu\"", b"\"ll\""] } else { &[delta] };
         messages.extend(
-            pieces.iter().map(|piece| self.message(format!("{{\"content\":{piece}}}").into())),
+            pieces
+                .iter()
+                .map(|piece| self.message([b"{\"content\":", *piece, b"}"].concat().into())),
         );
     }
 
     fn finish(&mut self, entry: &Entry, messages: &mut Vec<Message>) {
-        let Ok(SnapshotEvent { response }) = serde_json::from_slice(&entry.data) else { return };
-        let reason =
-            response.incomplete_details.as_ref().map_or("", |details| details.reason.as_str());
-        match (response.status, reason) {
+        let Some(response) = Outline::read(entry) else { return };
+        match (response.status, response.reason()) {
             // A stop was requested, and the error before a failure has its cause.
             (ResponseStatus::Completed | ResponseStatus::Failed | ResponseStatus::Cancelled, _) => {
             }

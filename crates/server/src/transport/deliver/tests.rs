@@ -82,6 +82,6 @@ async fn a_dialect_that_only_streams_has_no_document() {
     let dialect = Silent { keep_alive: KeepAlive::Frame, end: StreamEnd::BreakOff };
     let response =
         protocol::response::Response::accepted(ResponseId::new("resp_1"), 0, &Create::new("demo"));
-    let entry = Entry::new(0, &Event::terminal(response));
+    let entry = Entry::new(0, &Event::terminal(&response));
     assert_eq!(dialect.whole(&entry).map_err(|fault| fault.status), Err(500));
 }

@@ -59,9 +59,8 @@ fn id(name: &str) -> ResponseId {
 }
 
 fn text(position: u64, text: &str) -> Entry {
-    let (item_id, delta) = (ItemId::new("msg_1"), text.into());
-    let delta =
-        TextDelta { item_id, output_index: 0, content_index: 0, delta, logprobs: Vec::new() };
+    let (item_id, delta) = (ItemId::new("msg_1"), text);
+    let delta = TextDelta { item_id, output_index: 0, content_index: 0, delta, logprobs: &[] };
     Entry::new(position, &Event::OutputTextDelta(delta))
 }
 

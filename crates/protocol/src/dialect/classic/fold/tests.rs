@@ -4,49 +4,46 @@ use super::*;
 use crate::event::{ContentDelta, Event, Snapshot, TextDelta};
 use crate::fault::FaultKind;
 use crate::id::{ItemId, ResponseId};
-use crate::response::IncompleteDetails;
+use crate::response::{IncompleteDetails, Response};
 
 fn response() -> Response {
     Response::accepted(ResponseId::new("resp_abc"), 0, &Create::new("demo"))
 }
 
-fn snapshot(response: Response) -> Snapshot {
-    Snapshot { response: Box::new(response) }
+/// A response that lives as long as the test.
+fn lasting(response: Response) -> &'static Response {
+    Box::leak(Box::new(response))
 }
 
-fn delta(delta: &str) -> ContentDelta {
-    ContentDelta {
-        item_id: ItemId::new("msg_1"),
-        output_index: 0,
-        content_index: 0,
-        delta: delta.into(),
-    }
+fn delta(delta: &str) -> ContentDelta<'_> {
+    ContentDelta { item_id: ItemId::new("msg_1"), output_index: 0, content_index: 0, delta }
 }
 
-fn text(delta: &str) -> Event {
-    let logprobs = Vec::new();
+fn text(delta: &str) -> Event<'_> {
     Event::OutputTextDelta(TextDelta {
         item_id: ItemId::new("msg_1"),
         output_index: 0,
         content_index: 0,
-        delta: delta.into(),
-        logprobs,
+        delta,
+        logprobs: &[],
     })
 }
 
-fn ended(status: ResponseStatus, reason: Option<&str>, usage: Option<Usage>) -> Event {
+fn ended(status: ResponseStatus, reason: Option<&str>, usage: Option<Usage>) -> Event<'static> {
     let incomplete_details = reason.map(|reason| IncompleteDetails { reason: reason.into() });
-    Event::terminal(Response { status, incomplete_details, usage, ..response() })
+    Event::terminal(lasting(Response { status, incomplete_details, usage, ..response() }))
 }
 
-fn completed(source: UsageSource, tokens: u64) -> Event {
+fn completed(source: UsageSource, tokens: u64) -> Event<'static> {
     ended(ResponseStatus::Completed, None, Some(Usage::new(source, 9, tokens)))
 }
 
 /// The messages of a log that starts as every log does: `id|name|data`, without the parts that are
 /// not there.
-fn render(transport: Transport, events: Vec<Event>) -> Vec<String> {
-    let preamble = [Event::Created(snapshot(response())), Event::InProgress(snapshot(response()))];
+fn render(transport: Transport, events: Vec<Event<'_>>) -> Vec<String> {
+    let response = response();
+    let snapshot = Snapshot { response: &response };
+    let preamble = [Event::Created(snapshot.clone()), Event::InProgress(snapshot)];
     let mut dialect = Classic::new(transport);
     let mut messages = Vec::new();
     for (position, event) in (0..).zip(preamble.into_iter().chain(events)) {
@@ -131,7 +128,7 @@ fn c5_the_word_null_does_not_erase_what_stands_before_it() {
     assert_eq!(rendered[1..4], contents);
 }
 
-fn failing(texts: &[&str]) -> Vec<Event> {
+fn failing<'a>(texts: &[&'a str]) -> Vec<Event<'a>> {
     let fault = Fault::new(FaultKind::Upstream, "upstream_error", "<b>no & never</b>");
     let texts = texts.iter().map(|piece| text(piece));
     texts.chain([Event::error(&fault), ended(ResponseStatus::Failed, None, None)]).collect()
