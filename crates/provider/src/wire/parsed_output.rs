@@ -220,6 +220,18 @@ impl ParsedOutput {
         self.words.len()
     }
 
+    /// The text of the only event after the first `before`, if that is a text and nothing more.
+    pub(super) fn only_text_after(&self, before: usize) -> Option<&str> {
+        match self.words.back() {
+            Some(Ok(ModelEvent::Text { text, logprobs }))
+                if logprobs.is_empty() && self.words.len() == before + 1 =>
+            {
+                Some(text)
+            }
+            _ => None,
+        }
+    }
+
     /// The next event.
     pub(super) fn next(&mut self) -> Option<Result<ModelEvent, ProviderFailure>> {
         self.words.pop_front()

@@ -6,6 +6,7 @@ mod delta;
 mod request;
 mod stream;
 mod style;
+mod template;
 
 use engine::provider::models::ModelListing;
 use engine::provider::passthrough::PassthroughRequest;

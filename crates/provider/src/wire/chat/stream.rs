@@ -16,6 +16,7 @@ use super::super::shared::{CONTENT_PARTS, UPSTREAM_FIELDS, flat_annotation, made
 use super::calls::ToolCalls;
 use super::chunk::ChatChunk;
 use super::delta::{CallPiece, ChatContent, ChatDelta, SplitContent};
+use super::template::Template;
 
 /// The state of one response.
 #[derive(Debug, Default)]
@@ -35,6 +36,8 @@ pub(super) struct ChatGrammar {
     /// Fields that are passed to the caller and not sent back.
     upstream_fields: Map<String, Value>,
     is_finish_said: bool,
+    /// What the chunks of the text have around it.
+    template: Template,
 }
 
 /// Where fields of a message come from.
@@ -79,12 +82,20 @@ impl Grammar for ChatGrammar {
         if name == Some("error") {
             return error_event(data, said);
         }
+        if let Some(text) = self.template.text(data).filter(|_| !self.is_finish_said) {
+            let text = self.text.take(text, Source::Delta);
+            return said.words(text.map(|text| ModelEvent::Text { text, logprobs: Vec::new() }));
+        }
+        let before = said.len();
         match self.read(data, said) {
             Ok(_) => {}
             Err(Broken::Cut) => said.invalid_data("sent an event with truncated JSON"),
             Err(Broken::Invalid) => {
                 said.invalid_data("sent something that is not a chat completion");
             }
+        }
+        if let Some(text) = said.only_text_after(before) {
+            self.template.learn(data, text);
         }
     }
 
@@ -285,6 +296,8 @@ impl ChatGrammar {
 
     /// Emits the fields next to the message.
     fn beside(&mut self, said: &mut ParsedOutput) {
+        // The next chunk may bring them again.
+        self.template.forget();
         let mut beside = mem::take(&mut self.beside);
         let fields = mem::take(&mut self.upstream_fields);
         // They do not justify a message of their own.
