@@ -48,7 +48,8 @@ pub trait Frame: Debug + Send + Sync {
         content_type.split_once(';').map_or(content_type, |(media_type, _)| media_type)
     }
 
-    /// The delay before a client reconnects, if [`Self::start`] announces it.
+    /// The reconnect delay that [`Self::start`] announces, if the server may change it during a
+    /// stream.
     fn reconnect_delay(&self) -> Option<Duration> {
         None
     }
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn only_browser_streams_announce_a_reconnect_delay() {
+    fn only_event_source_changes_its_reconnect_delay() {
         for frame in [&Json as &dyn Frame, &Ndjson, &Sse, &Emitter, &Text] {
             assert_eq!(frame.reconnect_delay(), None, "{frame:?}");
             assert_eq!(
