@@ -120,7 +120,7 @@ impl Reloader {
         let changes = Changes::between(&self.settings, &new);
         let mut server = new.server.clone();
         server.connections = if server.connections == self.settings.server.connections {
-            self.controls.connections()
+            self.controls.max_connections()
         } else {
             descriptors::fit(server.connections)
         };
