@@ -33,13 +33,11 @@ pub trait Frame: Debug + Send + Sync {
     /// Writes one message.
     fn message(&self, out: &mut BytesMut, message: &Message<'_>);
 
-    /// Writes bytes that keep an idle stream alive and are ignored; none if the frame has no such
-    /// bytes.
+    /// Writes a heartbeat that clients ignore, or nothing if the format has none.
     fn heartbeat(&self, out: &mut BytesMut);
 
     /// Writes the bytes after the last message of a complete stream. `sentinel` is the dialect's
-    /// own mark of the end, which is not a message: a frame that can only carry messages leaves it
-    /// out.
+    /// end marker, such as `[DONE]`. It is not a message: frames that carry only messages omit it.
     fn end(&self, out: &mut BytesMut, sentinel: Option<&[u8]>);
 
     /// The media type, without parameters.
