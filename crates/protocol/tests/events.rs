@@ -45,9 +45,8 @@ fn every_kind_is_known_to_every_dialect() {
 /// The same for the response that is folded from a log.
 #[test]
 fn every_kind_is_known_to_the_snapshot() {
-    let create =
-        weir_protocol::dialect::responses::read_create(&serde_json::json!({ "input": "hi" }))
-            .unwrap();
+    let body = serde_json::json!({ "model": "demo", "input": "hi" });
+    let create = dialect::responses::read_create(&body).unwrap();
     let response = Response::accepted(ResponseId::new("resp_1"), 0, &create);
     let created = Entry::new(0, &Event::Created(Snapshot { response: Box::new(response) }));
     for kind in EventKind::ALL.iter().filter(|kind| kind.is_hosted()) {
