@@ -33,13 +33,11 @@ pub trait Frame: Debug + Send + Sync {
     /// Writes one message.
     fn message(&self, out: &mut BytesMut, message: &Message<'_>);
 
-    /// Writes bytes that keep an idle stream alive and are ignored; none if the frame has no such
-    /// bytes.
+    /// Writes a heartbeat that clients ignore, or nothing if the format has none.
     fn heartbeat(&self, out: &mut BytesMut);
 
     /// Writes the bytes after the last message of a complete stream. `sentinel` is the dialect's
-    /// own mark of the end, which is not a message: a frame that can only carry messages leaves it
-    /// out.
+    /// end marker, such as `[DONE]`. It is not a message: frames that carry only messages omit it.
     fn end(&self, out: &mut BytesMut, sentinel: Option<&[u8]>);
 
     /// The media type, without parameters.
@@ -48,7 +46,8 @@ pub trait Frame: Debug + Send + Sync {
         content_type.split_once(';').map_or(content_type, |(media_type, _)| media_type)
     }
 
-    /// The delay before a client reconnects, if [`Self::start`] announces it.
+    /// The reconnect delay that [`Self::start`] announces, if the server may change it during a
+    /// stream.
     fn reconnect_delay(&self) -> Option<Duration> {
         None
     }
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn only_browser_streams_announce_a_reconnect_delay() {
+    fn only_event_source_changes_its_reconnect_delay() {
         for frame in [&Json as &dyn Frame, &Ndjson, &Sse, &Emitter, &Text] {
             assert_eq!(frame.reconnect_delay(), None, "{frame:?}");
             assert_eq!(

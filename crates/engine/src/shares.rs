@@ -42,7 +42,7 @@ impl Default for CallerLimits {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shares {
     /// The share of keys without one of their own.
-    pub usual: CallerLimits,
+    pub default_limits: CallerLimits,
     /// Shares of single keys, by the key's id.
     pub keys: HashMap<String, CallerLimits>,
 }
@@ -51,7 +51,7 @@ impl Shares {
     /// The share of `owner`; `None` if the server has no keys, and so one caller only.
     pub fn of(&self, owner: &Owner) -> Option<CallerLimits> {
         (*owner != Owner::local())
-            .then(|| self.keys.get(owner.as_str()).copied().unwrap_or(self.usual))
+            .then(|| self.keys.get(owner.as_str()).copied().unwrap_or(self.default_limits))
     }
 }
 
@@ -327,12 +327,13 @@ mod tests {
 
     fn ledger() -> Arc<Ledger> {
         let ledger = Arc::new(Ledger::default());
-        let usual = CallerLimits { running: 2, memory_bytes: 60, ..CallerLimits::default() };
+        let default_limits =
+            CallerLimits { running: 2, memory_bytes: 60, ..CallerLimits::default() };
         let keys = HashMap::from([(
             "key_small".to_owned(),
-            CallerLimits { running: 1, memory_bytes: 10, ..usual },
+            CallerLimits { running: 1, memory_bytes: 10, ..default_limits },
         )]);
-        ledger.configure(100, Shares { usual, keys });
+        ledger.configure(100, Shares { default_limits, keys });
         ledger
     }
 

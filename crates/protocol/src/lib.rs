@@ -16,11 +16,12 @@
 //! | *position* | The index of an entry in its log. On the wire: `sequence_number`. |
 //! | *dialect* | An API's vocabulary: `responses`, `chat_completions`, `classic`. |
 //! | *message* | One output of a dialect, before a frame turns it into bytes. |
-//! | *frame* | The bytes of messages: `json`, `ndjson`, `sse`, `event_source`, `emitter`, `websocket`. |
+//! | *frame* | How messages become bytes: `json`, `ndjson`, `sse` (in three variants: `Sse`, `EventSource`, `Emitter`), `websocket`. |
 //! | *conversation* | A head in a tree of items: a chain, a socket's local state or a classic uid. |
 //! | *pass-through call* | A request that is forwarded unchanged, such as embeddings. No log. |
 //! | *fault* | An error in OpenAI's shape, with its HTTP status. |
 //! | *terminal event* | The last event of a log. |
+//! | *promise N* | In comments: heading N of `docs/reference/guarantees.md`. |
 
 pub mod extra;
 pub mod fault;

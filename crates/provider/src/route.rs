@@ -124,18 +124,18 @@ impl Models for Routes {
         }
         if let Some(demo) = self.demo.as_ref().filter(|_| model == demo::MODEL) {
             let provider = Arc::clone(demo) as Arc<dyn Provider>;
-            let leg = RouteTarget {
+            let target = RouteTarget {
                 upstream: demo::MODEL.into(),
                 provider,
                 model: None,
                 timeouts: Timeouts::default(),
             };
-            return Some(route(Arc::new([leg]), None, true));
+            return Some(route(Arc::new([target]), None, true));
         }
         let listed = self.serving(model)?;
         // An upstream with configured models is asked for no others.
         let is_listed = !listed.config.models.is_empty() || listed.upstream.has_listed(model);
-        Some(route(Arc::new([listed.leg(None)]), None, is_listed))
+        Some(route(Arc::new([listed.target(None)]), None, is_listed))
     }
 
     fn list(&self) -> BoxFuture<'_, Vec<ModelListing>> {
@@ -168,7 +168,7 @@ impl Listed {
         Ok(Arc::new(Self { name, upstream, config: config.clone() }))
     }
 
-    fn leg(&self, model: Option<Arc<str>>) -> RouteTarget {
+    fn target(&self, model: Option<Arc<str>>) -> RouteTarget {
         let provider = Arc::clone(&self.upstream) as Arc<dyn Provider>;
         RouteTarget {
             upstream: Arc::clone(&self.name),
@@ -237,7 +237,7 @@ impl Several {
         ready
             .into_iter()
             .map(|index| &self.targets[index])
-            .map(|target| target.listed.leg(target.model.clone()))
+            .map(|target| target.listed.target(target.model.clone()))
             .collect()
     }
 }

@@ -79,14 +79,14 @@ impl Provider for Scripted {
 
 impl Models for Scripted {
     fn route(&self, _model: &str) -> Option<Route> {
-        let leg = RouteTarget {
+        let target = RouteTarget {
             upstream: "scripted".into(),
             provider: Arc::new(*self),
             model: None,
             timeouts: Timeouts::default(),
         };
         Some(Route {
-            targets: Arc::new([leg]),
+            targets: Arc::new([target]),
             retries: Retries::default(),
             on_leave: None,
             is_listed: true,

@@ -255,14 +255,14 @@ impl Provider for Measured {
 
 impl Models for Measured {
     fn route(&self, _model: &str) -> Option<Route> {
-        let leg = RouteTarget {
+        let target = RouteTarget {
             upstream: "measured".into(),
             provider: Arc::new(*self),
             model: None,
             timeouts: Timeouts::default(),
         };
         Some(Route {
-            targets: Arc::new([leg]),
+            targets: Arc::new([target]),
             retries: Retries::default(),
             on_leave: None,
             is_listed: true,

@@ -81,8 +81,8 @@ pub struct Weir {
     app: App,
     controls: Controls,
     tls: Option<Arc<TlsServer>>,
-    /// Tasks that outlive all others, and clean up after them.
-    last: Tasks,
+    /// Tasks that stop after all others.
+    final_tasks: Tasks,
 }
 
 impl Weir {
@@ -119,7 +119,7 @@ impl Weir {
         if listener.is_none() && !server.listen.ip().is_loopback() && !keys.configured() {
             bail!(
                 "refusing to listen on {}: it can be reached from other machines, and no key is configured.\n\
-                 Make one with `weir key create --name NAME`, or listen on 127.0.0.1.",
+                 Create one with `weir key create --name NAME`, or listen on 127.0.0.1.",
                 server.listen
             );
         }
@@ -131,10 +131,10 @@ impl Weir {
         {
             bail!(
                 "refusing to listen on {address} (server.admin_listen): it can be reached from other machines, and no key is configured.\n\
-                 Make one with `weir key create --admin`, or listen on 127.0.0.1."
+                 Create one with `weir key create --admin`, or listen on 127.0.0.1."
             );
         }
-        settle(&mut server, &provider)?;
+        check_and_fill(&mut server, &provider)?;
         let routes = Arc::new(LiveRoutes::new(provider::build(&provider)?));
         let engine =
             Engine::new(engine, log, store, wrap(Arc::<LiveRoutes>::clone(&routes)), tasks.clone());
@@ -150,14 +150,14 @@ impl Weir {
                 ended,
                 recorded,
                 forgotten,
-                "recovered from a process that ended without a shutdown"
+                "recovered responses after an unclean shutdown"
             );
         }
-        let last = Tasks::new();
+        let final_tasks = Tasks::new();
         if let Some(traces) = traces {
             let (queue, export) = Export::new(traces)?;
             engine.trace_to(queue);
-            last.spawn("traces", export.run(last.clone()));
+            final_tasks.spawn("traces", export.run(final_tasks.clone()));
         }
         let listener = match listener {
             Some(listener) => listener,
@@ -170,7 +170,7 @@ impl Weir {
                 let bound = server::bind(address)
                     .with_context(|| format!("cannot listen on {address} (server.admin_listen)"))?;
                 let address = bound.local_addr().context("cannot determine the bound address")?;
-                tracing::info!(%address, "listening for operations");
+                tracing::info!(%address, "admin listener is ready");
                 server.admin_listen = Some(address);
                 Some(bound)
             }
@@ -206,7 +206,7 @@ impl Weir {
             tasks,
             shutdown: Arc::new(RwLock::new(shutdown)),
         };
-        Ok(Self { listener, admin_listener, app, controls, tls, last })
+        Ok(Self { listener, admin_listener, app, controls, tls, final_tasks })
     }
 
     /// The address it listens on.
@@ -224,12 +224,12 @@ impl Weir {
         &self.app.engine
     }
 
-    /// The number of open connections.
+    /// The open connections.
     pub fn connections(&self) -> Arc<Connections> {
         Arc::clone(&self.app.connections)
     }
 
-    /// The settings that can change while it serves.
+    /// Handles for changing settings while it serves.
     pub(crate) fn controls(&self) -> Controls {
         self.controls.clone()
     }
@@ -252,13 +252,14 @@ impl Weir {
         stop: impl Future<Output = ()> + Send,
         again: impl Future<Output = ()> + Send,
     ) -> shutdown::ShutdownReport {
-        let Self { listener, admin_listener, app, controls, tls, last } = self;
+        let Self { listener, admin_listener, app, controls, tls, final_tasks } = self;
         let watching = server::watch_keys(app.clone());
         let AppParts { engine, connections, drain, tasks, .. } = &*app;
         list_models(engine, tasks);
         let stopping = async {
             stop.await;
-            let parts = shutdown::ShutdownParts { engine, connections, drain, tasks, last: &last };
+            let parts =
+                shutdown::ShutdownParts { engine, connections, drain, tasks, last: &final_tasks };
             shutdown::run(parts, controls.shutdown(), again).await
         };
         let operations = async {
@@ -276,7 +277,7 @@ impl Weir {
     }
 }
 
-/// The settings that can change while the parts run.
+/// Handles for changing settings while the parts run.
 #[derive(Clone)]
 pub(crate) struct Controls {
     engine: Engine,
@@ -291,7 +292,8 @@ impl Controls {
     /// Applies other settings: all of them or none.
     ///
     /// # Errors
-    /// Invalid settings of an upstream; a missing directory of pages.
+    /// Invalid settings of an upstream; `classic.pages` is not a directory; an address that
+    /// requires an API key.
     pub(crate) fn apply(
         &self,
         mut server: server::Config,
@@ -300,7 +302,7 @@ impl Controls {
         shutdown: shutdown::Config,
     ) -> anyhow::Result<()> {
         require_key(&server, &*self.keys)?;
-        settle(&mut server, provider)?;
+        check_and_fill(&mut server, provider)?;
         self.routes.reload(provider)?;
         self.engine.configure(engine);
         self.live.apply(server);
@@ -310,7 +312,7 @@ impl Controls {
     }
 
     /// The maximum number of connections.
-    pub(crate) fn connections(&self) -> usize {
+    pub(crate) fn max_connections(&self) -> usize {
         self.live.config().connections
     }
 
@@ -320,8 +322,8 @@ impl Controls {
     }
 }
 
-/// Requests the model lists of all upstreams at the start: metrics are labelled only with listed
-/// models.
+/// Requests the model lists of all upstreams, at start and after a reload: metrics are labelled
+/// only with listed models.
 fn list_models(engine: &Engine, tasks: &Tasks) {
     let (engine, stopping) = (engine.clone(), tasks.clone());
     tasks.spawn("models", async move {
@@ -338,14 +340,14 @@ fn require_key(server: &server::Config, keys: &dyn KeyStore) -> anyhow::Result<(
         return Ok(());
     };
     bail!(
-        "{setting} is set, so that others reach this server through a proxy or by name, and no key is configured: \
-         without keys every caller would be its admin.\n\
-         Make one with `weir key create --name NAME`, or remove {setting} from the settings."
+        "{setting} makes this server reachable by others, and no key is configured: \
+         without keys every caller would be an admin.\n\
+         Create one with `weir key create --name NAME`, or remove {setting} from the settings."
     )
 }
 
 /// Checks and fills in settings that depend on the machine or on other settings.
-fn settle(server: &mut server::Config, provider: &provider::Config) -> anyhow::Result<()> {
+fn check_and_fill(server: &mut server::Config, provider: &provider::Config) -> anyhow::Result<()> {
     let classic = &mut server.classic;
     if let Some(pages) = classic.pages.as_ref().filter(|pages| !pages.is_dir()) {
         bail!("classic.pages: {} is not a directory", pages.display());

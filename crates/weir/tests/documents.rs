@@ -188,12 +188,35 @@ fn the_log_reference_lists_no_message_that_is_gone() -> Result<()> {
 
 #[test]
 fn the_guides_to_adding_something_list_files_that_exist() -> Result<()> {
-    let guides: Vec<Document> = documents()?
-        .into_iter()
-        .filter(|document| document.name.starts_with("docs/adding/"))
-        .collect();
-    ensure!(guides.len() >= 3, "only {} guides were found", guides.len());
-    check_none("files that do not exist", &missing_paths(&guides))
+    check_none("files that do not exist", &missing_paths(&guides()?))
+}
+
+#[test]
+fn the_guides_to_adding_something_use_names_that_exist() -> Result<()> {
+    let mut sources = String::new();
+    collect(&root().join("crates"), "rs", &mut |_, text| {
+        sources.push_str(text);
+        Ok(())
+    })?;
+    let mut wrong = Vec::new();
+    let mut pairs = 0;
+    for guide in guides()? {
+        let names = inline_code(&guide.text).into_iter().filter(|name| is_rust_name(name));
+        let gone = names.filter(|name| !sources.contains(last_segment(name)));
+        wrong.extend(gone.map(|name| format!("{}: {name}", guide.name)));
+        for (name, path) in names_in_files(&guide.text) {
+            let file = root().join(&path);
+            if !file.is_file() {
+                continue;
+            }
+            pairs += 1;
+            if !fs::read_to_string(file)?.contains(last_segment(&name)) {
+                wrong.push(format!("{}: {name} is not in {path}", guide.name));
+            }
+        }
+    }
+    ensure!(pairs >= 10, "only {pairs} names were found with their files");
+    check_none("names that do not exist, or are in another file", &wrong)
 }
 
 #[test]
@@ -308,6 +331,49 @@ fn anchors(text: &str) -> BTreeSet<String> {
         anchors.extend(free);
     }
     anchors
+}
+
+/// The guides to adding something, and the page that leads to them.
+fn guides() -> Result<Vec<Document>> {
+    let guides: Vec<Document> = documents()?
+        .into_iter()
+        .filter(|document| {
+            document.name.starts_with("docs/adding/") || document.name == "ARCHITECTURE.md"
+        })
+        .collect();
+    ensure!(guides.len() >= 8, "only {} guides were found", guides.len());
+    Ok(guides)
+}
+
+/// Each name with its file, where a text says "`name` in `path`" or "`name` of `path`".
+fn names_in_files(text: &str) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    for line in prose(text) {
+        let pieces: Vec<&str> = line.split('`').collect();
+        for window in pieces.windows(3).skip(1).step_by(2) {
+            let [name, between, path] = window else { continue };
+            let is_pair = [" in ", " of "].contains(between);
+            if is_pair && is_identifier(name) && ROOTS.iter().any(|start| path.starts_with(start)) {
+                pairs.push(((*name).to_owned(), (*path).to_owned()));
+            }
+        }
+    }
+    pairs
+}
+
+/// `name`, `Type` or `Type::name`
+fn is_identifier(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.chars().all(|next| next.is_ascii_alphanumeric() || "_:".contains(next))
+}
+
+/// A name that can only be one of Rust's: with a capital letter, or with `::`.
+fn is_rust_name(text: &str) -> bool {
+    is_identifier(text) && text.contains(|next: char| next.is_ascii_uppercase() || next == ':')
+}
+
+fn last_segment(name: &str) -> &str {
+    name.rsplit("::").next().unwrap_or(name)
 }
 
 /// The paths in the code of these documents that do not exist. A `<name>` in a path stands for a file that is to be made.

@@ -14,7 +14,7 @@ use toml::{Table, Value};
 
 use imports::{Crate, circles};
 
-/// Which of our crates each may depend on: the arrows of design.md §5. The program may see all of them.
+/// Which of our crates each may depend on: the map in `ARCHITECTURE.md`. The program may see all of them.
 const ARROWS: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("codec", &[]),
@@ -75,7 +75,7 @@ fn arrows_point_upward_only() -> Result<()> {
             dependencies(&manifest).into_iter().filter(|used| !allowed.contains(&used.as_str()));
         wrong.extend(used.map(|used| format!("{name} -> {used}")));
     }
-    check_none("a dependency that design.md §5 does not draw", &wrong)
+    check_none("a dependency that the map in ARCHITECTURE.md does not have", &wrong)
 }
 
 #[test]

@@ -88,17 +88,17 @@ struct Timers {
 }
 
 impl Timers {
-    fn of(leg: &RouteTarget, total: Option<Instant>) -> Self {
+    fn of(target: &RouteTarget, total: Option<Instant>) -> Self {
         let now = Instant::now();
         let timers = Self {
-            timeouts: leg.timeouts,
+            timeouts: target.timeouts,
             total,
             deadline: now,
             last: now,
             is_begun: false,
             has_keep_alives: false,
         };
-        timers.until(now + leg.timeouts.first_token)
+        timers.until(now + target.timeouts.first_token)
     }
 
     fn until(self, deadline: Instant) -> Self {
@@ -207,14 +207,14 @@ impl PassthroughCall {
         let route = self.route.clone();
         let mut attempts = Attempts::new(&route);
         loop {
-            let Some(leg) = attempts.leg(&route) else {
+            let Some(target) = attempts.target(&route) else {
                 return Err(Fault::new(
                     FaultKind::Server,
                     "server_error",
-                    "there is no upstream to call",
+                    "no upstream is configured for this model",
                 ));
             };
-            let failure = match self.call(leg).await {
+            let failure = match self.call(target).await {
                 Ok(opened) => return Ok(opened),
                 Err(Unopened::Stopped(fault)) => return Err(fault),
                 Err(Unopened::Failed(failure)) => failure,
@@ -241,25 +241,25 @@ impl PassthroughCall {
     }
 
     /// Calls one upstream, up to its whole document or its first event.
-    async fn call(&mut self, leg: &RouteTarget) -> Result<Opened, Unopened> {
-        self.request.call = self.record.asked(leg);
-        self.request.model.clone_from(&leg.model);
-        let total = Some(leg.timeouts.total)
+    async fn call(&mut self, target: &RouteTarget) -> Result<Opened, Unopened> {
+        self.request.call = self.record.asked(target);
+        self.request.model.clone_from(&target.model);
+        let total = Some(target.timeouts.total)
             .filter(|total| !total.is_zero())
             .map(|total| self.began + total);
         // The head of a document comes with its end. The provider applies the timeout for the head
         // of a stream.
-        let whole = (!self.request.request.stream).then(|| Timers::of(leg, total));
+        let whole = (!self.request.request.stream).then(|| Timers::of(target, total));
         // It outlives the timers: giving up must be recorded before it is dropped.
-        let mut passing = leg.provider.pass(self.request.clone());
+        let mut passing = target.provider.pass(self.request.clone());
         let mut parts = tokio::select! {
             biased;
             () = self.shared.shut_down.cancelled() => return Err(Unopened::Stopped(shut_down())),
-            () = until(total) => return Err(Unopened::Stopped(silent(&leg.upstream, "total", leg.timeouts.total))),
-            () = until(whole.map(|timers| timers.deadline)) => return Err(self.silent(whole.unwrap_or_else(|| Timers::of(leg, total)))),
+            () = until(total) => return Err(Unopened::Stopped(silent(&target.upstream, "total", target.timeouts.total))),
+            () = until(whole.map(|timers| timers.deadline)) => return Err(self.silent(whole.unwrap_or_else(|| Timers::of(target, total)))),
             parts = &mut passing => parts?,
         };
-        let mut timers = Timers::of(leg, total);
+        let mut timers = Timers::of(target, total);
         loop {
             let part = tokio::select! {
                 biased;
@@ -282,7 +282,7 @@ impl PassthroughCall {
                     return self.read(document).await.map(Opened::Document);
                 }
                 Some(Err(failure)) => return Err(failure.into()),
-                None => return Err(ProviderFailure::upstream(truncated(&leg.upstream)).into()),
+                None => return Err(ProviderFailure::upstream(truncated(&target.upstream)).into()),
             }
         }
     }

@@ -53,9 +53,9 @@ impl Engine {
 /// None is left: the first one's reason.
 fn able(mut route: Route, request: &Passthrough) -> Result<Route, Fault> {
     let (mut targets, mut first) = (Vec::new(), None);
-    for leg in &*route.targets {
-        match leg.provider.serves(request) {
-            Ok(()) => targets.push(leg.clone()),
+    for target in &*route.targets {
+        match target.provider.serves(request) {
+            Ok(()) => targets.push(target.clone()),
             Err(fault) => first = first.or(Some(fault)),
         }
     }

@@ -64,10 +64,10 @@ impl Record {
     }
 
     /// A call of an upstream starts. Returns it for the provider.
-    pub(super) fn asked(&mut self, leg: &RouteTarget) -> UpstreamCall {
-        self.upstream = Arc::clone(&leg.upstream);
-        self.peer = leg.provider.peer();
-        self.meter.asked(leg);
+    pub(super) fn asked(&mut self, target: &RouteTarget) -> UpstreamCall {
+        self.upstream = Arc::clone(&target.upstream);
+        self.peer = target.provider.peer();
+        self.meter.asked(target);
         self.call = UpstreamCall::new(self.owner.clone(), self.trace.call());
         self.call.clone()
     }
@@ -104,7 +104,7 @@ impl Record {
             upstream = %self.upstream,
             code = ?failure.code,
             reason = reason.as_str(),
-            "asking again"
+            "retrying"
         );
         self.meter.again(failure, reason.as_str());
         self.call_ended(Some(failure));

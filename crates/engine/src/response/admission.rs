@@ -1,4 +1,4 @@
-//! Whether there is room for another response, and the place it takes.
+//! Whether there is room for another response, and the slot it takes.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::instruments::counter::GaugeGuard;
 use crate::shares::RunningSlot;
 use crate::store::Removal;
 
-/// A place among the running responses. Dropped before [`Admission::keep`], it undoes what was
+/// A slot among the running responses. Dropped before [`Admission::keep`], it undoes what was
 /// created for the response.
 pub(super) struct Admission<'a> {
     shared: &'a Arc<EngineState>,
@@ -25,7 +25,7 @@ impl<'a> Admission<'a> {
         Self { shared, handle: Some(handle) }
     }
 
-    /// The response runs: its task releases the place.
+    /// The response runs: its task releases the slot.
     pub(super) fn keep(mut self) {
         self.handle = None;
     }

@@ -8,11 +8,15 @@ use std::time::Duration;
 use protocol::id::{Owner, ResponseId};
 use protocol::on_leave::OnLeave;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::cause::Cause;
 use crate::storage::Keeping;
 use crate::store::StoreError;
+
+/// How long a response without readers lets events gather in its connection: each batch is an
+/// append and a wake-up, and nobody waits for it.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// The handle on a running response.
 #[derive(Debug)]
@@ -142,16 +146,17 @@ impl RunningResponse {
         self.peak.load(Ordering::Relaxed)
     }
 
-    /// Whether there is a reader.
-    pub(super) fn has_readers(&self) -> bool {
-        *self.readers.borrow() > 0
+    /// Whether the next events can wait: there is no reader, nor a limit on what may come without
+    /// one.
+    pub(super) fn may_gather(&self) -> bool {
+        *self.readers.borrow() == 0 && self.allowance().is_none()
     }
 
-    /// Resolves when there is a reader.
-    pub(super) async fn reader(&self) {
+    /// Resolves when events have gathered for long enough, or there is a reader.
+    pub(super) async fn gather(&self) {
         let mut readers = self.readers.subscribe();
         // The sender lives in `self`: the channel cannot close meanwhile.
-        let _some = readers.wait_for(|readers| *readers > 0).await;
+        let _ended = timeout(GATHER, readers.wait_for(|readers| *readers > 0)).await;
     }
 
     /// Resolves when there is no reader.

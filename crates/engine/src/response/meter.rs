@@ -90,15 +90,15 @@ impl Meter {
             accepted: Instant::now(),
             call: None,
         };
-        if let Some(leg) = route.targets.first() {
-            meter.meet(leg);
+        if let Some(target) = route.targets.first() {
+            meter.meet(target);
         }
         meter
     }
 
     /// A call starts.
-    pub(crate) fn asked(&mut self, leg: &RouteTarget) {
-        self.meet(leg);
+    pub(crate) fn asked(&mut self, target: &RouteTarget) {
+        self.meet(target);
         let now = Instant::now();
         self.call = Some(Call {
             asked: now,
@@ -109,10 +109,10 @@ impl Meter {
         });
     }
 
-    fn meet(&mut self, leg: &RouteTarget) {
-        self.upstream = Arc::clone(&leg.upstream);
+    fn meet(&mut self, target: &RouteTarget) {
+        self.upstream = Arc::clone(&target.upstream);
         let model = &self.model;
-        self.subject = leg
+        self.subject = target
             .provider
             .peer()
             .map(|peer| Subject { provider: peer.system, model: Arc::clone(model) });

@@ -22,7 +22,7 @@ const CALLS: usize = 64;
 /// The attempts of one response on its route.
 #[derive(Debug)]
 pub(crate) struct Attempts {
-    leg: usize,
+    target: usize,
     calls: usize,
     round: u32,
     deadline: Instant,
@@ -63,7 +63,7 @@ impl Attempts {
     /// At the start of `route`.
     pub(crate) fn new(route: &Route) -> Self {
         Self {
-            leg: 0,
+            target: 0,
             calls: 0,
             round: 0,
             deadline: Instant::now() + route.retries.deadline,
@@ -72,8 +72,8 @@ impl Attempts {
     }
 
     /// The target to call now.
-    pub(crate) fn leg<'a>(&self, route: &'a Route) -> Option<&'a RouteTarget> {
-        route.targets.get(self.leg)
+    pub(crate) fn target<'a>(&self, route: &'a Route) -> Option<&'a RouteTarget> {
+        route.targets.get(self.target)
     }
 
     /// A call has failed. `dice` is uniformly distributed from 0 to 1: it spreads retries of calls
@@ -98,13 +98,13 @@ impl Attempts {
         );
         if is_of_key
             && self.calls < CALLS
-            && self.leg(route).is_some_and(|leg| leg.provider.has_another_way(model))
+            && self.target(route).is_some_and(|target| target.provider.has_another_way(model))
         {
             return NextStep::Ask(RetryReason::OtherKey);
         }
         self.calls = 0;
-        self.leg += 1;
-        if self.leg < route.targets.len() {
+        self.target += 1;
+        if self.target < route.targets.len() {
             return NextStep::Ask(RetryReason::OtherUpstream);
         }
         self.again(route, dice)
@@ -135,7 +135,7 @@ impl Attempts {
         if Instant::now() + pause > self.deadline {
             return self.fail();
         }
-        (self.round, self.leg) = (self.round + 1, 0);
+        (self.round, self.target) = (self.round + 1, 0);
         NextStep::Wait(pause)
     }
 
@@ -158,7 +158,7 @@ impl Attempts {
             Fault::new(
                 protocol::fault::FaultKind::Server,
                 "server_error",
-                "there is no upstream to call",
+                "no upstream is configured for this model",
             )
         };
         NextStep::Fail(self.reported.take().map_or_else(no_upstream, |failure| failure.fault))
@@ -204,13 +204,18 @@ mod tests {
     }
 
     fn route(keys: &[usize], retries: Retries) -> Route {
-        let leg = |keys: &usize| RouteTarget {
+        let target = |keys: &usize| RouteTarget {
             upstream: "north".into(),
             provider: Arc::new(Keys(AtomicUsize::new(*keys))),
             model: None,
             timeouts: Timeouts::default(),
         };
-        Route { targets: keys.iter().map(leg).collect(), retries, on_leave: None, is_listed: true }
+        Route {
+            targets: keys.iter().map(target).collect(),
+            retries,
+            on_leave: None,
+            is_listed: true,
+        }
     }
 
     fn failure(code: &str, scope: FailureScope) -> ProviderFailure {

@@ -18,9 +18,8 @@ use super::cause::Cause;
 use super::handle::RunningResponse;
 use super::meter::Meter;
 use super::retry::{Attempts, NextStep, RetryReason};
-use super::shorten;
 use super::spans::{SpanSource, Trace};
-use super::timeouts::{only_keep_alives, silent, until};
+use super::timeouts::{UpstreamActivity, is_output_event, only_keep_alives, silent, until};
 use crate::clock;
 use crate::count::{self, Prompt};
 use crate::log::{LogError, LogWriter};
@@ -45,10 +44,6 @@ const LAST_COUNT: Duration = Duration::from_millis(100);
 /// The label of a retry with a shorter conversation.
 const SHORTENED: &str = "shortened";
 
-/// How long a response without readers lets events gather in its connection: each batch is an
-/// append and a wake-up, and nobody waits for it.
-const GATHER: Duration = Duration::from_millis(50);
-
 /// How long after the finish reason the usage and the end of the stream may come.
 const FINISH_GRACE: Duration = Duration::from_secs(5);
 
@@ -59,7 +54,7 @@ pub(crate) struct Turn {
     pub(crate) writer: Box<dyn LogWriter>,
     pub(crate) route: Route,
     /// The target of the last call.
-    pub(crate) leg: Option<RouteTarget>,
+    pub(crate) target: Option<RouteTarget>,
     pub(crate) request: ModelRequest,
     /// Bytes of log above which the response is ended.
     pub(crate) limit: u64,
@@ -73,55 +68,46 @@ pub(crate) struct Turn {
     pub(crate) _slot: RunningSlot,
 }
 
-/// What came from an upstream since its last event.
-#[derive(Clone, Copy)]
-struct Silence {
-    /// Whether there was any event.
-    spoken: bool,
-    has_keep_alives: bool,
-    last_word: Instant,
-}
-
 /// Why the loop over the upstream ended.
-enum Stop {
+enum RunEnd {
     End(End),
-    /// The log failed: readers cannot see the end now.
+    /// The log failed; these entries are not written yet.
     Log(Vec<Entry>),
     /// Another writer has the log, or it was removed.
     Lost,
 }
 
-/// How the stream of a model has ended.
-enum StreamEnd {
+/// How the stream of a model ended.
+enum UpstreamEnd {
     Over,
     Failed(ProviderFailure),
 }
 
-/// How a call of an upstream went.
-enum Outcome {
+/// The outcome of one upstream call.
+enum CallOutcome {
     /// The response ends.
-    Stop(Stop),
+    Done(RunEnd),
     /// It failed before any output, and may be repeated.
     Failed(ProviderFailure),
 }
 
-impl From<End> for Stop {
+impl From<End> for RunEnd {
     fn from(end: End) -> Self {
         Self::End(end)
     }
 }
 
 impl Turn {
-    /// Runs the response to its end. Returns it as it ended, unless the log was lost to another
-    /// writer.
+    /// Runs the response to its end. Returns it as it ended, or `None` if another writer took the
+    /// log over or it was removed.
     pub(crate) async fn run(mut self: Box<Self>) -> Option<Response> {
-        // The upstream's connection is closed when `upstream` returns, before anything else is
+        // The upstream's connection is closed when `call_targets` returns, before anything else is
         // done.
-        let stop = self.upstream().await;
+        let end = self.call_targets().await;
         self.meter.closed();
-        let end = match stop {
-            Stop::End(end) => end,
-            Stop::Log(unwritten) => {
+        let end = match end {
+            RunEnd::End(end) => end,
+            RunEnd::Log(unwritten) => {
                 self.recover(&unwritten).await?;
                 End::Failed(Fault::new(
                     FaultKind::Server,
@@ -129,18 +115,18 @@ impl Turn {
                     "the response could not be logged and was ended",
                 ))
             }
-            Stop::Lost => return None,
+            RunEnd::Lost => return None,
         };
         if let End::Failed(fault) = &end {
             tracing::warn!(response = %self.handle.id, upstream = self.upstream_name(), code = fault.code.as_str(), status = fault.status, "response failed");
         }
-        if let Some(Finish::Unknown(word)) = self.builder.finish() {
-            let word: String = word.chars().take(64).collect();
-            tracing::warn!(response = %self.handle.id, upstream = self.upstream_name(), finish_reason = word, "unknown finish reason; the response counts as incomplete");
+        if let Some(Finish::Unknown(reason)) = self.builder.finish() {
+            let reason: String = reason.chars().take(64).collect();
+            tracing::warn!(response = %self.handle.id, upstream = self.upstream_name(), finish_reason = reason, "unknown finish reason; the response counts as incomplete");
         }
         let usage = match &end {
-            // Its readers are about to be cut: the end must not wait for a vocabulary that is not
-            // loaded yet.
+            // Readers are about to be disconnected, so do not wait for a tokenizer's vocabulary to
+            // load.
             End::Stopped(Cause::ServerShutdown) => {
                 timeout(LAST_COUNT, self.usage()).await.ok().flatten()
             }
@@ -150,8 +136,12 @@ impl Turn {
         // Before readers can see the end, so that metrics read after it include it.
         turn.account(&end, failure.as_ref());
         let entries = turn.builder.take_entries();
-        if turn.append(&entries).is_err() {
-            turn.recover(&entries).await?;
+        match turn.append(&entries) {
+            Ok(()) => {}
+            Err(LogError::Unavailable) => turn.recover(&entries).await?,
+            Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => {
+                return None;
+            }
         }
         let Self { builder, .. } = *turn;
         Some(builder.into_response())
@@ -165,7 +155,7 @@ impl Turn {
         usage: Option<Usage>,
     ) -> (Box<Self>, End, Option<Fault>) {
         let bytes = match &end {
-            // Its readers are about to be cut: it waits for nothing.
+            // Readers are about to be disconnected, so do not wait for a worker.
             End::Stopped(Cause::ServerShutdown) => 0,
             End::Stopped(_) | End::Failed(_) | End::Over => self.builder.response().weight() as u64,
         };
@@ -198,7 +188,7 @@ impl Turn {
             response: self.builder.response(),
             failure,
             finish: self.builder.finish(),
-            peer: self.leg.as_ref().and_then(|leg| leg.provider.peer()),
+            peer: self.target.as_ref().and_then(|target| target.provider.peer()),
             upstream: self.upstream_name(),
             call: &self.request.call,
             meter: &self.meter,
@@ -207,28 +197,28 @@ impl Turn {
 
     /// The name of the upstream.
     fn upstream_name(&self) -> &str {
-        self.leg.as_ref().map_or("", |leg| &*leg.upstream)
+        self.target.as_ref().map_or("", |target| &*target.upstream)
     }
 
     /// Calls the targets until one responds, or none is left.
-    async fn upstream(&mut self) -> Stop {
+    async fn call_targets(&mut self) -> RunEnd {
         let route = self.route.clone();
         let mut attempts = Attempts::new(&route);
         let began = Instant::now();
         loop {
-            let Some(leg) = attempts.leg(&route) else {
+            let Some(target) = attempts.target(&route) else {
                 return End::Failed(Fault::new(
                     FaultKind::Server,
                     "server_error",
-                    "there is no upstream to call",
+                    "no upstream is configured for this model",
                 ))
                 .into();
             };
-            let failure = match self.call(leg, began).await {
-                Outcome::Stop(stop) => return stop,
-                Outcome::Failed(failure) => failure,
+            let failure = match self.call(target, began).await {
+                CallOutcome::Done(stop) => return stop,
+                CallOutcome::Failed(failure) => failure,
             };
-            // Whatever follows: the usage of a failed call is not the usage of the response.
+            // Whatever follows: a failed call's usage does not count towards the response.
             self.builder.forget();
             if failure.fault.code == CONTEXT_LENGTH && self.shorten() {
                 self.meter.again(&failure.fault, SHORTENED);
@@ -252,47 +242,51 @@ impl Turn {
                     }
                 }
             };
-            tracing::debug!(response = %self.handle.id, upstream = %leg.upstream, code = failure.fault.code.as_str(), reason = reason.as_str(), "asking again");
+            tracing::debug!(response = %self.handle.id, upstream = %target.upstream, code = failure.fault.code.as_str(), reason = reason.as_str(), "retrying");
             self.meter.again(&failure.fault, reason.as_str());
             self.trace.call_ended(&self.span_source(Some(&failure.fault)));
         }
     }
 
-    /// Calls one upstream, up to the end of its stream. The first call was at `began`.
-    async fn call(&mut self, leg: &RouteTarget, began: Instant) -> Outcome {
+    /// Calls one upstream and consumes its stream. The total timeout counts from `began`, when the
+    /// first call started.
+    async fn call(&mut self, target: &RouteTarget, began: Instant) -> CallOutcome {
         let call = UpstreamCall::new(self.handle.owner.clone(), self.trace.call());
         self.request.call = call.with_workers(Arc::clone(&self.workers), self.bytes.bytes());
-        self.request.model.clone_from(&leg.model);
-        self.leg = Some(leg.clone());
-        self.meter.asked(leg);
+        self.request.model.clone_from(&target.model);
+        self.target = Some(target.clone());
+        self.meter.asked(target);
         let handle = Arc::clone(&self.handle);
         let mut stopped = std::pin::pin!(handle.stopped());
         let total =
-            Some(leg.timeouts.total).filter(|total| !total.is_zero()).map(|total| began + total);
-        let mut words = tokio::select! {
+            Some(target.timeouts.total).filter(|total| !total.is_zero()).map(|total| began + total);
+        let mut events = tokio::select! {
             biased;
-            cause = &mut stopped => return Outcome::Stop(End::Stopped(cause).into()),
-            () = until(total) => return Outcome::Stop(End::Failed(silent(&leg.upstream, "total", leg.timeouts.total)).into()),
-            asked = leg.provider.ask(self.request.clone()) => match asked {
-                Ok(words) => words,
-                Err(failure) => return Outcome::Failed(failure),
+            cause = &mut stopped => return CallOutcome::Done(End::Stopped(cause).into()),
+            () = until(total) => return CallOutcome::Done(End::Failed(silent(&target.upstream, "total", target.timeouts.total)).into()),
+            asked = target.provider.ask(self.request.clone()) => match asked {
+                Ok(events) => events,
+                Err(failure) => return CallOutcome::Failed(failure),
             },
         };
         let mut written: u64 = 0;
-        let mut silence =
-            Silence { spoken: false, has_keep_alives: false, last_word: Instant::now() };
-        let mut unread = 0;
-        let first = Instant::now() + leg.timeouts.first_token;
+        let mut activity = UpstreamActivity {
+            has_output: false,
+            has_keep_alives: false,
+            last_output: Instant::now(),
+        };
+        let mut events_without_reader = 0;
+        let first = Instant::now() + target.timeouts.first_token;
         let mut deadline =
             std::pin::pin!(sleep_until(total.map_or(first, |total| total.min(first))));
         loop {
-            let word = tokio::select! {
+            let event = tokio::select! {
                 biased;
-                cause = &mut stopped => return Outcome::Stop(End::Stopped(cause).into()),
-                word = words.next() => word,
-                () = &mut deadline => return self.silent(silence, total, leg.timeouts),
+                cause = &mut stopped => return CallOutcome::Done(End::Stopped(cause).into()),
+                event = events.next() => event,
+                () = &mut deadline => return self.silent(activity, total, target.timeouts),
             };
-            let (end, received) = self.take_in(word, &mut words);
+            let (end, received) = self.take_in(event, &mut events);
             let now = Instant::now();
             self.meter.received(received, now);
             let entries = self.builder.take_entries();
@@ -301,35 +295,36 @@ impl Turn {
             self.bytes.add(more);
             match self.append(&entries) {
                 Ok(()) => {}
-                Err(LogError::Unavailable) => return Outcome::Stop(Stop::Log(entries)),
+                Err(LogError::Unavailable) => return CallOutcome::Done(RunEnd::Log(entries)),
                 Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => {
-                    return Outcome::Stop(Stop::Lost);
+                    return CallOutcome::Done(RunEnd::Lost);
                 }
             }
             match end {
                 None => {}
                 // No output is in the log yet.
-                Some(StreamEnd::Failed(failure)) if written == 0 => {
-                    return Outcome::Failed(failure);
+                Some(UpstreamEnd::Failed(failure)) if written == 0 => {
+                    return CallOutcome::Failed(failure);
                 }
-                Some(StreamEnd::Failed(failure)) => {
-                    return Outcome::Stop(End::Failed(failure.fault).into());
+                Some(UpstreamEnd::Failed(failure)) => {
+                    return CallOutcome::Done(End::Failed(failure.fault).into());
                 }
-                Some(StreamEnd::Over) if !self.builder.is_finished() => {
-                    let fault = truncated(&leg.upstream);
+                Some(UpstreamEnd::Over) if !self.builder.is_finished() => {
+                    let fault = truncated(&target.upstream);
                     return if written == 0 {
-                        Outcome::Failed(ProviderFailure::upstream(fault))
+                        CallOutcome::Failed(ProviderFailure::upstream(fault))
                     } else {
-                        Outcome::Stop(End::Failed(fault).into())
+                        CallOutcome::Done(End::Failed(fault).into())
                     };
                 }
-                Some(StreamEnd::Over) => return Outcome::Stop(End::Over.into()),
+                Some(UpstreamEnd::Over) => return CallOutcome::Done(End::Over.into()),
             }
             if let Some(room) = self.writer.backlog() {
-                // Back-pressure: what the upstream sends waits in its connection and not in memory.
+                // Back-pressure: until there is room, upstream data stays in the socket, not in
+                // memory.
                 tokio::select! {
                     biased;
-                    cause = &mut stopped => return Outcome::Stop(End::Stopped(cause).into()),
+                    cause = &mut stopped => return CallOutcome::Done(End::Stopped(cause).into()),
                     () = room => {}
                 }
             }
@@ -338,123 +333,117 @@ impl Turn {
                     "the response exceeds the limit of this server ({} bytes of events)",
                     self.limit
                 );
-                return Outcome::Stop(
+                return CallOutcome::Done(
                     End::Failed(Fault::new(FaultKind::Server, "answer_too_large", message)).into(),
                 );
             }
             // Events since the last reader left; the count restarts when one comes back.
-            unread =
-                if self.handle.allowance().is_some() { unread + u64::from(received) } else { 0 };
-            // After the finish reason nothing is left to save.
+            events_without_reader = if self.handle.allowance().is_some() {
+                events_without_reader + u64::from(received)
+            } else {
+                0
+            };
+            // After the finish reason, stopping saves nothing.
             if !self.builder.is_finished()
-                && self.handle.allowance().is_some_and(|allowance| unread > allowance)
+                && self
+                    .handle
+                    .allowance()
+                    .is_some_and(|allowance| events_without_reader > allowance)
             {
-                return Outcome::Stop(End::Stopped(Cause::ClientLeft).into());
+                return CallOutcome::Done(End::Stopped(Cause::ClientLeft).into());
             }
-            if received > 0 && self.may_gather() {
+            if received > 0 && !self.builder.is_finished() && self.handle.may_gather() {
                 tokio::select! {
                     biased;
-                    cause = &mut stopped => return Outcome::Stop(End::Stopped(cause).into()),
-                    () = self.handle.reader() => {}
-                    () = sleep(GATHER) => {}
+                    cause = &mut stopped => return CallOutcome::Done(End::Stopped(cause).into()),
+                    () = self.handle.gather() => {}
                 }
             }
             if received > 0 {
-                silence = Silence { spoken: true, has_keep_alives: false, last_word: now };
+                activity =
+                    UpstreamActivity { has_output: true, has_keep_alives: false, last_output: now };
             } else {
-                silence.has_keep_alives = true;
+                activity.has_keep_alives = true;
             }
-            if silence.spoken {
+            if activity.has_output {
                 let patience = if self.builder.is_finished() {
-                    silence.last_word + FINISH_GRACE
+                    activity.last_output + FINISH_GRACE
                 } else {
-                    (now + leg.timeouts.idle).min(silence.last_word + leg.timeouts.keep_alive)
+                    (now + target.timeouts.idle)
+                        .min(activity.last_output + target.timeouts.keep_alive)
                 };
                 deadline.as_mut().reset(total.map_or(patience, |total| total.min(patience)));
             }
         }
     }
 
-    /// Whether the next events can wait: there is no reader, nor a limit on what may come without
-    /// one.
-    fn may_gather(&self) -> bool {
-        !self.handle.has_readers()
-            && self.handle.allowance().is_none()
-            && !self.builder.is_finished()
-    }
-
-    /// Leaves out the oldest part of the conversation, if the request allows it. Returns whether
-    /// there was one.
-    fn shorten(&mut self) -> bool {
-        if self.request.create.truncation.as_deref() != Some("auto") {
-            return false;
-        }
-        let Some(context) = shorten::shorter(&self.request.context) else { return false };
-        tracing::debug!(response = %self.handle.id, before = self.request.context.len(), after = context.len(), "the conversation is too long; asking again with less of it");
-        self.request.context = context.into();
-        true
-    }
-
-    /// What a timeout means. After the finish reason only the end of the stream is missing.
-    fn silent(&self, silence: Silence, total: Option<Instant>, timeouts: Timeouts) -> Outcome {
+    /// Maps an expired deadline to an outcome. After the finish reason it counts as the end of the
+    /// stream.
+    fn silent(
+        &self,
+        activity: UpstreamActivity,
+        total: Option<Instant>,
+        timeouts: Timeouts,
+    ) -> CallOutcome {
         if self.builder.is_finished() {
-            return Outcome::Stop(End::Over.into());
+            return CallOutcome::Done(End::Over.into());
         }
         let now = Instant::now();
         if total.is_some_and(|total| total <= now) {
-            return Outcome::Stop(
+            return CallOutcome::Done(
                 End::Failed(silent(self.upstream_name(), "total", timeouts.total)).into(),
             );
         }
         self.request.call.give_up();
         let upstream = self.upstream_name();
-        if !silence.spoken {
-            let tell = if silence.has_keep_alives { only_keep_alives } else { silent };
-            let fault = tell(upstream, "first_token", timeouts.first_token);
-            return Outcome::Failed(ProviderFailure::upstream(fault));
+        if !activity.has_output {
+            let timeout_fault = if activity.has_keep_alives { only_keep_alives } else { silent };
+            let fault = timeout_fault(upstream, "first_token", timeouts.first_token);
+            return CallOutcome::Failed(ProviderFailure::upstream(fault));
         }
-        let is_alive = silence.last_word + timeouts.keep_alive <= now && silence.has_keep_alives;
+        let is_alive =
+            activity.last_output + timeouts.keep_alive <= now && activity.has_keep_alives;
         let fault = if is_alive {
             only_keep_alives(upstream, "keep_alive", timeouts.keep_alive)
         } else {
             silent(upstream, "idle", timeouts.idle)
         };
-        Outcome::Stop(End::Failed(fault).into())
+        CallOutcome::Done(End::Failed(fault).into())
     }
 
-    /// Takes an event and those that are ready after it. Returns whether that was the end, and how
-    /// many were output of the model.
+    /// Handles `first` and the events that are already available after it, up to [`BATCH`]. Returns
+    /// how the stream ended, if it did, and the number of output events.
     fn take_in(
         &mut self,
         first: Option<Result<ModelEvent, ProviderFailure>>,
-        words: &mut ModelStream,
-    ) -> (Option<StreamEnd>, u32) {
+        events: &mut ModelStream,
+    ) -> (Option<UpstreamEnd>, u32) {
         let mut received = 0;
         let mut next = Some(first);
         let mut left = BATCH;
-        while let Some(word) = next {
-            let word = match word {
-                None => return (Some(StreamEnd::Over), received),
+        while let Some(event) = next {
+            let event = match event {
+                None => return (Some(UpstreamEnd::Over), received),
                 // A connection that breaks after the finish reason loses nothing of the response.
                 Some(Err(failure))
                     if failure.fault.code == UPSTREAM_CUT && self.builder.is_finished() =>
                 {
-                    return (Some(StreamEnd::Over), received);
+                    return (Some(UpstreamEnd::Over), received);
                 }
-                Some(Err(failure)) => return (Some(StreamEnd::Failed(failure)), received),
-                Some(Ok(word)) => word,
+                Some(Err(failure)) => return (Some(UpstreamEnd::Failed(failure)), received),
+                Some(Ok(event)) => event,
             };
-            received += u32::from(is_model_word(&word));
-            let upstream = self.leg.as_ref().map_or("", |leg| &*leg.upstream);
-            if let Err(fault) = self.builder.word(word, upstream) {
+            received += u32::from(is_output_event(&event));
+            let upstream = self.target.as_ref().map_or("", |target| &*target.upstream);
+            if let Err(fault) = self.builder.word(event, upstream) {
                 // A retry would fail in the same way.
                 return (
-                    Some(StreamEnd::Failed(ProviderFailure::new(fault, FailureScope::Request))),
+                    Some(UpstreamEnd::Failed(ProviderFailure::new(fault, FailureScope::Request))),
                     received,
                 );
             }
             left -= 1;
-            next = if left == 0 { None } else { words.next().now_or_never() };
+            next = if left == 0 { None } else { events.next().now_or_never() };
         }
         (None, received)
     }
@@ -463,8 +452,8 @@ impl Turn {
         if entries.is_empty() { Ok(()) } else { self.writer.append(entries) }
     }
 
-    /// Retries until the log can be written again, so that the response gets its one end. Readers
-    /// have seen the failure.
+    /// Retries until the log can be written again, so that the response gets its terminal event. Its
+    /// readers were already told of the failure.
     async fn recover(&mut self, entries: &[Entry]) -> Option<()> {
         tracing::error!(response = %self.handle.id, "log cannot be written; the response ends when it can");
         loop {
@@ -498,22 +487,5 @@ impl Turn {
                 count::usage(&Prompt::from(&*create), &context, &output)
             })
             .await
-    }
-}
-
-fn is_model_word(word: &ModelEvent) -> bool {
-    match word {
-        ModelEvent::Text { .. }
-        | ModelEvent::Annotation(_)
-        | ModelEvent::Reasoning(_)
-        | ModelEvent::ReasoningSummary(_)
-        | ModelEvent::ReasoningEnd { .. }
-        | ModelEvent::Refusal(_)
-        | ModelEvent::ToolCall(_)
-        | ModelEvent::Item(_)
-        | ModelEvent::ReasoningExtra(_)
-        | ModelEvent::Extra(_)
-        | ModelEvent::Finish(_) => true,
-        ModelEvent::Usage(_) | ModelEvent::ReasoningBreak | ModelEvent::KeepAlive => false,
     }
 }

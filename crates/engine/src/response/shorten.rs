@@ -2,10 +2,26 @@
 
 use protocol::item::{Item, Role};
 
+use super::run::Turn;
+
+impl Turn {
+    /// Removes the oldest part of the conversation, if the request allows it. Returns whether
+    /// anything was removed.
+    pub(super) fn shorten(&mut self) -> bool {
+        if self.request.create.truncation.as_deref() != Some("auto") {
+            return false;
+        }
+        let Some(context) = shorter(&self.request.context) else { return false };
+        tracing::debug!(response = %self.handle.id, before = self.request.context.len(), after = context.len(), "conversation too long; retrying without its oldest part");
+        self.request.context = context.into();
+        true
+    }
+}
+
 /// The conversation without its oldest part: about half of its turns or, if there is only one, half
 /// of the steps in it. System messages, summaries and the newest question stay, and no call is
 /// separated from its output. `None` if nothing can be left out.
-pub(super) fn shorter(context: &[Item]) -> Option<Vec<Item>> {
+fn shorter(context: &[Item]) -> Option<Vec<Item>> {
     let is_question =
         |item: &Item| matches!(item, Item::Message(message) if message.role == Role::User);
     let questions: Vec<usize> =

@@ -184,7 +184,7 @@ impl Engine {
             builder,
             writer,
             route,
-            leg: None,
+            target: None,
             request,
             limit,
             meter,
@@ -321,10 +321,10 @@ fn not_started() -> Fault {
 /// No target can: the first one's reason.
 fn able(mut route: Route, create: &Create) -> Result<(Route, Vec<String>), Fault> {
     let (mut targets, mut ignored, mut first) = (Vec::new(), None, None);
-    for leg in &*route.targets {
-        match leg.provider.check(create) {
+    for target in &*route.targets {
+        match target.provider.check(create) {
             Ok(left_out) => {
-                targets.push(leg.clone());
+                targets.push(target.clone());
                 ignored.get_or_insert(left_out);
             }
             Err(fault) => first = first.or(Some(fault)),

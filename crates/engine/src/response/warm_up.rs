@@ -19,7 +19,7 @@ pub(super) fn route(route: &Route) -> Route {
         .targets
         .iter()
         .take(1)
-        .map(|leg| RouteTarget { provider: Arc::new(WarmUp), ..leg.clone() });
+        .map(|target| RouteTarget { provider: Arc::new(WarmUp), ..target.clone() });
     Route { targets: targets.collect(), ..route.clone() }
 }
 

@@ -82,14 +82,14 @@ impl Provider for Puppet {
 
 impl Models for Puppet {
     fn route(&self, model: &str) -> Option<Route> {
-        let leg = || RouteTarget {
+        let target = || RouteTarget {
             upstream: "puppet".into(),
             provider: Arc::new(self.clone()),
             model: None,
             timeouts: Timeouts::default(),
         };
         (model == "demo").then(|| Route {
-            targets: Arc::new([leg()]),
+            targets: Arc::new([target()]),
             retries: self.retries,
             on_leave: None,
             is_listed: true,

@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stretch {
     /// As long as the time, by the scale.
-    True,
+    ToScale,
     /// Longer: the rows are nearer in time than they can be on paper.
     Wider,
     /// Shorter: nothing happens for long.
@@ -48,7 +48,7 @@ impl Axis {
                 height if height > MOST_HEIGHT.max(least + CUT_HEIGHT) => {
                     (least + CUT_HEIGHT, Stretch::Cut)
                 }
-                height => (height, Stretch::True),
+                height => (height, Stretch::ToScale),
             };
             AxisStep { time: *time, height, stretch }
         };
@@ -99,10 +99,10 @@ mod tests {
             stretches,
             [
                 Stretch::Wider,
-                Stretch::True,
+                Stretch::ToScale,
                 Stretch::Wider,
-                Stretch::True,
-                Stretch::True,
+                Stretch::ToScale,
+                Stretch::ToScale,
                 Stretch::Cut
             ]
         );

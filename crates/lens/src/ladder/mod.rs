@@ -1,14 +1,15 @@
-//! One connection as a picture (SVG): two life lines, a time axis, and an arrow for each segment.
+//! Draws one connection as an SVG sequence diagram: two lifelines, a time axis, and an arrow for each
+//! segment.
 //!
-//! Colours come from CSS variables (`--ladder-…`), which a page may set; by themselves they follow
-//! the reader's light or dark scheme. They are Okabe and Ito's, which the colour-blind can tell
-//! apart, and shapes repeat what colours mean.
+//! Colours come from CSS variables (`--ladder-…`), which a page may set; by default they follow the
+//! reader's light or dark scheme. They are the Okabe–Ito palette, safe for colour blindness, and
+//! shapes repeat what colours mean.
 
 #![expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "places in a picture, which are small"
+    reason = "coordinates in a picture, which are small"
 )]
 
 mod axis;
@@ -30,13 +31,13 @@ use crate::http::ConnectionReading;
 /// How to draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LadderOptions {
-    /// In CSS pixels; from 340 on. Below 640 labels are shorter.
+    /// Width in CSS pixels, at least 340. Below 640 labels are shorter.
     pub width: u32,
-    /// The labels'.
+    /// The language of the labels.
     pub language: Language,
-    /// Where the packets were captured: there the times hold.
+    /// The side at which packets were captured, and for which the times are exact.
     pub vantage: Side,
-    /// How many segments are drawn; of more, those in the middle are left out.
+    /// The most segments to draw; beyond that those in the middle are left out.
     pub segments: usize,
 }
 
@@ -46,7 +47,7 @@ impl Default for LadderOptions {
     }
 }
 
-/// A segment to be drawn, or a number of them that are left out.
+/// A segment to draw, and how many were left out before it.
 #[derive(Debug)]
 struct Row<'a> {
     segment: &'a Segment,
@@ -65,7 +66,7 @@ struct Layout {
     axis: f64,
     client: f64,
     server: f64,
-    /// From an arrow's tail to its head, downwards.
+    /// The vertical distance from an arrow's tail to its head.
     slope: f64,
 }
 
@@ -290,7 +291,7 @@ fn arrow(svg: &mut Svg, layout: &Layout, row: &Row<'_>, y: f64, options: &Ladder
 fn axis_step(svg: &mut Svg, layout: &Layout, step: &AxisStep, y: f64) {
     let (x, end) = (layout.axis, y + step.height);
     match step.stretch {
-        Stretch::True => svg.line(x, y, x, end, "axis"),
+        Stretch::ToScale => svg.line(x, y, x, end, "axis"),
         Stretch::Wider => svg.line(x, y, x, end, "axis wider"),
         Stretch::Cut => {
             svg.zigzag(x, y, end);
@@ -307,10 +308,10 @@ fn axis_step(svg: &mut Svg, layout: &Layout, step: &AxisStep, y: f64) {
     svg.line(x - 4.0, end, x + 4.0, end, "axis");
 }
 
-/// What stands below: the colours that occur, the scale, and how to read the axis.
+/// The legend below the diagram: the colours that occur, the scale, and how to read the axis.
 #[derive(Debug)]
 struct Legend {
-    /// Each colour with its place: line and x.
+    /// Each colour with its position: line and x.
     colours: Vec<(Colour, &'static str, f64, f64)>,
     notes: Vec<String>,
 }

@@ -55,6 +55,7 @@ pub enum KeepAlive {
 pub struct Description {
     /// Its name in metrics, logs and documents.
     pub name: &'static str,
-    /// The frames that its API offers, by the names that they have in metrics.
+    /// The frames that its API offers, by the names that they have in metrics. This is a
+    /// description: it does not decide which frame a request gets.
     pub frames: &'static [&'static str],
 }

@@ -98,7 +98,8 @@ impl EventKind {
     }
 }
 
-/// The entries that every log starts with, before anything the model made.
+/// The entries that every log starts with, before anything that the model produced. The log of a
+/// background response has `response.queued` between them.
 pub const PREAMBLE: [EventKind; 2] = [EventKind::Created, EventKind::InProgress];
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ fn routes(is_demo_enabled: bool, upstreams: Vec<UpstreamConfig>) -> Routes {
 fn targets(routes: &Routes, model: &str) -> Vec<String> {
     routes
         .route(model)
-        .map(|route| route.targets.iter().map(|leg| leg.upstream.to_string()).collect())
+        .map(|route| route.targets.iter().map(|target| target.upstream.to_string()).collect())
         .unwrap_or_default()
 }
 
@@ -103,7 +103,7 @@ fn a_route_has_precedence_over_what_upstreams_claim() {
     let routes = Routes::new(&config).unwrap();
     assert_eq!(targets(&routes, "fast"), ["south", "north"]);
     let models: Vec<_> =
-        routes.route("fast").unwrap().targets.iter().map(|leg| leg.model.clone()).collect();
+        routes.route("fast").unwrap().targets.iter().map(|target| target.model.clone()).collect();
     assert_eq!(models, [Some(Arc::from("b")), None]);
     assert_eq!(targets(&routes, "b"), ["south"]);
 }

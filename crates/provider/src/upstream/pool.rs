@@ -25,10 +25,10 @@ pub(super) struct Pool {
     upstream: Arc<str>,
     keys: Vec<KeyConfig>,
     /// Whether the upstream needs no key.
-    is_open: bool,
+    is_keyless: bool,
     strategy: Strategy,
-    /// The longest time a key is out of use.
-    rest: Duration,
+    /// The longest time for which a key is out of use.
+    longest_pause: Duration,
     queue: usize,
     queue_timeout: Duration,
     state: Mutex<State>,
@@ -38,7 +38,7 @@ pub(super) struct Pool {
 
 #[derive(Debug)]
 struct State {
-    places: Vec<KeySlot>,
+    slots: Vec<KeySlot>,
     /// In order of arrival.
     waiting: VecDeque<Waiter>,
     /// The number of running responses per caller.
@@ -50,7 +50,7 @@ struct State {
 struct Waiter {
     model: Arc<str>,
     owner: Owner,
-    turn: oneshot::Sender<Result<PoolPermit, ProviderFailure>>,
+    permit: oneshot::Sender<Result<PoolPermit, ProviderFailure>>,
 }
 
 /// A slot for one response. When it is dropped, the next waiting request gets it.
@@ -67,22 +67,22 @@ pub(super) struct PoolPermit {
 impl Pool {
     /// The keys in `config`.
     pub(super) fn new(config: &UpstreamConfig) -> Arc<Self> {
-        let is_open = config.keys.is_empty();
-        let keys = if is_open {
+        let is_keyless = config.keys.is_empty();
+        let keys = if is_keyless {
             vec![KeyConfig::new("none", Secret::new(""))]
         } else {
             config.keys.clone()
         };
-        let places = keys.iter().map(|_| KeySlot::default()).collect();
+        let slots = keys.iter().map(|_| KeySlot::default()).collect();
         Arc::new(Self {
             upstream: config.name.as_str().into(),
             keys,
-            is_open,
+            is_keyless,
             strategy: config.strategy,
-            rest: config.key_rest,
+            longest_pause: config.key_rest,
             queue: config.queue,
             queue_timeout: config.queue_timeout,
-            state: Mutex::new(State { places, waiting: VecDeque::new(), callers: HashMap::new() }),
+            state: Mutex::new(State { slots, waiting: VecDeque::new(), callers: HashMap::new() }),
             set_aside: Notify::new(),
         })
     }
@@ -98,13 +98,13 @@ impl Pool {
         owner: Option<&Owner>,
     ) -> Result<PoolPermit, ProviderFailure> {
         let owner = owner.cloned().unwrap_or_else(Owner::local);
-        let (sender, mut turn) = oneshot::channel();
+        let (sender, mut permit) = oneshot::channel();
         {
             let mut state = self.state();
-            state.waiting.retain(|waiter| !waiter.turn.is_closed());
+            state.waiting.retain(|waiter| !waiter.permit.is_closed());
             if state.waiting.is_empty() {
                 match self.take(&mut state, model, &owner) {
-                    Taken::Seat(seat) => return Ok(seat),
+                    Taken::Permit(permit) => return Ok(permit),
                     Taken::Failure(failure) => return Err(failure),
                     Taken::Busy => {}
                 }
@@ -112,9 +112,9 @@ impl Pool {
             if state.waiting.len() >= self.queue && !state.evict_waiter(&owner) {
                 return Err(self.full());
             }
-            state.waiting.push_back(Waiter { model: model.into(), owner, turn: sender });
+            state.waiting.push_back(Waiter { model: model.into(), owner, permit: sender });
         }
-        // A key may be usable again, which nothing else would notice.
+        // A pause may have ended meanwhile, and nothing else checks for that.
         self.serve();
         let deadline = Instant::now() + self.queue_timeout;
         loop {
@@ -124,12 +124,12 @@ impl Pool {
             let next = self.next_return().map_or(deadline, |until| until.min(deadline));
             tokio::select! {
                 biased;
-                // The sender is in the queue of the pool, which this future keeps alive.
-                seat = &mut turn => return seat.unwrap_or_else(|_gone| Err(self.full())),
+                // Only `evict_waiter` drops the sender.
+                permit = &mut permit => return permit.unwrap_or_else(|_gone| Err(self.full())),
                 () = set_aside => {}
                 () = sleep_until(next) => {
                     if Instant::now() >= deadline {
-                        return Err(self.full());
+                        return Err(self.timed_out());
                     }
                     self.serve();
                 }
@@ -141,8 +141,7 @@ impl Pool {
     fn next_return(&self) -> Option<Instant> {
         let now = Instant::now();
         let state = self.state();
-        let rests =
-            state.places.iter().flat_map(|place| place.models.values().chain([&place.whole]));
+        let rests = state.slots.iter().flat_map(|slot| slot.models.values().chain([&slot.whole]));
         rests
             .filter_map(|rest| rest.aside.as_ref())
             .map(|aside| aside.until)
@@ -153,15 +152,15 @@ impl Pool {
     /// Whether a key is usable for `model`, even if all usable keys are busy.
     pub(super) fn is_usable(&self, model: &str) -> bool {
         let now = Instant::now();
-        self.state().places.iter().any(|place| place.is_usable(model, now))
+        self.state().slots.iter().any(|slot| slot.is_usable(model, now))
     }
 
     /// A key for requests outside of the queue: the first usable one, or else the first.
     pub(super) fn some_key(&self) -> Option<&Secret> {
         let now = Instant::now();
         let usable =
-            self.state().places.iter().position(|place| !place.whole.is_aside(now)).unwrap_or(0);
-        self.keys.get(usable).filter(|_| !self.is_open).map(|key| &key.secret)
+            self.state().slots.iter().position(|slot| !slot.whole.is_aside(now)).unwrap_or(0);
+        self.keys.get(usable).filter(|_| !self.is_keyless).map(|key| &key.secret)
     }
 
     /// Makes keys usable again that were refused or out of credit.
@@ -171,36 +170,36 @@ impl Pool {
                 matches!(aside.failure.scope, FailureScope::Credential | FailureScope::Quota)
             })
         };
-        for place in &mut self.state().places {
-            if !is_kept(&place.whole) {
-                place.whole = Rest::default();
+        for slot in &mut self.state().slots {
+            if !is_kept(&slot.whole) {
+                slot.whole = Rest::default();
             }
-            place.models.retain(|_, rest| is_kept(rest));
+            slot.models.retain(|_, rest| is_kept(rest));
         }
         self.serve();
     }
 
     /// Whether another key can take over from a failing one.
     pub(super) fn has_others(&self) -> bool {
-        self.keys.len() > 1 && !self.rest.is_zero()
+        self.keys.len() > 1 && !self.longest_pause.is_zero()
     }
 
     /// The state of each key.
     pub(super) fn keys(&self) -> Vec<KeyState> {
         let now = Instant::now();
         let state = self.state();
-        let keys = self.keys.iter().zip(&state.places);
-        keys.map(|(key, place)| KeyState {
+        let keys = self.keys.iter().zip(&state.slots);
+        keys.map(|(key, slot)| KeyState {
             label: Arc::clone(&key.label),
-            running: place.running,
-            health: place.health(now),
+            running: slot.running,
+            health: slot.health(now),
         })
         .collect()
     }
 
     /// The number of waiting requests.
     pub(super) fn waiting(&self) -> usize {
-        self.state().waiting.iter().filter(|waiter| !waiter.turn.is_closed()).count()
+        self.state().waiting.iter().filter(|waiter| !waiter.permit.is_closed()).count()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -210,34 +209,31 @@ impl Pool {
     /// Takes a free slot, if any.
     fn take(self: &Arc<Self>, state: &mut State, model: &str, owner: &Owner) -> Taken {
         let now = Instant::now();
-        let candidates: Vec<WeightedCandidate> = (self.keys.iter().zip(&state.places).enumerate())
-            .filter(|(_, (key, place))| place.is_usable(model, now) && place.has_room(key))
-            .map(|(index, (key, place))| WeightedCandidate {
+        let candidates: Vec<WeightedCandidate> = (self.keys.iter().zip(&state.slots).enumerate())
+            .filter(|(_, (key, slot))| slot.is_usable(model, now) && slot.has_room(key))
+            .map(|(index, (key, slot))| WeightedCandidate {
                 index,
                 weight: key.weight,
-                running: place.running,
-                served: place.served,
+                running: slot.running,
+                served: slot.served,
             })
             .collect();
         let chosen = choose(self.strategy, &candidates, fastrand::f64)
             .or_else(|| self.only_key(state, model));
         let Some(index) = chosen else { return Self::none(state, model, now) };
-        let (weight, place) = (u64::from(self.keys[index].weight.max(1)), &mut state.places[index]);
-        place.running += 1;
-        place.served += 1;
+        let (weight, slot) = (u64::from(self.keys[index].weight.max(1)), &mut state.slots[index]);
+        slot.running += 1;
+        slot.served += 1;
         *state.callers.entry(owner.clone()).or_default() += 1;
-        let share = place.served / weight;
-        // Keys that are out of use are counted along, or they would get all requests when they come
-        // back.
-        for (key, place) in self
-            .keys
-            .iter()
-            .zip(&mut state.places)
-            .filter(|(_, place)| !place.is_usable(model, now))
+        let share = slot.served / weight;
+        // Keys that are out of use keep accruing their share; otherwise they would get every request
+        // when they return.
+        for (key, slot) in
+            self.keys.iter().zip(&mut state.slots).filter(|(_, slot)| !slot.is_usable(model, now))
         {
-            place.served = place.served.max(share * u64::from(key.weight.max(1)));
+            slot.served = slot.served.max(share * u64::from(key.weight.max(1)));
         }
-        Taken::Seat(PoolPermit {
+        Taken::Permit(PoolPermit {
             pool: Arc::clone(self),
             index,
             model: model.into(),
@@ -249,23 +245,23 @@ impl Pool {
     /// The only key, even if it was refused or is out of credit: there is no alternative, and it
     /// may work again.
     fn only_key(&self, state: &State, model: &str) -> Option<usize> {
-        let ([key], [place]) = (&self.keys[..], &state.places[..]) else { return None };
-        let is_refused = place.rest(model, Instant::now()).is_some_and(|aside| {
+        let ([key], [slot]) = (&self.keys[..], &state.slots[..]) else { return None };
+        let is_refused = slot.rest(model, Instant::now()).is_some_and(|aside| {
             matches!(aside.failure.scope, FailureScope::Credential | FailureScope::Quota)
         });
-        (place.has_room(key) && is_refused).then_some(0)
+        (slot.has_room(key) && is_refused).then_some(0)
     }
 
-    /// Why there is no slot: all keys are busy, or none is usable. Then it is the failure of the
-    /// key that comes back first.
+    /// Why there is no slot: all keys are busy, or none is usable. If none is usable, it is the
+    /// failure of the key whose pause ends first.
     fn none(state: &State, model: &str, now: Instant) -> Taken {
-        if state.places.iter().any(|place| place.is_usable(model, now)) {
+        if state.slots.iter().any(|slot| slot.is_usable(model, now)) {
             return Taken::Busy;
         }
         let first = state
-            .places
+            .slots
             .iter()
-            .filter_map(|place| place.rest(model, now))
+            .filter_map(|slot| slot.rest(model, now))
             .min_by_key(|aside| aside.until);
         let Some(aside) = first else { return Taken::Busy };
         let wait = aside.until - now;
@@ -283,8 +279,16 @@ impl Pool {
     }
 
     fn full(&self) -> ProviderFailure {
+        self.busy("its queue is full")
+    }
+
+    fn timed_out(&self) -> ProviderFailure {
+        self.busy("none became free in time")
+    }
+
+    fn busy(&self, why: &str) -> ProviderFailure {
         let message = format!(
-            "The upstream '{}' has reached its limit of concurrent responses; try again soon.",
+            "All keys of the upstream '{}' are busy, and {why}; try again in a second.",
             self.upstream
         );
         let fault = Fault {
@@ -302,10 +306,10 @@ impl Pool {
         loop {
             let (waiter, taken) = {
                 let mut state = self.state();
-                state.waiting.retain(|waiter| !waiter.turn.is_closed());
+                state.waiting.retain(|waiter| !waiter.permit.is_closed());
                 let Some(index) = state.next(busy) else { return };
                 let Some(waiter) = state.waiting.get(index) else { return };
-                if !self.keys.iter().zip(&state.places).any(|(key, place)| place.has_room(key)) {
+                if !self.keys.iter().zip(&state.slots).any(|(key, slot)| slot.has_room(key)) {
                     return;
                 }
                 let (model, owner) = (Arc::clone(&waiter.model), waiter.owner.clone());
@@ -314,7 +318,7 @@ impl Pool {
                         busy += 1;
                         continue;
                     }
-                    Taken::Seat(seat) => Ok(seat),
+                    Taken::Permit(permit) => Ok(permit),
                     Taken::Failure(failure) => Err(failure),
                 };
                 (state.waiting.remove(index), taken)
@@ -322,21 +326,21 @@ impl Pool {
             // Without the lock: a slot whose receiver is gone is dropped, which calls this function
             // again.
             if let Some(waiter) = waiter {
-                drop(waiter.turn.send(taken));
+                drop(waiter.permit.send(taken));
             }
         }
     }
 }
 
 enum Taken {
-    Seat(PoolPermit),
+    Permit(PoolPermit),
     Busy,
     Failure(ProviderFailure),
 }
 
 impl State {
-    /// The waiting call that is served next, without the first `passed` in order, for whose models
-    /// there is no place: of the callers with the fewest running answers, the one that came first.
+    /// The next waiter: callers with the fewest running responses first, then by arrival. Skips the
+    /// first `passed` in that order, for whose models no key is free.
     fn next(&self, passed: usize) -> Option<usize> {
         let running =
             |index: &usize| self.callers.get(&self.waiting[*index].owner).copied().unwrap_or(0);
@@ -345,8 +349,8 @@ impl State {
         order.get(passed).copied()
     }
 
-    /// Makes room in a full queue for a caller that has fewer calls waiting than another: the last
-    /// call of the other goes.
+    /// Evicts the newest waiter of the caller that has the most, if `owner` has at least two fewer.
+    /// Returns whether one was evicted.
     fn evict_waiter(&mut self, owner: &Owner) -> bool {
         let mut counts: HashMap<&Owner, usize> = HashMap::new();
         self.waiting.iter().for_each(|waiter| *counts.entry(&waiter.owner).or_default() += 1);
@@ -366,19 +370,19 @@ impl State {
 impl PoolPermit {
     /// The key; `None` if the upstream needs none.
     pub(super) fn key(&self) -> Option<&Secret> {
-        (!self.pool.is_open).then(|| &self.pool.keys[self.index].secret)
+        (!self.pool.is_keyless).then(|| &self.pool.keys[self.index].secret)
     }
 
     /// A response with this key has completed. A call that started before the key went out of use
     /// does not restore it.
     pub(super) fn succeeded(&self) {
         let mut state = self.pool.state();
-        let place = &mut state.places[self.index];
-        if place.whole.is_news(self.taken) {
-            place.whole = Rest::default();
+        let slot = &mut state.slots[self.index];
+        if slot.whole.is_news(self.taken) {
+            slot.whole = Rest::default();
         }
-        if place.models.get(&self.model).is_some_and(|rest| rest.is_news(self.taken)) {
-            place.models.remove(&self.model);
+        if slot.models.get(&self.model).is_some_and(|rest| rest.is_news(self.taken)) {
+            slot.models.remove(&self.model);
         }
     }
 
@@ -388,15 +392,16 @@ impl PoolPermit {
         let pause = {
             let mut state = self.pool.state();
             let now = Instant::now();
-            if Rest::default().pause(failure.scope, self.pool.rest).is_none() {
+            if Rest::default().pause(failure.scope, self.pool.longest_pause).is_none() {
                 return;
             }
-            let Some(rest) = state.places[self.index].rest_of(failure.scope, &self.model, now)
+            let Some(rest) = state.slots[self.index].rest_of(failure.scope, &self.model, now)
             else {
                 return;
             };
-            let Some(pause) =
-                rest.pause(failure.scope, self.pool.rest).filter(|_| rest.is_news(self.taken))
+            let Some(pause) = rest
+                .pause(failure.scope, self.pool.longest_pause)
+                .filter(|_| rest.is_news(self.taken))
             else {
                 return;
             };
@@ -418,7 +423,7 @@ impl PoolPermit {
             | FailureScope::Upstream(_)
             | FailureScope::Request
             | FailureScope::Unsupported => {
-                tracing::info!(%upstream, key = %label, pause_ms, "a key is rate limited");
+                tracing::info!(%upstream, key = %label, pause_ms, "key paused: rate limited or overloaded");
             }
         }
     }
@@ -427,7 +432,7 @@ impl PoolPermit {
 impl Drop for PoolPermit {
     fn drop(&mut self) {
         let mut state = self.pool.state();
-        state.places[self.index].running -= 1;
+        state.slots[self.index].running -= 1;
         if let Some(running) = state.callers.get_mut(&self.owner) {
             *running -= 1;
             if *running == 0 {

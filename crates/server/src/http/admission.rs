@@ -18,7 +18,7 @@ pub(super) fn admit(
     let share = app.engine.share(owner);
     app.rates.take(owner, share)?;
     match (connection, share) {
-        (Some(connection), Some(_)) => connection.called_by(owner, || app.engine.connect(owner)),
+        (Some(connection), Some(_)) => connection.count_caller(owner, || app.engine.connect(owner)),
         (None, _) | (_, None) => Ok(()),
     }
 }

@@ -1,5 +1,5 @@
-//! The handle on an accepted socket that requests carry: counts, the client's signals during a
-//! response, and the close.
+//! The handle to an accepted socket, in the extensions of its requests: counts, the client's signals
+//! during a response, and the close.
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,8 +28,8 @@ use super::traffic::Traffic;
 use super::view::{ConnectionFilter, ConnectionView};
 use crate::config::Config;
 
-/// How much a client may send ahead of the response it waits for. The rest stays in the kernel, and
-/// then only a reset is seen, not a FIN after it.
+/// How many bytes are read ahead while a response is pending. Beyond that, bytes stay in the kernel
+/// and a FIN after them is not seen; only a reset is.
 const AHEAD: usize = 64 << 10;
 
 /// What the client's side of a connection signals while a response is on it.
@@ -41,7 +41,7 @@ pub enum Signal {
     Reset,
 }
 
-/// The handle on a connection that requests carry.
+/// The handle to a connection, in the extensions of its requests.
 #[derive(Clone, Debug)]
 pub struct ConnectionHandle(Arc<Socket>);
 
@@ -51,16 +51,17 @@ pub(super) struct Socket {
     pub(super) stream: TcpStream,
     peer: SocketAddr,
     local: Option<SocketAddr>,
-    /// Set at most once, before anything else is read: the header of a trusted proxy.
+    /// The address from a trusted proxy's PROXY header; set at most once, before anything else is
+    /// read.
     pub(super) client: OnceLock<SocketAddr>,
-    ahead: Mutex<Ahead>,
+    ahead: Mutex<ReadAhead>,
     received: AtomicU64,
-    /// How much of it had arrived when a request last started or ended.
+    /// The value of `received` when a request last started or ended.
     claimed: AtomicU64,
     sent: AtomicU64,
     /// The counts of all connections together.
     traffic: Arc<Traffic>,
-    /// Its place among those that speak the same.
+    /// Counts it among the connections of its protocol.
     counted: Mutex<GaugeGuard>,
     /// Set once, as soon as it is known.
     protocol: OnceLock<HttpVersion>,
@@ -78,14 +79,14 @@ pub(super) struct Socket {
 
 /// What was read before the codec asked for it.
 #[derive(Debug, Default)]
-pub(super) struct Ahead {
+pub(super) struct ReadAhead {
     pub(super) bytes: BytesMut,
     pub(super) fin: bool,
     pub(super) reader: Option<Waker>,
 }
 
-/// Whether the bytes of this connection are counted by kind. The given share of connections is,
-/// evenly spread.
+/// Whether the bytes of this connection are counted by kind: `share` of all connections are, evenly
+/// spread.
 #[expect(
     clippy::cast_precision_loss,
     reason = "connections are numbered from 0, and are fewer than 2^53"
@@ -139,11 +140,11 @@ impl Socket {
             sent: self.sent.load(Ordering::Relaxed),
             is_open: true,
             record: self.timeline.record(),
-            tcp: kernels_view(&self.stream),
+            tcp: tcp_info_of(&self.stream),
         }
     }
 
-    pub(super) fn ahead(&self) -> MutexGuard<'_, Ahead> {
+    pub(super) fn ahead(&self) -> MutexGuard<'_, ReadAhead> {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -210,14 +211,14 @@ impl ConnectionHandle {
         Arc::clone(&self.0)
     }
 
-    /// A handle on a socket that its codec already holds.
+    /// A handle to a socket that its codec already holds.
     pub(super) fn of(shared: &Arc<Socket>) -> Self {
         Self(Arc::clone(shared))
     }
 
-    /// Counts it among the connections of `owner`, once. `connect` returns whether one more is
-    /// allowed.
-    pub(crate) fn called_by(
+    /// Counts it among the connections of `owner`, once. `connect` takes a slot, or fails at the
+    /// limit.
+    pub(crate) fn count_caller(
         &self,
         owner: &Owner,
         connect: impl FnOnce() -> Result<ConnectionGuard, Fault>,
@@ -249,7 +250,7 @@ impl ConnectionHandle {
         (self.0.received.load(Ordering::Relaxed), self.0.sent.load(Ordering::Relaxed))
     }
 
-    /// What happened on it.
+    /// Its timeline, for the lens.
     pub(crate) fn timeline(&self) -> &Timeline {
         &self.0.timeline
     }
@@ -302,10 +303,10 @@ impl ConnectionHandle {
         Signal::Reset
     }
 
-    /// Reads what the client still sends after our FIN, up to its own. A close with unread bytes is
+    /// Lingering close: reads what the client sends after our FIN, until its own. A close with unread bytes is
     /// a reset, which can destroy what was sent before it: with TLS a `close_notify` always follows
     /// the GOAWAY of HTTP/2.
-    pub(super) async fn read_out(&self) {
+    pub(super) async fn linger(&self) {
         let (stream, mut bytes) = (&self.0.stream, [0; 1024]);
         let mut left = AHEAD;
         while left > 0 && stream.readable().await.is_ok() {
@@ -327,8 +328,8 @@ impl ConnectionHandle {
         std::future::poll_fn(|context| self.0.flush.poll_flushed(context)).await;
     }
 
-    /// The codec has flushed.
-    pub(super) fn has_flushed(&self) {
+    /// Notifies [`Self::flushed`]: the codec has flushed.
+    pub(super) fn notify_flushed(&self) {
         self.0.flush.flushed();
     }
 
@@ -340,8 +341,8 @@ impl ConnectionHandle {
         drop(SockRef::from(&self.0.stream).set_linger(Some(Duration::ZERO)));
     }
 
-    /// The response on it ends by its close.
-    pub(crate) fn ends_by_close(&self) {
+    /// Marks the current response as close-delimited (RFC 9112 §6.3).
+    pub(crate) fn mark_close_delimited(&self) {
         self.0.ended_by_close.store(true, Ordering::Relaxed);
     }
 
@@ -350,8 +351,8 @@ impl ConnectionHandle {
         self.0.ended_by_close.load(Ordering::Relaxed)
     }
 
-    /// Sets the protocol, which is known from here on.
-    pub(crate) fn speaks(&self, protocol: HttpVersion) {
+    /// Sets the protocol, once.
+    pub(crate) fn set_protocol(&self, protocol: HttpVersion) {
         if self.0.protocol.set(protocol).is_ok() {
             *self.0.counted.lock().unwrap_or_else(PoisonError::into_inner) =
                 self.0.traffic.speaks(protocol);
@@ -359,8 +360,7 @@ impl ConnectionHandle {
     }
 
     /// A request was read: what arrives now belongs to it, until the guard is dropped. A WebSocket
-    /// that takes the connection over holds one as long: heads are no longer read, and no pauses
-    /// between them.
+    /// holds a guard for the rest of the connection, because no more request heads are read.
     pub(crate) fn start_response(&self) -> ResponseGuard {
         self.0.claim();
         self.0.responses.fetch_add(1, Ordering::Relaxed);
@@ -374,11 +374,11 @@ impl ConnectionHandle {
     }
 
     /// Whether bytes have arrived that no codec has taken.
-    pub(crate) fn has_begun(&self) -> bool {
+    pub(crate) fn has_unread_bytes(&self) -> bool {
         !self.0.ahead().bytes.is_empty()
     }
 
-    /// Logs that it has ended; `cause`: why, if not in order.
+    /// Logs that it has ended. `cause` is the reason, if it ended early.
     pub(super) fn log_end(&self, cause: Option<&'static str>) {
         let (received, sent) = self.bytes();
         match cause {
@@ -393,7 +393,8 @@ impl ConnectionHandle {
         }
     }
 
-    /// Sends a response of our own outside of HTTP's codecs, as far as the socket takes it at once.
+    /// Sends a response of our own outside of HTTP's codecs. Best effort: only what the socket
+    /// accepts without blocking.
     pub(crate) fn send(&self, bytes: &[u8]) {
         if let Ok(count) = self.0.stream.try_write(bytes) {
             self.0.count_sent(count);
@@ -404,13 +405,13 @@ impl ConnectionHandle {
 
 /// The kernel's data on a socket.
 #[cfg(target_os = "linux")]
-fn kernels_view(stream: &TcpStream) -> Option<TcpInfo> {
+fn tcp_info_of(stream: &TcpStream) -> Option<TcpInfo> {
     lens::tcp_info::tcp_info(stream).ok()
 }
 
 /// The kernel's data on a socket: none on this system.
 #[cfg(not(target_os = "linux"))]
-fn kernels_view(_stream: &TcpStream) -> Option<TcpInfo> {
+fn tcp_info_of(_stream: &TcpStream) -> Option<TcpInfo> {
     None
 }
 

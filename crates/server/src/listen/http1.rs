@@ -40,7 +40,7 @@ pub(super) async fn serve<S, F>(
     F: ServiceFactory,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    connection.speaks(HttpVersion::Http1);
+    connection.set_protocol(HttpVersion::Http1);
     let Serving { factory, config, listening } = serving;
     let drain = &listening.drain;
     let (for_requests, for_refusals) = (connection.clone(), factory.clone());
@@ -63,7 +63,7 @@ pub(super) async fn serve<S, F>(
             // though only its close ends this one.
             if version == Version::HTTP_10 && response.body().size_hint().exact().is_none() {
                 *response.version_mut() = version;
-                connection.ends_by_close();
+                connection.mark_close_delimited();
             }
             exchange.response_started(response.status().as_u16());
             Ok::<_, Infallible>(response.map(|body| Watched::http1(body, guard, exchange)))

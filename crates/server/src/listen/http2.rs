@@ -58,7 +58,7 @@ where
     F: ServiceFactory,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    connection.speaks(HttpVersion::Http2);
+    connection.set_protocol(HttpVersion::Http2);
     let Serving { factory, config, listening } = serving;
     let Listening { tasks, drain, .. } = &*listening;
     let for_requests = connection.clone();
@@ -133,7 +133,7 @@ where
         look = Instant::now() + patience;
     };
     if served.is_ok() && !is_told {
-        drop(timeout(FAREWELL, connection.read_out()).await);
+        drop(timeout(FAREWELL, connection.linger()).await);
     }
     connection.log_end(served.err().map(|_error| "closed"));
 }

@@ -301,7 +301,7 @@ async fn opening<F: ServiceFactory>(
             Ok(opening) => opening.ok(),
             Err(_elapsed) => {
                 let connection = io.connection();
-                if connection.has_begun() && serving.listening.tls.is_none() {
+                if connection.has_unread_bytes() && serving.listening.tls.is_none() {
                     connection.send(&refusal::of_slow_head(&serving.factory));
                 }
                 None

@@ -34,14 +34,14 @@ pub(crate) struct Delivery {
     pub(crate) frame: &'static dyn Frame,
     /// Sent at once, in place of the frame's start.
     pub(crate) greeting: Option<Message>,
-    /// The longest time without a byte.
+    /// After this long without a write a heartbeat is sent.
     pub(crate) heartbeat: Duration,
     /// Dropped when the response has ended.
     pub(crate) guard: Option<Box<dyn Any + Send>>,
 }
 
 impl Delivery {
-    /// A response that is delivered from here on.
+    /// The delivery of a response, without a greeting.
     pub(crate) fn new(
         app: &App,
         context: RequestContext,
@@ -61,8 +61,8 @@ impl Delivery {
         }
     }
 
-    /// The response as a streamed body. Its head goes out at once, and so does a first event or
-    /// sign of life.
+    /// The response as a streamed body. Its head is sent immediately, with the first event or, if
+    /// none is ready, a keep-alive.
     pub(crate) fn respond(self) -> Response {
         let content_type = self.frame.content_type();
         let stream = ResponseStream::new(self);
@@ -91,9 +91,8 @@ enum StreamInput {
     Source(Step),
     Signal(Signal),
     Silence,
-    /// The server shuts down.
-    Leaving,
-    /// No request came before it did.
+    ShuttingDown,
+    /// The stream still waits for its request, and its time is over.
     Expired,
     Revoked,
 }
@@ -104,12 +103,12 @@ struct ResponseStream {
     state: StreamState,
     has_started: bool,
     /// Whether it has handled the shutdown of the server.
-    is_leaving: bool,
-    /// When it ends without a request.
+    is_shutting_down: bool,
+    /// When a stream that still waits for its request is closed.
     expires: Option<Instant>,
     last_chunk: Option<LastChunk>,
     messages: Vec<Message>,
-    /// It counts as open from its request on.
+    /// Counts the stream as open, from its request on.
     counted: Option<GaugeGuard>,
 }
 
@@ -124,7 +123,7 @@ impl ResponseStream {
             client,
             state: StreamState::Running,
             has_started: false,
-            is_leaving: false,
+            is_shutting_down: false,
             expires: None,
             last_chunk: None,
             messages: Vec::new(),
@@ -161,7 +160,7 @@ impl ResponseStream {
                     self.client.restart_silence();
                     self.keep_alive(&mut out);
                 }
-                StreamInput::Leaving => self.leave(&mut out),
+                StreamInput::ShuttingDown => self.prepare_shutdown(&mut out),
                 StreamInput::Expired => self.finish(StreamState::Over),
             }
         }
@@ -183,12 +182,12 @@ impl ResponseStream {
             signal = signal => StreamInput::Signal(signal),
             step = self.delivery.source.next() => StreamInput::Source(step),
             () = self.client.silence.as_mut() => StreamInput::Silence,
-            () = self.delivery.app.drain.leaving(), if !self.is_leaving => StreamInput::Leaving,
+            () = self.delivery.app.drain.leaving(), if !self.is_shutting_down => StreamInput::ShuttingDown,
             () = sleep_until(expires.unwrap_or_else(Instant::now)), if is_waiting && expires.is_some() => StreamInput::Expired,
         }
     }
 
-    /// A first sign of life, where no message is ready to be one.
+    /// Writes the frame's start, and a keep-alive if no message is ready.
     fn start(&mut self, out: &mut BytesMut) {
         match self.delivery.greeting.take() {
             Some(greeting) => self.write(&greeting, out),
@@ -236,16 +235,16 @@ impl ResponseStream {
         }
     }
 
-    /// The log failed, or the reader's key was revoked: an error without a position, then the cut
-    /// (promise 1).
+    /// The log failed, or the reader's key was revoked: an error without a position, then the
+    /// connection is aborted (promise 1).
     fn fail(&mut self, fault: &Fault, out: &mut BytesMut) {
         self.delivery.dialect.error(fault, &mut self.messages);
         self.write_messages(out);
         self.break_off(out);
     }
 
-    /// The body fails after these bytes. There should be some: once they are sent, so is everything
-    /// before them.
+    /// Fails the body after `out`, which must not be empty: hyper drops unflushed bytes when a body
+    /// fails, and waiting for this last chunk proves that everything before it was sent.
     fn break_off(&mut self, out: &mut BytesMut) {
         if out.is_empty() {
             self.keep_alive(out);
@@ -253,18 +252,18 @@ impl ResponseStream {
         self.finish(StreamState::Broken);
     }
 
-    /// Nothing more is read.
+    /// Stops reading the source.
     fn finish(&mut self, state: StreamState) {
         self.state = state;
         self.delivery.source = Source::Done;
         self.delivery.guard = None;
     }
 
-    /// The server shuts down. The response is read to its end; a browser whose connection breaks
-    /// before reconnects at a time of its own, and a stream without a request ends at
-    /// such a time.
-    fn leave(&mut self, out: &mut BytesMut) {
-        self.is_leaving = true;
+    /// The server shuts down. The response is delivered to its end. Reconnects of `EventSource`s and
+    /// the ends of waiting streams are spread over `shutdown.spread`, so that clients do not all
+    /// come back at once.
+    fn prepare_shutdown(&mut self, out: &mut BytesMut) {
+        self.is_shutting_down = true;
         let Delivery { app, frame, source, .. } = &self.delivery;
         if let Some(delay) = frame.reconnect_delay() {
             frame.set_reconnect_delay(out, delay + app.drain.share());

@@ -139,7 +139,7 @@ impl JournalInner {
         let mut copied = 0;
         let mut chunk = FrameWindow::default();
         for response in self.every_log() {
-            for place in response.places_in(candidate) {
+            for place in response.frames_in(candidate) {
                 let frame = match chunk.frame(&*file, place) {
                     Ok(frame) => frame,
                     Err(error) => {
@@ -149,7 +149,8 @@ impl JournalInner {
                     }
                 };
                 // A copy must not follow the frame that marks the log as removed.
-                let queued = response.if_here(|| self.queue.push_copy(&response, place, &frame));
+                let queued =
+                    response.if_in_journal(|| self.queue.push_copy(&response, place, &frame));
                 if let Some(queued) = queued {
                     copied += frame.len();
                     self.schedule(queued);

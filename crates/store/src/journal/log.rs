@@ -87,9 +87,9 @@ pub(super) enum Committed {
 
 /// The location of entries from a position on.
 pub(super) enum EntryLocation {
-    /// These, and no more for now.
+    /// These entries, from memory.
     Here(Vec<Entry>),
-    /// In these frames of the files, with possibly more after them.
+    /// In these frames of the files; there may be more after them.
     Files(Vec<FrameLocation>),
     Archive,
     Nowhere,
@@ -169,7 +169,7 @@ impl JournalLog {
             .is_some_and(|progress| progress.borrow().state == LogState::Ended)
     }
 
-    pub(super) fn is_here(&self) -> bool {
+    pub(super) fn is_in_journal(&self) -> bool {
         lock(&self.inner).location == LogLocation::Journal
     }
 
@@ -210,11 +210,11 @@ impl JournalLog {
         Ok(inner.move_watermark(committed))
     }
 
-    /// `count` entries are durable, in the frame at `place`.
+    /// `count` entries are durable, in the frame at `location`.
     pub(super) fn commit(
         &self,
         count: u64,
-        place: FrameLocation,
+        location: FrameLocation,
         bytes: u64,
         tail_bytes: usize,
     ) -> Committed {
@@ -222,9 +222,9 @@ impl JournalLog {
         if inner.location != LogLocation::Journal {
             return Committed::Orphan;
         }
-        inner.index.push(place);
-        inner.enter(place.segment, bytes);
-        let committed = place.first + count;
+        inner.index.push(location);
+        inner.enter(location.segment, bytes);
+        let committed = location.first + count;
         inner.trim(committed, tail_bytes);
         inner.move_watermark(committed)
     }
@@ -232,13 +232,13 @@ impl JournalLog {
     /// A frame was copied. Returns whether the copy replaces the original.
     pub(super) fn relocate(&self, from: FrameLocation, to: FrameLocation, bytes: u64) -> bool {
         let mut inner = lock(&self.inner);
-        let Ok(at) = inner.index.binary_search_by_key(&from.first, |place| place.first) else {
+        let Ok(at) = inner.index.binary_search_by_key(&from.first, |frame| frame.first) else {
             return false;
         };
-        let Some(place) = inner.index.get_mut(at).filter(|place| **place == from) else {
+        let Some(location) = inner.index.get_mut(at).filter(|frame| **frame == from) else {
             return false;
         };
-        *place = to;
+        *location = to;
         if let Some((_, left)) =
             inner.segments.iter_mut().find(|(segment, _)| *segment == from.segment)
         {
@@ -250,16 +250,16 @@ impl JournalLog {
     }
 
     /// Its frames in a segment.
-    pub(super) fn places_in(&self, segment: u32) -> Vec<FrameLocation> {
+    pub(super) fn frames_in(&self, segment: u32) -> Vec<FrameLocation> {
         let inner = lock(&self.inner);
         if inner.segments.iter().all(|(other, _)| *other != segment) {
             return Vec::new();
         }
-        inner.index.iter().copied().filter(|place| place.segment == segment).collect()
+        inner.index.iter().copied().filter(|frame| frame.segment == segment).collect()
     }
 
-    /// Runs `then` if the log still exists, and prevents its removal meanwhile.
-    pub(super) fn if_here<T>(&self, then: impl FnOnce() -> T) -> Option<T> {
+    /// Runs `then` if the log is still in the journal, and keeps it there meanwhile.
+    pub(super) fn if_in_journal<T>(&self, then: impl FnOnce() -> T) -> Option<T> {
         let inner = lock(&self.inner);
         (inner.location == LogLocation::Journal).then(then)
     }
@@ -269,7 +269,7 @@ impl JournalLog {
         lock(&self.inner).set_state(LogState::Failed);
     }
 
-    /// The journal can be written again.
+    /// Reopens a failed log, now that the journal can be written again.
     pub(super) fn repair(&self) {
         let mut inner = lock(&self.inner);
         if inner
@@ -362,7 +362,7 @@ impl LogInner {
         }
     }
 
-    /// Drops entries from memory that are in the files and exceed the tail.
+    /// Drops the oldest committed entries from memory while the tail exceeds `tail_bytes`.
     fn trim(&mut self, committed: u64, tail_bytes: usize) {
         while self.tail_bytes > tail_bytes {
             let Some(entry) = self.tail.pop_front_if(|entry| entry.position < committed) else {
@@ -404,7 +404,7 @@ impl LogInner {
     }
 }
 
-/// The key of a log in the segments' accounts.
+/// The key of a log in the byte counts of the segments.
 pub(super) fn key(id: &ResponseId) -> u64 {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);

@@ -65,7 +65,7 @@ impl JournalInner {
     /// Archives an ended log. Idempotent; does nothing if the log was removed.
     pub(super) async fn archive_ended(&self, response: &Arc<JournalLog>) -> Result<(), LogError> {
         let _putting = response.archiving.lock().await;
-        if !response.is_here() {
+        if !response.is_in_journal() {
             return Ok(());
         }
         let entries = match self.read(response, 0, usize::MAX).await {

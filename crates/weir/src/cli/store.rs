@@ -18,9 +18,9 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   weir store check                                    verify what is stored
   weir store backup weir-2026-11-23.db                a copy, while a server runs
-  weir store export > answers.jsonl                   all finished responses, as JSON Lines
+  weir store export > responses.jsonl                 all finished responses, as JSON Lines
   weir store export --format markdown -o chats.md     the same for reading
-  weir store import answers.jsonl                     into this data directory; the server must be stopped
+  weir store import responses.jsonl                   into this data directory; the server must be stopped
   weir store compact                                  return the space of deleted data; the server must be stopped";
 
 /// What to do with the data directory.

@@ -31,7 +31,7 @@ pub(super) struct LimitReader<'a> {
 impl LimitReader<'_> {
     /// Reads one `[[limit]]`.
     pub(super) fn add(&mut self, table: &Table) {
-        let defaults = self.shares.usual;
+        let defaults = self.shares.default_limits;
         let count = |raw: &Raw| value::count(raw, 1);
         let bytes = |raw: &Raw| value::bytes(raw, 1);
         let share = CallerLimits {

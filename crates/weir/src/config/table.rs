@@ -126,16 +126,16 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("What happens to a stored response when its last reader leaves: cancel, finish, or finish_within with a time, a number of tokens,\nor both: \"finish_within 30s, 500 tokens\". A [[route]] and a request (on_leave) override it.\nWith cancel, a POST /v1/responses ends with its connection, as OpenAI's does; a background response runs on."),
     setting("engine.on_leave_stateless", "cancel", SettingKind::OnLeave(|draft, value| draft.engine.on_leave_stateless = value))
         .help("The same for a response that is not stored (store: false)."),
-    setting("limits.running", "1000", SettingKind::Count(1, |draft, value| draft.engine.shares.usual.running = value))
+    setting("limits.running", "1000", SettingKind::Count(1, |draft, value| draft.engine.shares.default_limits.running = value))
         .help("How many responses of each API key may run or wait at once. A server without keys has one caller, which has none of these limits."),
-    setting("limits.requests_per_second", "500", SettingKind::Count(1, |draft, value| draft.engine.shares.usual.requests_per_second = u32::try_from(value).unwrap_or(u32::MAX)))
+    setting("limits.requests_per_second", "500", SettingKind::Count(1, |draft, value| draft.engine.shares.default_limits.requests_per_second = u32::try_from(value).unwrap_or(u32::MAX)))
         .help("How many requests a second each API key may make, on average. Twice as many may come at once."),
-    setting("limits.memory_bytes", "128MiB", SettingKind::Bytes(1, |draft, value| draft.engine.shares.usual.memory_bytes = value))
+    setting("limits.memory_bytes", "128MiB", SettingKind::Bytes(1, |draft, value| draft.engine.shares.default_limits.memory_bytes = value))
         .advanced()
         .help("How much of engine.memory_bytes each API key may use."),
-    setting("limits.stored_bytes", "4GiB", SettingKind::Bytes(1, |draft, value| draft.engine.shares.usual.stored_bytes = value))
+    setting("limits.stored_bytes", "4GiB", SettingKind::Bytes(1, |draft, value| draft.engine.shares.default_limits.stored_bytes = value))
         .help("Its share of store.bytes: above it, its oldest finished responses go first. No key may have more than half of store.bytes\nwhile others need the room."),
-    setting("limits.connections", "1000", SettingKind::Count(1, |draft, value| draft.engine.shares.usual.connections = value))
+    setting("limits.connections", "1000", SettingKind::Count(1, |draft, value| draft.engine.shares.default_limits.connections = value))
         .advanced()
         .help("How many connections each API key may have open."),
     setting("demo.enabled", "auto", SettingKind::Switch(|draft, value| draft.demo_enabled = value))

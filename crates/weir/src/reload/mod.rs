@@ -105,7 +105,11 @@ impl Reloader {
                 );
             }
             Err(problems) => {
-                tracing::error!(why, problems, "the new settings are invalid; keeping the old ones")
+                tracing::error!(
+                    why,
+                    problems,
+                    "the new settings are invalid; keeping the old ones"
+                );
             }
         }
         sources
@@ -120,7 +124,7 @@ impl Reloader {
         let changes = Changes::between(&self.settings, &new);
         let mut server = new.server.clone();
         server.connections = if server.connections == self.settings.server.connections {
-            self.controls.connections()
+            self.controls.max_connections()
         } else {
             descriptors::fit(server.connections)
         };

@@ -21,7 +21,7 @@ async fn test_server(change: impl FnOnce(&mut engine::Config)) -> TestServer {
 }
 
 async fn with_share(change: impl FnOnce(&mut CallerLimits)) -> TestServer {
-    test_server(|engine| change(&mut engine.shares.usual)).await
+    test_server(|engine| change(&mut engine.shares.default_limits)).await
 }
 
 /// The error's contents.

@@ -268,7 +268,7 @@ async fn made_up_model_names_are_bounded() {
             .unwrap()
             .failed(&failure(FailureScope::RateLimited(Some(Duration::from_secs(60)))));
     }
-    assert_eq!(pool.state().places[0].models.len(), MOST_MODELS);
+    assert_eq!(pool.state().slots[0].models.len(), MOST_MODELS);
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,7 +31,7 @@ async fn signals_are_of_http1_only() -> io::Result<()> {
         let open = Arc::new(Connections::default()).admit(peer.ip(), &Config::default());
         let Ok((open, id)) = open else { panic!("there is no place for a first connection") };
         let connection = Io::new(id, stream, peer, &Config::default(), open).connection();
-        connection.speaks(protocol);
+        connection.set_protocol(protocol);
         client.write_all(b"more").await?;
         client.shutdown().await?;
         // The FIN is there when all that can be read was read.
@@ -41,7 +41,7 @@ async fn signals_are_of_http1_only() -> io::Result<()> {
             HttpVersion::Http2 => assert_eq!(connection.signal().now_or_never(), None),
         }
         assert_eq!(
-            connection.has_begun(),
+            connection.has_unread_bytes(),
             protocol == HttpVersion::Http1,
             "what belongs to a codec must stay in the socket"
         );
