@@ -1,6 +1,6 @@
 //! Facts about users from earlier messages, and questions about them.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 /// A fact with its subject. A fact without a subject is a sentence to remember.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,14 +23,22 @@ pub(super) enum FactQuestion {
 /// The subject that has names in both languages.
 const NAME: &str = "name";
 
+/// The most facts that are remembered: many short ones would take more than ten times their text.
+const MAX_FACTS: usize = 1_000;
+
 const SENTENCE_ENDS: [char; 10] =
     ['.', '!', '?', '\n', ';', '\u{3002}', '\u{ff01}', '\u{ff1f}', '\u{ff1b}', '\u{ff0c}']; // 。!?;, in full width
 
 /// The facts in these messages, oldest first; a later fact replaces an earlier one about the same
 /// subject.
 pub(super) fn facts<'a>(messages: impl Iterator<Item = &'a str>) -> Vec<Fact> {
-    let told: Vec<Fact> =
-        messages.flat_map(|message| message.split(SENTENCE_ENDS)).filter_map(read_fact).collect();
+    let mut told = VecDeque::new();
+    for fact in messages.flat_map(|message| message.split(SENTENCE_ENDS)).filter_map(read_fact) {
+        if told.len() == MAX_FACTS {
+            told.pop_front();
+        }
+        told.push_back(fact);
+    }
     // From last to first: of each subject the last fact counts.
     let mut seen = HashSet::new();
     let mut counts = Vec::with_capacity(told.len());
@@ -140,6 +148,14 @@ fn after<'a>(text: &'a str, phrase: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_last_facts_are_remembered() {
+        let message: String = (0..MAX_FACTS + 10).map(|n| format!("my c{n} is d. ")).collect();
+        let facts = facts([message.as_str()].into_iter());
+        assert_eq!(facts.len(), MAX_FACTS);
+        assert_eq!(facts[0].subject, "c10");
+    }
 
     fn check(message: &str, expected: &[(&str, &str)]) {
         let found: Vec<_> = facts([message].into_iter())

@@ -7,6 +7,10 @@ use protocol::item::{Item, Message, Role};
 
 use super::pieces::is_cjk;
 
+/// The most words of a message that are looked at one by one: of short ones, a list takes many times
+/// their text.
+pub(super) const MAX_WORDS: usize = 2_000;
+
 /// The demo's view of a conversation.
 #[derive(Debug)]
 pub(super) struct Scene {

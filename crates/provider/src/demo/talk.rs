@@ -2,7 +2,7 @@
 
 use super::content::{CODE, CODE_CHINESE, TOUR, TOUR_CHINESE, TRANSPORTS, TRANSPORTS_CHINESE};
 use super::facts::{Fact, FactQuestion, facts, question};
-use super::scene::Scene;
+use super::scene::{MAX_WORDS, Scene};
 
 /// The response.
 pub(super) fn answer(scene: &Scene) -> String {
@@ -17,6 +17,7 @@ pub(super) fn answer(scene: &Scene) -> String {
     let words: Vec<&str> = lower
         .split(|character: char| !character.is_alphanumeric())
         .filter(|word| !word.is_empty())
+        .take(MAX_WORDS)
         .collect();
     let mentions = |names: &[&str]| words.iter().any(|word| names.contains(word));
     let contains = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));

@@ -8,7 +8,7 @@ use protocol::request::{ToolChoice, ToolMode};
 use serde_json::{Map, Value, json};
 
 use super::pieces::Pieces;
-use super::scene::{Scene, split};
+use super::scene::{MAX_WORDS, Scene, split};
 use super::schema;
 use super::script::{DemoScript, DemoStep};
 use crate::tools::{OfferedTool, OfferedTools};
@@ -50,8 +50,10 @@ pub(super) fn choose(request: &ModelRequest, scene: &Scene) -> Option<DemoScript
         return named.map(|(tool, arguments)| call(tool, arguments, scene));
     }
     let said = scene.said.to_lowercase();
-    let words: HashSet<&str> =
-        said.split(|character: char| !(character.is_alphanumeric() || character == '_')).collect();
+    let words: HashSet<&str> = said
+        .split(|character: char| !(character.is_alphanumeric() || character == '_'))
+        .take(MAX_WORDS)
+        .collect();
     let chinese: HashSet<&str> = CHINESE
         .iter()
         .filter(|(chinese, _)| said.contains(chinese))

@@ -124,7 +124,7 @@ async fn a_broken_response_over_http_1_0_resets_the_connection() {
     })
     .await;
     test_server.upstream.script(Script::text(&["Hel", "lo", " again"]));
-    log.break_after(4);
+    log.break_after(1);
     let (text, cut) = say(&test_server, &old(&Request::post("/v1/responses", &ask("hi")))).await;
     assert!(text.contains("response.created") && !text.contains("[DONE]"), "{text}");
     assert_eq!(
@@ -146,7 +146,7 @@ async fn a_broken_response_over_http_1_1_has_no_last_chunk() {
     })
     .await;
     test_server.upstream.script(Script::text(&["Hel", "lo", " again"]));
-    log.break_after(4);
+    log.break_after(1);
     let (_, end) = test_server
         .stream(&Request::post("/v1/responses", &ask("hi")))
         .await
