@@ -123,8 +123,10 @@ async fn a_broken_response_over_http_1_0_resets_the_connection() {
         ..TestServerPlan::default()
     })
     .await;
-    test_server.upstream.script(Script::text(&["Hel", "lo", " again"]));
-    log.break_after(1);
+    test_server
+        .upstream
+        .script(Script::text(&["Hel", "lo", " again"]).paced(Duration::from_millis(20)));
+    log.break_after(2);
     let (text, cut) = say(&test_server, &old(&Request::post("/v1/responses", &ask("hi")))).await;
     assert!(text.contains("response.created") && !text.contains("[DONE]"), "{text}");
     assert_eq!(
@@ -145,8 +147,10 @@ async fn a_broken_response_over_http_1_1_has_no_last_chunk() {
         ..TestServerPlan::default()
     })
     .await;
-    test_server.upstream.script(Script::text(&["Hel", "lo", " again"]));
-    log.break_after(1);
+    test_server
+        .upstream
+        .script(Script::text(&["Hel", "lo", " again"]).paced(Duration::from_millis(20)));
+    log.break_after(2);
     let (_, end) = test_server
         .stream(&Request::post("/v1/responses", &ask("hi")))
         .await

@@ -135,8 +135,10 @@ async fn a_broken_response_resets_its_stream_only() {
     })
     .await;
     let mut client = Http2Client::open(test_server.address).await;
-    test_server.upstream.script(Script::text(&["Hel", "lo", " again"]));
-    log.break_after(1);
+    test_server
+        .upstream
+        .script(Script::text(&["Hel", "lo", " again"]).paced(Duration::from_millis(20)));
+    log.break_after(2);
     let (text, end) = collect(client.post("/v1/responses", &ask("hi")).await).await;
     assert!(text.contains("response.created") && !text.contains("[DONE]"), "{text}");
     assert_eq!(end, Some(Reason::INTERNAL_ERROR), "a part must not end like a whole");
