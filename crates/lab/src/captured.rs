@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lens::capture::Recorder;
-use lens::capture::captured::Captured;
-use lens::flow::Flows;
-use lens::flow::close::{Closed, Ending, Steps};
-use lens::flow::connection::Connection;
-use lens::flow::limits::Limits;
+use lens::capture::PacketRecorder;
+use lens::capture::captured::CapturedPacket;
+use lens::flow::FlowTable;
+use lens::flow::close::{Closed, ClosingSteps, ConnectionEnding};
+use lens::flow::connection::TcpConnection;
+use lens::flow::limits::FlowLimits;
 use lens::flow::side::Side;
-use lens::http::{Conversation, read_connection};
+use lens::http::{ConnectionReading, read_connection};
 use lens::moment::Moment;
-use lens::packet::tcp::Flags;
-use lens::packet::{Transport, decode};
+use lens::packet::tcp::TcpFlags;
+use lens::packet::{TransportPayload, decode};
 
 use super::bytes::{BothDirections, of_sums};
 use super::numbers::{Spread, WireCounts, milliseconds};
@@ -26,16 +26,20 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(2);
 
 /// Sufficient for long polling over HTTP/1.0, which needs a connection for each token.
-const LIMITS: Limits =
-    Limits { connections: 8192, segments: 1 << 16, stream_bytes: 16 << 20, pending_bytes: 1 << 20 };
+const LIMITS: FlowLimits = FlowLimits {
+    connections: 8192,
+    segments: 1 << 16,
+    stream_bytes: 16 << 20,
+    pending_bytes: 1 << 20,
+};
 
 /// The captured packets of some connections.
 #[derive(Debug)]
 pub struct CapturedConnections {
     /// The connections.
-    pub flows: Flows,
+    pub flows: FlowTable,
     /// Their packets in order, each with its connection and its number in it.
-    pub packets: Vec<(Captured, u64, u64)>,
+    pub packets: Vec<(CapturedPacket, u64, u64)>,
     /// The number of packets that the capture dropped.
     pub forgotten: u64,
 }
@@ -44,17 +48,17 @@ pub struct CapturedConnections {
 #[derive(Debug)]
 pub struct ReadConnection<'a> {
     /// The connection.
-    pub connection: &'a Connection,
+    pub connection: &'a TcpConnection,
     /// Its contents.
-    pub conversation: Conversation,
+    pub conversation: ConnectionReading,
     /// Its bytes by kind; `None` if some could not be classified.
     pub bytes: Option<BothDirections>,
 }
 
 impl CapturedConnections {
     /// Collects the packets of the client's ports until all their connections have ended.
-    pub async fn collect(recorder: &Recorder, ports: &BTreeSet<u16>) -> Self {
-        let mut caught = Self { flows: Flows::new(LIMITS), packets: Vec::new(), forgotten: 0 };
+    pub async fn collect(recorder: &PacketRecorder, ports: &BTreeSet<u16>) -> Self {
+        let mut caught = Self { flows: FlowTable::new(LIMITS), packets: Vec::new(), forgotten: 0 };
         let begin = now();
         loop {
             caught.take(recorder, ports);
@@ -67,12 +71,12 @@ impl CapturedConnections {
         }
     }
 
-    fn take(&mut self, recorder: &Recorder, ports: &BTreeSet<u16>) {
+    fn take(&mut self, recorder: &PacketRecorder, ports: &BTreeSet<u16>) {
         let recording = recorder.take();
         self.forgotten += recording.forgotten;
         for packet in recording.packets {
             let Ok(decoded) = decode(packet.link, &packet.bytes) else { continue };
-            let Transport::Tcp(tcp) = &decoded.transport else { continue };
+            let TransportPayload::Tcp(tcp) = &decoded.transport else { continue };
             if !ports.contains(&tcp.source_port) && !ports.contains(&tcp.destination_port) {
                 continue;
             }
@@ -99,8 +103,9 @@ impl CapturedConnections {
     /// The number of segments with FIN before a moment.
     pub fn fins_before(&self, moment: Moment) -> u64 {
         let segments = self.flows.iter().flat_map(|(_, connection)| connection.segments());
-        segments.filter(|segment| segment.flags.contains(Flags::FIN) && segment.at < moment).count()
-            as u64
+        segments
+            .filter(|segment| segment.flags.contains(TcpFlags::FIN) && segment.at < moment)
+            .count() as u64
     }
 
     /// The sums over all connections.
@@ -149,20 +154,20 @@ pub fn side_name(side: Side) -> &'static str {
 }
 
 /// Describes how a connection ended.
-pub fn ending(ending: Ending) -> String {
+pub fn ending(ending: ConnectionEnding) -> String {
     match ending {
-        Ending::Open => "open".to_owned(),
-        Ending::HalfClosed { by } => format!("half-closed by the {}", side_name(by)),
-        Ending::Closing { first } => format!("closing, {} first", side_name(first)),
-        Ending::Closed(Closed { is_simultaneous: true, .. }) => {
+        ConnectionEnding::Open => "open".to_owned(),
+        ConnectionEnding::HalfClosed { by } => format!("half-closed by the {}", side_name(by)),
+        ConnectionEnding::Closing { first } => format!("closing, {} first", side_name(first)),
+        ConnectionEnding::Closed(Closed { is_simultaneous: true, .. }) => {
             "both at once, 4 segments".to_owned()
         }
-        Ending::Closed(Closed { first, steps: Steps::Three, .. }) => {
+        ConnectionEnding::Closed(Closed { first, steps: ClosingSteps::Three, .. }) => {
             format!("{} first, 3 segments", side_name(first))
         }
-        Ending::Closed(Closed { first, steps: Steps::Four, .. }) => {
+        ConnectionEnding::Closed(Closed { first, steps: ClosingSteps::Four, .. }) => {
             format!("{} first, 4 segments", side_name(first))
         }
-        Ending::Reset { by } => format!("reset by the {}", side_name(by)),
+        ConnectionEnding::Reset { by } => format!("reset by the {}", side_name(by)),
     }
 }

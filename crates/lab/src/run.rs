@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use lens::capture::Recorder;
-use lens::http::Conversation;
+use lens::capture::PacketRecorder;
+use lens::http::ConnectionReading;
 use lens::moment::Moment;
-use lens::namespace::road::Road;
-use lens::namespace::road::path::Path;
+use lens::namespace::link::EmulatedLink;
+use lens::namespace::link::settings::LinkSettings;
 
 use super::bytes::{BothDirections, ByteKinds, of_tap};
 use super::captured::CapturedConnections;
@@ -44,7 +44,7 @@ pub struct Harness {
     /// Its processor time.
     pub processor: Option<Processor>,
     /// The packet capture.
-    pub recorder: Option<Arc<Recorder>>,
+    pub recorder: Option<Arc<PacketRecorder>>,
     /// Reads the kernel's tables of sockets on both hosts (`/proc/net/tcp`).
     pub sockets: Option<Arc<dyn Fn() -> String + Send + Sync>>,
     /// A path to the same server that can delay and lose packets.
@@ -55,9 +55,9 @@ pub struct Harness {
 #[derive(Clone)]
 pub struct ShapedRoute {
     /// The path's control.
-    pub road: Arc<Road>,
+    pub road: Arc<EmulatedLink>,
     /// The delay and bandwidth outside experiments.
-    pub path: Path,
+    pub path: LinkSettings,
     /// The server's address at its end, without TLS.
     pub server: ServerAddress,
 }
@@ -436,7 +436,7 @@ fn account(
 
 /// Bytes from the end of one event to the end of the next, in the stream from the server.
 #[expect(clippy::cast_precision_loss, reason = "events are far shorter than 2^52 bytes")]
-fn between_events(conversation: &Conversation) -> Vec<f64> {
+fn between_events(conversation: &ConnectionReading) -> Vec<f64> {
     let events = &conversation.readings.server.events;
     events.windows(2).map(|pair| (pair[1].range.end - pair[0].range.end) as f64).collect()
 }

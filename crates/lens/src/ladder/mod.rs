@@ -17,19 +17,19 @@ pub mod words;
 
 use std::time::Duration;
 
-use axis::{Axis, Step, Stretch};
+use axis::{Axis, AxisStep, Stretch};
 use svg::{Svg, wrap};
-use words::{Colour, Depth, Language};
+use words::{Colour, DetailLevel, Language};
 
-use crate::flow::connection::Connection;
-use crate::flow::mark::Mark;
+use crate::flow::connection::TcpConnection;
+use crate::flow::mark::SegmentMark;
 use crate::flow::segment::Segment;
 use crate::flow::side::Side;
-use crate::http::Conversation;
+use crate::http::ConnectionReading;
 
 /// How to draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct LadderOptions {
     /// In CSS pixels; from 340 on. Below 640 labels are shorter.
     pub width: u32,
     /// The labels'.
@@ -40,7 +40,7 @@ pub struct Options {
     pub segments: usize,
 }
 
-impl Default for Options {
+impl Default for LadderOptions {
     fn default() -> Self {
         Self { width: 960, language: Language::English, vantage: Side::Client, segments: 160 }
     }
@@ -72,7 +72,11 @@ struct Layout {
 const HEADER: f64 = 84.0;
 
 /// Draws a connection.
-pub fn draw(connection: &Connection, conversation: &Conversation, options: &Options) -> String {
+pub fn draw(
+    connection: &TcpConnection,
+    conversation: &ConnectionReading,
+    options: &LadderOptions,
+) -> String {
     let mut layout = Layout::new(options.width);
     let rows = rows(connection, conversation, options, &layout);
     let times: Vec<Duration> =
@@ -104,7 +108,7 @@ pub fn draw(connection: &Connection, conversation: &Conversation, options: &Opti
     let mut y = top;
     for (index, row) in rows.iter().enumerate() {
         arrow(&mut svg, &layout, row, y, options);
-        let time = words::offset(row.segment.at.since(connection.began));
+        let time = words::offset(row.segment.at.since(connection.started));
         svg.text(layout.axis - 8.0, y + layout.font * 0.35, "end", "time", &time);
         if let (Some(step), Some(next)) = (axis.steps.get(index), rows.get(index + 1)) {
             axis_step(&mut svg, &layout, step, y);
@@ -165,9 +169,9 @@ fn left_out(count: u64, language: Language) -> String {
 }
 
 fn rows<'a>(
-    connection: &'a Connection,
-    conversation: &Conversation,
-    options: &Options,
+    connection: &'a TcpConnection,
+    conversation: &ConnectionReading,
+    options: &LadderOptions,
     layout: &Layout,
 ) -> Vec<Row<'a>> {
     let segments = connection.segments();
@@ -177,10 +181,10 @@ fn rows<'a>(
     } else {
         (most * 2 / 3, most - most * 2 / 3)
     };
-    let depth = if layout.is_narrow { Depth::Short } else { Depth::Full };
+    let depth = if layout.is_narrow { DetailLevel::Short } else { DetailLevel::Full };
     let row = |segment: &'a Segment, left_out| {
         let mut below = words::remarks(segment, options.language);
-        below.extend(words::holds(segment, &conversation.readings, options.language));
+        below.extend(words::contents(segment, &conversation.readings, options.language));
         Row {
             segment,
             left_out,
@@ -198,9 +202,9 @@ fn rows<'a>(
 fn header(
     svg: &mut Svg,
     layout: &Layout,
-    connection: &Connection,
-    conversation: &Conversation,
-    options: &Options,
+    connection: &TcpConnection,
+    conversation: &ConnectionReading,
+    options: &LadderOptions,
 ) {
     let language = options.language;
     let summary = words::summary(connection, conversation, language);
@@ -227,7 +231,7 @@ fn header(
 fn life_lines(
     svg: &mut Svg,
     layout: &Layout,
-    connection: &Connection,
+    connection: &TcpConnection,
     bottom: f64,
     language: Language,
 ) {
@@ -249,7 +253,7 @@ fn life_lines(
 }
 
 /// The arrow's end at the side where the packets were captured is at the time of the capture.
-fn arrow(svg: &mut Svg, layout: &Layout, row: &Row<'_>, y: f64, options: &Options) {
+fn arrow(svg: &mut Svg, layout: &Layout, row: &Row<'_>, y: f64, options: &LadderOptions) {
     let from = row.segment.from;
     let (start, end) =
         if from == options.vantage { (y, y + layout.slope) } else { (y - layout.slope, y) };
@@ -258,10 +262,10 @@ fn arrow(svg: &mut Svg, layout: &Layout, row: &Row<'_>, y: f64, options: &Option
         Side::Server => (layout.server, layout.client),
     };
     let is_repeated =
-        row.segment.marks.iter().any(|mark| matches!(mark, Mark::Retransmission { .. }));
+        row.segment.marks.iter().any(|mark| matches!(mark, SegmentMark::Retransmission { .. }));
     let class = format!("{}{}", row.colour.class(), if is_repeated { " again" } else { "" });
     let title: Vec<String> =
-        [words::facts(row.segment, Depth::Full).join(" "), row.below.join(" ")]
+        [words::facts(row.segment, DetailLevel::Full).join(" "), row.below.join(" ")]
             .into_iter()
             .filter(|text| !text.is_empty())
             .collect();
@@ -283,7 +287,7 @@ fn arrow(svg: &mut Svg, layout: &Layout, row: &Row<'_>, y: f64, options: &Option
     svg.close_group();
 }
 
-fn axis_step(svg: &mut Svg, layout: &Layout, step: &Step, y: f64) {
+fn axis_step(svg: &mut Svg, layout: &Layout, step: &AxisStep, y: f64) {
     let (x, end) = (layout.axis, y + step.height);
     match step.stretch {
         Stretch::True => svg.line(x, y, x, end, "axis"),

@@ -82,8 +82,11 @@ fn pictures(name: &str, script: &Script) -> Vec<String> {
         (960, Language::Chinese),
         (400, Language::Chinese),
     ] {
-        let svg =
-            draw(connection, &conversation, &Options { width, language, ..Options::default() });
+        let svg = draw(
+            connection,
+            &conversation,
+            &LadderOptions { width, language, ..LadderOptions::default() },
+        );
         if let Some(directory) = std::env::var_os("LENS_PICTURES") {
             let language = language.pick("en", "zh");
             std::fs::write(
@@ -159,7 +162,7 @@ fn long_connections_lose_their_middle() {
     let svg = draw(
         connection,
         &read_connection(connection),
-        &Options { segments: 9, ..Options::default() },
+        &LadderOptions { segments: 9, ..LadderOptions::default() },
     );
     check_tags(&svg);
     if let Some(directory) = std::env::var_os("LENS_PICTURES") {

@@ -14,12 +14,12 @@ use lab::report::chart::{bytes_chart, delay_chart, strip_chart};
 use lab::report::data::{Ladder, Report};
 use lab::report::labels::Labels;
 use lab::report::page::page;
-use lens::capture::captured::Captured;
+use lens::capture::captured::CapturedPacket;
 use lens::flow::side::Side;
-use lens::ladder::words::{Language, holds, remarks};
-use lens::ladder::{Options, draw};
-use lens::packet::link::Link;
-use lens::pcapng::{InterfaceId, Packet, Section, Writer};
+use lens::ladder::words::{Language, contents, remarks};
+use lens::ladder::{LadderOptions, draw};
+use lens::packet::link::LinkType;
+use lens::pcapng::{InterfaceId, PacketBlock, PcapngWriter, SectionInfo};
 
 /// A longer ladder omits its middle.
 const MAX_SEGMENTS: usize = 60;
@@ -34,13 +34,13 @@ pub(super) struct ComparisonFiles {
 
 /// The capture file, with an interface for each link layer.
 struct Capture {
-    writer: Writer<BufWriter<File>>,
+    writer: PcapngWriter<BufWriter<File>>,
     name: String,
-    interfaces: Vec<(Link, InterfaceId)>,
+    interfaces: Vec<(LinkType, InterfaceId)>,
 }
 
 impl Capture {
-    fn interface(&mut self, link: Link) -> Result<InterfaceId> {
+    fn interface(&mut self, link: LinkType) -> Result<InterfaceId> {
         if let Some((_, interface)) = self.interfaces.iter().find(|(known, _)| *known == link) {
             return Ok(*interface);
         }
@@ -82,14 +82,14 @@ impl ComparisonFiles {
             Some(name) => {
                 let file =
                     private(&path).with_context(|| format!("cannot write {}", path.display()))?;
-                let section = Section {
+                let section = SectionInfo {
                     hardware: std::env::consts::ARCH,
                     system: std::env::consts::OS,
                     application: concat!("weir ", env!("CARGO_PKG_VERSION")),
                     comment: "weir compare: each packet says which cell it belongs to, and what it holds",
                 };
                 Some(Capture {
-                    writer: Writer::new(BufWriter::new(file), &section)?,
+                    writer: PcapngWriter::new(BufWriter::new(file), &section)?,
                     name: name.to_owned(),
                     interfaces: Vec::new(),
                 })
@@ -123,7 +123,7 @@ impl ComparisonFiles {
                 let comment =
                     format!("{cell}{}", read.map(|read| about(read, *number)).unwrap_or_default());
                 let comments = [comment.as_str()];
-                let mut shown = Packet::of(packet, &comments);
+                let mut shown = PacketBlock::of(packet, &comments);
                 if self.has_key {
                     shown.bytes =
                         &shown.bytes[..kept(read, *number, packet).min(shown.bytes.len())];
@@ -142,11 +142,11 @@ impl ComparisonFiles {
     /// Draws the first connection of a cell. Some of the pictures are also in the report.
     fn ladder(&mut self, cell: Cell, read: &ReadConnection<'_>) -> Result<()> {
         let pictures = [Language::English, Language::Chinese].map(|language| {
-            let options = Options {
+            let options = LadderOptions {
                 language,
                 vantage: Side::Client,
                 segments: MAX_SEGMENTS,
-                ..Options::default()
+                ..LadderOptions::default()
             };
             draw(read.connection, &read.conversation, &options)
         });
@@ -206,7 +206,7 @@ fn private(path: &Path) -> io::Result<File> {
 
 /// The number of bytes of a packet that are kept if there is a key: all of the server's, and the
 /// headers of the client's.
-fn kept(read: Option<&ReadConnection<'_>>, number: u64, packet: &Captured) -> usize {
+fn kept(read: Option<&ReadConnection<'_>>, number: u64, packet: &CapturedPacket) -> usize {
     let segment =
         read.and_then(|read| read.connection.segments().get(usize::try_from(number).ok()?));
     match segment {
@@ -225,7 +225,7 @@ fn about(read: &ReadConnection<'_>, number: u64) -> String {
         usize::try_from(number).ok().and_then(|index| read.connection.segments().get(index));
     let Some(segment) = segment else { return String::new() };
     let mut words = remarks(segment, Language::English);
-    words.extend(holds(segment, &read.conversation.readings, Language::English));
+    words.extend(contents(segment, &read.conversation.readings, Language::English));
     if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) }
 }
 

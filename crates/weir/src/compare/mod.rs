@@ -18,8 +18,8 @@ use lab::numbers::Measured;
 use lab::plan::{Cell, Plan, cells};
 use lab::report::data::Report;
 use lab::report::table::table;
-use lens::namespace::Network;
-use lens::namespace::road::path::Path;
+use lens::namespace::NamespaceNetwork;
+use lens::namespace::link::settings::LinkSettings;
 use provider::demo;
 use serde_json::Value;
 
@@ -38,7 +38,7 @@ pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<E
     );
     // Before any thread starts: only a process with a single thread can enter a user namespace.
     let network = network(arguments);
-    if let (Err(why), true) = (&network, path(arguments) != Path::default()) {
+    if let (Err(why), true) = (&network, path(arguments) != LinkSettings::default()) {
         bail!("there can be no delay and no bandwidth: {}", why.en);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -78,27 +78,27 @@ pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<E
 }
 
 /// The private network, or why there is none.
-fn network(arguments: &CompareArguments) -> Result<Network, Bilingual> {
+fn network(arguments: &CompareArguments) -> Result<NamespaceNetwork, Bilingual> {
     match (&arguments.server, arguments.loopback) {
         (Some(_), _) => Err(Bilingual::new("", "")),
         (None, true) => Err(Bilingual::new(
             "On loopback, as was asked for: segments are as long as 64 KB there, and nothing is ever late or lost.",
             "按要求在回环接口上测量：那里的报文段可长达 64 KB，也没有延迟和丢失。",
         )),
-        (None, false) => Network::enter().map_err(|unable| {
+        (None, false) => NamespaceNetwork::enter().map_err(|error| {
             Bilingual::new(
-                format!("On loopback, since there can be no network of our own: {unable}. Segments are as long as 64 KB there, and nothing is ever late or lost."),
-                format!("无法建立独立网络，因此在回环接口上测量：{unable}。那里的报文段可长达 64 KB，也没有延迟和丢失。"),
+                format!("On loopback, since there can be no network of our own: {error}. Segments are as long as 64 KB there, and nothing is ever late or lost."),
+                format!("无法建立独立网络，因此在回环接口上测量：{error}。那里的报文段可长达 64 KB，也没有延迟和丢失。"),
             )
         }),
     }
 }
 
 /// The delay and bandwidth of the path.
-fn path(arguments: &CompareArguments) -> Path {
+fn path(arguments: &CompareArguments) -> LinkSettings {
     let kilobytes =
         arguments.bandwidth.and_then(|kilobytes| NonZero::new(kilobytes.saturating_mul(1000)));
-    Path {
+    LinkSettings {
         delay: Duration::from_millis(arguments.delay.unwrap_or(0).into()),
         bytes_per_second: kilobytes,
     }

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
-use lens::flow::Flows;
-use lens::flow::connection::Connection;
+use lens::flow::FlowTable;
+use lens::flow::connection::TcpConnection;
 use lens::flow::side::Side;
-use lens::packet::tcp::Flags;
+use lens::packet::tcp::TcpFlags;
 
 use super::experiment::Experiment;
 use crate::captured::{count, ending, side_name};
@@ -49,7 +49,7 @@ pub(super) async fn closing(setting: &Experiment<'_>) -> Result<Closing> {
     Ok((handshake(first), fin(first), Some(endings), half))
 }
 
-fn of(flows: &Flows, port: u16) -> Option<&Connection> {
+fn of(flows: &FlowTable, port: u16) -> Option<&TcpConnection> {
     flows
         .iter()
         .map(|(_, connection)| connection)
@@ -106,7 +106,7 @@ async fn half(setting: &Experiment<'_>) -> Result<(u16, bool)> {
 }
 
 /// The sequence numbers of the first three segments.
-fn handshake(connection: &Connection) -> Option<Handshake> {
+fn handshake(connection: &TcpConnection) -> Option<Handshake> {
     let segments = connection.segments();
     let segment = |place: Option<(u64, _)>| segments.get(usize::try_from(place?.0).ok()?);
     let (syn, syn_ack, ack) = (
@@ -116,8 +116,8 @@ fn handshake(connection: &Connection) -> Option<Handshake> {
     );
     Some(Handshake {
         first_is_syn: syn.number == 0
-            && syn.flags.contains(Flags::SYN)
-            && !syn.flags.intersects(Flags::ACK | Flags::FIN | Flags::RST),
+            && syn.flags.contains(TcpFlags::SYN)
+            && !syn.flags.intersects(TcpFlags::ACK | TcpFlags::FIN | TcpFlags::RST),
         client_initial: syn.sequence,
         server_initial: syn_ack.sequence,
         syn_ack_acknowledges: syn_ack.acknowledgment?,
@@ -127,7 +127,7 @@ fn handshake(connection: &Connection) -> Option<Handshake> {
     })
 }
 
-fn fin(connection: &Connection) -> Option<Fin> {
+fn fin(connection: &TcpConnection) -> Option<Fin> {
     let side = connection.closing().first?;
     let fin = (*connection.closing().fins.of(side))?;
     let segment = |number: u64| connection.segments().get(usize::try_from(number).ok()?);
@@ -136,7 +136,7 @@ fn fin(connection: &Connection) -> Option<Fin> {
         last_byte: connection.directions.of(side).stream.length(),
         number: fin.number,
         acknowledged_by: segment(fin.acknowledged?)?.relative_acknowledgment?,
-        has_ack: segment(fin.segment)?.flags.contains(Flags::ACK),
+        has_ack: segment(fin.segment)?.flags.contains(TcpFlags::ACK),
     })
 }
 
