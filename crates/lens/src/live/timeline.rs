@@ -290,7 +290,7 @@ impl State {
         for request in &mut self.requests {
             if let RequestShare::Since(start) = request.share {
                 request.share = request
-                    .end
+                    .finished
                     .map_or(RequestShare::Mixed, |_| RequestShare::Whole(now.since(&start)));
             }
         }
