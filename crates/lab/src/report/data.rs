@@ -47,7 +47,7 @@ pub struct Ladder {
     /// The cell whose connection it is, if it is that of one.
     pub cell: Option<Cell>,
     /// The picture for the page, narrow enough for a phone, in English and Chinese.
-    pub pictures: [String; 2],
+    pub narrow: [String; 2],
 }
 
 /// How many pictures a report shows if its cells are none of the usual ones.
@@ -171,7 +171,7 @@ mod tests {
             name: cell.to_string(),
             title: Bilingual::new("", ""),
             cell: Some(cell),
-            pictures: [String::new(), String::new()],
+            narrow: [String::new(), String::new()],
         });
         shown_ladders(all.collect()).into_iter().map(|ladder| ladder.name).collect()
     }

@@ -147,7 +147,7 @@ fn ladders(out: &mut String, report: &Report, subject: Subject) {
         with_code(&Bilingual::new(LADDERS.0, LADDERS.1))
     );
     for ladder in shown {
-        let [english, chinese] = &ladder.pictures;
+        let [english, chinese] = &ladder.narrow;
         let picture = each(|language| language.pick(english.clone(), chinese.clone()), "div");
         let _ = writeln!(
             out,

@@ -21,9 +21,9 @@ figure { margin: 0 0 1rem; background: var(--raised); border: 1px solid var(--li
 .wide svg { max-width: 70rem; } .slim { display: none; }
 .ladders { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)); gap: 1rem; align-items: start; } .ladders figcaption { padding: .6rem .9rem .2rem; font-weight: 600; }
 table { border-collapse: separate; border-spacing: 0; font-size: .78rem; line-height: 1.35; width: 100%; background: var(--raised); border: 1px solid var(--line); border-radius: 10px; font-variant-numeric: tabular-nums; }
-th, td { padding: .22rem .4rem; text-align: right; vertical-align: baseline; border-bottom: 1px solid var(--line); } td small { color: var(--soft); font-size: .82em; white-space: nowrap; }
+th, td { padding: .22rem .4rem; text-align: right; vertical-align: baseline; overflow-wrap: normal; border-bottom: 1px solid var(--line); } td small { color: var(--soft); font-size: .82em; white-space: nowrap; }
 thead th { position: sticky; top: 0; z-index: 1; background: var(--raised); font-weight: 600; color: var(--soft); vertical-align: bottom; border-bottom: 2px solid var(--line); } thead th:first-child { border-top-left-radius: 10px; }
-td:first-child, th:first-child, td.words, th.words { text-align: left; } td:first-child { white-space: nowrap; } tr.group td { font-weight: 600; background: var(--paper); text-align: left; }
+td:first-child, th:first-child, td.words, th.words { text-align: left; } td.words { overflow-wrap: anywhere; } td:first-child { white-space: nowrap; } tr.group td { font-weight: 600; background: var(--paper); text-align: left; }
 #lanes { font-size: .88rem; } #lanes .bar { display: inline-block; height: .7em; background: var(--bar); border-radius: 2px; margin-right: .4rem; } #lanes td:nth-child(4) { text-align: left; min-width: 11rem; white-space: nowrap; }
 #advice { font-size: .9rem; } #advice td, #advice th { text-align: left; padding: .4rem .6rem; white-space: normal; } #advice td:nth-child(2) { font-weight: 600; }
 .claim { background: var(--raised); border: 1px solid var(--line); border-radius: 10px; padding: .8rem 1rem; margin: .7rem 0; } .claim p { margin: .3rem 0; }

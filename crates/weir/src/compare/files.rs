@@ -162,8 +162,8 @@ impl ComparisonFiles {
             Labels(Language::English).title(cell),
             Labels(Language::Chinese).title(cell),
         );
-        let pictures = pictures(REPORT_WIDTH, REPORT_SEGMENTS);
-        self.ladders.push(Ladder { name, title, cell: Some(cell), pictures });
+        let narrow = pictures(REPORT_WIDTH, REPORT_SEGMENTS);
+        self.ladders.push(Ladder { name, title, cell: Some(cell), narrow });
         Ok(())
     }
 

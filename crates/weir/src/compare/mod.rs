@@ -303,7 +303,12 @@ fn plan(arguments: &CompareArguments, pace: Duration, testbed: &TestBed, model: 
     } else {
         format!("Count from 1 to {long} in English words, nothing else.")
     };
-    let runs = arguments.runs.unwrap_or(if arguments.quick { 2 } else { 3 });
+    // A server elsewhere may cost money.
+    let runs = arguments.runs.unwrap_or(match (&arguments.server, arguments.quick) {
+        (Some(_), _) => 1,
+        (None, true) => 2,
+        (None, false) => 3,
+    });
     Plan {
         cells,
         runs: runs.into(),
