@@ -1,10 +1,6 @@
 //! The distribution of a sample, with no more quantiles than its size carries.
 
-use std::time::Duration;
-
 use serde::Serialize;
-
-use crate::numbers::milliseconds;
 
 /// The distribution of values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -46,11 +42,6 @@ impl Spread {
             p99: carried(99),
             max: *values.last()?,
         })
-    }
-
-    /// The distribution of some times, in milliseconds.
-    pub fn of_times(times: impl IntoIterator<Item = Duration>) -> Option<Self> {
-        Self::of(times.into_iter().map(milliseconds).collect())
     }
 }
 

@@ -158,7 +158,12 @@ impl Chart {
         }
         for row in &layout.rows {
             let class = if row.measured.is_some() { "" } else { "strong" };
-            let down = if row.measured.is_some() { 14.0 } else { 20.0 };
+            // In line with the plot, or above it.
+            let down = match (row.measured, layout.format) {
+                (Some(_), Format::Wide) => 17.0,
+                (Some(_), Format::Narrow) => 14.0,
+                (None, _) => 20.0,
+            };
             chart.text(8.0, row.y + down, "start", class, &row.name);
         }
         chart

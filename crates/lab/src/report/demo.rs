@@ -46,9 +46,11 @@ pub(super) fn paragraphs(evidence: &Evidence) -> Vec<Bilingual> {
 
 fn exchanges(en: &str, zh: &str, seen: Exchanges) -> Bilingual {
     let Exchanges { answers, events, requests, connections, .. } = seen;
+    let plural = |count: u64| if count == 1 { "" } else { "s" };
+    let [a, r, c] = [answers, requests, connections].map(plural);
     Bilingual::new(
         format!(
-            "Measured, {en}: {answers} answers with {events} events took {requests} requests and {connections} connections."
+            "Measured, {en}: {answers} answer{a} with {events} events took {requests} request{r} and {connections} connection{c}."
         ),
         format!(
             "实测，{zh}：{answers} 个回答、{events} 个事件，用了 {requests} 个请求、{connections} 个连接。"

@@ -33,9 +33,9 @@ td:first-child, th:first-child, td.words, th.words { text-align: left; } td.word
 details { margin: .6rem 0; } summary { cursor: pointer; min-height: 32px; } dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: .9rem; } dt { font-weight: 600; } dd { margin: 0; }
 @media (max-width: 70rem) {
   table, tbody, tr, td { display: block; } thead { display: none; } table { border: 0; background: none; }
-  tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .1rem .8rem; background: var(--raised); border: 1px solid var(--line); border-radius: 10px; padding: .5rem .8rem; margin-bottom: .5rem; }
+  tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.2rem, 1fr)); gap: .35rem .8rem; background: var(--raised); border: 1px solid var(--line); border-radius: 10px; padding: .5rem .8rem; margin-bottom: .5rem; }
   tr.group { background: none; border: 0; padding: .6rem 0 0; } tr.group td { background: none; } td { text-align: left; border: 0; padding: 0; }
-  td:first-child { grid-column: 1 / -1; font-weight: 600; white-space: normal; } td::before { color: var(--soft); margin-right: .4rem; } td:empty { display: none; }
+  td:first-child { grid-column: 1 / -1; font-weight: 600; white-space: normal; } td::before { display: block; color: var(--soft); font-size: .9em; line-height: 1.2; } td:empty { display: none; }
   #advice tr { display: block; } #advice td { padding: .1rem 0; } #lanes td:nth-child(4) { min-width: 0; grid-column: 1 / -1; order: 9; } }
 @media (max-width: 44rem) { .wide { display: none; } .slim { display: block; } dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; } }
 "#;
