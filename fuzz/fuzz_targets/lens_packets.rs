@@ -4,24 +4,24 @@
 
 mod pieces;
 
-use lens::flow::Flows;
-use lens::flow::limits::Limits;
+use lens::flow::FlowTable;
+use lens::flow::limits::FlowLimits;
 use lens::flow::side::Side;
 use lens::http::read_connection;
-use lens::ladder::{Options, draw};
+use lens::ladder::{LadderOptions, draw};
 use lens::moment::Moment;
 use lens::packet::decode;
-use lens::packet::link::Link;
+use lens::packet::link::LinkType;
 use libfuzzer_sys::fuzz_target;
 
-const LINKS: [Link; 5] = [Link::Raw, Link::Ethernet, Link::Cooked, Link::Cooked2, Link::Null];
-const LIMITS: Limits = Limits { connections: 3, segments: 64, stream_bytes: 4096, pending_bytes: 1024 };
+const LINKS: [LinkType; 5] = [LinkType::Raw, LinkType::Ethernet, LinkType::Cooked, LinkType::Cooked2, LinkType::Null];
+const LIMITS: FlowLimits = FlowLimits { connections: 3, segments: 64, stream_bytes: 4096, pending_bytes: 1024 };
 
 fuzz_target!(|input: &[u8]| {
     let Some((link, input)) = input.split_first() else { return };
     let link = LINKS[usize::from(*link) % LINKS.len()];
     let (_, packets) = pieces::split(input);
-    let mut flows = Flows::new(LIMITS);
+    let mut flows = FlowTable::new(LIMITS);
     let mut segments = 0;
     for (at, packet) in (0..).zip(packets) {
         let Ok(packet) = decode(link, packet) else { continue };
@@ -38,6 +38,6 @@ fuzz_target!(|input: &[u8]| {
             assert!(direction.stream.bytes().len() <= LIMITS.stream_bytes);
             assert_eq!(conversation.readings.of(side).sums().total(), direction.stream.length());
         }
-        assert!(draw(connection, &conversation, &Options::default()).ends_with("</svg>\n"));
+        assert!(draw(connection, &conversation, &LadderOptions::default()).ends_with("</svg>\n"));
     }
 });

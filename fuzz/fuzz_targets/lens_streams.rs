@@ -2,11 +2,11 @@
 
 #![no_main]
 
-use lens::http::piece::Reading;
-use lens::http::{Source, read};
+use lens::http::piece::StreamReading;
+use lens::http::{StreamSource, read};
 use libfuzzer_sys::fuzz_target;
 
-fn check(reading: &Reading, length: usize) {
+fn check(reading: &StreamReading, length: usize) {
     let mut at = 0;
     for piece in &reading.pieces {
         assert!(piece.range.start == at && piece.range.end > at, "{:?}", reading.pieces);
@@ -23,7 +23,7 @@ fuzz_target!(|input: &[u8]| {
     // The first two bytes say how long the client's stream is.
     let Some((length, rest)) = input.split_first_chunk() else { return };
     let (client, server) = rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()));
-    let conversation = read(Source::from(client), Source::from(server));
+    let conversation = read(StreamSource::from(client), StreamSource::from(server));
     check(&conversation.readings.client, client.len());
     check(&conversation.readings.server, server.len());
 });

@@ -1,7 +1,7 @@
 //! Golden conversations, and bytes of any kind.
 
 use bytes::BytesMut;
-use codec::websocket::{CloseCode, WebSocketOpcode as WireOpcode, encode};
+use codec::websocket::{CloseCode, Opcode as WireOpcode, encode};
 use codec::{ndjson, sse};
 use proptest::prelude::*;
 

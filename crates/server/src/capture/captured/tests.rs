@@ -89,7 +89,7 @@ fn sight(packets: impl IntoIterator<Item = Vec<CapturedPacket>>) -> PortConnecti
     let mut sight = PortConnections::new(LIMITS, HERE);
     sight.take_in(PacketRecording {
         packets: packets.into_iter().flatten().collect(),
-        ..Recording::default()
+        ..PacketRecording::default()
     });
     sight
 }
@@ -190,7 +190,7 @@ fn after_a_missed_end_the_next_start_is_recognised() {
     // Where there are too many, what is over makes room first, and so the second.
     let ports = 1..u16::try_from(LIMITS.connections).unwrap();
     let others = ports.map(|port| packet(23, (address(3, port), HERE), (1, 0), SYN, b""));
-    sight.take_in(PacketRecording { packets: others.collect(), ..Recording::default() });
+    sight.take_in(PacketRecording { packets: others.collect(), ..PacketRecording::default() });
     assert_eq!(sight.flows.iter().count(), LIMITS.connections);
     assert_eq!(shown(&sight, &view(20, 22)), None);
 }
@@ -243,7 +243,7 @@ fn packets_to_another_server_on_the_same_port_are_not_kept() {
         };
         sight.take_in(PacketRecording {
             packets: vec![ask, answer, passing],
-            ..Recording::default()
+            ..PacketRecording::default()
         });
         sight.flows.total()
     };
@@ -260,7 +260,7 @@ fn what_was_lost_is_counted() {
     for (forgotten, dropped) in [(2, 3), (1, 3), (0, 5)] {
         let statistics =
             lens::capture::captured::CaptureStatistics { dropped, ..Default::default() };
-        sight.take_in(PacketRecording { forgotten, statistics, ..Recording::default() });
+        sight.take_in(PacketRecording { forgotten, statistics, ..PacketRecording::default() });
     }
     assert_eq!(sight.dropped(), 3 + 5, "the kernel counts from the start");
 }
@@ -280,7 +280,7 @@ fn a_loopback_packet_is_counted_once() {
             incoming(packet(10, (client, here), (1, 0), SYN, b"")),
             incoming(packet(10, (here, client), (1, 2), SYN | ACK, b"")),
         ];
-        sight.take_in(PacketRecording { packets, ..Recording::default() });
+        sight.take_in(PacketRecording { packets, ..PacketRecording::default() });
         assert_eq!(
             sight.flows.iter().map(|(_, flow)| flow.total_segments()).collect::<Vec<_>>(),
             [2],
