@@ -32,7 +32,8 @@ pub(super) fn with_code(text: &Bilingual) -> String {
         let parts = escape(text.pick(language));
         let mut html = String::new();
         for (index, part) in parts.split('`').enumerate() {
-            html += &if index % 2 == 1 { format!("<code>{part}</code>") } else { part.to_owned() };
+            let (before, after) = if index % 2 == 1 { ("<code>", "</code>") } else { ("", "") };
+            html.extend([before, part, after]);
         }
         html
     };

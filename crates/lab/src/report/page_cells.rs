@@ -6,11 +6,11 @@ use super::advice::ADVICE;
 use super::data::Report;
 use super::html::{both, each, pair, with_code};
 use super::labels::{COLUMNS, EXPERIMENT_COLUMNS, Labels};
-use super::row::{Figure, cut, mid_stream, row};
+use super::row::{Figure, row};
 use super::summary::{self, lanes};
 use super::xml::escape;
 use crate::bilingual::Bilingual;
-use crate::numbers::Measured;
+use crate::numbers::{CutCost, Measured, MidStreamRequest};
 use crate::plan::{Cell, Dialect};
 
 /// The lanes side by side.
@@ -86,9 +86,33 @@ fn cell_row(out: &mut String, measured: &Measured, cell: Cell) {
         out,
         "<td class=\"words\" title=\"{}\">{}</td><td class=\"words\">{}</td></tr>",
         escape(how),
-        both(&cut(measured.cut.as_ref())),
-        both(&mid_stream(measured.mid_stream.as_ref()))
+        both(&short_cut(measured.cut.as_ref())),
+        both(&short_mid_stream(measured.mid_stream.as_ref()))
     );
+}
+
+/// What is left after a cut, in a narrow column.
+fn short_cut(cut: Option<&CutCost>) -> Bilingual {
+    let Some((cut, missing)) = cut.and_then(|cut| Some((cut, cut.missing?))) else {
+        return Bilingual::new("-", "-");
+    };
+    match (cut.resumed_by, cut.pieces_whole) {
+        (None, Some(whole)) => {
+            Bilingual::new(format!("{missing}/{whole} lost"), format!("丢失 {missing}/{whole}"))
+        }
+        _ => Bilingual::new(format!("{missing} lost"), format!("丢失 {missing}")),
+    }
+}
+
+/// The connections that a message of the client takes, in a narrow column.
+fn short_mid_stream(request: Option<&MidStreamRequest>) -> Bilingual {
+    request.map_or_else(
+        || Bilingual::new("-", "-"),
+        |request| {
+            let new = request.new_connections;
+            Bilingual::new(format!("+{new} conn."), format!("+{new} 连接"))
+        },
+    )
 }
 
 /// The five lines of advice.
