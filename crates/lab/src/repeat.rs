@@ -148,7 +148,7 @@ mod tests {
         let mut cell = runs([run(&[0.1, 0.2, 52.9], &[], 1.0)]);
         cell.add_repetition(run(&[0.1, 0.2, 61.0], &[], 1.0));
         let measured = cell.measured();
-        assert_eq!(measured.times.added_ms.unwrap().max, 61.0);
+        assert_eq!(measured.times.added_ms.map(|added| added.max), Some(61.0));
         assert!(measured.runs.iter().all(|run| !run.is_set_aside));
     }
 

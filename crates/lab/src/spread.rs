@@ -82,8 +82,8 @@ mod tests {
             (1000, Some(900.0), Some(990.0)),
         ] {
             let spread = of(count);
-            assert_eq!((spread.p90, spread.p99), (p90, p99), "{count}");
-            assert_eq!(spread.max, f64::from(count), "{count}");
+            let expected = (p90, p99, f64::from(count));
+            assert_eq!((spread.p90, spread.p99, spread.max), expected, "{count}");
         }
     }
 }
