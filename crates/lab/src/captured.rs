@@ -16,7 +16,8 @@ use lens::packet::tcp::TcpFlags;
 use lens::packet::{TransportPayload, decode};
 
 use super::bytes::{BothDirections, of_sums};
-use super::numbers::{Spread, WireCounts, milliseconds};
+use super::numbers::{WireCounts, milliseconds};
+use super::spread::Spread;
 use client::now;
 
 /// The longest wait until connections are closed, which takes a round trip.

@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use lab::bilingual::Bilingual;
 use lab::captured::{CapturedConnections, ReadConnection};
 use lab::numbers::Measured;
-use lab::plan::{Cell, Dialect, Transport, Version};
+use lab::plan::Cell;
 use lab::report::article::article;
-use lab::report::chart::{bytes_chart, delay_chart, strip_chart};
-use lab::report::data::{Ladder, Report};
+use lab::report::chart::{Format, bytes_chart, delay_chart, strip_chart};
+use lab::report::data::{Ladder, Report, shown_ladders};
 use lab::report::labels::Labels;
 use lab::report::page::page;
 use lens::capture::captured::CapturedPacket;
@@ -23,6 +23,11 @@ use lens::pcapng::{InterfaceId, PacketBlock, PcapngWriter, SectionInfo};
 
 /// A longer ladder omits its middle.
 const MAX_SEGMENTS: usize = 60;
+
+/// In the report pictures stand side by side, and on a phone one below the other: they are as wide
+/// as that, and as short as a page can bear.
+const REPORT_WIDTH: u32 = 372;
+const REPORT_SEGMENTS: usize = 24;
 
 /// The output directory, and the capture that is written during the comparison.
 pub(super) struct ComparisonFiles {
@@ -139,32 +144,32 @@ impl ComparisonFiles {
         Ok(())
     }
 
-    /// Draws the first connection of a cell. Some of the pictures are also in the report.
+    /// Draws the first connection of a cell: a file, and a smaller picture for the report.
     fn ladder(&mut self, cell: Cell, read: &ReadConnection<'_>) -> Result<()> {
-        let pictures = [Language::English, Language::Chinese].map(|language| {
-            let options = LadderOptions {
-                language,
-                vantage: Side::Client,
-                segments: MAX_SEGMENTS,
-                ..LadderOptions::default()
-            };
-            draw(read.connection, &read.conversation, &options)
-        });
+        let pictures = |width: u32, segments: usize| {
+            [Language::English, Language::Chinese].map(|language| {
+                let options = LadderOptions { width, language, vantage: Side::Client, segments };
+                draw(read.connection, &read.conversation, &options)
+            })
+        };
         let name = cell.to_string().replace(['/', '+'], "-");
-        for (end, picture) in ["en", "zh"].iter().zip(&pictures) {
+        for (end, picture) in
+            ["en", "zh"].iter().zip(&pictures(LadderOptions::default().width, MAX_SEGMENTS))
+        {
             self.write(&format!("ladders/{name}.{end}.svg"), picture)?;
         }
-        if is_shown(cell) {
-            let title =
-                Bilingual::new(title(cell, Language::English), title(cell, Language::Chinese));
-            self.ladders.push(Ladder { name, title, pictures });
-        }
+        let title = Bilingual::new(
+            Labels(Language::English).title(cell),
+            Labels(Language::Chinese).title(cell),
+        );
+        let narrow = pictures(REPORT_WIDTH, REPORT_SEGMENTS);
+        self.ladders.push(Ladder { name, title, cell: Some(cell), narrow });
         Ok(())
     }
 
     /// The pictures of packets for the report.
     pub(super) fn ladders(&mut self) -> Vec<Ladder> {
-        std::mem::take(&mut self.ladders)
+        shown_ladders(std::mem::take(&mut self.ladders))
     }
 
     /// Writes the report, and returns the paths of interest to the user.
@@ -174,9 +179,13 @@ impl ComparisonFiles {
         let charted: Vec<&Measured> = report.charted();
         for language in [Language::English, Language::Chinese] {
             let end = language.pick("en", "zh");
-            self.write(&format!("ladders/arrivals.{end}.svg"), &strip_chart(&charted, language))?;
-            self.write(&format!("ladders/bytes.{end}.svg"), &bytes_chart(&charted, language))?;
-            self.write(&format!("ladders/delays.{end}.svg"), &delay_chart(&charted, language))?;
+            for (name, chart) in [
+                ("arrivals", strip_chart(&charted, language, Format::Wide)),
+                ("bytes", bytes_chart(&charted, language, Format::Wide)),
+                ("delays", delay_chart(&charted, language, Format::Wide)),
+            ] {
+                self.write(&format!("ladders/{name}.{end}.svg"), &chart)?;
+            }
             let article = article(report, language, "ladders");
             self.write(language.pick("transports.md", "transports.zh.md"), &article)?;
         }
@@ -227,26 +236,4 @@ fn about(read: &ReadConnection<'_>, number: u64) -> String {
     let mut words = remarks(segment, Language::English);
     words.extend(contents(segment, &read.conversation.readings, Language::English));
     if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) }
-}
-
-/// Whether the report shows the packets of a cell.
-fn is_shown(cell: Cell) -> bool {
-    let is_one_of = match (cell.transport, cell.version, cell.tls) {
-        (Transport::Sse, Version::Http10 | Version::Http11 | Version::Http2, false)
-        | (Transport::Json | Transport::Websocket, Version::Http11, false)
-        | (Transport::Sse, Version::Http11, true) => true,
-        (
-            Transport::Json
-            | Transport::LongPoll
-            | Transport::Ndjson
-            | Transport::Sse
-            | Transport::Websocket,
-            ..,
-        ) => false,
-    };
-    cell.dialect == Dialect::Responses && is_one_of
-}
-
-fn title(cell: Cell, language: Language) -> String {
-    Labels(language).cell(cell)
 }

@@ -52,7 +52,7 @@ async fn every_cell_is_measured_and_all_counts_agree() {
     let directory = tempfile::tempdir().unwrap();
     let output = compare(
         directory.path(),
-        &["--turns", "2", "--tokens", &TOKENS.to_string(), "--pace", "5"],
+        &["--runs", "1", "--turns", "2", "--tokens", &TOKENS.to_string(), "--pace", "5"],
     )
     .await;
     let (out, err) =
@@ -219,11 +219,15 @@ fn check_files(out: &Path, report: &Value) {
         }
     }
     assert!(!page.contains("src=\"http") && !page.contains("href=\"http"), "it needs nothing else");
+    assert!(page.contains("One program: the Java demo") && page.contains("Conclusion: if you"));
+    assert!(page.contains("Classic API (the Java demo's): WebSocket · HTTP/1.1"), "its ladder");
     for name in [
         "responses-sse-h1.1",
         "responses-websocket-h1.1",
         "responses-sse-h2",
         "responses-sse-h1.1-tls",
+        "classic-sse-h1.1",
+        "classic-websocket-h1.1",
     ] {
         let ladder = fs::read_to_string(out.join(format!("ladders/{name}.en.svg"))).unwrap();
         assert!(ladder.contains("SYN+ACK") && ladder.contains("FIN"), "{name}");
@@ -442,13 +446,135 @@ async fn packets_have_the_requested_delay() {
         assert_eq!((&cell["cut"]["missing"], &cell["missing"]), (&json!(0), &json!([])));
     }
     // The verdicts do not depend on the delay.
-    let ruling = |id: &str| {
-        report["verdicts"].as_array().unwrap().iter().find(|verdict| verdict["id"] == id).unwrap()["ruling"].clone()
-    };
     assert_eq!(
-        ["4.6", "4.11", "4.16", "4.17", "4.27", "4.28"].map(ruling),
+        ["4.6", "4.11", "4.16", "4.17", "4.27", "4.28"].map(|id| ruling(&report, id)),
         ["right", "right", "right", "meaningless", "right", "wrong"].map(Value::from)
     );
+}
+
+fn ruling(report: &Value, id: &str) -> Value {
+    let verdicts = report["verdicts"].as_array().unwrap();
+    verdicts.iter().find(|verdict| verdict["id"] == id).unwrap()["ruling"].clone()
+}
+
+#[tokio::test]
+async fn the_classic_api_alone_is_judged_by_what_its_cells_show() {
+    if !has_namespaces() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let cells = ["--dialect", "classic", "--transport", "sse,websocket", "--encrypted", "off"];
+    let output =
+        compare(directory.path(), &[&["--quick", "--runs", "3"][..], &cells].concat()).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = report(directory.path());
+    for (id, expected) in [
+        ("4.7", "half_right"),
+        ("4.10", "right"),
+        ("4.14", "wrong_reason"),
+        ("4.18", "depends"),
+        ("4.19", "right"),
+        ("4.28", "wrong"),
+        ("4.29", "wrong"),
+        // A second question on its socket waits, so nothing can be sent while an answer streams.
+        ("4.20", "not_measured"),
+    ] {
+        assert_eq!(ruling(&report, id), expected, "{id}");
+    }
+    for cell in report["cells"].as_array().unwrap() {
+        let runs = cell["runs"].as_array().unwrap();
+        assert!((3..=4).contains(&runs.len()), "a repetition at most: {cell}");
+        // One conversation of three answers with twelve tokens each, in every run.
+        let timed: u64 = runs.iter().map(|run| count(&run["tokens"])).sum();
+        assert_eq!((timed, count(&cell["answers"])), (36 * runs.len() as u64, 3));
+        let added = &cell["times"]["added_ms"];
+        assert!(count(&added["count"]) <= timed && added["p99"].is_null(), "{added}");
+        if cell["cell"]["transport"] == "sse" && cell["cell"]["version"] == "1.1" {
+            assert_eq!(cell["done"], json!({ "streams": 3, "with_end_of_body": 3 }));
+        }
+    }
+    // Every run starts with another cell.
+    let first = |run: usize| {
+        let place = |cell: &Value| count(&cell["runs"][run]["place"]);
+        let cells = report["cells"].as_array().unwrap();
+        (0..cells.len()).min_by_key(|index| place(&cells[*index]))
+    };
+    assert_eq!([0, 1, 2].map(first), [Some(0), Some(2), Some(4)]);
+    let page = fs::read_to_string(directory.path().join("out/report.html")).unwrap();
+    assert!(page.contains("Classic API (the Java demo's): SSE · HTTP/1.1"), "its ladder");
+    assert!(page.contains("SYN+ACK") && page.contains("In the API of the Java demo: 3 answers"));
+}
+
+/// Programs that keep all processors busy, for a limited time.
+struct BusyLoops(Vec<std::process::Child>);
+
+impl BusyLoops {
+    fn start() -> Self {
+        let processors = std::thread::available_parallelism().unwrap().get();
+        let start = || {
+            Command::new("timeout")
+                .args(["120", "sh", "-c", "while :; do :; done"])
+                .spawn()
+                .unwrap()
+        };
+        Self((0..2 * processors).map(|_| start()).collect())
+    }
+}
+
+impl Drop for BusyLoops {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            // timeout(1) passes SIGTERM on to its program.
+            let id = child.id().to_string();
+            let _status = Command::new("kill").args(["-TERM", &id]).status();
+            let _status = child.wait();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_busy_machine_is_said_first_and_turns_no_verdict() {
+    if !has_namespaces() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let cells =
+        ["--dialect", "responses", "--transport", "json,sse,websocket", "--encrypted", "off"];
+    let busy = BusyLoops::start();
+    let output = compare(directory.path(), &[&["--quick"][..], &cells].concat()).await;
+    drop(busy);
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    assert!(
+        out.starts_with("This machine was busy while it measured: other programs used"),
+        "{out}"
+    );
+    let report = report(directory.path());
+    assert!(report["load"]["others_share"].as_f64().unwrap() >= 0.25, "{}", report["load"]);
+    let page = fs::read_to_string(directory.path().join("out/report.html")).unwrap();
+    let (said, first_table) = (page.find("This machine was busy"), page.find("<table"));
+    assert!(said.unwrap() < first_table.unwrap());
+    for (id, expected) in [
+        ("4.1", "right"),
+        ("4.4", "wrong"),
+        ("4.7", "half_right"),
+        ("4.10", "right"),
+        ("4.11", "right"),
+        ("4.14", "wrong_reason"),
+        ("4.15", "right"),
+        ("4.16", "right"),
+        ("4.18", "depends"),
+        ("4.19", "right"),
+        ("4.20", "right"),
+        ("4.22", "right"),
+        ("4.27", "right"),
+        ("4.28", "wrong"),
+        ("4.29", "wrong"),
+        ("4.30", "wrong_frame"),
+    ] {
+        assert_eq!(ruling(&report, id), expected, "{id}: {}", report["evidence"]);
+    }
 }
 
 #[tokio::test]
@@ -535,6 +661,7 @@ async fn incomparable_settings_are_reported() {
         (&["--server", "localhost:80"][..], "expected http://"),
         (&["--server", "http://127.0.0.1:1"], "127.0.0.1:1"),
         (&["--turns", "0"], "0 is not in 1..=100"),
+        (&["--runs", "0"], "0 is not in 1..=50"),
         (&["--transport", "pigeon"], "pigeon"),
         (&["--delay", "10", "--loopback"], "cannot be used with"),
         (&["--http", "1.0", "--transport", "websocket"], "there is no such cell"),
