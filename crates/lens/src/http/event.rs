@@ -28,9 +28,16 @@ pub enum EventKind {
         id: Option<String>,
         /// Bytes of its data.
         data_bytes: u64,
+        /// Whether its data is `[DONE]`, by which some APIs end a stream.
+        is_done: bool,
     },
-    /// Fields without data, which only set something (`retry`, `id`).
-    SseFields,
+    /// Fields without data, which only set something.
+    SseFields {
+        /// The field `retry`.
+        retry: Option<String>,
+        /// The field `id`.
+        id: Option<String>,
+    },
     /// A comment: a keep-alive.
     SseComment,
     /// A line of JSON, with its end.
@@ -76,7 +83,9 @@ pub(super) struct Scanner {
     has_fields: bool,
     name: Option<String>,
     id: Option<String>,
+    retry: Option<String>,
     data_bytes: Option<u64>,
+    is_done: bool,
 }
 
 impl Scanner {
@@ -119,7 +128,9 @@ impl Scanner {
             has_fields: false,
             name: None,
             id: None,
+            retry: None,
             data_bytes: None,
+            is_done: false,
         }
     }
 
@@ -198,9 +209,10 @@ impl Scanner {
         if line.is_empty() {
             let (name, id) = (self.name.take().filter(|name| !name.is_empty()), self.id.take());
             let had_fields = std::mem::take(&mut self.has_fields);
+            let (retry, is_done) = (self.retry.take(), std::mem::take(&mut self.is_done));
             return match self.data_bytes.take() {
-                Some(data_bytes) => Some(EventKind::Sse { name, id, data_bytes }),
-                None => had_fields.then_some(EventKind::SseFields),
+                Some(data_bytes) => Some(EventKind::Sse { name, id, data_bytes, is_done }),
+                None => had_fields.then_some(EventKind::SseFields { retry, id }),
             };
         }
         let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
@@ -215,10 +227,12 @@ impl Scanner {
         match &line[..colon] {
             b"data" => {
                 let value_bytes = length.saturating_sub(colon as u64 + 1 + u64::from(is_spaced));
+                self.is_done = self.data_bytes.is_none() && value == b"[DONE]";
                 // The lines of the data are joined by one byte each.
                 self.data_bytes =
                     Some(self.data_bytes.map_or(value_bytes, |before| before + 1 + value_bytes));
             }
+            b"retry" => self.retry = Some(String::from_utf8_lossy(value).into_owned()),
             b"event" => self.name = Some(String::from_utf8_lossy(value).into_owned()),
             b"id" if !value.contains(&0) => {
                 self.id = Some(String::from_utf8_lossy(value).into_owned());

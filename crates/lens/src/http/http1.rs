@@ -54,8 +54,8 @@ fn switch(protocol: &str, client: &mut Cutter<'_>, server: &mut Cutter<'_>) -> P
             Protocol::Http1
         }
         _ => {
-            client.take_unfinished(Kind::Body, What::Body);
-            server.take_unfinished(Kind::Body, What::Body);
+            client.take_unfinished(Kind::Body, What::UnboundedBody);
+            server.take_unfinished(Kind::Body, What::UnboundedBody);
             Protocol::Http1
         }
     }
@@ -154,7 +154,7 @@ fn take_body(stream: &mut Cutter<'_>, body: Body, scanner: &mut Scanner) -> bool
         Body::Length(length) => stream.take_body(length, What::Body, scanner),
         Body::Chunked => take_chunks(stream, scanner),
         Body::UntilClose => {
-            stream.take_body(u64::MAX, What::Body, scanner);
+            stream.take_body(u64::MAX, What::UnboundedBody, scanner);
             false
         }
     }

@@ -17,7 +17,7 @@ use crate::http::piece::{Kind, Piece, Reading, What};
 use crate::http::protocol::Protocol;
 use crate::http::tls::version_name;
 use crate::http::tls_record::{Content, Hello, Record};
-use crate::http::websocket_frame::FrameHead;
+use crate::http::websocket_frame::{FrameHead, Opcode};
 use crate::packet::tcp::Flags;
 
 /// In which language labels are.
@@ -174,6 +174,9 @@ fn thing(piece: &Piece, language: Language) -> Option<String> {
         What::Body => {
             format!("{} {} B", language.pick("body", "正文"), piece.range.end - piece.range.start)
         }
+        What::UnboundedBody => {
+            language.pick("body, until the connection closes", "正文（到连接关闭为止）").to_owned()
+        }
         What::TlsRecord(record) => record_name(record),
         What::WebSocketHead(head) => frame_name(head, language),
         What::Http2Preface => language.pick("HTTP/2 preface", "HTTP/2 前言").to_owned(),
@@ -193,7 +196,10 @@ fn continued(piece: &Piece, language: Language) -> &'static str {
         What::Request(_) | What::Response(_) | What::Trailers => {
             language.pick("… rest of the head", "…头部其余")
         }
-        What::Body | What::ChunkData { .. } | What::Http2Payload { part: Part::Data, .. } => {
+        What::Body
+        | What::UnboundedBody
+        | What::ChunkData { .. }
+        | What::Http2Payload { part: Part::Data, .. } => {
             language.pick("… more of the body", "…正文续")
         }
         What::ChunkSize { .. } | What::ChunkEnd | What::EmptyLine => {
@@ -215,8 +221,22 @@ fn event_name(event: &Event, language: Language) -> Option<String> {
         EventKind::Sse { name: Some(name), .. } => {
             format!("{} {name}", language.pick("event", "事件"))
         }
+        EventKind::Sse { name: None, is_done: true, .. } => {
+            format!("{} [DONE]", language.pick("event", "事件"))
+        }
         EventKind::Sse { name: None, .. } => language.pick("event", "事件").to_owned(),
-        EventKind::SseFields => language.pick("retry or id", "retry 或 id").to_owned(),
+        EventKind::SseFields { retry, id } => {
+            // The value of `id` is the application's, and not shown.
+            let is_number = |value: &&String| value.bytes().all(|byte| byte.is_ascii_digit());
+            let retry = retry.as_ref().filter(is_number).map(|value| format!("retry {value}"));
+            let names: Vec<String> =
+                retry.into_iter().chain(id.as_ref().map(|_| "id".to_owned())).collect();
+            if names.is_empty() {
+                language.pick("fields without data", "无数据的字段").to_owned()
+            } else {
+                names.join(", ")
+            }
+        }
         EventKind::SseComment => language.pick("comment", "注释").to_owned(),
         EventKind::Line => language.pick("line", "行").to_owned(),
         EventKind::EmptyLine => language.pick("empty line", "空行").to_owned(),
@@ -225,7 +245,17 @@ fn event_name(event: &Event, language: Language) -> Option<String> {
 }
 
 fn frame_name(head: &FrameHead, language: Language) -> String {
-    let mut name = format!("WebSocket {} {} B", head.opcode.name(), head.length);
+    let opcode = match head.opcode {
+        Opcode::Continuation => language.pick("continuation", "延续帧"),
+        Opcode::Text => language.pick("text", "文本帧"),
+        Opcode::Binary => language.pick("binary", "二进制帧"),
+        Opcode::Close => language.pick("close", "关闭帧"),
+        Opcode::Ping | Opcode::Pong | Opcode::Reserved(_) => head.opcode.name(),
+    };
+    let mut name = format!("WebSocket {opcode} {} B", head.length);
+    if head.is_masked {
+        name.push_str(language.pick(" masked", "（带掩码）"));
+    }
     if head.is_compressed {
         name.push_str(language.pick(" deflated", " 压缩"));
     }
