@@ -84,6 +84,15 @@ pub(crate) fn not_possible(message: String) -> Response {
     .into_response()
 }
 
+/// The server knows no such method, on any path.
+pub(crate) fn not_implemented(method: &http::Method) -> Response {
+    let message = format!("{method} is no method that this server knows.");
+    FaultResponse(
+        Fault::new(FaultKind::InvalidRequest, "method_not_implemented", message).with_status(501),
+    )
+    .into_response()
+}
+
 /// A handler panicked.
 pub(crate) fn panicked() -> FaultResponse {
     Fault::new(FaultKind::Server, "server_error", "Weir failed on this request; its log says more")

@@ -43,6 +43,10 @@ pub struct Ladder {
     pub title: Bilingual,
     /// The picture, in English and Chinese.
     pub pictures: [String; 2],
+    /// The same for narrow screens.
+    pub narrow: [String; 2],
+    /// Whether it has the names of textbooks and the states of both ends.
+    pub is_for_teaching: bool,
 }
 
 impl Report {

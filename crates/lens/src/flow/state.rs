@@ -98,7 +98,8 @@ struct Machine<'a> {
 impl Machine<'_> {
     fn step(&mut self, segment: &Segment) -> Transition {
         let mut transition = Transition::default();
-        let is = |place: Option<(u64, _)>| place.is_some_and(|(number, _)| number == segment.number);
+        let is =
+            |place: Option<(u64, _)>| place.is_some_and(|(number, _)| number == segment.number);
         if segment.flags.contains(Flags::RST) {
             transition.steps.push(Step::Reset);
             for side in Side::ALL {
@@ -214,11 +215,8 @@ mod tests {
             .collect()
     }
 
-    const HANDSHAKE: [&str; 3] = [
-        "Syn: SYN-SENT / SYN-RECEIVED",
-        "SynAck: ESTABLISHED / ",
-        "HandshakeAck:  / ESTABLISHED",
-    ];
+    const HANDSHAKE: [&str; 3] =
+        ["Syn: SYN-SENT / SYN-RECEIVED", "SynAck: ESTABLISHED / ", "HandshakeAck:  / ESTABLISHED"];
 
     fn check(script: &Script, after_handshake: &[&str]) {
         assert_eq!(told(script), [&HANDSHAKE, after_handshake].concat());

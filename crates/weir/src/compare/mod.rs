@@ -1,5 +1,6 @@
 //! `weir compare`: the same conversation on every transport, measured at both ends and on the wire.
 
+mod capture_file;
 mod files;
 mod local_server;
 mod stamped;
@@ -14,6 +15,7 @@ use client::{Request, Trust};
 use lab::bilingual::Bilingual;
 use lab::claims::gather::{EXPERIMENTS, gather};
 use lab::claims::judge::judge;
+use lab::claims::packets::PacketSet;
 use lab::numbers::Measured;
 use lab::plan::{Cell, Plan, cells};
 use lab::report::data::Report;
@@ -144,19 +146,23 @@ async fn measure(testbed: &TestBed, plan: &Plan, files: &mut ComparisonFiles) ->
     for (done, cell) in plan.cells.iter().enumerate() {
         meter.show(done as u64, Some(all));
         let outcome = testbed.harness.measure(*cell, plan).await;
-        if let Some(captured) = &outcome.captured {
-            files.packets(*cell, captured, &outcome.key_lines)?;
-        }
+        files.cell(*cell, &outcome.packets)?;
         measured.push(outcome.measured);
     }
     let mut done = measured.len() as u64;
-    let step = || {
+    let mut written = Ok(());
+    let mut step = |packets: Option<PacketSet>| {
         done += 1;
         meter.show(done, Some(all));
+        if let (Some(packets), Ok(())) = (packets, &written) {
+            written = files.experiment(&packets);
+        }
     };
-    let (evidence, missing) = gather(&testbed.harness, plan, &measured, step).await;
+    let (evidence, missing) = gather(&testbed.harness, plan, &measured, &mut step).await;
     meter.done();
-    let verdicts = judge(&evidence);
+    written?;
+    let mut verdicts = judge(&evidence);
+    files.cite(&mut verdicts);
     let missing = missing
         .into_iter()
         .map(|what| Bilingual::new(format!("Not measured: {what}."), format!("未测量：{what}。")));

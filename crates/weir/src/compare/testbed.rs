@@ -104,9 +104,17 @@ impl TestBed {
         harness.sockets = Some(Arc::new(move || {
             End::BOTH.map(|end| hosts.at(end, sockets).unwrap_or_default()).concat()
         }));
+        // The losses happen on the road, wherever the cells run.
+        let road_config =
+            Config { interface: Some(End::Near.road_interface().to_owned()), ..Config::default() };
+        let road_recorder = match &recorder {
+            Some(_) if !is_shaped => self::recorder(&road_config, &mut notes),
+            _ => None,
+        };
         harness.road = Some(ShapedRoute {
             road,
             path,
+            recorder: road_recorder,
             server: server_address(SocketAddr::new(End::Far.road_ipv4(), own.ports[0])),
         });
         let location = if is_shaped { Location::Road(path) } else { Location::Cable };

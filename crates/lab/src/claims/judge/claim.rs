@@ -13,6 +13,8 @@ pub(super) struct Claim {
     /// What is true, with a reference.
     pub(super) truth: (&'static str, &'static str),
     pub(super) judge: Judge,
+    /// Bytes that show it.
+    pub(super) example: Option<fn(&Evidence) -> Option<String>>,
 }
 
 /// How a claim is judged.
@@ -33,6 +35,7 @@ const RIGHT_AS: [(&str, &str, &str); 3] = [
 
 impl Claim {
     pub(super) fn verdict(&self, evidence: &Evidence) -> Verdict {
+        let example = self.example.and_then(|example| example(evidence));
         let both = |(en, zh): (&str, &str)| Bilingual::new(en, zh);
         let (ruling, is_measured, evidence) = match self.judge {
             Judge::Standard(ruling) => (
@@ -59,6 +62,8 @@ impl Claim {
             is_measured,
             evidence,
             truth: both(self.truth),
+            example,
+            packets: None,
         }
     }
 }
