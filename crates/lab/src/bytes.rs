@@ -2,8 +2,8 @@
 
 use std::ops::AddAssign;
 
-use lens::http::piece::Sums;
-use lens::http::{self, Source};
+use lens::http::piece::ByteSums;
+use lens::http::{self, StreamSource};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -71,7 +71,7 @@ impl AddAssign for BothDirections {
 }
 
 /// As counted in the packets; `None` if some bytes could not be classified.
-pub fn of_sums(sums: &Sums) -> Option<ByteKinds> {
+pub fn of_sums(sums: &ByteSums) -> Option<ByteKinds> {
     (sums.unknown == 0).then_some(ByteKinds {
         tls: sums.tls,
         head: sums.head,
@@ -81,9 +81,9 @@ pub fn of_sums(sums: &Sums) -> Option<ByteKinds> {
 }
 
 /// The kinds of a copy above TLS, and its contents; `None` if some bytes cannot be classified.
-pub fn of_tap(tapped: &TappedBytes) -> Option<(BothDirections, http::Conversation)> {
-    let up = Source { bytes: &tapped.up.bytes, length: tapped.up.length };
-    let down = Source { bytes: &tapped.down.bytes, length: tapped.down.length };
+pub fn of_tap(tapped: &TappedBytes) -> Option<(BothDirections, http::ConnectionReading)> {
+    let up = StreamSource { bytes: &tapped.up.bytes, length: tapped.up.length };
+    let down = StreamSource { bytes: &tapped.down.bytes, length: tapped.down.length };
     let conversation = http::read(up, down);
     let up = of_sums(&conversation.readings.client.sums())?;
     let down = of_sums(&conversation.readings.server.sums())?;

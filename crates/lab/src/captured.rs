@@ -3,20 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lens::capture::Recorder;
-use lens::capture::captured::Captured;
-use lens::flow::Flows;
-use lens::flow::close::{Closed, Ending, Steps};
-use lens::flow::connection::Connection;
-use lens::flow::limits::Limits;
+use lens::capture::PacketRecorder;
+use lens::capture::captured::CapturedPacket;
+use lens::flow::FlowTable;
+use lens::flow::close::{Closed, ClosingSteps, ConnectionEnding};
+use lens::flow::connection::TcpConnection;
+use lens::flow::limits::FlowLimits;
 use lens::flow::side::Side;
-use lens::http::{Conversation, read_connection};
+use lens::http::{ConnectionReading, read_connection};
 use lens::moment::Moment;
-use lens::packet::tcp::Flags;
-use lens::packet::{Transport, decode};
+use lens::packet::tcp::TcpFlags;
+use lens::packet::{TransportPayload, decode};
 
 use super::bytes::{BothDirections, of_sums};
-use super::numbers::{Spread, WireCounts, milliseconds};
+use super::numbers::{WireCounts, milliseconds};
+use super::spread::Spread;
 use client::now;
 
 /// The longest wait until connections are closed, which takes a round trip.
@@ -26,23 +27,27 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(2);
 
 /// Sufficient for long polling over HTTP/1.0, which needs a connection for each token.
-const LIMITS: Limits =
-    Limits { connections: 8192, segments: 1 << 16, stream_bytes: 16 << 20, pending_bytes: 1 << 20 };
+const LIMITS: FlowLimits = FlowLimits {
+    connections: 8192,
+    segments: 1 << 16,
+    stream_bytes: 16 << 20,
+    pending_bytes: 1 << 20,
+};
 
 /// The captured packets of some connections.
 #[derive(Debug)]
 pub struct CapturedConnections {
     /// The connections.
-    pub flows: Flows,
+    pub flows: FlowTable,
     /// Their packets in order, each with its connection and its number in it.
-    pub packets: Vec<(Captured, u64, u64)>,
+    pub packets: Vec<(CapturedPacket, u64, u64)>,
     /// The number of packets that the capture dropped.
     pub forgotten: u64,
 }
 
 impl Default for CapturedConnections {
     fn default() -> Self {
-        Self { flows: Flows::new(LIMITS), packets: Vec::new(), forgotten: 0 }
+        Self { flows: FlowTable::new(LIMITS), packets: Vec::new(), forgotten: 0 }
     }
 }
 
@@ -52,16 +57,16 @@ pub struct ReadConnection<'a> {
     /// Its number among those that were captured together.
     pub id: u64,
     /// The connection.
-    pub connection: &'a Connection,
+    pub connection: &'a TcpConnection,
     /// Its contents.
-    pub conversation: Conversation,
+    pub conversation: ConnectionReading,
     /// Its bytes by kind; `None` if some could not be classified.
     pub bytes: Option<BothDirections>,
 }
 
 impl CapturedConnections {
     /// Collects the packets of the client's ports until all their connections have ended.
-    pub async fn collect(recorder: &Recorder, ports: &BTreeSet<u16>) -> Self {
+    pub async fn collect(recorder: &PacketRecorder, ports: &BTreeSet<u16>) -> Self {
         let mut captured = Self::default();
         captured.wait(&[recorder], ports, TIMEOUT).await;
         captured
@@ -71,7 +76,7 @@ impl CapturedConnections {
     /// `timeout`.
     pub async fn wait(
         &mut self,
-        recorders: &[&Recorder],
+        recorders: &[&PacketRecorder],
         ports: &BTreeSet<u16>,
         timeout: Duration,
     ) {
@@ -89,12 +94,12 @@ impl CapturedConnections {
         }
     }
 
-    fn take(&mut self, recorder: &Recorder, ports: &BTreeSet<u16>) {
+    fn take(&mut self, recorder: &PacketRecorder, ports: &BTreeSet<u16>) {
         let recording = recorder.take();
         self.forgotten += recording.forgotten;
         for packet in recording.packets {
             let Ok(decoded) = decode(packet.link, &packet.bytes) else { continue };
-            let Transport::Tcp(tcp) = &decoded.transport else { continue };
+            let TransportPayload::Tcp(tcp) = &decoded.transport else { continue };
             if !ports.contains(&tcp.source_port) && !ports.contains(&tcp.destination_port) {
                 continue;
             }
@@ -121,8 +126,9 @@ impl CapturedConnections {
     /// The number of segments with FIN before a moment.
     pub fn fins_before(&self, moment: Moment) -> u64 {
         let segments = self.flows.iter().flat_map(|(_, connection)| connection.segments());
-        segments.filter(|segment| segment.flags.contains(Flags::FIN) && segment.at < moment).count()
-            as u64
+        segments
+            .filter(|segment| segment.flags.contains(TcpFlags::FIN) && segment.at < moment)
+            .count() as u64
     }
 
     /// The sums over all connections.
@@ -171,20 +177,20 @@ pub fn side_name(side: Side) -> &'static str {
 }
 
 /// Describes how a connection ended.
-pub fn ending(ending: Ending) -> String {
+pub fn ending(ending: ConnectionEnding) -> String {
     match ending {
-        Ending::Open => "open".to_owned(),
-        Ending::HalfClosed { by } => format!("half-closed by the {}", side_name(by)),
-        Ending::Closing { first } => format!("closing, {} first", side_name(first)),
-        Ending::Closed(Closed { is_simultaneous: true, .. }) => {
+        ConnectionEnding::Open => "open".to_owned(),
+        ConnectionEnding::HalfClosed { by } => format!("half-closed by the {}", side_name(by)),
+        ConnectionEnding::Closing { first } => format!("closing, {} first", side_name(first)),
+        ConnectionEnding::Closed(Closed { is_simultaneous: true, .. }) => {
             "both at once, 4 segments".to_owned()
         }
-        Ending::Closed(Closed { first, steps: Steps::Three, .. }) => {
+        ConnectionEnding::Closed(Closed { first, steps: ClosingSteps::Three, .. }) => {
             format!("{} first, 3 segments", side_name(first))
         }
-        Ending::Closed(Closed { first, steps: Steps::Four, .. }) => {
+        ConnectionEnding::Closed(Closed { first, steps: ClosingSteps::Four, .. }) => {
             format!("{} first, 4 segments", side_name(first))
         }
-        Ending::Reset { by } => format!("reset by the {}", side_name(by)),
+        ConnectionEnding::Reset { by } => format!("reset by the {}", side_name(by)),
     }
 }

@@ -10,19 +10,19 @@ use std::io::BufWriter;
 use std::path::Path;
 use std::process::ExitCode;
 
-use lens::capture::Capture;
-use lens::capture::captured::{Captured, Next};
+use lens::capture::PacketCapture;
+use lens::capture::captured::{CaptureEvent, CapturedPacket};
 use lens::capture::config::Config;
-use lens::flow::connection::Connection;
-use lens::flow::limits::Limits;
+use lens::flow::connection::TcpConnection;
+use lens::flow::limits::FlowLimits;
 use lens::flow::segment::Segment;
 use lens::flow::side::Side;
-use lens::flow::{ConnectionId, Flows};
-use lens::http::{Conversation, read_connection};
-use lens::ladder::words::{Depth, Language, duration, facts, holds, offset, remarks};
-use lens::ladder::{Options, draw};
+use lens::flow::{ConnectionId, FlowTable};
+use lens::http::{ConnectionReading, read_connection};
+use lens::ladder::words::{DetailLevel, Language, contents, duration, facts, offset, remarks};
+use lens::ladder::{LadderOptions, draw};
 use lens::packet::decode;
-use lens::pcapng::{InterfaceId, Packet, Section, Writer};
+use lens::pcapng::{InterfaceId, PacketBlock, PcapngWriter, SectionInfo};
 
 /// A longer stream is not read again with each segment.
 const READ_LIVE: u64 = 1 << 20;
@@ -48,15 +48,16 @@ fn watch(
     interface: Option<String>,
     directory: Option<&Path>,
 ) -> Result<(), Box<dyn Error>> {
-    let mut capture = Capture::open(&Config { interface, port: Some(port), ..Config::default() })?;
+    let mut capture =
+        PacketCapture::open(&Config { interface, port: Some(port), ..Config::default() })?;
     println!("watching port {port}; Ctrl-C ends");
-    let mut flows = Flows::new(Limits::default());
+    let mut flows = FlowTable::new(FlowLimits::default());
     let mut file = directory.map(Recording::create).transpose()?;
     loop {
         let packet = match capture.next(None)? {
-            Next::Packet(packet) => packet,
-            Next::Idle => continue,
-            Next::Stopped => return Ok(()),
+            CaptureEvent::Packet(packet) => packet,
+            CaptureEvent::Idle => continue,
+            CaptureEvent::Stopped => return Ok(()),
         };
         let Ok(decoded) = decode(packet.link, &packet.bytes) else { continue };
         let Some(seen) = flows.push(packet.at, packet.original_length as u64, &decoded) else {
@@ -83,7 +84,7 @@ fn watch(
                 let name = format!("connection-{}.svg", seen.connection.0);
                 std::fs::write(
                     directory.join(name),
-                    draw(connection, &conversation, &Options::default()),
+                    draw(connection, &conversation, &LadderOptions::default()),
                 )?;
             }
         }
@@ -91,32 +92,32 @@ fn watch(
 }
 
 fn line(
-    connection: &Connection,
+    connection: &TcpConnection,
     id: ConnectionId,
     segment: &Segment,
-    conversation: Option<&Conversation>,
+    conversation: Option<&ConnectionReading>,
 ) -> String {
     let arrow = match segment.from {
         Side::Client => "-->",
         Side::Server => "<--",
     };
-    let at = offset(segment.at.since(connection.began));
+    let at = offset(segment.at.since(connection.started));
     let mut words = remarks(segment, Language::English);
     words.extend(
         conversation
             .into_iter()
-            .flat_map(|conversation| holds(segment, &conversation.readings, Language::English)),
+            .flat_map(|conversation| contents(segment, &conversation.readings, Language::English)),
     );
     let separator = if words.is_empty() { "" } else { "  | " };
     format!(
         "#{:<3} {at:>14} {arrow} {}{separator}{}",
         id.0,
-        facts(segment, Depth::Full).join(" "),
+        facts(segment, DetailLevel::Full).join(" "),
         words.join(", ")
     )
 }
 
-fn sum_up(id: ConnectionId, connection: &Connection, conversation: &Conversation) {
+fn sum_up(id: ConnectionId, connection: &TcpConnection, conversation: &ConnectionReading) {
     let round_trip = connection.handshake.round_trip().map_or("unknown".to_owned(), duration);
     println!(
         "#{:<3} {:?}, {:?}, handshake {round_trip}",
@@ -148,23 +149,23 @@ fn sum_up(id: ConnectionId, connection: &Connection, conversation: &Conversation
 
 /// The file for Wireshark.
 struct Recording {
-    writer: Writer<BufWriter<File>>,
+    writer: PcapngWriter<BufWriter<File>>,
     interfaces: Vec<(u32, InterfaceId)>,
 }
 
 impl Recording {
     fn create(directory: &Path) -> std::io::Result<Self> {
         let file = BufWriter::new(File::create(directory.join("capture.pcapng"))?);
-        let section = Section {
+        let section = SectionInfo {
             hardware: std::env::consts::ARCH,
             system: std::env::consts::OS,
             application: "weir-lens watch",
             comment: "",
         };
-        Ok(Self { writer: Writer::new(file, &section)?, interfaces: Vec::new() })
+        Ok(Self { writer: PcapngWriter::new(file, &section)?, interfaces: Vec::new() })
     }
 
-    fn packet(&mut self, packet: &Captured, comment: &str) -> std::io::Result<()> {
+    fn packet(&mut self, packet: &CapturedPacket, comment: &str) -> std::io::Result<()> {
         let known = self
             .interfaces
             .iter()
@@ -181,7 +182,7 @@ impl Recording {
             self.interfaces.push((packet.interface, interface));
             interface
         };
-        self.writer.packet(interface, &Packet::of(packet, &[comment]))?;
+        self.writer.packet(interface, &PacketBlock::of(packet, &[comment]))?;
         self.writer.flush()
     }
 }

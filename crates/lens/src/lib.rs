@@ -6,7 +6,7 @@
 //! without a clock. [`capture`], [`namespace`] and [`tcp_info`] make system calls; all unsafe code
 //! is in `system`.
 //!
-//! StartOptions: a *packet* is what the capture gave, a *segment* is what TCP makes of it (RFC
+//! Terms: a *packet* is what the capture gave, a *segment* is what TCP makes of it (RFC
 //! 9293), a *connection* is two *streams* of bytes between a *client*, which sent the first SYN,
 //! and a *server*. A *piece* is a part of a stream that has one *kind*; the pieces of a stream lie
 //! side by side and leave nothing out.

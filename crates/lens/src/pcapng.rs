@@ -3,9 +3,9 @@
 
 use std::io::{self, Write};
 
-use crate::capture::captured::{Captured, Direction, Statistics};
+use crate::capture::captured::{CaptureStatistics, CapturedPacket, PacketDirection};
 use crate::moment::Moment;
-use crate::packet::link::Link;
+use crate::packet::link::LinkType;
 
 const SECTION_HEADER: u32 = 0x0A0D_0D0A;
 const INTERFACE_DESCRIPTION: u32 = 1;
@@ -21,7 +21,7 @@ const OPTION_COMMENT: u16 = 1;
 
 /// The first blocks of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Section<'a> {
+pub struct SectionInfo<'a> {
     /// The machine.
     pub hardware: &'a str,
     /// The system.
@@ -38,11 +38,11 @@ pub struct InterfaceId(u32);
 
 /// What is written of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packet<'a> {
+pub struct PacketBlock<'a> {
     /// When it was seen.
     pub at: Moment,
     /// Which way it went.
-    pub direction: Direction,
+    pub direction: PacketDirection,
     /// How long it was.
     pub original_length: usize,
     /// Its bytes, or the first of them.
@@ -51,24 +51,24 @@ pub struct Packet<'a> {
     pub comments: &'a [&'a str],
 }
 
-impl<'a> Packet<'a> {
+impl<'a> PacketBlock<'a> {
     /// A captured packet with remarks.
-    pub fn of(captured: &'a Captured, comments: &'a [&'a str]) -> Self {
-        let Captured { at, direction, original_length, bytes, .. } = captured;
+    pub fn of(captured: &'a CapturedPacket, comments: &'a [&'a str]) -> Self {
+        let CapturedPacket { at, direction, original_length, bytes, .. } = captured;
         Self { at: *at, direction: *direction, original_length: *original_length, bytes, comments }
     }
 }
 
 /// Writes one section, little-endian.
 #[derive(Debug)]
-pub struct Writer<W> {
+pub struct PcapngWriter<W> {
     out: W,
     interfaces: u32,
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Write> PcapngWriter<W> {
     /// Begins a file (section 4.1).
-    pub fn new(mut out: W, section: &Section<'_>) -> io::Result<Self> {
+    pub fn new(mut out: W, section: &SectionInfo<'_>) -> io::Result<Self> {
         let mut block = Block::new(SECTION_HEADER);
         block.u32(0x1A2B_3C4D).u16(1).u16(0); // byte order, version 1.0
         block.u64(u64::MAX); // the length of the section is not known
@@ -85,7 +85,7 @@ impl<W: Write> Writer<W> {
     /// of each packet are kept, 0 for all.
     pub fn interface(
         &mut self,
-        link: Link,
+        link: LinkType,
         name: &str,
         packet_bytes: u32,
     ) -> io::Result<InterfaceId> {
@@ -105,7 +105,7 @@ impl<W: Write> Writer<W> {
     }
 
     /// Adds a packet (section 4.3).
-    pub fn packet(&mut self, interface: InterfaceId, packet: &Packet<'_>) -> io::Result<()> {
+    pub fn packet(&mut self, interface: InterfaceId, packet: &PacketBlock<'_>) -> io::Result<()> {
         let mut block = Block::new(ENHANCED_PACKET);
         block.u32(interface.0).time(packet.at).u32(length_of(packet.bytes));
         block.u32(u32::try_from(packet.original_length).unwrap_or(u32::MAX)).padded(packet.bytes);
@@ -114,9 +114,9 @@ impl<W: Write> Writer<W> {
         }
         // epb_flags: the two lowest bits are the direction.
         let flags: u32 = match packet.direction {
-            Direction::Incoming => 1,
-            Direction::Outgoing => 2,
-            Direction::Other => 0,
+            PacketDirection::Incoming => 1,
+            PacketDirection::Outgoing => 2,
+            PacketDirection::Other => 0,
         };
         block.option(2, &flags.to_le_bytes());
         block.end(&mut self.out)
@@ -127,7 +127,7 @@ impl<W: Write> Writer<W> {
         &mut self,
         interface: InterfaceId,
         at: Moment,
-        statistics: &Statistics,
+        statistics: &CaptureStatistics,
     ) -> io::Result<()> {
         let mut block = Block::new(INTERFACE_STATISTICS);
         block.u32(interface.0).time(at);
@@ -222,13 +222,15 @@ mod tests {
 
     #[test]
     fn blocks_are_laid_out_as_the_draft_says() {
-        let mut writer =
-            Writer::new(Vec::new(), &Section { application: "weir", ..Section::default() })
-                .unwrap();
-        let interface = writer.interface(Link::Ethernet, "lo", 0).unwrap();
-        let packet = Packet {
+        let mut writer = PcapngWriter::new(
+            Vec::new(),
+            &SectionInfo { application: "weir", ..SectionInfo::default() },
+        )
+        .unwrap();
+        let interface = writer.interface(LinkType::Ethernet, "lo", 0).unwrap();
+        let packet = PacketBlock {
             at: Moment(0x1_0000_0002),
-            direction: Direction::Outgoing,
+            direction: PacketDirection::Outgoing,
             original_length: 9,
             bytes: b"abcde",
             comments: &["é"],
@@ -239,7 +241,7 @@ mod tests {
             .statistics(
                 interface,
                 Moment(3),
-                &Statistics { received: 1, dropped: 0, unreadable: 0 },
+                &CaptureStatistics { received: 1, dropped: 0, unreadable: 0 },
             )
             .unwrap();
         let bytes = writer.finish().unwrap();

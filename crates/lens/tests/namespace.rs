@@ -29,61 +29,61 @@ mod linux {
     use std::process::Command;
     use std::time::{Duration, Instant};
 
-    use lens::capture::Capture;
-    use lens::capture::captured::{Direction, Next};
+    use lens::capture::PacketCapture;
+    use lens::capture::captured::{CaptureEvent, PacketDirection};
     use lens::capture::config::Config;
-    use lens::flow::Flows;
-    use lens::flow::connection::Connection;
-    use lens::flow::limits::Limits;
-    use lens::flow::mark::Mark;
+    use lens::flow::FlowTable;
+    use lens::flow::connection::TcpConnection;
+    use lens::flow::limits::FlowLimits;
+    use lens::flow::mark::SegmentMark;
     use lens::flow::side::Side;
-    use lens::namespace::Network;
-    use lens::namespace::end::End;
-    use lens::namespace::road::Road;
-    use lens::namespace::road::path::{Path, QUEUE_FRAMES, Target};
-    use lens::namespace::unable::Unable;
+    use lens::namespace::NamespaceNetwork;
+    use lens::namespace::end::NetworkEnd;
+    use lens::namespace::error::NamespaceError;
+    use lens::namespace::link::EmulatedLink;
+    use lens::namespace::link::settings::{LinkSettings, LossTarget, QUEUE_FRAMES};
     use lens::packet::checksum::Checksum;
-    use lens::packet::link::Link;
-    use lens::packet::{Transport, decode};
+    use lens::packet::link::LinkType;
+    use lens::packet::{TransportPayload, decode};
     use lens::tcp_info::tcp_info;
 
     pub(super) fn main() {
         if std::env::args().any(|argument| argument == "--list") {
             return;
         }
-        let network = match Network::enter() {
+        let network = match NamespaceNetwork::enter() {
             Ok(network) => network,
-            Err(unable @ (Unable::NotPermitted { .. } | Unable::Missing { .. })) => {
+            Err(error @ (NamespaceError::NotPermitted { .. } | NamespaceError::Missing { .. })) => {
                 // Another program says whether it is allowed here, not the code under test.
                 let other = Command::new("unshare")
                     .args(["--user", "--map-root-user", "--net", "true"])
                     .status();
                 assert!(
                     !other.is_ok_and(|status| status.success()),
-                    "unshare may do it, and we were told: {unable}"
+                    "unshare may do it, and we were told: {error}"
                 );
-                println!("namespace: not tested: {unable}");
+                println!("namespace: not tested: {error}");
                 return;
             }
             Err(other) => panic!("{other}"),
         };
-        std::thread::spawn(|| match Network::enter() {
-            Err(Unable::Threads) => {}
+        std::thread::spawn(|| match NamespaceNetwork::enter() {
+            Err(NamespaceError::Threads) => {}
             other => panic!("a second time, with threads: {other:?}"),
         })
         .join()
         .unwrap();
-        for address in [End::Far.ipv4(), End::Far.ipv6()] {
+        for address in [NetworkEnd::Far.ipv4(), NetworkEnd::Far.ipv6()] {
             segments_are_as_long_as_on_ethernet(&network, address);
         }
         a_program_begins_where_it_was_told_to(&network);
         a_delay_is_there_in_each_direction(&network);
         a_narrow_path_takes_its_time(&network);
-        for from in End::BOTH {
+        for from in NetworkEnd::BOTH {
             a_lost_segment_is_sent_again_once(&network, from);
         }
         a_queue_has_a_bound(&network);
-        there_is_one_road_at_a_time_and_nothing_is_left_of_it(&network);
+        there_is_one_link_at_a_time_and_nothing_is_left_of_it(&network);
         println!("namespace: done");
     }
 
@@ -92,8 +92,8 @@ mod linux {
     /// What an exchange left.
     struct Exchange {
         /// What passed the client's interface, and the server's.
-        client: Connection,
-        server: Connection,
+        client: TcpConnection,
+        server: TcpConnection,
         /// How long the answer took.
         took: Duration,
         socket: TcpStream,
@@ -102,8 +102,8 @@ mod linux {
     /// Asks the other host for `ANSWER` bytes, from an end. Before there is a connection, something
     /// may be done with its port.
     fn exchange(
-        network: &Network,
-        client: End,
+        network: &NamespaceNetwork,
+        client: NetworkEnd,
         address: IpAddr,
         before: impl FnOnce(u16),
     ) -> Exchange {
@@ -112,13 +112,14 @@ mod linux {
             .unwrap();
         let to = listener.local_addr().unwrap();
         let [mut at_client, mut at_server] = [client, client.other()].map(|end| {
-            let is_on_road =
-                End::BOTH.iter().any(|end| [end.road_ipv4(), end.road_ipv6()].contains(&address));
+            let is_on_link = NetworkEnd::BOTH
+                .iter()
+                .any(|end| [end.link_ipv4(), end.link_ipv6()].contains(&address));
             let interface =
-                if is_on_road { end.road_interface() } else { end.interface() }.to_owned();
+                if is_on_link { end.link_interface() } else { end.interface() }.to_owned();
             let config =
                 Config { interface: Some(interface), port: Some(to.port()), ..Config::default() };
-            network.at(end, || Capture::open(&config).unwrap()).unwrap()
+            network.at(end, || PacketCapture::open(&config).unwrap()).unwrap()
         });
         before(to.port());
         let server = std::thread::spawn(move || {
@@ -147,10 +148,11 @@ mod linux {
 
     /// The one connection that a capture sees at the interface of one side, with whole frames of
     /// the right length.
-    fn captured(capture: &mut Capture, side: Side) -> Connection {
-        let mut flows = Flows::new(Limits::default());
+    fn captured(capture: &mut PacketCapture, side: Side) -> TcpConnection {
+        let mut flows = FlowTable::new(FlowLimits::default());
         while !flows.iter().any(|(_, connection)| connection.ending().is_over()) {
-            let Next::Packet(packet) = capture.next(Some(Duration::from_secs(10))).unwrap() else {
+            let CaptureEvent::Packet(packet) = capture.next(Some(Duration::from_secs(10))).unwrap()
+            else {
                 panic!("{flows:#?}")
             };
             assert!(packet.original_length <= 1514, "{packet:?}");
@@ -161,8 +163,11 @@ mod linux {
                     &decode(packet.link, &packet.bytes).unwrap(),
                 )
                 .unwrap();
-            let expected =
-                if seen.segment.from == side { Direction::Outgoing } else { Direction::Incoming };
+            let expected = if seen.segment.from == side {
+                PacketDirection::Outgoing
+            } else {
+                PacketDirection::Incoming
+            };
             assert_eq!(
                 (packet.direction, seen.segment.checksum),
                 (expected, Checksum::Right),
@@ -173,13 +178,13 @@ mod linux {
         flows.iter().next().unwrap().1.clone()
     }
 
-    fn delay(milliseconds: u64) -> Path {
-        Path { delay: Duration::from_millis(milliseconds), bytes_per_second: None }
+    fn delay(milliseconds: u64) -> LinkSettings {
+        LinkSettings { delay: Duration::from_millis(milliseconds), bytes_per_second: None }
     }
 
-    fn segments_are_as_long_as_on_ethernet(network: &Network, address: IpAddr) {
+    fn segments_are_as_long_as_on_ethernet(network: &NamespaceNetwork, address: IpAddr) {
         let Exchange { client: connection, socket, .. } =
-            exchange(network, End::Near, address, |_| {});
+            exchange(network, NetworkEnd::Near, address, |_| {});
         let (up, down) = (&connection.directions.client, &connection.directions.server);
         let mss = if address.is_ipv4() { 1460 } else { 1440 };
         assert_eq!((up.maximum_segment_size, down.maximum_segment_size), (Some(mss), Some(mss)));
@@ -199,35 +204,35 @@ mod linux {
         assert_eq!(info.segments_in.map(u64::from), Some(down.counts.segments));
     }
 
-    fn a_program_begins_where_it_was_told_to(network: &Network) {
-        let listener = TcpListener::bind((End::Near.ipv4(), 0)).unwrap();
+    fn a_program_begins_where_it_was_told_to(network: &NamespaceNetwork) {
+        let listener = TcpListener::bind((NetworkEnd::Near.ipv4(), 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let mut command = Command::new("bash");
         command.args(["-c", &format!("echo hello >/dev/tcp/192.0.2.1/{port}")]);
-        network.start_at(End::Far, &mut command);
+        network.start_at(NetworkEnd::Far, &mut command);
         let mut child = command.spawn().unwrap();
         let (mut stream, peer) = listener.accept().unwrap();
         let mut said = String::new();
         stream.read_to_string(&mut said).unwrap();
-        assert_eq!((said.as_str(), peer.ip()), ("hello\n", End::Far.ipv4()));
+        assert_eq!((said.as_str(), peer.ip()), ("hello\n", NetworkEnd::Far.ipv4()));
         assert!(child.wait().unwrap().success());
     }
 
-    fn a_delay_is_there_in_each_direction(network: &Network) {
-        let road = network.road(delay(20)).unwrap();
-        let exact = |least: u64, connection: &Connection| {
+    fn a_delay_is_there_in_each_direction(network: &NamespaceNetwork) {
+        let link = network.emulated_link(delay(20)).unwrap();
+        let exact = |least: u64, connection: &TcpConnection| {
             let (least, took) =
                 (Duration::from_millis(least), connection.handshake.round_trip().unwrap());
             // How late a thread is on a machine that has much else to do cannot be said; on one
             // that has not it is 0.1 ms.
             assert!(took >= least && took < least + Duration::from_secs(1), "{took:?}");
         };
-        for client in End::BOTH {
-            for address in [client.other().road_ipv4(), client.other().road_ipv6()] {
+        for client in NetworkEnd::BOTH {
+            for address in [client.other().link_ipv4(), client.other().link_ipv6()] {
                 let exchange = exchange(network, client, address, |_| {});
                 exact(40, &exchange.client);
                 exact(40, &exchange.server);
-                let sums = |connection: &Connection| {
+                let sums = |connection: &TcpConnection| {
                     Side::ALL
                         .map(|side| connection.directions.of(side).counts)
                         .map(|counts| (counts.segments, counts.wire_bytes))
@@ -239,9 +244,9 @@ mod linux {
                 );
             }
         }
-        road.set(End::Far, delay(5));
-        exact(25, &exchange(network, End::Near, End::Far.road_ipv4(), |_| {}).client);
-        let counts = End::BOTH.map(|end| road.counts(end).unwrap());
+        link.set(NetworkEnd::Far, delay(5));
+        exact(25, &exchange(network, NetworkEnd::Near, NetworkEnd::Far.link_ipv4(), |_| {}).client);
+        let counts = NetworkEnd::BOTH.map(|end| link.counts(end).unwrap());
         for counts in counts {
             assert_eq!((counts.lost, counts.overflowed, counts.missed), (0, 0, 0), "{counts:?}");
             assert!(counts.arrived > 70 && counts.latest >= counts.late_on_average(), "{counts:?}");
@@ -249,34 +254,39 @@ mod linux {
         let [on_average, latest] =
             [counts.map(|counts| counts.late_on_average()), counts.map(|counts| counts.latest)];
         println!("namespace: frames were {on_average:?} late on average, and {latest:?} at most");
-        road.end().unwrap();
+        link.end().unwrap();
     }
 
-    fn a_narrow_path_takes_its_time(network: &Network) {
-        let road = network.road(delay(1)).unwrap();
-        road.set(End::Far, Path { bytes_per_second: NonZero::new(500_000), ..delay(1) });
-        let exchange = exchange(network, End::Near, End::Far.road_ipv4(), |_| {});
+    fn a_narrow_path_takes_its_time(network: &NamespaceNetwork) {
+        let link = network.emulated_link(delay(1)).unwrap();
+        link.set(
+            NetworkEnd::Far,
+            LinkSettings { bytes_per_second: NonZero::new(500_000), ..delay(1) },
+        );
+        let exchange = exchange(network, NetworkEnd::Near, NetworkEnd::Far.link_ipv4(), |_| {});
         // All that follows the first frame has to wait for it, and all bytes of all headers count.
         assert!(exchange.took > Duration::from_millis(200), "{:?}", exchange.took);
         let down = &exchange.client.directions.server.counts;
         let (first, last) = (exchange.client.handshake.syn_ack.unwrap().1, exchange.client.last);
         let least = Duration::from_micros((down.wire_bytes - 74) * 2);
         assert!(last.since(first) >= least, "{:?}", last.since(first));
-        road.end().unwrap();
+        link.end().unwrap();
     }
 
-    fn a_lost_segment_is_sent_again_once(network: &Network, from: End) {
+    fn a_lost_segment_is_sent_again_once(network: &NamespaceNetwork, from: NetworkEnd) {
         // The sender asks whether its last segment has come when it has heard nothing for two round
         // trips (RFC 8985, section 7.2), and the receiver may wait for 40 ms with its
         // acknowledgment. With a shorter round trip that would be a second time.
-        let road = network.road(delay(50)).unwrap();
+        let link = network.emulated_link(delay(50)).unwrap();
         let mut loss = None;
-        let exchange = exchange(network, from.other(), from.road_ipv4(), |port| {
-            loss = Some(road.lose_next(from, Target { port, payload_bytes: 1000 }));
+        let exchange = exchange(network, from.other(), from.link_ipv4(), |port| {
+            loss = Some(link.lose_next(from, LossTarget { port, payload_bytes: 1000 }));
         });
         let lost = loss.as_ref().unwrap().wait(Duration::ZERO).unwrap();
         assert_eq!(loss.unwrap().wait(Duration::ZERO), None, "it is told once");
-        let Transport::Tcp(segment) = decode(Link::Ethernet, &lost.bytes).unwrap().transport else {
+        let TransportPayload::Tcp(segment) =
+            decode(LinkType::Ethernet, &lost.bytes).unwrap().transport
+        else {
             panic!("{lost:?}")
         };
         let bytes = segment.payload_length as u64;
@@ -285,7 +295,7 @@ mod linux {
             .server
             .segments()
             .iter()
-            .filter(|sent| sent.marks.contains(&Mark::Retransmission { bytes }))
+            .filter(|sent| sent.marks.contains(&SegmentMark::Retransmission { bytes }))
             .collect();
         assert_eq!(sent.iter().map(|sent| sent.sequence).collect::<Vec<_>>(), [segment.sequence]);
         assert!(
@@ -304,34 +314,39 @@ mod linux {
             .find(|sent| sent.sequence == segment.sequence && sent.payload_bytes > 0)
             .unwrap();
         assert!(lost.at >= first.at, "{lost:?}");
-        assert_eq!(road.counts(from).unwrap().lost, 1);
-        road.end().unwrap();
+        assert_eq!(link.counts(from).unwrap().lost, 1);
+        link.end().unwrap();
     }
 
-    fn a_queue_has_a_bound(network: &Network) {
-        let slow = Path { delay: Duration::ZERO, bytes_per_second: NonZero::new(1000) };
-        let road = network.road(slow).unwrap();
-        let receiver =
-            network.at(End::Far, || UdpSocket::bind((End::Far.road_ipv4(), 0)).unwrap()).unwrap();
-        let sender = UdpSocket::bind((End::Near.road_ipv4(), 0)).unwrap();
+    fn a_queue_has_a_bound(network: &NamespaceNetwork) {
+        let slow = LinkSettings { delay: Duration::ZERO, bytes_per_second: NonZero::new(1000) };
+        let link = network.emulated_link(slow).unwrap();
+        let receiver = network
+            .at(NetworkEnd::Far, || UdpSocket::bind((NetworkEnd::Far.link_ipv4(), 0)).unwrap())
+            .unwrap();
+        let sender = UdpSocket::bind((NetworkEnd::Near.link_ipv4(), 0)).unwrap();
         let began = Instant::now();
-        while road.counts(End::Near).unwrap().overflowed < 10 {
-            assert!(began.elapsed() < Duration::from_secs(60), "{:?}", road.counts(End::Near));
+        while link.counts(NetworkEnd::Near).unwrap().overflowed < 10 {
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "{:?}",
+                link.counts(NetworkEnd::Near)
+            );
             sender.send_to(&[7; 100], receiver.local_addr().unwrap()).unwrap();
         }
-        let counts = road.counts(End::Near).unwrap();
+        let counts = link.counts(NetworkEnd::Near).unwrap();
         assert!(
-            counts.held >= QUEUE_FRAMES as u64 && counts.held <= QUEUE_FRAMES as u64 + 1,
+            counts.in_flight >= QUEUE_FRAMES as u64 && counts.in_flight <= QUEUE_FRAMES as u64 + 1,
             "{counts:?}"
         );
         // What waits is let through when the path is wide again, as soon as the bottleneck is free.
-        road.set(End::Near, Path::default());
+        link.set(NetworkEnd::Near, LinkSettings::default());
         receiver.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         assert_eq!(receiver.recv(&mut [0; 200]).unwrap(), 100);
-        road.end().unwrap();
+        link.end().unwrap();
     }
 
-    fn there_is_one_road_at_a_time_and_nothing_is_left_of_it(network: &Network) {
+    fn there_is_one_link_at_a_time_and_nothing_is_left_of_it(network: &NamespaceNetwork) {
         // The kernel shows a thread for a moment after it was awaited, and without its name before
         // it runs.
         let has_threads = |expected: usize| {
@@ -343,7 +358,7 @@ mod linux {
                     .filter_map(|task| fs::read_to_string(task.unwrap().path().join("comm")).ok())
                     .collect();
                 if names.len() == 1 + expected
-                    && names.iter().filter(|name| *name == "road\n").count() == expected
+                    && names.iter().filter(|name| *name == "link\n").count() == expected
                 {
                     return;
                 }
@@ -352,7 +367,7 @@ mod linux {
             panic!("{names:?}");
         };
         let interfaces = || {
-            End::BOTH.map(|end| {
+            NetworkEnd::BOTH.map(|end| {
                 let read = || fs::read_to_string("/proc/thread-self/net/dev").unwrap();
                 let all = network.at(end, read).unwrap();
                 all.lines()
@@ -365,28 +380,34 @@ mod linux {
         let before = interfaces();
         for _ in 0..3 {
             // From another thread, which is elsewhere.
-            let road = std::thread::scope(|scope| {
+            let link = std::thread::scope(|scope| {
                 scope
                     .spawn(|| {
-                        network.at(End::Far, || network.road(delay(3_600_000)).unwrap()).unwrap()
+                        network
+                            .at(NetworkEnd::Far, || {
+                                network.emulated_link(delay(3_600_000)).unwrap()
+                            })
+                            .unwrap()
                     })
                     .join()
                     .unwrap()
             });
             has_threads(1);
-            let Err(Unable::Failed { source, .. }) = network.road(Path::default()) else {
-                panic!("a second road")
+            let Err(NamespaceError::Failed { source, .. }) =
+                network.emulated_link(LinkSettings::default())
+            else {
+                panic!("a second link")
             };
             assert_eq!(source.kind(), io::ErrorKind::AlreadyExists);
             // One is under way when it ends.
-            UdpSocket::bind((End::Near.road_ipv4(), 0))
+            UdpSocket::bind((NetworkEnd::Near.link_ipv4(), 0))
                 .unwrap()
-                .send_to(b"late", (End::Far.road_ipv4(), 9))
+                .send_to(b"late", (NetworkEnd::Far.link_ipv4(), 9))
                 .unwrap();
-            drop::<Road>(road);
+            drop::<EmulatedLink>(link);
             has_threads(0);
             assert_eq!(interfaces(), before);
         }
-        assert!(UdpSocket::bind((End::Near.road_ipv4(), 0)).is_err());
+        assert!(UdpSocket::bind((NetworkEnd::Near.link_ipv4(), 0)).is_err());
     }
 }

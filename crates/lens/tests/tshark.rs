@@ -8,16 +8,16 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use lens::capture::Capture;
-use lens::capture::captured::{Captured, Next};
-use lens::capture::config::{Config, Unable};
-use lens::flow::Flows;
-use lens::flow::limits::Limits;
+use lens::capture::PacketCapture;
+use lens::capture::captured::{CaptureEvent, CapturedPacket};
+use lens::capture::config::{CaptureError, Config};
+use lens::flow::FlowTable;
+use lens::flow::limits::FlowLimits;
 use lens::flow::segment::Segment;
 use lens::packet::decode;
-use lens::packet::link::Link;
-use lens::packet::tcp::Flags;
-use lens::pcapng::{Packet, Section, Writer};
+use lens::packet::link::LinkType;
+use lens::packet::tcp::TcpFlags;
+use lens::pcapng::{PacketBlock, PcapngWriter, SectionInfo};
 
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n0\r\n\r\n";
@@ -30,14 +30,14 @@ fn has_net_raw() -> bool {
 }
 
 /// Three answers on one connection, closed by the client; a second connection that is reset.
-fn capture() -> Option<(Vec<Captured>, u16, lens::capture::captured::Statistics)> {
+fn capture() -> Option<(Vec<CapturedPacket>, u16, lens::capture::captured::CaptureStatistics)> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let mut capture = match Capture::open(&Config { port: Some(port), ..Config::default() }) {
+    let mut capture = match PacketCapture::open(&Config { port: Some(port), ..Config::default() }) {
         Ok(capture) => capture,
-        Err(unable @ Unable::NotPermitted) => {
-            assert!(!has_net_raw(), "this process has CAP_NET_RAW, and was told: {unable}");
-            eprintln!("not tested: {unable}");
+        Err(error @ CaptureError::NotPermitted) => {
+            assert!(!has_net_raw(), "this process has CAP_NET_RAW, and was told: {error}");
+            eprintln!("not tested: {error}");
             return None;
         }
         Err(other) => panic!("{other}"),
@@ -61,9 +61,10 @@ fn capture() -> Option<(Vec<Captured>, u16, lens::capture::captured::Statistics)
     client.peek(&mut [0; 6]).unwrap();
     drop(client);
 
-    let (mut packets, mut flows) = (Vec::new(), Flows::new(Limits::default()));
+    let (mut packets, mut flows) = (Vec::new(), FlowTable::new(FlowLimits::default()));
     while flows.iter().filter(|(_, connection)| connection.ending().is_over()).count() < 2 {
-        let Next::Packet(packet) = capture.next(Some(Duration::from_secs(10))).unwrap() else {
+        let CaptureEvent::Packet(packet) = capture.next(Some(Duration::from_secs(10))).unwrap()
+        else {
             panic!("{flows:#?}")
         };
         flows.push(
@@ -85,7 +86,7 @@ fn run(program: &str, arguments: &[&str]) -> String {
 }
 
 /// A segment in the words of tshark's fields.
-fn line(packet: &Captured, connection: u64, segment: &Segment) -> String {
+fn line(packet: &CapturedPacket, connection: u64, segment: &Segment) -> String {
     let number = |number: Option<u64>| number.map_or("0".to_owned(), |number| number.to_string());
     let acknowledgment = segment.acknowledgment.unwrap_or(0);
     let flags = |flag| if segment.flags.contains(flag) { "1" } else { "0" };
@@ -99,11 +100,11 @@ fn line(packet: &Captured, connection: u64, segment: &Segment) -> String {
         number(segment.relative_acknowledgment),
         acknowledgment.to_string(),
         segment.payload_bytes.to_string(),
-        flags(Flags::SYN).to_owned(),
-        flags(Flags::ACK).to_owned(),
-        flags(Flags::FIN).to_owned(),
-        flags(Flags::RST).to_owned(),
-        flags(Flags::PSH).to_owned(),
+        flags(TcpFlags::SYN).to_owned(),
+        flags(TcpFlags::ACK).to_owned(),
+        flags(TcpFlags::FIN).to_owned(),
+        flags(TcpFlags::RST).to_owned(),
+        flags(TcpFlags::PSH).to_owned(),
         segment.window_bytes.map_or(String::new(), |window| window.to_string()),
         segment.transport_bytes.to_string(),
         options.maximum_segment_size.map_or(String::new(), |size| size.to_string()),
@@ -141,12 +142,16 @@ fn tshark_sees_what_the_lens_sees() {
     let Some((packets, port, statistics)) = capture() else { return };
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("capture.pcapng");
-    let section =
-        Section { hardware: "any", system: "Linux", application: "weir-lens", comment: "a test" };
-    let mut writer = Writer::new(std::fs::File::create(&path).unwrap(), &section).unwrap();
-    let interface = writer.interface(Link::Ethernet, "lo", 0).unwrap();
+    let section = SectionInfo {
+        hardware: "any",
+        system: "Linux",
+        application: "weir-lens",
+        comment: "a test",
+    };
+    let mut writer = PcapngWriter::new(std::fs::File::create(&path).unwrap(), &section).unwrap();
+    let interface = writer.interface(LinkType::Ethernet, "lo", 0).unwrap();
     writer.tls_keys("CLIENT_RANDOM 00 11\n").unwrap();
-    let mut flows = Flows::new(Limits::default());
+    let mut flows = FlowTable::new(FlowLimits::default());
     let mut expected = Vec::new();
     for packet in &packets {
         let seen = flows
@@ -157,7 +162,7 @@ fn tshark_sees_what_the_lens_sees() {
             )
             .unwrap();
         let comment = format!("number {}", seen.segment.number);
-        writer.packet(interface, &Packet::of(packet, &[&comment])).unwrap();
+        writer.packet(interface, &PacketBlock::of(packet, &[&comment])).unwrap();
         expected.push(line(packet, seen.connection.0, &seen.segment));
     }
     writer.statistics(interface, packets.last().unwrap().at, &statistics).unwrap();

@@ -1,16 +1,17 @@
 //! The packets of a cell or of an experiment, and what the rulings cite of them.
 
-use lens::flow::connection::Connection;
+use lens::flow::connection::TcpConnection;
 use lens::flow::side::Side;
-use lens::http::event::Event;
-use lens::http::head::{Request, Response};
-use lens::http::piece::{Piece, What};
+use lens::http::event::BodyEvent;
+use lens::http::head::{RequestHead, ResponseHead};
+use lens::http::piece::{PieceContent, StreamPiece};
 use lens::ladder::Annotations;
 
 use crate::bilingual::Bilingual;
 use crate::captured::{CapturedConnections, ReadConnection};
 
 /// The packets of a cell or of an experiment.
+#[derive(Debug)]
 pub struct PacketSet {
     /// Its name: that of the cell, or of the experiment.
     pub name: String,
@@ -18,11 +19,11 @@ pub struct PacketSet {
     pub captured: CapturedConnections,
     /// The TLS secrets, for Wireshark.
     pub key_lines: String,
-    /// What the rulings cite.
+    /// PieceContent the rulings cite.
     pub cited: Cited,
 }
 
-/// What the rulings cite of some connections.
+/// PieceContent the rulings cite of some connections.
 #[derive(Debug, Default)]
 pub struct Cited {
     /// The connections with a name of their own.
@@ -40,9 +41,9 @@ pub struct ConnectionName {
     pub port: u16,
     /// The name of its ladder's file.
     pub name: String,
-    /// What it shows.
+    /// PieceContent it shows.
     pub title: Bilingual,
-    /// What its ladder shows beside the segments.
+    /// PieceContent its ladder shows beside the segments.
     pub annotations: Annotations,
 }
 
@@ -55,7 +56,7 @@ pub struct Citation {
     pub connection: u64,
     /// The segment's number in the connection.
     pub segment: u64,
-    /// What the ruling cites of it; the comment of the packet.
+    /// PieceContent the ruling cites of it; the comment of the packet.
     pub note: String,
 }
 
@@ -142,29 +143,29 @@ impl ReadConnection<'_> {
     }
 
     /// The pieces of a side's stream, each with the segment of its last byte.
-    pub(crate) fn pieces(&self, side: Side) -> impl Iterator<Item = (Option<u64>, &Piece)> {
+    pub(crate) fn pieces(&self, side: Side) -> impl Iterator<Item = (Option<u64>, &StreamPiece)> {
         let pieces = &self.conversation.readings.of(side).pieces;
         pieces.iter().map(move |piece| (self.segment_at(side, piece.range.end - 1), piece))
     }
 
     /// The heads of requests.
-    pub(crate) fn requests(&self) -> impl Iterator<Item = (Option<u64>, &Request)> {
-        self.pieces(Side::Client).filter_map(|(segment, piece)| match &piece.what {
-            What::Request(request) => Some((segment, request)),
+    pub(crate) fn requests(&self) -> impl Iterator<Item = (Option<u64>, &RequestHead)> {
+        self.pieces(Side::Client).filter_map(|(segment, piece)| match &piece.content {
+            PieceContent::Request(request) => Some((segment, request)),
             _ => None,
         })
     }
 
     /// The heads of responses.
-    pub(crate) fn responses(&self) -> impl Iterator<Item = (Option<u64>, &Response)> {
-        self.pieces(Side::Server).filter_map(|(segment, piece)| match &piece.what {
-            What::Response(response) => Some((segment, response)),
+    pub(crate) fn responses(&self) -> impl Iterator<Item = (Option<u64>, &ResponseHead)> {
+        self.pieces(Side::Server).filter_map(|(segment, piece)| match &piece.content {
+            PieceContent::Response(response) => Some((segment, response)),
             _ => None,
         })
     }
 
     /// The events that the server sent, each with the segment of its last byte.
-    pub(crate) fn events(&self) -> impl Iterator<Item = (Option<u64>, &Event)> {
+    pub(crate) fn events(&self) -> impl Iterator<Item = (Option<u64>, &BodyEvent)> {
         let events = &self.conversation.readings.server.events;
         events.iter().map(|event| (self.segment_at(Side::Server, event.range.end - 1), event))
     }
@@ -185,7 +186,7 @@ impl ReadConnection<'_> {
     }
 }
 
-fn first_fin(connection: &Connection) -> Option<u64> {
+fn first_fin(connection: &TcpConnection) -> Option<u64> {
     let closing = connection.closing();
     Some((*closing.fins.of(closing.first?))?.segment)
 }

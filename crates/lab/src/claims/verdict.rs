@@ -60,6 +60,9 @@ pub struct Verdict {
     pub words: Bilingual,
     /// Whether it follows from a measurement.
     pub is_measured: bool,
+    /// Whether it is about one program, the Java demo chatgpt-steam-output: of no use to a reader who
+    /// does not know that.
+    pub is_about_demo: bool,
     /// What was measured.
     pub evidence: Bilingual,
     /// What is true, with a reference.

@@ -4,9 +4,16 @@
 pub mod data;
 pub mod labels;
 mod row;
+mod summary;
 mod xml;
+
+pub mod advice;
+mod demo;
 
 pub mod article;
 pub mod chart;
+mod html;
 pub mod page;
+mod page_cells;
+mod page_style;
 pub mod table;

@@ -1,11 +1,11 @@
 //! What a capture gives: packets, and how many were missed.
 
 use crate::moment::Moment;
-use crate::packet::link::Link;
+use crate::packet::link::LinkType;
 
 /// The direction of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
+pub enum PacketDirection {
     /// To this host. Packets on loopback are reported once, as this.
     Incoming,
     /// From this host.
@@ -16,15 +16,15 @@ pub enum Direction {
 
 /// A packet, as the kernel gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Captured {
+pub struct CapturedPacket {
     /// When the kernel saw it.
     pub at: Moment,
     /// Its link layer.
-    pub link: Link,
+    pub link: LinkType,
     /// On which interface, by the kernel's number.
     pub interface: u32,
     /// Which way it went.
-    pub direction: Direction,
+    pub direction: PacketDirection,
     /// How long it was.
     pub original_length: usize,
     /// Its bytes, or the first of them.
@@ -33,9 +33,9 @@ pub struct Captured {
 
 /// What [`Capture::next`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum CaptureEvent {
     /// A packet.
-    Packet(Captured),
+    Packet(CapturedPacket),
     /// Nothing came in time.
     Idle,
     /// The stop handle was used, and nothing is left.
@@ -44,7 +44,7 @@ pub enum Next {
 
 /// How many packets there were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
+pub struct CaptureStatistics {
     /// That passed the filter, dropped ones included.
     pub received: u64,
     /// That the kernel had no room for.

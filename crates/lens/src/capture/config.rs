@@ -25,7 +25,7 @@ impl Default for Config {
 
 /// Why there can be no capture.
 #[derive(Debug, thiserror::Error)]
-pub enum Unable {
+pub enum CaptureError {
     /// Not this system.
     #[error("packets can be captured on Linux only")]
     NotLinux,

@@ -5,12 +5,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::captured::{Captured, Direction, Next, Statistics};
-use super::config::{Config, Unable};
+use super::captured::{CaptureEvent, CaptureStatistics, CapturedPacket, PacketDirection};
+use super::config::{CaptureError, Config};
 use super::filter;
-use super::stamps::Stamps;
+use super::stamps::KernelTimestamps;
 use crate::moment::Moment;
-use crate::packet::link::Link;
+use crate::packet::link::LinkType;
 use crate::system::{packet, socket};
 
 const ARPHRD_ETHER: u16 = 1;
@@ -19,43 +19,42 @@ const ARPHRD_NONE: u16 = 0xFFFE;
 
 /// A capture that runs.
 #[derive(Debug)]
-pub struct Capture {
+pub struct PacketCapture {
     socket: OwnedFd,
     stop: Arc<OwnedFd>,
     buffer: Vec<u8>,
-    statistics: Statistics,
+    statistics: CaptureStatistics,
     is_stamped: bool,
 }
 
 /// The end of a capture, to be called from anywhere.
 #[derive(Clone, Debug)]
-pub struct Stopper(Arc<OwnedFd>);
+pub struct CaptureStopper(Arc<OwnedFd>);
 
-impl Stopper {
+impl CaptureStopper {
     /// Ends the capture: what has come by now can still be taken.
     pub fn stop(&self) {
         socket::signal(self.0.as_fd());
     }
 }
 
-impl Capture {
+impl PacketCapture {
     /// Begins. All packets that come after this returns are seen, and have the time at which they
     /// came.
-    pub fn open(config: &Config) -> Result<Self, Unable> {
+    pub fn open(config: &Config) -> Result<Self, CaptureError> {
         let descriptor = packet::open().map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => Unable::NotPermitted,
-            _ => Unable::Failed(error),
+            io::ErrorKind::PermissionDenied => CaptureError::NotPermitted,
+            _ => CaptureError::Failed(error),
         })?;
         let socket = descriptor.as_fd();
         // Where there is no loopback, the first packets may have to do with the time at which they
         // are read. It has to be there until this socket wants times too, and before this socket
         // gets packets.
-        let stamps = Stamps::begin();
+        let stamps = KernelTimestamps::begin();
         let interface = match &config.interface {
             None => 0,
-            Some(name) => {
-                packet::interface_index(name).map_err(|_| Unable::NoInterface(name.clone()))?
-            }
+            Some(name) => packet::interface_index(name)
+                .map_err(|_| CaptureError::NoInterface(name.clone()))?,
         };
         let kernel_bytes = config.kernel_bytes.try_into().unwrap_or(i32::MAX);
         // Beyond the limit of the system only root may go; who may not gets as much as there is.
@@ -74,7 +73,7 @@ impl Capture {
             socket: descriptor,
             stop,
             buffer: vec![0; config.packet_bytes.max(64)],
-            statistics: Statistics::default(),
+            statistics: CaptureStatistics::default(),
             is_stamped,
         })
     }
@@ -86,24 +85,24 @@ impl Capture {
     }
 
     /// A handle that ends it.
-    pub fn stopper(&self) -> Stopper {
-        Stopper(Arc::clone(&self.stop))
+    pub fn stopper(&self) -> CaptureStopper {
+        CaptureStopper(Arc::clone(&self.stop))
     }
 
     /// Waits for the next packet, for ever without a timeout.
-    pub fn next(&mut self, timeout: Option<Duration>) -> io::Result<Next> {
+    pub fn next(&mut self, timeout: Option<Duration>) -> io::Result<CaptureEvent> {
         loop {
             match packet::receive(self.socket.as_fd(), &mut self.buffer) {
                 Ok(received) => match self.captured(&received) {
-                    Some(captured) => return Ok(Next::Packet(captured)),
+                    Some(captured) => return Ok(CaptureEvent::Packet(captured)),
                     None => self.statistics.unreadable += 1,
                 },
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     match socket::wait([self.socket.as_fd(), self.stop.as_fd()], timeout)? {
                         [true, _] => {}
-                        [false, true] => return Ok(Next::Stopped),
-                        [false, false] => return Ok(Next::Idle),
+                        [false, true] => return Ok(CaptureEvent::Stopped),
+                        [false, false] => return Ok(CaptureEvent::Idle),
                     }
                 }
                 Err(error) => return Err(error),
@@ -112,29 +111,29 @@ impl Capture {
     }
 
     /// How many packets there were since the start.
-    pub fn statistics(&mut self) -> io::Result<Statistics> {
+    pub fn statistics(&mut self) -> io::Result<CaptureStatistics> {
         let (received, dropped) = packet::statistics(self.socket.as_fd())?;
         self.statistics.received += received;
         self.statistics.dropped += dropped;
         Ok(self.statistics)
     }
 
-    fn captured(&self, received: &packet::Received) -> Option<Captured> {
+    fn captured(&self, received: &packet::Received) -> Option<CapturedPacket> {
         let link = match received.hardware {
-            ARPHRD_ETHER | ARPHRD_LOOPBACK => Link::Ethernet,
-            ARPHRD_NONE => Link::Raw,
+            ARPHRD_ETHER | ARPHRD_LOOPBACK => LinkType::Ethernet,
+            ARPHRD_NONE => LinkType::Raw,
             _ => return None,
         };
         let direction = match received.direction {
-            libc::PACKET_HOST => Direction::Incoming,
-            libc::PACKET_OUTGOING => Direction::Outgoing,
-            _ => Direction::Other,
+            libc::PACKET_HOST => PacketDirection::Incoming,
+            libc::PACKET_OUTGOING => PacketDirection::Outgoing,
+            _ => PacketDirection::Other,
         };
         let mut bytes = self.buffer[..received.captured].to_vec();
         let mut original_length = received.original;
         // The kernel takes the tag out; it stood after the two addresses.
         if let Some((kind, tag)) =
-            received.tag.filter(|_| bytes.len() >= 12 && link == Link::Ethernet)
+            received.tag.filter(|_| bytes.len() >= 12 && link == LinkType::Ethernet)
         {
             let [a, b] = kind.to_be_bytes();
             let [c, d] = tag.to_be_bytes();
@@ -142,7 +141,7 @@ impl Capture {
             original_length += 4;
         }
         let at = Moment(received.at?);
-        Some(Captured {
+        Some(CapturedPacket {
             at,
             link,
             interface: received.interface,

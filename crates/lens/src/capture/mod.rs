@@ -15,10 +15,10 @@ mod recorder;
 mod stamps;
 
 #[cfg(target_os = "linux")]
-pub use linux::{Capture, Stopper};
+pub use linux::{CaptureStopper, PacketCapture};
 #[cfg(not(target_os = "linux"))]
-pub use other::{Capture, Stopper};
-pub use recorder::{Recorder, Recording};
+pub use other::{CaptureStopper, PacketCapture};
+pub use recorder::{PacketRecorder, PacketRecording};
 
 #[cfg(test)]
 mod tests;

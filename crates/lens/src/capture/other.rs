@@ -4,21 +4,21 @@ use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
-use super::captured::{Next, Statistics};
-use super::config::{Config, Unable};
+use super::captured::{CaptureEvent, CaptureStatistics};
+use super::config::{CaptureError, Config};
 
 /// A capture, of which there is none on this system.
 #[derive(Debug)]
-pub struct Capture(Infallible);
+pub struct PacketCapture(Infallible);
 
 /// The end of a capture.
 #[derive(Clone, Debug)]
-pub struct Stopper(Infallible);
+pub struct CaptureStopper(Infallible);
 
-impl Capture {
+impl PacketCapture {
     /// Always fails.
-    pub fn open(_: &Config) -> Result<Self, Unable> {
-        Err(Unable::NotLinux)
+    pub fn open(_: &Config) -> Result<Self, CaptureError> {
+        Err(CaptureError::NotLinux)
     }
 
     /// Whether packets have the time at which they came.
@@ -27,22 +27,22 @@ impl Capture {
     }
 
     /// The next packet.
-    pub fn next(&mut self, _: Option<Duration>) -> io::Result<Next> {
+    pub fn next(&mut self, _: Option<Duration>) -> io::Result<CaptureEvent> {
         match self.0 {}
     }
 
     /// A handle that ends it.
-    pub fn stopper(&self) -> Stopper {
+    pub fn stopper(&self) -> CaptureStopper {
         match self.0 {}
     }
 
     /// How many packets there were.
-    pub fn statistics(&mut self) -> io::Result<Statistics> {
+    pub fn statistics(&mut self) -> io::Result<CaptureStatistics> {
         match self.0 {}
     }
 }
 
-impl Stopper {
+impl CaptureStopper {
     /// Ends it.
     pub fn stop(&self) {
         match self.0 {}

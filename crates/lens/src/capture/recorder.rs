@@ -6,44 +6,44 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use super::captured::{Captured, Next, Statistics};
-use super::config::{Config, Unable};
+use super::captured::{CaptureEvent, CaptureStatistics, CapturedPacket};
+use super::config::{CaptureError, Config};
 #[cfg(target_os = "linux")]
-use super::linux::{Capture, Stopper};
+use super::linux::{CaptureStopper, PacketCapture};
 #[cfg(not(target_os = "linux"))]
-use super::other::{Capture, Stopper};
+use super::other::{CaptureStopper, PacketCapture};
 
 /// A capture in a thread of its own. Dropping it ends and awaits it.
 #[derive(Debug)]
-pub struct Recorder {
+pub struct PacketRecorder {
     ring: Arc<Mutex<Ring>>,
-    stopper: Stopper,
+    stopper: CaptureStopper,
     is_stamped: bool,
-    thread: Option<JoinHandle<io::Result<Statistics>>>,
+    thread: Option<JoinHandle<io::Result<CaptureStatistics>>>,
 }
 
 /// What a recorder has.
 #[derive(Clone, Debug, Default)]
-pub struct Recording {
+pub struct PacketRecording {
     /// The packets, the oldest first.
-    pub packets: Vec<Captured>,
+    pub packets: Vec<CapturedPacket>,
     /// How many had to make room for later ones.
     pub forgotten: u64,
     /// The kernel's counts since the start, as of the last query.
-    pub statistics: Statistics,
+    pub statistics: CaptureStatistics,
 }
 
 #[derive(Debug)]
 struct Ring {
-    packets: VecDeque<Captured>,
+    packets: VecDeque<CapturedPacket>,
     bytes: usize,
     limit: usize,
     forgotten: u64,
-    statistics: Statistics,
+    statistics: CaptureStatistics,
 }
 
 impl Ring {
-    fn push(&mut self, packet: Captured) {
+    fn push(&mut self, packet: CapturedPacket) {
         self.bytes += cost(&packet);
         self.packets.push_back(packet);
         while self.bytes > self.limit
@@ -54,10 +54,10 @@ impl Ring {
         }
     }
 
-    fn take(&mut self) -> Recording {
+    fn take(&mut self) -> PacketRecording {
         self.bytes = 0;
         let forgotten = std::mem::take(&mut self.forgotten);
-        Recording {
+        PacketRecording {
             packets: std::mem::take(&mut self.packets).into(),
             forgotten,
             statistics: self.statistics,
@@ -65,21 +65,21 @@ impl Ring {
     }
 }
 
-fn cost(packet: &Captured) -> usize {
-    packet.bytes.len() + size_of::<Captured>()
+fn cost(packet: &CapturedPacket) -> usize {
+    packet.bytes.len() + size_of::<CapturedPacket>()
 }
 
-impl Recorder {
+impl PacketRecorder {
     /// Begins a capture of which at most `max_bytes` are held.
-    pub fn start(config: &Config, max_bytes: usize) -> Result<Self, Unable> {
-        let mut capture = Capture::open(config)?;
+    pub fn start(config: &Config, max_bytes: usize) -> Result<Self, CaptureError> {
+        let mut capture = PacketCapture::open(config)?;
         let (stopper, is_stamped) = (capture.stopper(), capture.is_stamped());
         let ring = Ring {
             packets: VecDeque::new(),
             bytes: 0,
             limit: max_bytes,
             forgotten: 0,
-            statistics: Statistics::default(),
+            statistics: CaptureStatistics::default(),
         };
         let ring = Arc::new(Mutex::new(ring));
         let shared = Arc::clone(&ring);
@@ -95,7 +95,7 @@ impl Recorder {
     }
 
     /// Takes what has come by now.
-    pub fn take(&self) -> Recording {
+    pub fn take(&self) -> PacketRecording {
         lock(&self.ring).take()
     }
 
@@ -105,19 +105,19 @@ impl Recorder {
     }
 
     /// Ends the capture, and takes what was not taken yet.
-    pub fn stop(mut self) -> io::Result<Recording> {
+    pub fn stop(mut self) -> io::Result<PacketRecording> {
         let statistics = self.end()?;
-        Ok(Recording { statistics, ..self.take() })
+        Ok(PacketRecording { statistics, ..self.take() })
     }
 
-    fn end(&mut self) -> io::Result<Statistics> {
+    fn end(&mut self) -> io::Result<CaptureStatistics> {
         self.stopper.stop();
-        let Some(thread) = self.thread.take() else { return Ok(Statistics::default()) };
+        let Some(thread) = self.thread.take() else { return Ok(CaptureStatistics::default()) };
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the capture's thread panicked")))
     }
 }
 
-impl Drop for Recorder {
+impl Drop for PacketRecorder {
     fn drop(&mut self) {
         // Nothing can be done about an error in `drop`.
         let _ = self.end();
@@ -129,20 +129,20 @@ impl Drop for Recorder {
 const MANY: u32 = 1024;
 const LONG: Duration = Duration::from_millis(250);
 
-fn run(capture: &mut Capture, ring: &Mutex<Ring>) -> io::Result<Statistics> {
+fn run(capture: &mut PacketCapture, ring: &Mutex<Ring>) -> io::Result<CaptureStatistics> {
     let mut since = 0;
     loop {
         match capture.next(Some(LONG))? {
-            Next::Packet(packet) => {
+            CaptureEvent::Packet(packet) => {
                 lock(ring).push(packet);
                 since += 1;
                 if since < MANY {
                     continue;
                 }
             }
-            Next::Idle if since == 0 => continue,
-            Next::Idle => {}
-            Next::Stopped => return capture.statistics(),
+            CaptureEvent::Idle if since == 0 => continue,
+            CaptureEvent::Idle => {}
+            CaptureEvent::Stopped => return capture.statistics(),
         }
         since = 0;
         let statistics = capture.statistics()?;
@@ -157,17 +157,17 @@ fn lock(ring: &Mutex<Ring>) -> MutexGuard<'_, Ring> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::captured::Direction;
+    use crate::capture::captured::PacketDirection;
     use crate::moment::Moment;
-    use crate::packet::link::Link;
+    use crate::packet::link::LinkType;
 
     #[test]
     fn the_oldest_make_room() {
-        let packet = |at: u64| Captured {
+        let packet = |at: u64| CapturedPacket {
             at: Moment(at),
-            link: Link::Raw,
+            link: LinkType::Raw,
             interface: 1,
-            direction: Direction::Incoming,
+            direction: PacketDirection::Incoming,
             original_length: 100,
             bytes: vec![0; 100],
         };
@@ -177,7 +177,7 @@ mod tests {
             bytes: 0,
             limit,
             forgotten: 0,
-            statistics: Statistics::default(),
+            statistics: CaptureStatistics::default(),
         };
         (0..10).for_each(|at| ring.push(packet(at)));
         let recording = ring.take();

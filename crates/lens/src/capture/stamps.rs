@@ -11,7 +11,7 @@ use crate::system::{packet, socket};
 
 /// A socket that wants times. While there is one, packets have them.
 #[derive(Debug)]
-pub(super) struct Stamps {
+pub(super) struct KernelTimestamps {
     socket: UdpSocket,
     /// Whether packets have their times by now.
     pub(super) have_begun: bool,
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_micros(500);
 
-impl Stamps {
+impl KernelTimestamps {
     /// Waits until packets have times. Those that came without would be given the time at which
     /// they are read.
     #[expect(clippy::disallowed_methods, reason = "a capture is begun by a thread that may block")]

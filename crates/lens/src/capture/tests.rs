@@ -4,13 +4,13 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use super::captured::{Captured, Next, Statistics};
-use super::config::{Config, Unable};
+use super::captured::{CaptureEvent, CaptureStatistics, CapturedPacket};
+use super::config::{CaptureError, Config};
 use super::*;
-use crate::flow::Flows;
-use crate::flow::close::{Closed, Ending, Steps};
-use crate::flow::direction::Direction;
-use crate::flow::limits::Limits;
+use crate::flow::FlowTable;
+use crate::flow::close::{Closed, ClosingSteps, ConnectionEnding};
+use crate::flow::direction::StreamDirection;
+use crate::flow::limits::FlowLimits;
 use crate::flow::side::Side;
 use crate::packet::checksum::Checksum;
 use crate::packet::decode;
@@ -18,13 +18,13 @@ use crate::packet::decode;
 /// Opens what the test needs; `None` where capturing is not allowed, as in other people's
 /// containers. Whether it is allowed, the kernel says and not the code under test: a process that
 /// has the capability must be able to capture.
-fn allowed<T>(opened: Result<T, Unable>) -> Option<T> {
+fn allowed<T>(opened: Result<T, CaptureError>) -> Option<T> {
     match opened {
         Ok(opened) => Some(opened),
-        Err(unable @ (Unable::NotPermitted | Unable::NotLinux)) => {
-            assert!(!has_net_raw(), "this process has CAP_NET_RAW, and was told: {unable}");
-            assert!(unable.to_string().contains("CAP_NET_RAW") || cfg!(not(target_os = "linux")));
-            eprintln!("not tested: {unable}");
+        Err(error @ (CaptureError::NotPermitted | CaptureError::NotLinux)) => {
+            assert!(!has_net_raw(), "this process has CAP_NET_RAW, and was told: {error}");
+            assert!(error.to_string().contains("CAP_NET_RAW") || cfg!(not(target_os = "linux")));
+            eprintln!("not tested: {error}");
             None
         }
         Err(other) => panic!("{other}"),
@@ -45,10 +45,10 @@ fn has_net_raw() -> bool {
 fn capture(
     listen: &str,
     config: impl FnOnce(SocketAddr) -> Config,
-) -> Option<(Vec<Captured>, Flows, Statistics)> {
+) -> Option<(Vec<CapturedPacket>, FlowTable, CaptureStatistics)> {
     let listener = TcpListener::bind(listen).unwrap();
     let address = listener.local_addr().unwrap();
-    let mut capture = allowed(Capture::open(&config(address)))?;
+    let mut capture = allowed(PacketCapture::open(&config(address)))?;
     let mut client = TcpStream::connect(address).unwrap();
     let (mut server, peer) = listener.accept().unwrap();
     client.write_all(b"ping").unwrap();
@@ -62,9 +62,10 @@ fn capture(
     client.read_to_end(&mut Vec::new()).unwrap();
     drop(client);
     server.read_to_end(&mut Vec::new()).unwrap();
-    let (mut packets, mut flows) = (Vec::new(), Flows::new(Limits::default()));
+    let (mut packets, mut flows) = (Vec::new(), FlowTable::new(FlowLimits::default()));
     while !flows.iter().any(|(_, connection)| connection.ending().is_over()) {
-        let Next::Packet(packet) = capture.next(Some(Duration::from_secs(10))).unwrap() else {
+        let CaptureEvent::Packet(packet) = capture.next(Some(Duration::from_secs(10))).unwrap()
+        else {
             panic!("{flows:#?}")
         };
         let decoded = decode(packet.link, &packet.bytes).unwrap();
@@ -76,14 +77,16 @@ fn capture(
 }
 
 /// Bytes of payload without repetitions.
-fn once(direction: &Direction) -> u64 {
+fn once(direction: &StreamDirection) -> u64 {
     direction.counts.payload_bytes - direction.counts.retransmitted_bytes
 }
 
 fn check_connection(listen: &str) {
     let config = |address: SocketAddr| Config { port: Some(address.port()), ..Config::default() };
     let Some((packets, flows, statistics)) = capture(listen, config) else { return };
-    assert!(packets.iter().all(|packet| packet.direction == super::captured::Direction::Incoming));
+    assert!(
+        packets.iter().all(|packet| packet.direction == super::captured::PacketDirection::Incoming)
+    );
     assert_eq!(
         (statistics.received, statistics.dropped, statistics.unreadable),
         (packets.len() as u64, 0, 0)
@@ -104,12 +107,13 @@ fn check_connection(listen: &str) {
             direction.counts.syn >= 1 && direction.counts.fin >= 1 && direction.counts.rst == 0
         );
     }
-    let Ending::Closed(Closed { first, is_simultaneous, steps }) = connection.ending() else {
+    let ConnectionEnding::Closed(Closed { first, is_simultaneous, steps }) = connection.ending()
+    else {
         panic!("{:?}", connection.closing())
     };
     assert_eq!((first, is_simultaneous), (Side::Server, false));
     // Whether the ACK goes alone depends on how fast the client closes.
-    assert!(matches!(steps, Steps::Three | Steps::Four));
+    assert!(matches!(steps, ClosingSteps::Three | ClosingSteps::Four));
 }
 
 #[test]
@@ -143,21 +147,22 @@ fn packets_are_cut_where_they_were_told_to_be() {
 #[test]
 fn an_interface_that_is_not_there_is_named() {
     let config = Config { interface: Some("none0".to_owned()), ..Config::default() };
-    match Capture::open(&config) {
-        Err(Unable::NoInterface(name)) => assert_eq!(name, "none0"),
-        Err(Unable::NotPermitted | Unable::NotLinux) => {}
+    match PacketCapture::open(&config) {
+        Err(CaptureError::NoInterface(name)) => assert_eq!(name, "none0"),
+        Err(CaptureError::NotPermitted | CaptureError::NotLinux) => {}
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn silence_is_told_after_the_timeout() {
-    let Ok(mut capture) = Capture::open(&Config { port: Some(1), ..Config::default() }) else {
+    let Ok(mut capture) = PacketCapture::open(&Config { port: Some(1), ..Config::default() })
+    else {
         return;
     };
-    assert_eq!(capture.next(Some(Duration::from_millis(1))).unwrap(), Next::Idle);
+    assert_eq!(capture.next(Some(Duration::from_millis(1))).unwrap(), CaptureEvent::Idle);
     capture.stopper().stop();
-    assert_eq!(capture.next(None).unwrap(), Next::Stopped);
+    assert_eq!(capture.next(None).unwrap(), CaptureEvent::Stopped);
 }
 
 #[test]
@@ -165,7 +170,7 @@ fn a_recorder_works_by_itself_until_it_is_stopped() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let config = Config { port: Some(address.port()), ..Config::default() };
-    let Some(recorder) = allowed(Recorder::start(&config, 1 << 20)) else { return };
+    let Some(recorder) = allowed(PacketRecorder::start(&config, 1 << 20)) else { return };
     let _client = TcpStream::connect(address).unwrap();
     let taken = recorder.take().packets.len();
     let rest = recorder.stop().unwrap();

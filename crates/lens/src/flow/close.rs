@@ -1,16 +1,16 @@
 //! How a connection ends (RFC 9293, section 3.6): which side closes first, in how many segments,
 //! and which side waits.
 
-use super::direction::Direction;
-use super::mark::Mark;
+use super::direction::StreamDirection;
+use super::mark::SegmentMark;
 use super::segment::Segment;
-use super::side::{Both, Side};
+use super::side::{PerSide, Side};
 use crate::moment::Moment;
-use crate::packet::tcp::Flags;
+use crate::packet::tcp::TcpFlags;
 
 /// How a connection ended, as far as was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum ConnectionEnding {
     /// It has not.
     Open,
     /// One side will send no more; the other may (RFC 9293, section 3.6.1).
@@ -32,7 +32,7 @@ pub enum Ending {
     },
 }
 
-impl Ending {
+impl ConnectionEnding {
     /// Whether nothing can follow.
     pub fn is_over(self) -> bool {
         match self {
@@ -61,12 +61,12 @@ pub struct Closed {
     /// Whether the second FIN was sent before its sender had seen the first (figure 13).
     pub is_simultaneous: bool,
     /// In how many segments.
-    pub steps: Steps,
+    pub steps: ClosingSteps,
 }
 
 /// How many segments an end took, repetitions left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Steps {
+pub enum ClosingSteps {
     /// The second FIN acknowledged the first.
     Three,
     /// Each FIN had an acknowledgment of its own (figures 12 and 13).
@@ -75,7 +75,7 @@ pub enum Steps {
 
 /// One side's FIN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fin {
+pub struct FinSegment {
     /// The segment's number in the connection.
     pub segment: u64,
     /// When it was captured.
@@ -88,9 +88,9 @@ pub struct Fin {
 
 /// The steps of the end.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Closing {
+pub struct ClosingSequence {
     /// Each side's FIN.
-    pub fins: Both<Option<Fin>>,
+    pub fins: PerSide<Option<FinSegment>>,
     /// The side that sent the first FIN.
     pub first: Option<Side>,
     /// The first RST: its sender, its segment, and when.
@@ -102,12 +102,12 @@ pub struct Closing {
     was_over_before_reset: bool,
 }
 
-impl Closing {
+impl ClosingSequence {
     /// How it ended.
-    pub fn ending(&self) -> Ending {
+    pub fn ending(&self) -> ConnectionEnding {
         match (self.reset, self.first) {
-            (Some((by, ..)), _) if !self.was_over_before_reset => Ending::Reset { by },
-            (_, None) => Ending::Open,
+            (Some((by, ..)), _) if !self.was_over_before_reset => ConnectionEnding::Reset { by },
+            (_, None) => ConnectionEnding::Open,
             (_, Some(first)) => self.orderly(first),
         }
     }
@@ -115,47 +115,57 @@ impl Closing {
     /// The number of the segment with which it was over, if it is.
     pub fn over_since(&self) -> Option<u64> {
         match self.ending() {
-            Ending::Open | Ending::HalfClosed { .. } | Ending::Closing { .. } => None,
-            Ending::Reset { .. } => self.reset.map(|(_, segment, _)| segment),
-            Ending::Closed(_) => self.fins.client?.acknowledged.max(self.fins.server?.acknowledged),
+            ConnectionEnding::Open
+            | ConnectionEnding::HalfClosed { .. }
+            | ConnectionEnding::Closing { .. } => None,
+            ConnectionEnding::Reset { .. } => self.reset.map(|(_, segment, _)| segment),
+            ConnectionEnding::Closed(_) => {
+                self.fins.client?.acknowledged.max(self.fins.server?.acknowledged)
+            }
         }
     }
 
-    fn orderly(&self, first: Side) -> Ending {
+    fn orderly(&self, first: Side) -> ConnectionEnding {
         let (Some(one), Some(two)) = (*self.fins.of(first), *self.fins.of(first.other())) else {
-            return Ending::HalfClosed { by: first };
+            return ConnectionEnding::HalfClosed { by: first };
         };
         let (Some(acknowledged), Some(_)) = (one.acknowledged, two.acknowledged) else {
-            return Ending::Closing { first };
+            return ConnectionEnding::Closing { first };
         };
-        let steps = if acknowledged == two.segment { Steps::Three } else { Steps::Four };
-        Ending::Closed(Closed { first, is_simultaneous: acknowledged > two.segment, steps })
+        let steps =
+            if acknowledged == two.segment { ClosingSteps::Three } else { ClosingSteps::Four };
+        ConnectionEnding::Closed(Closed {
+            first,
+            is_simultaneous: acknowledged > two.segment,
+            steps,
+        })
     }
 
-    pub(super) fn observe(&mut self, segment: &Segment, directions: &Both<Direction>) {
+    pub(super) fn observe(&mut self, segment: &Segment, directions: &PerSide<StreamDirection>) {
         self.step(segment, directions);
         if self.ending().is_over() {
             self.over_at = self.over_at.or(Some(segment.at));
         }
     }
 
-    fn step(&mut self, segment: &Segment, directions: &Both<Direction>) {
+    fn step(&mut self, segment: &Segment, directions: &PerSide<StreamDirection>) {
         let from = segment.from;
-        if segment.flags.contains(Flags::RST) {
+        if segment.flags.contains(TcpFlags::RST) {
             self.was_over_before_reset =
                 self.reset.is_none() && self.ending().is_over() || self.was_over_before_reset;
             self.reset = self.reset.or(Some((from, segment.number, segment.at)));
             return;
         }
         if self.first == Some(from.other())
-            && !segment.marks.iter().any(|mark| matches!(mark, Mark::Retransmission { .. }))
+            && !segment.marks.iter().any(|mark| matches!(mark, SegmentMark::Retransmission { .. }))
         {
             self.bytes_after_first += segment.payload_bytes;
         }
-        if segment.flags.contains(Flags::FIN)
+        if segment.flags.contains(TcpFlags::FIN)
             && let Some(number) = directions.of(from).fin
         {
-            let fin = Fin { segment: segment.number, at: segment.at, number, acknowledged: None };
+            let fin =
+                FinSegment { segment: segment.number, at: segment.at, number, acknowledged: None };
             let fins = self.fins.of_mut(from);
             *fins = fins.or(Some(fin));
             self.first = self.first.or(Some(from));

@@ -3,22 +3,22 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::close::{Closing, Ending};
-use super::direction::Direction;
-use super::limits::Limits;
-use super::mark::Mark;
+use super::close::{ClosingSequence, ConnectionEnding};
+use super::direction::StreamDirection;
+use super::limits::FlowLimits;
+use super::mark::SegmentMark;
 use super::segment::Segment;
-use super::side::{Both, Side};
+use super::side::{PerSide, Side};
 use crate::moment::Moment;
-use crate::packet::Packet;
-use crate::packet::network::Network;
-use crate::packet::options::Options;
-use crate::packet::tcp::{Flags, Tcp};
+use crate::packet::DecodedPacket;
+use crate::packet::network::IpPacket;
+use crate::packet::options::TcpOptions;
+use crate::packet::tcp::{TcpFlags, TcpSegment};
 
 /// The three segments of RFC 9293, section 3.5, figure 6: each the number in the connection and the
 /// time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Handshake {
+pub struct TcpHandshake {
     /// The first SYN.
     pub syn: Option<(u64, Moment)>,
     /// The first SYN+ACK.
@@ -30,7 +30,7 @@ pub struct Handshake {
     pub is_repeated: bool,
 }
 
-impl Handshake {
+impl TcpHandshake {
     /// From SYN to ACK: one round trip, wherever the capture was made.
     pub fn round_trip(&self) -> Option<Duration> {
         let ((_, syn), (_, ack)) = self.syn.zip(self.ack)?;
@@ -46,37 +46,40 @@ impl Handshake {
 
 /// A connection.
 #[derive(Clone, Debug)]
-pub struct Connection {
+pub struct TcpConnection {
     /// The two ends.
-    pub addresses: Both<SocketAddr>,
-    /// How it began.
-    pub handshake: Handshake,
+    pub addresses: PerSide<SocketAddr>,
+    /// How it started.
+    pub handshake: TcpHandshake,
     /// What each side sent.
-    pub directions: Both<Direction>,
+    pub directions: PerSide<StreamDirection>,
     /// When its first segment was seen.
-    pub began: Moment,
+    pub started: Moment,
     /// When its last segment was seen.
     pub last: Moment,
-    /// When another began between the same two addresses: nothing that came later is its own.
+    /// When another started between the same two addresses: nothing that came later is its own.
     pub replaced: Option<Moment>,
     segments: Vec<Segment>,
     total: u64,
-    closing: Closing,
-    limits: Limits,
+    closing: ClosingSequence,
+    limits: FlowLimits,
 }
 
-impl Connection {
-    pub(super) fn new(addresses: Both<SocketAddr>, at: Moment, limits: Limits) -> Self {
+impl TcpConnection {
+    pub(super) fn new(addresses: PerSide<SocketAddr>, at: Moment, limits: FlowLimits) -> Self {
         Self {
             addresses,
-            handshake: Handshake::default(),
-            directions: Both { client: Direction::new(limits), server: Direction::new(limits) },
-            began: at,
+            handshake: TcpHandshake::default(),
+            directions: PerSide {
+                client: StreamDirection::new(limits),
+                server: StreamDirection::new(limits),
+            },
+            started: at,
             last: at,
             replaced: None,
             segments: Vec::new(),
             total: 0,
-            closing: Closing::default(),
+            closing: ClosingSequence::default(),
             limits,
         }
     }
@@ -92,12 +95,12 @@ impl Connection {
     }
 
     /// How it ended, or whether it did.
-    pub fn ending(&self) -> Ending {
+    pub fn ending(&self) -> ConnectionEnding {
         self.closing.ending()
     }
 
     /// How it is being closed, step by step.
-    pub fn closing(&self) -> &Closing {
+    pub fn closing(&self) -> &ClosingSequence {
         &self.closing
     }
 
@@ -111,9 +114,9 @@ impl Connection {
         &mut self,
         at: Moment,
         wire_bytes: u64,
-        packet: &Packet<'_>,
-        network: &Network<'_>,
-        tcp: &Tcp<'_>,
+        packet: &DecodedPacket<'_>,
+        network: &IpPacket<'_>,
+        tcp: &TcpSegment<'_>,
     ) -> Segment {
         let from = self.side(SocketAddr::new(network.source, tcp.source_port));
         let options = tcp.options();
@@ -134,18 +137,20 @@ impl Connection {
     }
 
     /// Initial numbers and what a SYN says.
-    fn learn(&mut self, from: Side, tcp: &Tcp<'_>, options: &Options) {
+    fn learn(&mut self, from: Side, tcp: &TcpSegment<'_>, options: &TcpOptions) {
         let own = self.directions.of_mut(from);
-        let is_syn = tcp.flags.contains(Flags::SYN);
+        let is_syn = tcp.flags.contains(TcpFlags::SYN);
         if is_syn {
-            own.begin(tcp.sequence, true);
+            own.set_initial(tcp.sequence, true);
             own.window_scale = options.window_scale;
             own.maximum_segment_size = options.maximum_segment_size;
-        } else if !tcp.flags.contains(Flags::RST) {
-            own.begin(tcp.sequence.wrapping_sub(1), false);
+        } else if !tcp.flags.contains(TcpFlags::RST) {
+            own.set_initial(tcp.sequence.wrapping_sub(1), false);
         }
-        if tcp.flags.contains(Flags::ACK) {
-            self.directions.of_mut(from.other()).begin(tcp.acknowledgment.wrapping_sub(1), is_syn);
+        if tcp.flags.contains(TcpFlags::ACK) {
+            self.directions
+                .of_mut(from.other())
+                .set_initial(tcp.acknowledgment.wrapping_sub(1), is_syn);
         }
     }
 
@@ -155,15 +160,15 @@ impl Connection {
         from: Side,
         at: Moment,
         wire_bytes: u64,
-        packet: &Packet<'_>,
-        network: &Network<'_>,
-        tcp: &Tcp<'_>,
-        options: Options,
+        packet: &DecodedPacket<'_>,
+        network: &IpPacket<'_>,
+        tcp: &TcpSegment<'_>,
+        options: TcpOptions,
     ) -> Segment {
         let (own, other) = (self.directions.of(from), self.directions.of(from.other()));
         let relative_sequence = own.relative(tcp.sequence);
-        let acknowledgment = tcp.flags.contains(Flags::ACK).then_some(tcp.acknowledgment);
-        let is_syn = tcp.flags.contains(Flags::SYN);
+        let acknowledgment = tcp.flags.contains(TcpFlags::ACK).then_some(tcp.acknowledgment);
+        let is_syn = tcp.flags.contains(TcpFlags::SYN);
         // Scaling is in force only if both asked for it, and never in a SYN (RFC 7323, section
         // 2.2).
         let shift = match (is_syn, own.has_syn && other.has_syn) {
@@ -197,16 +202,16 @@ impl Connection {
         }
     }
 
-    fn marks(&self, segment: &Segment) -> Vec<Mark> {
+    fn marks(&self, segment: &Segment) -> Vec<SegmentMark> {
         let mut marks = Vec::new();
         let (own, other) =
             (self.directions.of(segment.from), self.directions.of(segment.from.other()));
         let flags = segment.flags;
-        let is_plain = !flags.intersects(Flags::SYN | Flags::FIN | Flags::RST);
-        if segment.window == 0 && !flags.intersects(Flags::SYN | Flags::RST) {
-            marks.push(Mark::ZeroWindow);
+        let is_plain = !flags.intersects(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST);
+        if segment.window == 0 && !flags.intersects(TcpFlags::SYN | TcpFlags::RST) {
+            marks.push(SegmentMark::ZeroWindow);
         }
-        let Some(sequence) = segment.relative_sequence.filter(|_| !flags.contains(Flags::RST))
+        let Some(sequence) = segment.relative_sequence.filter(|_| !flags.contains(TcpFlags::RST))
         else {
             return marks;
         };
@@ -216,36 +221,36 @@ impl Connection {
             && other.window == Some(0)
             && (is_one_back || segment.payload_bytes == 1)
         {
-            marks.push(Mark::WindowProbe);
+            marks.push(SegmentMark::WindowProbe);
         } else if is_one_back && own.acknowledged >= own.next {
-            marks.push(Mark::KeepAlive);
+            marks.push(SegmentMark::KeepAlive);
         } else if segment.sequence_length() > 0 {
-            let is_repeated_syn = flags.contains(Flags::SYN) && own.has_syn;
+            let is_repeated_syn = flags.contains(TcpFlags::SYN) && own.has_syn;
             let is_repeated_fin =
-                flags.contains(Flags::FIN) && own.fin == Some(sequence + segment.payload_bytes);
+                flags.contains(TcpFlags::FIN) && own.fin == Some(sequence + segment.payload_bytes);
             let unseen = segment.offset.map_or(0, |offset| {
                 own.stream.unseen(offset..offset.saturating_add(segment.payload_bytes))
             });
             let seen = segment.payload_bytes - unseen.min(segment.payload_bytes);
             if seen > 0 || is_repeated_syn || is_repeated_fin {
-                marks.push(Mark::Retransmission { bytes: seen });
+                marks.push(SegmentMark::Retransmission { bytes: seen });
             } else if sequence < own.next
                 && segment.payload_bytes > 0
-                && !flags.contains(Flags::SYN)
+                && !flags.contains(TcpFlags::SYN)
             {
-                marks.push(Mark::OutOfOrder);
-            } else if sequence > own.next && !flags.contains(Flags::SYN) {
-                marks.push(Mark::Gap);
+                marks.push(SegmentMark::OutOfOrder);
+            } else if sequence > own.next && !flags.contains(TcpFlags::SYN) {
+                marks.push(SegmentMark::Gap);
             }
         } else if segment.is_pure_ack()
             && segment.relative_acknowledgment == own.last_acknowledgment
         {
             if other.last_was_probe {
-                marks.push(Mark::KeepAliveAnswer);
+                marks.push(SegmentMark::KeepAliveAnswer);
             } else if own.window.is_some_and(|window| window != segment.window) {
-                marks.push(Mark::WindowUpdate);
+                marks.push(SegmentMark::WindowUpdate);
             } else if segment.relative_acknowledgment.is_some_and(|number| number < other.next) {
-                marks.push(Mark::DuplicateAck);
+                marks.push(SegmentMark::DuplicateAck);
             }
         }
         marks
@@ -254,8 +259,11 @@ impl Connection {
     fn shake_hands(&mut self, segment: &Segment) {
         let step = Some((segment.number, segment.at));
         let handshake = &mut self.handshake;
-        match (segment.flags.contains(Flags::SYN), segment.flags.contains(Flags::ACK), segment.from)
-        {
+        match (
+            segment.flags.contains(TcpFlags::SYN),
+            segment.flags.contains(TcpFlags::ACK),
+            segment.from,
+        ) {
             (true, false, _) => {
                 handshake.is_repeated |= handshake.syn.is_some();
                 handshake.syn = handshake.syn.or(step);
@@ -265,7 +273,7 @@ impl Connection {
                 handshake.syn_ack = handshake.syn_ack.or(step);
             }
             (false, true, Side::Client)
-                if handshake.syn_ack.is_some() && !segment.flags.contains(Flags::RST) =>
+                if handshake.syn_ack.is_some() && !segment.flags.contains(TcpFlags::RST) =>
             {
                 handshake.ack = handshake.ack.or(step);
             }
@@ -275,14 +283,16 @@ impl Connection {
 
     fn take_data(&mut self, segment: &Segment, payload: &[u8]) {
         let own = self.directions.of_mut(segment.from);
-        own.has_syn |= segment.flags.contains(Flags::SYN);
-        own.last_was_probe =
-            segment.marks.iter().any(|mark| matches!(mark, Mark::KeepAlive | Mark::WindowProbe));
+        own.has_syn |= segment.flags.contains(TcpFlags::SYN);
+        own.last_was_probe = segment
+            .marks
+            .iter()
+            .any(|mark| matches!(mark, SegmentMark::KeepAlive | SegmentMark::WindowProbe));
         own.window = Some(segment.window);
         // What a reset carries is a remark to people, not a part of the stream (RFC 9293, section
         // 3.5.3).
         let Some(sequence) =
-            segment.relative_sequence.filter(|_| !segment.flags.contains(Flags::RST))
+            segment.relative_sequence.filter(|_| !segment.flags.contains(TcpFlags::RST))
         else {
             return;
         };
@@ -290,14 +300,14 @@ impl Connection {
             own.stream.insert(offset, payload, segment.payload_bytes, segment.at, segment.number);
         }
         own.next = own.next.max(sequence + segment.sequence_length());
-        if segment.flags.contains(Flags::FIN) {
+        if segment.flags.contains(TcpFlags::FIN) {
             own.fin = Some(sequence + segment.payload_bytes);
         }
     }
 
     fn take_acknowledgment(&mut self, segment: &Segment) {
         let number =
-            segment.relative_acknowledgment.filter(|_| !segment.flags.contains(Flags::RST));
+            segment.relative_acknowledgment.filter(|_| !segment.flags.contains(TcpFlags::RST));
         self.directions.of_mut(segment.from).last_acknowledgment = number;
         let other = self.directions.of_mut(segment.from.other());
         other.last_was_probe = false;

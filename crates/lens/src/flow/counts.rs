@@ -1,12 +1,12 @@
 //! What one side of a connection sent, counted exactly.
 
-use super::mark::Mark;
+use super::mark::SegmentMark;
 use super::segment::Segment;
-use crate::packet::tcp::Flags;
+use crate::packet::tcp::TcpFlags;
 
 /// Sums over all segments of one side, also over those that are not listed any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct SegmentCounts {
     /// Segments of any kind.
     pub segments: u64,
     /// Bytes on the wire: link, network and transport headers, payload and padding. Neither the
@@ -45,7 +45,7 @@ pub struct Counts {
     pub rst: u64,
 }
 
-impl Counts {
+impl SegmentCounts {
     /// Bytes of all headers, and padding.
     pub fn header_bytes(&self) -> u64 {
         self.wire_bytes - self.payload_bytes.min(self.wire_bytes)
@@ -60,22 +60,27 @@ impl Counts {
         self.payload_bytes += segment.payload_bytes;
         self.data_segments += u64::from(segment.payload_bytes > 0);
         self.pure_acks += u64::from(segment.is_pure_ack());
-        for (flag, count) in
-            [(Flags::SYN, &mut self.syn), (Flags::FIN, &mut self.fin), (Flags::RST, &mut self.rst)]
-        {
+        for (flag, count) in [
+            (TcpFlags::SYN, &mut self.syn),
+            (TcpFlags::FIN, &mut self.fin),
+            (TcpFlags::RST, &mut self.rst),
+        ] {
             *count += u64::from(segment.flags.contains(flag));
         }
         for mark in &segment.marks {
             match mark {
-                Mark::Retransmission { bytes } => {
+                SegmentMark::Retransmission { bytes } => {
                     self.retransmitted_segments += 1;
                     self.retransmitted_bytes += bytes;
                 }
-                Mark::OutOfOrder => self.out_of_order += 1,
-                Mark::DuplicateAck => self.duplicate_acks += 1,
-                Mark::ZeroWindow => self.zero_windows += 1,
-                Mark::KeepAlive => self.keep_alives += 1,
-                Mark::Gap | Mark::KeepAliveAnswer | Mark::WindowUpdate | Mark::WindowProbe => {}
+                SegmentMark::OutOfOrder => self.out_of_order += 1,
+                SegmentMark::DuplicateAck => self.duplicate_acks += 1,
+                SegmentMark::ZeroWindow => self.zero_windows += 1,
+                SegmentMark::KeepAlive => self.keep_alives += 1,
+                SegmentMark::Gap
+                | SegmentMark::KeepAliveAnswer
+                | SegmentMark::WindowUpdate
+                | SegmentMark::WindowProbe => {}
             }
         }
     }

@@ -1,14 +1,14 @@
 //! One side of a connection: what it sent, and what of it was remarkable.
 
-use super::counts::Counts;
-use super::limits::Limits;
+use super::counts::SegmentCounts;
+use super::limits::FlowLimits;
 use super::sequence::{relative, wrapped};
-use super::stream::Stream;
+use super::stream::ReassembledStream;
 
 /// What one side sends. Numbers are relative to its initial sequence number, which counts as 0: the
 /// first byte is 1.
 #[derive(Clone, Debug)]
-pub struct Direction {
+pub struct StreamDirection {
     /// The initial sequence number. Where no SYN was seen, it is the number before the first that
     /// was.
     pub initial: Option<u32>,
@@ -27,16 +27,16 @@ pub struct Direction {
     /// The last window that it offered, unshifted.
     pub window: Option<u16>,
     /// Its bytes.
-    pub stream: Stream,
+    pub stream: ReassembledStream,
     /// Its sums.
-    pub counts: Counts,
+    pub counts: SegmentCounts,
     pub(super) has_syn: bool,
     pub(super) last_acknowledgment: Option<u64>,
     pub(super) last_was_probe: bool,
 }
 
-impl Direction {
-    pub(super) fn new(limits: Limits) -> Self {
+impl StreamDirection {
+    pub(super) fn new(limits: FlowLimits) -> Self {
         Self {
             initial: None,
             is_initial_certain: false,
@@ -46,8 +46,8 @@ impl Direction {
             window_scale: None,
             maximum_segment_size: None,
             window: None,
-            stream: Stream::new(limits.stream_bytes, limits.pending_bytes),
-            counts: Counts::default(),
+            stream: ReassembledStream::new(limits.stream_bytes, limits.pending_bytes),
+            counts: SegmentCounts::default(),
             has_syn: false,
             last_acknowledgment: None,
             last_was_probe: false,
@@ -65,7 +65,7 @@ impl Direction {
     }
 
     /// Learns the initial number, the first time.
-    pub(super) fn begin(&mut self, initial: u32, is_certain: bool) {
+    pub(super) fn set_initial(&mut self, initial: u32, is_certain: bool) {
         if self.initial.is_none() {
             self.initial = Some(initial);
             self.is_initial_certain = is_certain;

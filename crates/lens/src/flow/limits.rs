@@ -2,7 +2,7 @@
 
 /// How much is held. What is over it is counted, but not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct FlowLimits {
     /// Connections; the oldest closed one makes room, or else the oldest.
     pub connections: usize,
     /// Segments that each connection lists.
@@ -13,7 +13,7 @@ pub struct Limits {
     pub pending_bytes: usize,
 }
 
-impl Default for Limits {
+impl Default for FlowLimits {
     /// Each connection takes up to about 6 MB, so that all together stay below a gigabyte; usual
     /// ones take some 10 KB.
     fn default() -> Self {

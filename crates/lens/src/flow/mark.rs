@@ -2,7 +2,7 @@
 
 /// What is remarkable about a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub enum SegmentMark {
     /// It repeats bytes that were seen before, or only a SYN or a FIN.
     Retransmission {
         /// Bytes that had been seen.

@@ -13,7 +13,7 @@ pub mod state;
 pub mod stream;
 mod table;
 
-pub use table::{ConnectionId, Flows, Seen};
+pub use table::{CapturedSegment, ConnectionId, FlowTable};
 
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "streams of tests are short")]

@@ -25,14 +25,14 @@ impl Side {
 
 /// A value for each side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Both<T> {
+pub struct PerSide<T> {
     /// The client's.
     pub client: T,
     /// The server's.
     pub server: T,
 }
 
-impl<T> Both<T> {
+impl<T> PerSide<T> {
     /// That of a side.
     pub fn of(&self, side: Side) -> &T {
         match side {

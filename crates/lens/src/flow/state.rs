@@ -1,11 +1,11 @@
 //! The states of a connection's two ends, and the steps of its handshake and its close, as its
 //! segments imply them (RFC 9293, sections 3.3.2, 3.5 and 3.6).
 
-use super::close::{Closing, Ending};
-use super::connection::{Connection, Handshake};
+use super::close::{ClosingSequence, ConnectionEnding};
+use super::connection::{TcpConnection, TcpHandshake};
 use super::segment::Segment;
-use super::side::{Both, Side};
-use crate::packet::tcp::Flags;
+use super::side::{PerSide, Side};
+use crate::packet::tcp::TcpFlags;
 
 /// The state of one end (RFC 9293, section 3.3.2, figure 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,27 +71,27 @@ pub struct Transition {
     pub steps: Vec<Step>,
     /// The states of the two ends that begin with it, in order: the sender's as it sends it, the
     /// other's as it receives it.
-    pub states: Both<Vec<State>>,
+    pub states: PerSide<Vec<State>>,
 }
 
 /// The states before the first segment: the server waits for connections.
-pub const INITIAL: Both<State> = Both { client: State::Closed, server: State::Listen };
+pub const INITIAL: PerSide<State> = PerSide { client: State::Closed, server: State::Listen };
 
 /// The transition of each segment of a connection whose start was captured.
-pub fn transitions(connection: &Connection) -> Vec<Transition> {
+pub fn transitions(connection: &TcpConnection) -> Vec<Transition> {
     let mut machine = Machine {
         states: INITIAL,
         handshake: connection.handshake,
         closing: connection.closing(),
-        is_simultaneous: matches!(connection.ending(), Ending::Closed(closed) if closed.is_simultaneous),
+        is_simultaneous: matches!(connection.ending(), ConnectionEnding::Closed(closed) if closed.is_simultaneous),
     };
     connection.segments().iter().map(|segment| machine.step(segment)).collect()
 }
 
 struct Machine<'a> {
-    states: Both<State>,
-    handshake: Handshake,
-    closing: &'a Closing,
+    states: PerSide<State>,
+    handshake: TcpHandshake,
+    closing: &'a ClosingSequence,
     is_simultaneous: bool,
 }
 
@@ -100,7 +100,7 @@ impl Machine<'_> {
         let mut transition = Transition::default();
         let is =
             |place: Option<(u64, _)>| place.is_some_and(|(number, _)| number == segment.number);
-        if segment.flags.contains(Flags::RST) {
+        if segment.flags.contains(TcpFlags::RST) {
             transition.steps.push(Step::Reset);
             for side in Side::ALL {
                 self.enter(side, State::Closed, &mut transition);

@@ -20,7 +20,7 @@ pub struct Arrival {
 
 /// One direction's bytes.
 #[derive(Clone, Debug, Default)]
-pub struct Stream {
+pub struct ReassembledStream {
     bytes: Vec<u8>,
     length: u64,
     arrivals: Vec<Arrival>,
@@ -51,7 +51,7 @@ impl Pending {
 /// bytes.
 const MAX_ARRIVALS: usize = 16_384;
 
-impl Stream {
+impl ReassembledStream {
     pub(super) fn new(max_bytes: usize, max_pending_bytes: usize) -> Self {
         Self { max_bytes, max_pending_bytes, ..Self::default() }
     }
@@ -93,13 +93,13 @@ impl Stream {
         let mut from = range.start.max(self.length);
         let end = range.end.max(from);
         let before = self.pending.range(..from).next_back();
-        let held = before
+        let pending = before
             .into_iter()
             .chain(self.pending.range(from..end))
             .map(|(start, pending)| (*start, start + pending.length));
-        held.chain([(end, end)]).filter_map(move |(start, behind)| {
+        pending.chain([(end, end)]).filter_map(move |(start, end)| {
             let hole = from..start;
-            from = from.max(behind);
+            from = from.max(end);
             (hole.start < hole.end).then_some(hole)
         })
     }

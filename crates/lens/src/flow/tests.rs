@@ -4,24 +4,24 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::close::{Closed, Ending, Steps};
-use super::connection::Connection;
-use super::limits::Limits;
-use super::mark::Mark;
+use super::close::{Closed, ClosingSteps, ConnectionEnding};
+use super::connection::TcpConnection;
+use super::limits::FlowLimits;
+use super::mark::SegmentMark;
 use super::side::Side;
 use super::*;
 use crate::moment::Moment;
 use crate::packet::decode;
-use crate::packet::link::Link;
+use crate::packet::link::LinkType;
 use crate::tests::build::{ACK, FIN, PSH, RST, SYN, Script};
 
-fn only(script: &Script) -> Connection {
+fn only(script: &Script) -> TcpConnection {
     let flows = script.flows();
     assert_eq!(flows.total(), 1);
     flows.iter().next().unwrap().1.clone()
 }
 
-fn marks(connection: &Connection) -> Vec<(u64, Mark)> {
+fn marks(connection: &TcpConnection) -> Vec<(u64, SegmentMark)> {
     connection
         .segments()
         .iter()
@@ -29,8 +29,8 @@ fn marks(connection: &Connection) -> Vec<(u64, Mark)> {
         .collect()
 }
 
-fn closed(first: Side, is_simultaneous: bool, steps: Steps) -> Ending {
-    Ending::Closed(Closed { first, is_simultaneous, steps })
+fn closed(first: Side, is_simultaneous: bool, steps: ClosingSteps) -> ConnectionEnding {
+    ConnectionEnding::Closed(Closed { first, is_simultaneous, steps })
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_handshake_has_its_numbers_and_its_time() {
         [Some(1000), Some(1000), Some(128_000)]
     );
     assert_eq!(connection.directions.client.maximum_segment_size, Some(1460));
-    assert_eq!((connection.ending(), marks(&connection)), (Ending::Open, vec![]));
+    assert_eq!((connection.ending(), marks(&connection)), (ConnectionEnding::Open, vec![]));
     assert_eq!(connection.directions.server.absolute(1), Some(5001));
 }
 
@@ -66,7 +66,7 @@ fn a_repeated_syn_leaves_the_round_trip_unknown() {
     script.client(SYN, 0, 0, b"").handshake();
     let connection = only(&script);
     assert_eq!(connection.handshake.round_trip(), None);
-    assert_eq!(marks(&connection), [(1, Mark::Retransmission { bytes: 0 })]);
+    assert_eq!(marks(&connection), [(1, SegmentMark::Retransmission { bytes: 0 })]);
     assert_eq!(connection.directions.client.counts.retransmitted_segments, 1);
 }
 
@@ -109,7 +109,7 @@ fn a_close_takes_four_segments_or_three() {
         .server(FIN, 1, 2, b"")
         .client(ACK, 2, 2, b"");
     let connection = only(&four);
-    assert_eq!(connection.ending(), closed(Side::Client, false, Steps::Four));
+    assert_eq!(connection.ending(), closed(Side::Client, false, ClosingSteps::Four));
     assert!(
         connection.ending().holds_time_wait(Side::Client)
             && !connection.ending().holds_time_wait(Side::Server)
@@ -123,7 +123,7 @@ fn a_close_takes_four_segments_or_three() {
         .client(FIN, 1, 5, b"")
         .server(ACK, 5, 2, b"");
     let connection = only(&three);
-    assert_eq!(connection.ending(), closed(Side::Server, false, Steps::Three));
+    assert_eq!(connection.ending(), closed(Side::Server, false, ClosingSteps::Three));
     assert!(connection.ending().holds_time_wait(Side::Server));
     // The FIN's number is the one after the last byte.
     assert_eq!(connection.closing().fins.server.unwrap().number, 4);
@@ -139,7 +139,7 @@ fn both_may_close_at_once() {
         .client(ACK, 2, 2, b"")
         .server(ACK, 2, 2, b"");
     let connection = only(&script);
-    assert_eq!(connection.ending(), closed(Side::Client, true, Steps::Four));
+    assert_eq!(connection.ending(), closed(Side::Client, true, ClosingSteps::Four));
     assert!(
         connection.ending().holds_time_wait(Side::Client)
             && connection.ending().holds_time_wait(Side::Server)
@@ -150,13 +150,13 @@ fn both_may_close_at_once() {
 fn a_half_closed_connection_still_answers() {
     let mut script = Script::new();
     script.handshake().client(FIN, 1, 1, b"ask").server(ACK, 1, 5, b"");
-    assert_eq!(only(&script).ending(), Ending::HalfClosed { by: Side::Client });
+    assert_eq!(only(&script).ending(), ConnectionEnding::HalfClosed { by: Side::Client });
     script.server(PSH, 1, 5, b"answer").client(ACK, 5, 7, b"");
     assert_eq!(only(&script).closing().bytes_after_first, 6);
     script.server(FIN, 7, 5, b"");
-    assert_eq!(only(&script).ending(), Ending::Closing { first: Side::Client });
+    assert_eq!(only(&script).ending(), ConnectionEnding::Closing { first: Side::Client });
     script.client(ACK, 5, 8, b"");
-    assert_eq!(only(&script).ending(), closed(Side::Client, false, Steps::Four));
+    assert_eq!(only(&script).ending(), closed(Side::Client, false, ClosingSteps::Four));
     assert_eq!(only(&script).directions.client.stream.bytes(), b"ask");
 }
 
@@ -165,7 +165,7 @@ fn a_reset_ends_it_and_nobody_waits() {
     let mut script = Script::new();
     script.handshake().server(PSH, 1, 1, b"part").client(RST, 1, 0, b"");
     let connection = only(&script);
-    assert_eq!(connection.ending(), Ending::Reset { by: Side::Client });
+    assert_eq!(connection.ending(), ConnectionEnding::Reset { by: Side::Client });
     assert!(
         !connection.ending().holds_time_wait(Side::Client)
             && !connection.ending().holds_time_wait(Side::Server)
@@ -177,10 +177,10 @@ fn a_reset_ends_it_and_nobody_waits() {
         .server(FIN, 1, 2, b"")
         .client(ACK, 2, 2, b"")
         .client(RST, 2, 0, b"");
-    assert_eq!(only(&late).ending(), closed(Side::Client, false, Steps::Three));
+    assert_eq!(only(&late).ending(), closed(Side::Client, false, ClosingSteps::Three));
     let mut refused = Script::new();
     refused.client(SYN, 0, 0, b"").server(RST | ACK, 0, 1, b"");
-    assert_eq!(only(&refused).ending(), Ending::Reset { by: Side::Server });
+    assert_eq!(only(&refused).ending(), ConnectionEnding::Reset { by: Side::Server });
 }
 
 #[test]
@@ -200,8 +200,8 @@ fn what_is_sent_twice_is_kept_once() {
         (counts.retransmitted_segments, counts.retransmitted_bytes, counts.payload_bytes),
         (3, 5, 10)
     );
-    let expected =
-        [(4, 3), (5, 2), (8, 0)].map(|(number, bytes)| (number, Mark::Retransmission { bytes }));
+    let expected = [(4, 3), (5, 2), (8, 0)]
+        .map(|(number, bytes)| (number, SegmentMark::Retransmission { bytes }));
     assert_eq!(marks(&connection), expected);
 }
 
@@ -226,8 +226,12 @@ fn bytes_come_out_in_order_and_know_when_they_came() {
         .collect();
     assert_eq!(seen, [(0..3, at(60), at(60), 6), (3..6, at(30), at(60), 3)]);
     assert_eq!(stream.arrival(4).unwrap().segment, 3);
-    let expected =
-        [(3, Mark::Gap), (4, Mark::DuplicateAck), (5, Mark::DuplicateAck), (6, Mark::OutOfOrder)];
+    let expected = [
+        (3, SegmentMark::Gap),
+        (4, SegmentMark::DuplicateAck),
+        (5, SegmentMark::DuplicateAck),
+        (6, SegmentMark::OutOfOrder),
+    ];
     assert_eq!(marks(&connection), expected);
 }
 
@@ -262,13 +266,13 @@ fn windows_that_close_and_keep_alives_are_told() {
     script.server(ACK, 4, 1, b"").window(500).client(ACK, 1, 5, b"");
     let connection = only(&script);
     let expected = [
-        (4, Mark::ZeroWindow),
-        (5, Mark::WindowProbe),
-        (6, Mark::ZeroWindow),
-        (6, Mark::KeepAliveAnswer),
-        (7, Mark::WindowUpdate),
-        (8, Mark::KeepAlive),
-        (9, Mark::KeepAliveAnswer),
+        (4, SegmentMark::ZeroWindow),
+        (5, SegmentMark::WindowProbe),
+        (6, SegmentMark::ZeroWindow),
+        (6, SegmentMark::KeepAliveAnswer),
+        (7, SegmentMark::WindowUpdate),
+        (8, SegmentMark::KeepAlive),
+        (9, SegmentMark::KeepAliveAnswer),
     ];
     assert_eq!(marks(&connection), expected);
     assert_eq!(connection.directions.client.counts.zero_windows, 2);
@@ -330,8 +334,8 @@ fn the_same_ports_may_serve_a_second_connection() {
 
 #[test]
 fn memory_is_bounded_and_counts_are_not() {
-    let limits = Limits { connections: 2, segments: 4, stream_bytes: 5, pending_bytes: 200 };
-    let mut flows = Flows::new(limits);
+    let limits = FlowLimits { connections: 2, segments: 4, stream_bytes: 5, pending_bytes: 200 };
+    let mut flows = FlowTable::new(limits);
     for port in 1..=4 {
         let mut script =
             Script::between(&format!("192.0.2.1:{}", 40000 + port), "192.0.2.2:80", [1, 2]);
@@ -341,7 +345,7 @@ fn memory_is_bounded_and_counts_are_not() {
             .server(PSH, 1000, 1, &[0; 300])
             .client(ACK, 1, 9, b"");
         for (at, bytes) in &script.packets {
-            flows.push(*at, bytes.len() as u64, &decode(Link::Ethernet, bytes).unwrap());
+            flows.push(*at, bytes.len() as u64, &decode(LinkType::Ethernet, bytes).unwrap());
         }
     }
     assert_eq!((flows.total(), flows.iter().count()), (4, 2));
@@ -390,7 +394,7 @@ proptest! {
         let mut script = Script::new();
         for (is_client, flags, sequence, acknowledgment, length, window) in segments {
             let (sequence, acknowledgment) = if near { (sequence % 64, acknowledgment % 64) } else { (sequence, acknowledgment) };
-            let flags = crate::packet::tcp::Flags(flags);
+            let flags = crate::packet::tcp::TcpFlags(flags);
             script.window(window);
             if is_client {
                 script.client(flags, sequence, acknowledgment, &[7; 20][..length]);
@@ -415,12 +419,12 @@ fn a_server_is_known_by_its_port_where_the_begin_was_not_seen() {
     let mut script = Script::between("192.0.2.1:40000", "192.0.2.2:50000", [1, 2]);
     script.client(PSH, 100, 200, b"question").server(PSH, 200, 108, b"answer");
     for (flows, client) in [
-        (Flows::new(Limits::default()), script.server),
-        (Flows::new(Limits::default()).with_server_port(50000), script.client),
+        (FlowTable::new(FlowLimits::default()), script.server),
+        (FlowTable::new(FlowLimits::default()).with_server_port(50000), script.client),
     ] {
         let mut flows = flows;
         for (at, bytes) in &script.packets {
-            flows.push(*at, bytes.len() as u64, &decode(Link::Ethernet, bytes).unwrap());
+            flows.push(*at, bytes.len() as u64, &decode(LinkType::Ethernet, bytes).unwrap());
         }
         assert_eq!(flows.iter().next().unwrap().1.addresses.client, client);
     }

@@ -5,21 +5,21 @@ use std::ops::Range;
 
 /// Something that a reader of the body can act upon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct BodyEvent {
     /// From its first byte to its last; framing may lie in between. A reader has it when it has the
-    /// last one: see [`Stream::arrival`](crate::flow::stream::Stream::arrival).
+    /// last one: see [`Stream::arrival`](crate::flow::stream::ReassembledStream::arrival).
     pub range: Range<u64>,
     /// How many of these bytes are body.
     pub body_bytes: u64,
     /// The stream of HTTP/2 it is on.
     pub stream: Option<u32>,
     /// What it is.
-    pub kind: EventKind,
+    pub kind: BodyEventKind,
 }
 
 /// What an event is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EventKind {
+pub enum BodyEventKind {
     /// A server-sent event, with its blank line.
     Sse {
         /// The field `event`.
@@ -68,7 +68,7 @@ const KEPT: usize = 1024;
 /// Finds events in a body that comes in parts.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
-pub(super) struct Scanner {
+pub(super) struct EventScanner {
     mode: Mode,
     stream: Option<u32>,
     line: Vec<u8>,
@@ -88,7 +88,7 @@ pub(super) struct Scanner {
     is_done: bool,
 }
 
-impl Scanner {
+impl EventScanner {
     /// For a body of this type. Bodies of HTTP/2 hide theirs in compressed heads: their first line
     /// tells.
     pub(super) fn of_type(content_type: Option<&str>) -> Self {
@@ -135,7 +135,7 @@ impl Scanner {
     }
 
     /// Takes the part of the body that begins at `offset` of the stream.
-    pub(super) fn push(&mut self, offset: u64, part: &[u8], events: &mut Vec<Event>) {
+    pub(super) fn push(&mut self, offset: u64, part: &[u8], events: &mut Vec<BodyEvent>) {
         if self.mode == Mode::Opaque {
             return;
         }
@@ -168,7 +168,7 @@ impl Scanner {
             self.has_ended_event = kind.is_some();
             if let Some(kind) = kind {
                 let range = self.start.take().unwrap_or(at)..at + 1;
-                events.push(Event {
+                events.push(BodyEvent {
                     range,
                     body_bytes: std::mem::take(&mut self.body_bytes),
                     stream: self.stream,
@@ -184,7 +184,7 @@ impl Scanner {
     }
 
     /// What the line that has just ended completes.
-    fn end_line(&mut self) -> Option<EventKind> {
+    fn end_line(&mut self) -> Option<BodyEventKind> {
         let line = std::mem::take(&mut self.line);
         let mut length = std::mem::take(&mut self.line_bytes);
         let mut line = line.as_slice();
@@ -199,26 +199,28 @@ impl Scanner {
         }
         match self.mode {
             Mode::Guess | Mode::Opaque => None,
-            Mode::Lines if line.iter().all(u8::is_ascii_whitespace) => Some(EventKind::EmptyLine),
-            Mode::Lines => Some(EventKind::Line),
+            Mode::Lines if line.iter().all(u8::is_ascii_whitespace) => {
+                Some(BodyEventKind::EmptyLine)
+            }
+            Mode::Lines => Some(BodyEventKind::Line),
             Mode::Sse => self.end_sse_line(line, length),
         }
     }
 
-    fn end_sse_line(&mut self, line: &[u8], length: u64) -> Option<EventKind> {
+    fn end_sse_line(&mut self, line: &[u8], length: u64) -> Option<BodyEventKind> {
         if line.is_empty() {
             let (name, id) = (self.name.take().filter(|name| !name.is_empty()), self.id.take());
             let had_fields = std::mem::take(&mut self.has_fields);
             let (retry, is_done) = (self.retry.take(), std::mem::take(&mut self.is_done));
             return match self.data_bytes.take() {
-                Some(data_bytes) => Some(EventKind::Sse { name, id, data_bytes, is_done }),
-                None => had_fields.then_some(EventKind::SseFields { retry, id }),
+                Some(data_bytes) => Some(BodyEventKind::Sse { name, id, data_bytes, is_done }),
+                None => had_fields.then_some(BodyEventKind::SseFields { retry, id }),
             };
         }
         let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
         if colon == 0 {
             // In the middle of an event it is a part of that.
-            return (!self.has_fields).then_some(EventKind::SseComment);
+            return (!self.has_fields).then_some(BodyEventKind::SseComment);
         }
         self.has_fields = true;
         let value = line.get(colon + 1..).unwrap_or_default();

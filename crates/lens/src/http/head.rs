@@ -22,9 +22,9 @@ const LONGEST: usize = 1 << 20;
 
 /// The fields of a head.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fields(Vec<(String, String)>);
+pub struct HeaderFields(Vec<(String, String)>);
 
-impl Fields {
+impl HeaderFields {
     /// All of them, in their order: the names in lower case, the values trimmed, secret values left
     /// out.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -65,7 +65,7 @@ impl Fields {
 
 /// Where a body ends (RFC 9112, section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
+pub enum BodyFraming {
     /// There is none.
     None,
     /// After this many bytes.
@@ -78,7 +78,7 @@ pub enum Body {
 
 /// The head of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct RequestHead {
     /// `GET`, `POST`…
     pub method: String,
     /// The path, mostly; what follows a `?` is left out, since secrets get there.
@@ -86,12 +86,12 @@ pub struct Request {
     /// 0 or 1, of `HTTP/1.`
     pub minor_version: u8,
     /// Its fields.
-    pub fields: Fields,
+    pub fields: HeaderFields,
     /// Where its body ends.
-    pub body: Body,
+    pub body: BodyFraming,
 }
 
-impl Request {
+impl RequestHead {
     /// Whether the connection may speak something else after the answer.
     pub(super) fn may_switch(&self) -> bool {
         self.method == "CONNECT"
@@ -107,25 +107,25 @@ impl Request {
 
 /// The head of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
+pub struct ResponseHead {
     /// Three digits.
     pub status: u16,
     /// 0 or 1, of `HTTP/1.`
     pub minor_version: u8,
     /// Its fields.
-    pub fields: Fields,
+    pub fields: HeaderFields,
     /// Where its body ends.
-    pub body: Body,
+    pub body: BodyFraming,
 }
 
-impl Response {
+impl ResponseHead {
     /// Whether the server lets the connection last (RFC 9112, section 9.3).
     pub fn keeps_alive(&self) -> bool {
-        self.body != Body::UntilClose && keeps_alive(self.minor_version, &self.fields)
+        self.body != BodyFraming::UntilClose && keeps_alive(self.minor_version, &self.fields)
     }
 }
 
-fn keeps_alive(minor_version: u8, fields: &Fields) -> bool {
+fn keeps_alive(minor_version: u8, fields: &HeaderFields) -> bool {
     if fields.has_token("connection", "close") {
         return false;
     }
@@ -134,7 +134,7 @@ fn keeps_alive(minor_version: u8, fields: &Fields) -> bool {
 
 /// What begins here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(super) enum HeadExtent {
     /// The length in bytes of a head or of trailers, including the empty line.
     Whole(usize),
     /// More bytes are needed.
@@ -145,15 +145,15 @@ pub(super) enum Extent {
 
 /// The length of the head, which ends with an empty line. A lone LF is a line end (RFC 9112,
 /// section 2.2).
-pub(super) fn extent(bytes: &[u8]) -> Extent {
+pub(super) fn extent(bytes: &[u8]) -> HeadExtent {
     let mut line = 0;
     for (at, _) in bytes.iter().enumerate().take(LONGEST).filter(|(_, byte)| **byte == b'\n') {
         if matches!(&bytes[line..at], b"" | b"\r") {
-            return Extent::Whole(at + 1);
+            return HeadExtent::Whole(at + 1);
         }
         line = at + 1;
     }
-    if bytes.len() >= LONGEST { Extent::TooLong } else { Extent::Unfinished }
+    if bytes.len() >= LONGEST { HeadExtent::TooLong } else { HeadExtent::Unfinished }
 }
 
 /// Whether this could be HTTP/1: the client begins with a method, or, where nothing of it was seen,
@@ -169,7 +169,7 @@ pub(super) fn begins(client: &[u8], server: &[u8]) -> bool {
     }
 }
 
-pub(super) fn request(head: &[u8]) -> Option<Request> {
+pub(super) fn request(head: &[u8]) -> Option<RequestHead> {
     let (start, fields) = split(head)?;
     let mut words = start.split(' ');
     let (method, target, version) = (words.next()?, words.next()?, words.next()?);
@@ -178,16 +178,16 @@ pub(super) fn request(head: &[u8]) -> Option<Request> {
     }
     let minor_version = minor(version)?;
     let body = match (fields.is_chunked(), fields.content_length()) {
-        (Some(true), _) => Body::Chunked,
-        (None, Some(0) | None) | (Some(false), _) => Body::None,
-        (None, Some(length)) => Body::Length(length),
+        (Some(true), _) => BodyFraming::Chunked,
+        (None, Some(0) | None) | (Some(false), _) => BodyFraming::None,
+        (None, Some(length)) => BodyFraming::Length(length),
     };
     let target = target.split_once('?').map_or(target.to_owned(), |(path, _)| format!("{path}?…"));
-    Some(Request { method: method.to_owned(), target, minor_version, fields, body })
+    Some(RequestHead { method: method.to_owned(), target, minor_version, fields, body })
 }
 
 /// The head of the answer to a request with this method.
-pub(super) fn response(head: &[u8], method: Option<&str>) -> Option<Response> {
+pub(super) fn response(head: &[u8], method: Option<&str>) -> Option<ResponseHead> {
     let (start, fields) = split(head)?;
     let (version, rest) = start.split_once(' ')?;
     let minor_version = minor(version)?;
@@ -197,19 +197,19 @@ pub(super) fn response(head: &[u8], method: Option<&str>) -> Option<Response> {
         (100..=199 | 204 | 304, ..)
         | (_, Some("HEAD"), ..)
         | (200..=299, Some("CONNECT"), ..)
-        | (_, _, None, Some(0)) => Body::None,
-        (_, _, Some(true), _) => Body::Chunked,
-        (_, _, Some(false), _) | (_, _, None, None) => Body::UntilClose,
-        (_, _, None, Some(length)) => Body::Length(length),
+        | (_, _, None, Some(0)) => BodyFraming::None,
+        (_, _, Some(true), _) => BodyFraming::Chunked,
+        (_, _, Some(false), _) | (_, _, None, None) => BodyFraming::UntilClose,
+        (_, _, None, Some(length)) => BodyFraming::Length(length),
     };
-    Some(Response { status, minor_version, fields, body })
+    Some(ResponseHead { status, minor_version, fields, body })
 }
 
 fn minor(version: &str) -> Option<u8> {
     version.strip_prefix("HTTP/1.")?.parse().ok()
 }
 
-fn split(head: &[u8]) -> Option<(String, Fields)> {
+fn split(head: &[u8]) -> Option<(String, HeaderFields)> {
     let text = String::from_utf8_lossy(head);
     let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
     let start = lines.next()?.to_owned();
@@ -222,5 +222,5 @@ fn split(head: &[u8]) -> Option<(String, Fields)> {
         };
         (name, value)
     });
-    Some((start, Fields(fields.collect())))
+    Some((start, HeaderFields(fields.collect())))
 }

@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 
 use super::cut::Cutter;
-use super::event::Scanner;
-use super::head::{self, Body, Extent};
-use super::piece::{Kind, What};
-use super::protocol::Protocol;
+use super::event::EventScanner;
+use super::head::{self, BodyFraming, HeadExtent};
+use super::piece::{PieceContent, StreamPieceKind};
+use super::protocol::ApplicationProtocol;
 use super::{http2, websocket};
 use crate::flow::side::Side;
 
@@ -29,34 +29,34 @@ enum Stop {
     Switch(String),
 }
 
-pub(super) fn read(client: &mut Cutter<'_>, server: &mut Cutter<'_>) -> Protocol {
+pub(super) fn read(client: &mut Cutter<'_>, server: &mut Cutter<'_>) -> ApplicationProtocol {
     let mut asked = VecDeque::new();
     loop {
         let client_stop = read_requests(client, &mut asked);
         match read_responses(server, &mut asked) {
             Stop::Switch(protocol) => return switch(&protocol, client, server),
             Stop::Waits if client_stop == Stop::Waits => {}
-            Stop::Waits | Stop::End => return Protocol::Http1,
+            Stop::Waits | Stop::End => return ApplicationProtocol::Http1,
         }
     }
 }
 
-fn switch(protocol: &str, client: &mut Cutter<'_>, server: &mut Cutter<'_>) -> Protocol {
+fn switch(protocol: &str, client: &mut Cutter<'_>, server: &mut Cutter<'_>) -> ApplicationProtocol {
     match protocol {
         "websocket" => {
             websocket::read(client);
             websocket::read(server);
-            Protocol::WebSocket
+            ApplicationProtocol::WebSocket
         }
         "h2c" => {
             http2::read(client, Side::Client);
             http2::read(server, Side::Server);
-            Protocol::Http1
+            ApplicationProtocol::Http1
         }
         _ => {
-            client.take_unfinished(Kind::Body, What::UnboundedBody);
-            server.take_unfinished(Kind::Body, What::UnboundedBody);
-            Protocol::Http1
+            client.take_unfinished(StreamPieceKind::Body, PieceContent::UnboundedBody);
+            server.take_unfinished(StreamPieceKind::Body, PieceContent::UnboundedBody);
+            ApplicationProtocol::Http1
         }
     }
 }
@@ -71,8 +71,8 @@ fn read_requests(stream: &mut Cutter<'_>, asked: &mut VecDeque<Asked>) -> Stop {
         let Some(request) = head::request(&stream.rest()[..length]) else { return Stop::End };
         let (body, may_switch) = (request.body, request.may_switch());
         asked.push_back(Asked { method: request.method.clone(), may_switch });
-        stream.take(length as u64, Kind::Head, What::Request(request));
-        if !take_body(stream, body, &mut Scanner::of_type(None)) {
+        stream.take(length as u64, StreamPieceKind::Head, PieceContent::Request(request));
+        if !take_body(stream, body, &mut EventScanner::of_type(None)) {
             return Stop::End;
         }
         if may_switch {
@@ -98,13 +98,13 @@ fn read_responses(stream: &mut Cutter<'_>, asked: &mut VecDeque<Asked>) -> Stop 
         let is_tunnel =
             question.is_some_and(|asked| asked.method == "CONNECT") && (200..300).contains(&status);
         let upgrade = response.fields.get("upgrade").unwrap_or_default().to_ascii_lowercase();
-        let mut scanner = Scanner::of_type(
+        let mut scanner = EventScanner::of_type(
             response
                 .fields
                 .get("content-type")
                 .filter(|_| response.fields.get("content-encoding").is_none()),
         );
-        stream.take(length as u64, Kind::Head, What::Response(response));
+        stream.take(length as u64, StreamPieceKind::Head, PieceContent::Response(response));
         if status == 101 || is_tunnel {
             return Stop::Switch(if is_tunnel { String::new() } else { upgrade });
         }
@@ -124,15 +124,15 @@ fn read_responses(stream: &mut Cutter<'_>, asked: &mut VecDeque<Asked>) -> Stop 
 /// The head at the place of the cutter; one that is not over is cut off as it is.
 fn take_extent(stream: &mut Cutter<'_>) -> Option<usize> {
     match head::extent(stream.rest()) {
-        Extent::Whole(length) => Some(length),
-        Extent::Unfinished => {
+        HeadExtent::Whole(length) => Some(length),
+        HeadExtent::Unfinished => {
             let is_response = stream.rest().starts_with(b"HTTP/1.");
             if is_response || head::begins(stream.rest(), &[]) {
-                stream.take_unfinished(Kind::Head, What::Unread);
+                stream.take_unfinished(StreamPieceKind::Head, PieceContent::Unread);
             }
             None
         }
-        Extent::TooLong => None,
+        HeadExtent::TooLong => None,
     }
 }
 
@@ -143,25 +143,25 @@ fn take_empty_lines(stream: &mut Cutter<'_>) {
             [b'\n', ..] => 1,
             _ => return,
         };
-        stream.take(length, Kind::Framing, What::EmptyLine);
+        stream.take(length, StreamPieceKind::Framing, PieceContent::EmptyLine);
     }
 }
 
 /// Whether the body has an end, and it was seen.
-fn take_body(stream: &mut Cutter<'_>, body: Body, scanner: &mut Scanner) -> bool {
+fn take_body(stream: &mut Cutter<'_>, body: BodyFraming, scanner: &mut EventScanner) -> bool {
     match body {
-        Body::None => true,
-        Body::Length(length) => stream.take_body(length, What::Body, scanner),
-        Body::Chunked => take_chunks(stream, scanner),
-        Body::UntilClose => {
-            stream.take_body(u64::MAX, What::UnboundedBody, scanner);
+        BodyFraming::None => true,
+        BodyFraming::Length(length) => stream.take_body(length, PieceContent::Body, scanner),
+        BodyFraming::Chunked => take_chunks(stream, scanner),
+        BodyFraming::UntilClose => {
+            stream.take_body(u64::MAX, PieceContent::UnboundedBody, scanner);
             false
         }
     }
 }
 
 /// RFC 9112, section 7.1.
-fn take_chunks(stream: &mut Cutter<'_>, scanner: &mut Scanner) -> bool {
+fn take_chunks(stream: &mut Cutter<'_>, scanner: &mut EventScanner) -> bool {
     for index in 0.. {
         let rest = stream.rest();
         // A size of 16 digits and extensions of reasonable length.
@@ -171,16 +171,20 @@ fn take_chunks(stream: &mut Cutter<'_>, scanner: &mut Scanner) -> bool {
                     .iter()
                     .all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t' | b'\r'))
             {
-                stream.take_unfinished(Kind::Framing, What::Unread);
+                stream.take_unfinished(StreamPieceKind::Framing, PieceContent::Unread);
             }
             return false;
         };
         let Some(size) = chunk_size(&rest[..end]) else { return false };
-        stream.take(end as u64 + 1, Kind::Framing, What::ChunkSize { index, size });
+        stream.take(
+            end as u64 + 1,
+            StreamPieceKind::Framing,
+            PieceContent::ChunkSize { index, size },
+        );
         if size == 0 {
             return take_trailers(stream);
         }
-        if !stream.take_body(size, What::ChunkData { index }, scanner) {
+        if !stream.take_body(size, PieceContent::ChunkData { index }, scanner) {
             return false;
         }
         let end = match stream.rest() {
@@ -188,7 +192,7 @@ fn take_chunks(stream: &mut Cutter<'_>, scanner: &mut Scanner) -> bool {
             [b'\r', b'\n', ..] | [b'\r'] | [] => 2,
             _ => return false,
         };
-        if !stream.take(end, Kind::Framing, What::ChunkEnd) {
+        if !stream.take(end, StreamPieceKind::Framing, PieceContent::ChunkEnd) {
             return false;
         }
     }
@@ -209,14 +213,16 @@ fn take_trailers(stream: &mut Cutter<'_>) -> bool {
         _ => 0,
     };
     if empty > 0 {
-        return stream.take(empty, Kind::Framing, What::ChunkEnd);
+        return stream.take(empty, StreamPieceKind::Framing, PieceContent::ChunkEnd);
     }
     match head::extent(stream.rest()) {
-        Extent::Whole(length) => stream.take(length as u64, Kind::Head, What::Trailers),
-        Extent::Unfinished => {
-            stream.take_unfinished(Kind::Head, What::Trailers);
+        HeadExtent::Whole(length) => {
+            stream.take(length as u64, StreamPieceKind::Head, PieceContent::Trailers)
+        }
+        HeadExtent::Unfinished => {
+            stream.take_unfinished(StreamPieceKind::Head, PieceContent::Trailers);
             false
         }
-        Extent::TooLong => false,
+        HeadExtent::TooLong => false,
     }
 }

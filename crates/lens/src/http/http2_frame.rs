@@ -2,9 +2,9 @@
 
 /// A frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub struct Http2Frame {
     /// Its type.
-    pub kind: FrameKind,
+    pub kind: Http2FrameKind,
     /// Its flags, whose meaning depends on the type.
     pub flags: u8,
     /// Which stream it is about; 0 is the connection.
@@ -12,30 +12,33 @@ pub struct Frame {
     /// Bytes of its payload.
     pub length: u32,
     /// The fields of its payload that are not compressed.
-    pub detail: Detail,
+    pub detail: Http2FrameDetail,
 }
 
-impl Frame {
+impl Http2Frame {
     /// Whether its sender ends the stream with it (sections 6.1 and 6.2).
     pub fn ends_stream(&self) -> bool {
-        matches!(self.kind, FrameKind::Data | FrameKind::Headers) && self.flags & 0x1 != 0
+        matches!(self.kind, Http2FrameKind::Data | Http2FrameKind::Headers) && self.flags & 0x1 != 0
     }
 
     /// Whether it acknowledges one of the other side (sections 6.5 and 6.7).
     pub fn is_acknowledgment(&self) -> bool {
-        matches!(self.kind, FrameKind::Settings | FrameKind::Ping) && self.flags & 0x1 != 0
+        matches!(self.kind, Http2FrameKind::Settings | Http2FrameKind::Ping)
+            && self.flags & 0x1 != 0
     }
 
     pub(super) fn is_padded(&self) -> bool {
-        matches!(self.kind, FrameKind::Data | FrameKind::Headers | FrameKind::PushPromise)
-            && self.flags & 0x8 != 0
+        matches!(
+            self.kind,
+            Http2FrameKind::Data | Http2FrameKind::Headers | Http2FrameKind::PushPromise
+        ) && self.flags & 0x8 != 0
     }
 }
 
 /// The types of section 6, and those of extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the standard's names")]
-pub enum FrameKind {
+pub enum Http2FrameKind {
     Data,
     Headers,
     Priority,
@@ -49,7 +52,7 @@ pub enum FrameKind {
     Other(u8),
 }
 
-impl FrameKind {
+impl Http2FrameKind {
     pub(super) fn new(number: u8) -> Self {
         match number {
             0 => Self::Data,
@@ -86,7 +89,7 @@ impl FrameKind {
 
 /// Fields of a frame's payload that are not compressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Detail {
+pub enum Http2FrameDetail {
     /// Nothing, or not all of it was seen.
     None,
     /// Identifiers and values (section 6.5).
@@ -106,7 +109,7 @@ pub enum Detail {
 
 /// A part of a frame's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum Http2PayloadPart {
     /// How much padding there is.
     PadLength,
     /// Dependency and weight in HEADERS, the promised stream in PUSH_PROMISE.

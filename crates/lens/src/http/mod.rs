@@ -19,40 +19,40 @@ pub mod websocket;
 pub mod websocket_frame;
 
 use cut::Cutter;
-use piece::Reading;
-use protocol::Protocol;
+use piece::StreamReading;
+use protocol::ApplicationProtocol;
 
-use crate::flow::connection::Connection;
-use crate::flow::side::{Both, Side};
-use crate::flow::stream::Stream;
+use crate::flow::connection::TcpConnection;
+use crate::flow::side::{PerSide, Side};
+use crate::flow::stream::ReassembledStream;
 
 /// What was exchanged on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conversation {
+pub struct ConnectionReading {
     /// The protocol it started with.
-    pub protocol: Protocol,
+    pub protocol: ApplicationProtocol,
     /// What each side sent.
-    pub readings: Both<Reading>,
+    pub readings: PerSide<StreamReading>,
 }
 
 /// One side's bytes, as far as they are known.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
+pub struct StreamSource<'a> {
     /// The first bytes.
     pub bytes: &'a [u8],
     /// How many there are; more than those in `bytes` if not all were kept.
     pub length: u64,
 }
 
-impl<'a> From<&'a [u8]> for Source<'a> {
+impl<'a> From<&'a [u8]> for StreamSource<'a> {
     fn from(bytes: &'a [u8]) -> Self {
         Self { bytes, length: bytes.len() as u64 }
     }
 }
 
-impl<'a> From<&'a Stream> for Source<'a> {
+impl<'a> From<&'a ReassembledStream> for StreamSource<'a> {
     /// Where a byte is missing, reading ends.
-    fn from(stream: &'a Stream) -> Self {
+    fn from(stream: &'a ReassembledStream) -> Self {
         let known = stream.gaps().first().map_or(stream.length(), |gap| gap.start);
         let known = usize::try_from(known).unwrap_or(usize::MAX);
         Self { bytes: &stream.bytes()[..known.min(stream.bytes().len())], length: stream.length() }
@@ -60,31 +60,37 @@ impl<'a> From<&'a Stream> for Source<'a> {
 }
 
 /// Reads a connection.
-pub fn read_connection(connection: &Connection) -> Conversation {
+pub fn read_connection(connection: &TcpConnection) -> ConnectionReading {
     let directions = &connection.directions;
-    read(Source::from(&directions.client.stream), Source::from(&directions.server.stream))
+    read(
+        StreamSource::from(&directions.client.stream),
+        StreamSource::from(&directions.server.stream),
+    )
 }
 
 /// Reads what a client and a server sent to each other.
-pub fn read(client: Source<'_>, server: Source<'_>) -> Conversation {
+pub fn read(client: StreamSource<'_>, server: StreamSource<'_>) -> ConnectionReading {
     let (mut one, mut other) = (Cutter::new(client.bytes), Cutter::new(server.bytes));
     let protocol =
         if tls::begins(client.bytes) || (client.bytes.is_empty() && tls::begins(server.bytes)) {
             tls::read(&mut one);
             tls::read(&mut other);
-            Protocol::Tls
+            ApplicationProtocol::Tls
         } else if http2::begins(client.bytes) {
             http2::read(&mut one, Side::Client);
             http2::read(&mut other, Side::Server);
-            Protocol::Http2
+            ApplicationProtocol::Http2
         } else if head::begins(client.bytes, server.bytes) {
             http1::read(&mut one, &mut other)
         } else {
-            Protocol::Unknown
+            ApplicationProtocol::Unknown
         };
-    Conversation {
+    ConnectionReading {
         protocol,
-        readings: Both { client: one.finish(client.length), server: other.finish(server.length) },
+        readings: PerSide {
+            client: one.finish(client.length),
+            server: other.finish(server.length),
+        },
     }
 }
 

@@ -2,15 +2,15 @@
 
 use std::ops::Range;
 
-use super::event::Event;
-use super::head::{Request, Response};
-use super::http2_frame::{Frame, Part};
-use super::tls_record::Record;
-use super::websocket_frame::FrameHead;
+use super::event::BodyEvent;
+use super::head::{RequestHead, ResponseHead};
+use super::http2_frame::{Http2Frame, Http2PayloadPart};
+use super::tls_record::TlsRecord;
+use super::websocket_frame::WebSocketFrameHeader;
 
 /// What a byte is for. Every byte of a stream has one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum StreamPieceKind {
     /// Anything in a record of TLS: what is in it cannot be told without the keys.
     Tls,
     /// Heads and trailers of HTTP: start lines, fields, header blocks.
@@ -26,20 +26,20 @@ pub enum Kind {
 
 /// How many bytes there are of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sums {
-    /// [`Kind::Tls`].
+pub struct ByteSums {
+    /// [`StreamPieceKind::Tls`].
     pub tls: u64,
-    /// [`Kind::Head`].
+    /// [`StreamPieceKind::Head`].
     pub head: u64,
-    /// [`Kind::Framing`].
+    /// [`StreamPieceKind::Framing`].
     pub framing: u64,
-    /// [`Kind::Body`].
+    /// [`StreamPieceKind::Body`].
     pub body: u64,
-    /// [`Kind::Unknown`].
+    /// [`StreamPieceKind::Unknown`].
     pub unknown: u64,
 }
 
-impl Sums {
+impl ByteSums {
     /// All bytes.
     pub fn total(&self) -> u64 {
         self.tls + self.head + self.framing + self.body + self.unknown
@@ -48,26 +48,26 @@ impl Sums {
 
 /// A part of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct StreamPiece {
     /// Which bytes.
     pub range: Range<u64>,
     /// What they are for.
-    pub kind: Kind,
+    pub kind: StreamPieceKind,
     /// What they are.
-    pub what: What,
+    pub content: PieceContent,
     /// Whether its end has been seen.
-    pub is_whole: bool,
+    pub is_complete: bool,
 }
 
 /// What a piece is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum PieceContent {
     /// A record of TLS with its head.
-    TlsRecord(Record),
+    TlsRecord(TlsRecord),
     /// The head of a request in HTTP/1.
-    Request(Request),
+    Request(RequestHead),
     /// The head of a response in HTTP/1.
-    Response(Response),
+    Response(ResponseHead),
     /// A chunk's size with its line end (RFC 9112, section 7.1); the last chunk's is 0.
     ChunkSize {
         /// Its number in the body.
@@ -93,19 +93,19 @@ pub enum What {
     /// A line end between messages (RFC 9112, section 2.2).
     EmptyLine,
     /// The head of a WebSocket frame.
-    WebSocketHead(FrameHead),
+    WebSocketHead(WebSocketFrameHeader),
     /// The payload of a WebSocket frame, masked as it was.
-    WebSocketPayload(FrameHead),
+    WebSocketPayload(WebSocketFrameHeader),
     /// The client's preface (RFC 9113, section 3.4).
     Http2Preface,
     /// The nine bytes of an HTTP/2 frame's head, with what the frame says.
-    Http2Head(Frame),
+    Http2Head(Http2Frame),
     /// A part of an HTTP/2 frame's payload.
     Http2Payload {
         /// Whose.
         stream: u32,
         /// Which part.
-        part: Part,
+        part: Http2PayloadPart,
     },
     /// Not read.
     Unread,
@@ -113,39 +113,39 @@ pub enum What {
 
 /// What one side sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
+pub struct StreamReading {
     /// All of the stream, piece by piece, without a gap.
-    pub pieces: Vec<Piece>,
+    pub pieces: Vec<StreamPiece>,
     /// What lies in the bodies; an event may span pieces, or share one.
-    pub events: Vec<Event>,
+    pub events: Vec<BodyEvent>,
 }
 
-impl Reading {
+impl StreamReading {
     /// How many bytes there are of each kind.
-    pub fn sums(&self) -> Sums {
-        let mut sums = Sums::default();
+    pub fn sums(&self) -> ByteSums {
+        let mut sums = ByteSums::default();
         for piece in &self.pieces {
             let length = piece.range.end - piece.range.start;
             match piece.kind {
-                Kind::Tls => sums.tls += length,
-                Kind::Head => sums.head += length,
-                Kind::Framing => sums.framing += length,
-                Kind::Body => sums.body += length,
-                Kind::Unknown => sums.unknown += length,
+                StreamPieceKind::Tls => sums.tls += length,
+                StreamPieceKind::Head => sums.head += length,
+                StreamPieceKind::Framing => sums.framing += length,
+                StreamPieceKind::Body => sums.body += length,
+                StreamPieceKind::Unknown => sums.unknown += length,
             }
         }
         sums
     }
 
     /// The pieces that have bytes in `range`.
-    pub fn within(&self, range: Range<u64>) -> &[Piece] {
+    pub fn within(&self, range: Range<u64>) -> &[StreamPiece] {
         let first = self.pieces.partition_point(|piece| piece.range.end <= range.start);
-        let behind = self.pieces.partition_point(|piece| piece.range.start < range.end);
-        self.pieces.get(first..behind).unwrap_or_default()
+        let end = self.pieces.partition_point(|piece| piece.range.start < range.end);
+        self.pieces.get(first..end).unwrap_or_default()
     }
 
     /// The events that end in `range`.
-    pub fn ending_within(&self, range: Range<u64>) -> impl Iterator<Item = &Event> {
+    pub fn ending_within(&self, range: Range<u64>) -> impl Iterator<Item = &BodyEvent> {
         // They stand in the order of their ends.
         let first = self.events.partition_point(|event| event.range.end <= range.start);
         self.events[first..].iter().take_while(move |event| event.range.end <= range.end)

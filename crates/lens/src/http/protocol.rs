@@ -2,7 +2,7 @@
 
 /// The protocol at the start of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub enum ApplicationProtocol {
     /// Nothing that is known, or nothing at all.
     Unknown,
     /// HTTP/1.0 or 1.1.

@@ -5,22 +5,22 @@ use codec::websocket::{CloseCode, Opcode as WireOpcode, encode};
 use codec::{ndjson, sse};
 use proptest::prelude::*;
 
-use super::event::EventKind;
-use super::head::Body;
-use super::http2_frame::{Detail, FrameKind, Part};
-use super::piece::{Piece, What};
-use super::websocket_frame::Opcode;
+use super::event::BodyEventKind;
+use super::head::BodyFraming;
+use super::http2_frame::{Http2FrameDetail, Http2FrameKind, Http2PayloadPart};
+use super::piece::{PieceContent, StreamPiece};
+use super::websocket_frame::WebSocketOpcode;
 use super::*;
 
-fn say(client: &[u8], server: &[u8]) -> Conversation {
-    let conversation = read(Source::from(client), Source::from(server));
+fn say(client: &[u8], server: &[u8]) -> ConnectionReading {
+    let conversation = read(StreamSource::from(client), StreamSource::from(server));
     check(&conversation.readings.client, client.len());
     check(&conversation.readings.server, server.len());
     conversation
 }
 
 /// The pieces lie side by side and leave nothing out.
-fn check(reading: &Reading, length: usize) {
+fn check(reading: &StreamReading, length: usize) {
     let mut at = 0;
     for piece in &reading.pieces {
         assert_eq!(piece.range.start, at, "{:?}", reading.pieces);
@@ -35,25 +35,25 @@ fn check(reading: &Reading, length: usize) {
 }
 
 /// Each piece in a few words.
-fn words(reading: &Reading) -> Vec<String> {
-    let word = |piece: &Piece| {
+fn words(reading: &StreamReading) -> Vec<String> {
+    let word = |piece: &StreamPiece| {
         let length = piece.range.end - piece.range.start;
-        let what = match &piece.what {
-            What::Request(request) => format!("{} {}", request.method, request.target),
-            What::Response(response) => format!("{}", response.status),
-            What::ChunkSize { size, .. } => format!("size {size}"),
-            What::ChunkData { index } => format!("chunk {index}"),
-            What::WebSocketHead(head) => format!("{} {}", head.opcode.name(), head.length),
-            What::Http2Head(frame) => format!("{} {}", frame.kind.name(), frame.stream),
-            What::Http2Payload { part, .. } => format!("{part:?}"),
+        let what = match &piece.content {
+            PieceContent::Request(request) => format!("{} {}", request.method, request.target),
+            PieceContent::Response(response) => format!("{}", response.status),
+            PieceContent::ChunkSize { size, .. } => format!("size {size}"),
+            PieceContent::ChunkData { index } => format!("chunk {index}"),
+            PieceContent::WebSocketHead(head) => format!("{} {}", head.opcode.name(), head.length),
+            PieceContent::Http2Head(frame) => format!("{} {}", frame.kind.name(), frame.stream),
+            PieceContent::Http2Payload { part, .. } => format!("{part:?}"),
             other => format!("{other:?}"),
         };
-        format!("{what} [{length}{}]", if piece.is_whole { "" } else { "…" })
+        format!("{what} [{length}{}]", if piece.is_complete { "" } else { "…" })
     };
     reading.pieces.iter().map(word).collect()
 }
 
-fn sums(reading: &Reading) -> [u64; 5] {
+fn sums(reading: &StreamReading) -> [u64; 5] {
     let sums = reading.sums();
     [sums.tls, sums.head, sums.framing, sums.body, sums.unknown]
 }
@@ -63,7 +63,7 @@ fn requests_and_answers_follow_each_other_on_one_connection() {
     let client = b"POST /v1/responses HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nAuthorization: Bearer secret\r\n\r\n{}\r\nHEAD /a?key=1 HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n";
     let server = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nHTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\n";
     let conversation = say(client, server);
-    assert_eq!(conversation.protocol, Protocol::Http1);
+    assert_eq!(conversation.protocol, ApplicationProtocol::Http1);
     assert_eq!(
         words(&conversation.readings.client),
         ["POST /v1/responses [89]", "Body [2]", "EmptyLine [2]", "HEAD /a?… [26]", "GET /b [19]"]
@@ -72,12 +72,14 @@ fn requests_and_answers_follow_each_other_on_one_connection() {
         words(&conversation.readings.server),
         ["100 [25]", "200 [38]", "Body [5]", "200 [38]", "304 [40]"]
     );
-    let What::Request(request) = &conversation.readings.client.pieces[0].what else { panic!() };
+    let PieceContent::Request(request) = &conversation.readings.client.pieces[0].content else {
+        panic!()
+    };
     assert_eq!(
         (request.fields.get("host"), request.fields.get("authorization")),
         (Some("a"), Some("…"))
     );
-    assert_eq!((request.keeps_alive(), request.body), (true, Body::Length(2)));
+    assert_eq!((request.keeps_alive(), request.body), (true, BodyFraming::Length(2)));
 }
 
 #[test]
@@ -93,13 +95,16 @@ fn events_lie_across_chunks() {
     assert_eq!(words(reading).last().unwrap(), "Trailers [8]");
     let kinds: Vec<_> =
         reading.events.iter().map(|event| (event.kind.clone(), event.body_bytes)).collect();
-    let sse = |id: Option<&str>, data_bytes| EventKind::Sse {
+    let sse = |id: Option<&str>, data_bytes| BodyEventKind::Sse {
         name: None,
         id: id.map(str::to_owned),
         data_bytes,
         is_done: false,
     };
-    assert_eq!(kinds, [(sse(None, 1), 11), (EventKind::SseComment, 7), (sse(Some("7"), 2), 20)]);
+    assert_eq!(
+        kinds,
+        [(sse(None, 1), 11), (BodyEventKind::SseComment, 7), (sse(Some("7"), 2), 20)]
+    );
     let first = &reading.events[0].range;
     assert_eq!(
         &server.as_bytes()[first.start as usize..first.end as usize],
@@ -118,7 +123,7 @@ fn every_line_end_and_a_mark_are_understood() {
         .iter()
         .map(|event| (event.kind.clone(), event.body_bytes))
         .collect();
-    let sse = |name: Option<&str>, data_bytes| EventKind::Sse {
+    let sse = |name: Option<&str>, data_bytes| BodyEventKind::Sse {
         name: name.map(str::to_owned),
         id: None,
         data_bytes,
@@ -129,7 +134,7 @@ fn every_line_end_and_a_mark_are_understood() {
         [
             (sse(None, 2), 13),
             (sse(None, 1), 10),
-            (EventKind::SseFields { retry: Some("9".to_owned()), id: None }, 10),
+            (BodyEventKind::SseFields { retry: Some("9".to_owned()), id: None }, 10),
             (sse(Some("x"), 0), 23)
         ]
     );
@@ -143,8 +148,10 @@ fn a_body_without_a_length_goes_on_until_the_end() {
     assert_eq!(words(&conversation.readings.server), ["200 [55]", "UnboundedBody [15…]"]);
     let kinds: Vec<_> =
         conversation.readings.server.events.iter().map(|event| &event.kind).collect();
-    assert_eq!(kinds, [&EventKind::Line, &EventKind::EmptyLine, &EventKind::Line]);
-    let What::Response(response) = &conversation.readings.server.pieces[0].what else { panic!() };
+    assert_eq!(kinds, [&BodyEventKind::Line, &BodyEventKind::EmptyLine, &BodyEventKind::Line]);
+    let PieceContent::Response(response) = &conversation.readings.server.pieces[0].content else {
+        panic!()
+    };
     assert!(!response.keeps_alive());
 }
 
@@ -182,7 +189,7 @@ fn frames_follow_an_upgrade() {
     ]
     .concat();
     let conversation = say(&client, &server);
-    assert_eq!(conversation.protocol, Protocol::WebSocket);
+    assert_eq!(conversation.protocol, ApplicationProtocol::WebSocket);
     assert_eq!(words(&conversation.readings.client)[1], "text 10 [6]");
     assert_eq!(sums(&conversation.readings.client), [0, UPGRADE.len() as u64, 6 + 6 + 5, 10, 0]);
     let reading = &conversation.readings.server;
@@ -190,14 +197,14 @@ fn frames_follow_an_upgrade() {
     assert_eq!(reading.events.len(), 1);
     assert_eq!(
         (reading.events[0].body_bytes, &reading.events[0].kind),
-        (306, &EventKind::Message { is_text: true })
+        (306, &BodyEventKind::Message { is_text: true })
     );
-    let codes = |reading: &Reading| {
+    let codes = |reading: &StreamReading| {
         let heads = reading.pieces.iter().filter_map(|piece| {
-            if let What::WebSocketHead(head) = piece.what { Some(head) } else { None }
+            if let PieceContent::WebSocketHead(head) = piece.content { Some(head) } else { None }
         });
         heads
-            .filter(|head| head.opcode == Opcode::Close)
+            .filter(|head| head.opcode == WebSocketOpcode::Close)
             .filter_map(|head| head.close_code)
             .collect::<Vec<_>>()
     };
@@ -212,7 +219,7 @@ fn a_refused_upgrade_goes_on_with_http() {
     let conversation = say(&client, server);
     assert_eq!(words(&conversation.readings.client)[1], "GET /next [22]");
     assert_eq!(words(&conversation.readings.server), ["403 [45]", "Body [2]", "204 [27]"]);
-    assert_eq!(conversation.protocol, Protocol::Http1);
+    assert_eq!(conversation.protocol, ApplicationProtocol::Http1);
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -242,7 +249,7 @@ fn frames_of_http2_are_told_by_their_parts() {
     ]
     .concat();
     let conversation = say(&client, &server);
-    assert_eq!(conversation.protocol, Protocol::Http2);
+    assert_eq!(conversation.protocol, ApplicationProtocol::Http2);
     assert_eq!(
         sums(&conversation.readings.client),
         [0, 3, 24 + 5 * 9 + 12 + 1 + 5 + 2 + 4 + 4, 2, 0]
@@ -251,16 +258,20 @@ fn frames_of_http2_are_told_by_their_parts() {
         .into_iter()
         .flat_map(|reading| &reading.pieces)
         .filter_map(|piece| {
-            if let What::Http2Head(frame) = &piece.what { Some(frame.detail.clone()) } else { None }
+            if let PieceContent::Http2Head(frame) = &piece.content {
+                Some(frame.detail.clone())
+            } else {
+                None
+            }
         })
-        .filter(|detail| *detail != Detail::None)
+        .filter(|detail| *detail != Http2FrameDetail::None)
         .collect();
     let expected = [
-        Detail::Settings(vec![(3, 100), (4, 65536)]),
-        Detail::WindowUpdate(256),
-        Detail::Reset(8),
-        Detail::Settings(vec![]),
-        Detail::GoAway { last_stream: 1, code: 2 },
+        Http2FrameDetail::Settings(vec![(3, 100), (4, 65536)]),
+        Http2FrameDetail::WindowUpdate(256),
+        Http2FrameDetail::Reset(8),
+        Http2FrameDetail::Settings(vec![]),
+        Http2FrameDetail::GoAway { last_stream: 1, code: 2 },
     ];
     assert_eq!(details, expected);
     assert_eq!(
@@ -270,11 +281,11 @@ fn frames_of_http2_are_told_by_their_parts() {
     let reading = &conversation.readings.server;
     assert_eq!(sums(reading), [0, 5, 7 * 9 + 1 + 3 + 11 + 1, 11 + 6 + 11, 0]);
     assert!(
-        matches!(reading.pieces[5].what, What::Http2Head(ref frame) if frame.kind == FrameKind::Data && !frame.ends_stream())
+        matches!(reading.pieces[5].content, PieceContent::Http2Head(ref frame) if frame.kind == Http2FrameKind::Data && !frame.ends_stream())
     );
     assert!(matches!(
-        reading.pieces[6].what,
-        What::Http2Payload { stream: 1, part: Part::PadLength }
+        reading.pieces[6].content,
+        PieceContent::Http2Payload { stream: 1, part: Http2PayloadPart::PadLength }
     ));
     let events: Vec<_> =
         reading.events.iter().map(|event| (event.stream, event.body_bytes)).collect();
@@ -321,10 +332,10 @@ fn records_of_tls_say_what_is_in_clear() {
     .concat();
     let choice = b"\x02\x00\x00\x2e\x03\x03RRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRR\x00\x13\x01\x00\x00\x06\x00\x2b\x00\x02\x03\x04";
     let conversation = say(&client, &record(22, choice));
-    assert_eq!(conversation.protocol, Protocol::Tls);
+    assert_eq!(conversation.protocol, ApplicationProtocol::Tls);
     assert_eq!(sums(&conversation.readings.client), [client.len() as u64, 0, 0, 0, 0]);
-    let hello = |reading: &Reading| match &reading.pieces[0].what {
-        What::TlsRecord(record) => record.hello.clone().unwrap(),
+    let hello = |reading: &StreamReading| match &reading.pieces[0].content {
+        PieceContent::TlsRecord(record) => record.hello.clone().unwrap(),
         other => panic!("{other:?}"),
     };
     let first = hello(&conversation.readings.client);
@@ -342,9 +353,10 @@ fn records_of_tls_say_what_is_in_clear() {
 
 #[test]
 fn what_is_missing_or_strange_is_unknown() {
-    let mut source = Source::from(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123".as_slice());
+    let mut source =
+        StreamSource::from(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123".as_slice());
     source.length += 7;
-    let conversation = read(Source::from(b"GET / HTTP/1.1\r\n\r\n".as_slice()), source);
+    let conversation = read(StreamSource::from(b"GET / HTTP/1.1\r\n\r\n".as_slice()), source);
     assert_eq!(sums(&conversation.readings.server), [0, 39, 0, 3, 7]);
     assert_eq!(sums(&say(b"\x00\x01binary", b"").readings.client), [0, 0, 0, 0, 8]);
     assert_eq!(
@@ -432,13 +444,13 @@ proptest! {
         let mut decoder = sse::SseDecoder::new(1 << 20);
         decoder.push(&events);
         let decoded: Vec<_> = std::iter::from_fn(|| decoder.next_event()).map(|event| match event.unwrap() {
-            sse::SseFrame::Event(event) => EventKind::Sse {
+            sse::SseFrame::Event(event) => BodyEventKind::Sse {
                 name: event.name,
                 id: event.id.map(|id| String::from_utf8(id.to_vec()).unwrap()),
                 data_bytes: event.data.len() as u64,
                 is_done: &event.data[..] == b"[DONE]",
             },
-            sse::SseFrame::Comment => EventKind::SseComment,
+            sse::SseFrame::Comment => BodyEventKind::SseComment,
         }).collect();
         let found = say(b"GET / HTTP/1.1\r\n\r\n", &chunked("text/event-stream", &events, &cuts));
         let found_kinds: Vec<_> = found.readings.server.events.iter().map(|event| event.kind.clone()).collect();

@@ -1,8 +1,8 @@
 //! Records of TLS (RFC 8446, section 5.1), and the part of the handshake that is not encrypted.
 
 use super::cut::Cutter;
-use super::piece::{Kind, What};
-use super::tls_record::{Content, Hello, Record};
+use super::piece::{PieceContent, StreamPieceKind};
+use super::tls_record::{TlsContentType, TlsHello, TlsRecord};
 
 /// The longest record: 2^14 bytes and what encryption adds (RFC 5246, section 6.2.3).
 const LONGEST: u16 = (1 << 14) + 2048;
@@ -22,31 +22,31 @@ pub(super) fn read(stream: &mut Cutter<'_>) {
     while !stream.is_at_end() {
         let Some((mut record, is_known)) = record(stream.rest()) else {
             if stream.rest().len() < HEAD {
-                stream.take_unfinished(Kind::Tls, What::Unread);
+                stream.take_unfinished(StreamPieceKind::Tls, PieceContent::Unread);
             }
             return;
         };
         if !is_known {
             return;
         }
-        if is_clear && record.content == Content::Handshake {
+        if is_clear && record.content == TlsContentType::Handshake {
             record.hello = hello(stream.rest());
         }
-        is_clear &= record.content == Content::Handshake;
+        is_clear &= record.content == TlsContentType::Handshake;
         let length = HEAD as u64 + u64::from(record.length);
-        if !stream.take(length, Kind::Tls, What::TlsRecord(record)) {
+        if !stream.take(length, StreamPieceKind::Tls, PieceContent::TlsRecord(record)) {
             return;
         }
     }
 }
 
 /// The record at the start of `bytes`, and whether it can be one.
-fn record(bytes: &[u8]) -> Option<(Record, bool)> {
+fn record(bytes: &[u8]) -> Option<(TlsRecord, bool)> {
     let [content, major, minor, high, low]: [u8; HEAD] = *bytes.first_chunk()?;
     let length = u16::from_be_bytes([high, low]);
-    let kind = Content::new(content);
-    let record = Record {
-        content: kind.unwrap_or(Content::Alert),
+    let kind = TlsContentType::new(content);
+    let record = TlsRecord {
+        content: kind.unwrap_or(TlsContentType::Alert),
         version: u16::from_be_bytes([major, minor]),
         length,
         hello: None,
@@ -55,10 +55,10 @@ fn record(bytes: &[u8]) -> Option<(Record, bool)> {
 }
 
 /// The hello in the handshake records at the start of `bytes`; it may be spread over several.
-fn hello(mut bytes: &[u8]) -> Option<Hello> {
+fn hello(mut bytes: &[u8]) -> Option<TlsHello> {
     let mut message = Vec::new();
     while let Some((record, true)) = record(bytes) {
-        if record.content != Content::Handshake {
+        if record.content != TlsContentType::Handshake {
             break;
         }
         let end = HEAD + usize::from(record.length);
@@ -86,7 +86,7 @@ fn length_of(message: &[u8]) -> usize {
         .map_or(0, |length| length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
 }
 
-fn read_hello(is_client: bool, body: &mut Reader<'_>) -> Option<Hello> {
+fn read_hello(is_client: bool, body: &mut Reader<'_>) -> Option<TlsHello> {
     let version = body.u16()?;
     let random = body.take(32)?;
     body.vector(1)?; // session id
@@ -97,7 +97,7 @@ fn read_hello(is_client: bool, body: &mut Reader<'_>) -> Option<Hello> {
         body.take(3)?;
     }
     let is_retry = !is_client && random.starts_with(&RETRY);
-    let mut hello = Hello {
+    let mut hello = TlsHello {
         is_client,
         version,
         server_name: None,

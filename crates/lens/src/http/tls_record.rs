@@ -2,20 +2,20 @@
 
 /// A record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct TlsRecord {
     /// What it says it is; from TLS 1.3 on, what is encrypted says it is application data.
-    pub content: Content,
+    pub content: TlsContentType,
     /// The version in its head, which is a legacy: `0x0303` for both TLS 1.2 and 1.3.
     pub version: u16,
     /// Bytes after its header.
     pub length: u16,
     /// The first message of a handshake that is readable.
-    pub hello: Option<Hello>,
+    pub hello: Option<TlsHello>,
 }
 
 /// What a record holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum TlsContentType {
     /// Sent for compatibility with middleboxes (RFC 8446, appendix D.4).
     ChangeCipherSpec,
     /// An alert: a fault, or the end.
@@ -26,7 +26,7 @@ pub enum Content {
     ApplicationData,
 }
 
-impl Content {
+impl TlsContentType {
     pub(super) fn new(number: u8) -> Option<Self> {
         match number {
             20 => Some(Self::ChangeCipherSpec),
@@ -50,7 +50,7 @@ impl Content {
 
 /// A hello (RFC 8446, sections 4.1.2 and 4.1.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hello {
+pub struct TlsHello {
     /// Whether the client sent it.
     pub is_client: bool,
     /// The server's choice of a version, or the client's highest offer.

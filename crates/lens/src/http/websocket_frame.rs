@@ -2,13 +2,13 @@
 
 /// The head of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameHead {
+pub struct WebSocketFrameHeader {
     /// Whether its message ends with it.
     pub is_final: bool,
     /// Whether it begins a compressed message (RFC 7692, section 6).
     pub is_compressed: bool,
     /// What it is.
-    pub opcode: Opcode,
+    pub opcode: WebSocketOpcode,
     /// Whether its payload is masked, as a client's must be.
     pub is_masked: bool,
     /// Bytes of its payload.
@@ -19,7 +19,7 @@ pub struct FrameHead {
 
 /// What a frame is (section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opcode {
+pub enum WebSocketOpcode {
     /// What follows a message's first frame.
     Continuation,
     /// Text.
@@ -36,7 +36,7 @@ pub enum Opcode {
     Reserved(u8),
 }
 
-impl Opcode {
+impl WebSocketOpcode {
     pub(super) fn from_bits(bits: u8) -> Self {
         match bits {
             0x0 => Self::Continuation,

@@ -15,7 +15,7 @@ pub(super) enum Stretch {
 
 /// The way from one row to the next.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Step {
+pub(super) struct AxisStep {
     pub(super) time: Duration,
     pub(super) height: f64,
     pub(super) stretch: Stretch,
@@ -31,7 +31,7 @@ const CUT_HEIGHT: f64 = 30.0;
 /// The axis of rows that are `times` apart, each pair of which needs at least so much room.
 #[derive(Debug)]
 pub(super) struct Axis {
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<AxisStep>,
     /// Height per second.
     pub(super) scale: f64,
 }
@@ -50,7 +50,7 @@ impl Axis {
                 }
                 height => (height, Stretch::True),
             };
-            Step { time: *time, height, stretch }
+            AxisStep { time: *time, height, stretch }
         };
         Self { steps: times.iter().zip(least).zip(is_left_out).map(step).collect(), scale }
     }

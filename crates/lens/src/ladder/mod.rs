@@ -18,21 +18,21 @@ pub mod words;
 
 use std::time::Duration;
 
-use axis::{Axis, Step, Stretch};
+use axis::{Axis, AxisStep, Stretch};
 use svg::{Svg, wrap};
 use textbook::{states_text, step_name};
-use words::{Colour, Depth, Language};
+use words::{Colour, DetailLevel, Language};
 
-use crate::flow::connection::Connection;
-use crate::flow::mark::Mark;
+use crate::flow::connection::TcpConnection;
+use crate::flow::mark::SegmentMark;
 use crate::flow::segment::Segment;
-use crate::flow::side::{Both, Side};
+use crate::flow::side::{PerSide, Side};
 use crate::flow::state::{INITIAL, State, Transition, transitions};
-use crate::http::Conversation;
+use crate::http::ConnectionReading;
 
 /// How to draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct LadderOptions {
     /// In CSS pixels; from 340 on. Below 640 labels are shorter.
     pub width: u32,
     /// The labels'.
@@ -56,7 +56,7 @@ pub enum Annotations {
     Textbook,
 }
 
-impl Default for Options {
+impl Default for LadderOptions {
     fn default() -> Self {
         Self {
             width: 960,
@@ -78,7 +78,7 @@ struct Row<'a> {
     above: Vec<String>,
     below: Vec<String>,
     /// The states that begin with it at both ends.
-    states: Both<Vec<State>>,
+    states: PerSide<Vec<State>>,
 }
 
 #[derive(Debug)]
@@ -97,7 +97,11 @@ struct Layout {
 const HEADER: f64 = 84.0;
 
 /// Draws a connection.
-pub fn draw(connection: &Connection, conversation: &Conversation, options: &Options) -> String {
+pub fn draw(
+    connection: &TcpConnection,
+    conversation: &ConnectionReading,
+    options: &LadderOptions,
+) -> String {
     let mut layout = Layout::new(options.width);
     let rows = rows(connection, conversation, options, &layout);
     let times: Vec<Duration> =
@@ -136,7 +140,7 @@ pub fn draw(connection: &Connection, conversation: &Conversation, options: &Opti
     let mut y = top;
     for (index, row) in rows.iter().enumerate() {
         arrow(&mut svg, &layout, row, y, options);
-        let time = words::offset(row.segment.at.since(connection.began));
+        let time = words::offset(row.segment.at.since(connection.started));
         svg.text(layout.axis - 8.0, y + layout.font * 0.35, "end", "time", &time);
         if let (Some(step), Some(next)) = (axis.steps.get(index), rows.get(index + 1)) {
             axis_step(&mut svg, &layout, step, y);
@@ -203,9 +207,9 @@ fn left_out(count: u64, language: Language) -> String {
 }
 
 fn rows<'a>(
-    connection: &'a Connection,
-    conversation: &Conversation,
-    options: &Options,
+    connection: &'a TcpConnection,
+    conversation: &ConnectionReading,
+    options: &LadderOptions,
     layout: &Layout,
 ) -> Vec<Row<'a>> {
     let segments = connection.segments();
@@ -215,7 +219,7 @@ fn rows<'a>(
     } else {
         (most * 2 / 3, most - most * 2 / 3)
     };
-    let depth = if layout.is_narrow { Depth::Short } else { Depth::Full };
+    let depth = if layout.is_narrow { DetailLevel::Short } else { DetailLevel::Full };
     let transitions = match options.annotations {
         Annotations::None => Vec::new(),
         Annotations::Textbook => transitions(connection),
@@ -226,7 +230,7 @@ fn rows<'a>(
             .and_then(|number| transitions.get(number).cloned())
             .unwrap_or_default();
         let mut below = words::remarks(segment, options.language);
-        below.extend(words::holds(segment, &conversation.readings, options.language));
+        below.extend(words::contents(segment, &conversation.readings, options.language));
         Row {
             segment,
             left_out,
@@ -246,9 +250,9 @@ fn rows<'a>(
 fn header(
     svg: &mut Svg,
     layout: &Layout,
-    connection: &Connection,
-    conversation: &Conversation,
-    options: &Options,
+    connection: &TcpConnection,
+    conversation: &ConnectionReading,
+    options: &LadderOptions,
 ) {
     let language = options.language;
     let summary = words::summary(connection, conversation, language);
@@ -275,7 +279,7 @@ fn header(
 fn life_lines(
     svg: &mut Svg,
     layout: &Layout,
-    connection: &Connection,
+    connection: &TcpConnection,
     bottom: f64,
     language: Language,
 ) {
@@ -297,7 +301,7 @@ fn life_lines(
 }
 
 /// The arrow's end at the side where the packets were captured is at the time of the capture.
-fn arrow(svg: &mut Svg, layout: &Layout, row: &Row<'_>, y: f64, options: &Options) {
+fn arrow(svg: &mut Svg, layout: &Layout, row: &Row<'_>, y: f64, options: &LadderOptions) {
     let from = row.segment.from;
     let (start, end) =
         if from == options.vantage { (y, y + layout.slope) } else { (y - layout.slope, y) };
@@ -306,10 +310,10 @@ fn arrow(svg: &mut Svg, layout: &Layout, row: &Row<'_>, y: f64, options: &Option
         Side::Server => (layout.server, layout.client),
     };
     let is_repeated =
-        row.segment.marks.iter().any(|mark| matches!(mark, Mark::Retransmission { .. }));
+        row.segment.marks.iter().any(|mark| matches!(mark, SegmentMark::Retransmission { .. }));
     let class = format!("{}{}", row.colour.class(), if is_repeated { " again" } else { "" });
     let title: Vec<String> =
-        [words::facts(row.segment, Depth::Full).join(" "), row.below.join(" ")]
+        [words::facts(row.segment, DetailLevel::Full).join(" "), row.below.join(" ")]
             .into_iter()
             .filter(|text| !text.is_empty())
             .collect();
@@ -355,7 +359,7 @@ fn state(svg: &mut Svg, layout: &Layout, side: Side, top: f64, states: &[State])
     svg.text(x, top + layout.font + 1.5, anchor, "state", &text);
 }
 
-fn axis_step(svg: &mut Svg, layout: &Layout, step: &Step, y: f64) {
+fn axis_step(svg: &mut Svg, layout: &Layout, step: &AxisStep, y: f64) {
     let (x, end) = (layout.axis, y + step.height);
     match step.stretch {
         Stretch::True => svg.line(x, y, x, end, "axis"),

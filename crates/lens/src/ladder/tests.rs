@@ -82,8 +82,11 @@ fn pictures(name: &str, script: &Script) -> Vec<String> {
         (960, Language::Chinese),
         (400, Language::Chinese),
     ] {
-        let svg =
-            draw(connection, &conversation, &Options { width, language, ..Options::default() });
+        let svg = draw(
+            connection,
+            &conversation,
+            &LadderOptions { width, language, ..LadderOptions::default() },
+        );
         if let Some(directory) = std::env::var_os("LENS_PICTURES") {
             let language = language.pick("en", "zh");
             std::fs::write(
@@ -175,7 +178,7 @@ fn a_close_has_the_names_of_textbooks_and_both_states() {
         let flows = script.flows();
         let connection = flows.iter().next().unwrap().1;
         let annotations = Annotations::Textbook;
-        let options = Options { annotations, width, language, ..Options::default() };
+        let options = LadderOptions { annotations, width, language, ..LadderOptions::default() };
         let svg = draw(connection, &read_connection(connection), &options);
         check_tags(&svg);
         svg
@@ -219,7 +222,7 @@ fn long_connections_lose_their_middle() {
     let svg = draw(
         connection,
         &read_connection(connection),
-        &Options { segments: 9, ..Options::default() },
+        &LadderOptions { segments: 9, ..LadderOptions::default() },
     );
     check_tags(&svg);
     if let Some(directory) = std::env::var_os("LENS_PICTURES") {

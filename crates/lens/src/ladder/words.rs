@@ -4,21 +4,21 @@ use std::fmt::Write;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::flow::close::{Ending, Steps};
-use crate::flow::connection::Connection;
-use crate::flow::mark::Mark;
+use crate::flow::close::{ClosingSteps, ConnectionEnding};
+use crate::flow::connection::TcpConnection;
+use crate::flow::mark::SegmentMark;
 use crate::flow::segment::Segment;
-use crate::flow::side::{Both, Side};
-use crate::http::Conversation;
-use crate::http::event::{Event, EventKind};
+use crate::flow::side::{PerSide, Side};
+use crate::http::ConnectionReading;
+use crate::http::event::{BodyEvent, BodyEventKind};
 use crate::http::http2::error_name;
-use crate::http::http2_frame::{Detail, Frame, Part};
-use crate::http::piece::{Kind, Piece, Reading, What};
-use crate::http::protocol::Protocol;
+use crate::http::http2_frame::{Http2Frame, Http2FrameDetail, Http2PayloadPart};
+use crate::http::piece::{PieceContent, StreamPiece, StreamPieceKind, StreamReading};
+use crate::http::protocol::ApplicationProtocol;
 use crate::http::tls::version_name;
-use crate::http::tls_record::{Content, Hello, Record};
-use crate::http::websocket_frame::{FrameHead, Opcode};
-use crate::packet::tcp::Flags;
+use crate::http::tls_record::{TlsContentType, TlsHello, TlsRecord};
+use crate::http::websocket_frame::{WebSocketFrameHeader, WebSocketOpcode};
+use crate::packet::tcp::TcpFlags;
 
 /// In which language labels are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Language {
 
 /// How much of the TCP header is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
+pub enum DetailLevel {
     /// Flags, relative numbers, length and window; where a connection begins or ends absolute
     /// numbers and options, too.
     Full,
@@ -60,10 +60,10 @@ pub enum Depth {
 }
 
 /// The TCP header, field by field: flags, numbers, window, options.
-pub fn facts(segment: &Segment, depth: Depth) -> Vec<String> {
+pub fn facts(segment: &Segment, depth: DetailLevel) -> Vec<String> {
     let mut words = vec![segment.flags.to_string()];
-    let is_full = depth == Depth::Full;
-    let is_edge = segment.flags.intersects(Flags::SYN | Flags::FIN | Flags::RST);
+    let is_full = depth == DetailLevel::Full;
+    let is_edge = segment.flags.intersects(TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST);
     let number = |name: &str, relative: Option<u64>, absolute: u32| match relative {
         Some(relative) if is_edge => format!("{name}={relative} ({absolute})"),
         Some(relative) => format!("{name}={relative}"),
@@ -84,7 +84,7 @@ pub fn facts(segment: &Segment, depth: Depth) -> Vec<String> {
             ),
         );
     }
-    if is_full && segment.flags.contains(Flags::SYN) {
+    if is_full && segment.flags.contains(TcpFlags::SYN) {
         let options = &segment.options;
         words.extend(options.maximum_segment_size.map(|size| format!("mss={size}")));
         words.extend(options.window_scale.map(|shift| format!("wscale={shift}")));
@@ -97,16 +97,16 @@ pub fn facts(segment: &Segment, depth: Depth) -> Vec<String> {
 
 /// What is remarkable, if anything is.
 pub fn remarks(segment: &Segment, language: Language) -> Vec<String> {
-    let remark = |mark: &Mark| match mark {
-        Mark::Retransmission { .. } => language.pick("retransmission", "重传"),
-        Mark::OutOfOrder => language.pick("out of order", "乱序"),
-        Mark::Gap => language.pick("segments before it not seen", "之前的报文段未见"),
-        Mark::DuplicateAck => language.pick("duplicate ACK", "重复确认"),
-        Mark::ZeroWindow => language.pick("window closed", "窗口关闭"),
-        Mark::WindowUpdate => language.pick("window update", "窗口更新"),
-        Mark::WindowProbe => language.pick("window probe", "窗口探测"),
-        Mark::KeepAlive => language.pick("keep-alive", "保活探测"),
-        Mark::KeepAliveAnswer => language.pick("answer to a probe", "探测应答"),
+    let remark = |mark: &SegmentMark| match mark {
+        SegmentMark::Retransmission { .. } => language.pick("retransmission", "重传"),
+        SegmentMark::OutOfOrder => language.pick("out of order", "乱序"),
+        SegmentMark::Gap => language.pick("segments before it not seen", "之前的报文段未见"),
+        SegmentMark::DuplicateAck => language.pick("duplicate ACK", "重复确认"),
+        SegmentMark::ZeroWindow => language.pick("window closed", "窗口关闭"),
+        SegmentMark::WindowUpdate => language.pick("window update", "窗口更新"),
+        SegmentMark::WindowProbe => language.pick("window probe", "窗口探测"),
+        SegmentMark::KeepAlive => language.pick("keep-alive", "保活探测"),
+        SegmentMark::KeepAliveAnswer => language.pick("answer to a probe", "探测应答"),
     };
     segment.marks.iter().map(remark).map(str::to_owned).collect()
 }
@@ -119,13 +119,17 @@ pub(super) fn payload_range(segment: &Segment) -> Option<Range<u64>> {
         .map(|start| start..start + segment.payload_bytes)
 }
 
-/// What a segment's payload holds, thing by thing: `POST /v1/responses`, `chunk`, `event message`,
+/// What a segment's payload contents, thing by thing: `POST /v1/responses`, `chunk`, `event message`,
 /// `text frame 42 B`.
-pub fn holds(segment: &Segment, readings: &Both<Reading>, language: Language) -> Vec<String> {
+pub fn contents(
+    segment: &Segment,
+    readings: &PerSide<StreamReading>,
+    language: Language,
+) -> Vec<String> {
     let Some(range) = payload_range(segment) else { return Vec::new() };
     let reading = readings.of(segment.from);
     let mut things: Vec<(String, usize)> = Vec::new();
-    let begins = |piece: &&Piece| piece.range.start >= range.start;
+    let begins = |piece: &&StreamPiece| piece.range.start >= range.start;
     for thing in reading
         .within(range.clone())
         .iter()
@@ -160,72 +164,72 @@ fn add(things: &mut Vec<(String, usize)>, thing: String) {
     }
 }
 
-fn thing(piece: &Piece, language: Language) -> Option<String> {
-    Some(match &piece.what {
-        What::Request(request) => {
+fn thing(piece: &StreamPiece, language: Language) -> Option<String> {
+    Some(match &piece.content {
+        PieceContent::Request(request) => {
             format!("{} {} HTTP/1.{}", request.method, request.target, request.minor_version)
         }
-        What::Response(response) => {
+        PieceContent::Response(response) => {
             format!("HTTP/1.{} {}", response.minor_version, response.status)
         }
-        What::ChunkSize { size: 0, .. } => language.pick("last chunk", "末块").to_owned(),
-        What::ChunkSize { .. } => language.pick("chunk", "块").to_owned(),
-        What::Trailers => language.pick("trailers", "尾部字段").to_owned(),
-        What::Body => {
+        PieceContent::ChunkSize { size: 0, .. } => language.pick("last chunk", "末块").to_owned(),
+        PieceContent::ChunkSize { .. } => language.pick("chunk", "块").to_owned(),
+        PieceContent::Trailers => language.pick("trailers", "尾部字段").to_owned(),
+        PieceContent::Body => {
             format!("{} {} B", language.pick("body", "正文"), piece.range.end - piece.range.start)
         }
-        What::UnboundedBody => {
+        PieceContent::UnboundedBody => {
             language.pick("body, until the connection closes", "正文（到连接关闭为止）").to_owned()
         }
-        What::TlsRecord(record) => record_name(record),
-        What::WebSocketHead(head) => frame_name(head, language),
-        What::Http2Preface => language.pick("HTTP/2 preface", "HTTP/2 前言").to_owned(),
-        What::Http2Head(frame) => http2_name(frame, language),
-        What::ChunkData { .. }
-        | What::ChunkEnd
-        | What::EmptyLine
-        | What::WebSocketPayload(_)
-        | What::Http2Payload { .. }
-        | What::Unread => return None,
+        PieceContent::TlsRecord(record) => record_name(record),
+        PieceContent::WebSocketHead(head) => frame_name(head, language),
+        PieceContent::Http2Preface => language.pick("HTTP/2 preface", "HTTP/2 前言").to_owned(),
+        PieceContent::Http2Head(frame) => http2_name(frame, language),
+        PieceContent::ChunkData { .. }
+        | PieceContent::ChunkEnd
+        | PieceContent::EmptyLine
+        | PieceContent::WebSocketPayload(_)
+        | PieceContent::Http2Payload { .. }
+        | PieceContent::Unread => return None,
     })
 }
 
 /// The rest of something that began in an earlier segment.
-fn continued(piece: &Piece, language: Language) -> &'static str {
-    match &piece.what {
-        What::Request(_) | What::Response(_) | What::Trailers => {
+fn continued(piece: &StreamPiece, language: Language) -> &'static str {
+    match &piece.content {
+        PieceContent::Request(_) | PieceContent::Response(_) | PieceContent::Trailers => {
             language.pick("… rest of the head", "…头部其余")
         }
-        What::Body
-        | What::UnboundedBody
-        | What::ChunkData { .. }
-        | What::Http2Payload { part: Part::Data, .. } => {
+        PieceContent::Body
+        | PieceContent::UnboundedBody
+        | PieceContent::ChunkData { .. }
+        | PieceContent::Http2Payload { part: Http2PayloadPart::Data, .. } => {
             language.pick("… more of the body", "…正文续")
         }
-        What::ChunkSize { .. } | What::ChunkEnd | What::EmptyLine => {
+        PieceContent::ChunkSize { .. } | PieceContent::ChunkEnd | PieceContent::EmptyLine => {
             language.pick("… framing", "…分帧")
         }
-        What::WebSocketHead(_)
-        | What::WebSocketPayload(_)
-        | What::Http2Preface
-        | What::Http2Head(_)
-        | What::Http2Payload { .. } => language.pick("… more of the frame", "…帧续"),
-        What::TlsRecord(_) => language.pick("… more of the record", "…记录续"),
-        What::Unread => language.pick("data", "数据"),
+        PieceContent::WebSocketHead(_)
+        | PieceContent::WebSocketPayload(_)
+        | PieceContent::Http2Preface
+        | PieceContent::Http2Head(_)
+        | PieceContent::Http2Payload { .. } => language.pick("… more of the frame", "…帧续"),
+        PieceContent::TlsRecord(_) => language.pick("… more of the record", "…记录续"),
+        PieceContent::Unread => language.pick("data", "数据"),
     }
 }
 
 /// Events that framing does not name already.
-fn event_name(event: &Event, language: Language) -> Option<String> {
+fn event_name(event: &BodyEvent, language: Language) -> Option<String> {
     Some(match &event.kind {
-        EventKind::Sse { name: Some(name), .. } => {
+        BodyEventKind::Sse { name: Some(name), .. } => {
             format!("{} {name}", language.pick("event", "事件"))
         }
-        EventKind::Sse { name: None, is_done: true, .. } => {
+        BodyEventKind::Sse { name: None, is_done: true, .. } => {
             format!("{} [DONE]", language.pick("event", "事件"))
         }
-        EventKind::Sse { name: None, .. } => language.pick("event", "事件").to_owned(),
-        EventKind::SseFields { retry, id } => {
+        BodyEventKind::Sse { name: None, .. } => language.pick("event", "事件").to_owned(),
+        BodyEventKind::SseFields { retry, id } => {
             // The value of `id` is the application's, and not shown.
             let is_number = |value: &&String| value.bytes().all(|byte| byte.is_ascii_digit());
             let retry = retry.as_ref().filter(is_number).map(|value| format!("retry {value}"));
@@ -237,20 +241,22 @@ fn event_name(event: &Event, language: Language) -> Option<String> {
                 names.join(", ")
             }
         }
-        EventKind::SseComment => language.pick("comment", "注释").to_owned(),
-        EventKind::Line => language.pick("line", "行").to_owned(),
-        EventKind::EmptyLine => language.pick("empty line", "空行").to_owned(),
-        EventKind::Message { .. } => return None,
+        BodyEventKind::SseComment => language.pick("comment", "注释").to_owned(),
+        BodyEventKind::Line => language.pick("line", "行").to_owned(),
+        BodyEventKind::EmptyLine => language.pick("empty line", "空行").to_owned(),
+        BodyEventKind::Message { .. } => return None,
     })
 }
 
-fn frame_name(head: &FrameHead, language: Language) -> String {
+fn frame_name(head: &WebSocketFrameHeader, language: Language) -> String {
     let opcode = match head.opcode {
-        Opcode::Continuation => language.pick("continuation", "延续帧"),
-        Opcode::Text => language.pick("text", "文本帧"),
-        Opcode::Binary => language.pick("binary", "二进制帧"),
-        Opcode::Close => language.pick("close", "关闭帧"),
-        Opcode::Ping | Opcode::Pong | Opcode::Reserved(_) => head.opcode.name(),
+        WebSocketOpcode::Continuation => language.pick("continuation", "延续帧"),
+        WebSocketOpcode::Text => language.pick("text", "文本帧"),
+        WebSocketOpcode::Binary => language.pick("binary", "二进制帧"),
+        WebSocketOpcode::Close => language.pick("close", "关闭帧"),
+        WebSocketOpcode::Ping | WebSocketOpcode::Pong | WebSocketOpcode::Reserved(_) => {
+            head.opcode.name()
+        }
     };
     let mut name = format!("WebSocket {opcode} {} B", head.length);
     if head.is_masked {
@@ -269,7 +275,7 @@ fn frame_name(head: &FrameHead, language: Language) -> String {
     name
 }
 
-fn http2_name(frame: &Frame, language: Language) -> String {
+fn http2_name(frame: &Http2Frame, language: Language) -> String {
     let mut name = frame.kind.name().to_owned();
     if frame.is_acknowledgment() {
         name.push_str(" ACK");
@@ -278,10 +284,12 @@ fn http2_name(frame: &Frame, language: Language) -> String {
         let _ = write!(name, " {} {}", language.pick("stream", "流"), frame.stream);
     }
     let _ = match frame.detail {
-        Detail::Reset(code) | Detail::GoAway { code, .. } => write!(name, " {}", error_name(code)),
-        Detail::WindowUpdate(increment) => write!(name, " +{increment}"),
-        Detail::Settings(_) => Ok(()),
-        Detail::None => write!(name, " {} B", frame.length),
+        Http2FrameDetail::Reset(code) | Http2FrameDetail::GoAway { code, .. } => {
+            write!(name, " {}", error_name(code))
+        }
+        Http2FrameDetail::WindowUpdate(increment) => write!(name, " +{increment}"),
+        Http2FrameDetail::Settings(_) => Ok(()),
+        Http2FrameDetail::None => write!(name, " {} B", frame.length),
     };
     if frame.ends_stream() {
         name.push_str(" END_STREAM");
@@ -289,17 +297,20 @@ fn http2_name(frame: &Frame, language: Language) -> String {
     name
 }
 
-fn record_name(record: &Record) -> String {
+fn record_name(record: &TlsRecord) -> String {
     match (&record.hello, record.content) {
         (Some(hello), _) => hello_name(hello),
-        (None, Content::ChangeCipherSpec | Content::Alert | Content::Handshake) => {
+        (
+            None,
+            TlsContentType::ChangeCipherSpec | TlsContentType::Alert | TlsContentType::Handshake,
+        ) => {
             format!("TLS {}", record.content.name())
         }
-        (None, Content::ApplicationData) => format!("TLS {} B", record.length),
+        (None, TlsContentType::ApplicationData) => format!("TLS {} B", record.length),
     }
 }
 
-fn hello_name(hello: &Hello) -> String {
+fn hello_name(hello: &TlsHello) -> String {
     let mut name = match (hello.is_client, hello.is_retry) {
         (true, _) => "ClientHello",
         (false, true) => "HelloRetryRequest",
@@ -338,15 +349,15 @@ impl Colour {
         Self::Reset,
     ];
 
-    pub(super) fn of(segment: &Segment, readings: &Both<Reading>) -> Self {
-        if segment.flags.contains(Flags::RST) {
+    pub(super) fn of(segment: &Segment, readings: &PerSide<StreamReading>) -> Self {
+        if segment.flags.contains(TcpFlags::RST) {
             return Self::Reset;
         }
-        if segment.flags.contains(Flags::SYN) {
+        if segment.flags.contains(TcpFlags::SYN) {
             return Self::Open;
         }
         let Some(range) = payload_range(segment) else {
-            return if segment.flags.contains(Flags::FIN) {
+            return if segment.flags.contains(TcpFlags::FIN) {
                 Self::Close
             } else {
                 Self::Acknowledge
@@ -355,9 +366,14 @@ impl Colour {
         let pieces = readings.of(segment.from).within(range);
         let has = |kind| pieces.iter().any(|piece| piece.kind == kind);
         match () {
-            () if has(Kind::Tls) => Self::Tls,
-            () if has(Kind::Head) => Self::Head,
-            () if has(Kind::Body) || pieces.is_empty() || has(Kind::Unknown) => Self::Body,
+            () if has(StreamPieceKind::Tls) => Self::Tls,
+            () if has(StreamPieceKind::Head) => Self::Head,
+            () if has(StreamPieceKind::Body)
+                || pieces.is_empty()
+                || has(StreamPieceKind::Unknown) =>
+            {
+                Self::Body
+            }
             () => Self::Control,
         }
     }
@@ -417,8 +433,8 @@ pub fn offset(offset: Duration) -> String {
 
 /// One line on the whole connection: how it opened, how much passed, how it ended.
 pub(super) fn summary(
-    connection: &Connection,
-    conversation: &Conversation,
+    connection: &TcpConnection,
+    conversation: &ConnectionReading,
     language: Language,
 ) -> String {
     let name = |side| match side {
@@ -426,24 +442,24 @@ pub(super) fn summary(
         Side::Server => language.pick("server", "服务器"),
     };
     let ending = match connection.ending() {
-        Ending::Open => language.pick("still open", "仍未关闭").to_owned(),
-        Ending::HalfClosed { by } => {
+        ConnectionEnding::Open => language.pick("still open", "仍未关闭").to_owned(),
+        ConnectionEnding::HalfClosed { by } => {
             language.pick(format!("half-closed by the {}", name(by)), format!("{}半关闭", name(by)))
         }
-        Ending::Closing { first } => language.pick(
+        ConnectionEnding::Closing { first } => language.pick(
             format!("being closed by the {}", name(first)),
             format!("{}正在关闭", name(first)),
         ),
-        Ending::Reset { by } => {
+        ConnectionEnding::Reset { by } => {
             language.pick(format!("reset by the {}", name(by)), format!("被{}重置", name(by)))
         }
-        Ending::Closed(closed) if closed.is_simultaneous => {
+        ConnectionEnding::Closed(closed) if closed.is_simultaneous => {
             language.pick("closed by both at once", "双方同时关闭").to_owned()
         }
-        Ending::Closed(closed) => {
+        ConnectionEnding::Closed(closed) => {
             let steps = match closed.steps {
-                Steps::Three => 3,
-                Steps::Four => 4,
+                ClosingSteps::Three => 3,
+                ClosingSteps::Four => 4,
             };
             let first = name(closed.first);
             language.pick(
@@ -460,11 +476,11 @@ pub(super) fn summary(
     let total = usize::try_from(connection.total_segments()).unwrap_or(usize::MAX);
     let segments = language.count(total, "segment", "segments", "个报文段");
     let protocol = match conversation.protocol {
-        Protocol::Unknown => None,
-        Protocol::Http1 => Some("HTTP/1"),
-        Protocol::WebSocket => Some("WebSocket"),
-        Protocol::Http2 => Some("HTTP/2"),
-        Protocol::Tls => Some("TLS"),
+        ApplicationProtocol::Unknown => None,
+        ApplicationProtocol::Http1 => Some("HTTP/1"),
+        ApplicationProtocol::WebSocket => Some("WebSocket"),
+        ApplicationProtocol::Http2 => Some("HTTP/2"),
+        ApplicationProtocol::Tls => Some("TLS"),
     };
     let parts: Vec<String> = protocol
         .map(str::to_owned)

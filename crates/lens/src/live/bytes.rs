@@ -2,10 +2,10 @@
 
 /// Bytes of one direction, by kind. Together they are all bytes of that direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bytes {
+pub struct ByteCounts {
     /// Heads: request and status lines, fields, and the header blocks of HTTP/2.
     pub head: u64,
-    /// What marks where a body, or a message in it, begins and ends: chunk sizes, frame heads, and
+    /// What marks where a body, or a message in it, starts and ends: chunk sizes, frame heads, and
     /// control frames.
     pub framing: u64,
     /// What is in the bodies, and in the messages of a WebSocket.
@@ -14,7 +14,7 @@ pub struct Bytes {
     pub frames: u64,
 }
 
-impl Bytes {
+impl ByteCounts {
     /// All of them.
     pub fn total(&self) -> u64 {
         self.head + self.framing + self.body
@@ -33,19 +33,19 @@ impl Bytes {
 
 /// Which of the kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ByteKind {
     Head,
     Framing,
     Body,
 }
 
-impl Bytes {
-    pub(super) fn add(&mut self, kind: Kind, count: usize) {
+impl ByteCounts {
+    pub(super) fn add(&mut self, kind: ByteKind, count: usize) {
         let count = count as u64;
         match kind {
-            Kind::Head => self.head += count,
-            Kind::Framing => self.framing += count,
-            Kind::Body => self.body += count,
+            ByteKind::Head => self.head += count,
+            ByteKind::Framing => self.framing += count,
+            ByteKind::Body => self.body += count,
         }
     }
 }

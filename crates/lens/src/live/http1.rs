@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use super::bytes::{Bytes, Kind};
+use super::bytes::{ByteCounts, ByteKind};
 
 /// The longest head that is kept to be read. What is longer is refused by the server, and is body
 /// to us.
@@ -21,15 +21,15 @@ const MOST_WAITING: usize = 1024;
 pub(super) struct Http1 {
     up: Half,
     down: Half,
-    /// What was asked and not answered.
-    asked: VecDeque<Asked>,
+    /// Requests without a response yet.
+    pending: VecDeque<PendingRequest>,
     /// What the client sent after it asked for an upgrade: kept until the server has decided.
-    held: Vec<u8>,
+    withheld: Vec<u8>,
 }
 
 /// What the framing of a response depends on.
 #[derive(Clone, Copy, Debug, Default)]
-struct Asked {
+struct PendingRequest {
     is_head: bool,
     wants_switch: bool,
 }
@@ -116,23 +116,23 @@ impl From<Framing> for Half {
 
 impl Http1 {
     /// What the client sent. A client can only ask for an upgrade.
-    pub(super) fn up(&mut self, mut bytes: &[u8], count: &mut Bytes) {
+    pub(super) fn up(&mut self, mut bytes: &[u8], count: &mut ByteCounts) {
         while !bytes.is_empty() {
-            if self.asked.back().is_some_and(|asked| asked.wants_switch)
+            if self.pending.back().is_some_and(|request| request.wants_switch)
                 && matches!(&self.up, Half::Head(head) if head.is_empty())
             {
                 // Until the server accepts or declines the upgrade, the protocol of these bytes is
                 // not known.
-                self.held.extend_from_slice(bytes);
+                self.withheld.extend_from_slice(bytes);
                 return;
             }
             let (taken, head) = self.up.take(bytes, count);
             bytes = &bytes[taken..];
             if let Some(head) = head {
                 let fields = Fields::read(&head);
-                if self.asked.len() < MOST_WAITING {
+                if self.pending.len() < MOST_WAITING {
                     let method = head.split(|byte| *byte == b' ').next().unwrap_or_default();
-                    self.asked.push_back(Asked {
+                    self.pending.push_back(PendingRequest {
                         is_head: method == b"HEAD",
                         wants_switch: fields.upgrade || method == b"CONNECT",
                     });
@@ -143,15 +143,15 @@ impl Http1 {
     }
 
     /// How many bytes are kept until their protocol is known.
-    pub(super) fn held(&self) -> usize {
-        self.held.len()
+    pub(super) fn withheld(&self) -> usize {
+        self.withheld.len()
     }
 
     /// What the server sent. If it switches the protocol: to which, and the bytes that are left.
     pub(super) fn down<'a>(
         &mut self,
         mut bytes: &'a [u8],
-        count: &mut Bytes,
+        count: &mut ByteCounts,
     ) -> Option<(Switch, &'a [u8])> {
         while !bytes.is_empty() {
             let (taken, head) = self.down.take(bytes, count);
@@ -160,26 +160,26 @@ impl Http1 {
             let status = status(&head);
             let fields = Fields::read(&head);
             if status == 101 {
-                let held = std::mem::take(&mut self.held);
+                let withheld = std::mem::take(&mut self.withheld);
                 let switch = if fields.is_websocket {
-                    Switch::WebSocket(held)
+                    Switch::WebSocket(withheld)
                 } else {
-                    Switch::Opaque(held)
+                    Switch::Opaque(withheld)
                 };
                 return Some((switch, bytes));
             }
             if (100..200).contains(&status) {
                 continue;
             }
-            let asked = self.asked.pop_front().unwrap_or_default();
-            self.down = if asked.is_head || matches!(status, 204 | 304) {
+            let request = self.pending.pop_front().unwrap_or_default();
+            self.down = if request.is_head || matches!(status, 204 | 304) {
                 Half::default()
             } else {
                 fields.framing(Framing::Close).into()
             };
-            if asked.wants_switch && !self.held.is_empty() {
+            if request.wants_switch && !self.withheld.is_empty() {
                 // The connection stays as it was: what came meanwhile is the next request.
-                return Some((Switch::Stay(std::mem::take(&mut self.held)), bytes));
+                return Some((Switch::Stay(std::mem::take(&mut self.withheld)), bytes));
             }
         }
         None
@@ -188,7 +188,7 @@ impl Http1 {
 
 impl Half {
     /// Takes the bytes up to the next change, and counts them. Gives a head when it is whole.
-    fn take(&mut self, bytes: &[u8], count: &mut Bytes) -> (usize, Option<Vec<u8>>) {
+    fn take(&mut self, bytes: &[u8], count: &mut ByteCounts) -> (usize, Option<Vec<u8>>) {
         match self {
             Self::Head(head) => {
                 let (taken, whole) = Self::head(head, bytes, count);
@@ -199,7 +199,7 @@ impl Half {
             }
             Self::Length(left) => {
                 let taken = within(*left, bytes);
-                count.add(Kind::Body, taken);
+                count.add(ByteKind::Body, taken);
                 *left -= taken as u64;
                 if *left == 0 {
                     *self = Self::default();
@@ -209,7 +209,7 @@ impl Half {
             Self::ChunkSize(line) => {
                 let taken =
                     bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1);
-                count.add(Kind::Framing, taken);
+                count.add(ByteKind::Framing, taken);
                 line.take(&bytes[..taken]);
                 if bytes[..taken].ends_with(b"\n") {
                     *self = match line.size {
@@ -227,7 +227,7 @@ impl Half {
             }
             Self::Chunk(left) => {
                 let taken = within(*left, bytes);
-                count.add(Kind::Body, taken);
+                count.add(ByteKind::Body, taken);
                 *left -= taken as u64;
                 if *left == 0 {
                     *self = Self::ChunkEnd(2);
@@ -236,7 +236,7 @@ impl Half {
             }
             Self::ChunkEnd(left) => {
                 let taken = within(u64::from(*left), bytes);
-                count.add(Kind::Framing, taken);
+                count.add(ByteKind::Framing, taken);
                 *left -= u8::try_from(taken).unwrap_or(*left);
                 if *left == 0 {
                     *self = Self::ChunkSize(SizeLine::default());
@@ -247,7 +247,7 @@ impl Half {
                 let taken =
                     bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1);
                 let line = &bytes[..taken];
-                count.add(Kind::Framing, taken);
+                count.add(ByteKind::Framing, taken);
                 *is_empty &= line.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
                 if line.ends_with(b"\n") {
                     *self = if *is_empty { Self::default() } else { Self::Trailers(true) };
@@ -255,25 +255,25 @@ impl Half {
                 (taken, None)
             }
             Self::Close => {
-                count.add(Kind::Body, bytes.len());
+                count.add(ByteKind::Body, bytes.len());
                 (bytes.len(), None)
             }
         }
     }
 
     /// Takes what belongs to a head. Empty lines before it are part of it (RFC 9112, section 2.2).
-    fn head(head: &mut Vec<u8>, bytes: &[u8], count: &mut Bytes) -> (usize, Option<Vec<u8>>) {
+    fn head(head: &mut Vec<u8>, bytes: &[u8], count: &mut ByteCounts) -> (usize, Option<Vec<u8>>) {
         for (index, byte) in bytes.iter().enumerate() {
             if head.is_empty() && matches!(byte, b'\r' | b'\n') {
                 continue;
             }
             head.push(*byte);
             if *byte == b'\n' && (head.ends_with(b"\r\n\r\n") || head.ends_with(b"\n\n")) {
-                count.add(Kind::Head, index + 1);
+                count.add(ByteKind::Head, index + 1);
                 return (index + 1, Some(std::mem::take(head)));
             }
         }
-        count.add(Kind::Head, bytes.len());
+        count.add(ByteKind::Head, bytes.len());
         (bytes.len(), None)
     }
 }

@@ -1,6 +1,6 @@
 //! HTTP/2 (RFC 9113): frames, of which only the heads are read.
 
-use super::bytes::{Bytes, Kind};
+use super::bytes::{ByteCounts, ByteKind};
 
 /// The preface, which comes before the client's first frame (section 3.4).
 const PREFACE: usize = 24;
@@ -31,20 +31,20 @@ struct Half {
 }
 
 impl Http2 {
-    pub(super) fn up(&mut self, bytes: &[u8], count: &mut Bytes) {
+    pub(super) fn up(&mut self, bytes: &[u8], count: &mut ByteCounts) {
         let preface = self.preface_left.min(bytes.len());
         self.preface_left -= preface;
-        count.add(Kind::Framing, preface);
+        count.add(ByteKind::Framing, preface);
         self.up.take(&bytes[preface..], count);
     }
 
-    pub(super) fn down(&mut self, bytes: &[u8], count: &mut Bytes) {
+    pub(super) fn down(&mut self, bytes: &[u8], count: &mut ByteCounts) {
         self.down.take(bytes, count);
     }
 }
 
 impl Half {
-    fn take(&mut self, mut bytes: &[u8], count: &mut Bytes) {
+    fn take(&mut self, mut bytes: &[u8], count: &mut ByteCounts) {
         while !bytes.is_empty() {
             if self.payload_left > 0 {
                 let taken = self.payload_left.min(bytes.len());
@@ -60,12 +60,12 @@ impl Half {
             if self.head_length < FRAME_HEAD {
                 // Of which kind it is, its fourth byte says; until it is whole it counts as
                 // framing.
-                count.add(Kind::Framing, taken);
+                count.add(ByteKind::Framing, taken);
                 continue;
             }
             self.head_length = 0;
             count.frames += 1;
-            count.add(Kind::Framing, taken);
+            count.add(ByteKind::Framing, taken);
             self.payload_left = usize::from(self.head[0]) << 16
                 | usize::from(self.head[1]) << 8
                 | usize::from(self.head[2]);
@@ -74,11 +74,11 @@ impl Half {
 
     /// What the payload of the frame is (section 6): DATA, header blocks, or what only the two ends
     /// have to say to each other.
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> ByteKind {
         match self.head[3] {
-            0x0 => Kind::Body,
-            0x1 | 0x5 | 0x9 => Kind::Head,
-            _ => Kind::Framing,
+            0x0 => ByteKind::Body,
+            0x1 | 0x5 | 0x9 => ByteKind::Head,
+            _ => ByteKind::Framing,
         }
     }
 }

@@ -13,7 +13,8 @@ mod timeline;
 mod websocket;
 
 pub use record::{
-    Asked, ByteBreakdown, Close, Closer, Counts, Handshake, Record, Request, Sent, Share, Subject,
+    ClosingSide, ConnectionClose, ConnectionRecord, ReadWriteCounts, RequestRecord, RequestShare,
+    RequestStart, RequestSubject, ResponseBytes, SentBytes, TlsHandshakeRecord,
 };
-pub use split::Split;
+pub use split::ByteClassifier;
 pub use timeline::Timeline;

@@ -3,26 +3,26 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::bytes::Bytes;
+use super::bytes::ByteCounts;
 
 /// The TLS handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Handshake {
+pub struct TlsHandshakeRecord {
     /// When its first byte came.
-    pub begin: Duration,
+    pub started: Duration,
     /// When it was done.
-    pub end: Duration,
+    pub finished: Duration,
     /// The version of TLS.
     pub version: &'static str,
-    /// What was agreed to be spoken (ALPN, RFC 7301).
+    /// The protocol that was agreed on (ALPN, RFC 7301).
     pub alpn: Option<String>,
-    /// Whether it took up an earlier session.
+    /// Whether it resumed an earlier session.
     pub is_resumed: bool,
 }
 
 /// Reads and writes, and the first and last of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct ReadWriteCounts {
     /// Reads that gave bytes.
     pub reads: u64,
     /// Writes.
@@ -37,13 +37,12 @@ pub struct Counts {
     pub last_out: Option<Duration>,
 }
 
-/// What the bodies held that were answers of a model, as their writers know it. It is a part of
-/// [`Bytes::body`].
+/// The part of [`ByteCounts::body`] that was responses of a model, as their writers counted it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ByteBreakdown {
-    /// Events; a JSON answer is none.
+pub struct ResponseBytes {
+    /// Events; a JSON response has none.
     pub events: u64,
-    /// Bytes that mark where events begin and end, and heartbeats.
+    /// Bytes that mark where events start and end, and heartbeats.
     pub framing: u64,
     /// Bytes of JSON around the text.
     pub dialect: u64,
@@ -53,31 +52,31 @@ pub struct ByteBreakdown {
 
 /// What was sent up to a moment, or between two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
+pub struct SentBytes {
     /// Bytes on the network, with TLS.
     pub network: u64,
     /// Those in it, by kind.
-    pub bytes: Bytes,
-    /// What of them were answers of a model.
-    pub said: ByteBreakdown,
+    pub bytes: ByteCounts,
+    /// The part of them that was responses of a model.
+    pub response_bytes: ResponseBytes,
 }
 
-impl Sent {
+impl SentBytes {
     /// What was sent since an earlier moment.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        let ByteBreakdown { events, framing, dialect, text } = earlier.said;
+        let ResponseBytes { events, framing, dialect, text } = earlier.response_bytes;
         // Counts are read one after another: one may be a little older than the others.
-        let said = ByteBreakdown {
-            events: self.said.events.saturating_sub(events),
-            framing: self.said.framing.saturating_sub(framing),
-            dialect: self.said.dialect.saturating_sub(dialect),
-            text: self.said.text.saturating_sub(text),
+        let response_bytes = ResponseBytes {
+            events: self.response_bytes.events.saturating_sub(events),
+            framing: self.response_bytes.framing.saturating_sub(framing),
+            dialect: self.response_bytes.dialect.saturating_sub(dialect),
+            text: self.response_bytes.text.saturating_sub(text),
         };
         Self {
             network: self.network.saturating_sub(earlier.network),
             bytes: self.bytes.since(&earlier.bytes),
-            said,
+            response_bytes,
         }
     }
 }
@@ -85,18 +84,18 @@ impl Sent {
 /// What was sent for a request with a lane: from its start to the start of the next request, while
 /// no other was running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
-    /// It cannot be told apart from what was sent for others.
+pub enum RequestShare {
+    /// It cannot be separated from what was sent for others.
     Mixed,
     /// All that was sent since.
-    Since(Sent),
+    Since(SentBytes),
     /// That much.
-    Whole(Sent),
+    Whole(SentBytes),
 }
 
 /// A request on the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct RequestRecord {
     /// Its number on this connection, from 0.
     pub number: u64,
     /// The method.
@@ -105,39 +104,39 @@ pub struct Request {
     pub path: String,
     /// The version of HTTP.
     pub version: &'static str,
-    /// What its client calls it, to find it here again.
+    /// The client's name for it, by which it can be found here.
     pub lane: Option<String>,
-    /// Whose it is, once that is known.
+    /// Its owner, once that is known.
     pub owner: Option<Arc<str>>,
     /// When its head was read.
-    pub begin: Duration,
-    /// When the head of its answer was ready.
-    pub answered: Option<Duration>,
-    /// That answer's status.
+    pub started: Duration,
+    /// When the head of its response was ready.
+    pub responded: Option<Duration>,
+    /// The status of its response.
     pub status: Option<u16>,
-    /// When its answer's body was over, or given up.
-    pub end: Option<Duration>,
+    /// When the body of its response ended or was given up.
+    pub finished: Option<Duration>,
     /// What was sent for it.
-    pub share: Share,
+    pub share: RequestShare,
 }
 
-impl Request {
-    /// What was sent for it, if that can be told; `now`: all that was sent by now.
-    pub fn sent(&self, now: &Sent) -> Option<Sent> {
+impl RequestRecord {
+    /// What was sent for it, if that is known; `now`: all that was sent so far.
+    pub fn sent(&self, now: &SentBytes) -> Option<SentBytes> {
         match self.share {
-            Share::Mixed => None,
-            Share::Since(begin) => self.end.map(|_| now.since(&begin)),
-            Share::Whole(sent) => Some(sent),
+            RequestShare::Mixed => None,
+            RequestShare::Since(start) => self.finished.map(|_| now.since(&start)),
+            RequestShare::Whole(sent) => Some(sent),
         }
     }
 }
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub enum RequestSubject {
     /// A caller's resource: until its owner is known, the request is attributed to other callers.
     Callers,
-    /// The lens itself: it is a caller's too, but is not listed, since its reader knows of it.
+    /// The lens itself: it is a caller's too, but is not listed.
     Lens,
     /// A public resource, such as a page.
     Public,
@@ -145,24 +144,24 @@ pub enum Subject {
 
 /// The head of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct RequestStart<'a> {
     /// What it asks for.
-    pub subject: Subject,
+    pub subject: RequestSubject,
     /// The method.
     pub method: &'a str,
     /// The path, without its query.
     pub path: &'a str,
     /// The version of HTTP.
     pub version: &'static str,
-    /// What its client calls it.
+    /// The client's name for it.
     pub lane: Option<&'a str>,
 }
 
 /// How a connection ended, as its server saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Close {
+pub struct ConnectionClose {
     /// The side that closed first.
-    pub by: Closer,
+    pub by: ClosingSide,
     /// How: `fin`, `reset`, `write_timeout`…
     pub how: &'static str,
     /// When.
@@ -171,7 +170,7 @@ pub struct Close {
 
 /// One of the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closer {
+pub enum ClosingSide {
     /// The client.
     Client,
     /// The server.
@@ -180,27 +179,27 @@ pub enum Closer {
 
 /// A timeline as it is at one moment.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub struct ConnectionRecord {
     /// When the connection was accepted.
     pub accepted: SystemTime,
     /// How long ago that was, or how long it lasted.
     pub age: Duration,
     /// The TLS handshake, if there was one.
-    pub handshake: Option<Handshake>,
+    pub handshake: Option<TlsHandshakeRecord>,
     /// Whether the bytes below were counted.
     pub is_sampled: bool,
     /// What the client sent, above TLS.
-    pub up: Bytes,
+    pub up: ByteCounts,
     /// What was sent to it, above TLS.
-    pub down: Bytes,
+    pub down: ByteCounts,
     /// Reads and writes.
-    pub counts: Counts,
+    pub counts: ReadWriteCounts,
     /// The bytes of responses, by purpose.
-    pub said: ByteBreakdown,
+    pub response_bytes: ResponseBytes,
     /// How many requests there were.
-    pub asked: u64,
+    pub request_count: u64,
     /// The last of them.
-    pub requests: Vec<Request>,
+    pub requests: Vec<RequestRecord>,
     /// The owner of the first request that had one.
     pub owner: Option<Arc<str>>,
     /// Whether requests had different owners, or one had none that is known; forgotten requests
@@ -209,5 +208,5 @@ pub struct Record {
     /// Whether the owner of a running request is not known yet.
     pub is_unclaimed: bool,
     /// How it ended, if it has.
-    pub close: Option<Close>,
+    pub close: Option<ConnectionClose>,
 }

@@ -1,21 +1,21 @@
 //! Assigns a kind to every byte of a connection, from both directions together: the framing of a
 //! response depends on its request.
 
-use super::bytes::{Bytes, Kind};
+use super::bytes::{ByteCounts, ByteKind};
 use super::http1::{Http1, Switch};
 use super::http2::Http2;
 use super::websocket::WebSocket;
 
-/// How an HTTP/2 connection begins (RFC 9113, section 3.4).
+/// How an HTTP/2 connection starts (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Splits both directions of one connection.
 #[derive(Debug)]
-pub struct Split {
+pub struct ByteClassifier {
     /// What the client sent.
-    up: Bytes,
+    up: ByteCounts,
     /// What the server sent.
-    down: Bytes,
+    down: ByteCounts,
     spoken: Spoken,
 }
 
@@ -30,13 +30,17 @@ enum Spoken {
     Opaque,
 }
 
-impl Default for Split {
+impl Default for ByteClassifier {
     fn default() -> Self {
-        Self { up: Bytes::default(), down: Bytes::default(), spoken: Spoken::Unknown(Vec::new()) }
+        Self {
+            up: ByteCounts::default(),
+            down: ByteCounts::default(),
+            spoken: Spoken::Unknown(Vec::new()),
+        }
     }
 }
 
-impl Split {
+impl ByteClassifier {
     /// The next bytes that the client sent.
     pub fn up(&mut self, bytes: &[u8]) {
         if let Spoken::Unknown(held) = &mut self.spoken {
@@ -57,7 +61,7 @@ impl Split {
             Spoken::Http1(http) => http.up(bytes, &mut self.up),
             Spoken::Http2(http) => http.up(bytes, &mut self.up),
             Spoken::WebSocket(socket) => socket.up(bytes, &mut self.up),
-            Spoken::Opaque => self.up.add(Kind::Body, bytes.len()),
+            Spoken::Opaque => self.up.add(ByteKind::Body, bytes.len()),
         }
     }
 
@@ -68,7 +72,7 @@ impl Split {
         }
         if matches!(self.spoken, Spoken::Unknown(_)) {
             // A server that sends first refuses the connection in HTTP/1, or sends its SETTINGS of
-            // HTTP/2 (RFC 9113, section 3.4), which begin with the length of a frame.
+            // HTTP/2 (RFC 9113, section 3.4), which start with the length of a frame.
             let spoken = if bytes[0] == b'H' {
                 Spoken::Http1(Box::default())
             } else {
@@ -86,24 +90,24 @@ impl Split {
             }
             Spoken::Http2(http) => http.down(bytes, &mut self.down),
             Spoken::WebSocket(socket) => socket.down(bytes, &mut self.down),
-            Spoken::Opaque => self.down.add(Kind::Body, bytes.len()),
+            Spoken::Opaque => self.down.add(ByteKind::Body, bytes.len()),
         }
     }
 
     /// What the client sent so far, by kind. What could still be HTTP/2's preface is framing.
-    pub fn sent_up(&self) -> Bytes {
+    pub fn sent_up(&self) -> ByteCounts {
         let mut up = self.up;
         match &self.spoken {
-            Spoken::Unknown(held) => up.add(Kind::Framing, held.len()),
+            Spoken::Unknown(held) => up.add(ByteKind::Framing, held.len()),
             // Not known yet of what: it comes right when the server has decided.
-            Spoken::Http1(http) => up.add(Kind::Framing, http.held()),
+            Spoken::Http1(http) => up.add(ByteKind::Framing, http.withheld()),
             Spoken::Http2(_) | Spoken::WebSocket(_) | Spoken::Opaque => {}
         }
         up
     }
 
     /// What the server sent so far, by kind.
-    pub fn sent_down(&self) -> Bytes {
+    pub fn sent_down(&self) -> ByteCounts {
         self.down
     }
 
@@ -120,7 +124,7 @@ impl Split {
                 Spoken::WebSocket(Box::new(socket))
             }
             Switch::Opaque(held) => {
-                self.up.add(Kind::Body, held.len());
+                self.up.add(ByteKind::Body, held.len());
                 Spoken::Opaque
             }
         };

@@ -5,26 +5,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::record::{
-    Asked, ByteBreakdown, Close, Closer, Counts, Handshake, Record, Request, Sent, Share, Subject,
+    ClosingSide, ConnectionClose, ConnectionRecord, ReadWriteCounts, RequestRecord, RequestShare,
+    RequestStart, RequestSubject, ResponseBytes, SentBytes, TlsHandshakeRecord,
 };
-use super::split::Split;
+use super::split::ByteClassifier;
 
 /// Requests that are remembered of one connection; the oldest go first. Ten thousand connections
 /// must not hold much.
 const REQUESTS: usize = 8;
 
-/// The same of those that have a lane: who named them comes to look for them, also where all
+/// The same for requests with a lane: the client that named them looks them up later, even if all
 /// requests of a page share one connection.
 const LANES: usize = 32;
 
-/// Of a path that much is kept.
+/// The longest prefix of a path that is kept.
 const LONGEST_PATH: usize = 200;
 
 /// The timeline of one connection. All times are from its acceptance on.
 #[derive(Debug)]
 pub struct Timeline {
     accepted: SystemTime,
-    begin: Instant,
+    start: Instant,
     /// Whether bytes are counted by kind.
     is_sampled: bool,
     state: Mutex<State>,
@@ -32,17 +33,17 @@ pub struct Timeline {
 
 #[derive(Debug, Default)]
 struct State {
-    handshake: Option<Handshake>,
-    split: Split,
-    counts: Counts,
-    said: ByteBreakdown,
-    asked: u64,
-    requests: VecDeque<Request>,
+    handshake: Option<TlsHandshakeRecord>,
+    split: ByteClassifier,
+    counts: ReadWriteCounts,
+    response_bytes: ResponseBytes,
+    request_count: u64,
+    requests: VecDeque<RequestRecord>,
     /// Those that are being answered.
     running: Vec<Running>,
     owner: Option<Arc<str>>,
     is_shared: bool,
-    close: Option<Close>,
+    close: Option<ConnectionClose>,
 }
 
 /// A request that is being answered.
@@ -57,7 +58,7 @@ impl Timeline {
     /// The timeline of a connection that was accepted now, which is `accepted` on the wall clock.
     /// Without `is_sampled` it looks at no byte: it has requests, the handshake and the close only.
     pub fn new(accepted: SystemTime, is_sampled: bool) -> Self {
-        Self { accepted, begin: now(), is_sampled, state: Mutex::default() }
+        Self { accepted, start: now(), is_sampled, state: Mutex::default() }
     }
 
     /// Whether it counts bytes by kind.
@@ -103,74 +104,78 @@ impl Timeline {
         counts.last_out = Some(now);
     }
 
-    /// The TLS handshake is done, which began at a time.
-    pub fn shook_hands(
+    /// The TLS handshake, which began at `started`, is done.
+    pub fn set_tls_handshake(
         &self,
-        begin: Instant,
+        started: Instant,
         version: &'static str,
         alpn: Option<String>,
         is_resumed: bool,
     ) {
-        let handshake =
-            Handshake { begin: begin - self.begin, end: self.now(), version, alpn, is_resumed };
+        let handshake = TlsHandshakeRecord {
+            started: started - self.start,
+            finished: self.now(),
+            version,
+            alpn,
+            is_resumed,
+        };
         self.state().handshake = Some(handshake);
     }
 
     /// A part of a response was put into a body.
-    pub fn said(&self, said: ByteBreakdown) {
+    pub fn add_response_bytes(&self, bytes: ResponseBytes) {
         if !self.is_sampled {
             return;
         }
-        let all = &mut self.state().said;
-        all.events += said.events;
-        all.framing += said.framing;
-        all.dialect += said.dialect;
-        all.text += said.text;
+        let total = &mut self.state().response_bytes;
+        total.events += bytes.events;
+        total.framing += bytes.framing;
+        total.dialect += bytes.dialect;
+        total.text += bytes.text;
     }
 
-    /// The head of a request was read. Gives its number. `network`: bytes that were sent by now.
-    pub fn asked(
+    /// The head of a request was read. Returns its number. `network`: the bytes sent so far.
+    pub fn start_request(
         &self,
-        Asked { subject, method, path, version, lane }: Asked<'_>,
+        RequestStart { subject, method, path, version, lane }: RequestStart<'_>,
         network: u64,
     ) -> u64 {
         let end = path.char_indices().nth(LONGEST_PATH).map_or(path.len(), |(end, _)| end);
-        let begin = self.now();
+        let started = self.now();
         let mut state = self.state();
-        let number = state.asked;
-        state.asked += 1;
+        let number = state.request_count;
+        state.request_count += 1;
         let share = state.divide(network);
         let is_unclaimed = match subject {
-            Subject::Callers | Subject::Lens => true,
-            Subject::Public => false,
+            RequestSubject::Callers | RequestSubject::Lens => true,
+            RequestSubject::Public => false,
         };
         state.running.push(Running { number, is_unclaimed });
-        if subject == Subject::Lens {
+        if subject == RequestSubject::Lens {
             return number;
         }
         state.make_room(lane.is_some());
-        let share = lane.map_or(Share::Mixed, |_| share);
+        let share = lane.map_or(RequestShare::Mixed, |_| share);
         let (method, path, lane) =
             (method.to_owned(), path[..end].to_owned(), lane.map(str::to_owned));
-        let (owner, answered, status) = (None, None, None);
-        state.requests.push_back(Request {
+        state.requests.push_back(RequestRecord {
             number,
             method,
             path,
             version,
             lane,
-            owner,
-            begin,
-            answered,
-            status,
-            end: None,
+            owner: None,
+            started,
+            responded: None,
+            status: None,
+            finished: None,
             share,
         });
         number
     }
 
-    /// It is known whose a request is.
-    pub fn owned(&self, number: u64, owner: &str) {
+    /// The owner of a request is known.
+    pub fn set_owner(&self, number: u64, owner: &str) {
         let owner: Arc<str> = {
             let mut state = self.state();
             let first = Arc::clone(state.owner.get_or_insert_with(|| owner.into()));
@@ -191,29 +196,29 @@ impl Timeline {
     }
 
     /// The head of a response is ready.
-    pub fn answered(&self, number: u64, status: u16) {
+    pub fn response_started(&self, number: u64, status: u16) {
         self.change(number, |request, now| {
-            (request.answered, request.status) = (Some(now), Some(status));
+            (request.responded, request.status) = (Some(now), Some(status));
         });
     }
 
     /// The body of a response is complete, or its reader has left.
-    pub fn ended(&self, number: u64) {
+    pub fn request_finished(&self, number: u64) {
         self.state().settle(number);
-        self.change(number, |request, now| request.end = Some(now));
+        self.change(number, |request, now| request.finished = Some(now));
     }
 
     /// One end has closed, or was cut. Only the first counts.
-    pub fn closed(&self, by: Closer, how: &'static str) {
+    pub fn set_closed(&self, by: ClosingSide, how: &'static str) {
         let at = self.now();
-        self.state().close.get_or_insert(Close { by, how, at });
+        self.state().close.get_or_insert(ConnectionClose { by, how, at });
     }
 
     /// As it is now.
-    pub fn record(&self) -> Record {
+    pub fn record(&self) -> ConnectionRecord {
         let age = self.now();
         let state = self.state();
-        Record {
+        ConnectionRecord {
             accepted: self.accepted,
             age,
             is_sampled: self.is_sampled,
@@ -221,8 +226,8 @@ impl Timeline {
             up: state.split.sent_up(),
             down: state.split.sent_down(),
             counts: state.counts,
-            said: state.said,
-            asked: state.asked,
+            response_bytes: state.response_bytes,
+            request_count: state.request_count,
             requests: state.requests.iter().cloned().collect(),
             owner: state.owner.clone(),
             is_shared: state.is_shared,
@@ -231,17 +236,17 @@ impl Timeline {
         }
     }
 
-    /// Looks at the requests, without a copy of them: whose the first was, and those that are
-    /// remembered.
-    pub fn look<T>(
+    /// Calls `look` with the owner of the first request and the requests that are remembered,
+    /// without copying them.
+    pub fn with_requests<T>(
         &self,
-        look: impl FnOnce(Option<&Arc<str>>, &mut dyn Iterator<Item = &Request>) -> T,
+        look: impl FnOnce(Option<&Arc<str>>, &mut dyn Iterator<Item = &RequestRecord>) -> T,
     ) -> T {
         let state = self.state();
         look(state.owner.as_ref(), &mut state.requests.iter())
     }
 
-    fn change(&self, number: u64, change: impl FnOnce(&mut Request, Duration)) {
+    fn change(&self, number: u64, change: impl FnOnce(&mut RequestRecord, Duration)) {
         let now = self.now();
         let mut state = self.state();
         // One that was forgotten needs no end.
@@ -253,7 +258,7 @@ impl Timeline {
     }
 
     fn now(&self) -> Duration {
-        self.begin.elapsed()
+        self.start.elapsed()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -266,7 +271,7 @@ impl State {
     /// kept.
     fn make_room(&mut self, has_lane: bool) {
         let most = if has_lane { LANES } else { REQUESTS };
-        let is_alike = |request: &Request| request.lane.is_some() == has_lane;
+        let is_alike = |request: &RequestRecord| request.lane.is_some() == has_lane;
         if self.requests.iter().filter(|request| is_alike(request)).count() == most
             && let Some(oldest) = self.requests.iter().position(is_alike)
         {
@@ -274,17 +279,22 @@ impl State {
         }
     }
 
-    /// Another request begins: what was sent for those before it is told apart, unless they go on
-    /// beside it. Gives what is the new one's.
-    fn divide(&mut self, network: u64) -> Share {
-        let now = Sent { network, bytes: self.split.sent_down(), said: self.said };
+    /// A new request starts: closes the shares of earlier requests, unless they are still running,
+    /// and returns the share of the new one.
+    fn divide(&mut self, network: u64) -> RequestShare {
+        let now = SentBytes {
+            network,
+            bytes: self.split.sent_down(),
+            response_bytes: self.response_bytes,
+        };
         for request in &mut self.requests {
-            if let Share::Since(begin) = request.share {
-                request.share =
-                    request.end.map_or(Share::Mixed, |_| Share::Whole(now.since(&begin)));
+            if let RequestShare::Since(start) = request.share {
+                request.share = request
+                    .finished
+                    .map_or(RequestShare::Mixed, |_| RequestShare::Whole(now.since(&start)));
             }
         }
-        if self.running.is_empty() { Share::Since(now) } else { Share::Mixed }
+        if self.running.is_empty() { RequestShare::Since(now) } else { RequestShare::Mixed }
     }
 
     /// A request is over. Unclaimed requests are attributed to other callers.

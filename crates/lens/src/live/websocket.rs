@@ -1,6 +1,6 @@
 //! WebSocket (RFC 6455): frames, of which only the heads are read.
 
-use super::bytes::{Bytes, Kind};
+use super::bytes::{ByteCounts, ByteKind};
 
 /// The longest head of a frame (section 5.2): two bytes, eight of length, four of a mask.
 const LONGEST_HEAD: usize = 14;
@@ -21,17 +21,17 @@ struct Half {
 }
 
 impl WebSocket {
-    pub(super) fn up(&mut self, bytes: &[u8], count: &mut Bytes) {
+    pub(super) fn up(&mut self, bytes: &[u8], count: &mut ByteCounts) {
         self.up.take(bytes, count);
     }
 
-    pub(super) fn down(&mut self, bytes: &[u8], count: &mut Bytes) {
+    pub(super) fn down(&mut self, bytes: &[u8], count: &mut ByteCounts) {
         self.down.take(bytes, count);
     }
 }
 
 impl Half {
-    fn take(&mut self, mut bytes: &[u8], count: &mut Bytes) {
+    fn take(&mut self, mut bytes: &[u8], count: &mut ByteCounts) {
         while let Some(byte) = bytes.first() {
             if self.payload_left > 0 {
                 let taken = usize::try_from(self.payload_left)
@@ -46,7 +46,7 @@ impl Half {
             }
             self.head_length += 1;
             bytes = &bytes[1..];
-            count.add(Kind::Framing, 1);
+            count.add(ByteKind::Framing, 1);
             if self.head_length == self.needed() {
                 count.frames += 1;
                 self.payload_left = self.length();
@@ -82,7 +82,7 @@ impl Half {
 
     /// Messages are text or bytes; pings, pongs and closes (from opcode 8 on) are between the two
     /// ends.
-    fn kind(&self) -> Kind {
-        if self.head[0] & 0x0f < 8 { Kind::Body } else { Kind::Framing }
+    fn kind(&self) -> ByteKind {
+        if self.head[0] & 0x0f < 8 { ByteKind::Body } else { ByteKind::Framing }
     }
 }

@@ -1,17 +1,17 @@
-//! The two ends of the cable, and of the road.
+//! The two ends of the cable, and of the link.
 
 use std::net::IpAddr;
 
-/// Which end of the cable, and of the road.
+/// Which end of the cable, and of the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum NetworkEnd {
     /// Where the process is after it entered.
     Near,
     /// The other namespace.
     Far,
 }
 
-impl End {
+impl NetworkEnd {
     /// Both.
     pub const BOTH: [Self; 2] = [Self::Near, Self::Far];
 
@@ -42,22 +42,22 @@ impl End {
         IpAddr::from([0x2001, 0xDB8, 0, 0, 0, 0, 0, u16::from(self.number())])
     }
 
-    /// The name of its interface on the road.
-    pub fn road_interface(self) -> &'static str {
+    /// The name of its interface on the link.
+    pub fn link_interface(self) -> &'static str {
         match self {
             Self::Near => "slow-near",
             Self::Far => "slow-far",
         }
     }
 
-    /// Its address on the road, of those that are kept for examples (RFC 5737, TEST-NET-2).
-    pub fn road_ipv4(self) -> IpAddr {
+    /// Its address on the link, of those that are kept for examples (RFC 5737, TEST-NET-2).
+    pub fn link_ipv4(self) -> IpAddr {
         IpAddr::from([198, 51, 100, self.number()])
     }
 
-    /// Its address on the road, of those that are kept for examples (RFC 3849), in a network of its
+    /// Its address on the link, of those that are kept for examples (RFC 3849), in a network of its
     /// own.
-    pub fn road_ipv6(self) -> IpAddr {
+    pub fn link_ipv6(self) -> IpAddr {
         IpAddr::from([0x2001, 0xDB8, 1, 0, 0, 0, 0, u16::from(self.number())])
     }
 
@@ -69,5 +69,5 @@ impl End {
     }
 }
 
-/// The longest packet on the cable and on the road, in bytes, without the link layer: Ethernet's.
+/// The longest packet on the cable and on the link, in bytes, without the link layer: Ethernet's.
 pub const MTU: u32 = 1500;

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 
 use super::end::MTU;
-use super::message::Message;
-use super::unable::Unable;
+use super::error::NamespaceError;
+use super::message::NetlinkMessage;
 use crate::system::{netlink, packet};
 
 // Of an interface (linux/if_link.h, linux/veth.h).
@@ -42,7 +42,7 @@ const OFFLOADS: [u32; 5] = [0x15, 0x17, 0x1F, 0x24, 0x2C];
 
 /// One end of a cable that does not exist yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plug {
+pub(super) struct VethEnd {
     /// The name of the interface.
     pub(super) name: &'static str,
     /// Its address on Ethernet; `None` for one by chance.
@@ -50,9 +50,13 @@ pub(super) struct Plug {
 }
 
 /// Makes a cable from here to another namespace.
-pub(super) fn connect(here: Plug, there: Plug, namespace: &File) -> Result<(), Unable> {
+pub(super) fn connect(
+    here: VethEnd,
+    there: VethEnd,
+    namespace: &File,
+) -> Result<(), NamespaceError> {
     let namespace = u32::try_from(namespace.as_raw_fd()).unwrap_or_default();
-    let cable = with_plug(Message::create(libc::RTM_NEWLINK, &interface(0, 0)), here);
+    let cable = with_plug(NetlinkMessage::create(libc::RTM_NEWLINK, &interface(0, 0)), here);
     let cable = cable.nested(LINK_INFO, &[], |info| {
         info.text(INFO_KIND, "veth").nested(INFO_DATA, &[], |data| {
             data.nested(PEER, &interface(0, 0), |peer| {
@@ -60,10 +64,10 @@ pub(super) fn connect(here: Plug, there: Plug, namespace: &File) -> Result<(), U
             })
         })
     });
-    cable.send().map_err(|error| Unable::new("virtual Ethernet (veth)", error))
+    cable.send().map_err(|error| NamespaceError::new("virtual Ethernet (veth)", error))
 }
 
-fn with_plug(message: Message, plug: Plug) -> Message {
+fn with_plug(message: NetlinkMessage, plug: VethEnd) -> NetlinkMessage {
     let message = message.text(NAME, plug.name).number(LINK_MTU, MTU);
     match plug.hardware_address {
         None => message,
@@ -72,54 +76,54 @@ fn with_plug(message: Message, plug: Plug) -> Message {
 }
 
 /// Removes an interface, and with it the other end of its cable, wherever that is.
-pub(super) fn remove(name: &str) -> Result<(), Unable> {
-    Message::change(libc::RTM_DELLINK, &interface(index_of(name)?, 0))
+pub(super) fn remove(name: &str) -> Result<(), NamespaceError> {
+    NetlinkMessage::change(libc::RTM_DELLINK, &interface(index_of(name)?, 0))
         .send()
-        .map_err(|error| Unable::new("removing an interface", error))
+        .map_err(|error| NamespaceError::new("removing an interface", error))
 }
 
 /// Makes it send what it is given: with its sum, and no longer than the cable takes.
-pub(super) fn switch_offloads_off(name: &str) -> Result<(), Unable> {
+pub(super) fn switch_offloads_off(name: &str) -> Result<(), NamespaceError> {
     OFFLOADS.iter().try_for_each(|offload| {
         netlink::set_feature(name, *offload, 0)
-            .map_err(|error| Unable::new("switching offloads off", error))
+            .map_err(|error| NamespaceError::new("switching offloads off", error))
     })
 }
 
 /// Lets it have no address of IPv6 but those it is given, so that it does not ask for routers and
 /// neighbours on its own (RFC 4861, section 6.3.7). It has to be asked before the interface is on.
-pub(super) fn silence(name: &str) -> Result<(), Unable> {
-    let message = Message::change(libc::RTM_NEWLINK, &interface(index_of(name)?, 0));
+pub(super) fn silence(name: &str) -> Result<(), NamespaceError> {
+    let message = NetlinkMessage::change(libc::RTM_NEWLINK, &interface(index_of(name)?, 0));
     let message = message.nested(OF_FAMILIES, &[], |families| {
         families.nested(u16::from(INET6), &[], |inet6| {
             inet6.attribute(GENERATION_OF_ADDRESSES, &[NONE])
         })
     });
     unless_without_ipv6(message.send())
-        .map_err(|error| Unable::new("an interface without an address", error))
+        .map_err(|error| NamespaceError::new("an interface without an address", error))
 }
 
 /// Switches it on.
-pub(super) fn switch_on(name: &str) -> Result<(), Unable> {
-    let message = Message::change(
+pub(super) fn switch_on(name: &str) -> Result<(), NamespaceError> {
+    let message = NetlinkMessage::change(
         libc::RTM_NEWLINK,
         &interface(index_of(name)?, libc::IFF_UP.cast_unsigned()),
     );
-    message.send().map_err(|error| Unable::new("switching an interface on", error))
+    message.send().map_err(|error| NamespaceError::new("switching an interface on", error))
 }
 
 /// Gives it an address, and the network around that.
-pub(super) fn add_address(name: &str, address: IpAddr) -> Result<(), Unable> {
+pub(super) fn add_address(name: &str, address: IpAddr) -> Result<(), NamespaceError> {
     let (family, octets) = family_and_octets(address);
     let (prefix, flags) = if address.is_ipv6() { (64, NO_DETECTION) } else { (24, 0) };
     let [a, b, c, d] = index_of(name)?.to_ne_bytes();
     let body = [family, prefix, flags, 0, a, b, c, d]; // `struct ifaddrmsg`
-    let sent = Message::create(libc::RTM_NEWADDR, &body)
+    let sent = NetlinkMessage::create(libc::RTM_NEWADDR, &body)
         .attribute(LOCAL, &octets)
         .attribute(ADDRESS, &octets)
         .send();
     if address.is_ipv6() { unless_without_ipv6(sent) } else { sent }
-        .map_err(|error| Unable::new("an address", error))
+        .map_err(|error| NamespaceError::new("an address", error))
 }
 
 /// Adds a permanent neighbour entry, so that no ARP (RFC 826) or neighbour discovery (RFC 4861) is
@@ -128,19 +132,19 @@ pub(super) fn add_neighbour(
     name: &str,
     address: IpAddr,
     hardware_address: [u8; 6],
-) -> Result<(), Unable> {
+) -> Result<(), NamespaceError> {
     let (family, octets) = family_and_octets(address);
     let mut body = [0; 12]; // `struct ndmsg`
     body[0] = family;
     body[4..8].copy_from_slice(&index_of(name)?.to_ne_bytes());
     body[8..10].copy_from_slice(&PERMANENT.to_ne_bytes());
-    let message = Message::create(libc::RTM_NEWNEIGH, &body);
+    let message = NetlinkMessage::create(libc::RTM_NEWNEIGH, &body);
     let sent = message
         .attribute(NEIGHBOUR, &octets)
         .attribute(NEIGHBOUR_HARDWARE_ADDRESS, &hardware_address)
         .send();
     if address.is_ipv6() { unless_without_ipv6(sent) } else { sent }
-        .map_err(|error| Unable::new("a neighbour", error))
+        .map_err(|error| NamespaceError::new("a neighbour", error))
 }
 
 /// A kernel without IPv6 is good enough.
@@ -158,8 +162,8 @@ fn unless_without_ipv6(sent: io::Result<()>) -> io::Result<()> {
     }
 }
 
-fn index_of(name: &str) -> Result<u32, Unable> {
-    packet::interface_index(name).map_err(|error| Unable::new("the interface", error))
+fn index_of(name: &str) -> Result<u32, NamespaceError> {
+    packet::interface_index(name).map_err(|error| NamespaceError::new("the interface", error))
 }
 
 fn family_and_octets(address: IpAddr) -> (u8, Vec<u8>) {

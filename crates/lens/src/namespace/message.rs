@@ -15,11 +15,11 @@ const NESTED: u16 = 0x8000;
 
 /// A request that changes something.
 #[derive(Debug)]
-pub(super) struct Message {
+pub(super) struct NetlinkMessage {
     bytes: Vec<u8>,
 }
 
-impl Message {
+impl NetlinkMessage {
     /// A request to make something that does not exist.
     pub(super) fn create(kind: u16, body: &[u8]) -> Self {
         Self::new(kind, CREATE | EXCLUSIVE, body)
@@ -114,8 +114,9 @@ mod tests {
 
     #[test]
     fn attributes_are_aligned_and_know_their_lengths() {
-        let message =
-            Message::create(16, &[1]).text(3, "ab").nested(18, &[], |inner| inner.number(1, 7));
+        let message = NetlinkMessage::create(16, &[1])
+            .text(3, "ab")
+            .nested(18, &[], |inner| inner.number(1, 7));
         let number = |value: u16| value.to_ne_bytes().to_vec();
         let attributes = [
             number(7),

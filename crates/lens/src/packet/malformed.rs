@@ -2,7 +2,7 @@
 
 /// The layer of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layer {
+pub enum PacketLayer {
     /// Ethernet, or what stands for it.
     Link,
     /// IPv4.
@@ -15,13 +15,13 @@ pub enum Layer {
 
 /// Why a packet cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
+pub enum MalformedPacket {
     /// The bytes end before the header does.
     #[error("{0:?}: the header is cut off")]
-    Short(Layer),
+    Short(PacketLayer),
     /// A length field that contradicts the header it stands in.
     #[error("{0:?}: a length is smaller than the header it counts")]
-    Length(Layer),
+    Length(PacketLayer),
     /// The version of IP is neither what the link layer said nor one we know.
     #[error("{0} is no version of IP")]
     Version(u8),

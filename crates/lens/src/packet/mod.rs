@@ -14,29 +14,29 @@ pub mod network;
 pub mod options;
 pub mod tcp;
 
-use link::Link;
-use malformed::Malformed;
-use network::Network;
-use tcp::Tcp;
+use link::LinkType;
+use malformed::MalformedPacket;
+use network::IpPacket;
+use tcp::TcpSegment;
 
 /// The layers of one packet, as far as they can be read.
 #[derive(Clone, Copy, Debug)]
-pub struct Packet<'a> {
+pub struct DecodedPacket<'a> {
     /// The outermost VLAN it belongs to, as it stands in the bytes (IEEE 802.1Q).
     pub vlan: Option<u16>,
     /// How many bytes stand before the network layer's.
     pub link_length: usize,
     /// The network layer; `None` if it is neither IPv4 nor IPv6.
-    pub network: Option<Network<'a>>,
+    pub network: Option<IpPacket<'a>>,
     /// The transport layer.
-    pub transport: Transport<'a>,
+    pub transport: TransportPayload<'a>,
 }
 
 /// What a network packet carries.
 #[derive(Clone, Copy, Debug)]
-pub enum Transport<'a> {
+pub enum TransportPayload<'a> {
     /// A TCP segment.
-    Tcp(Tcp<'a>),
+    Tcp(TcpSegment<'a>),
     /// A part of a packet, which is not put together here. Only the first part would tell the
     /// ports.
     Fragment,
@@ -46,21 +46,21 @@ pub enum Transport<'a> {
 
 /// Decodes one packet. Bytes may be missing at its end (a capture that was told to cut): lengths
 /// come from the headers.
-pub fn decode(link: Link, bytes: &[u8]) -> Result<Packet<'_>, Malformed> {
+pub fn decode(link: LinkType, bytes: &[u8]) -> Result<DecodedPacket<'_>, MalformedPacket> {
     let header = link::decode(link, bytes)?;
-    let mut packet = Packet {
+    let mut packet = DecodedPacket {
         vlan: header.vlan,
         link_length: bytes.len() - header.payload.len(),
         network: None,
-        transport: Transport::Other(None),
+        transport: TransportPayload::Other(None),
     };
     let Some(version) = header.version else { return Ok(packet) };
     let network = network::decode(version, header.payload)?;
     packet.network = Some(network);
     packet.transport = match (network.fragment, network.protocol) {
-        (Some(_), _) => Transport::Fragment,
-        (None, tcp::PROTOCOL) => Transport::Tcp(tcp::decode(&network)?),
-        (None, other) => Transport::Other(Some(other)),
+        (Some(_), _) => TransportPayload::Fragment,
+        (None, tcp::PROTOCOL) => TransportPayload::Tcp(tcp::decode(&network)?),
+        (None, other) => TransportPayload::Other(Some(other)),
     };
     Ok(packet)
 }

@@ -4,14 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::bytes::{array_at, u8_at, u16_at, u32_at};
 use super::checksum::{self, Checksum};
-use super::link::Version;
-use super::malformed::{Layer, Malformed};
+use super::link::IpVersion;
+use super::malformed::{MalformedPacket, PacketLayer};
 
 /// A packet of the network layer.
 #[derive(Clone, Copy, Debug)]
-pub struct Network<'a> {
+pub struct IpPacket<'a> {
     /// Which one.
-    pub version: Version,
+    pub version: IpVersion,
     /// The sender.
     pub source: IpAddr,
     /// The receiver.
@@ -25,7 +25,7 @@ pub struct Network<'a> {
     /// What IPv4's options, or IPv6's extension headers, are.
     pub options: &'a [u8],
     /// Its place, if it is a part of a larger packet.
-    pub fragment: Option<Fragment>,
+    pub fragment: Option<IpFragment>,
     /// What it carries, by IANA's number.
     pub protocol: u8,
     /// Whether IPv4's checksum is right (section 3.1); IPv6 has none.
@@ -36,7 +36,7 @@ pub struct Network<'a> {
 
 /// The place of a part in the packet that was cut up (RFC 791, section 2.3; RFC 8200, section 4.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fragment {
+pub struct IpFragment {
     /// Which packet it belongs to.
     pub identification: u32,
     /// Where it begins, in bytes.
@@ -45,7 +45,7 @@ pub struct Fragment {
     pub has_more: bool,
 }
 
-impl Network<'_> {
+impl IpPacket<'_> {
     /// Bytes that it carries, as the header says.
     pub fn payload_length(&self) -> usize {
         self.total_length - self.header_length
@@ -81,34 +81,34 @@ impl Network<'_> {
     }
 }
 
-pub(super) fn decode(version: Version, bytes: &[u8]) -> Result<Network<'_>, Malformed> {
+pub(super) fn decode(version: IpVersion, bytes: &[u8]) -> Result<IpPacket<'_>, MalformedPacket> {
     match version {
-        Version::Four => decode_ipv4(bytes),
-        Version::Six => decode_ipv6(bytes),
+        IpVersion::Four => decode_ipv4(bytes),
+        IpVersion::Six => decode_ipv6(bytes),
     }
 }
 
-fn check_version(bytes: &[u8], expected: u8, layer: Layer) -> Result<(), Malformed> {
+fn check_version(bytes: &[u8], expected: u8, layer: PacketLayer) -> Result<(), MalformedPacket> {
     match bytes.first().map(|first| first >> 4) {
-        None => Err(Malformed::Short(layer)),
+        None => Err(MalformedPacket::Short(layer)),
         Some(found) if found == expected => Ok(()),
-        Some(found) => Err(Malformed::Version(found)),
+        Some(found) => Err(MalformedPacket::Version(found)),
     }
 }
 
-fn decode_ipv4(bytes: &[u8]) -> Result<Network<'_>, Malformed> {
-    check_version(bytes, 4, Layer::Ipv4)?;
+fn decode_ipv4(bytes: &[u8]) -> Result<IpPacket<'_>, MalformedPacket> {
+    check_version(bytes, 4, PacketLayer::Ipv4)?;
     let header_length = usize::from(bytes[0] & 0x0F) * 4;
     if header_length < 20 {
-        return Err(Malformed::Length(Layer::Ipv4));
+        return Err(MalformedPacket::Length(PacketLayer::Ipv4));
     }
-    let header = bytes.get(..header_length).ok_or(Malformed::Short(Layer::Ipv4))?;
+    let header = bytes.get(..header_length).ok_or(MalformedPacket::Short(PacketLayer::Ipv4))?;
     let read = || {
         let fragment = u16_at(header, 6)?;
         let (offset, has_more) = (u32::from(fragment & 0x1FFF) * 8, fragment & 0x2000 != 0);
         let identification = u32::from(u16_at(header, 4)?);
-        Some(Network {
-            version: Version::Four,
+        Some(IpPacket {
+            version: IpVersion::Four,
             source: IpAddr::from(Ipv4Addr::from(array_at(header, 12)?)),
             destination: IpAddr::from(Ipv4Addr::from(array_at(header, 16)?)),
             hop_limit: u8_at(header, 8)?,
@@ -119,7 +119,7 @@ fn decode_ipv4(bytes: &[u8]) -> Result<Network<'_>, Malformed> {
                 .filter(|length| *length != 0)
                 .unwrap_or(bytes.len()),
             options: header.get(20..)?,
-            fragment: (offset != 0 || has_more).then_some(Fragment {
+            fragment: (offset != 0 || has_more).then_some(IpFragment {
                 identification,
                 offset,
                 has_more,
@@ -129,8 +129,8 @@ fn decode_ipv4(bytes: &[u8]) -> Result<Network<'_>, Malformed> {
             payload: &[],
         })
     };
-    let network = read().ok_or(Malformed::Short(Layer::Ipv4))?;
-    with_payload(network, bytes, Layer::Ipv4)
+    let network = read().ok_or(MalformedPacket::Short(PacketLayer::Ipv4))?;
+    with_payload(network, bytes, PacketLayer::Ipv4)
 }
 
 /// The extension headers that are written as "next header, length in units of 8 bytes beyond the
@@ -142,9 +142,9 @@ const FRAGMENT: u8 = 44;
 /// 2.2).
 const AUTHENTICATION: u8 = 51;
 
-fn decode_ipv6(bytes: &[u8]) -> Result<Network<'_>, Malformed> {
-    check_version(bytes, 6, Layer::Ipv6)?;
-    let short = Malformed::Short(Layer::Ipv6);
+fn decode_ipv6(bytes: &[u8]) -> Result<IpPacket<'_>, MalformedPacket> {
+    check_version(bytes, 6, PacketLayer::Ipv6)?;
+    let short = MalformedPacket::Short(PacketLayer::Ipv6);
     let (mut protocol, mut header_length, mut fragment) = (u8_at(bytes, 6).ok_or(short)?, 40, None);
     loop {
         let length_field = |unit: usize, more: usize| {
@@ -158,7 +158,7 @@ fn decode_ipv6(bytes: &[u8]) -> Result<Network<'_>, Malformed> {
                 // A whole packet may carry the header all the same: an "atomic fragment" (RFC
                 // 6946).
                 if offset != 0 || has_more {
-                    fragment = Some(Fragment { identification, offset, has_more });
+                    fragment = Some(IpFragment { identification, offset, has_more });
                 }
                 8
             }
@@ -169,14 +169,14 @@ fn decode_ipv6(bytes: &[u8]) -> Result<Network<'_>, Malformed> {
         protocol = u8_at(bytes, header_length).ok_or(short)?;
         header_length += length;
         // Only the first part holds the headers that belong to what was cut up.
-        if fragment.is_some_and(|fragment: Fragment| fragment.offset != 0) {
+        if fragment.is_some_and(|fragment: IpFragment| fragment.offset != 0) {
             break;
         }
     }
     let read = || {
         let payload_length = Some(usize::from(u16_at(bytes, 4)?)).filter(|length| *length != 0);
-        Some(Network {
-            version: Version::Six,
+        Some(IpPacket {
+            version: IpVersion::Six,
             source: IpAddr::from(Ipv6Addr::from(array_at::<16>(bytes, 8)?)),
             destination: IpAddr::from(Ipv6Addr::from(array_at::<16>(bytes, 24)?)),
             hop_limit: u8_at(bytes, 7)?,
@@ -191,17 +191,17 @@ fn decode_ipv6(bytes: &[u8]) -> Result<Network<'_>, Malformed> {
         })
     };
     let network = read().ok_or(short)?;
-    with_payload(network, bytes, Layer::Ipv6)
+    with_payload(network, bytes, PacketLayer::Ipv6)
 }
 
 fn with_payload<'a>(
-    network: Network<'a>,
+    network: IpPacket<'a>,
     bytes: &'a [u8],
-    layer: Layer,
-) -> Result<Network<'a>, Malformed> {
+    layer: PacketLayer,
+) -> Result<IpPacket<'a>, MalformedPacket> {
     if network.total_length < network.header_length {
-        return Err(Malformed::Length(layer));
+        return Err(MalformedPacket::Length(layer));
     }
     let end = network.total_length.min(bytes.len());
-    Ok(Network { payload: bytes.get(network.header_length..end).unwrap_or_default(), ..network })
+    Ok(IpPacket { payload: bytes.get(network.header_length..end).unwrap_or_default(), ..network })
 }

@@ -63,17 +63,17 @@ impl Sack {
 
 /// The options of a segment.
 #[derive(Clone, Debug)]
-pub struct OptionIterator<'a> {
+pub struct TcpOptionIterator<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> OptionIterator<'a> {
+impl<'a> TcpOptionIterator<'a> {
     pub(super) fn new(rest: &'a [u8]) -> Self {
         Self { rest }
     }
 }
 
-impl<'a> Iterator for OptionIterator<'a> {
+impl<'a> Iterator for TcpOptionIterator<'a> {
     type Item = TcpOption<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -117,7 +117,7 @@ fn read(kind: u8, value: &[u8]) -> TcpOption<'_> {
 
 /// The options of a segment by name; the last of a kind counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct TcpOptions {
     /// In bytes.
     pub maximum_segment_size: Option<u16>,
     /// In bits, at most 14 (RFC 7323, section 2.3).
@@ -132,10 +132,10 @@ pub struct Options {
     pub fast_open: Option<usize>,
 }
 
-impl Options {
+impl TcpOptions {
     pub(super) fn read(bytes: &[u8]) -> Self {
         let mut options = Self::default();
-        for option in OptionIterator::new(bytes) {
+        for option in TcpOptionIterator::new(bytes) {
             match option {
                 TcpOption::MaximumSegmentSize(size) => options.maximum_segment_size = Some(size),
                 TcpOption::WindowScale(shift) => options.window_scale = Some(shift.min(14)),

@@ -4,26 +4,26 @@ use std::fmt;
 
 use super::bytes::{u16_at, u32_at};
 use super::checksum::Checksum;
-use super::malformed::{Layer, Malformed};
-use super::network::Network;
-use super::options::{OptionIterator, Options};
+use super::malformed::{MalformedPacket, PacketLayer};
+use super::network::IpPacket;
+use super::options::{TcpOptionIterator, TcpOptions};
 
 /// IANA's number.
 pub const PROTOCOL: u8 = 6;
 
 /// One segment.
 #[derive(Clone, Copy, Debug)]
-pub struct Tcp<'a> {
+pub struct TcpSegment<'a> {
     /// The sender's port.
     pub source_port: u16,
     /// The receiver's port.
     pub destination_port: u16,
     /// The number of the first byte, or of the SYN.
     pub sequence: u32,
-    /// The number that is expected next, if [`Flags::ACK`].
+    /// The number that is expected next, if [`TcpFlags::ACK`].
     pub acknowledgment: u32,
     /// The control bits.
-    pub flags: Flags,
+    pub flags: TcpFlags,
     /// How much more may be sent to the sender of this, before it is shifted by the window scale.
     pub window: u16,
     /// The urgent pointer.
@@ -40,23 +40,23 @@ pub struct Tcp<'a> {
     pub payload: &'a [u8],
 }
 
-impl<'a> Tcp<'a> {
+impl<'a> TcpSegment<'a> {
     /// Each option, in its order.
-    pub fn option_iterator(&self) -> OptionIterator<'a> {
-        OptionIterator::new(self.option_bytes)
+    pub fn option_iterator(&self) -> TcpOptionIterator<'a> {
+        TcpOptionIterator::new(self.option_bytes)
     }
 
     /// The options that are known, by name.
-    pub fn options(&self) -> Options {
-        Options::read(self.option_bytes)
+    pub fn options(&self) -> TcpOptions {
+        TcpOptions::read(self.option_bytes)
     }
 }
 
 /// The control bits (section 3.1; ECE and CWR: RFC 3168; AE: RFC 9768).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Flags(pub u16);
+pub struct TcpFlags(pub u16);
 
-impl Flags {
+impl TcpFlags {
     /// No more from the sender.
     pub const FIN: Self = Self(0x001);
     /// The sequence number is the initial one.
@@ -99,7 +99,7 @@ impl Flags {
     }
 }
 
-impl std::ops::BitOr for Flags {
+impl std::ops::BitOr for TcpFlags {
     type Output = Self;
 
     fn bitor(self, other: Self) -> Self {
@@ -107,7 +107,7 @@ impl std::ops::BitOr for Flags {
     }
 }
 
-impl fmt::Display for Flags {
+impl fmt::Display for TcpFlags {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         for (_, name) in Self::NAMES.iter().filter(|(flag, _)| self.contains(*flag)) {
@@ -118,20 +118,20 @@ impl fmt::Display for Flags {
     }
 }
 
-pub(super) fn decode<'a>(network: &Network<'a>) -> Result<Tcp<'a>, Malformed> {
+pub(super) fn decode<'a>(network: &IpPacket<'a>) -> Result<TcpSegment<'a>, MalformedPacket> {
     let bytes = network.payload;
-    let bits = u16_at(bytes, 12).ok_or(Malformed::Short(Layer::Tcp))?;
+    let bits = u16_at(bytes, 12).ok_or(MalformedPacket::Short(PacketLayer::Tcp))?;
     let header_length = usize::from(bits >> 12) * 4;
     if header_length < 20 || header_length > network.payload_length() {
-        return Err(Malformed::Length(Layer::Tcp));
+        return Err(MalformedPacket::Length(PacketLayer::Tcp));
     }
     let read = || {
-        Some(Tcp {
+        Some(TcpSegment {
             source_port: u16_at(bytes, 0)?,
             destination_port: u16_at(bytes, 2)?,
             sequence: u32_at(bytes, 4)?,
             acknowledgment: u32_at(bytes, 8)?,
-            flags: Flags(bits & 0x1FF),
+            flags: TcpFlags(bits & 0x1FF),
             window: u16_at(bytes, 14)?,
             urgent: u16_at(bytes, 18)?,
             checksum: network.transport_checksum(u16_at(bytes, 16)?),
@@ -141,5 +141,5 @@ pub(super) fn decode<'a>(network: &Network<'a>) -> Result<Tcp<'a>, Malformed> {
             payload: bytes.get(header_length..)?,
         })
     };
-    read().ok_or(Malformed::Short(Layer::Tcp))
+    read().ok_or(MalformedPacket::Short(PacketLayer::Tcp))
 }

@@ -2,20 +2,20 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::flow::Flows;
-use crate::flow::limits::Limits;
+use crate::flow::FlowTable;
+use crate::flow::limits::FlowLimits;
 use crate::flow::side::Side;
 use crate::moment::Moment;
 use crate::packet::checksum::sum;
 use crate::packet::decode;
-use crate::packet::link::Link;
-use crate::packet::tcp::Flags;
+use crate::packet::link::LinkType;
+use crate::packet::tcp::TcpFlags;
 
-pub(crate) const SYN: Flags = Flags::SYN;
-pub(crate) const FIN: Flags = Flags(0x011);
-pub(crate) const RST: Flags = Flags::RST;
-pub(crate) const ACK: Flags = Flags::ACK;
-pub(crate) const PSH: Flags = Flags(0x018);
+pub(crate) const SYN: TcpFlags = TcpFlags::SYN;
+pub(crate) const FIN: TcpFlags = TcpFlags(0x011);
+pub(crate) const RST: TcpFlags = TcpFlags::RST;
+pub(crate) const ACK: TcpFlags = TcpFlags::ACK;
+pub(crate) const PSH: TcpFlags = TcpFlags(0x018);
 
 /// A TCP segment with its checksum.
 pub(crate) struct Segment<'a> {
@@ -23,7 +23,7 @@ pub(crate) struct Segment<'a> {
     pub(crate) to: SocketAddr,
     pub(crate) sequence: u32,
     pub(crate) acknowledgment: u32,
-    pub(crate) flags: Flags,
+    pub(crate) flags: TcpFlags,
     pub(crate) window: u16,
     pub(crate) options: &'a [u8],
     pub(crate) payload: &'a [u8],
@@ -147,7 +147,7 @@ impl Script {
 
     pub(crate) fn client(
         &mut self,
-        flags: Flags,
+        flags: TcpFlags,
         sequence: u32,
         acknowledgment: u32,
         payload: &[u8],
@@ -157,7 +157,7 @@ impl Script {
 
     pub(crate) fn server(
         &mut self,
-        flags: Flags,
+        flags: TcpFlags,
         sequence: u32,
         acknowledgment: u32,
         payload: &[u8],
@@ -168,7 +168,7 @@ impl Script {
     fn send(
         &mut self,
         side: Side,
-        flags: Flags,
+        flags: TcpFlags,
         sequence: u32,
         acknowledgment: u32,
         payload: &[u8],
@@ -203,10 +203,10 @@ impl Script {
         self.client(ACK, 1, 1, b"")
     }
 
-    pub(crate) fn flows(&self) -> Flows {
-        let mut flows = Flows::new(Limits::default());
+    pub(crate) fn flows(&self) -> FlowTable {
+        let mut flows = FlowTable::new(FlowLimits::default());
         for (at, bytes) in &self.packets {
-            let packet = decode(Link::Ethernet, bytes).unwrap();
+            let packet = decode(LinkType::Ethernet, bytes).unwrap();
             flows.push(*at, bytes.len() as u64, &packet);
         }
         flows

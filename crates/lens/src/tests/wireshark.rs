@@ -3,13 +3,13 @@
 
 use std::process::Command;
 
-use crate::capture::captured::Direction;
-use crate::flow::connection::Connection;
-use crate::flow::mark::Mark;
+use crate::capture::captured::PacketDirection;
+use crate::flow::connection::TcpConnection;
+use crate::flow::mark::SegmentMark;
 use crate::flow::segment::Segment;
 use crate::packet::decode;
-use crate::packet::link::Link;
-use crate::pcapng::{Packet, Section, Writer};
+use crate::packet::link::LinkType;
+use crate::pcapng::{PacketBlock, PcapngWriter, SectionInfo};
 use crate::tests::build::{ACK, FIN, PSH, RST, SYN, Script};
 
 /// One connection of each kind, each at ports of its own.
@@ -107,9 +107,9 @@ const FIELDS: [&str; 16] = [
 ];
 
 /// A segment in the words of tshark's fields.
-fn line(connection: &Connection, segment: &Segment) -> String {
+fn line(connection: &TcpConnection, segment: &Segment) -> String {
     let text = |value: Option<u64>| value.map_or(String::new(), |value| value.to_string());
-    let has = |mark: Mark| text(segment.marks.contains(&mark).then_some(1));
+    let has = |mark: SegmentMark| text(segment.marks.contains(&mark).then_some(1));
     let options = &segment.options;
     // It tells selective acknowledgments relative to the other side's initial number, as we tell
     // the others.
@@ -126,11 +126,11 @@ fn line(connection: &Connection, segment: &Segment) -> String {
         text(options.window_scale.map(u64::from)),
         text(options.timestamps.map(|(value, _)| value.into())),
         text(options.sack.blocks().first().map(|(left, _)| left.wrapping_sub(other).into())),
-        has(Mark::ZeroWindow),
-        has(Mark::KeepAlive),
-        has(Mark::KeepAliveAnswer),
-        has(Mark::WindowUpdate),
-        has(Mark::DuplicateAck),
+        has(SegmentMark::ZeroWindow),
+        has(SegmentMark::KeepAlive),
+        has(SegmentMark::KeepAliveAnswer),
+        has(SegmentMark::WindowUpdate),
+        has(SegmentMark::DuplicateAck),
     ]
     .join("\t")
 }
@@ -162,13 +162,14 @@ fn wireshark_agrees_on_the_golden_connections() {
     for (index, script) in scripts().iter().enumerate() {
         let path = directory.path().join(format!("{index}.pcapng"));
         let mut writer =
-            Writer::new(std::fs::File::create(&path).unwrap(), &Section::default()).unwrap();
-        let interface = writer.interface(Link::Ethernet, "wire", 0).unwrap();
+            PcapngWriter::new(std::fs::File::create(&path).unwrap(), &SectionInfo::default())
+                .unwrap();
+        let interface = writer.interface(LinkType::Ethernet, "wire", 0).unwrap();
         for (at, bytes) in &script.packets {
-            assert!(decode(Link::Ethernet, bytes).is_ok());
-            let packet = Packet {
+            assert!(decode(LinkType::Ethernet, bytes).is_ok());
+            let packet = PacketBlock {
                 at: *at,
-                direction: Direction::Incoming,
+                direction: PacketDirection::Incoming,
                 original_length: bytes.len(),
                 bytes,
                 comments: &[],

@@ -12,14 +12,14 @@ use axum::extract::{Query as QueryOf, State};
 use axum::response::{IntoResponse, Response};
 use engine::keys::Caller;
 use http::{HeaderValue, header};
-use lens::flow::connection::Connection;
-use lens::flow::side::{Both, Side};
-use lens::http::protocol::Protocol as Spoken;
-use lens::http::{Conversation, read_connection};
+use lens::flow::connection::TcpConnection;
+use lens::flow::side::{PerSide, Side};
+use lens::http::protocol::ApplicationProtocol as Spoken;
+use lens::http::{ConnectionReading, read_connection};
 use lens::ladder::words::Language;
-use lens::ladder::{Options, draw};
-use lens::live::bytes::Bytes;
-use lens::live::{ByteBreakdown, Closer, Record, Request, Sent};
+use lens::ladder::{LadderOptions, draw};
+use lens::live::bytes::ByteCounts;
+use lens::live::{ClosingSide, ConnectionRecord, RequestRecord, ResponseBytes, SentBytes};
 use lens::tcp_info::TcpInfo;
 use protocol::fault::{Fault, FaultKind};
 use serde_json::{Value, json};
@@ -175,7 +175,7 @@ pub(crate) async fn ladder(
     Ok((headers, picture).into_response())
 }
 
-fn options(query: &Query) -> Result<Options, Fault> {
+fn options(query: &Query) -> Result<LadderOptions, Fault> {
     let language = match query.get("language").map(String::as_str) {
         None | Some("en") => Language::English,
         Some("zh") => Language::Chinese,
@@ -188,11 +188,11 @@ fn options(query: &Query) -> Result<Options, Fault> {
         }
     };
     let width = query::integer(query, "width", WIDTHS)?.unwrap_or(WIDTH);
-    Ok(Options {
+    Ok(LadderOptions {
         language,
         width: u32::try_from(width).unwrap_or(u32::MAX),
         vantage: Side::Server,
-        ..Options::default()
+        ..LadderOptions::default()
     })
 }
 
@@ -237,18 +237,18 @@ async fn look(app: &App, caller: &Caller) -> CaptureView {
 
 /// The HTTP on a connection. Nothing is read where its start was not captured: what looks like a
 /// head may be a user's message.
-fn conversation(connection: &Connection) -> Conversation {
+fn conversation(connection: &TcpConnection) -> ConnectionReading {
     if connection.handshake.syn.is_some() {
         return read_connection(connection);
     }
-    Conversation { protocol: Spoken::Unknown, readings: Both::default() }
+    ConnectionReading { protocol: Spoken::Unknown, readings: PerSide::default() }
 }
 
 fn unreadable() -> Fault {
     Fault::new(FaultKind::Server, "server_error", "what was captured could not be read")
 }
 
-fn is_own(caller: &Caller, request: &Request) -> bool {
+fn is_own(caller: &Caller, request: &RequestRecord) -> bool {
     caller.admin || request.owner.as_deref() == Some(caller.owner.as_str())
 }
 
@@ -272,7 +272,7 @@ fn little(view: &ConnectionView, caller: &Caller) -> Value {
 }
 
 fn whole(view: &ConnectionView, caller: &Caller, packets: Option<&Value>) -> Value {
-    let Record {
+    let ConnectionRecord {
         accepted,
         age,
         handshake,
@@ -280,19 +280,20 @@ fn whole(view: &ConnectionView, caller: &Caller, packets: Option<&Value>) -> Val
         up,
         down,
         counts,
-        said,
-        asked,
+        response_bytes,
+        request_count,
         is_shared,
         close,
         ..
     } = &view.record;
-    let tls = |network: u64, bytes: &Bytes| {
+    let tls = |network: u64, bytes: &ByteCounts| {
         if handshake.is_some() { network.saturating_sub(bytes.total()) } else { 0 }
     };
-    let kinds = |network: u64, bytes: &Bytes| is_sampled.then(|| (tls(network, bytes), *bytes));
+    let kinds =
+        |network: u64, bytes: &ByteCounts| is_sampled.then(|| (tls(network, bytes), *bytes));
     let time = |time: Option<Duration>| time.map(milliseconds);
     let requests = view.record.requests.iter().filter(|request| is_own(caller, request));
-    let now = Sent { network: view.sent, bytes: *down, said: *said };
+    let now = SentBytes { network: view.sent, bytes: *down, response_bytes: *response_bytes };
     json!({
         "id": view.id,
         "object": "lens.connection",
@@ -305,29 +306,29 @@ fn whole(view: &ConnectionView, caller: &Caller, packets: Option<&Value>) -> Val
             "version": handshake.version,
             "alpn": handshake.alpn,
             "is_resumed": handshake.is_resumed,
-            "began_ms": milliseconds(handshake.begin),
-            "ended_ms": milliseconds(handshake.end),
+            "began_ms": milliseconds(handshake.started),
+            "ended_ms": milliseconds(handshake.finished),
         })),
         "sampled": is_sampled,
         "shared": is_shared,
         "received": bytes(view.received, kinds(view.received, up)),
         "sent": bytes(view.sent, kinds(view.sent, down)),
-        "said": is_sampled.then(|| object_of(said)),
+        "said": is_sampled.then(|| object_of(response_bytes)),
         "reads": is_sampled.then_some(counts.reads),
         "writes": is_sampled.then_some(counts.writes),
         "first_byte_received_ms": time(counts.first_in),
         "first_byte_sent_ms": time(counts.first_out),
         "last_byte_received_ms": time(counts.last_in),
         "last_byte_sent_ms": time(counts.last_out),
-        "requests": asked,
+        "requests": request_count,
         "last_requests": requests.map(|one| request(one, one.sent(&now).map(|sent| {
-            (bytes(sent.network, kinds(sent.network, &sent.bytes)), is_sampled.then(|| object_of(&sent.said)))
+            (bytes(sent.network, kinds(sent.network, &sent.bytes)), is_sampled.then(|| object_of(&sent.response_bytes)))
         }))).collect::<Vec<_>>(),
         "tcp": view.tcp.as_ref().map(tcp),
         "packets": packets,
         "open": view.is_open,
         "close": close.map(|close| json!({
-            "by": match close.by { Closer::Client => "client", Closer::Server => "server" },
+            "by": match close.by { ClosingSide::Client => "client", ClosingSide::Server => "server" },
             "how": close.how,
             "at_ms": milliseconds(close.at),
         })),
@@ -335,8 +336,8 @@ fn whole(view: &ConnectionView, caller: &Caller, packets: Option<&Value>) -> Val
 }
 
 /// The total, and by kind what was counted: TLS, and its content.
-fn bytes(network: u64, kinds: Option<(u64, Bytes)>) -> Value {
-    let of = |pick: fn(&Bytes) -> u64| kinds.as_ref().map(|(_, kinds)| pick(kinds));
+fn bytes(network: u64, kinds: Option<(u64, ByteCounts)>) -> Value {
+    let of = |pick: fn(&ByteCounts) -> u64| kinds.as_ref().map(|(_, kinds)| pick(kinds));
     json!({
         "total": network,
         "tls": kinds.map(|(tls, _)| tls),
@@ -347,13 +348,13 @@ fn bytes(network: u64, kinds: Option<(u64, Bytes)>) -> Value {
     })
 }
 
-fn object_of(said: &ByteBreakdown) -> Value {
-    json!({ "events": said.events, "framing": said.framing, "dialect": said.dialect, "text": said.text })
+fn object_of(bytes: &ResponseBytes) -> Value {
+    json!({ "events": bytes.events, "framing": bytes.framing, "dialect": bytes.dialect, "text": bytes.text })
 }
 
 /// A request, and where they are known the bytes that were sent for it, and those of events among
 /// them.
-fn request(request: &Request, sent: Option<(Value, Option<Value>)>) -> Value {
+fn request(request: &RequestRecord, sent: Option<(Value, Option<Value>)>) -> Value {
     let (sent, said) = sent.unwrap_or_default();
     json!({
         "number": request.number,
@@ -362,9 +363,9 @@ fn request(request: &Request, sent: Option<(Value, Option<Value>)>) -> Value {
         "version": request.version,
         "lane": request.lane,
         "status": request.status,
-        "began_ms": milliseconds(request.begin),
-        "answered_ms": request.answered.map(milliseconds),
-        "ended_ms": request.end.map(milliseconds),
+        "began_ms": milliseconds(request.started),
+        "answered_ms": request.responded.map(milliseconds),
+        "ended_ms": request.finished.map(milliseconds),
         "sent": sent,
         "said": said,
     })

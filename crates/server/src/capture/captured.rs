@@ -4,22 +4,22 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lens::capture::Recording;
-use lens::capture::captured::{Captured, Direction};
-use lens::flow::Flows;
-use lens::flow::connection::Connection;
-use lens::flow::limits::Limits;
-use lens::flow::side::{Both, Side};
+use lens::capture::PacketRecording;
+use lens::capture::captured::{CapturedPacket, PacketDirection};
+use lens::flow::FlowTable;
+use lens::flow::connection::TcpConnection;
+use lens::flow::limits::FlowLimits;
+use lens::flow::side::{PerSide, Side};
 use lens::moment::Moment;
-use lens::packet::tcp::Flags;
-use lens::packet::{Packet, Transport, decode};
+use lens::packet::tcp::TcpFlags;
+use lens::packet::{DecodedPacket, TransportPayload, decode};
 
 use crate::listen::ConnectionView;
 
 /// The connections that were captured on a port.
 #[derive(Debug)]
 pub(crate) struct PortConnections {
-    flows: Flows,
+    flows: FlowTable,
     listen: SocketAddr,
     /// On which interface each direction was seen first. A packet that passes several, such as a
     /// bridge and the interface below it, is captured on each, and would look like a
@@ -44,12 +44,12 @@ const MOST_KNOWN: usize = 4096;
 
 impl PortConnections {
     /// The packets to and from `listen`, which may be every address of this machine.
-    pub(super) fn new(limits: Limits, listen: SocketAddr) -> Self {
-        let flows = Flows::new(limits).with_server_port(listen.port());
+    pub(super) fn new(limits: FlowLimits, listen: SocketAddr) -> Self {
+        let flows = FlowTable::new(limits).with_server_port(listen.port());
         Self { flows, listen, interfaces: HashMap::new(), lost: 0, forgotten: 0 }
     }
 
-    pub(super) fn take_in(&mut self, recording: Recording) {
+    pub(super) fn take_in(&mut self, recording: PacketRecording) {
         self.forgotten += recording.forgotten;
         self.lost = self.lost.max(recording.statistics.dropped);
         for packet in recording.packets {
@@ -68,8 +68,9 @@ impl PortConnections {
     /// Whether a packet goes to where the server listens or comes from there, and was not captured
     /// on another interface already. Requests of this machine to the same port of another, such as
     /// a model server's, do not count.
-    fn is_ours_and_first(&mut self, captured: &Captured, packet: &Packet<'_>) -> bool {
-        let (Some(network), Transport::Tcp(tcp)) = (&packet.network, &packet.transport) else {
+    fn is_ours_and_first(&mut self, captured: &CapturedPacket, packet: &DecodedPacket<'_>) -> bool {
+        let (Some(network), TransportPayload::Tcp(tcp)) = (&packet.network, &packet.transport)
+        else {
             return false;
         };
         let source = SocketAddr::new(network.source, tcp.source_port);
@@ -78,18 +79,18 @@ impl PortConnections {
             self.interfaces.clear();
         }
         let is_ours = match captured.direction {
-            Direction::Incoming => {
+            PacketDirection::Incoming => {
                 self.is_here(destination)
                     || self.is_here(source) && self.is_answer(source, destination)
             }
-            Direction::Outgoing => self.is_here(source),
-            Direction::Other => false,
+            PacketDirection::Outgoing => self.is_here(source),
+            PacketDirection::Other => false,
         };
         if !is_ours {
             return false;
         }
         let direction = (source, destination);
-        let initial = tcp.flags.contains(Flags::SYN).then_some(tcp.sequence);
+        let initial = tcp.flags.contains(TcpFlags::SYN).then_some(tcp.sequence);
         let first = self
             .interfaces
             .entry(direction)
@@ -113,8 +114,8 @@ impl PortConnections {
     }
 
     /// The packets of a connection, if they were captured.
-    pub(crate) fn of(&self, view: &ConnectionView) -> Option<&Connection> {
-        let is_ours = |connection: &Connection| {
+    pub(crate) fn of(&self, view: &ConnectionView) -> Option<&TcpConnection> {
+        let is_ours = |connection: &TcpConnection| {
             let (client, server) = (connection.addresses.client, connection.addresses.server);
             is_same(client, view.peer)
                 && view.local.is_some_and(|local| is_same(server, local))
@@ -136,18 +137,18 @@ fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
 
 /// Whether these packets can be those of a connection that was accepted and ended then. A client's
 /// port is reused, and another connection's packets must not be shown.
-fn was_there(connection: &Connection, view: &ConnectionView) -> bool {
+fn was_there(connection: &TcpConnection, view: &ConnectionView) -> bool {
     let accepted = moment(view.record.accepted);
     let end = accepted + view.record.close.map_or(view.record.age, |close| close.at);
     if connection.handshake.syn.is_none() {
         // The capture started in the middle of it.
-        return (accepted..=end).contains(&connection.began);
+        return (accepted..=end).contains(&connection.started);
     }
     // A connection is accepted after its handshake, and not closed before. What replaces it starts
     // with a handshake, too.
     let is_over = connection.closing().over_at.is_some_and(|over| over < accepted);
     let is_replaced = connection.replaced.is_some_and(|replaced| replaced <= accepted);
-    connection.began <= accepted && !is_over && !is_replaced
+    connection.started <= accepted && !is_over && !is_replaced
 }
 
 /// The range of a connection that its packets cover.
@@ -156,12 +157,12 @@ pub(crate) struct CaptureExtent {
     /// Whether its handshake was captured.
     has_start: bool,
     /// Bytes of each side.
-    bytes: Both<u64>,
+    bytes: PerSide<u64>,
 }
 
 impl CaptureExtent {
     /// That of these packets.
-    pub(crate) fn of(connection: &Connection) -> Self {
+    pub(crate) fn of(connection: &TcpConnection) -> Self {
         let bytes = |side: Side| {
             let direction = connection.directions.of(side);
             // The SYN has a number too, and so has the FIN.
@@ -170,7 +171,7 @@ impl CaptureExtent {
                 direction.counts.payload_bytes.saturating_sub(direction.counts.retransmitted_bytes),
             )
         };
-        let bytes = Both { client: bytes(Side::Client), server: bytes(Side::Server) };
+        let bytes = PerSide { client: bytes(Side::Client), server: bytes(Side::Server) };
         Self { has_start: connection.handshake.syn.is_some(), bytes }
     }
 

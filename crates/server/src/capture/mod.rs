@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use engine::tasks::Tasks;
-use lens::capture::Recorder;
-use lens::capture::config::{Config, Unable};
-use lens::flow::limits::Limits;
+use lens::capture::PacketRecorder;
+use lens::capture::config::{CaptureError, Config};
+use lens::flow::limits::FlowLimits;
 use tokio::sync::{Mutex as Turn, Semaphore, watch};
 use tokio::time::{Instant, sleep};
 
@@ -30,15 +30,19 @@ const RING: usize = 16 << 20;
 
 /// Together below a hundred megabytes, at the very worst; a usual connection takes some ten
 /// kilobytes.
-const LIMITS: Limits =
-    Limits { connections: 128, segments: 1536, stream_bytes: 128 << 10, pending_bytes: 32 << 10 };
+const LIMITS: FlowLimits = FlowLimits {
+    connections: 128,
+    segments: 1536,
+    stream_bytes: 128 << 10,
+    pending_bytes: 32 << 10,
+};
 
 /// How many requests read and draw the captured packets at once. Bounded so that polling clients
 /// cannot exhaust the blocking pool.
 const READERS: usize = 2;
 
 /// Starts the capture of a port.
-type Open = fn(u16) -> Result<Recorder, Unable>;
+type Open = fn(u16) -> Result<PacketRecorder, CaptureError>;
 
 /// The capture of a server's port, which runs while it is being viewed.
 #[derive(Debug)]
@@ -51,7 +55,7 @@ pub struct PortCapture {
 /// A capture that runs.
 #[derive(Debug)]
 struct RunningCapture {
-    recorder: Recorder,
+    recorder: PacketRecorder,
     readers: Semaphore,
     sight: Mutex<PortConnections>,
     looked: Mutex<Instant>,
@@ -85,7 +89,7 @@ impl Default for PortCapture {
 impl PortCapture {
     /// A capture that is not permitted, for tests on systems that would permit it.
     pub fn refused() -> Self {
-        Self::with(|_port| Err(Unable::NotPermitted))
+        Self::with(|_port| Err(CaptureError::NotPermitted))
     }
 
     fn with(open: Open) -> Self {
@@ -122,10 +126,14 @@ impl PortCapture {
         let open = self.open;
         let recorder = match tasks.blocking(move || open(listen.port())).await {
             Some(Ok(recorder)) => recorder,
-            Some(Err(unable @ Unable::NotPermitted)) => {
+            Some(Err(unable @ CaptureError::NotPermitted)) => {
                 return CaptureView::NotPermitted(unable.to_string());
             }
-            Some(Err(unable @ (Unable::NotLinux | Unable::NoInterface(_) | Unable::Failed(_)))) => {
+            Some(Err(
+                unable @ (CaptureError::NotLinux
+                | CaptureError::NoInterface(_)
+                | CaptureError::Failed(_)),
+            )) => {
                 return CaptureView::NotSupported(unable.to_string());
             }
             None => return CaptureView::NotSupported("the capture could not be begun".to_owned()),
@@ -215,8 +223,11 @@ impl CaptureView {
     }
 }
 
-fn start(port: u16) -> Result<Recorder, Unable> {
-    Recorder::start(&Config { port: Some(port), kernel_bytes: RING, ..Config::default() }, RING)
+fn start(port: u16) -> Result<PacketRecorder, CaptureError> {
+    PacketRecorder::start(
+        &Config { port: Some(port), kernel_bytes: RING, ..Config::default() },
+        RING,
+    )
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -229,7 +240,7 @@ mod tests {
 
     #[test]
     fn what_is_held_is_bounded() {
-        let Limits { connections, segments, stream_bytes, pending_bytes } = LIMITS;
+        let FlowLimits { connections, segments, stream_bytes, pending_bytes } = LIMITS;
         let most = connections
             * (segments * size_of::<lens::flow::segment::Segment>()
                 + 2 * (stream_bytes + pending_bytes));

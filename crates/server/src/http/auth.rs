@@ -76,7 +76,7 @@ fn outcome<T: Clone + Send + Sync + 'static>(parts: &Parts) -> Result<T, Fault> 
 /// Shows a request to its caller in the lens.
 fn claim(parts: &Parts, caller: &Caller) {
     if let Some(exchange) = parts.extensions.get::<Exchange>() {
-        exchange.owned(caller.owner.as_str());
+        exchange.set_owner(caller.owner.as_str());
     }
 }
 

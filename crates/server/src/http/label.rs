@@ -1,7 +1,7 @@
 //! The parts of a request's path and query that the lens may show.
 
 use http::Uri;
-use lens::live::Subject;
+use lens::live::RequestSubject;
 
 use crate::listen::Label;
 
@@ -15,13 +15,13 @@ pub(crate) fn label(uri: &Uri) -> Label<'_> {
 
 /// To whom a request may be shown. A refused request to the API is its caller's too: its path may
 /// reveal more than its response.
-fn subject(path: &str) -> Subject {
+fn subject(path: &str) -> RequestSubject {
     let is_classic =
         ["/createSse", "/chat", "/closeSse"].contains(&path) || path.starts_with("/websocket/");
     match path {
-        _ if path.starts_with("/v1/lens/") => Subject::Lens,
-        _ if path.starts_with("/v1/") || is_classic => Subject::Callers,
-        _ => Subject::Public,
+        _ if path.starts_with("/v1/lens/") => RequestSubject::Lens,
+        _ if path.starts_with("/v1/") || is_classic => RequestSubject::Callers,
+        _ => RequestSubject::Public,
     }
 }
 

@@ -59,7 +59,7 @@ impl HttpBody for Watched {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let Self { body, watch, rest, .. } = &mut *self;
         let Watch::Http2(gauge) = watch else { return Pin::new(body).poll_frame(context) };
-        gauge.asked();
+        gauge.requested();
         if rest.is_empty() {
             match ready!(Pin::new(body).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {

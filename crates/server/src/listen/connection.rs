@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use engine::clock;
 use engine::instruments::counter::GaugeGuard;
 use engine::shares::ConnectionGuard;
-use lens::live::{Closer, Timeline};
+use lens::live::{ClosingSide, Timeline};
 use lens::tcp_info::TcpInfo;
 use protocol::fault::Fault;
 use protocol::id::Owner;
@@ -176,7 +176,7 @@ impl Registered for Socket {
     }
 
     fn matches(&self, wanted: &ConnectionFilter<'_>) -> bool {
-        self.timeline.look(|owner, requests| wanted.matches(owner, requests))
+        self.timeline.with_requests(|owner, requests| wanted.matches(owner, requests))
     }
 }
 
@@ -185,7 +185,7 @@ impl Drop for Socket {
         if self.protocol.get().is_none() {
             self.traffic.closed_silently();
         }
-        self.timeline.closed(Closer::Server, "close");
+        self.timeline.set_closed(ClosingSide::Server, "close");
         self.register.closed(self.id, self.snapshot());
     }
 }
@@ -335,7 +335,7 @@ impl ConnectionHandle {
     /// Turns the close that follows into a RST, so that no client mistakes a truncated
     /// close-delimited response for a complete one (promise 3).
     pub fn abort(&self) {
-        self.0.timeline.closed(Closer::Server, "reset");
+        self.0.timeline.set_closed(ClosingSide::Server, "reset");
         // Fails only on a socket that is closed already.
         drop(SockRef::from(&self.0.stream).set_linger(Some(Duration::ZERO)));
     }

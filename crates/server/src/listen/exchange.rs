@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{Request, Version};
-use lens::live::Asked;
+use lens::live::RequestStart;
 
 use super::connection::ConnectionHandle;
 use super::service::Label;
@@ -31,30 +31,30 @@ impl Exchange {
             _ => "1.1",
         };
         let Label { subject, lane } = label;
-        let asked = Asked {
+        let start = RequestStart {
             subject,
             method: request.method().as_str(),
             path: request.uri().path(),
             version,
             lane,
         };
-        let number = connection.timeline().asked(asked, connection.bytes().1);
+        let number = connection.timeline().start_request(start, connection.bytes().1);
         Self(Arc::new(Started { connection: connection.clone(), number }))
     }
 
     /// Sets the caller that the request belongs to.
-    pub(crate) fn owned(&self, owner: &str) {
-        self.0.connection.timeline().owned(self.0.number, owner);
+    pub(crate) fn set_owner(&self, owner: &str) {
+        self.0.connection.timeline().set_owner(self.0.number, owner);
     }
 
     /// The head of its response is ready.
     pub(super) fn response_started(&self, status: u16) {
-        self.0.connection.timeline().answered(self.0.number, status);
+        self.0.connection.timeline().response_started(self.0.number, status);
     }
 }
 
 impl Drop for Started {
     fn drop(&mut self) {
-        self.connection.timeline().ended(self.number);
+        self.connection.timeline().request_finished(self.number);
     }
 }

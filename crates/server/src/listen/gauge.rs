@@ -17,7 +17,7 @@ impl StallGauge {
     }
 
     /// The next is asked for.
-    pub(crate) fn asked(&self) {
+    pub(crate) fn requested(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use lens::live::Closer;
+use lens::live::ClosingSide;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -53,7 +53,7 @@ impl Io {
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(timeout)));
         ready!(stalled.as_mut().poll(context));
         tracing::debug!(connection = self.shared.id, "reader took nothing for too long");
-        self.shared.timeline.closed(Closer::Server, "write_timeout");
+        self.shared.timeline.set_closed(ClosingSide::Server, "write_timeout");
         // The unsent rest is dropped: the client resumes by position.
         drop(SockRef::from(&self.shared.stream).set_linger(Some(Duration::ZERO)));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use lens::live::Closer;
+use lens::live::ClosingSide;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::ConnectionHandle;
@@ -40,15 +40,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for ObservedStream<S> {
         let timeline = self.connection.timeline();
         match &read {
             Ok(()) if buffer.filled().len() == before && buffer.remaining() > 0 => {
-                timeline.closed(Closer::Client, "fin");
+                timeline.set_closed(ClosingSide::Client, "fin");
             }
             Ok(()) => timeline.up(&buffer.filled()[before..]),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
-                timeline.closed(Closer::Client, "reset");
+                timeline.set_closed(ClosingSide::Client, "reset");
             }
             // A FIN without TLS's `close_notify`.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                timeline.closed(Closer::Client, "fin");
+                timeline.set_closed(ClosingSide::Client, "fin");
             }
             Err(_) => {}
         }
@@ -90,7 +90,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ObservedStream<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.connection.timeline().closed(Closer::Server, "fin");
+        self.connection.timeline().set_closed(ClosingSide::Server, "fin");
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::{Request, Response, Uri};
-use lens::live::Subject;
+use lens::live::RequestSubject;
 use tower::Service;
 
 use crate::config::Config;
@@ -36,7 +36,7 @@ pub(crate) trait ServiceFactory: Clone + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Label<'a> {
     /// To whom the request may be shown.
-    pub subject: Subject,
+    pub subject: RequestSubject,
     /// The client's own name for the request.
     pub lane: Option<&'a str>,
 }

@@ -144,7 +144,7 @@ pub(super) fn record(stream: &TlsStream<Io>, start: std::time::Instant, timeline
         _ => "",
     };
     let alpn = tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
-    timeline.shook_hands(
+    timeline.set_tls_handshake(
         start,
         version,
         alpn,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lens::live::{Record, Request};
+use lens::live::{ConnectionRecord, RequestRecord};
 use lens::tcp_info::TcpInfo;
 
 use super::protocol::HttpVersion;
@@ -30,7 +30,7 @@ pub(crate) struct ConnectionView {
     /// Whether the socket is still open: counts may grow until it closes, even after one side has.
     pub(crate) is_open: bool,
     /// What happened.
-    pub(crate) record: Record,
+    pub(crate) record: ConnectionRecord,
     /// The kernel's data on the socket, if the system provides it.
     pub(crate) tcp: Option<TcpInfo>,
 }
@@ -74,7 +74,7 @@ impl ConnectionFilter<'_> {
     pub(super) fn matches(
         &self,
         first: Option<&Arc<str>>,
-        requests: &mut dyn Iterator<Item = &Request>,
+        requests: &mut dyn Iterator<Item = &RequestRecord>,
     ) -> bool {
         let mut own = requests.filter(|request| self.is_own(request.owner.as_ref()));
         match self.lane {

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, header};
-use lens::live::ByteBreakdown;
+use lens::live::ResponseBytes;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::listen::{ConnectionHandle, Signal};
@@ -27,7 +27,7 @@ pub(super) struct Client {
     /// Resolves when nothing was written for as long as `heartbeat`.
     pub(super) silence: Pin<Box<Sleep>>,
     /// The parts of the next write, for the lens; its framing is known when it is written.
-    pub(super) written: ByteBreakdown,
+    pub(super) written: ResponseBytes,
 }
 
 impl Client {
@@ -43,7 +43,7 @@ impl Client {
             is_half_closed: false,
             heartbeat,
             silence,
-            written: ByteBreakdown::default(),
+            written: ResponseBytes::default(),
         }
     }
 
@@ -78,10 +78,10 @@ impl Client {
     /// not the model's text is dialect.
     pub(super) fn wrote(&mut self, bytes: usize) {
         self.restart_silence();
-        let ByteBreakdown { events, dialect: data, text, .. } = std::mem::take(&mut self.written);
+        let ResponseBytes { events, dialect: data, text, .. } = std::mem::take(&mut self.written);
         let Some(connection) = &self.connection else { return };
         let (dialect, framing) = (data.saturating_sub(text), (bytes as u64).saturating_sub(data));
-        connection.timeline().said(ByteBreakdown { events, framing, dialect, text });
+        connection.timeline().add_response_bytes(ResponseBytes { events, framing, dialect, text });
     }
 
     /// The error that breaks the body off. Without a length or chunks only a reset distinguishes a

@@ -6,7 +6,7 @@ use engine::feed::Feed;
 use engine::log::LogError;
 use engine::response::fault::log_fault;
 use http::HeaderValue;
-use lens::live::ByteBreakdown;
+use lens::live::ResponseBytes;
 use protocol::dialect::Dialect;
 use protocol::entry::Entry;
 use protocol::event::EventKind;
@@ -130,10 +130,10 @@ pub(crate) fn tell_lens(connection: Option<&ConnectionHandle>, response: &[u8], 
         return;
     };
     let text = text_bytes(response);
-    connection.timeline().said(ByteBreakdown {
+    connection.timeline().add_response_bytes(ResponseBytes {
         text,
         dialect: (body.len() as u64).saturating_sub(text),
-        ..ByteBreakdown::default()
+        ..ResponseBytes::default()
     });
 }
 

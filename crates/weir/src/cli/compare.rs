@@ -13,6 +13,9 @@ Examples:
   weir compare --delay 30 --turns 3                  over a line with 30 ms of delay
   weir compare --server https://chat.example         a server elsewhere; its key is in WEIR_API_KEY
 
+Each cell is measured several times (--runs). A run with a token that was much later than the others is repeated,
+and what the machine was busy with meanwhile is said at the top of the report.
+
 It leaves report.html, report.json, ladders of the packets as SVG, and capture.pcapng for Wireshark in --output.
 No root is needed on Linux: client and server are in a network of their own, joined by a cable, where every
 packet is captured. If that is not allowed, it measures on loopback and says what is missing.
@@ -38,6 +41,9 @@ pub(crate) struct CompareArguments {
     /// Without TLS, with it, or both
     #[arg(long, value_name = "WORD", default_value_t = Encrypted::Both, id = "encrypted")]
     pub(crate) encrypted: Encrypted,
+    /// How often each cell is measured, every time from another one on [default: 3; 2 with --quick]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub(crate) runs: Option<u16>,
     /// How many questions each conversation has [default: 5; 3 with --quick]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(crate) turns: Option<u16>,

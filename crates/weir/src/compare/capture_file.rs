@@ -9,19 +9,19 @@ use anyhow::Result;
 use lab::captured::{CapturedConnections, ReadConnection};
 use lab::claims::packets::PacketSet;
 use lab::claims::verdict::CitedPackets;
-use lens::capture::captured::Captured;
+use lens::capture::captured::CapturedPacket;
 use lens::flow::side::Side;
-use lens::ladder::words::{Language, holds, remarks};
-use lens::packet::link::Link;
-use lens::pcapng::{InterfaceId, Packet, Section, Writer};
+use lens::ladder::words::{Language, contents, remarks};
+use lens::packet::link::LinkType;
+use lens::pcapng::{InterfaceId, PacketBlock, PcapngWriter, SectionInfo};
 
 use super::files::Authentication;
 
 /// The capture file, with an interface for each one that was captured.
 pub(super) struct CaptureFile {
-    writer: Writer<BufWriter<File>>,
+    writer: PcapngWriter<BufWriter<File>>,
     name: String,
-    interfaces: Vec<((Link, u32), InterfaceId)>,
+    interfaces: Vec<((LinkType, u32), InterfaceId)>,
     has_key: bool,
     /// The number of packets so far.
     frames: u64,
@@ -37,14 +37,14 @@ type Streams = HashMap<u64, u64>;
 impl CaptureFile {
     /// Begins the file. `name` is that of the interface.
     pub(super) fn new(file: File, name: &str, authentication: Authentication) -> Result<Self> {
-        let section = Section {
+        let section = SectionInfo {
             hardware: std::env::consts::ARCH,
             system: std::env::consts::OS,
             application: concat!("weir ", env!("CARGO_PKG_VERSION")),
             comment: "weir compare: the comments of a packet say to which cell or experiment it belongs, what it holds, and which claims rest on it",
         };
         Ok(Self {
-            writer: Writer::new(BufWriter::new(file), &section)?,
+            writer: PcapngWriter::new(BufWriter::new(file), &section)?,
             name: name.to_owned(),
             interfaces: Vec::new(),
             has_key: authentication == Authentication::Key,
@@ -79,7 +79,7 @@ impl CaptureFile {
                 }
             }
             let comments: Vec<&str> = comments.iter().map(String::as_str).collect();
-            let mut shown = Packet::of(packet, &comments);
+            let mut shown = PacketBlock::of(packet, &comments);
             if self.has_key {
                 shown.bytes = &shown.bytes[..kept(read, *number, packet).min(shown.bytes.len())];
             }
@@ -127,7 +127,7 @@ impl CaptureFile {
         }
     }
 
-    fn interface(&mut self, packet: &Captured) -> Result<InterfaceId> {
+    fn interface(&mut self, packet: &CapturedPacket) -> Result<InterfaceId> {
         let key = (packet.link, packet.interface);
         if let Some((_, interface)) = self.interfaces.iter().find(|(known, _)| *known == key) {
             return Ok(*interface);
@@ -144,7 +144,7 @@ impl CaptureFile {
 
 /// The number of bytes of a packet that are kept if there is a key: all of the server's, and the
 /// headers of the client's.
-fn kept(read: Option<&ReadConnection<'_>>, number: u64, packet: &Captured) -> usize {
+fn kept(read: Option<&ReadConnection<'_>>, number: u64, packet: &CapturedPacket) -> usize {
     let segment =
         read.and_then(|read| read.connection.segments().get(usize::try_from(number).ok()?));
     match segment {
@@ -163,6 +163,6 @@ fn about(read: &ReadConnection<'_>, number: u64) -> String {
         usize::try_from(number).ok().and_then(|index| read.connection.segments().get(index));
     let Some(segment) = segment else { return String::new() };
     let mut words = remarks(segment, Language::English);
-    words.extend(holds(segment, &read.conversation.readings, Language::English));
+    words.extend(contents(segment, &read.conversation.readings, Language::English));
     if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) }
 }

@@ -11,15 +11,15 @@ use lab::captured::ReadConnection;
 use lab::claims::packets::PacketSet;
 use lab::claims::verdict::{LadderLink, Verdict};
 use lab::numbers::Measured;
-use lab::plan::{Cell, Dialect, Transport, Version};
+use lab::plan::Cell;
 use lab::report::article::article;
-use lab::report::chart::{bytes_chart, delay_chart, strip_chart};
-use lab::report::data::{Ladder, Report};
+use lab::report::chart::{Format, bytes_chart, delay_chart, strip_chart};
+use lab::report::data::{Ladder, Report, shown_ladders};
 use lab::report::labels::Labels;
 use lab::report::page::page;
 use lens::flow::side::Side;
 use lens::ladder::words::Language;
-use lens::ladder::{Annotations, Options, draw};
+use lens::ladder::{Annotations, LadderOptions, draw};
 
 use super::capture_file::CaptureFile;
 
@@ -29,11 +29,10 @@ const MAX_SEGMENTS: usize = 60;
 /// The same for a connection of an experiment.
 const EXPERIMENT_SEGMENTS: usize = 40;
 
-/// The width of ladders in pixels.
-const WIDE: u32 = 960;
-
-/// The width of ladders for a telephone.
-const NARROW: u32 = 370;
+/// In the report pictures stand side by side, and on a phone one below the other: they are as wide
+/// as that, and as short as a page can bear.
+const REPORT_WIDTH: u32 = 372;
+const REPORT_SEGMENTS: usize = 24;
 
 /// What is drawn of a connection.
 struct Drawn {
@@ -41,6 +40,8 @@ struct Drawn {
     title: Bilingual,
     annotations: Annotations,
     segments: usize,
+    /// The cell whose first connection it is.
+    cell: Option<Cell>,
 }
 
 /// The output directory, and the capture that is written during the comparison.
@@ -105,13 +106,14 @@ impl ComparisonFiles {
                 let drawn = Drawn {
                     name: set.name.replace(['/', '+'], "-"),
                     title: Bilingual::new(
-                        title(cell, Language::English),
-                        title(cell, Language::Chinese),
+                        Labels(Language::English).title(cell),
+                        Labels(Language::Chinese).title(cell),
                     ),
                     annotations: Annotations::None,
                     segments: MAX_SEGMENTS,
+                    cell: Some(cell),
                 };
-                self.ladder(read, &drawn, is_shown(cell))?;
+                self.ladder(read, &drawn)?;
             }
             self.packets(set, &reads, |number| {
                 let what = set.name.rsplit(' ').next().filter(|_| set.name.contains(' '));
@@ -121,8 +123,8 @@ impl ComparisonFiles {
                 };
                 let order = if number == 1 { String::new() } else { format!(" ({number})") };
                 Bilingual::new(
-                    format!("{}{en}{order}", title(cell, Language::English)),
-                    format!("{}{zh}{order}", title(cell, Language::Chinese)),
+                    format!("{}{en}{order}", Labels(Language::English).title(cell)),
+                    format!("{}{zh}{order}", Labels(Language::Chinese).title(cell)),
                 )
             })?;
         }
@@ -170,6 +172,7 @@ impl ComparisonFiles {
                     title: named.title.clone(),
                     annotations: named.annotations,
                     segments: EXPERIMENT_SEGMENTS,
+                    cell: None,
                 },
                 None => {
                     let number = if index == 0 { String::new() } else { format!("-{}", index + 1) };
@@ -178,12 +181,13 @@ impl ComparisonFiles {
                         title: title(index + 1),
                         annotations: Annotations::None,
                         segments: EXPERIMENT_SEGMENTS,
+                        cell: None,
                     }
                 }
             };
             // That of a cell is there already.
             if !self.directory.join(format!("ladders/{}.en.svg", drawn.name)).exists() {
-                self.ladder(read, &drawn, drawn.annotations == Annotations::Textbook)?;
+                self.ladder(read, &drawn)?;
             }
             for claim in claims {
                 let link = LadderLink { name: drawn.name.clone(), title: drawn.title.clone() };
@@ -194,36 +198,32 @@ impl ComparisonFiles {
     }
 
     /// Draws a connection. Some of the pictures are also in the report.
-    fn ladder(&mut self, read: &ReadConnection<'_>, drawn: &Drawn, is_shown: bool) -> Result<()> {
-        let picture = |language, width| {
-            let options = Options {
-                language,
-                width,
-                vantage: Side::Client,
-                segments: drawn.segments,
-                annotations: drawn.annotations,
-            };
-            draw(read.connection, &read.conversation, &options)
+    fn ladder(&mut self, read: &ReadConnection<'_>, drawn: &Drawn) -> Result<()> {
+        let pictures = |width, segments| {
+            [Language::English, Language::Chinese].map(|language| {
+                let options = LadderOptions {
+                    language,
+                    width,
+                    vantage: Side::Client,
+                    segments,
+                    annotations: drawn.annotations,
+                };
+                draw(read.connection, &read.conversation, &options)
+            })
         };
-        let pictures =
-            |width| [Language::English, Language::Chinese].map(|language| picture(language, width));
-        let (wide, narrow) = (pictures(WIDE), pictures(NARROW));
-        for (end, picture) in ["en", "zh"].iter().zip(&wide) {
+        let width = LadderOptions::default().width;
+        for (end, picture) in ["en", "zh"].iter().zip(&pictures(width, drawn.segments)) {
             self.write(&format!("ladders/{}.{end}.svg", drawn.name), picture)?;
         }
+        let pictures = pictures(REPORT_WIDTH, REPORT_SEGMENTS);
         if drawn.annotations == Annotations::Textbook {
-            for (end, picture) in ["en", "zh"].iter().zip(&narrow) {
-                self.write(&format!("ladders/{}.{end}.narrow.svg", drawn.name), picture)?;
+            for (end, picture) in ["en", "zh"].iter().zip(&pictures) {
+                self.write(&format!("ladders/{}.narrow.{end}.svg", drawn.name), picture)?;
             }
         }
-        if is_shown {
-            self.ladders.push(Ladder {
-                name: drawn.name.clone(),
-                title: drawn.title.clone(),
-                pictures: wide,
-                narrow,
-                is_for_teaching: drawn.annotations == Annotations::Textbook,
-            });
+        if drawn.cell.is_some() || drawn.annotations == Annotations::Textbook {
+            let (name, title) = (drawn.name.clone(), drawn.title.clone());
+            self.ladders.push(Ladder { name, title, cell: drawn.cell, pictures });
         }
         Ok(())
     }
@@ -246,7 +246,7 @@ impl ComparisonFiles {
 
     /// The pictures of packets for the report.
     pub(super) fn ladders(&mut self) -> Vec<Ladder> {
-        std::mem::take(&mut self.ladders)
+        shown_ladders(std::mem::take(&mut self.ladders))
     }
 
     /// Writes the report, and returns the paths of interest to the user.
@@ -256,9 +256,13 @@ impl ComparisonFiles {
         let charted: Vec<&Measured> = report.charted();
         for language in [Language::English, Language::Chinese] {
             let end = language.pick("en", "zh");
-            self.write(&format!("ladders/arrivals.{end}.svg"), &strip_chart(&charted, language))?;
-            self.write(&format!("ladders/bytes.{end}.svg"), &bytes_chart(&charted, language))?;
-            self.write(&format!("ladders/delays.{end}.svg"), &delay_chart(&charted, language))?;
+            for (name, chart) in [
+                ("arrivals", strip_chart(&charted, language, Format::Wide)),
+                ("bytes", bytes_chart(&charted, language, Format::Wide)),
+                ("delays", delay_chart(&charted, language, Format::Wide)),
+            ] {
+                self.write(&format!("ladders/{name}.{end}.svg"), &chart)?;
+            }
             let article = article(report, language, "ladders");
             self.write(language.pick("transports.md", "transports.zh.md"), &article)?;
         }
@@ -284,26 +288,4 @@ fn private(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
-}
-
-/// Whether the report shows the packets of a cell.
-fn is_shown(cell: Cell) -> bool {
-    let is_one_of = match (cell.transport, cell.version, cell.tls) {
-        (Transport::Sse, Version::Http10 | Version::Http11 | Version::Http2, false)
-        | (Transport::Json | Transport::Websocket, Version::Http11, false)
-        | (Transport::Sse, Version::Http11, true) => true,
-        (
-            Transport::Json
-            | Transport::LongPoll
-            | Transport::Ndjson
-            | Transport::Sse
-            | Transport::Websocket,
-            ..,
-        ) => false,
-    };
-    cell.dialect == Dialect::Responses && is_one_of
-}
-
-fn title(cell: Cell, language: Language) -> String {
-    Labels(language).cell(cell)
 }

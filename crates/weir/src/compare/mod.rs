@@ -16,12 +16,15 @@ use lab::bilingual::Bilingual;
 use lab::claims::gather::{EXPERIMENTS, gather};
 use lab::claims::judge::judge;
 use lab::claims::packets::PacketSet;
+use lab::load::{LoadMeter, MachineLoad};
 use lab::numbers::Measured;
 use lab::plan::{Cell, Plan, cells};
+use lab::repeat::{CellRuns, order};
 use lab::report::data::Report;
 use lab::report::table::table;
-use lens::namespace::Network;
-use lens::namespace::road::path::Path;
+use lab::run::RunKind;
+use lens::namespace::NamespaceNetwork;
+use lens::namespace::link::settings::LinkSettings;
 use provider::demo;
 use serde_json::Value;
 
@@ -40,7 +43,7 @@ pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<E
     );
     // Before any thread starts: only a process with a single thread can enter a user namespace.
     let network = network(arguments);
-    if let (Err(why), true) = (&network, path(arguments) != Path::default()) {
+    if let (Err(why), true) = (&network, path(arguments) != LinkSettings::default()) {
         bail!("there can be no delay and no bandwidth: {}", why.en);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -70,8 +73,10 @@ pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<E
     let disagreements =
         report.disagreements().map(|what| format!("The counts do not agree: {what}"));
     let paths = written.iter().map(|path| path.display().to_string());
-    let lines: Vec<String> =
-        std::iter::once(table(&report)).chain(disagreements).chain(paths).collect();
+    let lines: Vec<String> = std::iter::once(table(&report, output::width()))
+        .chain(disagreements)
+        .chain(paths)
+        .collect();
     let notes: Vec<&str> = report.notes.iter().map(|note| note.en.as_str()).collect();
     let hints = if notes.is_empty() { String::new() } else { notes.join("\n") + "\n" };
     output::print(&output::Printed { out: lines.join("\n") + "\n", hints })?;
@@ -80,27 +85,27 @@ pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<E
 }
 
 /// The private network, or why there is none.
-fn network(arguments: &CompareArguments) -> Result<Network, Bilingual> {
+fn network(arguments: &CompareArguments) -> Result<NamespaceNetwork, Bilingual> {
     match (&arguments.server, arguments.loopback) {
         (Some(_), _) => Err(Bilingual::new("", "")),
         (None, true) => Err(Bilingual::new(
             "On loopback, as was asked for: segments are as long as 64 KB there, and nothing is ever late or lost.",
             "按要求在回环接口上测量：那里的报文段可长达 64 KB，也没有延迟和丢失。",
         )),
-        (None, false) => Network::enter().map_err(|unable| {
+        (None, false) => NamespaceNetwork::enter().map_err(|error| {
             Bilingual::new(
-                format!("On loopback, since there can be no network of our own: {unable}. Segments are as long as 64 KB there, and nothing is ever late or lost."),
-                format!("无法建立独立网络，因此在回环接口上测量：{unable}。那里的报文段可长达 64 KB，也没有延迟和丢失。"),
+                format!("On loopback, since there can be no network of our own: {error}. Segments are as long as 64 KB there, and nothing is ever late or lost."),
+                format!("无法建立独立网络，因此在回环接口上测量：{error}。那里的报文段可长达 64 KB，也没有延迟和丢失。"),
             )
         }),
     }
 }
 
 /// The delay and bandwidth of the path.
-fn path(arguments: &CompareArguments) -> Path {
+fn path(arguments: &CompareArguments) -> LinkSettings {
     let kilobytes =
         arguments.bandwidth.and_then(|kilobytes| NonZero::new(kilobytes.saturating_mul(1000)));
-    Path {
+    LinkSettings {
         delay: Duration::from_millis(arguments.delay.unwrap_or(0).into()),
         bytes_per_second: kilobytes,
     }
@@ -139,17 +144,13 @@ async fn elsewhere(url: &str, arguments: &CompareArguments) -> Result<(TestBed, 
 
 /// Measures every cell, and gathers the evidence.
 async fn measure(testbed: &TestBed, plan: &Plan, files: &mut ComparisonFiles) -> Result<Report> {
-    let (mut measured, mut meter) = (Vec::new(), ProgressMeter::new("measuring"));
-    let all = plan.cells.len() as u64 + EXPERIMENTS;
-    meter.show(0, Some(all));
+    let average_before = MachineLoad::average();
+    let load = LoadMeter::start();
+    let mut meter = ProgressMeter::new("measuring");
     testbed.harness.warm_up(plan).await.context("the first connection")?;
-    for (done, cell) in plan.cells.iter().enumerate() {
-        meter.show(done as u64, Some(all));
-        let outcome = testbed.harness.measure(*cell, plan).await;
-        files.cell(*cell, &outcome.packets)?;
-        measured.push(outcome.measured);
-    }
-    let mut done = measured.len() as u64;
+    let measured = measure_cells(testbed, plan, files, &mut meter).await?;
+    let all = steps(plan) + EXPERIMENTS;
+    let mut done = steps(plan);
     let mut written = Ok(());
     let mut step = |packets: Option<PacketSet>| {
         done += 1;
@@ -168,15 +169,16 @@ async fn measure(testbed: &TestBed, plan: &Plan, files: &mut ComparisonFiles) ->
         .map(|what| Bilingual::new(format!("Not measured: {what}."), format!("未测量：{what}。")));
     let of_cells = measured.iter().flat_map(of_cell);
     let notes = testbed.notes.iter().cloned().chain(missing).chain(of_cells).collect();
+    let processors = std::thread::available_parallelism()?.get();
+    let (system, architecture) = (std::env::consts::OS, std::env::consts::ARCH);
     Ok(Report {
         program: concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned(),
         at: engine::clock::unix_seconds(),
-        machine: format!(
-            "{} {}, {} processors",
-            std::env::consts::OS,
-            std::env::consts::ARCH,
-            std::thread::available_parallelism()?
+        machine: Bilingual::new(
+            format!("{system} {architecture}, {processors} processors"),
+            format!("{system} {architecture}，{processors} 个处理器"),
         ),
+        load: MachineLoad::of(processors, average_before, load.others_share(), &measured),
         place: testbed.place(),
         conversation: Bilingual::new("", ""),
         notes,
@@ -185,6 +187,49 @@ async fn measure(testbed: &TestBed, plan: &Plan, files: &mut ComparisonFiles) ->
         verdicts,
         ladders: files.ladders(),
     })
+}
+
+/// The runs of all cells.
+fn steps(plan: &Plan) -> u64 {
+    (plan.cells.len() * plan.runs) as u64
+}
+
+/// Measures every cell several times. The packets of the first run are kept.
+async fn measure_cells(
+    testbed: &TestBed,
+    plan: &Plan,
+    files: &mut ComparisonFiles,
+    meter: &mut ProgressMeter,
+) -> Result<Vec<Measured>> {
+    let mut cells: Vec<CellRuns> = plan.cells.iter().map(|_| CellRuns::default()).collect();
+    let (mut place, all) = (0, steps(plan) + EXPERIMENTS);
+    let mut once = async |cell: Cell, kind: RunKind| {
+        let load = LoadMeter::start();
+        let mut outcome = testbed.harness.measure(cell, plan, kind).await;
+        (outcome.run.place, outcome.run.others_share) = (place, load.others_share());
+        place += 1;
+        meter.show(place.min(steps(plan)), Some(all));
+        outcome
+    };
+    for run in 0..plan.runs {
+        let kind = if run == 0 { RunKind::First } else { RunKind::Again };
+        for index in order(plan.cells.len(), run, plan.runs) {
+            if cells[index].has_failed() {
+                continue;
+            }
+            let outcome = once(plan.cells[index], kind).await;
+            if run == 0 {
+                files.cell(plan.cells[index], &outcome.packets)?;
+            }
+            cells[index].add(outcome);
+        }
+    }
+    for (cell, runs) in plan.cells.iter().zip(&mut cells) {
+        if runs.has_outlier() {
+            runs.add_repetition(once(*cell, RunKind::Again).await);
+        }
+    }
+    Ok(cells.into_iter().map(CellRuns::measured).collect())
 }
 
 /// Notes on what could not be measured in a cell.
@@ -199,7 +244,7 @@ fn of_cell(measured: &Measured) -> impl Iterator<Item = Bilingual> {
 }
 
 fn conversation(arguments: &CompareArguments, plan: &Plan, pace: Duration) -> Bilingual {
-    let turns = plan.questions.len();
+    let (turns, runs) = (plan.questions.len(), plan.runs);
     let (pace_en, pace_zh) = match plan.pace {
         Some(_) => (
             format!(", a token every {} ms", pace.as_millis()),
@@ -219,8 +264,13 @@ fn conversation(arguments: &CompareArguments, plan: &Plan, pace: Duration) -> Bi
         None => (String::new(), String::new()),
     };
     Bilingual::new(
-        format!("Each cell: {turns} questions in one conversation{tokens_en}{pace_en}."),
-        format!("每个单元格：同一会话中 {turns} 个问题{tokens_zh}{pace_zh}。"),
+        format!(
+            "Each cell, a combination of API, transport and version of HTTP: {turns} questions in one conversation{tokens_en}{pace_en}; measured in {runs} runs. \
+             Counts and bytes are those of the first run, times are of all."
+        ),
+        format!(
+            "每个组合（API、传输方式与 HTTP 版本）：同一会话中 {turns} 个问题{tokens_zh}{pace_zh}；共测量 {runs} 轮。计数与字节数取自第一轮，时间取自全部各轮。"
+        ),
     )
 }
 
@@ -261,8 +311,10 @@ fn plan(arguments: &CompareArguments, pace: Duration, testbed: &TestBed, model: 
     } else {
         format!("Count from 1 to {long} in English words, nothing else.")
     };
+    let runs = arguments.runs.unwrap_or(if arguments.quick { 2 } else { 3 });
     Plan {
         cells,
+        runs: runs.into(),
         questions,
         model,
         pace: Some(pace).filter(|_| arguments.server.is_none()),

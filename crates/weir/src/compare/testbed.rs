@@ -10,11 +10,11 @@ use client::Trust;
 use lab::bilingual::Bilingual;
 use lab::run::{Harness, ServerAddress, ShapedRoute};
 use lab::stamps::Stamps;
-use lens::capture::Recorder;
+use lens::capture::PacketRecorder;
 use lens::capture::config::Config;
-use lens::namespace::Network;
-use lens::namespace::end::End;
-use lens::namespace::road::path::Path;
+use lens::namespace::NamespaceNetwork;
+use lens::namespace::end::NetworkEnd;
+use lens::namespace::link::settings::LinkSettings;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
@@ -48,7 +48,7 @@ enum Location {
     /// A virtual cable.
     Cable,
     /// A virtual path with a delay and a bandwidth.
-    Road(Path),
+    Road(LinkSettings),
     Loopback,
     Elsewhere(String),
 }
@@ -56,9 +56,9 @@ enum Location {
 /// How the local servers are reached.
 pub(crate) struct LocalOptions {
     /// The private network, or why there is none.
-    pub(crate) network: Result<Network, Bilingual>,
+    pub(crate) network: Result<NamespaceNetwork, Bilingual>,
     /// The delay and bandwidth between the hosts.
-    pub(crate) path: Path,
+    pub(crate) path: LinkSettings,
     /// The pause between two tokens.
     pub(crate) pace: Duration,
 }
@@ -77,23 +77,25 @@ impl TestBed {
 
     fn in_network(
         settings: &Settings,
-        network: &Arc<Network>,
-        path: Path,
+        network: &Arc<NamespaceNetwork>,
+        path: LinkSettings,
         pace: Duration,
     ) -> Result<Self> {
-        let is_shaped = path != Path::default();
-        let road = Arc::new(network.road(path)?);
+        let is_shaped = path != LinkSettings::default();
+        let road = Arc::new(network.emulated_link(path)?);
         let (address, interface) = if is_shaped {
-            (End::Far.road_ipv4(), End::Near.road_interface())
+            (NetworkEnd::Far.link_ipv4(), NetworkEnd::Near.link_interface())
         } else {
-            (End::Far.ipv4(), End::Near.interface())
+            (NetworkEnd::Far.ipv4(), NetworkEnd::Near.interface())
         };
         let stamps = Stamps::default();
-        let (listen, addresses) =
-            (Ipv4Addr::UNSPECIFIED.into(), vec![End::Far.ipv4(), End::Far.road_ipv4()]);
+        let (listen, addresses) = (
+            Ipv4Addr::UNSPECIFIED.into(),
+            vec![NetworkEnd::Far.ipv4(), NetworkEnd::Far.link_ipv4()],
+        );
         let options =
             LocalServerOptions { settings, pace, listen, addresses, stamps: stamps.clone() };
-        let own = LocalServers::start(&options, |bind| network.at(End::Far, bind)?)?;
+        let own = LocalServers::start(&options, |bind| network.at(NetworkEnd::Far, bind)?)?;
         let mut notes = Vec::new();
         let recorder = recorder(
             &Config { interface: Some(interface.to_owned()), ..Config::default() },
@@ -102,20 +104,22 @@ impl TestBed {
         let mut harness = harness(&own, address, stamps, recorder.clone());
         let hosts = Arc::clone(network);
         harness.sockets = Some(Arc::new(move || {
-            End::BOTH.map(|end| hosts.at(end, sockets).unwrap_or_default()).concat()
+            NetworkEnd::BOTH.map(|end| hosts.at(end, sockets).unwrap_or_default()).concat()
         }));
-        // The losses happen on the road, wherever the cells run.
-        let road_config =
-            Config { interface: Some(End::Near.road_interface().to_owned()), ..Config::default() };
-        let road_recorder = match &recorder {
-            Some(_) if !is_shaped => self::recorder(&road_config, &mut notes),
+        // The losses happen on the emulated link, wherever the cells run.
+        let link_config = Config {
+            interface: Some(NetworkEnd::Near.link_interface().to_owned()),
+            ..Config::default()
+        };
+        let link_recorder = match &recorder {
+            Some(_) if !is_shaped => self::recorder(&link_config, &mut notes),
             _ => None,
         };
         harness.road = Some(ShapedRoute {
             road,
             path,
-            recorder: road_recorder,
-            server: server_address(SocketAddr::new(End::Far.road_ipv4(), own.ports[0])),
+            recorder: link_recorder,
+            server: server_address(SocketAddr::new(NetworkEnd::Far.link_ipv4(), own.ports[0])),
         });
         let location = if is_shaped { Location::Road(path) } else { Location::Cable };
         Ok(Self {
@@ -167,7 +171,7 @@ impl TestBed {
         if recorder.is_some() {
             notes.push(Bilingual::new(
                 "The packets are those of this machine's end: a network card may join and split them (offloads), and a proxy may be in between.",
-                "数据包取自本机一端：网卡可能合并或拆分它们（卸载功能），中间也可能有代理。",
+                "数据包取自本机一端：网卡可能合并或拆分它们（offload），中间也可能有代理。",
             ));
         }
         if key.is_some() {
@@ -208,7 +212,7 @@ impl TestBed {
         let hosts = Bilingual::new(
             "Client and server are two hosts in a network of their own (Linux namespaces), with Ethernet's MTU of 1500 and without offloads: nothing else is on \
              the wire, and every packet was captured at the client's end.",
-            "客户端与服务器是独立网络（Linux 命名空间）中的两台主机，MTU 1500，关闭卸载功能：线上没有其他流量，所有数据包都在客户端一侧捕获。",
+            "客户端与服务器是独立网络（Linux 命名空间）中的两台主机，MTU 1500，并关闭网卡的分段与合并（offload）：线上没有其他流量，所有数据包都在客户端一侧捕获。",
         );
         match &self.location {
             Location::Cable => hosts,
@@ -251,7 +255,7 @@ fn harness(
     own: &LocalServers,
     address: IpAddr,
     stamps: Stamps,
-    recorder: Option<Arc<Recorder>>,
+    recorder: Option<Arc<PacketRecorder>>,
 ) -> Harness {
     let [clear, encrypted] = own.ports.map(|port| server_address(SocketAddr::new(address, port)));
     let trust = Trust::Fingerprint(own.fingerprint.clone());
@@ -291,13 +295,13 @@ async fn reach(place: &Address) -> Result<SocketAddr> {
 }
 
 /// The packet capture, or a note why there is none.
-fn recorder(config: &Config, notes: &mut Vec<Bilingual>) -> Option<Arc<Recorder>> {
-    match Recorder::start(config, CAPTURE_BUFFER) {
+fn recorder(config: &Config, notes: &mut Vec<Bilingual>) -> Option<Arc<PacketRecorder>> {
+    match PacketRecorder::start(config, CAPTURE_BUFFER) {
         Ok(recorder) => Some(Arc::new(recorder)),
-        Err(unable) => {
+        Err(error) => {
             notes.push(Bilingual::new(
-                format!("Packets are not captured: {unable}."),
-                format!("未抓包：{unable}。"),
+                format!("Packets are not captured: {error}."),
+                format!("未抓包：{error}。"),
             ));
             None
         }

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use lens::flow::Flows;
-use lens::flow::limits::Limits;
+use lens::flow::FlowTable;
+use lens::flow::limits::FlowLimits;
 use lens::flow::segment::Segment;
 use lens::moment::Moment;
 use lens::packet::decode;
-use lens::packet::link::Link;
+use lens::packet::link::LinkType;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
@@ -307,7 +307,7 @@ fn check_with_wireshark(path: &Path) {
         vec!["-r", path, "-T", "fields", "-E", "occurrence=f", "-o", "tcp.check_checksum:TRUE"];
     arguments.extend(FIELDS.iter().flat_map(|field| ["-e", field]));
     let found = tshark(&arguments);
-    let mut flows = Flows::new(Limits {
+    let mut flows = FlowTable::new(FlowLimits {
         connections: 1 << 16,
         segments: 1,
         stream_bytes: 1 << 20,
@@ -318,7 +318,7 @@ fn check_with_wireshark(path: &Path) {
     assert_eq!(found.lines().count(), packets.len());
     for (index, (found, (at, length, bytes))) in found.lines().zip(&packets).enumerate() {
         let seen =
-            flows.push(*at, *length as u64, &decode(Link::Ethernet, bytes).unwrap()).unwrap();
+            flows.push(*at, *length as u64, &decode(LinkType::Ethernet, bytes).unwrap()).unwrap();
         assert_eq!(found, line(&seen.segment, *length), "packet {}", index + 1);
     }
     // The file contains the keys: TLS can be decrypted, and the comments explain the packets.

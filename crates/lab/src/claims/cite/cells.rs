@@ -1,9 +1,9 @@
-//! What rulings cite of the cells that they are drawn from (claims 7, 9, 10, 14, 18 to 23, 28, 29).
+//! PieceContent rulings cite of the cells that they are drawn from (claims 7, 9, 10, 14, 18 to 23, 28, 29).
 
 use lens::flow::side::Side;
-use lens::http::event::EventKind;
-use lens::http::http2_frame::FrameKind;
-use lens::http::piece::What;
+use lens::http::event::BodyEventKind;
+use lens::http::http2_frame::Http2FrameKind;
+use lens::http::piece::PieceContent;
 
 use super::streams::frames;
 use crate::captured::ReadConnection;
@@ -33,7 +33,7 @@ pub(crate) fn conversation(citing: &mut Citing<'_>, cell: Cell) {
             citing.search(14, &[first], "tcp.flags.fin == 1");
         }
         (Transport::Sse, Version::Http2) => {
-            let data = frames(first, Side::Server, FrameKind::Data).next();
+            let data = frames(first, Side::Server, Http2FrameKind::Data).next();
             citing.cite(14, first, data.and_then(|(segment, _)| segment), "a DATA frame");
             citing.search(14, &[first], "http2.type == 0");
         }
@@ -74,7 +74,7 @@ fn ends(citing: &mut Citing<'_>, read: &ReadConnection<'_>) {
     citing.cite(28, read, read.syn(), "the only SYN of the client");
     let last = read
         .pieces(Side::Server)
-        .filter(|(_, piece)| matches!(piece.what, What::ChunkSize { size: 0, .. }));
+        .filter(|(_, piece)| matches!(piece.content, PieceContent::ChunkSize { size: 0, .. }));
     for (index, (segment, _)) in last.enumerate() {
         citing.cite(
             28,
@@ -93,16 +93,16 @@ fn ends(citing: &mut Citing<'_>, read: &ReadConnection<'_>) {
 
 /// The segments that carry the text of the first answer.
 fn tokens(citing: &mut Citing<'_>, read: &ReadConnection<'_>, claims: &[u32]) {
-    let is_delta = |kind: &EventKind| match kind {
-        EventKind::Sse { name, .. } => name.as_deref() == Some("response.output_text.delta"),
-        EventKind::Message { is_text } => *is_text,
-        EventKind::SseFields { .. }
-        | EventKind::SseComment
-        | EventKind::Line
-        | EventKind::EmptyLine => false,
+    let is_delta = |kind: &BodyEventKind| match kind {
+        BodyEventKind::Sse { name, .. } => name.as_deref() == Some("response.output_text.delta"),
+        BodyEventKind::Message { is_text } => *is_text,
+        BodyEventKind::SseFields { .. }
+        | BodyEventKind::SseComment
+        | BodyEventKind::Line
+        | BodyEventKind::EmptyLine => false,
     };
-    let ends = |piece: &What| matches!(piece, What::ChunkSize { size: 0, .. });
-    let end = read.pieces(Side::Server).find(|(_, piece)| ends(&piece.what));
+    let ends = |piece: &PieceContent| matches!(piece, PieceContent::ChunkSize { size: 0, .. });
+    let end = read.pieces(Side::Server).find(|(_, piece)| ends(&piece.content));
     let end = end.and_then(|(segment, _)| segment).unwrap_or(u64::MAX);
     let deltas: Vec<_> = read
         .events()
@@ -129,10 +129,10 @@ fn head(citing: &mut Citing<'_>, read: &ReadConnection<'_>) {
     citing.search(21, &[read], "frame contains \"text/event-stream\"");
 }
 
-/// What chunks add.
+/// PieceContent chunks add.
 fn framing(citing: &mut Citing<'_>, read: &ReadConnection<'_>) {
-    let chunk = read.pieces(Side::Server).find_map(|(segment, piece)| match piece.what {
-        What::ChunkSize { size, .. } if size > 0 => Some((segment, size)),
+    let chunk = read.pieces(Side::Server).find_map(|(segment, piece)| match piece.content {
+        PieceContent::ChunkSize { size, .. } if size > 0 => Some((segment, size)),
         _ => None,
     });
     if let Some((segment, size)) = chunk {
@@ -143,8 +143,8 @@ fn framing(citing: &mut Citing<'_>, read: &ReadConnection<'_>) {
             format!("a chunk of {size} bytes, after its size in hexadecimal"),
         );
     }
-    let last = read.pieces(Side::Server).find_map(|(segment, piece)| match piece.what {
-        What::ChunkSize { size: 0, .. } => segment,
+    let last = read.pieces(Side::Server).find_map(|(segment, piece)| match piece.content {
+        PieceContent::ChunkSize { size: 0, .. } => segment,
         _ => None,
     });
     citing.cite(14, read, last, "the last chunk ends the body, and the connection stays");
@@ -162,7 +162,7 @@ fn socket(citing: &mut Citing<'_>, read: &ReadConnection<'_>) {
         citing.cite(23, read, segment, "the handshake of a WebSocket is HTTP");
     }
     let questions = read.pieces(Side::Client).filter(|(_, piece)| {
-        matches!(&piece.what, What::WebSocketHead(head) if head.close_code.is_none() && head.length > 2)
+        matches!(&piece.content, PieceContent::WebSocketHead(head) if head.close_code.is_none() && head.length > 2)
     });
     for (index, (segment, _)) in questions.enumerate() {
         citing.cite(10, read, segment, format!("question {} is a message", index + 1));
@@ -192,15 +192,16 @@ pub(crate) fn mid_stream(citing: &mut Citing<'_>, cell: Cell) {
             citing.cite(claim, read, read.syn(), note);
             let said: Vec<_> = if cell.version == Version::Http2 {
                 let kind = if cell.transport == Transport::Sse {
-                    FrameKind::Headers
+                    Http2FrameKind::Headers
                 } else {
-                    FrameKind::Data
+                    Http2FrameKind::Data
                 };
                 frames(read, Side::Client, kind).map(|(segment, _)| segment).collect()
             } else {
-                let is_said =
-                    |what: &What| matches!(what, What::Request(_) | What::WebSocketHead(_));
-                let pieces = read.pieces(Side::Client).filter(|(_, piece)| is_said(&piece.what));
+                let is_said = |what: &PieceContent| {
+                    matches!(what, PieceContent::Request(_) | PieceContent::WebSocketHead(_))
+                };
+                let pieces = read.pieces(Side::Client).filter(|(_, piece)| is_said(&piece.content));
                 pieces.map(|(segment, _)| segment).collect()
             };
             for segment in said {

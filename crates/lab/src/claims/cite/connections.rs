@@ -1,6 +1,6 @@
 //! The handshake and the ends of connections (claims 1 to 6), and a lost segment (claim 17).
 
-use lens::flow::mark::Mark;
+use lens::flow::mark::SegmentMark;
 use lens::flow::segment::Segment;
 use lens::flow::side::Side;
 use lens::flow::state::{Step, transitions};
@@ -130,7 +130,7 @@ pub(crate) fn loss(citing: &mut Citing<'_>) {
         let Some(read) = citing.named(name) else { continue };
         let from_server =
             || read.connection.segments().iter().filter(|one| one.from == Side::Server);
-        let gap = from_server().find(|segment| segment.marks.contains(&Mark::Gap));
+        let gap = from_server().find(|segment| segment.marks.contains(&SegmentMark::Gap));
         let Some(gap) = gap else { continue };
         let fills = |segment: &&Segment| {
             segment.number > gap.number && segment.relative_sequence < gap.relative_sequence

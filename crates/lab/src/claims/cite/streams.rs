@@ -1,10 +1,10 @@
 //! Streams side by side (claims 16 and 18), and what is in them (claims 24 to 27 and 30).
 
-use lens::flow::close::Ending;
+use lens::flow::close::ConnectionEnding;
 use lens::flow::side::Side;
-use lens::http::event::EventKind;
-use lens::http::http2_frame::FrameKind;
-use lens::http::piece::What;
+use lens::http::event::BodyEventKind;
+use lens::http::http2_frame::Http2FrameKind;
+use lens::http::piece::PieceContent;
 
 use super::names;
 use crate::bilingual::Bilingual;
@@ -43,11 +43,11 @@ pub(crate) fn multiplexing(citing: &mut Citing<'_>) {
 }
 
 fn interleaved(citing: &mut Citing<'_>, read: &ReadConnection<'_>) {
-    for (segment, stream) in frames(read, Side::Client, FrameKind::Headers) {
+    for (segment, stream) in frames(read, Side::Client, Http2FrameKind::Headers) {
         citing.cite(16, read, segment, format!("the request of stream {stream}"));
     }
     let (mut before, mut changes) = (None, 0);
-    for (segment, stream) in frames(read, Side::Server, FrameKind::Data) {
+    for (segment, stream) in frames(read, Side::Server, Http2FrameKind::Data) {
         if before != Some(stream) && changes < CHANGES {
             citing.cite(16, read, segment, format!("DATA of stream {stream}"));
             changes += 1;
@@ -60,15 +60,15 @@ fn interleaved(citing: &mut Citing<'_>, read: &ReadConnection<'_>) {
 pub(super) fn frames(
     read: &ReadConnection<'_>,
     side: Side,
-    kind: FrameKind,
+    kind: Http2FrameKind,
 ) -> impl Iterator<Item = (Option<u64>, u32)> {
-    read.pieces(side).filter_map(move |(segment, piece)| match &piece.what {
-        What::Http2Head(frame) if frame.kind == kind => Some((segment, frame.stream)),
+    read.pieces(side).filter_map(move |(segment, piece)| match &piece.content {
+        PieceContent::Http2Head(frame) if frame.kind == kind => Some((segment, frame.stream)),
         _ => None,
     })
 }
 
-/// What streams are made of.
+/// PieceContent streams are made of.
 pub(crate) fn contents(citing: &mut Citing<'_>) {
     let reads: Vec<_> = citing.all().iter().collect();
     types(citing, &reads);
@@ -112,13 +112,14 @@ fn events(citing: &mut Citing<'_>, reads: &[&ReadConnection<'_>]) {
         for (segment, _) in wide.take(EVENTS) {
             citing.cite(24, read, segment, "characters of more than one byte, in UTF-8");
         }
-        let is_full =
-            |kind: &EventKind| matches!(kind, EventKind::Sse { name: Some(_), id: Some(_), .. });
+        let is_full = |kind: &BodyEventKind| {
+            matches!(kind, BodyEventKind::Sse { name: Some(_), id: Some(_), .. })
+        };
         for (segment, _) in read.events().filter(|(_, event)| is_full(&event.kind)).take(EVENTS) {
             citing.cite(26, read, segment, "an event with event, id and data");
         }
         let fields =
-            read.events().find(|(_, event)| matches!(event.kind, EventKind::SseFields { .. }));
+            read.events().find(|(_, event)| matches!(event.kind, BodyEventKind::SseFields { .. }));
         if let Some((segment, _)) = fields {
             citing.cite(26, read, segment, "retry without data: nothing is dispatched");
         }
@@ -163,21 +164,21 @@ fn resumption(citing: &mut Citing<'_>, reads: &[&ReadConnection<'_>]) {
     let mut cited = Vec::new();
     for read in reads {
         if let Some((_, number, _)) = read.connection.closing().reset
-            && read.connection.ending() == (Ending::Reset { by: Side::Client })
+            && read.connection.ending() == (ConnectionEnding::Reset { by: Side::Client })
         {
             citing.cite(27, read, Some(number), "the client cuts the stream");
             let title = Bilingual::new("A stream, cut by RST", "被 RST 切断的流");
             citing.name(read, names::RESUMED[0], title);
             cited.push(*read);
         }
-        let is_again = |(_, request): &(_, &lens::http::head::Request)| {
+        let is_again = |(_, request): &(_, &lens::http::head::RequestHead)| {
             request.fields.get("last-event-id").is_some()
         };
         if let Some((segment, request)) = read.requests().find(is_again) {
             let last = request.fields.get("last-event-id").unwrap_or_default();
             citing.cite(27, read, segment, format!("asks again, Last-Event-ID: {last}"));
             let next = last.parse::<u64>().ok().map(|last| (last + 1).to_string());
-            let is_next = |kind: &EventKind| matches!(kind, EventKind::Sse { id, .. } if id.is_some() && *id == next);
+            let is_next = |kind: &BodyEventKind| matches!(kind, BodyEventKind::Sse { id, .. } if id.is_some() && *id == next);
             let asked = segment.unwrap_or_default();
             let first = read.events().find(|(at, event)| *at > Some(asked) && is_next(&event.kind));
             if let Some((segment, _)) = first {

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lens::flow::Flows;
-use lens::flow::close::{Closed, Ending, Steps};
-use lens::flow::connection::Connection;
+use lens::flow::FlowTable;
+use lens::flow::close::{Closed, ClosingSteps, ConnectionEnding};
+use lens::flow::connection::TcpConnection;
 use lens::flow::side::Side;
-use lens::packet::tcp::Flags;
+use lens::packet::tcp::TcpFlags;
 
 use super::experiment::Experiment;
 use crate::bilingual::Bilingual;
@@ -58,7 +58,7 @@ pub(super) async fn closing(setting: &Experiment<'_>) -> Result<Closing> {
     })
 }
 
-fn of(flows: &Flows, port: u16) -> Option<&Connection> {
+fn of(flows: &FlowTable, port: u16) -> Option<&TcpConnection> {
     flows
         .iter()
         .map(|(_, connection)| connection)
@@ -97,8 +97,12 @@ async fn in_four(setting: &Experiment<'_>) -> Result<()> {
         if !setting.settle().await {
             break;
         }
-        let ending = setting.captured(|captured| of(&captured.flows, port).map(Connection::ending));
-        if matches!(ending, Some(Ending::Closed(Closed { steps: Steps::Four, .. }))) {
+        let ending =
+            setting.captured(|captured| of(&captured.flows, port).map(TcpConnection::ending));
+        if matches!(
+            ending,
+            Some(ConnectionEnding::Closed(Closed { steps: ClosingSteps::Four, .. }))
+        ) {
             break;
         }
     }
@@ -171,7 +175,7 @@ async fn half(setting: &Experiment<'_>) -> Result<(u16, bool)> {
 }
 
 /// The sequence numbers of the first three segments.
-fn handshake(connection: &Connection) -> Option<Handshake> {
+fn handshake(connection: &TcpConnection) -> Option<Handshake> {
     let segments = connection.segments();
     let segment = |place: Option<(u64, _)>| segments.get(usize::try_from(place?.0).ok()?);
     let (syn, syn_ack, ack) = (
@@ -181,8 +185,8 @@ fn handshake(connection: &Connection) -> Option<Handshake> {
     );
     Some(Handshake {
         first_is_syn: syn.number == 0
-            && syn.flags.contains(Flags::SYN)
-            && !syn.flags.intersects(Flags::ACK | Flags::FIN | Flags::RST),
+            && syn.flags.contains(TcpFlags::SYN)
+            && !syn.flags.intersects(TcpFlags::ACK | TcpFlags::FIN | TcpFlags::RST),
         client_initial: syn.sequence,
         server_initial: syn_ack.sequence,
         syn_ack_acknowledges: syn_ack.acknowledgment?,
@@ -192,7 +196,7 @@ fn handshake(connection: &Connection) -> Option<Handshake> {
     })
 }
 
-fn fin(connection: &Connection) -> Option<Fin> {
+fn fin(connection: &TcpConnection) -> Option<Fin> {
     let side = connection.closing().first?;
     let fin = (*connection.closing().fins.of(side))?;
     let segment = |number: u64| connection.segments().get(usize::try_from(number).ok()?);
@@ -201,7 +205,7 @@ fn fin(connection: &Connection) -> Option<Fin> {
         last_byte: connection.directions.of(side).stream.length(),
         number: fin.number,
         acknowledged_by: segment(fin.acknowledged?)?.relative_acknowledgment?,
-        has_ack: segment(fin.segment)?.flags.contains(Flags::ACK),
+        has_ack: segment(fin.segment)?.flags.contains(TcpFlags::ACK),
     })
 }
 

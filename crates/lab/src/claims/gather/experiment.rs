@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use client::{KeyLines, Request};
-use lens::capture::Recorder;
+use lens::capture::PacketRecorder;
 use lens::ladder::Annotations;
 use serde_json::json;
 
@@ -138,7 +138,7 @@ fn cited(
 }
 
 /// The captures of all ways to the server.
-fn recorders(harness: &Harness) -> Vec<&Recorder> {
+fn recorders(harness: &Harness) -> Vec<&PacketRecorder> {
     let on_road = harness.road.as_ref().and_then(|road| road.recorder.as_deref());
     harness.recorder.as_deref().into_iter().chain(on_road).collect()
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lens::namespace::end::End;
-use lens::namespace::road::path::{Path, Target};
+use lens::namespace::end::NetworkEnd;
+use lens::namespace::link::settings::{LinkSettings, LossTarget};
 
 use super::experiment::Experiment;
 use crate::bilingual::Bilingual;
@@ -44,8 +44,8 @@ pub(super) async fn loss(setting: &Experiment<'_>) -> Result<Option<Loss>> {
         "a pace of {} ms is too slow to tell a standstill from it",
         pace.as_millis()
     );
-    let set = |path| End::BOTH.map(|end| route.road.set(end, path));
-    set(Path { delay: DELAY, bytes_per_second: None });
+    let set = |path| NetworkEnd::BOTH.map(|end| route.road.set(end, path));
+    set(LinkSettings { delay: DELAY, bytes_per_second: None });
     let quietest = quietest(setting, route, pace).await;
     set(route.path);
     quietest.map(Some)
@@ -138,7 +138,7 @@ async fn gaps(
     first.and(second)?;
     let received = [&one, &two].map(|streaming| streaming.turn.arrivals.len());
     let port = session.opened.first().context("no connection")?.local.port();
-    let lost = route.road.lose_next(End::Far, Target { port, payload_bytes: 1 });
+    let lost = route.road.lose_next(NetworkEnd::Far, LossTarget { port, payload_bytes: 1 });
     let (first, second) =
         tokio::join!(receive(&mut one, usize::MAX), receive(&mut two, usize::MAX));
     first.and(second)?;

@@ -11,7 +11,9 @@ use anyhow::Result;
 use client::within;
 
 use super::cite;
-use super::evidence::{Chunking, Delay, Evidence, Exchanges, MidStream, Parallel, Passing};
+use super::evidence::{
+    Chunking, Delay, Evidence, Exchanges, MidStream, Parallel, Passing, TransportDelay,
+};
 use super::packets::{Citing, PacketSet};
 use crate::numbers::Measured;
 use crate::plan::{Cell, Dialect, Plan, Transport, Version};
@@ -99,60 +101,109 @@ impl Run<'_, '_> {
     }
 }
 
+/// The measured cells of one API.
+#[derive(Clone, Copy)]
+struct DialectCells<'a> {
+    dialect: Dialect,
+    measured: &'a [Measured],
+}
+
+impl<'a> DialectCells<'a> {
+    /// A measured cell, without TLS if possible.
+    fn find(self, transport: Transport, version: Version) -> Option<&'a Measured> {
+        [false, true].into_iter().find_map(|tls| {
+            let cell = Cell { dialect: self.dialect, transport, version, tls };
+            self.measured
+                .iter()
+                .find(|measured| measured.failed.is_none() && measured.cell == Some(cell))
+        })
+    }
+
+    fn sse(self, version: Version) -> Option<&'a Measured> {
+        self.find(Transport::Sse, version)
+    }
+
+    fn socket(self, version: Version) -> Option<&'a Measured> {
+        self.find(Transport::Websocket, version)
+    }
+
+    fn exchanges(self, transport: Transport) -> Option<Exchanges> {
+        let measured = self.find(transport, Version::Http11)?;
+        Some(Exchanges {
+            dialect: self.dialect,
+            answers: measured.answers,
+            events: measured.events,
+            requests: measured.requests,
+            connections: measured.connections,
+            // A retransmitted SYN is not another handshake.
+            syn: measured.wire.as_ref().map(|wire| wire.connections),
+            fin: measured.fin_before_end,
+        })
+    }
+
+    fn chunking(self) -> Option<Chunking> {
+        let http10 = self.sse(Version::Http10)?;
+        let (http11, http2) = (self.sse(Version::Http11)?, self.sse(Version::Http2)?);
+        Some(Chunking {
+            body_bytes: http11.bytes.down.body,
+            http10: http10.bytes.down.framing,
+            http11: http11.bytes.down.framing,
+            http2: http2.bytes.down.framing,
+            connections_http10: http10.connections,
+            connections_http11: http11.connections,
+        })
+    }
+
+    fn speaking(self) -> Option<MidStream> {
+        let mid_stream = |measured: Option<&Measured>| {
+            let request = measured?.mid_stream.as_ref()?;
+            Some((request.new_connections, request.is_before_end))
+        };
+        Some(MidStream {
+            sse_http11: mid_stream(self.sse(Version::Http11))?,
+            sse_http2: mid_stream(self.sse(Version::Http2))?,
+            websocket_http11: mid_stream(self.socket(Version::Http11))?,
+            websocket_http2: mid_stream(self.socket(Version::Http2))?,
+        })
+    }
+
+    fn delay(self) -> Option<Delay> {
+        Some(Delay {
+            dialect: self.dialect,
+            sse: added(self.sse(Version::Http11))?,
+            websocket: added(self.socket(Version::Http11))?,
+            json: added(self.find(Transport::Json, Version::Http11)),
+        })
+    }
+}
+
+fn added(measured: Option<&Measured>) -> Option<TransportDelay> {
+    let measured = measured?;
+    let calmest_ms = measured.calmest_added_ms()?;
+    Some(TransportDelay { all: measured.times.added_ms?, calmest_ms })
+}
+
+/// The first API whose cells show it.
+fn first<'a, T>(
+    measured: &'a [Measured],
+    find: impl Fn(DialectCells<'a>) -> Option<T>,
+) -> Option<T> {
+    Dialect::ALL.into_iter().find_map(|dialect| find(DialectCells { dialect, measured }))
+}
+
 /// The evidence from the measured cells.
 fn of_cells(measured: &[Measured]) -> Evidence {
-    // Without TLS if possible.
-    let find = |transport, version| {
-        let is_it = |tls| {
-            move |measured: &&Measured| {
-                measured.cell == Some(Cell { dialect: Dialect::Responses, transport, version, tls })
-            }
-        };
-        [false, true].into_iter().find_map(|tls| {
-            measured.iter().filter(|measured| measured.failed.is_none()).find(is_it(tls))
-        })
-    };
-    let sse = |version| find(Transport::Sse, version);
-    let socket = |version| find(Transport::Websocket, version);
-    let exchanges = |measured: &Measured| Exchanges {
-        answers: measured.answers,
-        events: measured.events,
-        requests: measured.requests,
-        connections: measured.connections,
-        // A retransmitted SYN is not another handshake.
-        syn: measured.wire.as_ref().map(|wire| wire.connections),
-        fin: measured.fin_before_end,
-    };
-    let mid_stream = |measured: Option<&Measured>| {
-        measured?
-            .mid_stream
-            .as_ref()
-            .map(|request| (request.new_connections, request.is_before_end))
-    };
-    let added = |measured: Option<&Measured>| {
-        measured?.times.added_ms.map(|spread| (spread.p50, spread.p99))
-    };
+    let demo = DialectCells { dialect: Dialect::Classic, measured };
     Evidence {
-        sse: sse(Version::Http11).map(exchanges),
-        websocket: socket(Version::Http11).map(exchanges),
-        chunking: chunking([sse(Version::Http10), sse(Version::Http11), sse(Version::Http2)]),
-        passing: sse(Version::Http11).and_then(passing),
-        speaking: (|| {
-            Some(MidStream {
-                sse_http11: mid_stream(sse(Version::Http11))?,
-                sse_http2: mid_stream(sse(Version::Http2))?,
-                websocket_http11: mid_stream(socket(Version::Http11))?,
-                websocket_http2: mid_stream(socket(Version::Http2))?,
-            })
-        })(),
-        delay: (|| {
-            Some(Delay {
-                sse: added(sse(Version::Http11))?,
-                websocket: added(socket(Version::Http11))?,
-                json: added(find(Transport::Json, Version::Http11))?,
-                tokens: sse(Version::Http11)?.tokens?,
-            })
-        })(),
+        sse: first(measured, |cells| cells.exchanges(Transport::Sse)),
+        websocket: first(measured, |cells| cells.exchanges(Transport::Websocket)),
+        demo_sse: demo.exchanges(Transport::Sse),
+        demo_websocket: demo.exchanges(Transport::Websocket),
+        demo_done: demo.sse(Version::Http11).and_then(|measured| measured.done),
+        chunking: first(measured, DialectCells::chunking),
+        passing: first(measured, |cells| passing(cells.sse(Version::Http11)?)),
+        speaking: first(measured, DialectCells::speaking),
+        delay: first(measured, DialectCells::delay),
         ..Evidence::default()
     }
 }
@@ -168,41 +219,18 @@ fn passing(measured: &Measured) -> Option<Passing> {
     (!given.is_empty()).then_some(Passing { tokens, pieces, before_next })
 }
 
-fn chunking([http10, http11, http2]: [Option<&Measured>; 3]) -> Option<Chunking> {
-    let (http10, http11, http2) = (http10?, http11?, http2?);
-    Some(Chunking {
-        body_bytes: http11.bytes.down.body,
-        http10: http10.bytes.down.framing,
-        http11: http11.bytes.down.framing,
-        http2: http2.bytes.down.framing,
-        connections_http10: http10.connections,
-        connections_http11: http11.connections,
-    })
-}
-
 fn parallel(
     measured: &[Measured],
     answers: u64,
     (connections_http11, connections_http2): (u64, u64),
 ) -> Option<Parallel> {
-    let added = |version| {
-        let is_it = |cell: Cell| {
-            cell.dialect == Dialect::Responses
-                && cell.transport == Transport::Sse
-                && cell.version == version
-        };
-        measured
-            .iter()
-            .find(|measured| measured.failed.is_none() && measured.cell.is_some_and(is_it))?
-            .times
-            .added_ms
-            .map(|spread| spread.p50)
-    };
-    Some(Parallel {
-        answers,
-        connections_http11,
-        connections_http2,
-        added_http11_ms: added(Version::Http11)?,
-        added_http2_ms: added(Version::Http2)?,
+    first(measured, |cells| {
+        Some(Parallel {
+            answers,
+            connections_http11,
+            connections_http2,
+            added_http11: added(cells.sse(Version::Http11))?,
+            added_http2: added(cells.sse(Version::Http2))?,
+        })
     })
 }

@@ -1,7 +1,7 @@
 //! Claims about HTTP/1.0, 1.1 and 2.
 
 use super::claim::Judge::By;
-use super::claim::{Claim, many, right_if, yes};
+use super::claim::{Claim, delay_words, many, right_if, yes};
 use crate::bilingual::Bilingual;
 use crate::claims::evidence::{Evidence, Loss};
 use crate::claims::verdict::Ruling;
@@ -158,7 +158,7 @@ fn validator(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let works = seen.has_tag && seen.status == 304 && seen.second_bytes == 0;
     let text = Bilingual::new(
         format!(
-            "The page: {} bytes and an ETag; with If-None-Match: status {}, {} bytes; the same over HTTP/1.0: {}.",
+            "The page: {} bytes and an ETag; with If-None-Match: status {}, {} bytes; the same request over HTTP/1.0: {}.",
             seen.first_bytes, seen.status, seen.second_bytes, seen.status_http10
         ),
         format!(
@@ -278,25 +278,18 @@ const A_LOT: (f64, f64) = (0.5, 2.0);
 
 fn parallel(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.parallel?;
-    let is_faster = seen.added_http2_ms < seen.added_http11_ms * A_LOT.0
-        && seen.added_http2_ms + A_LOT.1 < seen.added_http11_ms;
+    let (http11, http2) = (seen.added_http11, seen.added_http2);
+    let is_faster = http2.calmest_ms < http11.calmest_ms * A_LOT.0
+        && http2.calmest_ms + A_LOT.1 < http11.calmest_ms;
+    let [first, second] = [&http11, &http2].map(delay_words);
     let text = Bilingual::new(
         format!(
-            "{} answers at the same time: {} connections of HTTP/1.1, {} of HTTP/2. From the model to the client, one stream, median: {:.2} ms over \
-             HTTP/1.1, {:.2} ms over HTTP/2.",
-            seen.answers,
-            seen.connections_http11,
-            seen.connections_http2,
-            seen.added_http11_ms,
-            seen.added_http2_ms
+            "{} answers at the same time: {} connections of HTTP/1.1, {} of HTTP/2. From the model to the client, one stream, in ms: HTTP/1.1 {}; HTTP/2 {}.",
+            seen.answers, seen.connections_http11, seen.connections_http2, first.en, second.en
         ),
         format!(
-            "同时 {} 个回答：HTTP/1.1 用 {} 个连接，HTTP/2 用 {} 个。单个流中从模型到客户端的延迟中位数：HTTP/1.1 {:.2} 毫秒，HTTP/2 {:.2} 毫秒。",
-            seen.answers,
-            seen.connections_http11,
-            seen.connections_http2,
-            seen.added_http11_ms,
-            seen.added_http2_ms
+            "同时 {} 个回答：HTTP/1.1 用 {} 个连接，HTTP/2 用 {} 个。单个流中从模型到客户端（毫秒）：HTTP/1.1 {}；HTTP/2 {}。",
+            seen.answers, seen.connections_http11, seen.connections_http2, first.zh, second.zh
         ),
     );
     Some((if is_faster { Ruling::Right } else { Ruling::Depends }, text))
@@ -304,9 +297,9 @@ fn parallel(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
 
 fn long_connection(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.sse.filter(|seen| seen.answers > 1)?;
-    let is_so = seen.requests > 1 && seen.connections == 1;
+    let is_so = seen.requests > seen.connections;
     let text = Bilingual::new(
-        format!("{}, {}.", many(seen.requests, "request"), many(seen.connections, "connection")),
+        format!("{} on {}.", many(seen.requests, "request"), many(seen.connections, "connection")),
         format!("{} 个请求，{} 个连接。", seen.requests, seen.connections),
     );
     right_if(is_so, text)

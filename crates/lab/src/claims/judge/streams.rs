@@ -1,7 +1,7 @@
 //! Claims about server-sent events and WebSocket.
 
 use super::claim::Judge::{By, Standard};
-use super::claim::{Claim, many, right_if, yes};
+use super::claim::{Claim, delay_words, many, right_if, yes};
 use crate::bilingual::Bilingual;
 use crate::claims::evidence::{Evidence, Exchanges};
 use crate::claims::verdict::Ruling;
@@ -170,12 +170,17 @@ fn several(exchanges: Option<Exchanges>) -> Option<Exchanges> {
 
 fn each_time(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = several(evidence.sse)?;
-    let ruling = match (seen.requests >= seen.answers, seen.connections >= seen.answers) {
-        (_, true) => Ruling::Right,
+    let ruling = match (seen.requests >= seen.answers, seen.connections >= seen.requests) {
+        (false, _) => Ruling::Wrong,
+        (true, true) => Ruling::Right,
         (true, false) => Ruling::HalfRight,
-        (false, false) => Ruling::Wrong,
     };
-    let text = Bilingual::new(
+    Some((ruling, and_demo(&exchanges(seen), evidence.demo_sse)))
+}
+
+/// The counts of a cell, in words.
+fn exchanges(seen: Exchanges) -> Bilingual {
+    Bilingual::new(
         format!(
             "{}: {}, {}.",
             many(seen.answers, "answer"),
@@ -183,8 +188,27 @@ fn each_time(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
             many(seen.connections, "connection")
         ),
         format!("{} 个回答：{} 个请求，{} 个连接。", seen.answers, seen.requests, seen.connections),
-    );
-    Some((ruling, text))
+    )
+}
+
+/// The evidence, and that of the Java demo's API, unless it is the same.
+fn and_demo(text: &Bilingual, demo: Option<Exchanges>) -> Bilingual {
+    match demo {
+        Some(demo) => {
+            let demo = exchanges(demo);
+            if text.en.starts_with(&demo.en) {
+                return Bilingual::new(
+                    format!("In the API of the Java demo: {}", text.en),
+                    format!("Java 示例的 API：{}", text.zh),
+                );
+            }
+            Bilingual::new(
+                format!("{} In the API of the Java demo: {}", text.en, demo.en),
+                format!("{}Java 示例的 API：{}", text.zh, demo.zh),
+            )
+        }
+        None => text.clone(),
+    }
 }
 
 fn one_request(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
@@ -312,9 +336,9 @@ fn resumption(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
 }
 
 fn handshakes(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
-    let Exchanges { answers, events, connections, syn, fin, .. } = several(evidence.sse)?;
+    let Exchanges { answers, events, requests, connections, syn, fin, .. } = several(evidence.sse)?;
     let handshakes = syn.unwrap_or(connections);
-    let ruling = if handshakes < answers { Ruling::Wrong } else { Ruling::Right };
+    let ruling = if handshakes < requests { Ruling::Wrong } else { Ruling::Right };
     let (fin_en, fin_zh) = match fin {
         Some(fin) => (
             format!(", {fin} FIN before the last was over"),
@@ -335,29 +359,23 @@ const LATER: (f64, f64) = (2.0, 5.0);
 
 fn delay(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.delay?;
-    let is_late =
-        seen.sse.0 > seen.websocket.0 * LATER.0 && seen.sse.0 > seen.websocket.0 + LATER.1;
+    let (sse, websocket) = (seen.sse, seen.websocket);
+    let is_late = sse.calmest_ms > websocket.calmest_ms * LATER.0
+        && sse.calmest_ms > websocket.calmest_ms + LATER.1;
+    let [sse, websocket] = [&sse, &websocket].map(delay_words);
+    let (json_en, json_zh) = match seen.json.as_ref().map(delay_words) {
+        Some(json) => (
+            format!("; a document at the end: {}", json.en),
+            format!("；结束时一次性返回：{}", json.zh),
+        ),
+        None => (String::new(), String::new()),
+    };
     let text = Bilingual::new(
         format!(
-            "From the model to the client, {} tokens each, p50 and p99 in ms: SSE {:.2} and {:.2}; WebSocket {:.2} and {:.2}; a document at the end {:.1} and {:.1}.",
-            seen.tokens,
-            seen.sse.0,
-            seen.sse.1,
-            seen.websocket.0,
-            seen.websocket.1,
-            seen.json.0,
-            seen.json.1
+            "From the model to the client, in ms. SSE: {}; WebSocket: {}{json_en}.",
+            sse.en, websocket.en
         ),
-        format!(
-            "从模型到客户端，各 {} 个 token，p50 与 p99（毫秒）：SSE {:.2}、{:.2}；WebSocket {:.2}、{:.2}；结束时一次性返回 {:.1}、{:.1}。",
-            seen.tokens,
-            seen.sse.0,
-            seen.sse.1,
-            seen.websocket.0,
-            seen.websocket.1,
-            seen.json.0,
-            seen.json.1
-        ),
+        format!("从模型到客户端（毫秒）。SSE：{}；WebSocket：{}{json_zh}。", sse.zh, websocket.zh),
     );
     right_if(is_late, text)
 }

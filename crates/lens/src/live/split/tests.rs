@@ -11,9 +11,9 @@ enum Direction {
 }
 
 fn check(exchange: &[(Direction, &[u8])], up: (u64, u64, u64, u64), down: (u64, u64, u64, u64)) {
-    let tuple = |bytes: Bytes| (bytes.head, bytes.framing, bytes.body, bytes.frames);
+    let tuple = |bytes: ByteCounts| (bytes.head, bytes.framing, bytes.body, bytes.frames);
     for step in [1, 3, usize::MAX] {
-        let mut split = Split::default();
+        let mut split = ByteClassifier::default();
         for (direction, bytes) in exchange {
             for piece in bytes.chunks(step.min(bytes.len().max(1))) {
                 match direction {
@@ -135,7 +135,7 @@ fn a_server_of_http2_may_speak_before_its_client() {
 proptest! {
     #[test]
     fn every_byte_counts_once(pieces in proptest::collection::vec((any::<bool>(), proptest::collection::vec(any::<u8>(), 0..64)), 0..24)) {
-        let mut split = Split::default();
+        let mut split = ByteClassifier::default();
         let (mut up, mut down) = (0, 0);
         for (is_up, bytes) in &pieces {
             if *is_up {
@@ -152,15 +152,15 @@ proptest! {
     #[test]
     fn the_split_of_a_request_does_not_matter(cuts in proptest::collection::vec(0_usize..120, 0..8)) {
         let bytes = b"POST /v1/responses HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n";
-        let mut whole = Split::default();
+        let mut whole = ByteClassifier::default();
         whole.up(bytes);
-        let mut split = Split::default();
+        let mut split = ByteClassifier::default();
         let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
         cuts.sort_unstable();
-        let mut begin = 0;
+        let mut start = 0;
         for cut in cuts.into_iter().chain([bytes.len()]) {
-            split.up(&bytes[begin..cut]);
-            begin = cut;
+            split.up(&bytes[start..cut]);
+            start = cut;
         }
         prop_assert_eq!(split.sent_up(), whole.sent_up());
     }

@@ -1,9 +1,9 @@
 //! The packets of a connection as JSON: the handshake, counts of each side, and how it ended. Never
 //! their content.
 
-use lens::flow::close::{Ending, Steps};
-use lens::flow::connection::{Connection, Handshake};
-use lens::flow::counts::Counts;
+use lens::flow::close::{ClosingSteps, ConnectionEnding};
+use lens::flow::connection::{TcpConnection, TcpHandshake};
+use lens::flow::counts::SegmentCounts;
 use lens::flow::side::Side;
 use lens::moment::Moment;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::time::milliseconds;
 
 /// The packets of a connection.
-pub(super) fn object(connection: &Connection) -> Value {
+pub(super) fn object(connection: &TcpConnection) -> Value {
     let counts = |side| counts(&connection.directions.of(side).counts);
     json!({
         "total": connection.total_segments(),
@@ -24,8 +24,8 @@ pub(super) fn object(connection: &Connection) -> Value {
 }
 
 /// The three segments of the handshake (RFC 9293 §3.5); `null` where it was not captured.
-fn handshake(connection: &Connection) -> Value {
-    let Handshake { syn, syn_ack, ack, is_repeated } = connection.handshake;
+fn handshake(connection: &TcpConnection) -> Value {
+    let TcpHandshake { syn, syn_ack, ack, is_repeated } = connection.handshake;
     let step = |step: Option<(u64, Moment)>| {
         let (number, at) = step?;
         let segment = connection.segments().get(usize::try_from(number).ok()?)?;
@@ -35,7 +35,7 @@ fn handshake(connection: &Connection) -> Value {
             "relative_sequence": segment.relative_sequence,
             "acknowledgment": segment.acknowledgment,
             "relative_acknowledgment": segment.relative_acknowledgment,
-            "at_ms": milliseconds(at.since(connection.began)),
+            "at_ms": milliseconds(at.since(connection.started)),
         }))
     };
     syn.map_or(Value::Null, |_| {
@@ -49,7 +49,7 @@ fn handshake(connection: &Connection) -> Value {
     })
 }
 
-fn counts(counts: &Counts) -> Value {
+fn counts(counts: &SegmentCounts) -> Value {
     json!({
         "segments": counts.segments,
         "data_segments": counts.data_segments,
@@ -66,24 +66,25 @@ fn counts(counts: &Counts) -> Value {
 }
 
 /// How it ended (RFC 9293, section 3.6), and which side holds TIME-WAIT.
-fn ending(connection: &Connection) -> Value {
+fn ending(connection: &TcpConnection) -> Value {
     let ending = connection.ending();
     let (state, by, segments) = match ending {
-        Ending::Open => ("open", None, None),
-        Ending::HalfClosed { by } => ("half_closed", Some(by), None),
-        Ending::Closing { first } => ("closing", Some(first), None),
-        Ending::Closed(closed) => ("closed", Some(closed.first), Some(closed.steps)),
-        Ending::Reset { by } => ("reset", Some(by), None),
+        ConnectionEnding::Open => ("open", None, None),
+        ConnectionEnding::HalfClosed { by } => ("half_closed", Some(by), None),
+        ConnectionEnding::Closing { first } => ("closing", Some(first), None),
+        ConnectionEnding::Closed(closed) => ("closed", Some(closed.first), Some(closed.steps)),
+        ConnectionEnding::Reset { by } => ("reset", Some(by), None),
     };
     let segments = segments.map(|steps| match steps {
-        Steps::Three => 3,
-        Steps::Four => 4,
+        ClosingSteps::Three => 3,
+        ClosingSteps::Four => 4,
     });
-    let is_simultaneous = matches!(ending, Ending::Closed(closed) if closed.is_simultaneous);
+    let is_simultaneous =
+        matches!(ending, ConnectionEnding::Closed(closed) if closed.is_simultaneous);
     let time_wait: Vec<&str> =
         Side::ALL.into_iter().filter(|side| ending.holds_time_wait(*side)).map(name).collect();
     let fins = connection.closing().fins;
-    let fin_at = |side| fins.of(side).map(|fin| milliseconds(fin.at.since(connection.began)));
+    let fin_at = |side| fins.of(side).map(|fin| milliseconds(fin.at.since(connection.started)));
     json!({
         "state": state,
         "by": by.map(name),

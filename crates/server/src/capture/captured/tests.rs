@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use lens::live::{Close, Closer, Timeline};
-use lens::packet::link::Link;
+use lens::live::{ClosingSide, ConnectionClose, Timeline};
+use lens::packet::link::LinkType;
 
 use super::super::LIMITS;
 use super::*;
@@ -29,7 +29,7 @@ fn packet(
     (sequence, acknowledgment): (u32, u32),
     flags: u8,
     payload: &[u8],
-) -> Captured {
+) -> CapturedPacket {
     let octets = |address: SocketAddr| match address.ip() {
         IpAddr::V4(ip) => ip.octets(),
         IpAddr::V6(_) => unreachable!("tests speak IPv4"),
@@ -43,10 +43,10 @@ fn packet(
     bytes.extend([sequence.to_be_bytes(), acknowledgment.to_be_bytes()].concat());
     bytes.extend([0x50, flags, 0xFF, 0xFF, 0, 0, 0, 0]);
     bytes.extend(payload);
-    let direction = if to == HERE { Direction::Incoming } else { Direction::Outgoing };
-    Captured {
+    let direction = if to == HERE { PacketDirection::Incoming } else { PacketDirection::Outgoing };
+    CapturedPacket {
         at: Moment(at * 1_000_000),
-        link: Link::Raw,
+        link: LinkType::Raw,
         interface: 2,
         direction,
         original_length: bytes.len(),
@@ -57,7 +57,7 @@ fn packet(
 const UP: (SocketAddr, SocketAddr) = (CLIENT, HERE);
 const DOWN: (SocketAddr, SocketAddr) = (HERE, CLIENT);
 
-fn handshake(at: u64, initial: u32) -> Vec<Captured> {
+fn handshake(at: u64, initial: u32) -> Vec<CapturedPacket> {
     let server = initial + 5000;
     vec![
         packet(at, UP, (initial, 0), SYN, b""),
@@ -67,7 +67,7 @@ fn handshake(at: u64, initial: u32) -> Vec<Captured> {
 }
 
 /// A request of ten bytes and a response of twenty, after a handshake.
-fn exchange(at: u64, initial: u32) -> Vec<Captured> {
+fn exchange(at: u64, initial: u32) -> Vec<CapturedPacket> {
     let server = initial + 5000;
     vec![
         packet(at, UP, (initial + 1, server + 1), PUSH, b"0123456789"),
@@ -76,7 +76,7 @@ fn exchange(at: u64, initial: u32) -> Vec<Captured> {
 }
 
 /// The server closes after it.
-fn close(at: u64, initial: u32) -> Vec<Captured> {
+fn close(at: u64, initial: u32) -> Vec<CapturedPacket> {
     let server = initial + 5000;
     vec![
         packet(at, DOWN, (server + 21, initial + 11), FIN, b""),
@@ -85,9 +85,9 @@ fn close(at: u64, initial: u32) -> Vec<Captured> {
     ]
 }
 
-fn sight(packets: impl IntoIterator<Item = Vec<Captured>>) -> PortConnections {
+fn sight(packets: impl IntoIterator<Item = Vec<CapturedPacket>>) -> PortConnections {
     let mut sight = PortConnections::new(LIMITS, HERE);
-    sight.take_in(Recording {
+    sight.take_in(PacketRecording {
         packets: packets.into_iter().flatten().collect(),
         ..Recording::default()
     });
@@ -99,7 +99,8 @@ fn view(accepted: u64, closed: u64) -> ConnectionView {
     let time = Timeline::new(UNIX_EPOCH + Duration::from_millis(accepted), true);
     let at = Duration::from_millis(closed - accepted);
     let mut record = time.record();
-    (record.age, record.close) = (at, Some(Close { by: Closer::Server, how: "fin", at }));
+    (record.age, record.close) =
+        (at, Some(ConnectionClose { by: ClosingSide::Server, how: "fin", at }));
     ConnectionView {
         id: 1,
         client: CLIENT,
@@ -119,13 +120,13 @@ fn view(accepted: u64, closed: u64) -> ConnectionView {
 /// own.
 fn shown(sight: &PortConnections, view: &ConnectionView) -> Option<(u64, bool)> {
     sight.of(view).map(|connection| {
-        (connection.began.0 / 1_000_000, CaptureExtent::of(connection).is_within(view))
+        (connection.started.0 / 1_000_000, CaptureExtent::of(connection).is_within(view))
     })
 }
 
 #[test]
 fn a_packet_on_two_interfaces_counts_once() {
-    let syn = |interface, port| Captured {
+    let syn = |interface, port| CapturedPacket {
         interface,
         ..packet(1, (address(1, port), HERE), (1, 0), SYN, b"")
     };
@@ -137,8 +138,8 @@ fn a_packet_on_two_interfaces_counts_once() {
 
 #[test]
 fn a_later_connection_may_use_another_interface() {
-    let other_way = |packets: Vec<Captured>| {
-        packets.into_iter().map(|packet| Captured { interface: 3, ..packet }).collect()
+    let other_way = |packets: Vec<CapturedPacket>| {
+        packets.into_iter().map(|packet| CapturedPacket { interface: 3, ..packet }).collect()
     };
     let sight = sight([
         handshake(10, 1000),
@@ -189,7 +190,7 @@ fn after_a_missed_end_the_next_start_is_recognised() {
     // Where there are too many, what is over makes room first, and so the second.
     let ports = 1..u16::try_from(LIMITS.connections).unwrap();
     let others = ports.map(|port| packet(23, (address(3, port), HERE), (1, 0), SYN, b""));
-    sight.take_in(Recording { packets: others.collect(), ..Recording::default() });
+    sight.take_in(PacketRecording { packets: others.collect(), ..Recording::default() });
     assert_eq!(sight.flows.iter().count(), LIMITS.connections);
     assert_eq!(shown(&sight, &view(20, 22)), None);
 }
@@ -202,7 +203,7 @@ fn packets_after_a_missed_start_are_not_of_the_previous_connection() {
     assert_eq!(
         shown(&sight, &view(20, 22)),
         Some((21, false)),
-        "only who sees all sees what has no begin"
+        "only an admin sees a connection whose start was not captured"
     );
 }
 
@@ -235,12 +236,15 @@ fn packets_to_another_server_on_the_same_port_are_not_kept() {
             packet(10, (ours, model), (1, 0), SYN, b""),
             packet(10, (model, ours), (1, 2), SYN | ACK, b""),
         );
-        let answer = Captured { direction: Direction::Incoming, ..answer };
-        let passing = Captured {
-            direction: Direction::Other,
+        let answer = CapturedPacket { direction: PacketDirection::Incoming, ..answer };
+        let passing = CapturedPacket {
+            direction: PacketDirection::Other,
             ..packet(10, (CLIENT, model), (1, 0), SYN, b"")
         };
-        sight.take_in(Recording { packets: vec![ask, answer, passing], ..Recording::default() });
+        sight.take_in(PacketRecording {
+            packets: vec![ask, answer, passing],
+            ..Recording::default()
+        });
         sight.flows.total()
     };
     assert_eq!(upstream(HERE), 0);
@@ -254,10 +258,11 @@ fn packets_to_another_server_on_the_same_port_are_not_kept() {
 fn what_was_lost_is_counted() {
     let mut sight = sight([]);
     for (forgotten, dropped) in [(2, 3), (1, 3), (0, 5)] {
-        let statistics = lens::capture::captured::Statistics { dropped, ..Default::default() };
-        sight.take_in(Recording { forgotten, statistics, ..Recording::default() });
+        let statistics =
+            lens::capture::captured::CaptureStatistics { dropped, ..Default::default() };
+        sight.take_in(PacketRecording { forgotten, statistics, ..Recording::default() });
     }
-    assert_eq!(sight.dropped(), 3 + 5, "the kernel counts from the begin on");
+    assert_eq!(sight.dropped(), 3 + 5, "the kernel counts from the start");
 }
 
 #[test]
@@ -267,12 +272,15 @@ fn a_loopback_packet_is_counted_once() {
     for listen in [here, SocketAddr::from(([0, 0, 0, 0], 8000)), SocketAddr::from(([0; 16], 8000))]
     {
         let mut sight = PortConnections::new(LIMITS, listen);
-        let incoming = |packet: Captured| Captured { direction: Direction::Incoming, ..packet };
+        let incoming = |packet: CapturedPacket| CapturedPacket {
+            direction: PacketDirection::Incoming,
+            ..packet
+        };
         let packets = vec![
             incoming(packet(10, (client, here), (1, 0), SYN, b"")),
             incoming(packet(10, (here, client), (1, 2), SYN | ACK, b"")),
         ];
-        sight.take_in(Recording { packets, ..Recording::default() });
+        sight.take_in(PacketRecording { packets, ..Recording::default() });
         assert_eq!(
             sight.flows.iter().map(|(_, flow)| flow.total_segments()).collect::<Vec<_>>(),
             [2],

@@ -10,7 +10,7 @@ use engine::log::LogError;
 use engine::response::fault::log_fault;
 use engine::response::options::SocketContext;
 use futures_util::future::FutureExt;
-use lens::live::ByteBreakdown;
+use lens::live::ResponseBytes;
 use protocol::dialect::{Dialect, SocketDialect, StreamId};
 use protocol::entry::Entry;
 use protocol::fault::Fault;
@@ -144,7 +144,7 @@ impl<A: SocketApi> WebSocketSession<A> {
         self.messages = messages;
         if let Some(connection) = &self.connection {
             let dialect = bytes.saturating_sub(text) as u64;
-            connection.timeline().said(ByteBreakdown {
+            connection.timeline().add_response_bytes(ResponseBytes {
                 events,
                 framing: 0,
                 dialect,

@@ -1,4 +1,4 @@
-//! The relay in the middle of the road: frames from one packet socket (packet(7)) to the other,
+//! The relay in the middle of the link: frames from one packet socket (packet(7)) to the other,
 //! when they are due.
 
 use std::io;
@@ -6,12 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::counts::Counts;
-use super::lane::Lane;
-use super::path::Path;
+use super::counts::FrameCounts;
+use super::direction::LinkDirection;
+use super::settings::LinkSettings;
 use crate::moment::Moment;
-use crate::namespace::end::{End, MTU};
-use crate::namespace::unable::Unable;
+use crate::namespace::end::{MTU, NetworkEnd};
+use crate::namespace::error::NamespaceError;
 use crate::system::{packet, socket, timer};
 
 /// The longest frame: with Ethernet's header.
@@ -29,10 +29,10 @@ const LONGEST_IN_KERNEL: Duration = Duration::from_millis(100);
 
 /// The two directions, and what ends the relay.
 #[derive(Debug)]
-pub(super) struct Relay {
-    near: Side,
-    far: Side,
-    began: Instant,
+pub(super) struct FrameRelay {
+    near: RelaySide,
+    far: RelaySide,
+    started: Instant,
     timer: OwnedFd,
     stop: OwnedFd,
 }
@@ -40,21 +40,24 @@ pub(super) struct Relay {
 /// What the middle has of an end: the socket on the interface towards it, and the frames that came
 /// from there.
 #[derive(Debug)]
-struct Side {
+struct RelaySide {
     socket: OwnedFd,
-    lane: Mutex<Lane>,
+    direction: Mutex<LinkDirection>,
 }
 
-impl Relay {
+impl FrameRelay {
     /// A relay between two interfaces of this thread's namespace. All that comes after this returns
     /// will be taken.
-    pub(super) fn new([near, far]: [&str; 2], path: Path) -> Result<Self, Unable> {
-        let failed = |source| Unable::Failed { what: "a timer", source };
+    pub(super) fn new(
+        [near, far]: [&str; 2],
+        settings: LinkSettings,
+    ) -> Result<Self, NamespaceError> {
+        let failed = |source| NamespaceError::Failed { what: "a timer", source };
         let (timer, stop) = (timer::create().map_err(failed)?, socket::event().map_err(failed)?);
         Ok(Self {
-            near: Side::open(near, path)?,
-            far: Side::open(far, path)?,
-            began: now(),
+            near: RelaySide::open(near, settings)?,
+            far: RelaySide::open(far, settings)?,
+            started: now(),
             timer,
             stop,
         })
@@ -65,13 +68,13 @@ impl Relay {
         let mut buffer = [0; LONGEST];
         loop {
             let mut next: Option<Duration> = None;
-            for from in End::BOTH {
+            for from in NetworkEnd::BOTH {
                 self.take(from, &mut buffer)?;
                 next = next.into_iter().chain(self.give(from)?).min();
             }
             timer::set(
                 self.timer.as_fd(),
-                next.map(|next| next.saturating_sub(self.began.elapsed())),
+                next.map(|next| next.saturating_sub(self.started.elapsed())),
             )?;
             let ready = [
                 self.stop.as_fd(),
@@ -92,37 +95,37 @@ impl Relay {
     }
 
     /// What comes from an end.
-    pub(super) fn lane(&self, from: End) -> MutexGuard<'_, Lane> {
-        self.side(from).lane()
+    pub(super) fn direction(&self, from: NetworkEnd) -> MutexGuard<'_, LinkDirection> {
+        self.side(from).direction()
     }
 
     /// What became of the frames from an end.
-    pub(super) fn counts(&self, from: End) -> io::Result<Counts> {
+    pub(super) fn counts(&self, from: NetworkEnd) -> io::Result<FrameCounts> {
         let side = self.side(from);
         let (_, dropped) = packet::statistics(side.socket.as_fd())?;
-        let mut lane = side.lane();
-        lane.miss(dropped);
-        Ok(lane.counts())
+        let mut direction = side.direction();
+        direction.miss(dropped);
+        Ok(direction.counts())
     }
 
-    fn side(&self, end: End) -> &Side {
+    fn side(&self, end: NetworkEnd) -> &RelaySide {
         match end {
-            End::Near => &self.near,
-            End::Far => &self.far,
+            NetworkEnd::Near => &self.near,
+            NetworkEnd::Far => &self.far,
         }
     }
 
     /// Takes what has come from an end.
-    fn take(&self, from: End, buffer: &mut [u8]) -> io::Result<()> {
+    fn take(&self, from: NetworkEnd, buffer: &mut [u8]) -> io::Result<()> {
         let side = self.side(from);
         for _ in 0..AT_ONCE {
             match packet::receive(side.socket.as_fd(), buffer) {
-                // What the middle itself sends is not on the road.
+                // What the middle itself sends is not on the link.
                 Ok(received) if received.direction == libc::PACKET_OUTGOING => {}
-                Ok(received) if received.original > buffer.len() => side.lane().miss(1),
+                Ok(received) if received.original > buffer.len() => side.direction().miss(1),
                 Ok(received) => {
                     let (came, at) = self.when_it_came(received.at);
-                    side.lane().push(came, at, &buffer[..received.captured]);
+                    side.direction().push(came, at, &buffer[..received.captured]);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
@@ -132,18 +135,22 @@ impl Relay {
     }
 
     /// Gives the other end what is due. When to do so again.
-    fn give(&self, from: End) -> io::Result<Option<Duration>> {
+    fn give(&self, from: NetworkEnd) -> io::Result<Option<Duration>> {
         let (side, to) = (self.side(from), self.side(from.other()).socket.as_fd());
         loop {
             let frame = {
-                let mut lane = side.lane();
-                let Some(frame) = lane.pop(self.began.elapsed()) else { return Ok(lane.next()) };
+                let mut direction = side.direction();
+                let Some(frame) = direction.pop(self.started.elapsed()) else {
+                    return Ok(direction.next());
+                };
                 frame
             };
             match send(to, &frame) {
-                Ok(()) => side.lane().arrive(),
+                Ok(()) => side.direction().arrive(),
                 // The other end's queue is full (netdev_max_backlog).
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => side.lane().miss(1),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    side.direction().miss(1)
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -155,12 +162,12 @@ impl Relay {
     fn when_it_came(&self, at: Option<u64>) -> (Duration, Moment) {
         let now = Moment::now();
         let at = at.map_or(now, Moment);
-        (self.began.elapsed().saturating_sub(now.since(at).min(LONGEST_IN_KERNEL)), at)
+        (self.started.elapsed().saturating_sub(now.since(at).min(LONGEST_IN_KERNEL)), at)
     }
 }
 
-impl Side {
-    fn open(interface: &str, path: Path) -> Result<Self, Unable> {
+impl RelaySide {
+    fn open(interface: &str, settings: LinkSettings) -> Result<Self, NamespaceError> {
         let open = || {
             let descriptor = packet::open()?;
             let socket = descriptor.as_fd();
@@ -169,12 +176,12 @@ impl Side {
             packet::bind(socket, packet::interface_index(interface)?)?;
             Ok(descriptor)
         };
-        let socket = open().map_err(|error| Unable::new("packet sockets", error))?;
-        Ok(Self { socket, lane: Mutex::new(Lane::new(path)) })
+        let socket = open().map_err(|error| NamespaceError::new("packet sockets", error))?;
+        Ok(Self { socket, direction: Mutex::new(LinkDirection::new(settings)) })
     }
 
-    fn lane(&self) -> MutexGuard<'_, Lane> {
-        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
+    fn direction(&self) -> MutexGuard<'_, LinkDirection> {
+        self.direction.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

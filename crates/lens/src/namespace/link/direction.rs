@@ -1,15 +1,15 @@
-//! One direction of the road, without I/O and without a clock: times are since the road was built.
+//! One direction of the link, without I/O and without a clock: times are since the link was built.
 
 use std::collections::VecDeque;
 use std::num::NonZero;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use super::counts::Counts;
-use super::path::{Lost, Path, QUEUE_FRAMES, Target};
+use super::counts::FrameCounts;
+use super::settings::{LinkSettings, LossTarget, LostFrame, QUEUE_FRAMES};
 use crate::moment::Moment;
-use crate::packet::link::Link;
-use crate::packet::{Transport, decode};
+use crate::packet::link::LinkType;
+use crate::packet::{TransportPayload, decode};
 
 /// How many frames travel at most, so that there is a bound: 100 MB, which are 0.8 seconds at a
 /// gigabit. When there are that many, the bottleneck lets none in.
@@ -17,14 +17,14 @@ const TRAVELLING_FRAMES: usize = 1 << 16;
 
 /// What is under way in one direction.
 #[derive(Debug)]
-pub(super) struct Lane {
-    path: Path,
-    targets: VecDeque<(Target, SyncSender<Lost>)>,
+pub(super) struct LinkDirection {
+    settings: LinkSettings,
+    targets: VecDeque<(LossTarget, SyncSender<LostFrame>)>,
     waiting: VecDeque<Waiting>,
     /// When the last frame will have passed the bottleneck.
     free_at: Duration,
     travelling: VecDeque<Travelling>,
-    counts: Counts,
+    counts: FrameCounts,
 }
 
 /// A frame that waits for the bottleneck.
@@ -41,30 +41,33 @@ struct Travelling {
     bytes: Vec<u8>,
 }
 
-impl Lane {
-    pub(super) fn new(path: Path) -> Self {
+impl LinkDirection {
+    pub(super) fn new(settings: LinkSettings) -> Self {
         Self {
-            path,
+            settings,
             targets: VecDeque::new(),
             waiting: VecDeque::new(),
             free_at: Duration::ZERO,
             travelling: VecDeque::new(),
-            counts: Counts::default(),
+            counts: FrameCounts::default(),
         }
     }
 
     /// Changes it for all that have not come to the bottleneck yet.
-    pub(super) fn set(&mut self, path: Path) {
-        self.path = path;
+    pub(super) fn set(&mut self, settings: LinkSettings) {
+        self.settings = settings;
     }
 
-    /// Waits for a segment that fits, and tells when it has been lost.
-    pub(super) fn lose(&mut self, target: Target, tell: SyncSender<Lost>) {
-        self.targets.push_back((target, tell));
+    /// Waits for a segment that fits, and reports when it has been lost.
+    pub(super) fn lose(&mut self, target: LossTarget, notify: SyncSender<LostFrame>) {
+        self.targets.push_back((target, notify));
     }
 
-    pub(super) fn counts(&self) -> Counts {
-        Counts { held: (self.waiting.len() + self.travelling.len()) as u64, ..self.counts }
+    pub(super) fn counts(&self) -> FrameCounts {
+        FrameCounts {
+            in_flight: (self.waiting.len() + self.travelling.len()) as u64,
+            ..self.counts
+        }
     }
 
     /// Counts frames that it was never given, or that it gave and that did not arrive.
@@ -75,10 +78,10 @@ impl Lane {
     /// Takes a frame that came `now`, which the kernel calls `at`.
     pub(super) fn push(&mut self, now: Duration, at: Moment, bytes: &[u8]) {
         self.advance(now);
-        if let Some(tell) = self.hit(bytes) {
+        if let Some(notify) = self.hit(bytes) {
             self.counts.lost += 1;
             // The receiver may have been dropped.
-            let _ = tell.try_send(Lost { at, bytes: bytes.to_vec() });
+            let _ = notify.try_send(LostFrame { at, bytes: bytes.to_vec() });
         } else if self.waiting.len() >= QUEUE_FRAMES {
             self.counts.overflowed += 1;
         } else {
@@ -118,28 +121,29 @@ impl Lane {
             self.free_at = self
                 .free_at
                 .max(since)
-                .saturating_add(time_for(bytes.len(), self.path.bytes_per_second));
+                .saturating_add(time_for(bytes.len(), self.settings.bytes_per_second));
             // A delay that has become shorter does not let it overtake others.
             let previous = self.travelling.back().map_or(Duration::ZERO, |frame| frame.due);
-            let due = self.free_at.saturating_add(self.path.delay).max(previous);
+            let due = self.free_at.saturating_add(self.settings.delay).max(previous);
             self.travelling.push_back(Travelling { due, bytes });
         }
     }
 
-    /// Whom to tell, if this is a segment that is to be lost. One segment hits one target.
-    fn hit(&mut self, bytes: &[u8]) -> Option<SyncSender<Lost>> {
+    /// The channel to notify, if this is a segment that is to be lost. One segment hits one target.
+    fn hit(&mut self, bytes: &[u8]) -> Option<SyncSender<LostFrame>> {
         if self.targets.is_empty() {
             return None;
         }
-        let Transport::Tcp(segment) = decode(Link::Ethernet, bytes).ok()?.transport else {
+        let TransportPayload::Tcp(segment) = decode(LinkType::Ethernet, bytes).ok()?.transport
+        else {
             return None;
         };
         let ports = [segment.source_port, segment.destination_port];
-        let fits = |(target, _): &(Target, _)| {
+        let fits = |(target, _): &(LossTarget, _)| {
             ports.contains(&target.port) && segment.payload_length >= target.payload_bytes
         };
         let place = self.targets.iter().position(fits)?;
-        self.targets.remove(place).map(|(_, tell)| tell)
+        self.targets.remove(place).map(|(_, notify)| notify)
     }
 }
 
@@ -163,15 +167,18 @@ mod tests {
         Duration::from_millis(number)
     }
 
-    fn path(delay: u64, bytes_per_second: u32) -> Path {
-        Path { delay: milliseconds(delay), bytes_per_second: NonZero::new(bytes_per_second) }
+    fn settings(delay: u64, bytes_per_second: u32) -> LinkSettings {
+        LinkSettings {
+            delay: milliseconds(delay),
+            bytes_per_second: NonZero::new(bytes_per_second),
+        }
     }
 
-    /// When each frame leaves a lane, to the millisecond, and how long it is.
-    fn leave(lane: &mut Lane) -> Vec<(u128, usize)> {
+    /// When each frame leaves a direction, to the millisecond, and how long it is.
+    fn leave(direction: &mut LinkDirection) -> Vec<(u128, usize)> {
         let mut left = Vec::new();
-        while let Some(next) = lane.next() {
-            while let Some(bytes) = lane.pop(next) {
+        while let Some(next) = direction.next() {
+            while let Some(bytes) = direction.pop(next) {
                 left.push((next.as_millis(), bytes.len()));
             }
         }
@@ -180,69 +187,75 @@ mod tests {
 
     #[test]
     fn frames_take_their_turn_and_then_their_time() {
-        let mut lane = Lane::new(path(50, 1_000_000));
+        let mut direction = LinkDirection::new(settings(50, 1_000_000));
         for (at, length) in [(0, 1000), (0, 2000), (20, 500), (60, 1)] {
-            lane.push(milliseconds(at), Moment(0), &vec![0; length]);
+            direction.push(milliseconds(at), Moment(0), &vec![0; length]);
         }
-        assert_eq!(lane.next(), Some(milliseconds(51)));
-        assert_eq!(lane.pop(Duration::from_nanos(50_999_999)), None, "not a nanosecond early");
-        assert_eq!(leave(&mut lane), [(51, 1000), (53, 2000), (70, 500), (110, 1)]);
-        assert_eq!((lane.counts().held, lane.counts().latest), (0, Duration::ZERO));
+        assert_eq!(direction.next(), Some(milliseconds(51)));
+        assert_eq!(direction.pop(Duration::from_nanos(50_999_999)), None, "not a nanosecond early");
+        assert_eq!(leave(&mut direction), [(51, 1000), (53, 2000), (70, 500), (110, 1)]);
+        assert_eq!((direction.counts().in_flight, direction.counts().latest), (0, Duration::ZERO));
     }
 
     #[test]
     fn what_is_late_does_not_make_the_next_late() {
-        let mut lane = Lane::new(path(10, 1000));
-        (0..3).for_each(|_| lane.push(Duration::ZERO, Moment(0), &[0]));
-        assert_eq!(lane.pop(milliseconds(11)).map(|bytes| bytes.len()), Some(1));
-        assert_eq!(lane.pop(milliseconds(17)).map(|bytes| bytes.len()), Some(1));
-        assert_eq!(lane.next(), Some(milliseconds(13)));
-        assert_eq!((lane.counts().late, lane.counts().latest), (milliseconds(5), milliseconds(5)));
+        let mut direction = LinkDirection::new(settings(10, 1000));
+        (0..3).for_each(|_| direction.push(Duration::ZERO, Moment(0), &[0]));
+        assert_eq!(direction.pop(milliseconds(11)).map(|bytes| bytes.len()), Some(1));
+        assert_eq!(direction.pop(milliseconds(17)).map(|bytes| bytes.len()), Some(1));
+        assert_eq!(direction.next(), Some(milliseconds(13)));
+        assert_eq!(
+            (direction.counts().late, direction.counts().latest),
+            (milliseconds(5), milliseconds(5))
+        );
     }
 
     #[test]
     fn a_changed_path_holds_for_what_comes_but_nothing_overtakes() {
-        let mut lane = Lane::new(path(50, 0));
-        lane.push(Duration::ZERO, Moment(0), &[0; 1]);
-        lane.pop(Duration::ZERO);
-        lane.set(path(1, 0));
-        lane.push(milliseconds(10), Moment(0), &[0; 2]);
-        lane.push(milliseconds(60), Moment(0), &[0; 3]);
-        assert_eq!(leave(&mut lane), [(50, 1), (50, 2), (61, 3)]);
+        let mut direction = LinkDirection::new(settings(50, 0));
+        direction.push(Duration::ZERO, Moment(0), &[0; 1]);
+        direction.pop(Duration::ZERO);
+        direction.set(settings(1, 0));
+        direction.push(milliseconds(10), Moment(0), &[0; 2]);
+        direction.push(milliseconds(60), Moment(0), &[0; 3]);
+        assert_eq!(leave(&mut direction), [(50, 1), (50, 2), (61, 3)]);
     }
 
     #[test]
     fn those_that_wait_do_so_no_longer_than_the_path_is_narrow() {
-        let mut lane = Lane::new(path(0, 1));
-        (0..10).for_each(|_| lane.push(Duration::ZERO, Moment(0), &[0]));
-        lane.pop(Duration::ZERO);
-        lane.set(path(0, 0));
-        assert_eq!(leave(&mut lane), [(1000, 1); 10]);
+        let mut direction = LinkDirection::new(settings(0, 1));
+        (0..10).for_each(|_| direction.push(Duration::ZERO, Moment(0), &[0]));
+        direction.pop(Duration::ZERO);
+        direction.set(settings(0, 0));
+        assert_eq!(leave(&mut direction), [(1000, 1); 10]);
     }
 
     #[test]
     fn the_queue_has_a_bound_and_the_tail_is_lost() {
-        let mut lane = Lane::new(path(1000, 1000));
+        let mut direction = LinkDirection::new(settings(1000, 1000));
         // One frame is in the bottleneck, and the others wait.
-        (0..=QUEUE_FRAMES + 3).for_each(|_| lane.push(Duration::ZERO, Moment(0), &[0]));
-        assert_eq!((lane.counts().overflowed, lane.counts().held), (3, QUEUE_FRAMES as u64 + 1));
-        lane.push(milliseconds(1), Moment(0), &[0]);
-        assert_eq!(lane.counts().overflowed, 3, "there is room again");
-        assert_eq!(leave(&mut lane).len(), QUEUE_FRAMES + 2);
+        (0..=QUEUE_FRAMES + 3).for_each(|_| direction.push(Duration::ZERO, Moment(0), &[0]));
+        assert_eq!(
+            (direction.counts().overflowed, direction.counts().in_flight),
+            (3, QUEUE_FRAMES as u64 + 1)
+        );
+        direction.push(milliseconds(1), Moment(0), &[0]);
+        assert_eq!(direction.counts().overflowed, 3, "there is room again");
+        assert_eq!(leave(&mut direction).len(), QUEUE_FRAMES + 2);
     }
 
     #[test]
     fn what_travels_has_a_bound_too() {
-        let mut lane = Lane::new(path(1000, 0));
+        let mut direction = LinkDirection::new(settings(1000, 0));
         (0..TRAVELLING_FRAMES + QUEUE_FRAMES + 7)
-            .for_each(|_| lane.push(Duration::ZERO, Moment(0), &[0]));
-        assert_eq!(lane.counts().overflowed, 7);
-        assert_eq!(leave(&mut lane).len(), TRAVELLING_FRAMES + QUEUE_FRAMES);
+            .for_each(|_| direction.push(Duration::ZERO, Moment(0), &[0]));
+        assert_eq!(direction.counts().overflowed, 7);
+        assert_eq!(leave(&mut direction).len(), TRAVELLING_FRAMES + QUEUE_FRAMES);
     }
 
     #[test]
     fn a_target_is_hit_once_and_by_one_segment() {
-        let mut lane = Lane::new(Path::default());
+        let mut direction = LinkDirection::new(LinkSettings::default());
         let (from, to) = ("192.0.2.1:40000".parse().unwrap(), "192.0.2.2:80".parse().unwrap());
         let segment = |payload| {
             Segment {
@@ -257,15 +270,15 @@ mod tests {
             }
             .ethernet()
         };
-        let (tell, told) = sync_channel(1);
-        let (tell_too, told_too) = sync_channel(1);
-        lane.lose(Target { port: 80, payload_bytes: 3 }, tell);
-        lane.lose(Target { port: 80, payload_bytes: 3 }, tell_too);
+        let (notify, receiver) = sync_channel(1);
+        let (second_notify, second_receiver) = sync_channel(1);
+        direction.lose(LossTarget { port: 80, payload_bytes: 3 }, notify);
+        direction.lose(LossTarget { port: 80, payload_bytes: 3 }, second_notify);
         for (at, payload) in [(1, b"ab".as_slice()), (2, b"abc"), (3, b"abcd"), (4, b"abcde")] {
-            lane.push(Duration::ZERO, Moment(at), &segment(payload));
+            direction.push(Duration::ZERO, Moment(at), &segment(payload));
         }
-        assert_eq!(told.try_recv(), Ok(Lost { at: Moment(2), bytes: segment(b"abc") }));
-        assert_eq!(told_too.try_recv().map(|lost| lost.at), Ok(Moment(3)));
-        assert_eq!((lane.counts().lost, leave(&mut lane).len()), (2, 2));
+        assert_eq!(receiver.try_recv(), Ok(LostFrame { at: Moment(2), bytes: segment(b"abc") }));
+        assert_eq!(second_receiver.try_recv().map(|lost| lost.at), Ok(Moment(3)));
+        assert_eq!((direction.counts().lost, leave(&mut direction).len()), (2, 2));
     }
 }

@@ -1,4 +1,4 @@
-//! What a road does to frames.
+//! What an emulated link does to frames.
 
 use std::num::NonZero;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::moment::Moment;
 
 /// The delay and bandwidth for frames that leave an end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Path {
+pub struct LinkSettings {
     /// How long it travels; the round trip has it from each end.
     pub delay: Duration,
     /// How many bytes pass the bottleneck each second, the 14 of Ethernet's header included; `None`
@@ -21,7 +21,7 @@ pub const QUEUE_FRAMES: usize = 1000;
 
 /// A segment that is to be lost: the next one that fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct LossTarget {
     /// The TCP port of its sender or of its receiver.
     pub port: u16,
     /// How many bytes of payload it has at least.
@@ -30,10 +30,10 @@ pub struct Target {
 
 /// A segment that was lost on request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lost {
+pub struct LostFrame {
     /// When it came to the middle.
     pub at: Moment,
     /// The frame, from Ethernet's header on
-    /// ([`Link::Ethernet`](crate::packet::link::Link::Ethernet)).
+    /// ([`Link::Ethernet`](crate::packet::link::LinkType::Ethernet)).
     pub bytes: Vec<u8>,
 }

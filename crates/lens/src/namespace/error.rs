@@ -4,7 +4,7 @@ use std::io;
 
 /// Why there can be no such network.
 #[derive(Debug, thiserror::Error)]
-pub enum Unable {
+pub enum NamespaceError {
     /// Not this system.
     #[error("network namespaces exist on Linux only")]
     NotLinux,
@@ -41,7 +41,7 @@ pub enum Unable {
     },
 }
 
-impl Unable {
+impl NamespaceError {
     #[cfg(target_os = "linux")]
     pub(super) fn new(what: &'static str, source: io::Error) -> Self {
         match source.raw_os_error() {

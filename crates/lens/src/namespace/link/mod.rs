@@ -1,4 +1,4 @@
-//! A road: a second way between the ends, whose delay, bandwidth and losses are made by a thread of
+//! An emulated link: a second way between the ends, whose delay, bandwidth and losses are made by a thread of
 //! this process.
 //!
 //! Each end has an interface on it, and a third namespace in the middle has the other ends of their
@@ -7,20 +7,20 @@
 //! bottleneck is free, passes it at its rate, and travels for the delay.
 //!
 //! Each end knows for good where the other is, and has no other address: what programs send is on
-//! the road, and next to nothing else, neither ARP (RFC 826) nor neighbour discovery (RFC 4861).
+//! the link, and next to nothing else, neither ARP (RFC 826) nor neighbour discovery (RFC 4861).
 
 pub mod counts;
 #[cfg(target_os = "linux")]
-mod lane;
+mod direction;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(not(target_os = "linux"))]
 mod other;
-pub mod path;
 #[cfg(target_os = "linux")]
 mod relay;
+pub mod settings;
 
 #[cfg(target_os = "linux")]
-pub use linux::{Loss, Road};
+pub use linux::{EmulatedLink, PendingLoss};
 #[cfg(not(target_os = "linux"))]
-pub use other::{Loss, Road};
+pub use other::{EmulatedLink, PendingLoss};
