@@ -15,6 +15,7 @@ use lab::plan::Cell;
 use lab::report::article::article;
 use lab::report::chart::{Format, bytes_chart, delay_chart, strip_chart};
 use lab::report::data::{Ladder, Report, shown_ladders};
+use lab::report::handshake::handshake_page;
 use lab::report::labels::Labels;
 use lab::report::page::page;
 use lens::flow::side::Side;
@@ -265,6 +266,9 @@ impl ComparisonFiles {
             }
             let article = article(report, language, "ladders");
             self.write(language.pick("transports.md", "transports.zh.md"), &article)?;
+            let handshake = handshake_page(report, language, "ladders");
+            let name = language.pick("handshake-and-close.md", "handshake-and-close.zh.md");
+            self.write(name, &handshake)?;
         }
         let mut names = vec!["report.html", "report.json", "ladders"];
         if self.capture.is_some() {

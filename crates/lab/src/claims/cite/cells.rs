@@ -5,7 +5,7 @@ use lens::http::event::BodyEventKind;
 use lens::http::http2_frame::Http2FrameKind;
 use lens::http::piece::PieceContent;
 
-use super::streams::frames;
+use super::streams::{DATA_FRAMES, frames};
 use crate::captured::ReadConnection;
 use crate::claims::packets::Citing;
 use crate::plan::{Cell, Dialect, Transport, Version};
@@ -35,7 +35,7 @@ pub(crate) fn conversation(citing: &mut Citing<'_>, cell: Cell) {
         (Transport::Sse, Version::Http2) => {
             let data = frames(first, Side::Server, Http2FrameKind::Data).next();
             citing.cite(14, first, data.and_then(|(segment, _)| segment), "a DATA frame");
-            citing.search(14, &[first], "http2.type == 0");
+            citing.search(14, &[first], DATA_FRAMES);
         }
         (Transport::Websocket, Version::Http11) => {
             socket(citing, first);
@@ -44,7 +44,7 @@ pub(crate) fn conversation(citing: &mut Citing<'_>, cell: Cell) {
         (Transport::Json, Version::Http11) => {
             let response = first.responses().next().and_then(|(segment, _)| segment);
             citing.cite(29, first, response, "the whole answer at its end");
-            citing.search(29, &[first], "http.response");
+            citing.search(29, &[first], "tcp.payload contains \"HTTP/1.1 200\"");
         }
         (
             Transport::Json
@@ -170,7 +170,10 @@ fn socket(citing: &mut Citing<'_>, read: &ReadConnection<'_>) {
     citing.search(
         10,
         &[read],
-        format!("http.response.code == 101 || (websocket && tcp.srcport == {})", read.port()),
+        format!(
+            "http.request || http.response.code == 101 || (websocket && tcp.srcport == {})",
+            read.port()
+        ),
     );
     citing.search(23, &[read], "http.response.code == 101");
 }

@@ -17,11 +17,15 @@ const CHANGES: usize = 12;
 /// The number of events that are cited of a stream.
 const EVENTS: usize = 3;
 
+/// Segments that begin with a DATA frame (RFC 9113, section 6.1: type 0, after three bytes of
+/// length). Wireshark does not take a connection for HTTP/2 on any port.
+pub(super) const DATA_FRAMES: &str = "tcp.len > 9 && tcp.payload[3:1] == 00";
+
 /// Streams side by side.
 pub(crate) fn multiplexing(citing: &mut Citing<'_>) {
     if let Some(read) = citing.named(names::MULTIPLEXED) {
         interleaved(citing, read);
-        citing.search(16, &[read], "http2.type == 0 || http2.type == 1");
+        citing.search(16, &[read], DATA_FRAMES);
     }
     if let Some(read) = citing.named(names::PIPELINED) {
         for (segment, request) in read.requests() {
@@ -113,10 +117,13 @@ fn events(citing: &mut Citing<'_>, reads: &[&ReadConnection<'_>]) {
             citing.cite(24, read, segment, "characters of more than one byte, in UTF-8");
         }
         let is_full = |kind: &BodyEventKind| {
-            matches!(kind, BodyEventKind::Sse { name: Some(_), id: Some(_), .. })
+            matches!(
+                kind,
+                BodyEventKind::Sse { name: Some(_), .. } | BodyEventKind::Sse { id: Some(_), .. }
+            )
         };
         for (segment, _) in read.events().filter(|(_, event)| is_full(&event.kind)).take(EVENTS) {
-            citing.cite(26, read, segment, "an event with event, id and data");
+            citing.cite(26, read, segment, "an event with its fields");
         }
         let fields =
             read.events().find(|(_, event)| matches!(event.kind, BodyEventKind::SseFields { .. }));
@@ -125,7 +132,7 @@ fn events(citing: &mut Citing<'_>, reads: &[&ReadConnection<'_>]) {
         }
     }
     citing.search(24, reads, "frame contains e4:bd:a0");
-    citing.search(26, reads, "frame contains \"event:\" && frame contains \"id:\"");
+    citing.search(26, reads, "tcp.payload contains \"event: \" || tcp.payload contains \"id: \" || tcp.payload contains \"id:\"");
 }
 
 /// The same answer on each transport.

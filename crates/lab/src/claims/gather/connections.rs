@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lens::flow::FlowTable;
-use lens::flow::close::{Closed, ClosingSteps, ConnectionEnding};
 use lens::flow::connection::TcpConnection;
 use lens::flow::side::Side;
 use lens::packet::tcp::TcpFlags;
@@ -23,9 +22,6 @@ use client::{BodyEnd, Request};
 /// Handshake, FIN, endings, half-close.
 pub(super) type Closing = (Option<Handshake>, Option<Fin>, Option<Endings>, Option<HalfClose>);
 
-/// The number of attempts at a close in four segments: a quick server merges two of them.
-const ATTEMPTS: u32 = 5;
-
 /// The pause before a client's FIN, so that it stands apart in pictures.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -36,7 +32,8 @@ pub(super) async fn closing(setting: &Experiment<'_>) -> Result<Closing> {
     by_socket(setting).await?;
     by_reset(setting).await?;
     let (half_port, is_whole) = half(setting).await?;
-    in_four(setting).await?;
+    // A server elsewhere may not let it be cancelled: then there is no such picture.
+    drop(in_four(setting).await);
     if !setting.settle().await {
         return Ok((None, None, None, None));
     }
@@ -78,36 +75,33 @@ async fn by_client(setting: &Experiment<'_>) -> Result<u16> {
     Ok(port)
 }
 
-/// The client closes in the middle of a request. The server has sent nothing yet, so that its kernel
-/// acknowledges the FIN at once, and the FIN of its program follows.
+/// The client closes in the middle of an answer that has stopped for a while. The server's kernel
+/// acknowledges the FIN when nothing was sent for a moment; the answer is cancelled then, and the
+/// server's FIN follows its last events.
 async fn in_four(setting: &Experiment<'_>) -> Result<()> {
-    for _ in 0..ATTEMPTS {
-        let mut session = setting.session(Version::Http11)?;
-        let mut connection = session.open().await?;
-        let port = session.opened.first().context("no connection")?.local.port();
-        let title =
-            Bilingual::new("The client closes first, in four segments", "客户端先关闭，四个报文段");
-        setting.name_for_teaching(port, names::FOUR, title);
-        connection.write_raw(b"GET /healthz HTTP/1.1\r\n").await?;
-        tokio::time::sleep(PAUSE).await;
-        connection.half_close().await?;
-        soon(async { while connection.read_raw().await.is_ok_and(|bytes| !bytes.is_empty()) {} })
-            .await?;
-        drop(connection);
-        if !setting.settle().await {
-            break;
-        }
-        let ending =
-            setting.captured(|captured| of(&captured.flows, port).map(TcpConnection::ending));
-        if matches!(
-            ending,
-            Some(ConnectionEnding::Closed(Closed { steps: ClosingSteps::Four, .. }))
-        ) {
-            break;
-        }
-    }
-    Ok(())
+    let mut session = setting.session(Version::Http11)?;
+    let question = if setting.plan.pace.is_some() { "/stall 1" } else { setting.question() };
+    let asked = session.send(setting.ask(question, true)).await?;
+    let mut streaming = Streaming::new(asked, Turn::start(), Dialect::Responses)?;
+    while streaming.turn.arrivals.is_empty() && streaming.next().await? == Progress::More {}
+    let port = session.opened.first().context("no connection")?.local.port();
+    let title =
+        Bilingual::new("The client closes first, in four segments", "客户端先关闭，四个报文段");
+    setting.name_for_teaching(port, names::FOUR, title);
+    tokio::time::sleep(PAUSE).await;
+    streaming.half_close().await?;
+    tokio::time::sleep(DELAYED_ACK).await;
+    let id = streaming.turn.id.clone().context("an answer without an id")?;
+    let mut control = setting.session(Version::Http11)?;
+    let cancel = Request::post(&format!("/v1/responses/{id}/cancel"), &serde_json::json!({}));
+    control.fetch(cancel, 200).await?;
+    control.close().await?;
+    soon(streaming.read_out()).await?
 }
+
+/// The longest time after which an acknowledgment is sent by itself: Linux waits 40 ms, and at most
+/// 200 (RFC 9293, section 3.8.6.3, allows 500).
+const DELAYED_ACK: Duration = Duration::from_millis(240);
 
 /// The server closes after a response of HTTP/1.0.
 async fn by_server(setting: &Experiment<'_>) -> Result<()> {

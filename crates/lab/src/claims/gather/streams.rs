@@ -161,7 +161,7 @@ pub(super) async fn contents(setting: &Experiment<'_>) -> Result<StreamContents>
     session.end(at_the_end).await?;
 
     let streams = [&stream, &source, &chat, &classic];
-    let mut format = Format { example: example(&source), ..Format::default() };
+    let mut format = Format { example: example(&streams), ..Format::default() };
     for stream in streams {
         count_fields(stream, &mut format);
     }
@@ -285,16 +285,24 @@ fn count_fields(stream: &[u8], format: &mut Format) {
     }
 }
 
-/// The shortest event with all fields of the stream, as it is on the wire.
-fn example(stream: &[u8]) -> String {
-    let content = String::from_utf8_lossy(stream);
-    let has = |block: &&str, name: &str| block.lines().any(|line| line.starts_with(name));
-    content
-        .split_inclusive("\n\n")
-        .filter(|block| has(block, "event:") && has(block, "id:") && has(block, "data:"))
-        .min_by_key(|block| block.len())
-        .unwrap_or_default()
-        .to_owned()
+/// The shortest events with each of the fields, as they are on the wire.
+fn example(streams: &[&Bytes]) -> String {
+    let mut found = Vec::new();
+    for name in ["event:", "id:", "retry:"] {
+        let blocks = streams.iter().map(|stream| String::from_utf8_lossy(stream));
+        let shortest = blocks
+            .flat_map(|content| {
+                content.split_inclusive("\n\n").map(str::to_owned).collect::<Vec<_>>()
+            })
+            .filter(|block| {
+                let has = |name: &str| block.lines().any(|line| line.starts_with(name));
+                has(name) && has("data:")
+            })
+            .min_by_key(String::len);
+        found.extend(shortest);
+    }
+    found.dedup();
+    found.concat()
 }
 
 /// Reads one answer again on each transport.
