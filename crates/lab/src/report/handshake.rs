@@ -22,9 +22,9 @@ const SENTENCES: (&str, &str) = (
 const CLOSES: [(&str, &str, &str); 6] = [
     (
         names::FOUR,
-        "The textbook's four waves. The client has nothing more to send (first wave); the server's system acknowledges that at once or a little later (second), while its program still has something to send; \
+        "The textbook's four waves. The client has nothing more to send (first wave); the server acknowledges that (second; here with a heartbeat by which Weir finds out whether anybody still reads) and still has something to send; \
          then the program is done, too (third), and the client acknowledges it (fourth). Whoever closes first waits in TIME-WAIT, in case the last ACK is lost.",
-        "教科书上的四次挥手。客户端不再发送数据（第一次）；服务器的内核随即确认（第二次），而它的程序还有数据要发；程序也发完之后发送 FIN（第三次），客户端确认（第四次）。先关闭的一方停留在 TIME-WAIT，以防最后的 ACK 丢失。",
+        "教科书上的四次挥手。客户端不再发送数据（第一次）；服务器确认（第二次；这里随同一个心跳，Weir 借此探测是否还有人在读），而它还有数据要发；发完之后发送 FIN（第三次），客户端确认（第四次）。先关闭的一方停留在 TIME-WAIT，以防最后的 ACK 丢失。",
     ),
     (
         names::THREE,
