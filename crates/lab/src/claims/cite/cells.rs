@@ -33,7 +33,8 @@ pub(crate) fn conversation(citing: &mut Citing<'_>, cell: Cell) {
             citing.search(14, &[first], "tcp.flags.fin == 1");
         }
         (Transport::Sse, Version::Http2) => {
-            let data = frames(first, Side::Server, Http2FrameKind::Data).next();
+            // The first ones share a segment with the head.
+            let data = frames(first, Side::Server, Http2FrameKind::Data).nth(4);
             citing.cite(14, first, data.and_then(|(segment, _)| segment), "a DATA frame");
             citing.search(14, &[first], DATA_FRAMES);
         }
