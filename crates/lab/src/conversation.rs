@@ -372,6 +372,20 @@ impl Streaming {
         }
     }
 
+    /// Sends FIN: the client will send no more on this connection of HTTP/1.
+    pub(crate) async fn half_close(&mut self) -> Result<()> {
+        match &mut self.answer {
+            SessionResponse::One(response) => Ok(response.connection().half_close().await?),
+            SessionResponse::Two(_) => bail!("a stream of HTTP/2 has no connection of its own"),
+        }
+    }
+
+    /// Reads the rest of the body.
+    pub(crate) async fn read_out(mut self) -> Result<()> {
+        while self.answer.chunk().await?.is_some() {}
+        Ok(())
+    }
+
     /// Cuts the stream in the middle.
     pub fn cut(self) -> Result<Turn> {
         self.answer.cut()?;

@@ -19,10 +19,12 @@ use super::plan::{Cell, Dialect, Plan, Transport, Version};
 use super::recording::RunRecorder;
 use super::samples::Samples;
 use super::server_view::ServerView;
-use super::session::Session;
+use super::session::{OpenedPorts, Session};
 use super::spread::Spread;
 use super::stamps::Stamps;
 use super::{cut, mid_stream};
+use crate::claims::cite::cells;
+use crate::claims::packets::{Citing, PacketSet};
 use crate::clock::unique;
 use client::within;
 use client::{ConnectionInfo, Encryption, Endpoint, KeyLines, Trust};
@@ -62,6 +64,8 @@ pub struct ShapedRoute {
     pub path: LinkSettings,
     /// The server's address at its end, without TLS.
     pub server: ServerAddress,
+    /// The packet capture on it, if it is not that of the harness.
+    pub recorder: Option<Arc<PacketRecorder>>,
 }
 
 /// A server's address, and its name there.
@@ -93,10 +97,9 @@ pub struct CellOutcome {
     pub samples: Samples,
     /// The run in short.
     pub run: RunSummary,
-    /// The packets, if captured.
-    pub captured: Option<CapturedConnections>,
-    /// The TLS secrets, for Wireshark.
-    pub key_lines: String,
+    /// The packets, if captured: of the conversation, of the cut, and of the request while an answer
+    /// streams.
+    pub packets: Vec<PacketSet>,
 }
 
 impl Harness {
@@ -201,16 +204,25 @@ impl Harness {
             None => None,
         };
         self.in_time(control.close()).await?;
+        let keys_of_conversation = key_lines.take();
         let over = turns.over;
         let (mut measured, samples) = turns.finish(cell, &opened, requests);
         account(&mut measured, &opened, &view, captured.as_ref(), self.whose());
         measured.fin_before_end =
             over.zip(captured.as_ref()).map(|(over, captured)| captured.fins_before(over));
+        let mut packets = Vec::new();
+        if let Some(captured) = captured {
+            packets.push(packet_set(cell, plan, ("", cells::conversation), captured));
+        }
         if kind == RunKind::First {
-            self.experiment(&mut measured, cell, plan, open).await;
+            self.experiment(&mut measured, cell, plan, &open, &mut packets).await;
+        }
+        // Wireshark applies keys to the packets after them.
+        if let Some(first) = packets.first_mut() {
+            first.key_lines = keys_of_conversation + &key_lines.take();
         }
         let run = samples.summary();
-        Ok(CellOutcome { measured, samples, run, captured, key_lines: key_lines.take() })
+        Ok(CellOutcome { measured, samples, run, packets })
     }
 
     /// Cuts an answer, and sends a request during another. A failure is noted and does not affect
@@ -220,27 +232,46 @@ impl Harness {
         measured: &mut Measured,
         cell: Cell,
         plan: &Plan,
-        open: impl Fn() -> Session,
+        open: &impl Fn() -> Session,
+        packets: &mut Vec<PacketSet>,
     ) {
         let question = plan.questions.last().map_or("", String::as_str);
         let pieces = measured.tokens.map(|tokens| tokens / measured.answers.max(1));
         let target = CutTarget { cell, model: &plan.model, question, pieces, pace: plan.pace };
         self.forget_stamps();
-        match self.in_time(Box::pin(cut::cut(target, &open))).await {
+        let ports = OpenedPorts::default();
+        match self.in_time(Box::pin(cut::cut(target, || open().recording(&ports)))).await {
             Ok(cut) => {
                 measured.cut =
                     Some(CutCost { model_gave: self.given_after(&cut, plan.pace).await, ..cut });
             }
             Err(error) => measured.missing.push(format!("a cut: {error:#}")),
         }
+        if let Some(captured) = self.captured_soon(&ports).await {
+            packets.push(packet_set(cell, plan, (" cut", |_, _| {}), captured));
+        }
+        let ports = OpenedPorts::default();
+        let session = open().recording(&ports);
         match self
-            .in_time(Box::pin(mid_stream::measure(cell, &plan.model, &plan.long_question, open())))
+            .in_time(Box::pin(mid_stream::measure(cell, &plan.model, &plan.long_question, session)))
             .await
         {
             Ok(request) => measured.mid_stream = request,
             Err(error) => measured.missing.push(format!("a word while it streams: {error:#}")),
         }
+        if let Some(captured) = self.captured_soon(&ports).await {
+            packets.push(packet_set(cell, plan, (" mid-stream", cells::mid_stream), captured));
+        }
         self.forget_stamps();
+    }
+
+    /// The packets of connections that were cut or abandoned. They are not waited for long, since
+    /// nothing is counted in them.
+    async fn captured_soon(&self, ports: &OpenedPorts) -> Option<CapturedConnections> {
+        let (recorder, ports) = (self.recorder.as_ref()?, ports.all());
+        let mut captured = CapturedConnections::default();
+        captured.wait(&[recorder], &ports, SOON).await;
+        (!captured.packets.is_empty()).then_some(captured)
     }
 
     /// The number of tokens that the model sent until some time after a cut that cannot be resumed.
@@ -272,6 +303,26 @@ impl Harness {
 
 /// The number of tokens to wait for after a cut: those of a model that was not stopped.
 const TOKENS_AFTER_CUT: u64 = 30;
+
+/// The longest wait for the packets of connections that were cut or abandoned.
+const SOON: Duration = Duration::from_millis(100);
+
+/// The packets of a cell, or of one of its experiments, with what the rulings cite of them.
+fn packet_set(
+    cell: Cell,
+    plan: &Plan,
+    (suffix, cite): (&str, fn(&mut Citing<'_>, Cell)),
+    captured: CapturedConnections,
+) -> PacketSet {
+    let reads = captured.read();
+    let mut citing = Citing::new(&reads, Vec::new());
+    if cells::is_chosen(cell, &plan.cells) {
+        cite(&mut citing, cell);
+    }
+    let cited = citing.finish();
+    drop(reads);
+    PacketSet { name: format!("{cell}{suffix}"), captured, key_lines: String::new(), cited }
+}
 
 /// Whether the server is this process's. A proxy in front of another server has connections of its
 /// own.

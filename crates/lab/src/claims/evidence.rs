@@ -31,6 +31,8 @@ pub struct Evidence {
     pub demo_done: Option<DoneCounts>,
     /// Whether connections are kept after a response.
     pub persistence: Option<Persistence>,
+    /// Methods that the server has, and has not.
+    pub methods: Option<Methods>,
     /// A page that was requested again.
     pub validator: Option<Validator>,
     /// The same stream, framed in three ways.
@@ -43,6 +45,8 @@ pub struct Evidence {
     pub loss: Option<Loss>,
     /// Concurrent answers over two versions of HTTP.
     pub parallel: Option<Parallel>,
+    /// Whether tokens are passed on one by one.
+    pub passing: Option<Passing>,
     /// Requests while an answer streams.
     pub speaking: Option<MidStream>,
     /// Bytes of event streams.
@@ -142,6 +146,21 @@ pub struct Persistence {
     pub http11_close: bool,
 }
 
+/// The statuses of requests with other methods (RFC 9110, section 9.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Methods {
+    /// `OPTIONS`.
+    pub options: u16,
+    /// The methods that the path has: `Allow` in that response.
+    pub allowed: Option<String>,
+    /// `PUT`, which the path has not.
+    pub put: u16,
+    /// The same over HTTP/1.0.
+    pub put_http10: u16,
+    /// A method that no server knows.
+    pub unknown: u16,
+}
+
 /// A conditional request (RFC 9110, section 13.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Validator {
@@ -234,6 +253,17 @@ pub struct Parallel {
     pub added_http2: TransportDelay,
 }
 
+/// The tokens of one streamed answer: when the model gave each, and when it arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Passing {
+    /// Tokens that the model gave.
+    pub tokens: u64,
+    /// Pieces of text that arrived.
+    pub pieces: u64,
+    /// Those that arrived before the model gave the next token.
+    pub before_next: u64,
+}
+
 /// New connections for a request while an answer streams, and whether the response came before the
 /// end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -273,7 +303,7 @@ pub struct MediaType {
 }
 
 /// What events are made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Format {
     /// Events.
     pub events: u64,
@@ -285,6 +315,8 @@ pub struct Format {
     pub with_retry: u64,
     /// Comments and blocks without data, which dispatch nothing.
     pub without_data: u64,
+    /// One of the events, byte for byte.
+    pub example: String,
 }
 
 /// A stream that was cut and resumed.

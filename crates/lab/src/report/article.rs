@@ -10,7 +10,7 @@ use super::labels::{COLUMNS, EXPERIMENT_COLUMNS, Labels};
 use super::page::summary_of_method;
 use super::row::{cut, mid_stream, row};
 use super::summary::lanes;
-use super::{demo, summary};
+use super::{demo, packets, summary};
 use crate::bilingual::Bilingual;
 use crate::plan::Dialect;
 
@@ -45,8 +45,16 @@ pub fn article(report: &Report, language: Language, pictures: &str) -> String {
     seen(&mut out, language, pictures, end);
     let _ =
         write!(out, "## {}\n\n", language.pick("What is said, and what is so", "流行的说法与事实"));
-    claims(&mut out, report, language, Subject::Technique);
-    let _ = write!(out, "## {}\n\n", language.pick("The packets", "数据包"));
+    claims(&mut out, report, language, (Subject::Technique, pictures));
+    let _ = write!(
+        out,
+        "## {}\n\n{}\n\n",
+        language.pick("The packets", "数据包"),
+        language.pick(
+            "The handshake and every way to close, with the names of textbooks and TCP's states: [The handshake and the close](handshake-and-close.md).",
+            "三次握手与各种关闭方式，配上教科书的名称和 TCP 状态：[逐包看三次握手与四次挥手](handshake-and-close.zh.md)。",
+        )
+    );
     ladders(&mut out, report, language, pictures, Subject::Technique);
     if report.has_demo() {
         java_demo(&mut out, report, language, pictures);
@@ -88,7 +96,7 @@ fn java_demo(out: &mut String, report: &Report, language: Language, pictures: &s
     for paragraph in demo::paragraphs(&report.evidence) {
         let _ = write!(out, "{}\n\n", paragraph.pick(language));
     }
-    claims(out, report, language, Subject::Demo);
+    claims(out, report, language, (Subject::Demo, pictures));
     ladders(out, report, language, pictures, Subject::Demo);
 }
 
@@ -132,7 +140,12 @@ fn seen(out: &mut String, language: Language, pictures: &str, end: &str) {
     }
 }
 
-fn claims(out: &mut String, report: &Report, language: Language, subject: Subject) {
+fn claims(
+    out: &mut String,
+    report: &Report,
+    language: Language,
+    (subject, pictures): (Subject, &str),
+) {
     for verdict in report.verdicts_on(subject) {
         let ruling = verdict.words.pick(language);
         let _ = write!(
@@ -145,6 +158,7 @@ fn claims(out: &mut String, report: &Report, language: Language, subject: Subjec
             if verdict.is_measured { language.pick("Measured: ", "实测：") } else { "" };
         let _ = write!(out, "{measured}{}\n\n", verdict.evidence.pick(language));
         let _ = write!(out, "{}\n\n", verdict.truth.pick(language));
+        out.push_str(&packets::markdown(verdict, language, pictures));
     }
 }
 
@@ -157,8 +171,9 @@ fn ladders(
 ) {
     let end = language.pick("en", "zh");
     let is_demo = |ladder: &&Ladder| {
-        ladder.cell.is_some_and(|cell| cell.dialect == Dialect::Classic)
-            == (subject == Subject::Demo)
+        ladder
+            .cell
+            .is_some_and(|cell| (cell.dialect == Dialect::Classic) == (subject == Subject::Demo))
     };
     for ladder in report.ladders.iter().filter(is_demo) {
         let title = ladder.title.pick(language);

@@ -10,8 +10,11 @@ mod xml;
 pub mod advice;
 mod demo;
 
+mod packets;
+
 pub mod article;
 pub mod chart;
+pub mod handshake;
 mod html;
 pub mod page;
 mod page_cells;

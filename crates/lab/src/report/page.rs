@@ -10,7 +10,7 @@ use super::labels::{COLUMNS, EXPERIMENT_COLUMNS};
 use super::page_cells::{advice_table, cell_columns, cell_table, summary_table};
 use super::page_style::{SCRIPT, STYLE, headings};
 use super::xml::escape;
-use super::{demo, summary};
+use super::{demo, handshake, packets, summary};
 use crate::bilingual::Bilingual;
 use crate::claims::verdict::{Ruling, Verdict};
 use crate::plan::Dialect;
@@ -34,6 +34,10 @@ pub fn page(report: &Report) -> String {
     summary_table(&mut out, report);
     section(&mut out, "At a glance", "一览");
     charts(&mut out, report);
+    if handshake::has_closes(report) {
+        section(&mut out, "The handshake and the close, drawn", "三次握手与四次挥手，逐包画出");
+        handshake::html(&mut out, report);
+    }
     section(&mut out, "The packets", "数据包");
     ladders(&mut out, report, Subject::Technique);
     section(&mut out, "What is said, and what is so", "流行的说法与事实");
@@ -106,12 +110,13 @@ fn claim(out: &mut String, verdict: &Verdict) {
     let _ = writeln!(
         out,
         "<div class=\"claim\" id=\"claim-{0}\"><p class=\"says\"><span class=\"number\">{0}</span>{1}<span class=\"ruling {class}\">{2}</span></p><p>{3}</p><p \
-         class=\"soft\">{4}</p></div>",
+         class=\"soft\">{4}</p>{5}</div>",
         verdict.number(),
         both(&verdict.claim),
         both(&verdict.words),
         both(&verdict.evidence),
-        both(&verdict.truth)
+        both(&verdict.truth),
+        packets::html(verdict)
     );
 }
 
@@ -131,8 +136,9 @@ fn charts(out: &mut String, report: &Report) {
 /// The ladders of one subject: those of the classic API are in the part about the demo.
 fn ladders(out: &mut String, report: &Report, subject: Subject) {
     let is_demo = |ladder: &&Ladder| {
-        ladder.cell.is_some_and(|cell| cell.dialect == Dialect::Classic)
-            == (subject == Subject::Demo)
+        ladder
+            .cell
+            .is_some_and(|cell| (cell.dialect == Dialect::Classic) == (subject == Subject::Demo))
     };
     let shown: Vec<&Ladder> = report.ladders.iter().filter(is_demo).collect();
     if shown.is_empty() {

@@ -30,7 +30,7 @@ td:first-child, th:first-child, td.words, th.words { text-align: left; } #cells 
 .claim .says { font-weight: 600; } .number { color: var(--soft); font-variant-numeric: tabular-nums; margin-right: .4rem; }
 .ruling { display: inline-block; border: 1.5px solid currentColor; border-radius: 99px; padding: 0 .6rem; font-size: .85rem; font-weight: 600; margin-left: .4rem; }
 .right { color: var(--right); } .wrong { color: var(--wrong); } .half { color: var(--half); } .none { color: var(--none); }
-details { margin: .6rem 0; } summary { cursor: pointer; min-height: 32px; } dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: .9rem; } dt { font-weight: 600; } dd { margin: 0; }
+.claim pre { overflow-x: auto; font-size: .8rem; background: var(--paper); border-radius: 6px; padding: .4rem .6rem; margin: .3rem 0; } details { margin: .6rem 0; } summary { cursor: pointer; min-height: 32px; } dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: .9rem; } dt { font-weight: 600; } dd { margin: 0; }
 @media (max-width: 70rem) {
   table, tbody, tr, td { display: block; } thead { display: none; } table { border: 0; background: none; }
   tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(5.6rem, 1fr)); gap: .35rem .8rem; background: var(--raised); border: 1px solid var(--line); border-radius: 10px; padding: .5rem .8rem; margin-bottom: .5rem; }

@@ -1,5 +1,6 @@
 //! `weir compare`: the same conversation on every transport, measured at both ends and on the wire.
 
+mod capture_file;
 mod files;
 mod local_server;
 mod stamped;
@@ -14,6 +15,7 @@ use client::{Request, Trust};
 use lab::bilingual::Bilingual;
 use lab::claims::gather::{EXPERIMENTS, gather};
 use lab::claims::judge::judge;
+use lab::claims::packets::PacketSet;
 use lab::load::{LoadMeter, MachineLoad};
 use lab::numbers::Measured;
 use lab::plan::{Cell, Plan, cells};
@@ -149,13 +151,19 @@ async fn measure(testbed: &TestBed, plan: &Plan, files: &mut ComparisonFiles) ->
     let measured = measure_cells(testbed, plan, files, &mut meter).await?;
     let all = steps(plan) + EXPERIMENTS;
     let mut done = steps(plan);
-    let step = || {
+    let mut written = Ok(());
+    let mut step = |packets: Option<PacketSet>| {
         done += 1;
         meter.show(done, Some(all));
+        if let (Some(packets), Ok(())) = (packets, &written) {
+            written = files.experiment(&packets);
+        }
     };
-    let (evidence, missing) = gather(&testbed.harness, plan, &measured, step).await;
+    let (evidence, missing) = gather(&testbed.harness, plan, &measured, &mut step).await;
     meter.done();
-    let verdicts = judge(&evidence);
+    written?;
+    let mut verdicts = judge(&evidence);
+    files.cite(&mut verdicts);
     let missing = missing
         .into_iter()
         .map(|what| Bilingual::new(format!("Not measured: {what}."), format!("未测量：{what}。")));
@@ -210,8 +218,8 @@ async fn measure_cells(
                 continue;
             }
             let outcome = once(plan.cells[index], kind).await;
-            if let Some(captured) = outcome.captured.as_ref().filter(|_| run == 0) {
-                files.packets(plan.cells[index], captured, &outcome.key_lines)?;
+            if run == 0 {
+                files.cell(plan.cells[index], &outcome.packets)?;
             }
             cells[index].add(outcome);
         }

@@ -106,9 +106,19 @@ impl TestBed {
         harness.sockets = Some(Arc::new(move || {
             NetworkEnd::BOTH.map(|end| hosts.at(end, sockets).unwrap_or_default()).concat()
         }));
+        // The losses happen on the emulated link, wherever the cells run.
+        let link_config = Config {
+            interface: Some(NetworkEnd::Near.link_interface().to_owned()),
+            ..Config::default()
+        };
+        let link_recorder = match &recorder {
+            Some(_) if !is_shaped => self::recorder(&link_config, &mut notes),
+            _ => None,
+        };
         harness.road = Some(ShapedRoute {
             road,
             path,
+            recorder: link_recorder,
             server: server_address(SocketAddr::new(NetworkEnd::Far.link_ipv4(), own.ports[0])),
         });
         let location = if is_shaped { Location::Road(path) } else { Location::Cable };

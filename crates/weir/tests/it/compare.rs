@@ -79,6 +79,153 @@ async fn every_cell_is_measured_and_all_counts_agree() {
     check_verdicts(&report);
     check_files(&directory.path().join("out"), &report);
     check_with_wireshark(&directory.path().join("out/capture.pcapng"));
+    check_evidence(&directory.path().join("out"), &report);
+}
+
+/// What tshark reads of a frame: the absolute numbers, the flags, and the comments.
+struct Frame {
+    sequence: u64,
+    acknowledgment: u64,
+    flags: u64,
+    comments: String,
+}
+
+/// Every frame of a capture, the first one at 0.
+fn frames(path: &str) -> Vec<Frame> {
+    let fields =
+        ["-e", "tcp.seq_raw", "-e", "tcp.ack_raw", "-e", "tcp.flags", "-e", "frame.comment"];
+    let arguments = [&["-r", path, "-T", "fields"][..], &fields].concat();
+    let read = |line: &str| {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let flags = u64::from_str_radix(fields[2].trim_start_matches("0x"), 16).unwrap();
+        let [sequence, acknowledgment] = [0, 1].map(|index| fields[index].parse().unwrap_or(0));
+        Frame { sequence, acknowledgment, flags, comments: fields[3..].join("\t") }
+    };
+    tshark(&arguments).lines().map(read).collect()
+}
+
+const FIN: u64 = 0x01;
+const SYN: u64 = 0x02;
+const RST: u64 = 0x04;
+
+/// Every ruling but one cites packets, which tshark finds in the file by the filters of the report, and
+/// the numbers that it names are in them.
+fn check_evidence(out: &Path, report: &Value) {
+    let path = out.join("capture.pcapng");
+    let path = path.to_str().unwrap();
+    let frames = frames(path);
+    for verdict in report["verdicts"].as_array().unwrap() {
+        let (id, packets) = (verdict["id"].as_str().unwrap(), &verdict["packets"]);
+        if id == "4.8" {
+            assert_eq!(*packets, Value::Null, "{id}: what a program keeps is on no wire");
+            continue;
+        }
+        let claim = format!("claim {}:", id.rsplit('.').next().unwrap());
+        let cited: Vec<u64> = packets["frames"].as_array().unwrap().iter().map(count).collect();
+        let named: Vec<u64> = (1..)
+            .zip(&frames)
+            .filter(|(_, frame)| frame.comments.contains(&claim))
+            .map(|(number, _)| number)
+            .collect();
+        assert!(!cited.is_empty() && cited == named, "{id}: {cited:?} {named:?}");
+        assert_eq!(packets["filter"], format!("frame.comment contains \"{claim}\""));
+        let searches = packets["searches"].as_array().unwrap();
+        let any: Vec<String> =
+            searches.iter().map(|search| format!("({})", search.as_str().unwrap())).collect();
+        let found =
+            tshark(&["-r", path, "-Y", &any.join(" || "), "-T", "fields", "-e", "frame.number"]);
+        let found: Vec<u64> = found.lines().map(|line| line.parse().unwrap()).collect();
+        assert!(cited.iter().any(|frame| found.contains(frame)), "{id}: {any:?} {found:?}");
+        for link in packets["ladders"].as_array().unwrap() {
+            for end in ["en", "zh"] {
+                let ladder = format!("ladders/{}.{end}.svg", link["name"].as_str().unwrap());
+                assert!(out.join(&ladder).is_file(), "{id}: {ladder}");
+            }
+        }
+    }
+    check_numbers(report, &frames);
+    check_closes(out);
+}
+
+/// The numbers that rulings name are those of the frames that they cite.
+fn check_numbers(report: &Value, frames: &[Frame]) {
+    let cited = |id: &str| -> Vec<&Frame> {
+        let verdicts = report["verdicts"].as_array().unwrap();
+        let verdict = verdicts.iter().find(|verdict| verdict["id"] == id).unwrap();
+        let numbers = verdict["packets"]["frames"].as_array().unwrap();
+        numbers.iter().map(|number| &frames[usize::try_from(count(number)).unwrap() - 1]).collect()
+    };
+    let handshake = &report["evidence"]["handshake"];
+    let [syn, syn_ack, ack] = cited("4.3")[..] else { panic!("three segments") };
+    assert_eq!(
+        [syn.sequence, syn_ack.sequence, syn_ack.acknowledgment, ack.sequence, ack.acknowledgment],
+        [
+            "client_initial",
+            "server_initial",
+            "syn_ack_acknowledges",
+            "third_sequence",
+            "third_acknowledges"
+        ]
+        .map(|name| count(&handshake[name]))
+    );
+    assert_eq!((cited("4.1")[0].sequence, cited("4.1")[0].flags & SYN), (syn.sequence, SYN));
+    let fin = &report["evidence"]["fin"];
+    let [last, first_fin, acknowledges] = cited("4.4")[..] else { panic!("three segments") };
+    assert!(
+        last.comments.contains(&format!("last byte {}", fin["last_byte"])),
+        "{}",
+        last.comments
+    );
+    let number = |name: &str| count(&handshake["client_initial"]) + count(&fin[name]);
+    let relative =
+        [first_fin.sequence, acknowledges.acknowledgment].map(|number| number % (1 << 32));
+    assert_eq!(relative, ["number", "acknowledged_by"].map(|name| number(name) % (1 << 32)));
+    let has = |id: &str, flag: u64| cited(id).iter().any(|frame| frame.flags & flag != 0);
+    assert!(
+        has("4.5", FIN)
+            && has("4.5", RST)
+            && has("4.6", FIN)
+            && has("4.27", RST)
+            && has("4.28", FIN)
+    );
+    let says = |id: &str, text: &str| cited(id).iter().any(|frame| frame.comments.contains(text));
+    for (id, text) in [
+        ("4.11", "HTTP/1.0, Connection: keep-alive"),
+        ("4.12", ": 501"),
+        ("4.13", ": 304"),
+        ("4.15", ": 400"),
+        ("4.16", "DATA of stream"),
+        ("4.17", "the lost segment, sent again"),
+        ("4.25", ": 204"),
+        ("4.27", "Last-Event-ID: "),
+    ] {
+        assert!(says(id, text), "{id}: {text}");
+    }
+}
+
+/// The closes in four and in three segments are drawn with the names of textbooks and the states.
+fn check_closes(out: &Path) {
+    let ladder = |name: &str| fs::read_to_string(out.join(format!("ladders/{name}.svg"))).unwrap();
+    let four = ladder("close-four.en");
+    for label in
+        ["first wave", "second wave", "third wave", "fourth wave", "FIN-WAIT-2", "LAST-ACK"]
+    {
+        assert!(four.contains(&format!(">{label}<")), "{label}");
+    }
+    assert!(ladder("close-four.narrow.zh").contains(">第四次挥手<"));
+    assert!(ladder("close-three.en").contains("closed by the client in 3 segments"));
+    for name in ["close-half.en", "close-server.zh", "close-websocket.en", "close-reset.zh"] {
+        assert!(ladder(name).contains("ESTABLISHED"), "{name}");
+    }
+    for name in
+        ["transports.md", "transports.zh.md", "handshake-and-close.md", "handshake-and-close.zh.md"]
+    {
+        let page = fs::read_to_string(out.join(name)).unwrap();
+        for picture in page.split("ladders/").skip(1).map(|rest| rest.split_once(".svg").unwrap().0)
+        {
+            assert!(out.join(format!("ladders/{picture}.svg")).is_file(), "{name}: {picture}");
+        }
+    }
 }
 
 fn count(value: &Value) -> u64 {

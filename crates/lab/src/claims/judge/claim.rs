@@ -14,6 +14,8 @@ pub(super) struct Claim {
     /// What is true, with a reference.
     pub(super) truth: (&'static str, &'static str),
     pub(super) judge: Judge,
+    /// Bytes that show it.
+    pub(super) example: Option<fn(&Evidence) -> Option<String>>,
 }
 
 /// How a claim is judged.
@@ -37,6 +39,7 @@ const ABOUT_DEMO: [&str; 2] = ["4.8", "4.9"];
 
 impl Claim {
     pub(super) fn verdict(&self, evidence: &Evidence) -> Verdict {
+        let example = self.example.and_then(|example| example(evidence));
         let both = |(en, zh): (&str, &str)| Bilingual::new(en, zh);
         let (ruling, is_measured, evidence) = match self.judge {
             Judge::Standard(ruling) => (
@@ -64,6 +67,8 @@ impl Claim {
             is_about_demo: ABOUT_DEMO.contains(&self.id),
             evidence,
             truth: both(self.truth),
+            example,
+            packets: None,
         }
     }
 }
