@@ -650,6 +650,13 @@ async fn the_classic_api_alone_is_judged_by_what_its_cells_show() {
     let page = fs::read_to_string(directory.path().join("out/report.html")).unwrap();
     assert!(page.contains("Classic API (the Java demo's): SSE · HTTP/1.1"), "its ladder");
     assert!(page.contains("SYN+ACK") && page.contains("In the API of the Java demo: 3 answers"));
+    // What its cells show is cited of their packets.
+    for verdict in report["verdicts"].as_array().unwrap() {
+        let id = verdict["id"].as_str().unwrap();
+        let frames = verdict["packets"]["frames"].as_array().map_or(0, Vec::len);
+        let is_cited = !["4.8", "4.20", "4.22"].contains(&id);
+        assert_eq!(frames > 0, is_cited, "{id}: {}", verdict["packets"]);
+    }
 }
 
 /// Programs that keep all processors busy, for a limited time.
