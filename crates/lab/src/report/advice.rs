@@ -46,7 +46,7 @@ pub const ADVICE: [Advice; 5] = [
     Advice {
         have: ("An SDK, a framework or an agent", "SDK、框架、智能体"),
         take: ("SSE (`stream: true`)", "SSE（`stream: true`）"),
-        because: ("It is what they speak", "它们本来就用这个"),
+        because: ("It is what they support", "它们本来就用这个"),
         measured: sdk,
     },
     Advice {
@@ -55,7 +55,7 @@ pub const ADVICE: [Advice; 5] = [
             "脚本、小程序、没有 SSE 解析器的客户端",
         ),
         take: ("NDJSON", "NDJSON"),
-        because: ("One line, one event", "一行一个事件"),
+        because: ("One event per line", "一行一个事件"),
         measured: script,
     },
     Advice {

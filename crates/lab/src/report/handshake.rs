@@ -8,10 +8,10 @@ use super::data::{Ladder, Report};
 use super::html::{each, pair};
 use crate::claims::cite::names;
 
-/// What three sentences say to somebody who has never seen a sequence number.
+/// Sequence numbers in three sentences.
 const SENTENCES: (&str, &str) = (
-    "Each side numbers the bytes that it sends; the first number is drawn at random, and the SYN tells it. \
-     An `ack` is the number of the byte that its sender expects next: it says that everything before it has arrived. \
+    "Each side numbers the bytes that it sends; the first number is random, and the SYN carries it. \
+     An `ack` is the number of the byte that its sender expects next: everything before it has arrived. \
      SYN and FIN take one number each, as if they were a byte, so that they, too, can be acknowledged.",
     "双方各自为自己发送的字节编号；起始序号随机选取，由 SYN 告知对方。\
      `ack` 是期望收到的下一个字节的序号：表示此前的字节都已收到。\
@@ -22,8 +22,8 @@ const SENTENCES: (&str, &str) = (
 const CLOSES: [(&str, &str, &str); 6] = [
     (
         names::FOUR,
-        "The textbook's four waves. The client has nothing more to send (first wave); the server acknowledges that (second; here with a heartbeat by which Weir finds out whether anybody still reads) and still has something to send; \
-         then the program is done, too (third), and the client acknowledges it (fourth). Whoever closes first waits in TIME-WAIT, in case the last ACK is lost.",
+        "The textbook's four waves. The client has nothing more to send (first wave); the server acknowledges that (second; here with a heartbeat, by which Weir checks whether the client still reads) and still has something to send; \
+         when it is finished, it sends its own FIN (third), and the client acknowledges it (fourth). The side that closes first waits in TIME-WAIT, in case the last ACK is lost.",
         "教科书上的四次挥手。客户端不再发送数据（第一次）；服务器确认（第二次；这里随同一个心跳，Weir 借此探测是否还有人在读），而它还有数据要发；发完之后发送 FIN（第三次），客户端确认（第四次）。先关闭的一方停留在 TIME-WAIT，以防最后的 ACK 丢失。",
     ),
     (
@@ -33,7 +33,7 @@ const CLOSES: [(&str, &str, &str); 6] = [
     ),
     (
         names::HALF,
-        "Half-closed: the client sends its FIN right after the question, and the whole answer still arrives. A FIN says \"I send no more\", not \"I am gone\".",
+        "Half-closed: the client sends its FIN right after the question, and the whole answer still arrives. A FIN means \"I send no more\", not \"I am gone\".",
         "半关闭：客户端提问后立即发送 FIN，整个回答仍然到达。FIN 表示“我不再发送”，而不是“我离开了”。",
     ),
     (
@@ -76,9 +76,9 @@ pub fn handshake_page(report: &Report, language: Language, pictures: &str) -> St
             close(&mut out, ladder, language, (language.pick(english, chinese), pictures));
         }
     }
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "{}\n",
+        "{}",
         language.pick(
             "More of what is said of HTTP, SSE and WebSocket, and what is so: [transports.md](transports.md).",
             "关于 HTTP、SSE 与 WebSocket 的更多说法与事实：[transports.zh.md](transports.zh.md)。",
@@ -102,7 +102,8 @@ pub(super) fn html(out: &mut String, report: &Report) {
         let text = language.pick(SENTENCES.0, SENTENCES.1);
         let mut html = String::new();
         for (index, part) in text.split('`').enumerate() {
-            html += &if index % 2 == 1 { format!("<code>{part}</code>") } else { part.to_owned() };
+            let (open, close) = if index % 2 == 1 { ("<code>", "</code>") } else { ("", "") };
+            html.extend([open, part, close]);
         }
         html
     };
@@ -136,7 +137,7 @@ fn numbers(out: &mut String, report: &Report, language: Language) {
     let _ = write!(
         out,
         "| {} | {} | {} |\n|---|---|---|\n",
-        language.pick("One reads", "流行的说法"),
+        language.pick("Claim", "流行的说法"),
         language.pick("Captured", "抓包所见"),
         language.pick("Find it in Wireshark", "在 Wireshark 中查找"),
     );

@@ -178,7 +178,7 @@ fn a_close_has_the_names_of_textbooks_and_both_states() {
         let flows = script.flows();
         let connection = flows.iter().next().unwrap().1;
         let annotations = Annotations::Textbook;
-        let options = LadderOptions { annotations, width, language, ..LadderOptions::default() };
+        let options = LadderOptions { width, language, annotations, ..LadderOptions::default() };
         let svg = draw(connection, &read_connection(connection), &options);
         check_tags(&svg);
         svg

@@ -15,7 +15,14 @@ use lens::ladder::words::{Language, contents, remarks};
 use lens::packet::link::LinkType;
 use lens::pcapng::{InterfaceId, PacketBlock, PcapngWriter, SectionInfo};
 
-use super::files::Authentication;
+/// Whether the client sends an API key, which must not be in any file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Authentication {
+    /// With a key: only the headers of the client's packets are kept, and no TLS secrets.
+    Key,
+    /// Without a key.
+    None,
+}
 
 /// The capture file, with an interface for each one that was captured.
 pub(super) struct CaptureFile {
@@ -35,7 +42,7 @@ pub(super) struct CaptureFile {
 type Streams = HashMap<u64, u64>;
 
 impl CaptureFile {
-    /// Begins the file. `name` is that of the interface.
+    /// Creates the file. `name` is that of the interface.
     pub(super) fn new(file: File, name: &str, authentication: Authentication) -> Result<Self> {
         let section = SectionInfo {
             hardware: std::env::consts::ARCH,

@@ -22,7 +22,7 @@ use lens::flow::side::Side;
 use lens::ladder::words::Language;
 use lens::ladder::{Annotations, LadderOptions, draw};
 
-use super::capture_file::CaptureFile;
+use super::capture_file::{Authentication, CaptureFile};
 
 /// A longer ladder of a cell omits its middle.
 const MAX_SEGMENTS: usize = 60;
@@ -45,6 +45,27 @@ struct Drawn {
     cell: Option<Cell>,
 }
 
+impl Drawn {
+    /// A connection of a set: by its own name, or else by its number, from 0, with a `title`.
+    fn of_experiment(
+        set: &PacketSet,
+        read: &ReadConnection<'_>,
+        index: usize,
+        title: impl Fn(usize) -> Bilingual,
+    ) -> Self {
+        let port = read.connection.addresses.client.port();
+        let (name, title, annotations) =
+            if let Some(named) = set.cited.names.iter().find(|named| named.port == port) {
+                (named.name.clone(), named.title.clone(), named.annotations)
+            } else {
+                let number = if index == 0 { String::new() } else { format!("-{}", index + 1) };
+                let name = format!("{}{number}", set.name.replace(['/', '+', ' '], "-"));
+                (name, title(index + 1), Annotations::None)
+            };
+        Self { name, title, annotations, segments: EXPERIMENT_SEGMENTS, cell: None }
+    }
+}
+
 /// The output directory, and the capture that is written during the comparison.
 pub(super) struct ComparisonFiles {
     directory: PathBuf,
@@ -52,15 +73,6 @@ pub(super) struct ComparisonFiles {
     ladders: Vec<Ladder>,
     /// The ladders of the connections that each ruling cites, by the number of its claim.
     links: BTreeMap<u32, Vec<LadderLink>>,
-}
-
-/// Whether the client sends an API key, which must not be in any file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Authentication {
-    /// With a key: only the headers of the client's packets are kept, and no TLS secrets.
-    Key,
-    /// Without a key.
-    None,
 }
 
 impl ComparisonFiles {
@@ -165,27 +177,7 @@ impl ComparisonFiles {
             if claims.is_empty() {
                 continue;
             }
-            let port = read.connection.addresses.client.port();
-            let named = set.cited.names.iter().find(|named| named.port == port);
-            let drawn = match named {
-                Some(named) => Drawn {
-                    name: named.name.clone(),
-                    title: named.title.clone(),
-                    annotations: named.annotations,
-                    segments: EXPERIMENT_SEGMENTS,
-                    cell: None,
-                },
-                None => {
-                    let number = if index == 0 { String::new() } else { format!("-{}", index + 1) };
-                    Drawn {
-                        name: format!("{}{number}", set.name.replace(['/', '+', ' '], "-")),
-                        title: title(index + 1),
-                        annotations: Annotations::None,
-                        segments: EXPERIMENT_SEGMENTS,
-                        cell: None,
-                    }
-                }
-            };
+            let drawn = Drawn::of_experiment(set, read, index, &title);
             // That of a cell is there already.
             if !self.directory.join(format!("ladders/{}.en.svg", drawn.name)).exists() {
                 self.ladder(read, &drawn)?;

@@ -33,7 +33,8 @@ use crate::cli::compare::CompareArguments;
 use crate::cli::output::{self, ProgressMeter};
 use crate::config;
 use crate::config::settings::Settings;
-use files::{Authentication, ComparisonFiles};
+use capture_file::Authentication;
+use files::ComparisonFiles;
 use testbed::{LocalOptions, TestBed};
 
 /// Runs the comparison and prints its result.

@@ -105,7 +105,11 @@ impl Reloader {
                 );
             }
             Err(problems) => {
-                tracing::error!(why, problems, "the new settings are invalid; keeping the old ones")
+                tracing::error!(
+                    why,
+                    problems,
+                    "the new settings are invalid; keeping the old ones"
+                );
             }
         }
         sources

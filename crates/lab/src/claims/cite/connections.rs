@@ -82,7 +82,7 @@ fn fin(citing: &mut Citing<'_>, read: &ReadConnection<'_>) {
     let is_last = |segment: &&Segment| {
         segment.from == side && segment.payload_bytes > 0 && segment.number <= fin.segment
     };
-    let last = read.connection.segments().iter().filter(is_last).next_back();
+    let last = read.connection.segments().iter().rfind(is_last);
     let last_byte = fin.number.saturating_sub(1);
     citing.cite(4, read, last.map(|segment| segment.number), format!("last byte {last_byte}"));
     citing.cite(4, read, Some(fin.segment), format!("FIN, sequence {}", fin.number));

@@ -89,7 +89,7 @@ fn types(citing: &mut Citing<'_>, reads: &[&ReadConnection<'_>]) {
                     citing.cite(25, read, segment, format!("{} {media_type}", response.status));
                 }
                 _ if response.status == 204 => {
-                    citing.cite(25, read, segment, "204: no more events")
+                    citing.cite(25, read, segment, "204: no more events");
                 }
                 _ => {}
             }

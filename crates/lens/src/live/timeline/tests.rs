@@ -40,7 +40,7 @@ fn a_second_owner_is_never_forgotten() {
         assert_eq!(timeline.record().is_shared, is_shared);
     }
     (0..40).for_each(|_| {
-        timeline.set_owner(ask(&timeline, RequestSubject::Callers, "/", None), "alice")
+        timeline.set_owner(ask(&timeline, RequestSubject::Callers, "/", None), "alice");
     });
     let record = timeline.record();
     assert_eq!((record.owner.as_deref(), record.is_shared), (Some("alice"), true));

@@ -149,7 +149,7 @@ impl FrameRelay {
                 Ok(()) => side.direction().arrive(),
                 // The other end's queue is full (netdev_max_backlog).
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    side.direction().miss(1)
+                    side.direction().miss(1);
                 }
                 Err(error) => return Err(error),
             }
