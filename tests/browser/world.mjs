@@ -81,6 +81,14 @@ export async function startWeir({ tokensPerSecond = 0, keys = 0, tls = false, se
   };
 }
 
+/** Runs `weir compare` with these arguments. `page` is the path of its report; `remove()` deletes it. */
+export function compare(...options) {
+  const home = mkdtempSync(join(tmpdir(), 'weir-compare-'));
+  const ran = spawnSync(BINARY, ['compare', ...options, '--output', join(home, 'out')], { cwd: home, env: environment(home), encoding: 'utf8' });
+  assert.equal(ran.status, 0, ran.stderr);
+  return { page: join(home, 'out', 'report.html'), remove: () => rmSync(home, { recursive: true, force: true }) };
+}
+
 /**
  * A network between browser and server. `cut()` ends all connections of now; `cutAfter(bytes)` ends the next one to carry
  * more than that from the server, once. Both without a word, as a network does. `lead(url)` is where new ones go.

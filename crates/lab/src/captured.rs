@@ -16,11 +16,12 @@ use lens::packet::tcp::TcpFlags;
 use lens::packet::{TransportPayload, decode};
 
 use super::bytes::{BothDirections, of_sums};
-use super::numbers::{Spread, WireCounts, milliseconds};
+use super::numbers::{WireCounts, milliseconds};
+use super::spread::Spread;
 use client::now;
 
 /// The longest wait until connections are closed, which takes a round trip.
-const TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The interval of polling.
 const STEP: Duration = Duration::from_millis(2);
@@ -44,9 +45,17 @@ pub struct CapturedConnections {
     pub forgotten: u64,
 }
 
+impl Default for CapturedConnections {
+    fn default() -> Self {
+        Self { flows: FlowTable::new(LIMITS), packets: Vec::new(), forgotten: 0 }
+    }
+}
+
 /// A decoded connection.
 #[derive(Debug)]
 pub struct ReadConnection<'a> {
+    /// Its number among those that were captured together.
+    pub id: u64,
     /// The connection.
     pub connection: &'a TcpConnection,
     /// Its contents.
@@ -58,14 +67,28 @@ pub struct ReadConnection<'a> {
 impl CapturedConnections {
     /// Collects the packets of the client's ports until all their connections have ended.
     pub async fn collect(recorder: &PacketRecorder, ports: &BTreeSet<u16>) -> Self {
-        let mut caught = Self { flows: FlowTable::new(LIMITS), packets: Vec::new(), forgotten: 0 };
+        let mut captured = Self::default();
+        captured.wait(&[recorder], ports, TIMEOUT).await;
+        captured
+    }
+
+    /// Adds the packets of the client's ports until all their connections have ended, or until
+    /// `timeout`.
+    pub async fn wait(
+        &mut self,
+        recorders: &[&PacketRecorder],
+        ports: &BTreeSet<u16>,
+        timeout: Duration,
+    ) {
         let begin = now();
         loop {
-            caught.take(recorder, ports);
+            for recorder in recorders {
+                self.take(recorder, ports);
+            }
             let over =
-                caught.flows.iter().filter(|(_, connection)| connection.ending().is_over()).count();
-            if over >= ports.len() || begin.elapsed() > TIMEOUT {
-                return caught;
+                self.flows.iter().filter(|(_, connection)| connection.ending().is_over()).count();
+            if over >= ports.len() || begin.elapsed() > timeout {
+                return;
             }
             tokio::time::sleep(STEP).await;
         }
@@ -89,15 +112,15 @@ impl CapturedConnections {
 
     /// Decodes the connections, in order of their start.
     pub fn read(&self) -> Vec<ReadConnection<'_>> {
-        let read = |connection| {
+        let read = |id, connection| {
             let conversation = read_connection(connection);
             let sums = |side| of_sums(&conversation.readings.of(side).sums());
             let bytes = sums(Side::Client)
                 .zip(sums(Side::Server))
                 .map(|(up, down)| BothDirections { up, down });
-            ReadConnection { connection, conversation, bytes }
+            ReadConnection { id, connection, conversation, bytes }
         };
-        self.flows.iter().map(|(_, connection)| read(connection)).collect()
+        self.flows.iter().map(|(id, connection)| read(id.0, connection)).collect()
     }
 
     /// The number of segments with FIN before a moment.

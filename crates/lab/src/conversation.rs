@@ -1,7 +1,7 @@
 //! One conversation in one cell: asks on the cell's transport, and records when each piece of the
 //! answer arrives.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -33,6 +33,9 @@ pub struct Turn {
     pub id: Option<String>,
     /// The position of the last event, if the dialect has one.
     pub position: Option<u64>,
+    /// Whether the end of the body was there as soon as the event that ended the answer was read.
+    /// Only known in the classic API.
+    pub ends_with_body: bool,
 }
 
 /// Whether an answer continues.
@@ -56,6 +59,7 @@ impl Turn {
             events: 0,
             id: None,
             position: None,
+            ends_with_body: false,
         }
     }
 
@@ -243,7 +247,11 @@ impl ConversationClient {
 
     /// Ends a stream whose answer has ended, and returns its turn.
     pub async fn end(&mut self, streaming: Streaming) -> Result<Turn> {
-        let Streaming { mut answer, turn, .. } = streaming;
+        let Streaming { mut answer, mut turn, dialect, .. } = streaming;
+        if dialect == Dialect::Classic {
+            let rest = tokio::time::timeout(Duration::ZERO, answer.chunk()).await;
+            turn.ends_with_body = matches!(rest, Ok(Ok(None)));
+        }
         while answer.chunk().await?.is_some() {}
         self.session.end(answer).await?;
         Ok(turn)
@@ -362,6 +370,20 @@ impl Streaming {
                 },
             }
         }
+    }
+
+    /// Sends FIN: the client will send no more on this connection of HTTP/1.
+    pub(crate) async fn half_close(&mut self) -> Result<()> {
+        match &mut self.answer {
+            SessionResponse::One(response) => Ok(response.connection().half_close().await?),
+            SessionResponse::Two(_) => bail!("a stream of HTTP/2 has no connection of its own"),
+        }
+    }
+
+    /// Reads the rest of the body.
+    pub(crate) async fn read_out(mut self) -> Result<()> {
+        while self.answer.chunk().await?.is_some() {}
+        Ok(())
     }
 
     /// Cuts the stream in the middle.

@@ -10,14 +10,20 @@ pub mod session;
 
 pub mod bytes;
 pub mod captured;
+pub mod load;
 pub mod numbers;
+pub mod samples;
 pub mod server_view;
+pub mod spread;
+pub mod stall;
 pub mod stamps;
 
 mod clock;
 mod cut;
 mod mid_stream;
+mod recording;
 
+pub mod repeat;
 pub mod run;
 
 pub mod claims;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::bytes::BothDirections;
 use super::plan::Cell;
+use super::spread::Spread;
 
 /// The measurement of one cell.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -43,8 +44,8 @@ pub struct Measured {
     /// How often its connections ended in which way, as seen by the server: `client fin`, `server
     /// fin`…
     pub closed: BTreeMap<String, u64>,
-    /// Processor time of the server for each token.
-    pub processor_us_per_token: Option<f64>,
+    /// Processor time of the server for each token, by answer.
+    pub processor_us_per_token: Option<Spread>,
     /// Differences between the counts of client, server and capture; empty if they agree.
     pub disagreements: Vec<String>,
     /// When the tokens of the last answer arrived.
@@ -58,6 +59,44 @@ pub struct Measured {
     /// A request of the client while the answer streams.
     #[serde(rename = "speech")]
     pub mid_stream: Option<MidStreamRequest>,
+    /// Streams of the classic API that ended with `[DONE]`; `None` for other streams.
+    pub done: Option<DoneCounts>,
+    /// Each run of the cell, in order. Counts and bytes are those of the first; times are of all
+    /// runs that were not set aside.
+    pub runs: Vec<RunSummary>,
+}
+
+/// How streams end that announce their end by an event, as those of the classic API do by `[DONE]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DoneCounts {
+    /// The streams.
+    pub streams: u64,
+    /// Those whose body had ended by the time the event was read. A client that closes at the event
+    /// leaves only their connections usable.
+    pub with_end_of_body: u64,
+}
+
+/// One run of a cell.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RunSummary {
+    /// Its place among all measurements, from 0.
+    pub place: u64,
+    /// The median time to the first token.
+    pub first_token_ms: Option<f64>,
+    /// The median delay of its tokens.
+    pub added_ms: Option<f64>,
+    /// The longest delay of a token.
+    pub slowest_ms: Option<f64>,
+    /// Tokens whose delay was measured.
+    pub tokens: u64,
+    /// Tokens that arrived while the measuring side stalled.
+    pub stalled_tokens: u64,
+    /// How long the measuring side stalled.
+    pub stalled_ms: f64,
+    /// The share of the machine's processor time that other programs took, if known.
+    pub others_share: Option<f64>,
+    /// Whether its times are left out, since a repetition did not confirm its outliers.
+    pub is_set_aside: bool,
 }
 
 /// One answer, token by token, in milliseconds from the question.
@@ -88,23 +127,9 @@ pub struct Times {
     pub gap_ms: Option<Spread>,
     /// From the model's sending a token to its arrival, by one clock.
     pub added_ms: Option<Spread>,
-}
-
-/// The distribution of values.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Spread {
-    /// The number of values.
-    pub count: usize,
-    /// The minimum.
-    pub min: f64,
-    /// The median.
-    pub p50: f64,
-    /// The 90th percentile.
-    pub p90: f64,
-    /// The 99th percentile.
-    pub p99: f64,
-    /// The maximum.
-    pub max: f64,
+    /// Tokens that arrived while the measuring side stalled. They are not in the distributions,
+    /// unless they are most of the tokens.
+    pub stalled_tokens: u64,
 }
 
 /// The contents of bodies, as counted by the server.
@@ -201,6 +226,11 @@ pub struct MidStreamRequest {
 }
 
 impl Measured {
+    /// The lowest median delay of a run. Other load on the machine can only add to it.
+    pub fn calmest_added_ms(&self) -> Option<f64> {
+        self.runs.iter().filter_map(|run| run.added_ms).min_by(f64::total_cmp)
+    }
+
     /// Bytes to the client per token: the model's text, the JSON around it, event marks, chunks and
     /// frames, heads, TLS. `None` if the number of tokens is unknown.
     pub fn kinds_per_token(&self) -> Option<[f64; 6]> {
@@ -218,30 +248,7 @@ impl Measured {
     }
 }
 
-impl Spread {
-    /// The distribution of some values; `None` if there are none.
-    pub fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.sort_by(f64::total_cmp);
-        let at = |percent: usize| {
-            values.get((values.len() * percent).div_ceil(100).saturating_sub(1)).copied()
-        };
-        Some(Self {
-            count: values.len(),
-            min: *values.first()?,
-            p50: at(50)?,
-            p90: at(90)?,
-            p99: at(99)?,
-            max: *values.last()?,
-        })
-    }
-
-    /// The distribution of some times, in milliseconds.
-    pub fn of_times(times: impl IntoIterator<Item = Duration>) -> Option<Self> {
-        Self::of(times.into_iter().map(milliseconds).collect())
-    }
-}
-
-/// Rounded to microseconds; smaller differences are noise.
+/// In milliseconds, rounded to microseconds; smaller differences are noise.
 pub fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
@@ -250,27 +257,4 @@ pub fn milliseconds(time: Duration) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "counts of a measurement are far below 2^52")]
 pub fn ratio(above: u64, below: u64) -> Option<f64> {
     (below > 0).then(|| above as f64 / below as f64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_are_values_that_occurred() {
-        assert_eq!(Spread::of(Vec::new()), None);
-        let of = |count: u32| Spread::of((1..=count).rev().map(f64::from).collect());
-        assert_eq!(
-            of(1),
-            Some(Spread { count: 1, min: 1.0, p50: 1.0, p90: 1.0, p99: 1.0, max: 1.0 })
-        );
-        assert_eq!(
-            of(10),
-            Some(Spread { count: 10, min: 1.0, p50: 5.0, p90: 9.0, p99: 10.0, max: 10.0 })
-        );
-        assert_eq!(
-            of(200),
-            Some(Spread { count: 200, min: 1.0, p50: 100.0, p90: 180.0, p99: 198.0, max: 200.0 })
-        );
-    }
 }

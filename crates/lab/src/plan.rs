@@ -144,8 +144,10 @@ impl fmt::Display for Cell {
 /// What to compare, and with which conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The cells, in order of measurement.
+    /// The cells, in order of the report.
     pub cells: Vec<Cell>,
+    /// How often each is measured.
+    pub runs: usize,
     /// The questions of the conversation.
     pub questions: Vec<String>,
     /// The model.

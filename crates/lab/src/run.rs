@@ -2,26 +2,30 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lens::capture::PacketRecorder;
 use lens::http::ConnectionReading;
-use lens::moment::Moment;
 use lens::namespace::link::EmulatedLink;
 use lens::namespace::link::settings::LinkSettings;
 
 use super::bytes::{BothDirections, ByteKinds, of_tap};
 use super::captured::CapturedConnections;
-use super::conversation::{ConversationClient, Turn};
+use super::conversation::ConversationClient;
 use super::cut::CutTarget;
-use super::numbers::{CutCost, Measured, Spread, Strip, Times, milliseconds};
+use super::numbers::{CutCost, Measured, RunSummary};
 use super::plan::{Cell, Dialect, Plan, Transport, Version};
+use super::recording::RunRecorder;
+use super::samples::Samples;
 use super::server_view::ServerView;
-use super::session::Session;
+use super::session::{OpenedPorts, Session};
+use super::spread::Spread;
 use super::stamps::Stamps;
 use super::{cut, mid_stream};
-use crate::clock::{unique, wall_clock};
+use crate::claims::cite::cells;
+use crate::claims::packets::{Citing, PacketSet};
+use crate::clock::unique;
 use client::within;
 use client::{ConnectionInfo, Encryption, Endpoint, KeyLines, Trust};
 
@@ -60,6 +64,8 @@ pub struct ShapedRoute {
     pub path: LinkSettings,
     /// The server's address at its end, without TLS.
     pub server: ServerAddress,
+    /// The packet capture on it, if it is not that of the harness.
+    pub recorder: Option<Arc<PacketRecorder>>,
 }
 
 /// A server's address, and its name there.
@@ -73,14 +79,27 @@ pub struct ServerAddress {
     pub prefix: String,
 }
 
-/// The outcome of a cell.
+/// What a run of a cell includes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunKind {
+    /// The conversation, a cut, and a message while an answer streams.
+    First,
+    /// The conversation alone, for more times.
+    Again,
+}
+
+/// The outcome of a run of a cell.
+#[derive(Debug, Default)]
 pub struct CellOutcome {
-    /// The numbers.
+    /// The numbers, without times.
     pub measured: Measured,
-    /// The packets, if captured.
-    pub captured: Option<CapturedConnections>,
-    /// The TLS secrets, for Wireshark.
-    pub key_lines: String,
+    /// The times.
+    pub samples: Samples,
+    /// The run in short.
+    pub run: RunSummary,
+    /// The packets, if captured: of the conversation, of the cut, and of the request while an answer
+    /// streams.
+    pub packets: Vec<PacketSet>,
 }
 
 impl Harness {
@@ -148,19 +167,18 @@ impl Harness {
     }
 
     /// Measures one cell; if that fails, the outcome contains the reason.
-    pub async fn measure(&self, cell: Cell, plan: &Plan) -> CellOutcome {
-        Box::pin(self.try_to_measure(cell, plan)).await.unwrap_or_else(|error| CellOutcome {
+    pub async fn measure(&self, cell: Cell, plan: &Plan, kind: RunKind) -> CellOutcome {
+        Box::pin(self.try_to_measure(cell, plan, kind)).await.unwrap_or_else(|error| CellOutcome {
             measured: Measured {
                 cell: Some(cell),
                 failed: Some(format!("{error:#}")),
                 ..Measured::default()
             },
-            captured: None,
-            key_lines: String::new(),
+            ..CellOutcome::default()
         })
     }
 
-    async fn try_to_measure(&self, cell: Cell, plan: &Plan) -> Result<CellOutcome> {
+    async fn try_to_measure(&self, cell: Cell, plan: &Plan, kind: RunKind) -> Result<CellOutcome> {
         let mut control = self.control(cell.tls)?;
         let key_lines = Arc::new(KeyLines::default());
         let endpoint = self.endpoint(cell.tls, cell.version, &key_lines)?;
@@ -170,9 +188,10 @@ impl Harness {
         }
         let mut conversation =
             ConversationClient::new(cell, &plan.model, open(), unique("compare"));
-        let (mut view, mut turns) = (ServerView::default(), CellRecorder::default());
+        let mut view = ServerView::default();
+        let mut turns = RunRecorder::new(self.stamps.as_ref(), self.processor.as_deref());
         for question in &plan.questions {
-            turns.turn(self, Box::pin(conversation.ask(question))).await?;
+            turns.turn(self.in_time(Box::pin(conversation.ask(question)))).await?;
             // The server keeps only a limited number of closed connections.
             self.in_time(view.look(&mut control, &ports(&conversation.session.opened))).await?;
         }
@@ -185,12 +204,25 @@ impl Harness {
             None => None,
         };
         self.in_time(control.close()).await?;
-        let mut measured = turns.measured(cell, &opened, requests);
+        let keys_of_conversation = key_lines.take();
+        let over = turns.over;
+        let (mut measured, samples) = turns.finish(cell, &opened, requests);
         account(&mut measured, &opened, &view, captured.as_ref(), self.whose());
         measured.fin_before_end =
-            turns.over.zip(captured.as_ref()).map(|(over, captured)| captured.fins_before(over));
-        self.experiment(&mut measured, cell, plan, open).await;
-        Ok(CellOutcome { measured, captured, key_lines: key_lines.take() })
+            over.zip(captured.as_ref()).map(|(over, captured)| captured.fins_before(over));
+        let mut packets = Vec::new();
+        if let Some(captured) = captured {
+            packets.push(packet_set(cell, plan, ("", cells::conversation), captured));
+        }
+        if kind == RunKind::First {
+            self.experiment(&mut measured, cell, plan, &open, &mut packets).await;
+        }
+        // Wireshark applies keys to the packets after them.
+        if let Some(first) = packets.first_mut() {
+            first.key_lines = keys_of_conversation + &key_lines.take();
+        }
+        let run = samples.summary();
+        Ok(CellOutcome { measured, samples, run, packets })
     }
 
     /// Cuts an answer, and sends a request during another. A failure is noted and does not affect
@@ -200,27 +232,46 @@ impl Harness {
         measured: &mut Measured,
         cell: Cell,
         plan: &Plan,
-        open: impl Fn() -> Session,
+        open: &impl Fn() -> Session,
+        packets: &mut Vec<PacketSet>,
     ) {
         let question = plan.questions.last().map_or("", String::as_str);
         let pieces = measured.tokens.map(|tokens| tokens / measured.answers.max(1));
         let target = CutTarget { cell, model: &plan.model, question, pieces, pace: plan.pace };
         self.forget_stamps();
-        match self.in_time(Box::pin(cut::cut(target, &open))).await {
+        let ports = OpenedPorts::default();
+        match self.in_time(Box::pin(cut::cut(target, || open().recording(&ports)))).await {
             Ok(cut) => {
                 measured.cut =
                     Some(CutCost { model_gave: self.given_after(&cut, plan.pace).await, ..cut });
             }
             Err(error) => measured.missing.push(format!("a cut: {error:#}")),
         }
+        if let Some(captured) = self.captured_soon(&ports).await {
+            packets.push(packet_set(cell, plan, (" cut", |_, _| {}), captured));
+        }
+        let ports = OpenedPorts::default();
+        let session = open().recording(&ports);
         match self
-            .in_time(Box::pin(mid_stream::measure(cell, &plan.model, &plan.long_question, open())))
+            .in_time(Box::pin(mid_stream::measure(cell, &plan.model, &plan.long_question, session)))
             .await
         {
             Ok(request) => measured.mid_stream = request,
             Err(error) => measured.missing.push(format!("a word while it streams: {error:#}")),
         }
+        if let Some(captured) = self.captured_soon(&ports).await {
+            packets.push(packet_set(cell, plan, (" mid-stream", cells::mid_stream), captured));
+        }
         self.forget_stamps();
+    }
+
+    /// The packets of connections that were cut or abandoned. They are not waited for long, since
+    /// nothing is counted in them.
+    async fn captured_soon(&self, ports: &OpenedPorts) -> Option<CapturedConnections> {
+        let (recorder, ports) = (self.recorder.as_ref()?, ports.all());
+        let mut captured = CapturedConnections::default();
+        captured.wait(&[recorder], &ports, SOON).await;
+        (!captured.packets.is_empty()).then_some(captured)
     }
 
     /// The number of tokens that the model sent until some time after a cut that cannot be resumed.
@@ -253,6 +304,26 @@ impl Harness {
 /// The number of tokens to wait for after a cut: those of a model that was not stopped.
 const TOKENS_AFTER_CUT: u64 = 30;
 
+/// The longest wait for the packets of connections that were cut or abandoned.
+const SOON: Duration = Duration::from_millis(100);
+
+/// The packets of a cell, or of one of its experiments, with what the rulings cite of them.
+fn packet_set(
+    cell: Cell,
+    plan: &Plan,
+    (suffix, cite): (&str, fn(&mut Citing<'_>, Cell)),
+    captured: CapturedConnections,
+) -> PacketSet {
+    let reads = captured.read();
+    let mut citing = Citing::new(&reads, Vec::new());
+    if cells::is_chosen(cell, &plan.cells) {
+        cite(&mut citing, cell);
+    }
+    let cited = citing.finish();
+    drop(reads);
+    PacketSet { name: format!("{cell}{suffix}"), captured, key_lines: String::new(), cited }
+}
+
 /// Whether the server is this process's. A proxy in front of another server has connections of its
 /// own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,107 +334,6 @@ enum ServerOwner {
 
 fn ports(opened: &[ConnectionInfo]) -> BTreeSet<u16> {
     opened.iter().map(|opened| opened.local.port()).collect()
-}
-
-/// Records the turns of a cell.
-#[derive(Default)]
-struct CellRecorder {
-    turns: Vec<Turn>,
-    tokens: Option<u64>,
-    added: Vec<f64>,
-    /// Of each turn, in microseconds per token.
-    processor: Vec<f64>,
-    strip: Strip,
-    /// When the last answer ended.
-    over: Option<Moment>,
-}
-
-impl CellRecorder {
-    async fn turn(
-        &mut self,
-        harness: &Harness,
-        ask: impl Future<Output = Result<Turn>>,
-    ) -> Result<()> {
-        let processor = || harness.processor.as_ref().and_then(|processor| processor());
-        harness.forget_stamps();
-        let before = processor();
-        let turn = harness.in_time(ask).await?;
-        let used = before.zip(processor()).map(|(before, after)| after.saturating_sub(before));
-        self.over = Some(wall_clock());
-        if let Some(stamps) = &harness.stamps {
-            let given = stamps.take();
-            *self.tokens.get_or_insert_default() += given.len() as u64;
-            self.added.extend(added(&given, &turn.arrivals));
-            self.strip.given_ms = given
-                .iter()
-                .map(|given| milliseconds(given.saturating_duration_since(turn.asked)))
-                .collect();
-            if let Some(used) = used.filter(|_| !given.is_empty()) {
-                self.processor
-                    .push(used.as_secs_f64() * 1e6 / f64::from(u32::try_from(given.len())?));
-            }
-        }
-        self.strip.arrived_ms =
-            turn.arrivals.iter().map(|arrived| milliseconds(*arrived - turn.asked)).collect();
-        self.turns.push(turn);
-        Ok(())
-    }
-
-    fn measured(&self, cell: Cell, opened: &[ConnectionInfo], requests: u64) -> Measured {
-        let turns = &self.turns;
-        let of = |time: &dyn Fn(&Turn) -> Option<Duration>| {
-            Spread::of_times(turns.iter().filter_map(time))
-        };
-        let gaps =
-            turns.iter().flat_map(|turn| turn.arrivals.windows(2).map(|pair| pair[1] - pair[0]));
-        let tls = |is_resumed: bool| {
-            let shaken = opened
-                .iter()
-                .filter_map(|opened| opened.tls.as_ref())
-                .filter(move |tls| tls.is_resumed == is_resumed);
-            Spread::of_times(shaken.map(|tls| tls.duration))
-        };
-        let pieces = turns.iter().map(|turn| turn.arrivals.len() as u64).sum();
-        // Without the model's count, each piece that arrived counts as a token.
-        let tokens = self
-            .tokens
-            .or_else(|| (cell.transport != Transport::Json).then_some(pieces))
-            .filter(|tokens| *tokens > 0);
-        Measured {
-            cell: Some(cell),
-            answers: turns.len() as u64,
-            tokens,
-            events: turns.iter().map(|turn| turn.events).sum(),
-            text_bytes: turns.iter().map(|turn| turn.text.len() as u64).sum(),
-            requests,
-            connections: opened.len() as u64,
-            times: Times {
-                connect_ms: Spread::of_times(opened.iter().map(|opened| opened.connected)),
-                tls_full_ms: tls(false),
-                tls_resumed_ms: tls(true),
-                head_ms: of(&|turn| turn.head.map(|head| head - turn.asked)),
-                first_token_ms: of(&|turn| turn.arrivals.first().map(|first| *first - turn.asked)),
-                whole_ms: of(&|turn| Some(turn.ended - turn.asked)),
-                gap_ms: Spread::of_times(gaps),
-                added_ms: Spread::of(self.added.clone()),
-            },
-            processor_us_per_token: Spread::of(self.processor.clone()).map(|spread| spread.p50),
-            strip: self.strip.clone(),
-            ..Measured::default()
-        }
-    }
-}
-
-/// The delay of each token. The tokens of an answer in one piece were delayed until its arrival.
-fn added(given: &[Instant], arrivals: &[Instant]) -> Vec<f64> {
-    let late = |(given, arrived): (&Instant, &Instant)| {
-        milliseconds(arrived.saturating_duration_since(*given))
-    };
-    match arrivals {
-        [whole] if given.len() > 1 => given.iter().map(|given| late((given, whole))).collect(),
-        _ if given.len() == arrivals.len() => given.iter().zip(arrivals).map(late).collect(),
-        _ => Vec::new(),
-    }
 }
 
 /// Counts the bytes, up to three times, and records where the counts differ.
@@ -480,18 +450,5 @@ mod tests {
             );
         }
         assert!(disagreements(&json!({})).concat().contains("cannot tell"));
-    }
-
-    #[test]
-    fn tokens_of_one_piece_are_delayed_until_its_arrival() {
-        let begin = client::now();
-        let at = |milliseconds: u64| begin + Duration::from_millis(milliseconds);
-        assert_eq!(added(&[at(0), at(5), at(10)], &[at(1), at(7), at(10)]), [1.0, 2.0, 0.0]);
-        assert_eq!(added(&[at(0), at(5), at(10)], &[at(12)]), [12.0, 7.0, 2.0]);
-        assert_eq!(added(&[at(0)], &[at(3)]), [3.0]);
-        assert!(
-            added(&[at(0), at(5)], &[at(1), at(2), at(3)]).is_empty(),
-            "which is which is not known"
-        );
     }
 }

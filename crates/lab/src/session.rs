@@ -1,6 +1,8 @@
 //! The connections of a client in one cell: opens them, keeps those that may be kept, and records
 //! what was opened.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,6 +16,21 @@ use client::soon;
 use client::websocket::{self, Handshake};
 use client::{Connection, ConnectionInfo, Endpoint, Request, Response};
 
+/// The client's ports of the connections that some sessions opened.
+#[derive(Clone, Debug, Default)]
+pub struct OpenedPorts(Arc<Mutex<BTreeSet<u16>>>);
+
+impl OpenedPorts {
+    /// The ports so far.
+    pub fn all(&self) -> BTreeSet<u16> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, port: u16) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
+    }
+}
+
 /// The connections of a client. Dropping it closes them.
 pub struct Session {
     endpoint: Endpoint,
@@ -25,6 +42,7 @@ pub struct Session {
     pub opened: Vec<ConnectionInfo>,
     /// The number of requests.
     pub requests: u64,
+    ports: OpenedPorts,
 }
 
 /// A response whose head was read.
@@ -55,7 +73,15 @@ impl Session {
             multiplexed: None,
             opened: Vec::new(),
             requests: 0,
+            ports: OpenedPorts::default(),
         }
+    }
+
+    /// Also records its connections in `ports`, so that their packets can be collected after the
+    /// session is gone.
+    #[must_use]
+    pub fn recording(self, ports: &OpenedPorts) -> Self {
+        Self { ports: ports.clone(), ..self }
     }
 
     /// A request with the server's prefix and the API key.
@@ -219,6 +245,7 @@ impl Session {
         if self.multiplexed.is_none() {
             let scheme = if self.endpoint.encryption.is_some() { "https" } else { "http" };
             let opened = self.endpoint.connect().await?;
+            self.ports.add(opened.info.local.port());
             self.opened.push(opened.info);
             self.multiplexed = Some(
                 http2::Client::over(opened.stream)
@@ -233,6 +260,7 @@ impl Session {
     /// A connection of HTTP/1.
     pub async fn open(&mut self) -> Result<Connection> {
         let opened = self.endpoint.connect().await?;
+        self.ports.add(opened.info.local.port());
         self.opened.push(opened.info.clone());
         Ok(opened.into_connection(&self.endpoint.authority))
     }

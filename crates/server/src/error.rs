@@ -89,6 +89,15 @@ pub(crate) fn not_possible(message: String) -> Response {
     .into_response()
 }
 
+/// A method that no path supports (RFC 9110, section 15.6.2).
+pub(crate) fn not_implemented(method: &http::Method) -> Response {
+    let message = format!("{method} is not supported by this server.");
+    FaultResponse(
+        Fault::new(FaultKind::InvalidRequest, "method_not_implemented", message).with_status(501),
+    )
+    .into_response()
+}
+
 /// A handler panicked.
 pub(crate) fn panicked() -> FaultResponse {
     Fault::new(FaultKind::Server, "server_error", "internal error; see the server's log").into()

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use lab::report::advice::ADVICE;
+use lens::ladder::words::Language;
 use serde_json::Value;
 
 /// The documents outside of `docs` whose links are followed.
@@ -105,6 +107,41 @@ fn the_front_pages_are_short() -> Result<()> {
         }
     }
     check_none("front pages that are too long", &wrong)
+}
+
+#[test]
+fn the_readmes_give_the_advice_of_the_report() -> Result<()> {
+    for (name, language) in [("README.md", Language::English), ("README.zh.md", Language::Chinese)]
+    {
+        let text = fs::read_to_string(root().join(name))?;
+        // Links are the README's own.
+        let rows: Vec<String> =
+            text.lines().filter(|line| line.starts_with("| ")).map(without_links).collect();
+        for advice in ADVICE {
+            let of = |(en, zh): (&'static str, &'static str)| language.pick(en, zh);
+            let row =
+                format!("| {} | {} | {} |", of(advice.have), of(advice.take), of(advice.because));
+            ensure!(rows.contains(&row), "{name} lacks the row {row:?} of `weir compare`");
+        }
+    }
+    Ok(())
+}
+
+/// With the text of each link in its place.
+fn without_links(line: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = line;
+    while let Some((before, (text, (_, after)))) =
+        rest.split_once('[').and_then(|(before, link)| {
+            let (text, target) = link.split_once("](")?;
+            Some((before, (text, target.split_once(')')?)))
+        })
+    {
+        plain += before;
+        plain += text;
+        rest = after;
+    }
+    plain + rest
 }
 
 #[test]

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::numbers::DoneCounts;
+use crate::plan::Dialect;
+use crate::spread::Spread;
+
 /// All evidence; `None` was not measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Evidence {
@@ -19,8 +23,16 @@ pub struct Evidence {
     pub sse: Option<Exchanges>,
     /// A WebSocket over HTTP/1.1.
     pub websocket: Option<Exchanges>,
+    /// Server-sent events over HTTP/1.1 in the API of the Java demo.
+    pub demo_sse: Option<Exchanges>,
+    /// A WebSocket over HTTP/1.1 in the API of the Java demo.
+    pub demo_websocket: Option<Exchanges>,
+    /// How streams of the Java demo's API end over HTTP/1.1.
+    pub demo_done: Option<DoneCounts>,
     /// Whether connections are kept after a response.
     pub persistence: Option<Persistence>,
+    /// Methods that the server has, and has not.
+    pub methods: Option<Methods>,
     /// A page that was requested again.
     pub validator: Option<Validator>,
     /// The same stream, framed in three ways.
@@ -33,6 +45,8 @@ pub struct Evidence {
     pub loss: Option<Loss>,
     /// Concurrent answers over two versions of HTTP.
     pub parallel: Option<Parallel>,
+    /// Whether tokens are passed on one by one.
+    pub passing: Option<Passing>,
     /// Requests while an answer streams.
     pub speaking: Option<MidStream>,
     /// Bytes of event streams.
@@ -102,6 +116,8 @@ pub struct HalfClose {
 /// Answers, requests and connections of one cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Exchanges {
+    /// The API.
+    pub dialect: Dialect,
     /// Questions that were answered.
     pub answers: u64,
     /// Events or messages in all.
@@ -128,6 +144,21 @@ pub struct Persistence {
     pub http11: bool,
     /// HTTP/1.1 with `Connection: close`.
     pub http11_close: bool,
+}
+
+/// The statuses of requests with other methods (RFC 9110, section 9.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Methods {
+    /// `OPTIONS`.
+    pub options: u16,
+    /// The methods that the path has: `Allow` in that response.
+    pub allowed: Option<String>,
+    /// `PUT`, which the path has not.
+    pub put: u16,
+    /// The same over HTTP/1.0.
+    pub put_http10: u16,
+    /// A method that no server knows.
+    pub unknown: u16,
 }
 
 /// A conditional request (RFC 9110, section 13.1.2).
@@ -216,10 +247,21 @@ pub struct Parallel {
     pub connections_http11: u64,
     /// Connections of HTTP/2.
     pub connections_http2: u64,
-    /// The median delay of the tokens of a single stream over HTTP/1.1.
-    pub added_http11_ms: f64,
+    /// The delay of the tokens of a single stream over HTTP/1.1.
+    pub added_http11: TransportDelay,
     /// The same over HTTP/2.
-    pub added_http2_ms: f64,
+    pub added_http2: TransportDelay,
+}
+
+/// The tokens of one streamed answer: when the model gave each, and when it arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Passing {
+    /// Tokens that the model gave.
+    pub tokens: u64,
+    /// Pieces of text that arrived.
+    pub pieces: u64,
+    /// Those that arrived before the model gave the next token.
+    pub before_next: u64,
 }
 
 /// New connections for a request while an answer streams, and whether the response came before the
@@ -261,7 +303,7 @@ pub struct MediaType {
 }
 
 /// What events are made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Format {
     /// Events.
     pub events: u64,
@@ -273,6 +315,8 @@ pub struct Format {
     pub with_retry: u64,
     /// Comments and blocks without data, which dispatch nothing.
     pub without_data: u64,
+    /// One of the events, byte for byte.
+    pub example: String,
 }
 
 /// A stream that was cut and resumed.
@@ -288,17 +332,27 @@ pub struct Resumption {
     pub twice: u64,
 }
 
-/// From the model to the client, in milliseconds: median and 99th percentile.
+/// From the model to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Delay {
+    /// The API.
+    pub dialect: Dialect,
     /// Server-sent events.
-    pub sse: (f64, f64),
+    pub sse: TransportDelay,
     /// A WebSocket.
-    pub websocket: (f64, f64),
-    /// A document at the end.
-    pub json: (f64, f64),
-    /// The number of tokens of each.
-    pub tokens: u64,
+    pub websocket: TransportDelay,
+    /// A document at the end, if the API has it.
+    pub json: Option<TransportDelay>,
+}
+
+/// The delay of tokens on one transport, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct TransportDelay {
+    /// Of all tokens.
+    pub all: Spread,
+    /// The lowest median of a run. Other load on the machine can only add to it, so the verdict
+    /// goes by it.
+    pub calmest_ms: f64,
 }
 
 /// One answer on every transport.

@@ -4,5 +4,8 @@
 pub mod evidence;
 pub mod verdict;
 
+pub(crate) mod cite;
+pub mod packets;
+
 pub mod gather;
 pub mod judge;

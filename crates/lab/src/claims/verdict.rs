@@ -60,15 +60,49 @@ pub struct Verdict {
     pub words: Bilingual,
     /// Whether it follows from a measurement.
     pub is_measured: bool,
+    /// Whether it is about one program, the Java demo chatgpt-steam-output: of no use to a reader who
+    /// does not know that.
+    pub is_about_demo: bool,
     /// What was measured.
     pub evidence: Bilingual,
     /// What is true, with a reference.
     pub truth: Bilingual,
+    /// Bytes that show it, as they are on the wire.
+    pub example: Option<String>,
+    /// The packets that it rests on; `None` if it rests on none, or without a capture.
+    pub packets: Option<CitedPackets>,
+}
+
+/// The packets in the capture file that a verdict rests on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CitedPackets {
+    /// The numbers of the frames in the file, from 1.
+    pub frames: Vec<u64>,
+    /// The display filter of Wireshark that finds these frames by their comments.
+    pub filter: String,
+    /// Display filters that find packets among them by their contents.
+    pub searches: Vec<String>,
+    /// Pictures of their connections.
+    pub ladders: Vec<LadderLink>,
+}
+
+/// A picture of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LadderLink {
+    /// The file name in `ladders`, without the language and the extension.
+    pub name: String,
+    /// What it shows.
+    pub title: Bilingual,
 }
 
 impl Verdict {
     /// The claim's number among the thirty.
     pub fn number(&self) -> &str {
         self.id.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// Whether it is a matter of what a program keeps in memory, which no packet shows.
+    pub fn is_beyond_packets(&self) -> bool {
+        self.number() == "8"
     }
 }

@@ -4,9 +4,19 @@
 pub mod data;
 pub mod labels;
 mod row;
+mod summary;
 mod xml;
+
+pub mod advice;
+mod demo;
+
+mod packets;
 
 pub mod article;
 pub mod chart;
+pub mod handshake;
+mod html;
 pub mod page;
+mod page_cells;
+mod page_style;
 pub mod table;

@@ -9,6 +9,7 @@ pub mod mark;
 pub mod segment;
 mod sequence;
 pub mod side;
+pub mod state;
 pub mod stream;
 mod table;
 

@@ -29,9 +29,16 @@ pub enum BodyEventKind {
         id: Option<String>,
         /// Bytes of its data.
         data_bytes: u64,
+        /// Whether its data is `[DONE]`, by which some APIs end a stream.
+        is_done: bool,
     },
-    /// Fields without data, which only set something (`retry`, `id`).
-    SseFields,
+    /// Fields without data, which only set something.
+    SseFields {
+        /// The field `retry`.
+        retry: Option<String>,
+        /// The field `id`.
+        id: Option<String>,
+    },
     /// A comment: a keep-alive.
     SseComment,
     /// A line of JSON, with its end.
@@ -77,7 +84,9 @@ pub(super) struct EventScanner {
     has_fields: bool,
     name: Option<String>,
     id: Option<String>,
+    retry: Option<String>,
     data_bytes: Option<u64>,
+    is_done: bool,
 }
 
 impl EventScanner {
@@ -120,7 +129,9 @@ impl EventScanner {
             has_fields: false,
             name: None,
             id: None,
+            retry: None,
             data_bytes: None,
+            is_done: false,
         }
     }
 
@@ -201,9 +212,10 @@ impl EventScanner {
         if line.is_empty() {
             let (name, id) = (self.name.take().filter(|name| !name.is_empty()), self.id.take());
             let had_fields = std::mem::take(&mut self.has_fields);
+            let (retry, is_done) = (self.retry.take(), std::mem::take(&mut self.is_done));
             return match self.data_bytes.take() {
-                Some(data_bytes) => Some(BodyEventKind::Sse { name, id, data_bytes }),
-                None => had_fields.then_some(BodyEventKind::SseFields),
+                Some(data_bytes) => Some(BodyEventKind::Sse { name, id, data_bytes, is_done }),
+                None => had_fields.then_some(BodyEventKind::SseFields { retry, id }),
             };
         }
         let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
@@ -218,10 +230,12 @@ impl EventScanner {
         match &line[..colon] {
             b"data" => {
                 let value_bytes = length.saturating_sub(colon as u64 + 1 + u64::from(is_spaced));
+                self.is_done = self.data_bytes.is_none() && value == b"[DONE]";
                 // The lines of the data are joined by one byte each.
                 self.data_bytes =
                     Some(self.data_bytes.map_or(value_bytes, |before| before + 1 + value_bytes));
             }
+            b"retry" => self.retry = Some(String::from_utf8_lossy(value).into_owned()),
             b"event" => self.name = Some(String::from_utf8_lossy(value).into_owned()),
             b"id" if !value.contains(&0) => {
                 self.id = Some(String::from_utf8_lossy(value).into_owned());

@@ -54,8 +54,8 @@ fn switch(protocol: &str, client: &mut Cutter<'_>, server: &mut Cutter<'_>) -> A
             ApplicationProtocol::Http1
         }
         _ => {
-            client.take_unfinished(StreamPieceKind::Body, PieceContent::Body);
-            server.take_unfinished(StreamPieceKind::Body, PieceContent::Body);
+            client.take_unfinished(StreamPieceKind::Body, PieceContent::UnboundedBody);
+            server.take_unfinished(StreamPieceKind::Body, PieceContent::UnboundedBody);
             ApplicationProtocol::Http1
         }
     }
@@ -154,7 +154,7 @@ fn take_body(stream: &mut Cutter<'_>, body: BodyFraming, scanner: &mut EventScan
         BodyFraming::Length(length) => stream.take_body(length, PieceContent::Body, scanner),
         BodyFraming::Chunked => take_chunks(stream, scanner),
         BodyFraming::UntilClose => {
-            stream.take_body(u64::MAX, PieceContent::Body, scanner);
+            stream.take_body(u64::MAX, PieceContent::UnboundedBody, scanner);
             false
         }
     }

@@ -85,9 +85,11 @@ pub enum PieceContent {
     /// The trailer fields after the last chunk, with the empty line that ends them (RFC 9112,
     /// section 7.1.2).
     Trailers,
-    /// A body that has a length, or that the end of the connection ends; or what follows
-    /// another upgrade.
+    /// A body that has a length.
     Body,
+    /// A body that the end of the connection ends, so that its length is known only then (RFC 9112,
+    /// section 6.3); or what follows another upgrade.
+    UnboundedBody,
     /// A line end between messages (RFC 9112, section 2.2).
     EmptyLine,
     /// The head of a WebSocket frame.

@@ -99,6 +99,7 @@ fn events_lie_across_chunks() {
         name: None,
         id: id.map(str::to_owned),
         data_bytes,
+        is_done: false,
     };
     assert_eq!(
         kinds,
@@ -126,13 +127,14 @@ fn every_line_end_and_a_mark_are_understood() {
         name: name.map(str::to_owned),
         id: None,
         data_bytes,
+        is_done: false,
     };
     assert_eq!(
         kinds,
         [
             (sse(None, 2), 13),
             (sse(None, 1), 10),
-            (BodyEventKind::SseFields, 10),
+            (BodyEventKind::SseFields { retry: Some("9".to_owned()), id: None }, 10),
             (sse(Some("x"), 0), 23)
         ]
     );
@@ -143,7 +145,7 @@ fn a_body_without_a_length_goes_on_until_the_end() {
     let server =
         b"HTTP/1.0 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n{\"a\":1}\n\n{\"b\":\n";
     let conversation = say(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", server);
-    assert_eq!(words(&conversation.readings.server), ["200 [55]", "Body [15…]"]);
+    assert_eq!(words(&conversation.readings.server), ["200 [55]", "UnboundedBody [15…]"]);
     let kinds: Vec<_> =
         conversation.readings.server.events.iter().map(|event| &event.kind).collect();
     assert_eq!(kinds, [&BodyEventKind::Line, &BodyEventKind::EmptyLine, &BodyEventKind::Line]);
@@ -446,6 +448,7 @@ proptest! {
                 name: event.name,
                 id: event.id.map(|id| String::from_utf8(id.to_vec()).unwrap()),
                 data_bytes: event.data.len() as u64,
+                is_done: &event.data[..] == b"[DONE]",
             },
             sse::SseFrame::Comment => BodyEventKind::SseComment,
         }).collect();

@@ -14,18 +14,21 @@
 
 mod axis;
 mod svg;
+mod textbook;
 pub mod words;
 
 use std::time::Duration;
 
 use axis::{Axis, AxisStep, Stretch};
 use svg::{Svg, wrap};
+use textbook::{states_text, step_name};
 use words::{Colour, DetailLevel, Language};
 
 use crate::flow::connection::TcpConnection;
 use crate::flow::mark::SegmentMark;
 use crate::flow::segment::Segment;
-use crate::flow::side::Side;
+use crate::flow::side::{PerSide, Side};
+use crate::flow::state::{INITIAL, State, Transition, transitions};
 use crate::http::ConnectionReading;
 
 /// How to draw.
@@ -39,11 +42,30 @@ pub struct LadderOptions {
     pub vantage: Side,
     /// The most segments to draw; beyond that those in the middle are left out.
     pub segments: usize,
+    /// What is drawn beside the segments.
+    pub annotations: Annotations,
+}
+
+/// What is drawn beside the segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Annotations {
+    /// Nothing.
+    #[default]
+    None,
+    /// The steps of the handshake and of the close as textbooks name them, and the states of both
+    /// ends. They need the start of the connection.
+    Textbook,
 }
 
 impl Default for LadderOptions {
     fn default() -> Self {
-        Self { width: 960, language: Language::English, vantage: Side::Client, segments: 160 }
+        Self {
+            width: 960,
+            language: Language::English,
+            vantage: Side::Client,
+            segments: 160,
+            annotations: Annotations::None,
+        }
     }
 }
 
@@ -53,8 +75,11 @@ struct Row<'a> {
     segment: &'a Segment,
     left_out: u64,
     colour: Colour,
+    step: Option<String>,
     above: Vec<String>,
     below: Vec<String>,
+    /// The states that begin with it at both ends.
+    states: PerSide<Vec<State>>,
 }
 
 #[derive(Debug)]
@@ -92,7 +117,9 @@ pub fn draw(
     let one_way = connection.handshake.round_trip().unwrap_or_default().as_secs_f64() / 2.0;
     layout.slope = (one_way * axis.scale).clamp(5.0, 14.0);
 
-    let top = HEADER + rows.first().map_or(0.0, |row| layout.above(row)) + 10.0;
+    let begins_with_states = options.annotations == Annotations::Textbook;
+    let initial = if begins_with_states { layout.states_height() } else { 0.0 };
+    let top = HEADER + initial + rows.first().map_or(0.0, |row| layout.above(row)) + 10.0;
     let height: f64 = axis.steps.iter().map(|step| step.height).sum();
     let bottom = top + height + rows.last().map_or(0.0, |row| layout.below(row)) + 26.0;
     let legend = Legend::new(&layout, &rows, options.language);
@@ -106,6 +133,11 @@ pub fn draw(
     );
     header(&mut svg, &layout, connection, conversation, options);
     life_lines(&mut svg, &layout, connection, bottom, options.language);
+    if begins_with_states {
+        for side in Side::ALL {
+            state(&mut svg, &layout, side, HEADER + 6.0, &[*INITIAL.of(side)]);
+        }
+    }
     let mut y = top;
     for (index, row) in rows.iter().enumerate() {
         arrow(&mut svg, &layout, row, y, options);
@@ -152,11 +184,17 @@ impl Layout {
     }
 
     fn above(&self, row: &Row<'_>) -> f64 {
-        self.line * row.above.len() as f64
+        self.line * (row.above.len() + usize::from(row.step.is_some())) as f64
     }
 
     fn below(&self, row: &Row<'_>) -> f64 {
-        self.line * row.below.len() as f64
+        let has_states = Side::ALL.iter().any(|side| !row.states.of(*side).is_empty());
+        self.line * row.below.len() as f64 + if has_states { self.states_height() } else { 0.0 }
+    }
+
+    /// A line of states with the space around it.
+    fn states_height(&self) -> f64 {
+        self.line + 12.0
     }
 
     /// How many characters fit between the life lines.
@@ -183,13 +221,23 @@ fn rows<'a>(
         (most * 2 / 3, most - most * 2 / 3)
     };
     let depth = if layout.is_narrow { DetailLevel::Short } else { DetailLevel::Full };
+    let transitions = match options.annotations {
+        Annotations::None => Vec::new(),
+        Annotations::Textbook => transitions(connection),
+    };
     let row = |segment: &'a Segment, left_out| {
+        let Transition { steps, states } = usize::try_from(segment.number)
+            .ok()
+            .and_then(|number| transitions.get(number).cloned())
+            .unwrap_or_default();
         let mut below = words::remarks(segment, options.language);
         below.extend(words::contents(segment, &conversation.readings, options.language));
         Row {
             segment,
             left_out,
             colour: Colour::of(segment, &conversation.readings),
+            step: step_name(&steps, options.language),
+            states,
             above: wrap(&words::facts(segment, depth), "  ", layout.columns()),
             below: wrap(&below, ", ", layout.columns()),
         }
@@ -276,6 +324,10 @@ fn arrow(svg: &mut Svg, layout: &Layout, row: &Row<'_>, y: f64, options: &Ladder
     for (index, line) in row.above.iter().rev().enumerate() {
         svg.text(middle, center - 7.0 - index as f64 * layout.line, "middle", "facts", line);
     }
+    if let Some(step) = &row.step {
+        let up = center - 7.0 - row.above.len() as f64 * layout.line;
+        svg.text(middle, up, "middle", "step", step);
+    }
     for (index, line) in row.below.iter().enumerate() {
         svg.text(
             middle,
@@ -286,6 +338,26 @@ fn arrow(svg: &mut Svg, layout: &Layout, row: &Row<'_>, y: f64, options: &Ladder
         );
     }
     svg.close_group();
+    let under = start.max(end) + 6.0 + row.below.len() as f64 * layout.line;
+    for side in Side::ALL {
+        state(svg, layout, side, under, row.states.of(side));
+    }
+}
+
+/// The states that begin at one end, in a frame on its life line; nothing if there are none.
+fn state(svg: &mut Svg, layout: &Layout, side: Side, top: f64, states: &[State]) {
+    if states.is_empty() {
+        return;
+    }
+    let text = states_text(states);
+    let width = svg::columns(&text) as f64 * layout.font * 0.602 + 12.0;
+    let (left, x) = match side {
+        Side::Client => (layout.client - 4.0, layout.client + 2.0),
+        Side::Server => (layout.server + 4.0 - width, layout.server - 2.0),
+    };
+    svg.frame(left, top, width, layout.line + 3.0, "state");
+    let anchor = if side == Side::Client { "start" } else { "end" };
+    svg.text(x, top + layout.font + 1.5, anchor, "state", &text);
 }
 
 fn axis_step(svg: &mut Svg, layout: &Layout, step: &AxisStep, y: f64) {

@@ -30,6 +30,9 @@ const STYLE: &str = r#"
 .ladder .summary, .ladder .name { font-weight: 600; }
 .ladder .address, .ladder .remark, .ladder .time, .ladder .cut { fill: var(--ladder-quiet); }
 .ladder .cut { font-style: italic; }
+.ladder g .step { font-weight: 700; fill: var(--ladder-ink); stroke: var(--ladder-paper); stroke-width: 4px; paint-order: stroke; }
+.ladder rect.state { fill: var(--ladder-paper); stroke: var(--ladder-line); stroke-width: 1.5; }
+.ladder text.state { font-weight: 600; }
 .ladder .life { stroke: var(--ladder-line); stroke-width: 2; }
 .ladder .axis { stroke: var(--ladder-quiet); fill: none; }
 .ladder .wider { stroke-dasharray: 1 4; stroke-linecap: round; }
@@ -77,6 +80,14 @@ impl Svg {
         let _ = writeln!(
             self.out,
             "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" class=\"{class}\"/>"
+        );
+    }
+
+    /// A frame with round corners.
+    pub(super) fn frame(&mut self, x: f64, y: f64, width: f64, height: f64, class: &str) {
+        let _ = writeln!(
+            self.out,
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"5\" class=\"{class}\"/>"
         );
     }
 

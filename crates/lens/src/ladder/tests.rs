@@ -145,13 +145,73 @@ fn frames_and_a_reset_are_drawn() {
     }
     for label in [
         "GET /v1/responses HTTP/1.1",
-        ">WebSocket text 42 B<",
+        ">WebSocket text 42 B masked<",
         ">WebSocket close 2 B 1012<",
         ">retransmission, ",
         "reset by the client",
     ] {
         assert!(pictures[0].contains(label), "{label}");
     }
+}
+
+/// A handshake and a close with an acknowledgment for each FIN, and one without.
+fn closes() -> [Script; 2] {
+    let begin = || {
+        let mut script = Script::new();
+        script.handshake().wait(200).client(PSH, 1, 1, b"GET / HTTP/1.1\r\n\r\n");
+        script.wait(300).server(PSH, 1, 19, b"HTTP/1.1 204 No Content\r\n\r\n");
+        script.wait(40).client(ACK, 19, 28, b"").wait(500).client(FIN, 19, 28, b"").wait(60);
+        script
+    };
+    let (mut four, mut three) = (begin(), begin());
+    four.server(ACK, 28, 20, b"").wait(700).server(FIN, 28, 20, b"");
+    three.server(FIN, 28, 20, b"");
+    [four, three].map(|mut script| {
+        script.wait(30).client(ACK, 20, 29, b"");
+        script
+    })
+}
+
+#[test]
+fn a_close_has_the_names_of_textbooks_and_both_states() {
+    let picture = |script: &Script, width, language| {
+        let flows = script.flows();
+        let connection = flows.iter().next().unwrap().1;
+        let annotations = Annotations::Textbook;
+        let options = LadderOptions { width, language, annotations, ..LadderOptions::default() };
+        let svg = draw(connection, &read_connection(connection), &options);
+        check_tags(&svg);
+        svg
+    };
+    let [four, three] = closes();
+    let pictures = [
+        ("four", picture(&four, 960, Language::English)),
+        ("four-zh", picture(&four, 400, Language::Chinese)),
+        ("three", picture(&three, 400, Language::English)),
+        ("three-zh", picture(&three, 960, Language::Chinese)),
+    ];
+    if let Some(directory) = std::env::var_os("LENS_PICTURES") {
+        for (name, svg) in &pictures {
+            std::fs::write(std::path::Path::new(&directory).join(format!("{name}.svg")), svg)
+                .unwrap();
+        }
+    }
+    let [(_, four), (_, four_zh), (_, three), (_, three_zh)] = &pictures;
+    let english = ["first handshake", "second handshake", "third handshake", "first wave"];
+    for label in english.iter().chain(&["second wave", "third wave", "fourth wave"]) {
+        assert!(four.contains(&format!(">{label}<")), "{label}");
+    }
+    for label in ["第一次握手", "第三次握手", "第一次挥手", "第四次挥手"] {
+        assert!(four_zh.contains(&format!(">{label}<")), "{label}");
+    }
+    for state in ["CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED", "FIN-WAIT-1"]
+        .iter()
+        .chain(&["FIN-WAIT-2", "CLOSE-WAIT", "LAST-ACK", "TIME-WAIT"])
+    {
+        assert!(four.contains(&format!(">{state}<")), "{state}");
+    }
+    assert!(three.contains(">second and third wave in one<") && !three.contains("FIN-WAIT-2"));
+    assert!(three_zh.contains(">第二、第三次挥手合并<"));
 }
 
 #[test]

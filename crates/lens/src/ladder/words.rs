@@ -17,7 +17,7 @@ use crate::http::piece::{PieceContent, StreamPiece, StreamPieceKind, StreamReadi
 use crate::http::protocol::ApplicationProtocol;
 use crate::http::tls::version_name;
 use crate::http::tls_record::{TlsContentType, TlsHello, TlsRecord};
-use crate::http::websocket_frame::WebSocketFrameHeader;
+use crate::http::websocket_frame::{WebSocketFrameHeader, WebSocketOpcode};
 use crate::packet::tcp::TcpFlags;
 
 /// In which language labels are.
@@ -178,6 +178,9 @@ fn thing(piece: &StreamPiece, language: Language) -> Option<String> {
         PieceContent::Body => {
             format!("{} {} B", language.pick("body", "正文"), piece.range.end - piece.range.start)
         }
+        PieceContent::UnboundedBody => {
+            language.pick("body, until the connection closes", "正文（到连接关闭为止）").to_owned()
+        }
         PieceContent::TlsRecord(record) => record_name(record),
         PieceContent::WebSocketHead(head) => frame_name(head, language),
         PieceContent::Http2Preface => language.pick("HTTP/2 preface", "HTTP/2 前言").to_owned(),
@@ -198,6 +201,7 @@ fn continued(piece: &StreamPiece, language: Language) -> &'static str {
             language.pick("… rest of the head", "…头部其余")
         }
         PieceContent::Body
+        | PieceContent::UnboundedBody
         | PieceContent::ChunkData { .. }
         | PieceContent::Http2Payload { part: Http2PayloadPart::Data, .. } => {
             language.pick("… more of the body", "…正文续")
@@ -221,8 +225,22 @@ fn event_name(event: &BodyEvent, language: Language) -> Option<String> {
         BodyEventKind::Sse { name: Some(name), .. } => {
             format!("{} {name}", language.pick("event", "事件"))
         }
+        BodyEventKind::Sse { name: None, is_done: true, .. } => {
+            format!("{} [DONE]", language.pick("event", "事件"))
+        }
         BodyEventKind::Sse { name: None, .. } => language.pick("event", "事件").to_owned(),
-        BodyEventKind::SseFields => language.pick("retry or id", "retry 或 id").to_owned(),
+        BodyEventKind::SseFields { retry, id } => {
+            // The value of `id` is the application's, and not shown.
+            let is_number = |value: &&String| value.bytes().all(|byte| byte.is_ascii_digit());
+            let retry = retry.as_ref().filter(is_number).map(|value| format!("retry {value}"));
+            let names: Vec<String> =
+                retry.into_iter().chain(id.as_ref().map(|_| "id".to_owned())).collect();
+            if names.is_empty() {
+                language.pick("fields without data", "无数据的字段").to_owned()
+            } else {
+                names.join(", ")
+            }
+        }
         BodyEventKind::SseComment => language.pick("comment", "注释").to_owned(),
         BodyEventKind::Line => language.pick("line", "行").to_owned(),
         BodyEventKind::EmptyLine => language.pick("empty line", "空行").to_owned(),
@@ -231,7 +249,19 @@ fn event_name(event: &BodyEvent, language: Language) -> Option<String> {
 }
 
 fn frame_name(head: &WebSocketFrameHeader, language: Language) -> String {
-    let mut name = format!("WebSocket {} {} B", head.opcode.name(), head.length);
+    let opcode = match head.opcode {
+        WebSocketOpcode::Continuation => language.pick("continuation", "延续帧"),
+        WebSocketOpcode::Text => language.pick("text", "文本帧"),
+        WebSocketOpcode::Binary => language.pick("binary", "二进制帧"),
+        WebSocketOpcode::Close => language.pick("close", "关闭帧"),
+        WebSocketOpcode::Ping | WebSocketOpcode::Pong | WebSocketOpcode::Reserved(_) => {
+            head.opcode.name()
+        }
+    };
+    let mut name = format!("WebSocket {opcode} {} B", head.length);
+    if head.is_masked {
+        name.push_str(language.pick(" masked", "（带掩码）"));
+    }
     if head.is_compressed {
         name.push_str(language.pick(" deflated", " 压缩"));
     }

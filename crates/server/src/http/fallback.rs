@@ -8,7 +8,7 @@ use protocol::fault::{Fault, FaultKind};
 use super::forwarded::Forwarded;
 use super::origin::own_url;
 
-use crate::error::{FaultResponse, not_possible};
+use crate::error::{FaultResponse, not_implemented, not_possible};
 use crate::paths;
 
 /// There is nothing at this path. `OPTIONS *` is a ping of the server (RFC 9110 §9.3.7). `own_url`
@@ -16,6 +16,9 @@ use crate::paths;
 pub(crate) fn no_such_path(method: &Method, uri: &Uri, own_url: &str) -> Response {
     if method == Method::OPTIONS && uri.path() == "*" {
         return StatusCode::NO_CONTENT.into_response();
+    }
+    if !is_known(method) {
+        return not_implemented(method);
     }
     let what = format!("There is nothing at {}", uri.path());
     let message = with_base_url(&what, uri, own_url)
@@ -49,9 +52,29 @@ pub(crate) async fn no_such_method(
     if method == Method::OPTIONS {
         return StatusCode::NO_CONTENT.into_response();
     }
+    if !is_known(&method) {
+        return not_implemented(&method);
+    }
     let what = format!("{method} is not allowed on {}", uri.path());
     match with_base_url(&what, &uri, &own_url(forwarded, &uri, &headers)) {
         Some(message) => not_possible(message),
         None => not_possible(format!("{what}; see the Allow header.")),
     }
+}
+
+/// Whether a method is one of RFC 9110, section 9.3, or RFC 5789. An unknown one gets 501, and a known
+/// one that the path does not allow gets 405 (RFC 9110, section 9.1).
+fn is_known(method: &Method) -> bool {
+    let known = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::CONNECT,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::PATCH,
+    ];
+    known.contains(method)
 }

@@ -8,10 +8,13 @@ use lab::plan::{Dialect, Transport, Version};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  weir compare --quick                               everything, in less than a minute
+  weir compare --quick                               everything, in about a minute
   weir compare --dialect responses --transport sse,websocket --http 1.1,2
   weir compare --delay 30 --turns 3                  over a link with 30 ms of delay
   weir compare --server https://chat.example         a server elsewhere; its key is in WEIR_API_KEY
+
+Each cell is measured several times (--runs). A run with a token much later than the others is repeated,
+and the load of the machine during the measurement is at the top of the report.
 
 It writes report.html, report.json, packet diagrams (SVG) and capture.pcapng (for Wireshark) to --output.
 No root is needed on Linux: client and server are in a network of their own, joined by a cable, where every
@@ -23,7 +26,7 @@ The exit status is 0 if every cell was measured and all counts agree, else 1.";
 /// What `weir compare` takes.
 #[derive(Clone, PartialEq, Eq, Args)]
 pub(crate) struct CompareArguments {
-    /// Short responses at a fast pace: less than a minute
+    /// Short responses at a fast pace: about a minute
     #[arg(long)]
     pub(crate) quick: bool,
     /// The APIs to measure
@@ -38,6 +41,9 @@ pub(crate) struct CompareArguments {
     /// Without TLS, with it, or both
     #[arg(long, value_name = "WORD", default_value_t = Encrypted::Both, id = "encrypted")]
     pub(crate) encrypted: Encrypted,
+    /// How often each cell is measured, every time from another one on [default: 3; 2 with --quick; 1 with --server]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub(crate) runs: Option<u16>,
     /// How many questions each conversation has [default: 5; 3 with --quick]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(crate) turns: Option<u16>,

@@ -28,6 +28,24 @@ pub(crate) fn write_out(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// How many columns a table may have: those of the terminal; in a pipe, where lines do not wrap, a
+/// number that no table reaches.
+pub(crate) fn width() -> usize {
+    if !io::stdout().is_terminal() {
+        return usize::MAX;
+    }
+    #[cfg(unix)]
+    if let Ok(size) = rustix::termios::tcgetwinsize(io::stdout())
+        && size.ws_col > 0
+    {
+        return size.ws_col.into();
+    }
+    USUAL_WIDTH
+}
+
+/// That of a VT100, the customary default.
+const USUAL_WIDTH: usize = 80;
+
 /// Prints an error of one line or more, with control characters as symbols.
 pub(crate) fn complain(error: &dyn std::fmt::Display) {
     complain_drawn(&visible(&error.to_string()));

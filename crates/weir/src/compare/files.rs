@@ -1,62 +1,78 @@
 //! The files of a comparison: the report, pictures, and the packets for Wireshark.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use lab::bilingual::Bilingual;
-use lab::captured::{CapturedConnections, ReadConnection};
+use lab::captured::ReadConnection;
+use lab::claims::packets::PacketSet;
+use lab::claims::verdict::{LadderLink, Verdict};
 use lab::numbers::Measured;
-use lab::plan::{Cell, Dialect, Transport, Version};
+use lab::plan::Cell;
 use lab::report::article::article;
-use lab::report::chart::{bytes_chart, delay_chart, strip_chart};
-use lab::report::data::{Ladder, Report};
+use lab::report::chart::{Format, bytes_chart, delay_chart, strip_chart};
+use lab::report::data::{Ladder, Report, shown_ladders};
+use lab::report::handshake::handshake_page;
 use lab::report::labels::Labels;
 use lab::report::page::page;
-use lens::capture::captured::CapturedPacket;
 use lens::flow::side::Side;
-use lens::ladder::words::{Language, contents, remarks};
-use lens::ladder::{LadderOptions, draw};
-use lens::packet::link::LinkType;
-use lens::pcapng::{InterfaceId, PacketBlock, PcapngWriter, SectionInfo};
+use lens::ladder::words::Language;
+use lens::ladder::{Annotations, LadderOptions, draw};
 
-/// A longer ladder omits its middle.
+use super::capture_file::{Authentication, CaptureFile};
+
+/// A longer ladder of a cell omits its middle.
 const MAX_SEGMENTS: usize = 60;
+
+/// The same for a connection of an experiment.
+const EXPERIMENT_SEGMENTS: usize = 40;
+
+/// In the report pictures stand side by side, and on a phone one below the other: they are as wide
+/// as that, and as short as a page can bear.
+const REPORT_WIDTH: u32 = 372;
+const REPORT_SEGMENTS: usize = 24;
+
+/// What is drawn of a connection.
+struct Drawn {
+    name: String,
+    title: Bilingual,
+    annotations: Annotations,
+    segments: usize,
+    /// The cell whose first connection it is.
+    cell: Option<Cell>,
+}
+
+impl Drawn {
+    /// A connection of a set: by its own name, or else by its number, from 0, with a `title`.
+    fn of_experiment(
+        set: &PacketSet,
+        read: &ReadConnection<'_>,
+        index: usize,
+        title: impl Fn(usize) -> Bilingual,
+    ) -> Self {
+        let port = read.connection.addresses.client.port();
+        let (name, title, annotations) =
+            if let Some(named) = set.cited.names.iter().find(|named| named.port == port) {
+                (named.name.clone(), named.title.clone(), named.annotations)
+            } else {
+                let number = if index == 0 { String::new() } else { format!("-{}", index + 1) };
+                let name = format!("{}{number}", set.name.replace(['/', '+', ' '], "-"));
+                (name, title(index + 1), Annotations::None)
+            };
+        Self { name, title, annotations, segments: EXPERIMENT_SEGMENTS, cell: None }
+    }
+}
 
 /// The output directory, and the capture that is written during the comparison.
 pub(super) struct ComparisonFiles {
     directory: PathBuf,
-    capture: Option<Capture>,
+    capture: Option<CaptureFile>,
     ladders: Vec<Ladder>,
-    has_key: bool,
-}
-
-/// The capture file, with an interface for each link layer.
-struct Capture {
-    writer: PcapngWriter<BufWriter<File>>,
-    name: String,
-    interfaces: Vec<(LinkType, InterfaceId)>,
-}
-
-impl Capture {
-    fn interface(&mut self, link: LinkType) -> Result<InterfaceId> {
-        if let Some((_, interface)) = self.interfaces.iter().find(|(known, _)| *known == link) {
-            return Ok(*interface);
-        }
-        let interface = self.writer.interface(link, &self.name, 0)?;
-        self.interfaces.push((link, interface));
-        Ok(interface)
-    }
-}
-
-/// Whether the client sends an API key, which must not be in any file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Authentication {
-    /// With a key: only the headers of the client's packets are kept, and no TLS secrets.
-    Key,
-    /// Without a key.
-    None,
+    /// The ladders of the connections that each ruling cites, by the number of its claim.
+    links: BTreeMap<u32, Vec<LadderLink>>,
 }
 
 impl ComparisonFiles {
@@ -82,17 +98,7 @@ impl ComparisonFiles {
             Some(name) => {
                 let file =
                     private(&path).with_context(|| format!("cannot write {}", path.display()))?;
-                let section = SectionInfo {
-                    hardware: std::env::consts::ARCH,
-                    system: std::env::consts::OS,
-                    application: concat!("weir ", env!("CARGO_PKG_VERSION")),
-                    comment: "weir compare: each packet says which cell it belongs to, and what it holds",
-                };
-                Some(Capture {
-                    writer: PcapngWriter::new(BufWriter::new(file), &section)?,
-                    name: name.to_owned(),
-                    interfaces: Vec::new(),
-                })
+                Some(CaptureFile::new(file, name, authentication)?)
             }
             None => None,
         };
@@ -100,71 +106,140 @@ impl ComparisonFiles {
             directory: directory.to_owned(),
             capture,
             ladders: Vec::new(),
-            has_key: authentication == Authentication::Key,
+            links: BTreeMap::new(),
         })
     }
 
-    /// Writes the packets of a cell.
-    pub(super) fn packets(
-        &mut self,
-        cell: Cell,
-        caught: &CapturedConnections,
-        key_lines: &str,
-    ) -> Result<()> {
-        let reads = caught.read();
-        if let Some(capture) = &mut self.capture {
-            if !key_lines.is_empty() && !self.has_key {
-                capture.writer.tls_keys(key_lines)?;
+    /// Writes the packets of a cell's conversation, and draws its first connection.
+    pub(super) fn cell(&mut self, cell: Cell, packets: &[PacketSet]) -> Result<()> {
+        for (index, set) in packets.iter().enumerate() {
+            let reads = set.captured.read();
+            let first = reads.first().filter(|_| index == 0);
+            if let Some(read) = first {
+                let drawn = Drawn {
+                    name: set.name.replace(['/', '+'], "-"),
+                    title: Bilingual::new(
+                        Labels(Language::English).title(cell),
+                        Labels(Language::Chinese).title(cell),
+                    ),
+                    annotations: Annotations::None,
+                    segments: MAX_SEGMENTS,
+                    cell: Some(cell),
+                };
+                self.ladder(read, &drawn)?;
             }
-            let ids: Vec<u64> = caught.flows.iter().map(|(id, _)| id.0).collect();
-            for (packet, connection, number) in &caught.packets {
-                let read =
-                    ids.iter().position(|id| id == connection).and_then(|index| reads.get(index));
-                let comment =
-                    format!("{cell}{}", read.map(|read| about(read, *number)).unwrap_or_default());
-                let comments = [comment.as_str()];
-                let mut shown = PacketBlock::of(packet, &comments);
-                if self.has_key {
-                    shown.bytes =
-                        &shown.bytes[..kept(read, *number, packet).min(shown.bytes.len())];
-                }
-                let interface = capture.interface(packet.link)?;
-                capture.writer.packet(interface, &shown)?;
-            }
-            capture.writer.flush()?;
-        }
-        if let Some(read) = reads.first() {
-            self.ladder(cell, read)?;
+            self.packets(set, &reads, |number| {
+                let what = set.name.rsplit(' ').next().filter(|_| set.name.contains(' '));
+                let (en, zh) = match what {
+                    Some("mid-stream") => (", a request while it streams", "，流进行时再发请求"),
+                    _ => ("", ""),
+                };
+                let order = if number == 1 { String::new() } else { format!(" ({number})") };
+                Bilingual::new(
+                    format!("{}{en}{order}", Labels(Language::English).title(cell)),
+                    format!("{}{zh}{order}", Labels(Language::Chinese).title(cell)),
+                )
+            })?;
         }
         Ok(())
     }
 
-    /// Draws the first connection of a cell. Some of the pictures are also in the report.
-    fn ladder(&mut self, cell: Cell, read: &ReadConnection<'_>) -> Result<()> {
-        let pictures = [Language::English, Language::Chinese].map(|language| {
-            let options = LadderOptions {
-                language,
-                vantage: Side::Client,
-                segments: MAX_SEGMENTS,
-                ..LadderOptions::default()
-            };
-            draw(read.connection, &read.conversation, &options)
-        });
-        let name = cell.to_string().replace(['/', '+'], "-");
-        for (end, picture) in ["en", "zh"].iter().zip(&pictures) {
-            self.write(&format!("ladders/{name}.{end}.svg"), picture)?;
+    /// Writes the packets of an experiment.
+    pub(super) fn experiment(&mut self, set: &PacketSet) -> Result<()> {
+        self.packets(set, &set.captured.read(), |number| {
+            Bilingual::new(
+                format!("{}, connection {number}", set.name),
+                format!("{}，连接 {number}", set.name),
+            )
+        })
+    }
+
+    /// Writes packets, and draws the connections that rulings cite. `title` is that of a connection
+    /// without a name of its own.
+    fn packets(
+        &mut self,
+        set: &PacketSet,
+        reads: &[ReadConnection<'_>],
+        title: impl Fn(usize) -> Bilingual,
+    ) -> Result<()> {
+        if let Some(capture) = &mut self.capture {
+            capture.write(set, reads)?;
         }
-        if is_shown(cell) {
-            let title =
-                Bilingual::new(title(cell, Language::English), title(cell, Language::Chinese));
-            self.ladders.push(Ladder { name, title, pictures });
+        for (index, read) in reads.iter().enumerate() {
+            let mut claims: Vec<u32> = Vec::new();
+            for citation in
+                set.cited.citations.iter().filter(|citation| citation.connection == read.id)
+            {
+                if !claims.contains(&citation.claim) {
+                    claims.push(citation.claim);
+                }
+            }
+            if claims.is_empty() {
+                continue;
+            }
+            let drawn = Drawn::of_experiment(set, read, index, &title);
+            // That of a cell is there already.
+            if !self.directory.join(format!("ladders/{}.en.svg", drawn.name)).exists() {
+                self.ladder(read, &drawn)?;
+            }
+            for claim in claims {
+                let link = LadderLink { name: drawn.name.clone(), title: drawn.title.clone() };
+                self.links.entry(claim).or_default().push(link);
+            }
         }
         Ok(())
+    }
+
+    /// Draws a connection. Some of the pictures are also in the report.
+    fn ladder(&mut self, read: &ReadConnection<'_>, drawn: &Drawn) -> Result<()> {
+        let pictures = |width, segments| {
+            [Language::English, Language::Chinese].map(|language| {
+                let options = LadderOptions {
+                    language,
+                    width,
+                    vantage: Side::Client,
+                    segments,
+                    annotations: drawn.annotations,
+                };
+                draw(read.connection, &read.conversation, &options)
+            })
+        };
+        let width = LadderOptions::default().width;
+        for (end, picture) in ["en", "zh"].iter().zip(&pictures(width, drawn.segments)) {
+            self.write(&format!("ladders/{}.{end}.svg", drawn.name), picture)?;
+        }
+        let narrow = pictures(REPORT_WIDTH, REPORT_SEGMENTS);
+        if drawn.annotations == Annotations::Textbook {
+            for (end, picture) in ["en", "zh"].iter().zip(&narrow) {
+                self.write(&format!("ladders/{}.narrow.{end}.svg", drawn.name), picture)?;
+            }
+        }
+        if drawn.cell.is_some() || drawn.annotations == Annotations::Textbook {
+            let (name, title) = (drawn.name.clone(), drawn.title.clone());
+            self.ladders.push(Ladder { name, title, cell: drawn.cell, narrow });
+        }
+        Ok(())
+    }
+
+    /// Adds to each verdict the packets that it rests on.
+    pub(super) fn cite(&self, verdicts: &mut [Verdict]) {
+        let Some(capture) = &self.capture else { return };
+        let mut cited = capture.cited();
+        for verdict in verdicts {
+            let Some(claim) = verdict.number().parse::<u32>().ok() else { continue };
+            let Some(mut packets) = cited.remove(&claim).filter(|cited| !cited.frames.is_empty())
+            else {
+                continue;
+            };
+            packets.filter = format!("frame.comment contains \"claim {claim}:\"");
+            packets.ladders = self.links.get(&claim).cloned().unwrap_or_default();
+            verdict.packets = Some(packets);
+        }
     }
 
     /// The pictures of packets for the report.
     pub(super) fn ladders(&mut self) -> Vec<Ladder> {
-        std::mem::take(&mut self.ladders)
+        shown_ladders(std::mem::take(&mut self.ladders))
     }
 
     /// Writes the report, and returns the paths of interest to the user.
@@ -174,11 +249,18 @@ impl ComparisonFiles {
         let charted: Vec<&Measured> = report.charted();
         for language in [Language::English, Language::Chinese] {
             let end = language.pick("en", "zh");
-            self.write(&format!("ladders/arrivals.{end}.svg"), &strip_chart(&charted, language))?;
-            self.write(&format!("ladders/bytes.{end}.svg"), &bytes_chart(&charted, language))?;
-            self.write(&format!("ladders/delays.{end}.svg"), &delay_chart(&charted, language))?;
+            for (name, chart) in [
+                ("arrivals", strip_chart(&charted, language, Format::Wide)),
+                ("bytes", bytes_chart(&charted, language, Format::Wide)),
+                ("delays", delay_chart(&charted, language, Format::Wide)),
+            ] {
+                self.write(&format!("ladders/{name}.{end}.svg"), &chart)?;
+            }
             let article = article(report, language, "ladders");
             self.write(language.pick("transports.md", "transports.zh.md"), &article)?;
+            let handshake = handshake_page(report, language, "ladders");
+            let name = language.pick("handshake-and-close.md", "handshake-and-close.zh.md");
+            self.write(name, &handshake)?;
         }
         let mut names = vec!["report.html", "report.json", "ladders"];
         if self.capture.is_some() {
@@ -202,51 +284,4 @@ fn private(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
-}
-
-/// The number of bytes of a packet that are kept if there is a key: all of the server's, and the
-/// headers of the client's.
-fn kept(read: Option<&ReadConnection<'_>>, number: u64, packet: &CapturedPacket) -> usize {
-    let segment =
-        read.and_then(|read| read.connection.segments().get(usize::try_from(number).ok()?));
-    match segment {
-        Some(segment) if segment.from == Side::Server => packet.bytes.len(),
-        Some(segment) => {
-            usize::try_from(segment.link_bytes + segment.network_bytes + segment.transport_bytes)
-                .unwrap_or_default()
-        }
-        None => 0,
-    }
-}
-
-/// The contents of a segment, and remarks on it.
-fn about(read: &ReadConnection<'_>, number: u64) -> String {
-    let segment =
-        usize::try_from(number).ok().and_then(|index| read.connection.segments().get(index));
-    let Some(segment) = segment else { return String::new() };
-    let mut words = remarks(segment, Language::English);
-    words.extend(contents(segment, &read.conversation.readings, Language::English));
-    if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) }
-}
-
-/// Whether the report shows the packets of a cell.
-fn is_shown(cell: Cell) -> bool {
-    let is_one_of = match (cell.transport, cell.version, cell.tls) {
-        (Transport::Sse, Version::Http10 | Version::Http11 | Version::Http2, false)
-        | (Transport::Json | Transport::Websocket, Version::Http11, false)
-        | (Transport::Sse, Version::Http11, true) => true,
-        (
-            Transport::Json
-            | Transport::LongPoll
-            | Transport::Ndjson
-            | Transport::Sse
-            | Transport::Websocket,
-            ..,
-        ) => false,
-    };
-    cell.dialect == Dialect::Responses && is_one_of
-}
-
-fn title(cell: Cell, language: Language) -> String {
-    Labels(language).cell(cell)
 }

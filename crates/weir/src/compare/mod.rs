@@ -1,5 +1,6 @@
 //! `weir compare`: the same conversation on every transport, measured at both ends and on the wire.
 
+mod capture_file;
 mod files;
 mod local_server;
 mod stamped;
@@ -14,10 +15,14 @@ use client::{Request, Trust};
 use lab::bilingual::Bilingual;
 use lab::claims::gather::{EXPERIMENTS, gather};
 use lab::claims::judge::judge;
+use lab::claims::packets::PacketSet;
+use lab::load::{LoadMeter, MachineLoad};
 use lab::numbers::Measured;
 use lab::plan::{Cell, Plan, cells};
+use lab::repeat::{CellRuns, order};
 use lab::report::data::Report;
 use lab::report::table::table;
+use lab::run::RunKind;
 use lens::namespace::NamespaceNetwork;
 use lens::namespace::link::settings::LinkSettings;
 use provider::demo;
@@ -28,7 +33,8 @@ use crate::cli::compare::CompareArguments;
 use crate::cli::output::{self, ProgressMeter};
 use crate::config;
 use crate::config::settings::Settings;
-use files::{Authentication, ComparisonFiles};
+use capture_file::Authentication;
+use files::ComparisonFiles;
 use testbed::{LocalOptions, TestBed};
 
 /// Runs the comparison and prints its result.
@@ -68,8 +74,10 @@ pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<E
     let disagreements =
         report.disagreements().map(|what| format!("The counts do not agree: {what}"));
     let paths = written.iter().map(|path| path.display().to_string());
-    let lines: Vec<String> =
-        std::iter::once(table(&report)).chain(disagreements).chain(paths).collect();
+    let lines: Vec<String> = std::iter::once(table(&report, output::width()))
+        .chain(disagreements)
+        .chain(paths)
+        .collect();
     let notes: Vec<&str> = report.notes.iter().map(|note| note.en.as_str()).collect();
     let hints = if notes.is_empty() { String::new() } else { notes.join("\n") + "\n" };
     output::print(&output::Printed { out: lines.join("\n") + "\n", hints })?;
@@ -137,40 +145,41 @@ async fn elsewhere(url: &str, arguments: &CompareArguments) -> Result<(TestBed, 
 
 /// Measures every cell, and gathers the evidence.
 async fn measure(testbed: &TestBed, plan: &Plan, files: &mut ComparisonFiles) -> Result<Report> {
-    let (mut measured, mut meter) = (Vec::new(), ProgressMeter::new("measuring"));
-    let all = plan.cells.len() as u64 + EXPERIMENTS;
-    meter.show(0, Some(all));
+    let average_before = MachineLoad::average();
+    let load = LoadMeter::start();
+    let mut meter = ProgressMeter::new("measuring");
     testbed.harness.warm_up(plan).await.context("the first connection")?;
-    for (done, cell) in plan.cells.iter().enumerate() {
-        meter.show(done as u64, Some(all));
-        let outcome = testbed.harness.measure(*cell, plan).await;
-        if let Some(captured) = &outcome.captured {
-            files.packets(*cell, captured, &outcome.key_lines)?;
-        }
-        measured.push(outcome.measured);
-    }
-    let mut done = measured.len() as u64;
-    let step = || {
+    let measured = measure_cells(testbed, plan, files, &mut meter).await?;
+    let all = steps(plan) + EXPERIMENTS;
+    let mut done = steps(plan);
+    let mut written = Ok(());
+    let mut step = |packets: Option<PacketSet>| {
         done += 1;
         meter.show(done, Some(all));
+        if let (Some(packets), Ok(())) = (packets, &written) {
+            written = files.experiment(&packets);
+        }
     };
-    let (evidence, missing) = gather(&testbed.harness, plan, &measured, step).await;
+    let (evidence, missing) = gather(&testbed.harness, plan, &measured, &mut step).await;
     meter.done();
-    let verdicts = judge(&evidence);
+    written?;
+    let mut verdicts = judge(&evidence);
+    files.cite(&mut verdicts);
     let missing = missing
         .into_iter()
         .map(|what| Bilingual::new(format!("Not measured: {what}."), format!("未测量：{what}。")));
     let of_cells = measured.iter().flat_map(of_cell);
     let notes = testbed.notes.iter().cloned().chain(missing).chain(of_cells).collect();
+    let processors = std::thread::available_parallelism()?.get();
+    let (system, architecture) = (std::env::consts::OS, std::env::consts::ARCH);
     Ok(Report {
         program: concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned(),
         at: engine::clock::unix_seconds(),
-        machine: format!(
-            "{} {}, {} processors",
-            std::env::consts::OS,
-            std::env::consts::ARCH,
-            std::thread::available_parallelism()?
+        machine: Bilingual::new(
+            format!("{system} {architecture}, {processors} processors"),
+            format!("{system} {architecture}，{processors} 个处理器"),
         ),
+        load: MachineLoad::of(processors, average_before, load.others_share(), &measured),
         place: testbed.place(),
         conversation: Bilingual::new("", ""),
         notes,
@@ -179,6 +188,49 @@ async fn measure(testbed: &TestBed, plan: &Plan, files: &mut ComparisonFiles) ->
         verdicts,
         ladders: files.ladders(),
     })
+}
+
+/// The runs of all cells.
+fn steps(plan: &Plan) -> u64 {
+    (plan.cells.len() * plan.runs) as u64
+}
+
+/// Measures every cell several times. The packets of the first run are kept.
+async fn measure_cells(
+    testbed: &TestBed,
+    plan: &Plan,
+    files: &mut ComparisonFiles,
+    meter: &mut ProgressMeter,
+) -> Result<Vec<Measured>> {
+    let mut cells: Vec<CellRuns> = plan.cells.iter().map(|_| CellRuns::default()).collect();
+    let (mut place, all) = (0, steps(plan) + EXPERIMENTS);
+    let mut once = async |cell: Cell, kind: RunKind| {
+        let load = LoadMeter::start();
+        let mut outcome = testbed.harness.measure(cell, plan, kind).await;
+        (outcome.run.place, outcome.run.others_share) = (place, load.others_share());
+        place += 1;
+        meter.show(place.min(steps(plan)), Some(all));
+        outcome
+    };
+    for run in 0..plan.runs {
+        let kind = if run == 0 { RunKind::First } else { RunKind::Again };
+        for index in order(plan.cells.len(), run, plan.runs) {
+            if cells[index].has_failed() {
+                continue;
+            }
+            let outcome = once(plan.cells[index], kind).await;
+            if run == 0 {
+                files.cell(plan.cells[index], &outcome.packets)?;
+            }
+            cells[index].add(outcome);
+        }
+    }
+    for (cell, runs) in plan.cells.iter().zip(&mut cells) {
+        if runs.has_outlier() {
+            runs.add_repetition(once(*cell, RunKind::Again).await);
+        }
+    }
+    Ok(cells.into_iter().map(CellRuns::measured).collect())
 }
 
 /// Notes on what could not be measured in a cell.
@@ -193,7 +245,7 @@ fn of_cell(measured: &Measured) -> impl Iterator<Item = Bilingual> {
 }
 
 fn conversation(arguments: &CompareArguments, plan: &Plan, pace: Duration) -> Bilingual {
-    let turns = plan.questions.len();
+    let (turns, runs) = (plan.questions.len(), plan.runs);
     let (pace_en, pace_zh) = match plan.pace {
         Some(_) => (
             format!(", a token every {} ms", pace.as_millis()),
@@ -213,8 +265,13 @@ fn conversation(arguments: &CompareArguments, plan: &Plan, pace: Duration) -> Bi
         None => (String::new(), String::new()),
     };
     Bilingual::new(
-        format!("Each cell: {turns} questions in one conversation{tokens_en}{pace_en}."),
-        format!("每个单元格：同一会话中 {turns} 个问题{tokens_zh}{pace_zh}。"),
+        format!(
+            "Each cell, a combination of API, transport and version of HTTP: {turns} questions in one conversation{tokens_en}{pace_en}; measured in {runs} runs. \
+             Counts and bytes are those of the first run, times are of all."
+        ),
+        format!(
+            "每个组合（API、传输方式与 HTTP 版本）：同一会话中 {turns} 个问题{tokens_zh}{pace_zh}；共测量 {runs} 轮。计数与字节数取自第一轮，时间取自全部各轮。"
+        ),
     )
 }
 
@@ -255,8 +312,15 @@ fn plan(arguments: &CompareArguments, pace: Duration, testbed: &TestBed, model: 
     } else {
         format!("Count from 1 to {long} in English words, nothing else.")
     };
+    // A server elsewhere may cost money.
+    let runs = arguments.runs.unwrap_or(match (&arguments.server, arguments.quick) {
+        (Some(_), _) => 1,
+        (None, true) => 2,
+        (None, false) => 3,
+    });
     Plan {
         cells,
+        runs: runs.into(),
         questions,
         model,
         pace: Some(pace).filter(|_| arguments.server.is_none()),

@@ -106,9 +106,19 @@ impl TestBed {
         harness.sockets = Some(Arc::new(move || {
             NetworkEnd::BOTH.map(|end| hosts.at(end, sockets).unwrap_or_default()).concat()
         }));
+        // The losses happen on the emulated link, wherever the cells run.
+        let link_config = Config {
+            interface: Some(NetworkEnd::Near.link_interface().to_owned()),
+            ..Config::default()
+        };
+        let link_recorder = match &recorder {
+            Some(_) if !is_shaped => self::recorder(&link_config, &mut notes),
+            _ => None,
+        };
         harness.road = Some(ShapedRoute {
             road,
             path,
+            recorder: link_recorder,
             server: server_address(SocketAddr::new(NetworkEnd::Far.link_ipv4(), own.ports[0])),
         });
         let location = if is_shaped { Location::Road(path) } else { Location::Cable };
@@ -161,7 +171,7 @@ impl TestBed {
         if recorder.is_some() {
             notes.push(Bilingual::new(
                 "The packets are those of this machine's end: a network card may join and split them (offloads), and a proxy may be in between.",
-                "数据包取自本机一端：网卡可能合并或拆分它们（卸载功能），中间也可能有代理。",
+                "数据包取自本机一端：网卡可能合并或拆分它们（offload），中间也可能有代理。",
             ));
         }
         if key.is_some() {
@@ -202,7 +212,7 @@ impl TestBed {
         let hosts = Bilingual::new(
             "Client and server are two hosts in a network of their own (Linux namespaces), with Ethernet's MTU of 1500 and without offloads: nothing else is on \
              the wire, and every packet was captured at the client's end.",
-            "客户端与服务器是独立网络（Linux 命名空间）中的两台主机，MTU 1500，关闭卸载功能：线上没有其他流量，所有数据包都在客户端一侧捕获。",
+            "客户端与服务器是独立网络（Linux 命名空间）中的两台主机，MTU 1500，并关闭网卡的分段与合并（offload）：线上没有其他流量，所有数据包都在客户端一侧捕获。",
         );
         match &self.location {
             Location::Cable => hosts,

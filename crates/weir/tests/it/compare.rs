@@ -52,7 +52,7 @@ async fn every_cell_is_measured_and_all_counts_agree() {
     let directory = tempfile::tempdir().unwrap();
     let output = compare(
         directory.path(),
-        &["--turns", "2", "--tokens", &TOKENS.to_string(), "--pace", "5"],
+        &["--runs", "1", "--turns", "2", "--tokens", &TOKENS.to_string(), "--pace", "5"],
     )
     .await;
     let (out, err) =
@@ -79,6 +79,153 @@ async fn every_cell_is_measured_and_all_counts_agree() {
     check_verdicts(&report);
     check_files(&directory.path().join("out"), &report);
     check_with_wireshark(&directory.path().join("out/capture.pcapng"));
+    check_evidence(&directory.path().join("out"), &report);
+}
+
+/// What tshark reads of a frame: the absolute numbers, the flags, and the comments.
+struct Frame {
+    sequence: u64,
+    acknowledgment: u64,
+    flags: u64,
+    comments: String,
+}
+
+/// Every frame of a capture, the first one at 0.
+fn frames(path: &str) -> Vec<Frame> {
+    let fields =
+        ["-e", "tcp.seq_raw", "-e", "tcp.ack_raw", "-e", "tcp.flags", "-e", "frame.comment"];
+    let arguments = [&["-r", path, "-T", "fields"][..], &fields].concat();
+    let read = |line: &str| {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let flags = u64::from_str_radix(fields[2].trim_start_matches("0x"), 16).unwrap();
+        let [sequence, acknowledgment] = [0, 1].map(|index| fields[index].parse().unwrap_or(0));
+        Frame { sequence, acknowledgment, flags, comments: fields[3..].join("\t") }
+    };
+    tshark(&arguments).lines().map(read).collect()
+}
+
+const FIN: u64 = 0x01;
+const SYN: u64 = 0x02;
+const RST: u64 = 0x04;
+
+/// Every ruling but one cites packets, which tshark finds in the file by the filters of the report, and
+/// the numbers that it names are in them.
+fn check_evidence(out: &Path, report: &Value) {
+    let path = out.join("capture.pcapng");
+    let path = path.to_str().unwrap();
+    let frames = frames(path);
+    for verdict in report["verdicts"].as_array().unwrap() {
+        let (id, packets) = (verdict["id"].as_str().unwrap(), &verdict["packets"]);
+        if id == "4.8" {
+            assert_eq!(*packets, Value::Null, "{id}: what a program keeps is on no wire");
+            continue;
+        }
+        let claim = format!("claim {}:", id.rsplit('.').next().unwrap());
+        let cited: Vec<u64> = packets["frames"].as_array().unwrap().iter().map(count).collect();
+        let named: Vec<u64> = (1..)
+            .zip(&frames)
+            .filter(|(_, frame)| frame.comments.contains(&claim))
+            .map(|(number, _)| number)
+            .collect();
+        assert!(!cited.is_empty() && cited == named, "{id}: {cited:?} {named:?}");
+        assert_eq!(packets["filter"], format!("frame.comment contains \"{claim}\""));
+        let searches = packets["searches"].as_array().unwrap();
+        let any: Vec<String> =
+            searches.iter().map(|search| format!("({})", search.as_str().unwrap())).collect();
+        let found =
+            tshark(&["-r", path, "-Y", &any.join(" || "), "-T", "fields", "-e", "frame.number"]);
+        let found: Vec<u64> = found.lines().map(|line| line.parse().unwrap()).collect();
+        assert!(cited.iter().any(|frame| found.contains(frame)), "{id}: {any:?} {found:?}");
+        for link in packets["ladders"].as_array().unwrap() {
+            for end in ["en", "zh"] {
+                let ladder = format!("ladders/{}.{end}.svg", link["name"].as_str().unwrap());
+                assert!(out.join(&ladder).is_file(), "{id}: {ladder}");
+            }
+        }
+    }
+    check_numbers(report, &frames);
+    check_closes(out);
+}
+
+/// The numbers that rulings name are those of the frames that they cite.
+fn check_numbers(report: &Value, frames: &[Frame]) {
+    let cited = |id: &str| -> Vec<&Frame> {
+        let verdicts = report["verdicts"].as_array().unwrap();
+        let verdict = verdicts.iter().find(|verdict| verdict["id"] == id).unwrap();
+        let numbers = verdict["packets"]["frames"].as_array().unwrap();
+        numbers.iter().map(|number| &frames[usize::try_from(count(number)).unwrap() - 1]).collect()
+    };
+    let handshake = &report["evidence"]["handshake"];
+    let [syn, syn_ack, ack] = cited("4.3")[..] else { panic!("three segments") };
+    assert_eq!(
+        [syn.sequence, syn_ack.sequence, syn_ack.acknowledgment, ack.sequence, ack.acknowledgment],
+        [
+            "client_initial",
+            "server_initial",
+            "syn_ack_acknowledges",
+            "third_sequence",
+            "third_acknowledges"
+        ]
+        .map(|name| count(&handshake[name]))
+    );
+    assert_eq!((cited("4.1")[0].sequence, cited("4.1")[0].flags & SYN), (syn.sequence, SYN));
+    let fin = &report["evidence"]["fin"];
+    let [last, first_fin, acknowledges] = cited("4.4")[..] else { panic!("three segments") };
+    assert!(
+        last.comments.contains(&format!("last byte {}", fin["last_byte"])),
+        "{}",
+        last.comments
+    );
+    let number = |name: &str| count(&handshake["client_initial"]) + count(&fin[name]);
+    let relative =
+        [first_fin.sequence, acknowledges.acknowledgment].map(|number| number % (1 << 32));
+    assert_eq!(relative, ["number", "acknowledged_by"].map(|name| number(name) % (1 << 32)));
+    let has = |id: &str, flag: u64| cited(id).iter().any(|frame| frame.flags & flag != 0);
+    assert!(
+        has("4.5", FIN)
+            && has("4.5", RST)
+            && has("4.6", FIN)
+            && has("4.27", RST)
+            && has("4.28", FIN)
+    );
+    let says = |id: &str, text: &str| cited(id).iter().any(|frame| frame.comments.contains(text));
+    for (id, text) in [
+        ("4.11", "HTTP/1.0, Connection: keep-alive"),
+        ("4.12", ": 501"),
+        ("4.13", ": 304"),
+        ("4.15", ": 400"),
+        ("4.16", "DATA of stream"),
+        ("4.17", "the lost segment, sent again"),
+        ("4.25", ": 204"),
+        ("4.27", "Last-Event-ID: "),
+    ] {
+        assert!(says(id, text), "{id}: {text}");
+    }
+}
+
+/// The closes in four and in three segments are drawn with the names of textbooks and the states.
+fn check_closes(out: &Path) {
+    let ladder = |name: &str| fs::read_to_string(out.join(format!("ladders/{name}.svg"))).unwrap();
+    let four = ladder("close-four.en");
+    for label in
+        ["first wave", "second wave", "third wave", "fourth wave", "FIN-WAIT-2", "LAST-ACK"]
+    {
+        assert!(four.contains(&format!(">{label}<")), "{label}");
+    }
+    assert!(ladder("close-four.narrow.zh").contains(">第四次挥手<"));
+    assert!(ladder("close-three.en").contains("closed by the client in 3 segments"));
+    for name in ["close-half.en", "close-server.zh", "close-websocket.en", "close-reset.zh"] {
+        assert!(ladder(name).contains("ESTABLISHED"), "{name}");
+    }
+    for name in
+        ["transports.md", "transports.zh.md", "handshake-and-close.md", "handshake-and-close.zh.md"]
+    {
+        let page = fs::read_to_string(out.join(name)).unwrap();
+        for picture in page.split("ladders/").skip(1).map(|rest| rest.split_once(".svg").unwrap().0)
+        {
+            assert!(out.join(format!("ladders/{picture}.svg")).is_file(), "{name}: {picture}");
+        }
+    }
 }
 
 fn count(value: &Value) -> u64 {
@@ -219,11 +366,15 @@ fn check_files(out: &Path, report: &Value) {
         }
     }
     assert!(!page.contains("src=\"http") && !page.contains("href=\"http"), "it needs nothing else");
+    assert!(page.contains("One program: the Java demo") && page.contains("Conclusion: if you"));
+    assert!(page.contains("Classic API (the Java demo's): WebSocket · HTTP/1.1"), "its ladder");
     for name in [
         "responses-sse-h1.1",
         "responses-websocket-h1.1",
         "responses-sse-h2",
         "responses-sse-h1.1-tls",
+        "classic-sse-h1.1",
+        "classic-websocket-h1.1",
     ] {
         let ladder = fs::read_to_string(out.join(format!("ladders/{name}.en.svg"))).unwrap();
         assert!(ladder.contains("SYN+ACK") && ladder.contains("FIN"), "{name}");
@@ -442,13 +593,142 @@ async fn packets_have_the_requested_delay() {
         assert_eq!((&cell["cut"]["missing"], &cell["missing"]), (&json!(0), &json!([])));
     }
     // The verdicts do not depend on the delay.
-    let ruling = |id: &str| {
-        report["verdicts"].as_array().unwrap().iter().find(|verdict| verdict["id"] == id).unwrap()["ruling"].clone()
-    };
     assert_eq!(
-        ["4.6", "4.11", "4.16", "4.17", "4.27", "4.28"].map(ruling),
+        ["4.6", "4.11", "4.16", "4.17", "4.27", "4.28"].map(|id| ruling(&report, id)),
         ["right", "right", "right", "meaningless", "right", "wrong"].map(Value::from)
     );
+}
+
+fn ruling(report: &Value, id: &str) -> Value {
+    let verdicts = report["verdicts"].as_array().unwrap();
+    verdicts.iter().find(|verdict| verdict["id"] == id).unwrap()["ruling"].clone()
+}
+
+#[tokio::test]
+async fn the_classic_api_alone_is_judged_by_what_its_cells_show() {
+    if !has_namespaces() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let cells = ["--dialect", "classic", "--transport", "sse,websocket", "--encrypted", "off"];
+    let output =
+        compare(directory.path(), &[&["--quick", "--runs", "3"][..], &cells].concat()).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = report(directory.path());
+    for (id, expected) in [
+        ("4.7", "half_right"),
+        ("4.10", "right"),
+        ("4.14", "wrong_reason"),
+        ("4.18", "depends"),
+        ("4.19", "right"),
+        ("4.28", "wrong"),
+        ("4.29", "wrong"),
+        // A second question on its socket waits, so nothing can be sent while an answer streams.
+        ("4.20", "not_measured"),
+    ] {
+        assert_eq!(ruling(&report, id), expected, "{id}");
+    }
+    for cell in report["cells"].as_array().unwrap() {
+        let runs = cell["runs"].as_array().unwrap();
+        assert!((3..=4).contains(&runs.len()), "a repetition at most: {cell}");
+        // One conversation of three answers with twelve tokens each, in every run.
+        let timed: u64 = runs.iter().map(|run| count(&run["tokens"])).sum();
+        assert_eq!((timed, count(&cell["answers"])), (36 * runs.len() as u64, 3));
+        let added = &cell["times"]["added_ms"];
+        assert!(count(&added["count"]) <= timed && added["p99"].is_null(), "{added}");
+        if cell["cell"]["transport"] == "sse" && cell["cell"]["version"] == "1.1" {
+            assert_eq!(cell["done"], json!({ "streams": 3, "with_end_of_body": 3 }));
+        }
+    }
+    // Every run starts with another cell.
+    let first = |run: usize| {
+        let place = |cell: &Value| count(&cell["runs"][run]["place"]);
+        let cells = report["cells"].as_array().unwrap();
+        (0..cells.len()).min_by_key(|index| place(&cells[*index]))
+    };
+    assert_eq!([0, 1, 2].map(first), [Some(0), Some(2), Some(4)]);
+    let page = fs::read_to_string(directory.path().join("out/report.html")).unwrap();
+    assert!(page.contains("Classic API (the Java demo's): SSE · HTTP/1.1"), "its ladder");
+    assert!(page.contains("SYN+ACK") && page.contains("In the API of the Java demo: 3 answers"));
+    // What its cells show is cited of their packets.
+    for verdict in report["verdicts"].as_array().unwrap() {
+        let id = verdict["id"].as_str().unwrap();
+        let frames = verdict["packets"]["frames"].as_array().map_or(0, Vec::len);
+        let is_cited = !["4.8", "4.20", "4.22"].contains(&id);
+        assert_eq!(frames > 0, is_cited, "{id}: {}", verdict["packets"]);
+    }
+}
+
+/// Programs that keep all processors busy, for a limited time.
+struct BusyLoops(Vec<std::process::Child>);
+
+impl BusyLoops {
+    fn start() -> Self {
+        let processors = std::thread::available_parallelism().unwrap().get();
+        let start = || {
+            Command::new("timeout")
+                .args(["120", "sh", "-c", "while :; do :; done"])
+                .spawn()
+                .unwrap()
+        };
+        Self((0..2 * processors).map(|_| start()).collect())
+    }
+}
+
+impl Drop for BusyLoops {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            // timeout(1) passes SIGTERM on to its program.
+            let id = child.id().to_string();
+            let _status = Command::new("kill").args(["-TERM", &id]).status();
+            let _status = child.wait();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_busy_machine_is_said_first_and_turns_no_verdict() {
+    if !has_namespaces() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let cells =
+        ["--dialect", "responses", "--transport", "json,sse,websocket", "--encrypted", "off"];
+    let busy = BusyLoops::start();
+    let output = compare(directory.path(), &[&["--quick"][..], &cells].concat()).await;
+    drop(busy);
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    assert!(
+        out.starts_with("This machine was busy while it measured: other programs used"),
+        "{out}"
+    );
+    let report = report(directory.path());
+    assert!(report["load"]["others_share"].as_f64().unwrap() >= 0.25, "{}", report["load"]);
+    let page = fs::read_to_string(directory.path().join("out/report.html")).unwrap();
+    let (said, first_table) = (page.find("This machine was busy"), page.find("<table"));
+    assert!(said.unwrap() < first_table.unwrap());
+    for (id, expected) in [
+        ("4.1", "right"),
+        ("4.4", "wrong"),
+        ("4.7", "half_right"),
+        ("4.10", "right"),
+        ("4.11", "right"),
+        ("4.14", "wrong_reason"),
+        ("4.15", "right"),
+        ("4.16", "right"),
+        ("4.18", "depends"),
+        ("4.19", "right"),
+        ("4.20", "right"),
+        ("4.22", "right"),
+        ("4.27", "right"),
+        ("4.28", "wrong"),
+        ("4.29", "wrong"),
+        ("4.30", "wrong_frame"),
+    ] {
+        assert_eq!(ruling(&report, id), expected, "{id}: {}", report["evidence"]);
+    }
 }
 
 #[tokio::test]
@@ -535,6 +815,7 @@ async fn incomparable_settings_are_reported() {
         (&["--server", "localhost:80"][..], "expected http://"),
         (&["--server", "http://127.0.0.1:1"], "127.0.0.1:1"),
         (&["--turns", "0"], "0 is not in 1..=100"),
+        (&["--runs", "0"], "0 is not in 1..=50"),
         (&["--transport", "pigeon"], "pigeon"),
         (&["--delay", "10", "--loopback"], "cannot be used with"),
         (&["--http", "1.0", "--transport", "websocket"], "there is no such cell"),

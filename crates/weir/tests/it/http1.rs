@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::{BodyEnd, Connection, Request};
 use engine::testing::failing::FailingLog;

@@ -1,6 +1,7 @@
 //! How connections start and end: by either side, by a reset, and half-closed.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lens::flow::FlowTable;
@@ -9,7 +10,9 @@ use lens::flow::side::Side;
 use lens::packet::tcp::TcpFlags;
 
 use super::experiment::Experiment;
+use crate::bilingual::Bilingual;
 use crate::captured::{count, ending, side_name};
+use crate::claims::cite::names;
 use crate::claims::evidence::{Endings, Fin, HalfClose, Handshake};
 use crate::conversation::{Progress, Streaming, Turn};
 use crate::plan::{Dialect, Version};
@@ -19,34 +22,37 @@ use client::{BodyEnd, Request};
 /// Handshake, FIN, endings, half-close.
 pub(super) type Closing = (Option<Handshake>, Option<Fin>, Option<Endings>, Option<HalfClose>);
 
+/// The pause before a client's FIN, so that it stands apart in pictures.
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// Ends connections in every way, and reads their packets.
 pub(super) async fn closing(setting: &Experiment<'_>) -> Result<Closing> {
-    setting.forget_packets();
     let by_client = by_client(setting).await?;
-    let mut ports = vec![
-        by_client,
-        by_server(setting).await?,
-        by_socket(setting).await?,
-        by_reset(setting).await?,
-    ];
+    by_server(setting).await?;
+    by_socket(setting).await?;
+    by_reset(setting).await?;
     let (half_port, is_whole) = half(setting).await?;
-    ports.push(half_port);
-    let all: BTreeSet<u16> = ports.into_iter().collect();
-    let Some(caught) = setting.caught(&all).await else { return Ok((None, None, None, None)) };
-    let flows = &caught.flows;
-    let mut endings = Endings::default();
-    for (_, connection) in flows.iter() {
-        count(&mut endings.counts, ending(connection.ending()));
+    // A server elsewhere may not let it be cancelled: then there is no such picture.
+    drop(in_four(setting).await);
+    if !setting.settle().await {
+        return Ok((None, None, None, None));
     }
-    if let Some(sockets) = &setting.harness.sockets {
-        endings.time_wait = time_waits(&sockets(), &all);
-    }
-    let first = of(flows, by_client).context("its packets were not seen")?;
-    let half = of(flows, half_port).map(|connection| HalfClose {
-        bytes_after_fin: connection.closing().bytes_after_first,
-        is_whole,
-    });
-    Ok((handshake(first), fin(first), Some(endings), half))
+    setting.captured(|captured| {
+        let flows = &captured.flows;
+        let mut endings = Endings::default();
+        for (_, connection) in flows.iter() {
+            count(&mut endings.counts, ending(connection.ending()));
+        }
+        if let Some(sockets) = &setting.harness.sockets {
+            endings.time_wait = time_waits(&sockets(), &setting.ports());
+        }
+        let first = of(flows, by_client).context("its packets were not seen")?;
+        let half = of(flows, half_port).map(|connection| HalfClose {
+            bytes_after_fin: connection.closing().bytes_after_first,
+            is_whole,
+        });
+        Ok((handshake(first), fin(first), Some(endings), half))
+    })
 }
 
 fn of(flows: &FlowTable, port: u16) -> Option<&TcpConnection> {
@@ -60,27 +66,72 @@ fn of(flows: &FlowTable, port: u16) -> Option<&TcpConnection> {
 async fn by_client(setting: &Experiment<'_>) -> Result<u16> {
     let mut session = setting.session(Version::Http11)?;
     session.fetch(Request::get("/healthz"), 200).await?;
+    tokio::time::sleep(PAUSE).await;
     let (opened, _) = session.close().await?;
-    Ok(opened.first().context("no connection")?.local.port())
+    let port = opened.first().context("no connection")?.local.port();
+    let title =
+        Bilingual::new("The client closes first, in three segments", "客户端先关闭，三个报文段");
+    setting.name_for_teaching(port, names::THREE, title);
+    Ok(port)
 }
 
+/// The client closes in the middle of an answer that has stopped for a while. The server's kernel
+/// acknowledges the FIN when nothing was sent for a moment; the answer is cancelled then, and the
+/// server's FIN follows its last events.
+async fn in_four(setting: &Experiment<'_>) -> Result<()> {
+    let mut session = setting.session(Version::Http11)?;
+    let question = if setting.plan.pace.is_some() { "/stall 1" } else { setting.question() };
+    let asked = session.send(setting.ask(question, true)).await?;
+    let mut streaming = Streaming::new(asked, Turn::start(), Dialect::Responses)?;
+    while streaming.turn.arrivals.is_empty() && streaming.next().await? == Progress::More {}
+    let port = session.opened.first().context("no connection")?.local.port();
+    let title =
+        Bilingual::new("The client closes first, in four segments", "客户端先关闭，四个报文段");
+    setting.name_for_teaching(port, names::FOUR, title);
+    tokio::time::sleep(PAUSE).await;
+    streaming.half_close().await?;
+    tokio::time::sleep(DELAYED_ACK).await;
+    let id = streaming.turn.id.clone().context("an answer without an id")?;
+    let mut control = setting.session(Version::Http11)?;
+    let cancel = Request::post(&format!("/v1/responses/{id}/cancel"), &serde_json::json!({}));
+    control.fetch(cancel, 200).await?;
+    control.close().await?;
+    soon(streaming.read_out()).await?
+}
+
+/// The longest time after which an acknowledgment is sent by itself: Linux waits 40 ms, and at most
+/// 200 (RFC 9293, section 3.8.6.3, allows 500).
+const DELAYED_ACK: Duration = Duration::from_millis(240);
+
 /// The server closes after a response of HTTP/1.0.
-async fn by_server(setting: &Experiment<'_>) -> Result<u16> {
+async fn by_server(setting: &Experiment<'_>) -> Result<()> {
     let mut session = setting.session(Version::Http10)?;
     session.fetch(Request::get("/healthz"), 200).await?;
     let (opened, _) = session.close().await?;
-    Ok(opened.first().context("no connection")?.local.port())
+    let port = opened.first().context("no connection")?.local.port();
+    let title = Bilingual::new(
+        "The server closes first, after a response of HTTP/1.0",
+        "服务器先关闭：HTTP/1.0 应答之后",
+    );
+    setting.name_for_teaching(port, names::SERVER, title);
+    Ok(())
 }
 
 /// A WebSocket closes in order.
-async fn by_socket(setting: &Experiment<'_>) -> Result<u16> {
+async fn by_socket(setting: &Experiment<'_>) -> Result<()> {
     let mut session = setting.session(Version::Http11)?;
     session.socket("/v1/responses").await?.close().await?;
-    Ok(session.opened.first().context("no connection")?.local.port())
+    let port = session.opened.first().context("no connection")?.local.port();
+    let title = Bilingual::new(
+        "A WebSocket closes: two close frames, then the server's FIN",
+        "WebSocket 的关闭：两个关闭帧，然后服务器发送 FIN",
+    );
+    setting.name_for_teaching(port, names::SOCKET, title);
+    Ok(())
 }
 
 /// The client resets in the middle of an answer.
-async fn by_reset(setting: &Experiment<'_>) -> Result<u16> {
+async fn by_reset(setting: &Experiment<'_>) -> Result<()> {
     let mut session = setting.session(Version::Http11)?;
     let mut streaming = Streaming::new(
         session.send(setting.ask(setting.question(), true)).await?,
@@ -89,7 +140,13 @@ async fn by_reset(setting: &Experiment<'_>) -> Result<u16> {
     )?;
     while streaming.turn.arrivals.is_empty() && streaming.next().await? == Progress::More {}
     streaming.cut()?;
-    Ok(session.opened.first().context("no connection")?.local.port())
+    let port = session.opened.first().context("no connection")?.local.port();
+    let title = Bilingual::new(
+        "The client resets the connection in the middle of an answer",
+        "客户端在回答途中用 RST 重置连接",
+    );
+    setting.name_for_teaching(port, names::RESET, title);
+    Ok(())
 }
 
 /// The client sends FIN after its question, and continues to read.
@@ -102,7 +159,13 @@ async fn half(setting: &Experiment<'_>) -> Result<(u16, bool)> {
     let mut response = soon(connection.read_response(&request)).await??;
     let (body, end) = soon(response.collect()).await??;
     let is_whole = end == BodyEnd::Clean && body.windows(7).any(|window| window == b"[DONE]\n");
-    Ok((session.opened.first().context("no connection")?.local.port(), is_whole))
+    let port = session.opened.first().context("no connection")?.local.port();
+    let title = Bilingual::new(
+        "Half-closed: the client's FIN, then the whole answer",
+        "半关闭：客户端 FIN 之后，整个回答才到达",
+    );
+    setting.name_for_teaching(port, names::HALF, title);
+    Ok((port, is_whole))
 }
 
 /// The sequence numbers of the first three segments.

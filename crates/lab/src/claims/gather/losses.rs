@@ -7,12 +7,13 @@ use lens::namespace::end::NetworkEnd;
 use lens::namespace::link::settings::{LinkSettings, LossTarget};
 
 use super::experiment::Experiment;
+use crate::bilingual::Bilingual;
+use crate::claims::cite::names;
 use crate::claims::evidence::Loss;
 use crate::conversation::{Progress, Streaming, Turn};
 use crate::numbers::milliseconds;
 use crate::plan::{Dialect, Version};
 use crate::run::ShapedRoute;
-use crate::session::Session;
 use client::Endpoint;
 
 /// The delay in each direction: the round trip must be much longer than the pace ([`SLOWEST`]), and
@@ -55,28 +56,45 @@ const ROUNDS: u32 = 3;
 
 /// The round with the shortest gaps on the connection without a loss.
 async fn quietest(setting: &Experiment<'_>, route: &ShapedRoute, pace: Duration) -> Result<Loss> {
-    let mut quietest = round(setting, route, pace).await?;
+    let (mut quietest, mut ports) = round(setting, route, pace).await?;
     for _ in 1..ROUNDS {
         if quietest.stalled_http11 < quietest.answers {
             break;
         }
-        let next = round(setting, route, pace).await?;
+        let (next, its_ports) = round(setting, route, pace).await?;
         if next.longest_other_ms < quietest.longest_other_ms {
-            quietest = next;
+            (quietest, ports) = (next, its_ports);
         }
+    }
+    let titles = [
+        ("One segment lost, HTTP/2: both answers wait", "丢失一个报文段，HTTP/2：两个回答都停顿"),
+        (
+            "One segment lost, HTTP/1.1: the answer on this connection waits",
+            "丢失一个报文段，HTTP/1.1：此连接上的回答停顿",
+        ),
+        ("HTTP/1.1, the other connection: it goes on", "HTTP/1.1，另一个连接：不受影响"),
+    ];
+    for ((port, name), (en, zh)) in ports.into_iter().zip(names::LOSS).zip(titles) {
+        setting.name(port, name, Bilingual::new(en, zh));
     }
     Ok(quietest)
 }
 
-async fn round(setting: &Experiment<'_>, route: &ShapedRoute, pace: Duration) -> Result<Loss> {
-    let (http2, http11) = (
+/// One loss over each version, and the ports: of HTTP/2, of the connection of HTTP/1.1 with the
+/// loss, and of the other.
+async fn round(
+    setting: &Experiment<'_>,
+    route: &ShapedRoute,
+    pace: Duration,
+) -> Result<(Loss, [u16; 3])> {
+    let ((http2, http2_ports), (http11, http11_ports)) = (
         gaps(setting, route, pace, Version::Http2).await?,
         gaps(setting, route, pace, Version::Http11).await?,
     );
     let round_trip_ms = 2.0 * milliseconds(DELAY);
     let stalled =
         |gaps: &[f64]| gaps.iter().filter(|gap| **gap > round_trip_ms * PART).count() as u64;
-    Ok(Loss {
+    let loss = Loss {
         answers: 2,
         stalled_http2: stalled(&http2),
         stalled_http11: stalled(&http11),
@@ -84,17 +102,20 @@ async fn round(setting: &Experiment<'_>, route: &ShapedRoute, pace: Duration) ->
         longest_other_ms: http11[1],
         round_trip_ms,
         pace_ms: milliseconds(pace),
-    })
+    };
+    let port = |ports: &[u16], index: usize| ports.get(index).copied().context("no connection");
+    let ports = [port(&http2_ports, 0)?, port(&http11_ports, 0)?, port(&http11_ports, 1)?];
+    Ok((loss, ports))
 }
 
-/// The longest gap of each of two answers in milliseconds; the first one's connection loses a
-/// segment.
+/// The longest gap of each of two answers in milliseconds, and the ports of the connections; the
+/// first one's connection loses a segment.
 async fn gaps(
     setting: &Experiment<'_>,
     route: &ShapedRoute,
     pace: Duration,
     version: Version,
-) -> Result<[f64; 2]> {
+) -> Result<([f64; 2], Vec<u16>)> {
     let server = route.server.clone();
     let endpoint = Endpoint {
         address: server.address,
@@ -103,7 +124,7 @@ async fn gaps(
         timeout: setting.harness.timeout,
         encryption: None,
     };
-    let mut session = Session::new(endpoint, version, setting.harness.key.as_deref());
+    let mut session = setting.session_at(endpoint, version);
     let tokens = |round_trips: u32| (2 * round_trips * DELAY).as_millis() / pace.as_millis().max(1);
     let question = format!("/lorem {}", tokens(ROUND_TRIPS));
     let mut begun = Vec::new();
@@ -131,7 +152,7 @@ async fn gaps(
     for streaming in [one, two] {
         drop(streaming.cut());
     }
-    Ok(gaps)
+    Ok((gaps, session.opened.iter().map(|opened| opened.local.port()).collect()))
 }
 
 async fn receive(streaming: &mut Streaming, pieces: usize) -> Result<()> {

@@ -9,6 +9,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::experiment::Experiment;
+use crate::bilingual::Bilingual;
+use crate::claims::cite::names;
 use crate::claims::evidence::{Format, MediaType, Multiplexing, Resumption, Sameness, Text};
 use crate::clock::unique;
 use crate::conversation::{Progress, Streaming, Turn};
@@ -29,11 +31,23 @@ pub(super) async fn multiplexing(setting: &Experiment<'_>) -> Result<(Multiplexi
     let mut session = setting.session(Version::Http2)?;
     let switches = three(setting, &mut session).await?;
     let connections = session.opened.len() as u64;
+    setting.name(
+        session.opened.first().context("no connection")?.local.port(),
+        names::MULTIPLEXED,
+        Bilingual::new(
+            "Three answers at the same time on one connection of HTTP/2",
+            "同一个 HTTP/2 连接上同时进行的三个回答",
+        ),
+    );
     let overtaken = overtaken(setting, &mut session).await?;
     session.close().await?;
     let mut single = setting.session(Version::Http11)?;
     three(setting, &mut single).await?;
     let connections_http11 = single.opened.len() as u64;
+    for (opened, name) in single.opened.iter().zip(names::PARALLEL) {
+        let title = Bilingual::new("One of three answers over HTTP/1.1", "三个回答之一，HTTP/1.1");
+        setting.name(opened.local.port(), name, title);
+    }
     single.close().await?;
     let pipelined_in_order = pipelined(setting).await?;
     Ok((
@@ -88,6 +102,14 @@ async fn overtaken(setting: &Experiment<'_>, session: &mut Session) -> Result<bo
 async fn pipelined(setting: &Experiment<'_>) -> Result<bool> {
     let mut session = setting.session(Version::Http11)?;
     let mut connection = session.open().await?;
+    setting.name(
+        session.opened.first().context("no connection")?.local.port(),
+        names::PIPELINED,
+        Bilingual::new(
+            "HTTP/1.1, two requests without waiting: answered in order",
+            "HTTP/1.1 管线化：连发两个请求，按序应答",
+        ),
+    );
     let (slow, quick) = (
         session.prepared(setting.ask(setting.short_question()?, false)),
         session.prepared(Request::get("/healthz")),
@@ -139,7 +161,7 @@ pub(super) async fn contents(setting: &Experiment<'_>) -> Result<StreamContents>
     session.end(at_the_end).await?;
 
     let streams = [&stream, &source, &chat, &classic];
-    let mut format = Format::default();
+    let mut format = Format { example: example(&streams), ..Format::default() };
     for stream in streams {
         count_fields(stream, &mut format);
     }
@@ -261,6 +283,26 @@ fn count_fields(stream: &[u8], format: &mut Format) {
         format.with_id += u64::from(has("id"));
         format.with_retry += u64::from(has("retry"));
     }
+}
+
+/// The shortest events with each of the fields, as they are on the wire.
+fn example(streams: &[&Bytes]) -> String {
+    let mut found = Vec::new();
+    for name in ["event:", "id:", "retry:"] {
+        let blocks = streams.iter().map(|stream| String::from_utf8_lossy(stream));
+        let shortest = blocks
+            .flat_map(|content| {
+                content.split_inclusive("\n\n").map(str::to_owned).collect::<Vec<_>>()
+            })
+            .filter(|block| {
+                let has = |name: &str| block.lines().any(|line| line.starts_with(name));
+                has(name) && has("data:")
+            })
+            .min_by_key(String::len);
+        found.extend(shortest);
+    }
+    found.dedup();
+    found.concat()
 }
 
 /// Reads one answer again on each transport.

@@ -1,8 +1,9 @@
 //! A claim and its judge.
 
 use crate::bilingual::Bilingual;
-use crate::claims::evidence::Evidence;
+use crate::claims::evidence::{Evidence, TransportDelay};
 use crate::claims::verdict::{Ruling, Verdict};
+use crate::spread::Spread;
 
 /// A claim, and how it is judged.
 #[derive(Clone, Copy)]
@@ -13,6 +14,8 @@ pub(super) struct Claim {
     /// What is true, with a reference.
     pub(super) truth: (&'static str, &'static str),
     pub(super) judge: Judge,
+    /// Bytes that show it.
+    pub(super) example: Option<fn(&Evidence) -> Option<String>>,
 }
 
 /// How a claim is judged.
@@ -31,8 +34,12 @@ const RIGHT_AS: [(&str, &str, &str); 3] = [
     ("4.24", "right, and more sharply so", "正确，而且更严格"),
 ];
 
+/// Claims about one program, the Java demo chatgpt-steam-output, and not about a technique.
+const ABOUT_DEMO: [&str; 2] = ["4.8", "4.9"];
+
 impl Claim {
     pub(super) fn verdict(&self, evidence: &Evidence) -> Verdict {
+        let example = self.example.and_then(|example| example(evidence));
         let both = |(en, zh): (&str, &str)| Bilingual::new(en, zh);
         let (ruling, is_measured, evidence) = match self.judge {
             Judge::Standard(ruling) => (
@@ -57,8 +64,11 @@ impl Claim {
             ruling,
             words,
             is_measured,
+            is_about_demo: ABOUT_DEMO.contains(&self.id),
             evidence,
             truth: both(self.truth),
+            example,
+            packets: None,
         }
     }
 }
@@ -76,4 +86,17 @@ pub(super) fn many(count: u64, what: &str) -> String {
 
 pub(super) fn yes(condition: bool) -> (&'static str, &'static str) {
     if condition { ("yes", "是") } else { ("no", "否") }
+}
+
+/// The delay of tokens in words, with the size of the sample and no quantile that it does not carry.
+pub(super) fn delay_words(delay: &TransportDelay) -> Bilingual {
+    let Spread { count, p50, p99, max, .. } = delay.all;
+    let (tail_en, tail_zh) = match p99 {
+        Some(p99) => (format!(", p99 {p99:.2}"), format!("，p99 {p99:.2}")),
+        None => (String::new(), String::new()),
+    };
+    Bilingual::new(
+        format!("median {p50:.2}{tail_en}, slowest of {count}: {max:.2}"),
+        format!("中位数 {p50:.2}{tail_zh}，{count} 个中最慢 {max:.2}"),
+    )
 }

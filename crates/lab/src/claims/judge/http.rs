@@ -1,7 +1,7 @@
 //! Claims about HTTP/1.0, 1.1 and 2.
 
-use super::claim::Judge::{By, Standard};
-use super::claim::{Claim, many, right_if, yes};
+use super::claim::Judge::By;
+use super::claim::{Claim, delay_words, many, right_if, yes};
 use crate::bilingual::Bilingual;
 use crate::claims::evidence::{Evidence, Loss};
 use crate::claims::verdict::Ruling;
@@ -15,6 +15,7 @@ pub(super) const CLAIMS: &[Claim] = &[
         ),
         truth: ("RFC 9112, section 9.3 and appendix C.2.2.", "RFC 9112 第 9.3 节、附录 C.2.2。"),
         judge: By(persistence),
+        example: None,
     },
     Claim {
         id: "4.12",
@@ -23,10 +24,12 @@ pub(super) const CLAIMS: &[Claim] = &[
             "HTTP/1.1 新增 PUT、DELETE、OPTIONS、TRACE、CONNECT。",
         ),
         truth: (
-            "PUT and DELETE stand in RFC 1945 already, appendix D.1; today methods belong to no version (RFC 9110, section 9). A matter of history, not of measurement.",
-            "PUT 与 DELETE 早已见于 RFC 1945 附录 D.1；如今方法与版本无关（RFC 9110 第 9 节）。这是历史问题，不是测量问题。",
+            "PUT and DELETE are in RFC 1945 already, appendix D.1; today methods belong to no version, and anybody may register another (RFC 9110, sections 9 and 16.1). \
+             A method that a path has not is 405 with Allow, one that nobody knows 501.",
+            "PUT 与 DELETE 早已见于 RFC 1945 附录 D.1；如今方法与版本无关，而且可以注册新的方法（RFC 9110 第 9、16.1 节）。路径不支持的方法应答 405 并带 Allow，无人认识的方法应答 501。",
         ),
-        judge: Standard(Ruling::Imprecise),
+        judge: By(methods),
+        example: None,
     },
     Claim {
         id: "4.13",
@@ -39,6 +42,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "这些字段确实是（RFC 9111；RFC 9110 第 8.8.3、13.1.2 节）；HTTP/1.0 已有 Expires、Last-Modified、If-Modified-Since、Pragma。流不应被缓存。",
         ),
         judge: By(validator),
+        example: None,
     },
     Claim {
         id: "4.14",
@@ -52,6 +56,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "它用于为长度未知的内容定界，同时保持连接（RFC 9112 第 6.3、7.1 节）；它增加字节，而 HTTP/2 中不存在（RFC 9113 第 8.2.2 节）。",
         ),
         judge: By(chunking),
+        example: None,
     },
     Claim {
         id: "4.15",
@@ -64,6 +69,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "RFC 9112 第 3.2 节：没有或有两个都应答 400。HTTP/2 使用 :authority。",
         ),
         judge: By(host),
+        example: None,
     },
     Claim {
         id: "4.16",
@@ -76,15 +82,17 @@ pub(super) const CLAIMS: &[Claim] = &[
             "RFC 9113 第 5 节。HTTP/1.1 也可不等待即发送（管线化），但应答必须按序（RFC 9112 第 9.3.2 节）。",
         ),
         judge: By(multiplexing),
+        example: None,
     },
     Claim {
         id: "4.17",
         says: ("HTTP/2 is not fully asynchronous.", "HTTP/2 不是完全异步的。"),
         truth: (
-            "Streams do not know each other; what they share is TCP, where a lost segment holds up all that is behind it (RFC 9113, section 1), and flow control (5.2).",
+            "Streams do not know each other; what they share is TCP, where a lost segment holds up all that follows it (RFC 9113, section 1), and flow control (5.2).",
             "各个流互相独立；它们共享的是 TCP：一个丢失的报文段会阻塞其后的所有数据（RFC 9113 第 1 节），以及流量控制（第 5.2 节）。",
         ),
         judge: By(loss),
+        example: None,
     },
     Claim {
         id: "4.18",
@@ -94,6 +102,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "它节省连接与握手。单个流中每个 token 的延迟不变。",
         ),
         judge: By(parallel),
+        example: None,
     },
     Claim {
         id: "4.19",
@@ -103,6 +112,7 @@ pub(super) const CLAIMS: &[Claim] = &[
         ),
         truth: ("RFC 9112, section 9.3.", "RFC 9112 第 9.3 节。"),
         judge: By(long_connection),
+        example: None,
     },
 ];
 
@@ -114,7 +124,7 @@ fn persistence(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
         [seen.http10, seen.http10_keep_alive, seen.http11, seen.http11_close].map(kept);
     let text = Bilingual::new(
         format!(
-            "Behind an answer: 1.0 {}; 1.0 with keep-alive {}; 1.1 {}; 1.1 with close {}.",
+            "After an answer: 1.0 {}; 1.0 with keep-alive {}; 1.1 {}; 1.1 with close {}.",
             a.0, b.0, c.0, d.0
         ),
         format!(
@@ -125,12 +135,30 @@ fn persistence(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     right_if(is_so, text)
 }
 
+fn methods(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
+    let seen = evidence.methods.as_ref()?;
+    let allowed = seen.allowed.as_deref().unwrap_or("?");
+    let text = Bilingual::new(
+        format!(
+            "OPTIONS: {}, Allow: {allowed}. PUT: {}, over HTTP/1.0 {}. BREW, which nobody knows: {}.",
+            seen.options, seen.put, seen.put_http10, seen.unknown
+        ),
+        format!(
+            "OPTIONS：{}，Allow：{allowed}。PUT：{}，以 HTTP/1.0 发送：{}。无人认识的 BREW：{}。",
+            seen.options, seen.put, seen.put_http10, seen.unknown
+        ),
+    );
+    // A server that treats a method differently by version would make it a matter of the version.
+    let ruling = if seen.put == seen.put_http10 { Ruling::Imprecise } else { Ruling::Right };
+    Some((ruling, text))
+}
+
 fn validator(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.validator?;
     let works = seen.has_tag && seen.status == 304 && seen.second_bytes == 0;
     let text = Bilingual::new(
         format!(
-            "The page: {} bytes and an ETag; with If-None-Match: status {}, {} bytes; the same in the words of HTTP/1.0: {}.",
+            "The page: {} bytes and an ETag; with If-None-Match: status {}, {} bytes; the same request over HTTP/1.0: {}.",
             seen.first_bytes, seen.status, seen.second_bytes, seen.status_http10
         ),
         format!(
@@ -158,7 +186,7 @@ fn chunking(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
         };
     let text = Bilingual::new(
         format!(
-            "Around the same {} bytes of events: chunks add {} bytes, the end of the connection {}, frames of HTTP/2 {}. With chunks the answers duration {}, \
+            "Around the same {} bytes of events: chunks add {} bytes, the end of the connection {}, frames of HTTP/2 {}. With chunks the answers took {}, \
              without them {}.",
             seen.body_bytes,
             seen.http11,
@@ -250,25 +278,18 @@ const A_LOT: (f64, f64) = (0.5, 2.0);
 
 fn parallel(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.parallel?;
-    let is_faster = seen.added_http2_ms < seen.added_http11_ms * A_LOT.0
-        && seen.added_http2_ms + A_LOT.1 < seen.added_http11_ms;
+    let (http11, http2) = (seen.added_http11, seen.added_http2);
+    let is_faster = http2.calmest_ms < http11.calmest_ms * A_LOT.0
+        && http2.calmest_ms + A_LOT.1 < http11.calmest_ms;
+    let [first, second] = [&http11, &http2].map(delay_words);
     let text = Bilingual::new(
         format!(
-            "{} answers at the same time: {} connections of HTTP/1.1, {} of HTTP/2. From the model to the client, one stream, half of the tokens: {:.2} ms over \
-             HTTP/1.1, {:.2} ms over HTTP/2.",
-            seen.answers,
-            seen.connections_http11,
-            seen.connections_http2,
-            seen.added_http11_ms,
-            seen.added_http2_ms
+            "{} answers at the same time: {} connections of HTTP/1.1, {} of HTTP/2. From the model to the client, one stream, in ms: HTTP/1.1 {}; HTTP/2 {}.",
+            seen.answers, seen.connections_http11, seen.connections_http2, first.en, second.en
         ),
         format!(
-            "同时 {} 个回答：HTTP/1.1 用 {} 个连接，HTTP/2 用 {} 个。单个流中从模型到客户端的延迟中位数：HTTP/1.1 {:.2} 毫秒，HTTP/2 {:.2} 毫秒。",
-            seen.answers,
-            seen.connections_http11,
-            seen.connections_http2,
-            seen.added_http11_ms,
-            seen.added_http2_ms
+            "同时 {} 个回答：HTTP/1.1 用 {} 个连接，HTTP/2 用 {} 个。单个流中从模型到客户端（毫秒）：HTTP/1.1 {}；HTTP/2 {}。",
+            seen.answers, seen.connections_http11, seen.connections_http2, first.zh, second.zh
         ),
     );
     Some((if is_faster { Ruling::Right } else { Ruling::Depends }, text))
@@ -276,9 +297,9 @@ fn parallel(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
 
 fn long_connection(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.sse.filter(|seen| seen.answers > 1)?;
-    let is_so = seen.requests > 1 && seen.connections == 1;
+    let is_so = seen.requests > seen.connections;
     let text = Bilingual::new(
-        format!("{}, {}.", many(seen.requests, "request"), many(seen.connections, "connection")),
+        format!("{} on {}.", many(seen.requests, "request"), many(seen.connections, "connection")),
         format!("{} 个请求，{} 个连接。", seen.requests, seen.connections),
     );
     right_if(is_so, text)

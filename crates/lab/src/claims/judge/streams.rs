@@ -1,7 +1,7 @@
 //! Claims about server-sent events and WebSocket.
 
 use super::claim::Judge::{By, Standard};
-use super::claim::{Claim, many, right_if, yes};
+use super::claim::{Claim, delay_words, many, right_if, yes};
 use crate::bilingual::Bilingual;
 use crate::claims::evidence::{Evidence, Exchanges};
 use crate::claims::verdict::Ruling;
@@ -15,6 +15,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "每个问题是一个请求；TCP 连接会被复用（RFC 9112 第 9.3 节）。",
         ),
         judge: By(each_time),
+        example: None,
     },
     Claim {
         id: "4.10",
@@ -27,6 +28,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "一个 GET 加 101 应答，之后都是消息（RFC 6455 第 1.2、4 节）。",
         ),
         judge: By(one_request),
+        example: None,
     },
     Claim {
         id: "4.20",
@@ -40,6 +42,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "RFC 6455。TCP 本来就是全双工；在 HTTP/1.1 下该连接不再属于 HTTP，在 HTTP/2 上套接字只是众多流之一（RFC 8441）。",
         ),
         judge: By(duplex),
+        example: None,
     },
     Claim {
         id: "4.21",
@@ -49,15 +52,17 @@ pub(super) const CLAIMS: &[Claim] = &[
             "WHATWG HTML 第 9.2 节。这是定义，不是测量。",
         ),
         judge: Standard(Ruling::Right),
+        example: None,
     },
     Claim {
         id: "4.22",
         says: ("Server-sent events go one way.", "SSE 是单向的。"),
         truth: (
-            "The stream does. The client speaks by other requests: over HTTP/1.1 they need another connection while it streams, over HTTP/2 they do not.",
+            "The stream does. The client uses other requests: over HTTP/1.1 they need another connection while it streams, over HTTP/2 they do not.",
             "流是单向的。客户端通过其他请求说话：流进行时 HTTP/1.1 需要另一个连接，HTTP/2 不需要。",
         ),
         judge: By(one_way),
+        example: None,
     },
     Claim {
         id: "4.23",
@@ -70,6 +75,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "WebSocket 的握手同样是 HTTP（RFC 6455 第 1.7 节）。措辞问题。",
         ),
         judge: Standard(Ruling::Imprecise),
+        example: None,
     },
     Claim {
         id: "4.24",
@@ -79,6 +85,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "更准确地说：永远只能是 UTF-8（WHATWG HTML 第 9.2.5 节）。",
         ),
         judge: By(text),
+        example: None,
     },
     Claim {
         id: "4.25",
@@ -88,6 +95,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "其他类型或非 200 状态会使浏览器连接永久失败；204 让它停止重连（第 9.2.1、9.2.3 节）。",
         ),
         judge: By(media_type),
+        example: None,
     },
     Claim {
         id: "4.26",
@@ -101,6 +109,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "event 可省略；还有 id 与 retry，次序任意；多行 data 以 LF 连接；冒号开头是注释；换行可为 CR、LF 或 CRLF；未完成的事件会被丢弃（第 9.2.5、9.2.6 节）。",
         ),
         judge: By(format),
+        example: Some(|evidence| Some(evidence.format.as_ref()?.example.clone())),
     },
     Claim {
         id: "4.27",
@@ -113,6 +122,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "需要心跳以穿过代理（第 9.2.7 节），并且具有 WebSocket 没有的能力：带 Last-Event-ID 的自动重连（第 9.2.3、9.2.4 节）。",
         ),
         judge: By(resumption),
+        example: None,
     },
     Claim {
         id: "4.28",
@@ -126,6 +136,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "响应以最后一个分块结束，连接仍在（RFC 9112 第 7.1、9.3 节）；HTTP/2 中只有流结束。一个响应之内根本没有握手。",
         ),
         judge: By(handshakes),
+        example: None,
     },
     Claim {
         id: "4.29",
@@ -135,6 +146,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "两者走同样的 TCP 路径；每个 token 的差别只是几个成帧字节（RFC 6455 第 5.2 节）。",
         ),
         judge: By(delay),
+        example: None,
     },
     Claim {
         id: "4.30",
@@ -147,6 +159,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "如今的 API 在各种传输上发送同样的事件：用哪种传输由每个客户端自行选择。",
         ),
         judge: By(sameness),
+        example: None,
     },
 ];
 
@@ -157,12 +170,17 @@ fn several(exchanges: Option<Exchanges>) -> Option<Exchanges> {
 
 fn each_time(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = several(evidence.sse)?;
-    let ruling = match (seen.requests >= seen.answers, seen.connections >= seen.answers) {
-        (_, true) => Ruling::Right,
+    let ruling = match (seen.requests >= seen.answers, seen.connections >= seen.requests) {
+        (false, _) => Ruling::Wrong,
+        (true, true) => Ruling::Right,
         (true, false) => Ruling::HalfRight,
-        (false, false) => Ruling::Wrong,
     };
-    let text = Bilingual::new(
+    Some((ruling, and_demo(&exchanges(seen), evidence.demo_sse)))
+}
+
+/// The counts of a cell, in words.
+fn exchanges(seen: Exchanges) -> Bilingual {
+    Bilingual::new(
         format!(
             "{}: {}, {}.",
             many(seen.answers, "answer"),
@@ -170,8 +188,27 @@ fn each_time(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
             many(seen.connections, "connection")
         ),
         format!("{} 个回答：{} 个请求，{} 个连接。", seen.answers, seen.requests, seen.connections),
-    );
-    Some((ruling, text))
+    )
+}
+
+/// The evidence, and that of the Java demo's API, unless it is the same.
+fn and_demo(text: &Bilingual, demo: Option<Exchanges>) -> Bilingual {
+    match demo {
+        Some(demo) => {
+            let demo = exchanges(demo);
+            if text.en.starts_with(&demo.en) {
+                return Bilingual::new(
+                    format!("In the API of the Java demo: {}", text.en),
+                    format!("Java 示例的 API：{}", text.zh),
+                );
+            }
+            Bilingual::new(
+                format!("{} In the API of the Java demo: {}", text.en, demo.en),
+                format!("{}Java 示例的 API：{}", text.zh, demo.zh),
+            )
+        }
+        None => text.clone(),
+    }
 }
 
 fn one_request(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
@@ -196,18 +233,18 @@ fn one_request(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
 fn speaking(evidence: &Evidence) -> Option<Bilingual> {
     let seen = evidence.speaking?;
     let en =
-        |(new, heard): (u64, bool)| format!("{new} new, heard before the end: {}", yes(heard).0);
-    let zh = |(new, heard): (u64, bool)| format!("新建 {new} 个，结束前听到：{}", yes(heard).1);
+        |(new, heard): (u64, bool)| format!("{new} new, answered before the end: {}", yes(heard).0);
+    let zh = |(new, heard): (u64, bool)| format!("新建 {new} 个，结束前收到应答：{}", yes(heard).1);
     Some(Bilingual::new(
         format!(
-            "Connections for a word while an answer streams. SSE over HTTP/1.1: {}; over HTTP/2: {}; WebSocket over HTTP/1.1: {}; over HTTP/2: {}.",
+            "New connections for a request while an answer streams. SSE over HTTP/1.1: {}; over HTTP/2: {}; WebSocket over HTTP/1.1: {}; over HTTP/2: {}.",
             en(seen.sse_http11),
             en(seen.sse_http2),
             en(seen.websocket_http11),
             en(seen.websocket_http2)
         ),
         format!(
-            "回答进行时插话所需的连接。SSE（HTTP/1.1）：{}；SSE（HTTP/2）：{}；WebSocket（HTTP/1.1）：{}；WebSocket（HTTP/2）：{}。",
+            "回答进行时再发请求所需的连接。SSE（HTTP/1.1）：{}；SSE（HTTP/2）：{}；WebSocket（HTTP/1.1）：{}；WebSocket（HTTP/2）：{}。",
             zh(seen.sse_http11),
             zh(seen.sse_http2),
             zh(seen.websocket_http11),
@@ -238,7 +275,7 @@ fn text(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
         [seen.is_utf8, seen.survives_any_split, seen.survives_line_ends].map(yes);
     let text = Bilingual::new(
         format!(
-            "{} bytes of event streams, {} characters of more than one byte: all UTF-8: {utf8_en}; read byte by byte, the same: {split_en}; behind a byte order mark and with other line ends, too: {ends_en}.",
+            "{} bytes of event streams, {} characters of more than one byte: all UTF-8: {utf8_en}; read byte by byte, the same: {split_en}; after a byte order mark and with other line ends, too: {ends_en}.",
             seen.bytes, seen.wide_characters
         ),
         format!(
@@ -266,16 +303,16 @@ fn media_type(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
 }
 
 fn format(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
-    let seen = evidence.format?;
+    let seen = evidence.format.as_ref()?;
     let is_all =
         seen.with_event == seen.events && seen.with_id + seen.with_retry + seen.without_data == 0;
     let text = Bilingual::new(
         format!(
-            "Of {} events of four streams {} have event:, {} id:, {} retry:; {} blocks dispatch nothing.",
+            "Of {} events of four streams {} have event:, {} id:, {} retry:; {} blocks dispatch nothing. One of them:",
             seen.events, seen.with_event, seen.with_id, seen.with_retry, seen.without_data
         ),
         format!(
-            "四种流的 {} 个事件中，{} 个有 event:，{} 个有 id:，{} 个有 retry:；{} 个块不派发任何事件。",
+            "四种流的 {} 个事件中，{} 个有 event:，{} 个有 id:，{} 个有 retry:；{} 个块不派发任何事件。其中一个：",
             seen.events, seen.with_event, seen.with_id, seen.with_retry, seen.without_data
         ),
     );
@@ -287,7 +324,7 @@ fn resumption(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let is_so = seen.missing == 0 && seen.twice == 0 && seen.before < seen.whole;
     let text = Bilingual::new(
         format!(
-            "Cut by RST behind {} of {} tokens and asked for again with Last-Event-ID: {} missing, {} twice.",
+            "Cut by RST after {} of {} tokens and asked for again with Last-Event-ID: {} missing, {} twice.",
             seen.before, seen.whole, seen.missing, seen.twice
         ),
         format!(
@@ -299,9 +336,9 @@ fn resumption(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
 }
 
 fn handshakes(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
-    let Exchanges { answers, events, connections, syn, fin, .. } = several(evidence.sse)?;
+    let Exchanges { answers, events, requests, connections, syn, fin, .. } = several(evidence.sse)?;
     let handshakes = syn.unwrap_or(connections);
-    let ruling = if handshakes < answers { Ruling::Wrong } else { Ruling::Right };
+    let ruling = if handshakes < requests { Ruling::Wrong } else { Ruling::Right };
     let (fin_en, fin_zh) = match fin {
         Some(fin) => (
             format!(", {fin} FIN before the last was over"),
@@ -322,29 +359,23 @@ const LATER: (f64, f64) = (2.0, 5.0);
 
 fn delay(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.delay?;
-    let is_late =
-        seen.sse.0 > seen.websocket.0 * LATER.0 && seen.sse.0 > seen.websocket.0 + LATER.1;
+    let (sse, websocket) = (seen.sse, seen.websocket);
+    let is_late = sse.calmest_ms > websocket.calmest_ms * LATER.0
+        && sse.calmest_ms > websocket.calmest_ms + LATER.1;
+    let [sse, websocket] = [&sse, &websocket].map(delay_words);
+    let (json_en, json_zh) = match seen.json.as_ref().map(delay_words) {
+        Some(json) => (
+            format!("; a document at the end: {}", json.en),
+            format!("；结束时一次性返回：{}", json.zh),
+        ),
+        None => (String::new(), String::new()),
+    };
     let text = Bilingual::new(
         format!(
-            "From the model to the client, {} tokens each, p50 and p99 in ms: SSE {:.2} and {:.2}; WebSocket {:.2} and {:.2}; a document at the end {:.1} and {:.1}.",
-            seen.tokens,
-            seen.sse.0,
-            seen.sse.1,
-            seen.websocket.0,
-            seen.websocket.1,
-            seen.json.0,
-            seen.json.1
+            "From the model to the client, in ms. SSE: {}; WebSocket: {}{json_en}.",
+            sse.en, websocket.en
         ),
-        format!(
-            "从模型到客户端，各 {} 个 token，p50 与 p99（毫秒）：SSE {:.2}、{:.2}；WebSocket {:.2}、{:.2}；结束时一次性返回 {:.1}、{:.1}。",
-            seen.tokens,
-            seen.sse.0,
-            seen.sse.1,
-            seen.websocket.0,
-            seen.websocket.1,
-            seen.json.0,
-            seen.json.1
-        ),
+        format!("从模型到客户端（毫秒）。SSE：{}；WebSocket：{}{json_zh}。", sse.zh, websocket.zh),
     );
     right_if(is_late, text)
 }

@@ -15,6 +15,7 @@ pub(super) const CLAIMS: &[Claim] = &[
         ),
         truth: ("RFC 9293, sections 3.4.1 and 3.5, figure 6.", "RFC 9293 第 3.4.1、3.5 节，图 6。"),
         judge: By(syn),
+        example: None,
     },
     Claim {
         id: "4.2",
@@ -27,6 +28,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "它是期望的下一个序号：SYN 自身占用一个序号（RFC 9293 第 3.4 节）。",
         ),
         judge: By(syn_ack),
+        example: None,
     },
     Claim {
         id: "4.3",
@@ -39,6 +41,7 @@ pub(super) const CLAIMS: &[Claim] = &[
             "RFC 9293 图 6。它可以携带数据；使用 TCP Fast Open 时 SYN 也可以（RFC 7413）。",
         ),
         judge: By(third),
+        example: None,
     },
     Claim {
         id: "4.4",
@@ -47,10 +50,11 @@ pub(super) const CLAIMS: &[Claim] = &[
             "FIN 的序号等于最后发送的数据的序号。",
         ),
         truth: (
-            "It is the one behind the last byte, and the FIN takes it; it carries ACK (RFC 9293, sections 3.4 and 3.6).",
+            "It is the one after the last byte, and the FIN takes it; it carries ACK (RFC 9293, sections 3.4 and 3.6).",
             "是最后一个字节之后的序号，由 FIN 自己占用；FIN 带有 ACK（RFC 9293 第 3.4、3.6 节）。",
         ),
         judge: By(fin),
+        example: None,
     },
     Claim {
         id: "4.5",
@@ -65,6 +69,7 @@ pub(super) const CLAIMS: &[Claim] = &[
              以便由它持有 TIME-WAIT（RFC 9293 第 3.6 节）。",
         ),
         judge: By(endings),
+        example: None,
     },
     Claim {
         id: "4.6",
@@ -73,10 +78,13 @@ pub(super) const CLAIMS: &[Claim] = &[
             "服务器可以在发送自己的 FIN 之前发完数据。",
         ),
         truth: (
-            "Half-close, RFC 9293, section 3.6.1. For HTTP a client's FIN neither ends a request nor says that nobody listens (RFC 9112, section 9.6).",
-            "半关闭，RFC 9293 第 3.6.1 节。对 HTTP 而言，客户端的 FIN 既不结束请求，也不表示无人接收（RFC 9112 第 9.6 节）。",
+            "Half-close, RFC 9293, section 3.6.1. For HTTP a client's FIN neither ends a request nor says that nobody reads (RFC 9112, section 9.6). \
+             But a program that was ended sends the same FIN: before a JSON response starts, Weir takes it for that, unless server.fin_leaves_json is false; a stream goes on.",
+            "半关闭，RFC 9293 第 3.6.1 节。对 HTTP 而言，客户端的 FIN 既不结束请求，也不表示无人接收（RFC 9112 第 9.6 节）。\
+             但被终止的程序发送的 FIN 与此无异：在 JSON 响应开始之前，Weir 默认认为客户端已离开（server.fin_leaves_json 为 false 时除外）；流式响应则继续。",
         ),
         judge: By(half_close),
+        example: None,
     },
     Claim {
         id: "4.8",
@@ -85,10 +93,11 @@ pub(super) const CLAIMS: &[Claim] = &[
             "会话保存在服务器进程的内存中。",
         ),
         truth: (
-            "Right of that program. Weir's answers are in a log that outlives the process.",
-            "对那个程序是对的。Weir 的回答写在日志里，进程退出后仍在。",
+            "Right of that program, which keeps only the last ten questions, for five minutes, and none of its own answers. Weir keeps both in a log that outlives the process.",
+            "对那个程序是对的：它只保留最近十个问题，五分钟后丢弃，而且不保留自己的回答。Weir 把两者都写入日志，进程退出后仍在。",
         ),
         judge: Standard(Ruling::Right),
+        example: None,
     },
     Claim {
         id: "4.9",
@@ -96,10 +105,30 @@ pub(super) const CLAIMS: &[Claim] = &[
             "The library takes the upstream's events one by one and passes them on.",
             "该库逐个接收上游事件并转发。",
         ),
-        truth: ("So it is in that demo.", "那个示例确实如此。"),
-        judge: Standard(Ruling::Right),
+        truth: (
+            "So does Weir: a token leaves before the model gives the next one. What arrives late was held back by somebody on the way, mostly by a proxy's buffer.",
+            "Weir 也是如此：模型给出下一个 token 之前，上一个已经发出。如果客户端很晚才收到，那是途中有人缓冲了数据，多半是代理。",
+        ),
+        judge: By(passing),
+        example: None,
     },
 ];
+
+fn passing(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
+    let seen = evidence.passing?;
+    let text = Bilingual::new(
+        format!(
+            "One streamed answer: the model gave {} tokens, {} pieces of text arrived, {} of them before the model gave the next token.",
+            seen.tokens, seen.pieces, seen.before_next
+        ),
+        format!(
+            "一个流式回答：模型给出 {} 个 token，到达 {} 段文本，其中 {} 段在模型给出下一个 token 之前到达。",
+            seen.tokens, seen.pieces, seen.before_next
+        ),
+    );
+    // A busy machine may be late for some.
+    right_if(seen.pieces > 1 && seen.before_next * 2 > seen.tokens, text)
+}
 
 fn syn(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let seen = evidence.handshake?;
@@ -240,7 +269,7 @@ fn half_close(evidence: &Evidence) -> Option<(Ruling, Bilingual)> {
     let (en, zh) = yes(seen.is_whole);
     let text = Bilingual::new(
         format!(
-            "The client sent FIN behind its question; {} bytes came after it; the answer was whole: {en}.",
+            "The client sent FIN after its question; {} bytes came after the FIN; the answer was whole: {en}.",
             seen.bytes_after_fin
         ),
         format!("客户端在提问后发送 FIN；此后到达 {} 字节；回答完整：{zh}。", seen.bytes_after_fin),
