@@ -154,7 +154,7 @@ async fn settings_that_open_the_server_require_a_key() {
     for (name, line) in settings {
         fs::write(&file, format!("[server]\nheartbeat = \"20s\"\n{line}\n")).unwrap();
         server.signal("HUP");
-        let line = server.logged(&format!("{name} is set"), 1).await;
+        let line = server.logged(&format!("{name} makes this server reachable"), 1).await;
         assert_eq!(line["level"], "ERROR", "{line}");
     }
     let (status, body) =
