@@ -37,6 +37,7 @@ pub fn article(report: &Report, language: Language, pictures: &str) -> String {
         report.who_counted().pick(language),
         space = language.pick(" ", ""),
     );
+    let _ = writeln!(out, "{} · {}\n", report.program, report.machine.pick(language));
     let _ = writeln!(out, "> {}\n", report.load.note().pick(language));
     for note in &report.notes {
         let _ = writeln!(out, "> {}\n", note.pick(language));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// For light and dark, from 320 pixels on. Below 70rem a row of a table is a block, in which each
+/// For light and dark, from 320 pixels on. Below 76rem a row of a table is a block, in which each
 /// number has its heading before it, so that no column is beyond the edge.
 pub(super) const STYLE: &str = r#"
 :root { color-scheme: light dark; --paper: #f6f7f5; --raised: #fff; --ink: #1a2126; --soft: #56636b; --line: #d8dedb; --water: #0c6470; --bar: #8fc3bb;
@@ -24,19 +24,20 @@ table { border-collapse: separate; border-spacing: 0; font-size: .78rem; line-he
 th, td { padding: .22rem .4rem; text-align: right; vertical-align: baseline; overflow-wrap: normal; border-bottom: 1px solid var(--line); } td small { color: var(--soft); font-size: .82em; white-space: nowrap; }
 thead th { position: sticky; top: 0; z-index: 1; background: var(--raised); font-weight: 600; color: var(--soft); vertical-align: bottom; border-bottom: 2px solid var(--line); } thead th:first-child { border-top-left-radius: 10px; }
 td:first-child, th:first-child, td.words, th.words { text-align: left; } #cells td:last-child, #cells td:nth-last-child(2) { white-space: nowrap; } #cells td[colspan] { white-space: normal; overflow-wrap: anywhere; } td:first-child { white-space: nowrap; } tr.group td { font-weight: 600; background: var(--paper); text-align: left; }
+#cells { font-size: .74rem; } #cells th, #cells td { padding: .22rem .28rem; }
 #lanes { font-size: .88rem; } #lanes .bar { display: inline-block; height: .7em; background: var(--bar); border-radius: 2px; margin-right: .4rem; } #lanes td:nth-child(4) { text-align: left; min-width: 11rem; white-space: nowrap; }
 #advice { font-size: .9rem; } #advice td, #advice th { text-align: left; padding: .4rem .6rem; white-space: normal; } #advice td:nth-child(2) { font-weight: 600; }
 .claim { background: var(--raised); border: 1px solid var(--line); border-radius: 10px; padding: .8rem 1rem; margin: .7rem 0; } .claim p { margin: .3rem 0; }
 .claim .says { font-weight: 600; } .number { color: var(--soft); font-variant-numeric: tabular-nums; margin-right: .4rem; }
 .ruling { display: inline-block; border: 1.5px solid currentColor; border-radius: 99px; padding: 0 .6rem; font-size: .85rem; font-weight: 600; margin-left: .4rem; }
 .right { color: var(--right); } .wrong { color: var(--wrong); } .half { color: var(--half); } .none { color: var(--none); }
-.claim pre { overflow-x: auto; font-size: .8rem; background: var(--paper); border-radius: 6px; padding: .4rem .6rem; margin: .3rem 0; } details { margin: .6rem 0; } summary { cursor: pointer; min-height: 32px; } dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: .9rem; } dt { font-weight: 600; } dd { margin: 0; }
-@media (max-width: 70rem) {
+.claim pre { white-space: pre-wrap; font-size: .8rem; background: var(--paper); border-radius: 6px; padding: .4rem .6rem; margin: .3rem 0; } details { margin: .6rem 0; } summary { cursor: pointer; min-height: 32px; } dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: .9rem; } dt { font-weight: 600; } dd { margin: 0; }
+@media (max-width: 76rem) {
   table, tbody, tr, td { display: block; } thead { display: none; } table { border: 0; background: none; }
   tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(5.6rem, 1fr)); gap: .35rem .8rem; background: var(--raised); border: 1px solid var(--line); border-radius: 10px; padding: .5rem .8rem; margin-bottom: .5rem; }
   tr.group { background: none; border: 0; padding: .6rem 0 0; } tr.group td { background: none; } td { text-align: left; border: 0; padding: 0; }
   td:first-child { grid-column: 1 / -1; font-weight: 600; white-space: normal; } td::before { display: block; color: var(--soft); font-size: .9em; line-height: 1.2; } td:empty { display: none; }
-  #advice tr { display: block; } #advice td { padding: .1rem 0; } #lanes td:nth-child(4) { min-width: 0; grid-column: 1 / -1; order: 9; } }
+  #cells td { padding: 0; } #advice tr { display: block; } #advice td { padding: .1rem 0; } #lanes td:nth-child(4) { min-width: 0; grid-column: 1 / -1; order: 9; } }
 @media (max-width: 44rem) { .wide { display: none; } .slim { display: block; } dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; } }
 "#;
 
@@ -49,7 +50,7 @@ document.getElementById("language").onclick = () => speak(root.dataset.language 
 
 /// The rules that write the heading of each column before its numbers where a row is a block.
 pub(super) fn headings(table: &str, columns: &[(&str, &str)]) -> String {
-    let mut rules = "@media (max-width: 70rem) {\n".to_owned();
+    let mut rules = "@media (max-width: 76rem) {\n".to_owned();
     for (index, (english, chinese)) in columns.iter().enumerate() {
         let child = index + 2;
         for (language, heading) in [("en", english), ("zh", chinese)] {

@@ -37,6 +37,13 @@ use capture_file::Authentication;
 use files::ComparisonFiles;
 use testbed::{LocalOptions, TestBed};
 
+/// The program in the report. The processor times of a debug build are not those of a release.
+const PROGRAM: &str = if cfg!(debug_assertions) {
+    concat!("weir ", env!("CARGO_PKG_VERSION"), " (debug build)")
+} else {
+    concat!("weir ", env!("CARGO_PKG_VERSION"))
+};
+
 /// Runs the comparison and prints its result.
 pub(crate) fn run(settings: &Settings, arguments: &CompareArguments) -> Result<ExitCode> {
     let pace = Duration::from_millis(
@@ -173,7 +180,7 @@ async fn measure(testbed: &TestBed, plan: &Plan, files: &mut ComparisonFiles) ->
     let processors = std::thread::available_parallelism()?.get();
     let (system, architecture) = (std::env::consts::OS, std::env::consts::ARCH);
     Ok(Report {
-        program: concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned(),
+        program: PROGRAM.to_owned(),
         at: engine::clock::unix_seconds(),
         machine: Bilingual::new(
             format!("{system} {architecture}, {processors} processors"),
