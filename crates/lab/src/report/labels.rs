@@ -90,8 +90,8 @@ pub(super) const COLUMNS: [Column; 13] = [
         head: ("SYN/FIN/RST", "SYN/FIN/RST"),
         short: Some(("SYN/FIN/RST", 4)),
         how: (
-            "segments of both sides with these flags, captured; in parentheses, how many segments were sent again, which are counted twice; on a link without loss (+1) is a FIN that the kernel repeated, since no ACK arrived within its timeout of about 200 ms",
-            "双方带有这些标志的报文段，抓包所得；括号内为重传的报文段数，它们被计入两次；链路不丢包时，(+1) 是内核在约 200 毫秒的超时内未收到 ACK 而重发的 FIN",
+            "segments of both sides with these flags, captured; in parentheses, how many segments were retransmitted, with or without these flags",
+            "双方带有这些标志的报文段，抓包所得；括号内为重传的报文段数（无论是否带有这些标志）",
         ),
     },
     Column {
