@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 /// The runtimes of a process.
 #[derive(Debug)]
 pub struct Cores {
-    cores: Vec<Core>,
+    all: Vec<Core>,
     stopping: CancellationToken,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -31,7 +31,6 @@ impl Cores {
     ///
     /// # Errors
     /// The system's error if a runtime or a thread cannot be made.
-    #[expect(clippy::disallowed_methods, reason = "the threads of the runtimes, joined by `stop`")]
     pub fn start(count: usize) -> io::Result<Arc<Self>> {
         let stopping = CancellationToken::new();
         let (mut cores, mut threads) = (Vec::new(), Vec::new());
@@ -47,14 +46,14 @@ impl Cores {
                 runtime.shutdown_background();
             })?);
         }
-        Ok(Arc::new(Self { cores, stopping, threads: Mutex::new(threads) }))
+        Ok(Arc::new(Self { all: cores, stopping, threads: Mutex::new(threads) }))
     }
 
     /// A slot on the core with the fewest connections. `None` if there are no cores.
     pub(crate) fn slot(self: &Arc<Self>) -> Option<CoreSlot> {
         let connections = |core: &Core| core.connections.load(Ordering::Relaxed);
-        let index = (0..self.cores.len()).min_by_key(|index| connections(&self.cores[*index]))?;
-        self.cores[index].connections.fetch_add(1, Ordering::Relaxed);
+        let index = (0..self.all.len()).min_by_key(|index| connections(&self.all[*index]))?;
+        self.all[index].connections.fetch_add(1, Ordering::Relaxed);
         Some(CoreSlot { cores: Arc::clone(self), index })
     }
 
@@ -79,13 +78,13 @@ pub struct CoreSlot {
 impl CoreSlot {
     /// The core's runtime.
     pub fn runtime(&self) -> &Handle {
-        &self.cores.cores[self.index].runtime
+        &self.cores.all[self.index].runtime
     }
 }
 
 impl Drop for CoreSlot {
     fn drop(&mut self) {
-        self.cores.cores[self.index].connections.fetch_sub(1, Ordering::Relaxed);
+        self.cores.all[self.index].connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -105,7 +104,7 @@ mod tests {
         assert_eq!(slots.iter().map(|slot| slot.index).collect::<Vec<_>>(), [0, 1, 0, 1]);
         drop(slots);
         let connections =
-            cores.cores.iter().map(|core| core.connections.load(Ordering::Relaxed)).sum::<usize>();
+            cores.all.iter().map(|core| core.connections.load(Ordering::Relaxed)).sum::<usize>();
         assert_eq!(connections, 0);
         cores.stop();
     }

@@ -11,18 +11,18 @@ use weir_protocol::response::Response;
 use weir_protocol::snapshot;
 
 /// An entry of this kind with a delta of five bytes, and none of its other fields.
-fn entry(position: u64, kind: EventKind) -> Entry {
+fn entry(position: u64, kind: EventKind) -> Option<Entry> {
     let data =
         format!(r#"{{"type":"{}","sequence_number":{position},"delta":"hello"}}"#, kind.as_str());
-    Entry::read(position, data.into()).unwrap()
+    Entry::read(position, data.into())
 }
 
 #[test]
 fn every_delta_of_the_model_counts_as_text() {
     for kind in EventKind::ALL {
-        let is_text = kind.as_str().ends_with(".delta") && !kind.is_hosted();
+        let is_text = kind.as_str().rsplit('.').next() == Some("delta") && !kind.is_hosted();
         let expected = if is_text { 5 } else { 0 };
-        assert_eq!(entry(3, *kind).text_bytes(), expected, "{}", kind.as_str());
+        assert_eq!(entry(3, *kind).unwrap().text_bytes(), expected, "{}", kind.as_str());
     }
 }
 
@@ -37,7 +37,7 @@ fn every_kind_is_known_to_every_dialect() {
     assert_eq!(dialects.len(), dialect::ALL.len());
     for mut dialect in dialects {
         for kind in EventKind::ALL {
-            dialect.fold(&entry(0, *kind), &mut Vec::new());
+            dialect.fold(&entry(0, *kind).unwrap(), &mut Vec::new());
         }
     }
 }
@@ -50,11 +50,11 @@ fn every_kind_is_known_to_the_snapshot() {
     let response = Response::accepted(ResponseId::new("resp_1"), 0, &create);
     let created = Entry::new(0, &Event::Created(Snapshot { response: &response }));
     for kind in EventKind::ALL.iter().filter(|kind| kind.is_hosted()) {
-        let log = [created.clone(), entry(1, *kind)];
+        let log = [created.clone(), entry(1, *kind).unwrap()];
         assert!(snapshot::response(&log).is_some(), "{}", kind.as_str());
     }
     // The others change the response, or are refused as they lack their fields.
     for kind in EventKind::ALL.iter().filter(|kind| !kind.is_hosted()) {
-        let _folded = snapshot::response(&[created.clone(), entry(1, *kind)]);
+        let _folded = snapshot::response(&[created.clone(), entry(1, *kind).unwrap()]);
     }
 }

@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn only_the_last_facts_are_remembered() {
-        let message: String = (0..MAX_FACTS + 10).map(|n| format!("my c{n} is d. ")).collect();
+        let told: Vec<String> = (0..MAX_FACTS + 10).map(|n| format!("my c{n} is d. ")).collect();
+        let message = told.concat();
         let facts = facts([message.as_str()].into_iter());
         assert_eq!(facts.len(), MAX_FACTS);
         assert_eq!(facts[0].subject, "c10");

@@ -183,8 +183,8 @@ impl ResponseBuilder {
                 self.text(&text, logprobs);
             }
             ModelEvent::Annotation(annotation) => self.annotate(annotation),
-            ModelEvent::Reasoning(text) => self.think(text, false),
-            ModelEvent::ReasoningSummary(text) => self.think(text, true),
+            ModelEvent::Reasoning(text) => self.think(&text, false),
+            ModelEvent::ReasoningSummary(text) => self.think(&text, true),
             ModelEvent::ReasoningBreak
                 if matches!(self.open, Some(Open::Reasoning | Open::Summary)) =>
             {

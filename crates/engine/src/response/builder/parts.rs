@@ -40,7 +40,7 @@ impl ResponseBuilder {
 
     /// Adds reasoning, in one form: as a summary if the caller asked for one, or else as reasoning
     /// text. A change of the upstream's form starts a new part.
-    pub(super) fn think(&mut self, text: String, is_summary: bool) {
+    pub(super) fn think(&mut self, text: &str, is_summary: bool) {
         let is_asked_for =
             self.response.reasoning.as_ref().is_some_and(|asked| asked.summary.is_some());
         let wanted = if is_asked_for { Open::Summary } else { Open::Reasoning };
@@ -51,8 +51,8 @@ impl ResponseBuilder {
         }
         self.open(wanted);
         match wanted {
-            Open::Summary => self.summary(&text),
-            Open::Reasoning | Open::Text | Open::Refusal => self.reasoning(&text),
+            Open::Summary => self.summary(text),
+            Open::Reasoning | Open::Text | Open::Refusal => self.reasoning(text),
         }
     }
 
