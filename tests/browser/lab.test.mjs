@@ -292,7 +292,7 @@ describe('the lab', () => {
     await page.route('**/ladder.svg?*', (route) => route.fulfill({ status: 404, json: { error: { message: 'It was eaten by the dog.' } } }));
     await run(page);
     const shown = await page.locator('.lane .by-packets').allInnerTexts();
-    assert.equal(shown.filter((text) => text.includes('No picture: It was eaten by the dog.')).length, mayCapture ? 5 : 0);
+    assert.equal(shown.filter((text) => text.includes('No diagram: It was eaten by the dog.')).length, mayCapture ? 5 : 0);
     await close({ expected: [/status of 404/] });
   });
 
@@ -377,7 +377,7 @@ describe('the lab', () => {
         assert.match(sse, /0 opened, 1 reused/, order);
         assert.match(sse, /Over HTTP\/2 all requests of a page share one connection/, order);
         assert.equal(await lane(page, 'sse').locator('.ratio').count(), order === 'turns' ? 1 : 0, order);
-        assert.equal(/counted by the server on its socket · of the whole connection, \d+ requests/.test(sse), order === 'together', sse);
+        assert.equal(/counted by the server on its socket · for the whole connection, \d+ requests/.test(sse), order === 'together', sse);
       }
       await close();
     } finally {

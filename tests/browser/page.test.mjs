@@ -218,7 +218,7 @@ describe('the page', () => {
     await ended(page);
     await page.locator('[data-lang=zh]').click();
     assert.equal(await page.locator('html').getAttribute('lang'), 'zh-Hans');
-    assert.match(await page.locator('#explains').innerText(), /成帧/);
+    assert.match(await page.locator('#explains').innerText(), /text\/event-stream 格式/);
     assert.match(await turn(page).locator('.figures').innerText(), /总用时/);
     await page.reload();
     assert.match(await turn(page).locator('.figures').innerText(), /总用时/);
