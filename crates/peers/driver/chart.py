@@ -14,7 +14,7 @@ PANELS = [
     ("D", "KiB each", "silent streams: KiB each"),
 ]
 WIDTH, LEFT, BAR, ROW, GAP = 760, 90, 540, 22, 40
-# A bar that is longer than so many times nginx's is cut, or the others could not be seen.
+# A bar that is longer than this multiple of nginx's is cut, or the others could not be seen.
 LONGEST = 8
 
 STYLE = """

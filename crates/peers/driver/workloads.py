@@ -31,7 +31,7 @@ class Way:
     upstream_http2: bool = False
 
     def plan(self, model, streams):
-        """The part of the client's plan that says how so many streams ask."""
+        """The part of the client's plan that describes how this number of streams is requested."""
         return self.shared(streams) | self._request(model)
 
     def shared(self, streams):

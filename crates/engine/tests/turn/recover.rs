@@ -1,4 +1,4 @@
-//! What a process that died leaves behind gets its end from the next one, over the same log and
+//! The unfinished responses of a process that died are ended by the next one, over the same log and
 //! store.
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@ enum State {
     Head,
     /// In the line with a chunk's length.
     Size,
-    /// In a chunk, with so many bytes to come.
+    /// In a chunk, with this number of bytes to come.
     Chunk(usize),
     /// In the line end after a chunk.
     ChunkEnd,

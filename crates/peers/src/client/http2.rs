@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::client::stream::{Progress, Stream};
 use crate::h2::{self, Frame};
 
-/// After so many bytes the server is given as much room again.
+/// After this number of bytes the server is given as much room again.
 const REPLENISH: u32 = 1 << 30;
 
 #[derive(Debug, Default)]

@@ -35,7 +35,7 @@ pub(crate) struct Plan {
     /// Whose processor time is wanted: process ids by name.
     #[serde(default)]
     pub processes: BTreeMap<String, Vec<u32>>,
-    /// After so many seconds it has failed.
+    /// The time after which it has failed, in seconds.
     pub timeout: u64,
 }
 
@@ -54,7 +54,7 @@ pub(crate) enum Work {
     Once,
     /// The same, and all of it counts, not only the time in which all streams run: for servers that never get so far.
     Whole,
-    /// One response after the other on each connection: first so many seconds that do not count, then so many that do.
+    /// One response after the other on each connection: first the seconds that do not count, then those that do.
     Repeat { warm: u64, seconds: u64 },
     /// One response on each connection, read until standard input ends; then all connections are closed at once.
     Hold,

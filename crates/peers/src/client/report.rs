@@ -48,7 +48,7 @@ pub(crate) struct Spread {
 impl Spread {
     pub(crate) fn of(mut values: Vec<u64>) -> Self {
         values.sort_unstable();
-        // The value that so many of a hundred do not exceed.
+        // The percentile: the value that this share of the sample does not exceed.
         let at = |share: usize| {
             let index = (values.len() * share).div_ceil(100).saturating_sub(1);
             values.get(index).copied().unwrap_or_default()

@@ -7,7 +7,7 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// In place of a length: it follows, in so many bytes.
+/// In place of a length: it follows in this number of bytes.
 const TWO_BYTES: u8 = 0x7e;
 const EIGHT_BYTES: u8 = 0x7f;
 const MASKED: u8 = 0x80;

@@ -47,13 +47,13 @@ impl Http2 {
         }
     }
 
-    /// Whether this stream and the connection have room for so many bytes.
+    /// Whether this stream and the connection have room for this number of bytes.
     pub(crate) fn has_room(&self, stream: u32, bytes: usize) -> bool {
         let room = self.connection_window.min(self.windows.get(&stream).copied().unwrap_or(0));
         i64::try_from(bytes).is_ok_and(|bytes| bytes <= room)
     }
 
-    /// So many bytes of DATA were written.
+    /// This number of bytes of DATA was written.
     pub(crate) fn wrote(&mut self, stream: u32, bytes: usize) {
         let bytes = i64::try_from(bytes).unwrap_or_default();
         self.connection_window -= bytes;

@@ -47,7 +47,7 @@ pub(super) enum SocksVersion {
     V5,
 }
 
-/// Who resolves the upstream's host name.
+/// Where the upstream's host name is resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SocksResolver {
     ThisMachine,

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 pub(crate) enum Holds {
     /// It passes on at fixed times.
     Every(Duration),
-    /// It passes on whenever so many bytes have come.
+    /// It forwards as soon as this number of bytes has arrived.
     Filled(usize),
     /// It passes on once the server has closed.
     ToEnd,
