@@ -214,3 +214,26 @@ impl Drop for ReaderGuard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn events_gather_only_while_there_is_no_reader() {
+        let (id, owner) = (ResponseId::new("resp_1"), Owner::new("key_ada"));
+        let keeping = Keeping { store: true, readable: true };
+        let handle = RunningResponse::new(id, owner, OnLeave::Finish, None, keeping);
+        assert!(handle.may_gather());
+        let started = Instant::now();
+        handle.gather().await;
+        assert!(started.elapsed() >= GATHER);
+        let reader = handle.attach();
+        assert!(!handle.may_gather());
+        let started = Instant::now();
+        handle.gather().await;
+        assert!(started.elapsed().is_zero(), "a reader ends it at once");
+        drop(reader);
+        assert!(handle.may_gather());
+    }
+}
