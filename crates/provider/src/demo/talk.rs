@@ -75,8 +75,7 @@ pub(super) fn summary(scene: &Scene) -> String {
 fn about_outputs(scene: &Scene) -> String {
     let is_chinese = scene.is_chinese();
     let line = |output: &super::scene::FunctionResult| {
-        let quoted =
-            output.text.lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n");
+        let quoted = quoted(&output.text);
         let name = output.name.as_deref().unwrap_or("?");
         if is_chinese {
             format!("工具 `{name}` 返回了：\n\n{quoted}")
@@ -128,9 +127,20 @@ fn list(facts: &[Fact], is_chinese: bool) -> String {
     facts.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// The text as a quotation in Markdown. Made in one buffer: of short lines, a list takes many times
+/// their text.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    for (index, line) in text.lines().enumerate() {
+        quoted.push_str(if index == 0 { "> " } else { "\n> " });
+        quoted.push_str(line);
+    }
+    quoted
+}
+
 fn echo(scene: &Scene) -> String {
     let learnt = facts([scene.said.as_str()].into_iter());
-    let quoted = scene.said.lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n");
+    let quoted = quoted(&scene.said);
     if scene.is_chinese() {
         let noted = if learnt.is_empty() {
             String::new()
@@ -157,4 +167,22 @@ fn echo(scene: &Scene) -> String {
         "{noted}You said:\n\n{quoted}\n\nI am the built-in demo and no language model, so I only repeat it. {} Type `/help` for what I can do.",
         about_messages(scene)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_quoted() {
+        assert_eq!(quoted(""), "");
+        assert_eq!(quoted("a"), "> a");
+        assert_eq!(quoted("a\r\n\nb\n"), "> a\n> \n> b");
+    }
+
+    #[test]
+    fn a_quotation_of_short_lines_costs_a_few_times_their_text() {
+        let text = "\n".repeat(100_000);
+        assert!(quoted(&text).capacity() <= 8 * text.len());
+    }
 }
