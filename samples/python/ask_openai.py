@@ -7,7 +7,9 @@ The answer is stored, so one whose connection breaks is read on with `retrieve(â
 """
 
 import os
+import signal
 import sys
+import threading
 import time
 import uuid
 
@@ -55,10 +57,22 @@ def ask(question, model="demo"):
         time.sleep(0.2 * 2**failures)
 
 
+interrupted = threading.Event()
+
+
+def interrupt(*_):
+    """Ctrl-C. The validation below the SDK sometimes ignores an exception raised by a signal, so there is a flag as well."""
+    interrupted.set()
+    raise KeyboardInterrupt
+
+
 def main():
+    signal.signal(signal.SIGINT, interrupt)
     answer = None
     try:
         for event in ask(sys.argv[1] if len(sys.argv) > 1 else "/count 20"):
+            if interrupted.is_set():
+                raise KeyboardInterrupt
             if event.type == "response.created":
                 answer = event.response.id
             if event.type == "response.output_text.delta":

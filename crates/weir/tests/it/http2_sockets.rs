@@ -136,7 +136,8 @@ async fn a_socket_that_reads_nothing_is_cut_off_and_its_connection_survives() {
     }))
     .await;
     let stream = TcpStream::connect(test_server.address).await.unwrap();
-    let client = Client::with(stream, Builder::new().initial_window_size(100)).await.unwrap();
+    // The window has room for what is sent before the upstream is asked, and not for its text.
+    let client = Client::with(stream, Builder::new().initial_window_size(16_384)).await.unwrap();
     let mut socket = client.socket(PATH, &[]).await.unwrap();
     test_server.upstream.script(Script::text(&["a"; 200]).first(190).stall());
     socket
