@@ -1,4 +1,4 @@
-//! The steps of a shutdown: not ready, then leaving, then broken off. Every connection watches
+//! The steps of a shutdown: not ready, then draining, then aborted. Every connection watches
 //! them.
 
 use std::sync::Arc;
@@ -19,8 +19,8 @@ pub struct Drain(Arc<Steps>);
 #[derive(Debug, Default)]
 struct Steps {
     unready: AtomicBool,
-    leaving: CancellationToken,
-    broken: CancellationToken,
+    draining: CancellationToken,
+    aborted: CancellationToken,
     /// Milliseconds over which connections are closed.
     spread: AtomicU64,
     /// The number of connections that have been assigned a time.
@@ -36,18 +36,18 @@ impl Drain {
 
     /// Nothing new is accepted. Idle connections end, each at its own time
     /// within `spread`, so that not all clients reconnect at once.
-    pub fn leave(&self, spread: Duration) {
+    pub fn drain(&self, spread: Duration) {
         self.unready();
         self.0
             .spread
             .store(u64::try_from(spread.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
-        self.0.leaving.cancel();
+        self.0.draining.cancel();
     }
 
-    /// Breaks off everything that is still open.
-    pub fn break_off(&self) {
-        self.leave(Duration::ZERO);
-        self.0.broken.cancel();
+    /// Aborts everything that is still open.
+    pub fn abort(&self) {
+        self.drain(Duration::ZERO);
+        self.0.aborted.cancel();
     }
 
     /// Whether load balancers are to send no requests.
@@ -56,39 +56,39 @@ impl Drain {
     }
 
     /// Whether nothing new is accepted.
-    pub fn is_leaving(&self) -> bool {
-        self.0.leaving.is_cancelled()
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.is_cancelled()
     }
 
     /// Resolves when nothing new is accepted.
-    pub async fn leaving(&self) {
-        self.0.leaving.cancelled().await;
+    pub async fn draining(&self) {
+        self.0.draining.cancelled().await;
     }
 
     /// Resolves at the time when one connection is to end if it is idle. Each call has
     /// its own time.
     pub(crate) async fn wait_to_close(self) {
-        self.leaving().await;
+        self.draining().await;
         tokio::select! {
             () = sleep(self.share()) => {}
-            () = self.broken_off() => {}
+            () = self.aborted() => {}
         }
     }
 
-    /// How long after [`Self::leaving`] the next connection is closed.
+    /// How long after [`Self::draining`] the next connection is closed.
     pub(crate) fn share(&self) -> Duration {
         let number = self.0.connections.fetch_add(1, Ordering::Relaxed) + 1;
         share(number, self.0.spread.load(Ordering::Acquire))
     }
 
-    /// Whether everything still open is broken off.
-    pub(crate) fn is_broken_off(&self) -> bool {
-        self.0.broken.is_cancelled()
+    /// Whether everything still open is aborted.
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.0.aborted.is_cancelled()
     }
 
-    /// Resolves when everything still open is broken off.
-    pub(crate) async fn broken_off(&self) {
-        self.0.broken.cancelled().await;
+    /// Resolves when everything still open is aborted.
+    pub(crate) async fn aborted(&self) {
+        self.0.aborted.cancelled().await;
     }
 }
 
@@ -123,10 +123,10 @@ mod tests {
     async fn a_step_includes_those_before_it() {
         let drain = Drain::default();
         drain.unready();
-        assert!(drain.is_unready() && !drain.is_leaving());
-        drain.break_off();
-        assert!(drain.is_leaving());
-        drain.broken_off().await;
+        assert!(drain.is_unready() && !drain.is_draining());
+        drain.abort();
+        assert!(drain.is_draining());
+        drain.aborted().await;
         drain.wait_to_close().await;
     }
 }

@@ -117,7 +117,7 @@ pub(crate) async fn run(
 
     let (running, open) = (engine.census().running, connections.open());
     engine.drain(config.spread);
-    drain.leave(config.spread.min(config.grace));
+    drain.drain(config.spread.min(config.grace));
     tracing::info!(
         step = 3,
         took_ms = took(),
@@ -156,7 +156,7 @@ pub(crate) async fn run(
             "stopping: aborting the open connections"
         );
     }
-    drain.break_off();
+    drain.abort();
     // All responses, and so their traces, have ended: the traces are exported meanwhile.
     let (left, late) = tokio::join!(tasks.shutdown(delivery), last.shutdown(delivery));
     let report = ShutdownReport {

@@ -36,7 +36,7 @@ pub enum StreamEnd {
         sentinel: Option<&'static str>,
     },
     /// The body must not end cleanly, as clients would take that for success.
-    BreakOff,
+    Abort,
 }
 
 /// What may be sent between the messages of an idle stream.

@@ -81,7 +81,7 @@ mod tests {
                     0 | 1 => Some((Ok(Bytes::from(vec![b'x'; 500])), step + 1)),
                     _ => {
                         connection.flushed().await;
-                        Some((Err(io::Error::other("broken off")), step + 1))
+                        Some((Err(io::Error::other("aborted")), step + 1))
                     }
                 }
             }

@@ -161,7 +161,7 @@ impl<S> Drop for Heads<S> {
         if let (Some(refusal), Some(stream), Some(hand_back)) =
             (self.refusal, self.stream.take(), self.hand_back.take())
         {
-            // A connection that is broken off waits for no refusal.
+            // A connection that is aborted waits for no refusal.
             drop(hand_back.send((stream, refusal)));
         }
     }

@@ -94,7 +94,7 @@ pub(super) async fn serve<S, F>(
                 tokio::select! {
                     biased;
                     served = serving.as_mut() => served,
-                    () = drain.broken_off() => return break_off(&connection),
+                    () = drain.aborted() => return abort(&connection),
                 }
             }
         }
@@ -104,7 +104,7 @@ pub(super) async fn serve<S, F>(
             biased;
             // A client that is gone needs no refusal.
             _failed = refuse(refused, &for_refusals) => {}
-            () = drain.broken_off() => {}
+            () = drain.aborted() => {}
         }
     }
     let cause = served.err().as_ref().map(cause);
@@ -135,7 +135,7 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// Ends a connection in the middle of a response. A short length and a missing last chunk show it
 /// by themselves; where only the close would, it is a reset (promise 3).
-fn break_off(connection: &ConnectionHandle) {
+fn abort(connection: &ConnectionHandle) {
     if connection.is_ended_by_close() {
         connection.abort();
     }

@@ -107,16 +107,16 @@ where
         ));
     let mut wait_to_close = std::pin::pin!(drain.clone().wait_to_close());
     let mut patience = config.idle_timeout;
-    let (mut is_leaving, mut is_told) = (false, false);
+    let (mut is_draining, mut is_told) = (false, false);
     let mut look = Instant::now() + patience;
     let served = loop {
         tokio::select! {
             served = serving.as_mut() => break served,
-            () = drain.broken_off(), if is_told => break Ok(()),
-            () = wait_to_close.as_mut(), if !is_told => (is_leaving, is_told) = (true, true),
+            () = drain.aborted(), if is_told => break Ok(()),
+            () = wait_to_close.as_mut(), if !is_told => (is_draining, is_told) = (true, true),
             () = sleep_until(look) => match streams.idle_since() {
-                Some(since) if since + patience <= Instant::now() && is_leaving => break Ok(()),
-                Some(since) if since + patience <= Instant::now() => is_leaving = true,
+                Some(since) if since + patience <= Instant::now() && is_draining => break Ok(()),
+                Some(since) if since + patience <= Instant::now() => is_draining = true,
                 Some(since) => {
                     look = since + patience;
                     continue;

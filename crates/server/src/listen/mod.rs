@@ -91,7 +91,7 @@ pub(crate) async fn serve<F: ServiceFactory>(
     loop {
         let accepted = tokio::select! {
             biased;
-            () = drain.leaving() => break,
+            () = drain.draining() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {

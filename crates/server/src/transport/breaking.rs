@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::listen::{ConnectionHandle, HttpVersion};
 
-/// The last chunk of a body that is about to be broken off.
+/// The last chunk of a body that is about to be aborted.
 #[derive(Debug, Default)]
 pub(super) struct LastChunk(Arc<Notify>);
 

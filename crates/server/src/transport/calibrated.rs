@@ -11,7 +11,7 @@ use engine::clock;
 use futures_util::stream::unfold;
 use tokio::time::{Instant, sleep_until};
 
-use super::client::{BrokenOff, Client, head};
+use super::client::{Aborted, Client, head};
 use crate::app::App;
 use crate::http::context::RequestContext;
 use crate::listen::Signal;
@@ -35,7 +35,7 @@ pub(crate) struct SourcePlan {
     pub(crate) bytes: usize,
     /// The silence after which a heartbeat is sent; `None` for none.
     pub(crate) heartbeat: Option<Duration>,
-    /// After how many events the stream is broken off; `None` for a proper end.
+    /// After how many events the stream is aborted; `None` for a proper end.
     pub(crate) cut_after: Option<u64>,
 }
 
@@ -57,7 +57,7 @@ pub(crate) enum SourceStep {
     Heartbeat,
     /// The end.
     End,
-    /// The stream breaks off.
+    /// The stream is aborted.
     Cut,
 }
 
@@ -146,8 +146,8 @@ enum SourceState {
     Running,
     /// Everything was sent; the body ends.
     Over,
-    /// The body must break off.
-    Broken,
+    /// The body must be aborted.
+    Aborted,
 }
 
 struct SourceStream {
@@ -160,13 +160,13 @@ struct SourceStream {
 }
 
 impl SourceStream {
-    async fn next(&mut self) -> Option<Result<Bytes, BrokenOff>> {
+    async fn next(&mut self) -> Option<Result<Bytes, Aborted>> {
         let mut out = BytesMut::new();
         while out.is_empty() {
             match self.state {
                 SourceState::Running => {}
                 SourceState::Over => return None,
-                SourceState::Broken => {
+                SourceState::Aborted => {
                     // hyper drops unflushed bytes when a body fails; while this waits, it
                     // flushes them.
                     tokio::task::yield_now().await;
@@ -176,9 +176,9 @@ impl SourceStream {
             let step = tokio::select! {
                 biased;
                 _ = self.context.grant.ended() => SourceStep::Cut,
-                () = self.app.drain.leaving() => SourceStep::Cut,
+                () = self.app.drain.draining() => SourceStep::Cut,
                 signal = self.client.signal() => match signal {
-                    Signal::Reset => return Some(Err(BrokenOff)),
+                    Signal::Reset => return Some(Err(Aborted)),
                     Signal::Fin => {
                         self.client.half_closed();
                         SourceStep::Heartbeat
@@ -193,7 +193,7 @@ impl SourceStream {
                 }
                 SourceStep::Heartbeat => self.frame.heartbeat(&mut out),
                 SourceStep::End => self.state = SourceState::Over,
-                SourceStep::Cut => self.state = SourceState::Broken,
+                SourceStep::Cut => self.state = SourceState::Aborted,
             }
         }
         self.client.wrote(out.len());

@@ -1,5 +1,5 @@
 //! The client's side of a body: whether it has left, when it needs a sign of life, and how its body
-//! is broken off.
+//! is aborted.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::listen::{ConnectionHandle, Signal};
 /// How many bytes of events that are ready go out in one write.
 pub(super) const WRITE: usize = 64 << 10;
 
-/// The body was broken off on purpose: it must not end as if it were complete.
+/// The body was aborted on purpose: it must not end as if it were complete.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream was aborted")]
-pub(super) struct BrokenOff;
+pub(super) struct Aborted;
 
 /// The client of one body.
 pub(super) struct Client {
@@ -86,13 +86,13 @@ impl Client {
 
     /// The error that breaks the body off. Without a length or chunks only a reset distinguishes a
     /// part from the whole.
-    pub(super) fn cut(&self) -> BrokenOff {
+    pub(super) fn cut(&self) -> Aborted {
         if self.is_http_1_0
             && let Some(connection) = &self.connection
         {
             connection.abort();
         }
-        BrokenOff
+        Aborted
     }
 }
 

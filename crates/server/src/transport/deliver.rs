@@ -17,7 +17,7 @@ use protocol::fault::Fault;
 use tokio::time::{Instant, sleep_until};
 
 use super::breaking::LastChunk;
-use super::client::{BrokenOff, Client, head};
+use super::client::{Aborted, Client, head};
 use super::framing::framed;
 use super::source::{Source, Step};
 use crate::app::App;
@@ -82,8 +82,8 @@ enum StreamState {
     Running,
     /// Everything was delivered; the body ends.
     Over,
-    /// The body must break off.
-    Broken,
+    /// The body must be aborted.
+    Aborted,
 }
 
 /// The next event of a stream.
@@ -132,7 +132,7 @@ impl ResponseStream {
     }
 
     /// The next bytes: whole messages only, all that are ready.
-    async fn next(&mut self) -> Option<Result<Bytes, BrokenOff>> {
+    async fn next(&mut self) -> Option<Result<Bytes, Aborted>> {
         let mut out = BytesMut::new();
         if !std::mem::replace(&mut self.has_started, true) {
             self.start(&mut out);
@@ -141,7 +141,7 @@ impl ResponseStream {
             match self.state {
                 StreamState::Running => {}
                 StreamState::Over => return None,
-                StreamState::Broken => {
+                StreamState::Aborted => {
                     if let Some(last_chunk) = &self.last_chunk {
                         last_chunk.sent(self.client.connection()).await;
                     }
@@ -155,7 +155,7 @@ impl ResponseStream {
                     self.client.half_closed();
                     self.keep_alive(&mut out);
                 }
-                StreamInput::Signal(Signal::Reset) => return Some(Err(BrokenOff)),
+                StreamInput::Signal(Signal::Reset) => return Some(Err(Aborted)),
                 StreamInput::Silence => {
                     self.client.restart_silence();
                     self.keep_alive(&mut out);
@@ -166,7 +166,7 @@ impl ResponseStream {
         }
         self.client.wrote(out.len());
         let out = out.freeze();
-        Some(Ok(if self.state == StreamState::Broken {
+        Some(Ok(if self.state == StreamState::Aborted {
             self.last_chunk.insert(LastChunk::default()).track(out)
         } else {
             out
@@ -182,7 +182,7 @@ impl ResponseStream {
             signal = signal => StreamInput::Signal(signal),
             step = self.delivery.source.next() => StreamInput::Source(step),
             () = self.client.silence.as_mut() => StreamInput::Silence,
-            () = self.delivery.app.drain.leaving(), if !self.is_shutting_down => StreamInput::ShuttingDown,
+            () = self.delivery.app.drain.draining(), if !self.is_shutting_down => StreamInput::ShuttingDown,
             () = sleep_until(expires.unwrap_or_else(Instant::now)), if is_waiting && expires.is_some() => StreamInput::Expired,
         }
     }
@@ -227,7 +227,7 @@ impl ResponseStream {
 
     fn end(&mut self, out: &mut BytesMut) {
         match self.delivery.dialect.end() {
-            StreamEnd::BreakOff => self.break_off(out),
+            StreamEnd::Abort => self.abort(out),
             StreamEnd::Clean { sentinel } => {
                 self.delivery.frame.end(out, sentinel.map(str::as_bytes));
                 self.finish(StreamState::Over);
@@ -240,16 +240,16 @@ impl ResponseStream {
     fn fail(&mut self, fault: &Fault, out: &mut BytesMut) {
         self.delivery.dialect.error(fault, &mut self.messages);
         self.write_messages(out);
-        self.break_off(out);
+        self.abort(out);
     }
 
     /// Fails the body after `out`, which must not be empty: hyper drops unflushed bytes when a body
     /// fails, and waiting for this last chunk proves that everything before it was sent.
-    fn break_off(&mut self, out: &mut BytesMut) {
+    fn abort(&mut self, out: &mut BytesMut) {
         if out.is_empty() {
             self.keep_alive(out);
         }
-        self.finish(StreamState::Broken);
+        self.finish(StreamState::Aborted);
     }
 
     /// Stops reading the source.

@@ -12,7 +12,7 @@ use futures_util::{FutureExt, StreamExt};
 use protocol::dialect::openai;
 use protocol::fault::Fault;
 
-use super::client::{BrokenOff, Client, WRITE, head};
+use super::client::{Aborted, Client, WRITE, head};
 use crate::app::App;
 use crate::grants::revoked;
 use crate::http::context::RequestContext;
@@ -49,8 +49,8 @@ enum EventState {
     Running,
     /// Everything was sent; the body ends.
     Over,
-    /// The body must break off.
-    Broken,
+    /// The body must be aborted.
+    Aborted,
 }
 
 /// The events as a streamed response. Its head goes out at once, and so does a first event or sign
@@ -68,7 +68,7 @@ pub(crate) fn respond_events(app: &App, delivery: EventDelivery) -> Response {
 
 impl EventStream {
     /// The next bytes: whole events only, all that are ready.
-    async fn next(&mut self) -> Option<Result<Bytes, BrokenOff>> {
+    async fn next(&mut self) -> Option<Result<Bytes, Aborted>> {
         let mut out = BytesMut::new();
         if !std::mem::replace(&mut self.has_started, true) {
             match self.delivery.first.take() {
@@ -80,7 +80,7 @@ impl EventStream {
             match self.state {
                 EventState::Running => {}
                 EventState::Over => return None,
-                EventState::Broken => {
+                EventState::Aborted => {
                     // hyper drops unflushed bytes when a body fails; while this waits, it
                     // flushes the error.
                     tokio::task::yield_now().await;
@@ -94,7 +94,7 @@ impl EventStream {
                     self.client.half_closed();
                     self.delivery.frame.heartbeat(&mut out);
                 }
-                EventInput::Signal(Signal::Reset) => return Some(Err(BrokenOff)),
+                EventInput::Signal(Signal::Reset) => return Some(Err(Aborted)),
                 EventInput::Silence => self.delivery.frame.heartbeat(&mut out),
             }
         }
@@ -124,7 +124,7 @@ impl EventStream {
             // No sentinel, and no clean end: some clients skip the error and treat these as
             // success.
             Some(Err(fault)) => {
-                self.state = EventState::Broken;
+                self.state = EventState::Aborted;
                 self.write(openai::error_body(&fault, None).as_bytes(), out);
             }
             None => {

@@ -102,7 +102,7 @@ impl JournalLog {
     }
 
     /// A log that was recovered at start.
-    pub(super) fn found(found: FoundLog) -> Self {
+    pub(super) fn recovered(found: FoundLog) -> Self {
         let state = if found.has_ended { LogState::Ended } else { LogState::Open };
         Self::with(
             found.id,

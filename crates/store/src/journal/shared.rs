@@ -78,7 +78,7 @@ impl JournalInner {
             found.iter().filter(|log| log.has_ended).map(|log| log.id.clone()).collect::<Vec<_>>();
         let logs: HashMap<_, _> = found
             .into_iter()
-            .map(|log| (log.id.clone(), Arc::new(JournalLog::found(log))))
+            .map(|log| (log.id.clone(), Arc::new(JournalLog::recovered(log))))
             .collect();
         let bytes = logs.values().map(|response| response.bytes()).sum();
         Self {

@@ -116,7 +116,7 @@ impl Dialect for ChatCompletions {
     /// clients that skip the error chunk take every clean end for success.
     fn end(&self) -> StreamEnd {
         if self.has_failed {
-            StreamEnd::BreakOff
+            StreamEnd::Abort
         } else {
             StreamEnd::Clean { sentinel: Some(openai::DONE) }
         }

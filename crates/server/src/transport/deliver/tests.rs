@@ -53,7 +53,7 @@ fn delivery(source: Source, dialect: Silent) -> Option<Delivery> {
     Some(Delivery::new(&app, context, source, Box::new(dialect), &Sse))
 }
 
-/// All bytes of the body; an error where it is broken off.
+/// All bytes of the body; an error where it is aborted.
 async fn body(delivery: Delivery) -> Result<String, axum::Error> {
     let bytes = delivery.respond().into_body().collect().await?.to_bytes();
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -79,7 +79,7 @@ async fn a_dialect_decides_what_keeps_its_streams_alive() {
 
 #[tokio::test]
 async fn a_dialect_that_only_streams_has_no_document() {
-    let dialect = Silent { keep_alive: KeepAlive::Frame, end: StreamEnd::BreakOff };
+    let dialect = Silent { keep_alive: KeepAlive::Frame, end: StreamEnd::Abort };
     let response =
         protocol::response::Response::accepted(ResponseId::new("resp_1"), 0, &Create::new("demo"));
     let entry = Entry::new(0, &Event::terminal(&response));

@@ -42,7 +42,7 @@ async fn run(
             _ = context.grant.ended() => {
                 Some(Exit::Close(CloseCode::POLICY, "invalid_api_key".to_owned()))
             }
-            () = app.drain.leaving() => {
+            () = app.drain.draining() => {
                 Some(Exit::Close(CloseCode::RESTART, "the server shuts down".to_owned()))
             }
             read = socket.read() => match read {

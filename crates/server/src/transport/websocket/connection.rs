@@ -155,7 +155,7 @@ impl SocketConnection {
     }
 
     /// Sends what is ready, all of it together. `None` when the connection is gone, takes nothing
-    /// for too long (or for a moment, once its credential has ended), or is broken off.
+    /// for too long (or for a moment, once its credential has ended), or is aborted.
     pub(super) async fn flush(&mut self) -> Option<()> {
         if self.out.is_empty() {
             return Some(());
@@ -167,7 +167,7 @@ impl SocketConnection {
         tokio::select! {
             biased;
             sent = timeout(self.write_timeout, sent) => sent.ok()?.ok()?,
-            () = self.drain.broken_off() => return None,
+            () = self.drain.aborted() => return None,
             () = self.grant.overdue(REVOKED_TIMEOUT) => return None,
         }
         self.out.clear();
@@ -183,7 +183,7 @@ impl SocketConnection {
         let patience = if self.grant.check().is_err() { REVOKED_TIMEOUT } else { CLOSE_TIMEOUT };
         let deadline = Instant::now() + patience;
         let has_broken_off = self.decoder.is_over() && !self.is_closed_by_peer;
-        if !self.drain.is_broken_off() {
+        if !self.drain.is_aborted() {
             drop(timeout_at(deadline, self.read_close()).await);
         }
         // The peer may be gone already.

@@ -55,8 +55,8 @@ enum SessionInput {
     Fed(Box<Fed>),
     Ping,
     Old,
-    Leaving,
-    Broken,
+    Draining,
+    Aborted,
     Gone,
     Revoked,
 }
@@ -83,7 +83,7 @@ pub(super) struct WebSocketSession<A: SocketApi> {
     /// When nothing new may start; `None` from then on.
     pub(super) end: Option<Instant>,
     /// Whether that is because the server shuts down.
-    pub(super) is_leaving: bool,
+    pub(super) is_draining: bool,
 }
 
 impl<A: SocketApi> WebSocketSession<A> {
@@ -105,7 +105,7 @@ impl<A: SocketApi> WebSocketSession<A> {
             feeds: FuturesUnordered::new(),
             messages: Vec::new(),
             end: Some(Instant::now() + app.config.socket_age),
-            is_leaving: false,
+            is_draining: false,
             _counted: app.metrics.socket(),
             app,
             api,
@@ -141,8 +141,8 @@ impl<A: SocketApi> WebSocketSession<A> {
             _ = self.grant.ended() => SessionInput::Revoked,
             read = self.socket.read() => read.map_or(SessionInput::Gone, |()| SessionInput::Read),
             Some(fed) = self.feeds.next(), if !self.feeds.is_empty() => SessionInput::Fed(Box::new(fed)),
-            () = self.app.drain.leaving(), if !self.is_leaving => SessionInput::Leaving,
-            () = self.app.drain.broken_off(), if self.is_leaving => SessionInput::Broken,
+            () = self.app.drain.draining(), if !self.is_draining => SessionInput::Draining,
+            () = self.app.drain.aborted(), if self.is_draining => SessionInput::Aborted,
             () = sleep_until(self.end.unwrap_or(ping)), if self.end.is_some() => SessionInput::Old,
             () = sleep_until(ping) => SessionInput::Ping,
         }
@@ -169,8 +169,8 @@ impl<A: SocketApi> WebSocketSession<A> {
             }
             SessionInput::Revoked => Some(self.revoke(&revoked())),
             SessionInput::Ping => self.socket.ping(),
-            SessionInput::Leaving => {
-                self.is_leaving = true;
+            SessionInput::Draining => {
+                self.is_draining = true;
                 let moment = Instant::now() + self.app.drain.share();
                 self.end = self.end.map(|end| end.min(moment));
                 if !Self::RULES.interleaves_errors {
@@ -179,11 +179,11 @@ impl<A: SocketApi> WebSocketSession<A> {
                 }
                 None
             }
-            SessionInput::Broken if Self::RULES.resumes => Some(Exit::Close(
+            SessionInput::Aborted if Self::RULES.resumes => Some(Exit::Close(
                 CloseCode::RESTART,
                 "the server is shutting down: resume by position".into(),
             )),
-            SessionInput::Broken => {
+            SessionInput::Aborted => {
                 Some(Exit::Close(CloseCode::RESTART, "the server is shutting down".into()))
             }
             SessionInput::Old => {
@@ -201,8 +201,8 @@ impl<A: SocketApi> WebSocketSession<A> {
         if !Self::RULES.interleaves_errors {
             return;
         }
-        let is_leaving = self.is_leaving;
-        for stream in self.queues.refuse(|turn| !(is_leaving && turn.is_resume())) {
+        let is_draining = self.is_draining;
+        for stream in self.queues.refuse(|turn| !(is_draining && turn.is_resume())) {
             self.refuse(&stream, &self.too_old());
         }
     }
@@ -212,7 +212,7 @@ impl<A: SocketApi> WebSocketSession<A> {
         while let Some(incoming) = self.socket.next_message().await {
             let exit = match incoming {
                 Ok(IncomingMessage::Text(_))
-                    if self.is_leaving && !Self::RULES.interleaves_errors =>
+                    if self.is_draining && !Self::RULES.interleaves_errors =>
                 {
                     // The client should reconnect to the next server at once.
                     self.end = None;
@@ -256,7 +256,7 @@ impl<A: SocketApi> WebSocketSession<A> {
                 (stream, QueuedTurn::Resume { response_id, starting_after, dialect })
             }
         };
-        let may_start = self.end.is_some() || (self.is_leaving && turn.is_resume());
+        let may_start = self.end.is_some() || (self.is_draining && turn.is_resume());
         if may_start || !Self::RULES.interleaves_errors {
             return self.put(&stream, turn);
         }
@@ -342,7 +342,7 @@ impl<A: SocketApi> WebSocketSession<A> {
     }
 
     pub(super) fn too_old(&self) -> Fault {
-        let message = if self.is_leaving {
+        let message = if self.is_draining {
             "The server is shutting down: connect again.".to_owned()
         } else {
             format!(
@@ -358,7 +358,7 @@ impl<A: SocketApi> WebSocketSession<A> {
         if self.end.is_some() || !self.queues.is_idle() {
             return None;
         }
-        if self.is_leaving {
+        if self.is_draining {
             return Some(Exit::Close(CloseCode::RESTART, "the server is shutting down".into()));
         }
         Some(Exit::Close(CloseCode::GOING_AWAY, "the socket has reached its maximum age".into()))

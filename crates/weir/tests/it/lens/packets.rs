@@ -232,7 +232,7 @@ async fn get_at_a_door_without_permission(
             serde_json::from_slice(&response.collect().await.unwrap().0).unwrap(),
         ));
     }
-    drain.leave(Duration::ZERO);
+    drain.drain(Duration::ZERO);
     client::soon(serving).await.unwrap().unwrap();
     assert_eq!(tasks.shutdown(Duration::from_secs(2)).await, 0, "tasks were left behind");
     answers

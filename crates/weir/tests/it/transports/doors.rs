@@ -125,7 +125,7 @@ impl SecondDoor {
     }
 
     async fn close(self) {
-        self.drain.leave(std::time::Duration::ZERO);
+        self.drain.drain(std::time::Duration::ZERO);
         soon(self.serving).await.unwrap().unwrap();
         assert_eq!(
             self.tasks.shutdown(std::time::Duration::from_secs(2)).await,
