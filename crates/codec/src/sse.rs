@@ -9,9 +9,8 @@ use crate::buffer::{EventTooLarge, consume};
 /// Section 9.2.5.
 pub const MEDIA_TYPE: &str = "text/event-stream";
 
-/// An event stream is always UTF-8, and by the standard needs no charset. Clients that decode
-/// `text/*` without one as ISO-8859-1 (Python's requests, Spring's `StringHttpMessageConverter`)
-/// do.
+/// By the standard an event stream is UTF-8 and needs no charset, but some clients decode `text/*`
+/// without one as ISO-8859-1 (Python's requests, Spring's `StringHttpMessageConverter`).
 pub const CONTENT_TYPE: &str = "text/event-stream; charset=utf-8";
 
 /// A comment line, which parsers ignore. It has no blank line after it: openai-go before 3.43

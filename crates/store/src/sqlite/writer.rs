@@ -111,15 +111,15 @@ impl WriterThread {
     fn run(mut self) {
         let mut closing = None;
         // Changes in steps that have started.
-        let mut begun: VecDeque<Box<dyn Job>> =
+        let mut unfinished: VecDeque<Box<dyn Job>> =
             leftovers::of(&self.connection).into_iter().collect();
         loop {
-            let message = if begun.is_empty() {
+            let message = if unfinished.is_empty() {
                 self.messages.blocking_recv()
             } else {
                 self.messages.try_recv().ok()
             };
-            if message.is_none() && begun.is_empty() {
+            if message.is_none() && unfinished.is_empty() {
                 break;
             }
             let mut batch = Vec::new();
@@ -127,9 +127,9 @@ impl WriterThread {
                 self.gather(message, &mut batch, &mut closing);
             }
             // One step together with the queued changes, which need not wait for more.
-            batch.extend(begun.pop_front());
+            batch.extend(unfinished.pop_front());
             if !batch.is_empty() {
-                begun.extend(self.write(batch));
+                unfinished.extend(self.write(batch));
             }
         }
         // Closing the last connection would do this too, but would wait five seconds for readers.
