@@ -19,6 +19,10 @@ const MAX_BYTES: usize = 16 << 10;
 /// How much of a schema is examined for one document: names, alternatives, keywords.
 const MAX_STEPS: usize = 50_000;
 
+/// The most values that are copied out of a schema. One takes about 100 bytes, however short its
+/// JSON is.
+const MAX_COPIES: usize = 5_000;
+
 /// How many `enum` values or alternatives are tried.
 const MAX_ALTERNATIVES: usize = 64;
 
@@ -32,13 +36,14 @@ const GIVEN: [&str; 2] = ["const", "default"];
 const PUNCTUATION: [char; 4] = ['.', '?', '!', ','];
 
 /// A value for `schema`. Keywords it cannot satisfy (such as `pattern`) are ignored. Neither schema
-/// nor text can exceed [`MAX_VALUES`], [`MAX_BYTES`] and [`MAX_STEPS`]: the rest is `null`, empty,
-/// or left out.
+/// nor text can exceed [`MAX_VALUES`], [`MAX_BYTES`], [`MAX_STEPS`] and [`MAX_COPIES`]: the rest is `null`,
+/// empty, or left out.
 pub(super) fn generate(schema: &Value, said: &str) -> Value {
     let budget = Budget {
         values: Cell::new(MAX_VALUES),
         bytes: Cell::new(MAX_BYTES),
         steps: Cell::new(MAX_STEPS),
+        copies: Cell::new(MAX_COPIES),
     };
     Generator { root: schema, said: UserText::of(said), budget }.value(schema, "", 0)
 }
@@ -48,6 +53,7 @@ struct Budget {
     values: Cell<usize>,
     bytes: Cell<usize>,
     steps: Cell<usize>,
+    copies: Cell<usize>,
 }
 
 impl Budget {
@@ -64,7 +70,7 @@ impl Budget {
 
     /// Spends for every value in `value`, until the budget is exceeded.
     fn pay(&self, value: &Value) -> bool {
-        Self::take(&self.steps, 1)
+        Self::take(&self.copies, 1)
             && match value {
                 Value::String(text) => Self::take(&self.bytes, text.len()),
                 Value::Array(list) => list.iter().all(|entry| self.pay(entry)),

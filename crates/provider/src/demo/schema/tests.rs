@@ -59,6 +59,15 @@ fn keywords_are_respected() {
 }
 
 #[test]
+fn large_values_are_not_copied() {
+    let nulls = |count: usize| Value::Array(vec![Value::Null; count]);
+    let merged = |count| json!({ "allOf": [{ "const": 1 }, { "enum": [nulls(count)] }] });
+    check(&merged(MAX_COPIES / 2), "hi", &json!(1));
+    check(&merged(MAX_COPIES + 1), "hi", &Value::Null);
+    check(&json!({ "const": nulls(MAX_COPIES + 1) }), "hi", &Value::Null);
+}
+
+#[test]
 fn a_recursive_schema_terminates() {
     let node = json!({ "type": "object", "properties": { "next": { "type": "array", "items": { "$ref": "#" } } }, "required": ["next"] });
     assert!(generate(&node, "hi").is_object());
