@@ -110,7 +110,7 @@ impl Turn {
         let end = match end {
             RunEnd::End(end) => end,
             RunEnd::Log(unwritten) => {
-                self.recover(&unwritten).await?;
+                Box::pin(self.recover(&unwritten)).await?;
                 End::Failed(Fault::new(
                     FaultKind::Server,
                     "log_failed",
@@ -126,21 +126,23 @@ impl Turn {
             let reason: String = reason.chars().take(64).collect();
             tracing::warn!(response = %self.handle.id, upstream = self.upstream_name(), finish_reason = reason, "unknown finish reason; the response counts as incomplete");
         }
+        // What comes after the upstream's stream is boxed: a task keeps the size of its largest state
+        // for its whole life, and most of that it waits for tokens.
         let usage = match &end {
             // Readers are about to be disconnected, so do not wait for a tokenizer's vocabulary to
             // load.
             End::Stopped(Cause::ServerShutdown) => {
-                timeout(LAST_COUNT, self.usage()).await.ok().flatten()
+                timeout(LAST_COUNT, Box::pin(self.usage())).await.ok().flatten()
             }
-            End::Stopped(_) | End::Failed(_) | End::Over => self.usage().await,
+            End::Stopped(_) | End::Failed(_) | End::Over => Box::pin(self.usage()).await,
         };
-        let (mut turn, end, failure) = self.end(end, usage).await;
+        let (mut turn, end, failure) = Box::pin(self.end(end, usage)).await;
         // Before readers can see the end, so that metrics read after it include it.
         turn.account(&end, failure.as_ref());
         let entries = turn.builder.take_entries();
         match turn.append(&entries) {
             Ok(()) => {}
-            Err(LogError::Unavailable) => turn.recover(&entries).await?,
+            Err(LogError::Unavailable) => Box::pin(turn.recover(&entries)).await?,
             Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => {
                 return None;
             }
