@@ -86,7 +86,7 @@ async fn to_make_room(
     oldest: Vec<ResponseRecord>,
 ) -> Option<Vec<ResponseRecord>> {
     let is_too_large = is_too_large(shared);
-    let shares = shared.config().shares;
+    let shares = shared.config().shares.clone();
     let Ok(stored) = shared.backends.stored.store.stored_by_caller().await else { return None };
     let is_over = |(owner, bytes): &&(Owner, u64)| {
         shares.of(owner).is_some_and(|share| *bytes > share.stored_bytes)

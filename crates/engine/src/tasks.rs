@@ -58,6 +58,8 @@ impl Tasks {
     )]
     pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         let running = self.tracker.token();
+        // Boxed here, because the runtime moves it five times on its way to its first poll.
+        let future = Box::pin(future);
         drop(tokio::spawn(async move {
             future.await;
             tracing::trace!(task = name, "task ended");

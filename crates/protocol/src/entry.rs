@@ -16,6 +16,9 @@ const DELTA: &[u8] = b",\"delta\":\"";
 /// bytes.
 const BLOCK: usize = 2 << 10;
 
+/// With less room than this a new block is started: an entry that outgrows its block is copied.
+const ROOM: usize = 256;
+
 /// An event in the log: serialised once, by the writer, and shared by every reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -46,8 +49,8 @@ impl EntryWriter {
     /// Serialises `event` at `position`: `{"type":…,"sequence_number":…,…}`.
     pub fn entry(&mut self, position: u64, event: &Event<'_>) -> Entry {
         let kind = event.kind();
-        if self.block.capacity() == 0 {
-            self.block.reserve(BLOCK);
+        if self.block.capacity() < ROOM {
+            self.block = BytesMut::with_capacity(BLOCK);
         }
         let out = &mut self.block;
         out.put_slice(b"{\"type\":\"");

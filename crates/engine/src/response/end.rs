@@ -77,11 +77,12 @@ pub(super) async fn run_to_end(
 ) {
     let ended = match AssertUnwindSafe(turn.run()).catch_unwind().await {
         Ok(ended) => ended,
-        Err(_panic) => after_panic(&shared, &handle).await,
+        Err(_panic) => Box::pin(after_panic(&shared, &handle)).await,
     };
     match ended {
-        Some(response) if is_committed(&shared, &handle).await => {
-            put_away(&shared, &handle, response, remembering).await;
+        // Boxed, as the task would keep their size for its whole life.
+        Some(response) if Box::pin(is_committed(&shared, &handle)).await => {
+            Box::pin(put_away(&shared, &handle, response, remembering)).await;
         }
         // Another writer has the log, or it was removed, or the process stops before the end could
         // be written: then the next process finds the response without its end.

@@ -5,6 +5,7 @@ pub mod options;
 pub mod start;
 
 mod admission;
+mod batch;
 mod builder;
 mod context;
 pub(crate) mod retry;

@@ -1,17 +1,21 @@
 //! The loop of one response: one `select` over the upstream, the stop command and the timers.
 
+use std::future::poll_fn;
+use std::mem;
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt};
 use protocol::entry::Entry;
 use protocol::fault::{Fault, FaultKind};
 use protocol::item::Item;
 use protocol::response::Response;
 use protocol::usage::Usage;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::batch::{Batch, UpstreamEnd, poll_batch};
 use super::builder::fault::truncated;
 use super::builder::{End, ResponseBuilder};
 use super::cause::Cause;
@@ -19,21 +23,18 @@ use super::handle::RunningResponse;
 use super::meter::Meter;
 use super::retry::{Attempts, NextStep, RetryReason};
 use super::spans::{SpanSource, Trace};
-use super::timeouts::{UpstreamActivity, is_output_event, only_keep_alives, silent, until};
+use super::timeouts::{UpstreamActivity, only_keep_alives, silent, until};
 use crate::clock;
 use crate::count::{self, Prompt};
 use crate::log::{LogError, LogWriter};
 use crate::provider::call::UpstreamCall;
-use crate::provider::event::{Finish, ModelEvent, ModelStream};
-use crate::provider::failure::{CONTEXT_LENGTH, FailureScope, ProviderFailure, UPSTREAM_CUT};
+use crate::provider::event::Finish;
+use crate::provider::failure::{CONTEXT_LENGTH, ProviderFailure};
 use crate::provider::request::ModelRequest;
 use crate::provider::route::{Route, RouteTarget, Timeouts};
 use crate::shares::{Reservation, RunningSlot};
 use crate::tasks::Tasks;
 use crate::workers::Workers;
-
-/// The most events that go into one append. More would only delay the first.
-const BATCH: usize = 64;
 
 /// The pause before a log that failed is tried again.
 const LOG_RETRY: Duration = Duration::from_millis(50);
@@ -77,10 +78,11 @@ enum RunEnd {
     Lost,
 }
 
-/// How the stream of a model ended.
-enum UpstreamEnd {
-    Over,
-    Failed(ProviderFailure),
+/// What a running call waits for.
+enum Waited {
+    Stopped(Cause),
+    Batch(Batch),
+    Silence,
 }
 
 /// The outcome of one upstream call.
@@ -108,7 +110,7 @@ impl Turn {
         let end = match end {
             RunEnd::End(end) => end,
             RunEnd::Log(unwritten) => {
-                self.recover(&unwritten).await?;
+                Box::pin(self.recover(&unwritten)).await?;
                 End::Failed(Fault::new(
                     FaultKind::Server,
                     "log_failed",
@@ -124,21 +126,23 @@ impl Turn {
             let reason: String = reason.chars().take(64).collect();
             tracing::warn!(response = %self.handle.id, upstream = self.upstream_name(), finish_reason = reason, "unknown finish reason; the response counts as incomplete");
         }
+        // What comes after the upstream's stream is boxed: a task keeps the size of its largest state
+        // for its whole life, and most of that it waits for tokens.
         let usage = match &end {
             // Readers are about to be disconnected, so do not wait for a tokenizer's vocabulary to
             // load.
             End::Stopped(Cause::ServerShutdown) => {
-                timeout(LAST_COUNT, self.usage()).await.ok().flatten()
+                timeout(LAST_COUNT, Box::pin(self.usage())).await.ok().flatten()
             }
-            End::Stopped(_) | End::Failed(_) | End::Over => self.usage().await,
+            End::Stopped(_) | End::Failed(_) | End::Over => Box::pin(self.usage()).await,
         };
-        let (mut turn, end, failure) = self.end(end, usage).await;
+        let (mut turn, end, failure) = Box::pin(self.end(end, usage)).await;
         // Before readers can see the end, so that metrics read after it include it.
         turn.account(&end, failure.as_ref());
         let entries = turn.builder.take_entries();
         match turn.append(&entries) {
             Ok(()) => {}
-            Err(LogError::Unavailable) => turn.recover(&entries).await?,
+            Err(LogError::Unavailable) => Box::pin(turn.recover(&entries)).await?,
             Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => {
                 return None;
             }
@@ -279,14 +283,28 @@ impl Turn {
         let first = Instant::now() + target.timeouts.first_token;
         let mut deadline =
             std::pin::pin!(sleep_until(total.map_or(first, |total| total.min(first))));
+        // Whether the stream has registered this poll of the task: asking it again would only repeat
+        // that.
+        let mut is_registered = false;
         loop {
-            let event = tokio::select! {
-                biased;
-                cause = &mut stopped => return CallOutcome::Done(End::Stopped(cause).into()),
-                event = events.next() => event,
-                () = &mut deadline => return self.silent(activity, total, target.timeouts),
+            let waited = poll_fn(|context| {
+                if let Poll::Ready(cause) = stopped.as_mut().poll(context) {
+                    return Poll::Ready(Waited::Stopped(cause));
+                }
+                if !mem::take(&mut is_registered)
+                    && let Poll::Ready(batch) =
+                        poll_batch(&mut events, &mut self.builder, &target.upstream, context)
+                {
+                    return Poll::Ready(Waited::Batch(batch));
+                }
+                deadline.as_mut().poll(context).map(|()| Waited::Silence)
+            });
+            let Batch { end, received, is_full } = match waited.await {
+                Waited::Stopped(cause) => return CallOutcome::Done(End::Stopped(cause).into()),
+                Waited::Silence => return self.silent(activity, total, target.timeouts),
+                Waited::Batch(batch) => batch,
             };
-            let (end, received) = self.take_in(event, &mut events);
+            is_registered = !is_full;
             let now = Instant::now();
             self.meter.received(received, now);
             let entries = self.builder.take_entries();
@@ -327,6 +345,7 @@ impl Turn {
                     cause = &mut stopped => return CallOutcome::Done(End::Stopped(cause).into()),
                     () = room => {}
                 }
+                is_registered = false;
             }
             if written + self.builder.extra_bytes() > self.limit {
                 let message = format!(
@@ -358,6 +377,11 @@ impl Turn {
                     cause = &mut stopped => return CallOutcome::Done(End::Stopped(cause).into()),
                     () = self.handle.gather() => {}
                 }
+                is_registered = false;
+            }
+            if is_full {
+                // Other responses on this thread, and the readers of this one, come first.
+                yield_now().await;
             }
             if received > 0 {
                 activity =
@@ -409,43 +433,6 @@ impl Turn {
             silent(upstream, "idle", timeouts.idle)
         };
         CallOutcome::Done(End::Failed(fault).into())
-    }
-
-    /// Handles `first` and the events that are already available after it, up to [`BATCH`]. Returns
-    /// how the stream ended, if it did, and the number of output events.
-    fn take_in(
-        &mut self,
-        first: Option<Result<ModelEvent, ProviderFailure>>,
-        events: &mut ModelStream,
-    ) -> (Option<UpstreamEnd>, u32) {
-        let mut received = 0;
-        let mut next = Some(first);
-        let mut left = BATCH;
-        while let Some(event) = next {
-            let event = match event {
-                None => return (Some(UpstreamEnd::Over), received),
-                // A connection that breaks after the finish reason loses nothing of the response.
-                Some(Err(failure))
-                    if failure.fault.code == UPSTREAM_CUT && self.builder.is_finished() =>
-                {
-                    return (Some(UpstreamEnd::Over), received);
-                }
-                Some(Err(failure)) => return (Some(UpstreamEnd::Failed(failure)), received),
-                Some(Ok(event)) => event,
-            };
-            received += u32::from(is_output_event(&event));
-            let upstream = self.target.as_ref().map_or("", |target| &*target.upstream);
-            if let Err(fault) = self.builder.word(event, upstream) {
-                // A retry would fail in the same way.
-                return (
-                    Some(UpstreamEnd::Failed(ProviderFailure::new(fault, FailureScope::Request))),
-                    received,
-                );
-            }
-            left -= 1;
-            next = if left == 0 { None } else { events.next().now_or_never() };
-        }
-        (None, received)
     }
 
     fn append(&mut self, entries: &[Entry]) -> Result<(), LogError> {

@@ -23,7 +23,7 @@ use crate::workers::Workers;
 
 /// What every task of one engine shares.
 pub(crate) struct EngineState {
-    config: RwLock<Config>,
+    config: RwLock<Arc<Config>>,
     pub(crate) backends: Backends,
     pub(crate) models: Arc<dyn Models>,
     pub(crate) metrics: Arc<EngineMetrics>,
@@ -72,14 +72,14 @@ impl EngineState {
     }
 
     /// The settings in force.
-    pub(crate) fn config(&self) -> Config {
-        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Replaces the settings. Running responses keep the old ones.
     pub(crate) fn configure(&self, config: Config) {
         self.ledger.configure(config.memory_bytes, config.shares.clone());
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
     /// How much of a conversation is loaded at most.

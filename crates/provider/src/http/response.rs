@@ -39,6 +39,11 @@ impl Response {
         &self.headers
     }
 
+    /// Gives the headers back, which keep the connection's first buffer alive.
+    pub(crate) fn take_headers(&mut self) -> HeaderMap {
+        std::mem::take(&mut self.headers)
+    }
+
     /// The next bytes of the body; `None` at its end.
     ///
     /// # Errors

@@ -24,12 +24,12 @@ pub(super) const LAST_CHUNK_TIMEOUT: Duration = Duration::from_millis(100);
 /// The events of a response. Everything parsed from one read is yielded before the next read.
 /// Dropping the stream closes the connection.
 pub(super) fn words(
-    response: Response,
+    mut response: Response,
     reader: Box<dyn StreamParser>,
     callee: Callee,
     ticket: Ticket,
 ) -> ModelStream {
-    let decoder = BodyDecoder::new(response.headers());
+    let decoder = BodyDecoder::new(&response.take_headers());
     let answer = UpstreamStream {
         response: Some(response),
         reader,

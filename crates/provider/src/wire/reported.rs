@@ -100,7 +100,6 @@ impl Reported {
             "baseresp" => is_failure(value),
             name => is_exception(name) && value.is_object(),
         });
-        let reported = Self::from_error(value);
         let has_code = || {
             fields.iter().any(|(name, value)| is_code(&plain(name), value) && !is_success(value))
         };
@@ -116,8 +115,12 @@ impl Reported {
                 && (fields.get("detail").is_some_and(is_truthy)
                     || fields.get("message").is_some_and(Value::is_object))
         };
-        (is_error || (reported.message.is_some() && (has_code() || is_detail())))
-            .then_some(reported)
+        // Most chunks have none of it, and reading an error looks everywhere.
+        if !is_error && !has_code() && !is_detail() {
+            return None;
+        }
+        let reported = Self::from_error(value);
+        (is_error || reported.message.is_some()).then_some(reported)
     }
 
     /// Reads the errors in `value`. Nested ones are more specific: relays wrap the errors of their

@@ -3,10 +3,10 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Router};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use http_body::Body as _;
@@ -29,25 +29,15 @@ const OPENAI_VERSION: &str = "2020-10-01";
 const EXPOSED: &str = "retry-after, x-request-id, x-should-retry, weir-response-id, weir-warning, openai-processing-ms, openai-version, \
                        x-ratelimit-limit-requests, x-ratelimit-remaining-requests";
 
-/// Puts the layers around the routes.
+/// Puts one layer around the routes, which calls the functions of this file one inside the other. A
+/// layer of its own for each would cost a request as many copies of its route and as many boxed
+/// futures.
 pub(crate) fn wrap(routes: Router<App>, app: &App) -> Router<App> {
-    // Each `layer` goes around those before it: read from below to follow a request. The layers
-    // that authenticate are around their routes, inside of these.
-    routes
-        // Nearest to the routes: what a page may do depends on its origin.
-        .layer(middleware::from_fn_with_state(app.clone(), check_origin))
-        // Before anything is read of a request for another host.
-        .layer(middleware::from_fn_with_state(app.clone(), check_host))
-        // Around everything that refuses: an unread body would otherwise cost the connection, and
-        // the refusal with it.
-        .layer(middleware::from_fn(unread::read_out))
-        // Around everything that can panic, so that it costs one request and not the connection.
-        .layer(middleware::from_fn(catch_panic))
-        // Outermost: it finds the client, gives the request its id, logs it once, and sets headers
-        // on every response, refusals included.
-        .layer(middleware::from_fn_with_state(app.clone(), name_and_log))
+    routes.layer(middleware::from_fn_with_state(app.clone(), name_and_log))
 }
 
+/// Outermost: finds the client, gives the request its id, logs it once, and sets headers on every
+/// response, refusals included.
 async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let forwarded = forwarded::read(&mut parts, &app.config, app.is_encrypted);
@@ -59,7 +49,7 @@ async fn name_and_log(State(app): State<App>, request: Request, next: Next) -> R
     let wants_close = wants_close(&parts.uri);
     let id = request_id();
     let started = Instant::now();
-    let mut response = next.run(Request::from_parts(parts, body)).await;
+    let mut response = catch_panic(&app, forwarded, Request::from_parts(parts, body), next).await;
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let status = response.status();
     let owner = response.extensions_mut().remove::<ResponseOwner>();
@@ -129,8 +119,12 @@ fn wants_close(uri: &Uri) -> bool {
         && uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "close=true"))
 }
 
-async fn catch_panic(request: Request, next: Next) -> Response {
-    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+/// Around everything that can panic, so that it costs one request and not the connection.
+async fn catch_panic(app: &App, forwarded: Forwarded, request: Request, next: Next) -> Response {
+    // Around everything that refuses: an unread body would otherwise cost the connection, and the
+    // refusal with it.
+    let served = unread::read_out(request, |request| check_host(app, forwarded, request, next));
+    match AssertUnwindSafe(served).catch_unwind().await {
         Ok(response) => response,
         Err(panic) => {
             tracing::error!(panic = message(&*panic), "a request panicked");
@@ -147,24 +141,21 @@ fn message(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("?")
 }
 
-async fn check_host(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Before anything is read of a request for another host.
+async fn check_host(app: &App, forwarded: Forwarded, request: Request, next: Next) -> Response {
     let checked = host::check_transfer_coding(request.headers())
         .and_then(|()| host::check_host_once(request.version(), request.headers()))
         .and_then(|()| host::check_host_syntax(request.version(), request.uri(), request.headers()))
         .and_then(|()| host::check_host(&app.config, request.uri(), request.headers()));
     match checked {
-        Ok(()) => next.run(request).await,
+        Ok(()) => check_origin(app, forwarded, request, next).await,
         Err(fault) => FaultResponse(fault).into_response(),
     }
 }
 
-/// Refuses pages of other sites, and sets CORS headers for those that are allowed.
-async fn check_origin(
-    State(app): State<App>,
-    Extension(forwarded): Extension<Forwarded>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// Nearest to the routes, as what a page may do depends on its origin: refuses pages of other
+/// sites, and sets CORS headers for those that are allowed.
+async fn check_origin(app: &App, forwarded: Forwarded, request: Request, next: Next) -> Response {
     if !paths::is_api(request.uri().path()) {
         return next.run(request).await;
     }

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header;
@@ -24,15 +23,18 @@ const LIMIT: usize = 256 << 10;
 /// How long reading it may take: the response waits for it.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The layer.
-pub(crate) async fn read_out(request: Request, next: Next) -> Response {
+/// Serves a request, and reads what is left of its body.
+pub(crate) async fn read_out<F: Future<Output = Response>>(
+    request: Request,
+    serve: impl FnOnce(Request) -> F,
+) -> Response {
     // A client that waits for a 100 (RFC 9110 §10.1.1) sends nothing after a refusal.
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
-        return next.run(request).await;
+        return serve(request).await;
     }
     let (parts, body) = request.into_parts();
     let body = BorrowedBody(Arc::new(Mutex::new(body)));
-    let response = next.run(Request::from_parts(parts, Body::new(body.clone()))).await;
+    let response = serve(Request::from_parts(parts, Body::new(body.clone()))).await;
     // A body that is too large, too slow or broken is left unread.
     let _rest = tokio::time::timeout(TIMEOUT, Limited::new(body, LIMIT).collect()).await;
     response

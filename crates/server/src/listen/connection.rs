@@ -279,11 +279,15 @@ impl ConnectionHandle {
                 Ok(ready) if !ready.is_error() => {}
                 Ok(_) | Err(_) => return Signal::Reset,
             }
+            // On the stack: a client that sends nothing, as most do, holds no buffer.
+            let mut bytes = [0; 4096];
             let mut ahead = shared.ahead();
-            ahead.bytes.reserve(4096);
-            match shared.stream.try_read_buf(&mut ahead.bytes) {
+            match shared.stream.try_read(&mut bytes) {
                 Ok(0) => ahead.fin = true,
-                Ok(count) => shared.count_received(count),
+                Ok(count) => {
+                    ahead.bytes.extend_from_slice(&bytes[..count]);
+                    shared.count_received(count);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(_) => return Signal::Reset,
             }
