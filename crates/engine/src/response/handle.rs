@@ -154,9 +154,14 @@ impl RunningResponse {
 
     /// Resolves when events have gathered for long enough, or there is a reader.
     pub(super) async fn gather(&self) {
+        let _ended = timeout(GATHER, self.has_reader()).await;
+    }
+
+    /// Resolves when there is a reader.
+    pub(super) async fn has_reader(&self) {
         let mut readers = self.readers.subscribe();
         // The sender lives in `self`: the channel cannot close meanwhile.
-        let _ended = timeout(GATHER, readers.wait_for(|readers| *readers > 0)).await;
+        let _some = readers.wait_for(|readers| *readers > 0).await;
     }
 
     /// Resolves when there is no reader.

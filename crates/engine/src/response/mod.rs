@@ -12,6 +12,7 @@ pub(crate) mod retry;
 mod run;
 mod shorten;
 pub(crate) mod timeouts;
+mod unread;
 mod warm_up;
 
 pub(crate) mod cause;

@@ -24,6 +24,7 @@ use super::meter::Meter;
 use super::retry::{Attempts, NextStep, RetryReason};
 use super::spans::{SpanSource, Trace};
 use super::timeouts::{UpstreamActivity, only_keep_alives, silent, until};
+use super::unread::UnreadSlot;
 use crate::clock;
 use crate::count::{self, Prompt};
 use crate::log::{LogError, LogWriter};
@@ -286,6 +287,7 @@ impl Turn {
         // Whether the stream has registered this poll of the task: asking it again would only repeat
         // that.
         let mut is_registered = false;
+        let mut slot: Option<UnreadSlot> = None;
         loop {
             let waited = poll_fn(|context| {
                 if let Poll::Ready(cause) = stopped.as_mut().poll(context) {
@@ -297,6 +299,8 @@ impl Turn {
                 {
                     return Poll::Ready(Waited::Batch(batch));
                 }
+                // It is for events that are there.
+                drop(slot.take());
                 deadline.as_mut().poll(context).map(|()| Waited::Silence)
             });
             let Batch { end, received, is_full } = match waited.await {
@@ -317,6 +321,9 @@ impl Turn {
                 Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => {
                     return CallOutcome::Done(RunEnd::Lost);
                 }
+            }
+            if let Some(slot) = slot.take() {
+                slot.release().await;
             }
             match end {
                 None => {}
@@ -375,7 +382,7 @@ impl Turn {
                 tokio::select! {
                     biased;
                     cause = &mut stopped => return CallOutcome::Done(End::Stopped(cause).into()),
-                    () = self.handle.gather() => {}
+                    free = self.gather() => slot = free,
                 }
                 is_registered = false;
             }
@@ -398,6 +405,17 @@ impl Turn {
                 };
                 deadline.as_mut().reset(total.map_or(patience, |total| total.min(patience)));
             }
+        }
+    }
+
+    /// Lets events gather while there is no reader, then waits for the slot to take them in. `None`
+    /// as soon as there is a reader.
+    async fn gather(&self) -> Option<UnreadSlot> {
+        self.handle.gather().await;
+        tokio::select! {
+            biased;
+            () = self.handle.has_reader() => None,
+            slot = UnreadSlot::wait() => slot,
         }
     }
 
