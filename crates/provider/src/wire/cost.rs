@@ -98,6 +98,24 @@ fn bodies() -> Vec<Large> {
     ]
 }
 
+/// What several wires make into one message; longer than the demo's context.
+fn merged_bodies() -> Vec<Large> {
+    vec![
+        (
+            "long system messages",
+            100,
+            |n| json!({ "input": repeat(n, |_| json!({ "role": "system", "content": "word ".repeat(800) })) }),
+        ),
+        ("long messages after a call", 100, |n| {
+            let call =
+                json!({ "type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}" });
+            let message = |_| json!({ "role": "assistant", "content": "word ".repeat(800) });
+            let items = [vec![call], repeat(n, message)].concat();
+            json!({ "input": items })
+        }),
+    ]
+}
+
 fn check(what: &str, n: usize, make: impl Fn(usize) -> ModelRequest, work: impl Fn(&ModelRequest)) {
     let (small, large) = (make(n), make(4 * n));
     let ratio =
@@ -109,7 +127,7 @@ fn check(what: &str, n: usize, make: impl Fn(usize) -> ModelRequest, work: impl 
 
 fn check_wire(preset: Preset, model: &str) {
     let wire = of(&UpstreamConfig::new("north", preset, "http://127.0.0.1:9/v1"));
-    for (what, n, make) in bodies() {
+    for (what, n, make) in bodies().into_iter().chain(merged_bodies()) {
         let ask = |request: &ModelRequest| {
             assert!(wire.check(&request.create).is_ok());
             assert!(wire.ask(request).is_ok(), "{preset:?} {what}");

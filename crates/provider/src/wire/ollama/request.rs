@@ -370,9 +370,11 @@ fn append(message: &mut Map<String, Value>, field: &str, text: &str) {
     if text.is_empty() {
         return;
     }
-    let mut whole = message.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    join(&mut whole, text);
-    message.insert(field.to_owned(), whole.into());
+    // In place, as a message may be made of thousands.
+    match message.get_mut(field) {
+        Some(Value::String(whole)) => join(whole, text),
+        _ => _ = message.insert(field.to_owned(), text.into()),
+    }
 }
 
 fn join(whole: &mut String, text: &str) {

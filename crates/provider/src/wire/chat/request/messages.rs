@@ -79,9 +79,8 @@ impl<'a> ChatMessages<'a> {
     /// Adds a system or developer message.
     fn system(&mut self, role: &str, content: Value, extra: Map<String, Value>) {
         if self.style.system_messages == SystemMessages::First {
-            let before = self.system.get("content").cloned().unwrap_or_default();
             self.system.insert("role".into(), "system".into());
-            self.system.insert("content".into(), merge(&before, &content));
+            append(self.system.entry("content").or_insert(Value::Null), content);
             return self.system.extend(extra);
         }
         self.heard(role, content, extra);
@@ -102,7 +101,9 @@ impl<'a> ChatMessages<'a> {
         let mut content = content(&message.content, message.role, self.style, index)?;
         let mut extra = self.extra(&message.extra, FieldLocation::Message);
         if let Some(Value::Array(parts)) = extra.shift_remove(CONTENT_PARTS) {
-            content = [into_parts(&content), parts].concat().into();
+            let mut all = into_parts(content);
+            all.extend(parts);
+            content = all.into();
         }
         match (message.role, self.style.family) {
             (Role::Assistant, _) => self.assistant(&message.content, content, extra),
@@ -130,9 +131,8 @@ impl<'a> ChatMessages<'a> {
         let beside = mem::take(&mut self.thoughts_extra);
         let message = match self.assistant_with_calls() {
             Some(last) => {
-                let before = last.get("content").cloned().unwrap_or_default();
                 if !content.is_null() && content != "" {
-                    last.insert("content".into(), merge(&before, &content));
+                    append(last.entry("content").or_insert(Value::Null), content);
                 }
                 last
             }
@@ -276,20 +276,30 @@ fn reasoning_names(preset: Preset) -> &'static [&'static str] {
     }
 }
 
-/// Joins two contents: as a string if both are strings, as parts otherwise.
-fn merge(before: &Value, after: &Value) -> Value {
-    match (before.as_str(), after.as_str()) {
-        (Some(before), Some(after)) => format!("{before}\n\n{after}").into(),
-        _ if before.is_null() => after.clone(),
-        _ => [into_parts(before), into_parts(after)].concat().into(),
+/// Appends to a content: as a string if both are strings, as parts otherwise. In place, as a message
+/// may be made of thousands.
+fn append(before: &mut Value, after: Value) {
+    match (&mut *before, after) {
+        (Value::String(before), Value::String(after)) => {
+            before.push_str("\n\n");
+            before.push_str(&after);
+        }
+        (Value::Null, after) => *before = after,
+        (Value::Array(before), after) => before.extend(into_parts(after)),
+        (_, after) => {
+            let mut parts = into_parts(mem::take(before));
+            parts.extend(into_parts(after));
+            *before = parts.into();
+        }
     }
 }
 
-fn into_parts(content: &Value) -> Vec<Value> {
-    match content.as_str() {
-        Some("") => Vec::new(),
-        Some(text) => vec![json!({ "type": "text", "text": text })],
-        None => content.as_array().cloned().unwrap_or_default(),
+fn into_parts(content: Value) -> Vec<Value> {
+    match content {
+        Value::String(text) if text.is_empty() => Vec::new(),
+        Value::String(text) => vec![json!({ "type": "text", "text": text })],
+        Value::Array(parts) => parts,
+        _ => Vec::new(),
     }
 }
 
