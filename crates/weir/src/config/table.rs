@@ -188,7 +188,7 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("The share of connections whose bytes are counted by kind, from 0.0 to 1.0. The others have totals only."),
     setting("lens.source", "true", SettingKind::Boolean(|draft, value| draft.server.lens.source = value))
         .advanced()
-        .help("Whether callers may open calibrated sources (GET /v1/lens/source), which weir probe measures the path to this server with."),
+        .help("Whether callers may open calibrated sources (GET /v1/lens/source), which weir probe measures the path to this server with,\nand have responses relayed for the lab (relay_bytes, relay_ms, relay_delay_ms)."),
     setting("traces.endpoint", "", SettingKind::Endpoint(|draft, value| draft.traces = value))
         .restart()
         .help("Where to send traces, by OTLP over HTTP, such as http://localhost:4318. OTEL_EXPORTER_OTLP_ENDPOINT does the same."),
