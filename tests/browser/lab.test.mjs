@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { join } from 'node:path';
 import { openPage, PICTURES, startBrowser, startWeir } from './world.mjs';
 
-const LANES = ['json', 'ndjson', 'sse', 'eventsource', 'websocket'];
+const LANES = ['json', 'ndjson', 'sse', 'eventsource', 'websocket', 'chat', 'classic'];
 const TEXT = Array.from({ length: 60 }, (_, index) => index + 1).join(' ');
 const LENS = '/v1/lens/connections';
 
@@ -87,7 +87,7 @@ describe('the lab', () => {
     const { page, close } = await openLab(weir);
     assert.equal(await page.locator('#prompt').inputValue(), '/count 60');
     await run(page);
-    assert.equal(await page.locator('#status').innerText(), `All 5 lanes delivered the same text: ${TEXT.length} characters.`);
+    assert.equal(await page.locator('#status').innerText(), `All 7 lanes delivered the same text: ${TEXT.length} characters.`);
     const connections = await seen(weir);
     for (const kind of LANES) {
       const events = Number(await figure(page, kind, 'events'));
@@ -96,7 +96,7 @@ describe('the lab', () => {
       assert.equal(kind === 'json' ? events - 1 : events, said, `${kind}: the server counts as many`);
       assert.equal(await figure(page, kind, 'characters'), `${TEXT.length} characters`);
       await checkBytes(page, kind, connections[kind]);
-      assert.equal(connections[kind].length, kind === 'eventsource' ? 2 : 1, `${kind}: a connection for every request`);
+      assert.equal(connections[kind].length, ['eventsource', 'classic'].includes(kind) ? 2 : 1, `${kind}: a connection for every request`);
       assert.match(await lane(page, kind).locator('.opened').innerText(), /0 reused/);
       if (mayCapture) await checkLadder(page, kind, 'client');
     }
@@ -111,7 +111,7 @@ describe('the lab', () => {
     await page.locator('label:has(#together)').click();
     await page.locator('#fresh').uncheck();
     await run(page);
-    assert.match(await page.locator('#status').innerText(), /^All 5 lanes delivered the same text/);
+    assert.match(await page.locator('#status').innerText(), /^All 7 lanes delivered the same text/);
     for (const kind of LANES) {
       const events = Number(await figure(page, kind, 'events'));
       assert.equal(await lane(page, kind).locator('circle.dot').count(), events, kind);
@@ -128,14 +128,14 @@ describe('the lab', () => {
     await run(page);
     await page.locator('[data-lang=zh]').click();
     assert.equal(await page.locator('html').getAttribute('lang'), 'zh-Hans');
-    assert.match(await page.locator('#status').innerText(), /^5 个通道收到的文本相同/);
+    assert.match(await page.locator('#status').innerText(), /^7 个通道收到的文本相同/);
     assert.equal(await page.title(), 'Weir: 传输实验台');
     assert.ok((await lane(page, 'sse').innerText()).includes('服务器在自己的套接字上计数'));
     if (mayCapture) {
-      await page.waitForFunction(() => [...document.querySelectorAll('svg.ladder')].filter((svg) => svg.textContent.includes('客户端')).length === 5);
+      await page.waitForFunction(() => [...document.querySelectorAll('svg.ladder')].filter((svg) => svg.textContent.includes('客户端')).length === LANES.length);
     }
     await page.locator('[data-lang=en]').click();
-    assert.match(await page.locator('#status').innerText(), /^All 5 lanes/);
+    assert.match(await page.locator('#status').innerText(), /^All 7 lanes/);
     await close();
   });
 
@@ -292,7 +292,7 @@ describe('the lab', () => {
     await page.route('**/ladder.svg?*', (route) => route.fulfill({ status: 404, json: { error: { message: 'It was eaten by the dog.' } } }));
     await run(page);
     const shown = await page.locator('.lane .by-packets').allInnerTexts();
-    assert.equal(shown.filter((text) => text.includes('No diagram: It was eaten by the dog.')).length, mayCapture ? 5 : 0);
+    assert.equal(shown.filter((text) => text.includes('No diagram: It was eaten by the dog.')).length, mayCapture ? LANES.length : 0);
     await close({ expected: [/status of 404/] });
   });
 
@@ -303,7 +303,7 @@ describe('the lab', () => {
     try {
       const { page, close } = await openLab(restricted);
       await run(page);
-      assert.match(await page.locator('#status').innerText(), /^All 5 lanes/);
+      assert.match(await page.locator('#status').innerText(), /^All 7 lanes/);
       for (const kind of LANES) {
         const text = await lane(page, kind).innerText();
         assert.match(text, /No packets: the server is not permitted to capture them \(no CAP_NET_RAW\)\./, kind);
@@ -329,7 +329,7 @@ describe('the lab', () => {
       await page.locator('#key').press('Enter');
       await page.waitForFunction(() => document.querySelector('#model').value === 'demo');
       await run(page);
-      assert.match(await page.locator('#status').innerText(), /^All 5 lanes delivered the same text/);
+      assert.match(await page.locator('#status').innerText(), /^All 7 lanes delivered the same text/);
       const connections = await seen(guarded, guarded.secrets[0]);
       for (const kind of LANES) {
         await checkBytes(page, kind, connections[kind]);
@@ -367,7 +367,7 @@ describe('the lab', () => {
       for (const order of ['turns', 'together']) {
         await page.locator(`label:has(input[value=${order}])`).click();
         await run(page);
-        assert.match(await page.locator('#status').innerText(), /^All 5 lanes delivered the same text/, order);
+        assert.match(await page.locator('#status').innerText(), /^All 7 lanes delivered the same text/, order);
         for (const kind of LANES) {
           const shown = await kinds(page, kind);
           assert.ok(shown.tls > 0 && shown.text >= TEXT.length, `${order} ${kind}: ${JSON.stringify(shown)}`);
@@ -389,7 +389,7 @@ describe('the lab', () => {
     const { page, close } = await openLab(weir);
     await page.locator('#prompt').fill('/fail 3');
     await run(page);
-    assert.equal(await page.locator('#status').innerText(), '5 of 5 lanes failed.');
+    assert.equal(await page.locator('#status').innerText(), '7 of 7 lanes failed.');
     for (const kind of LANES) assert.match(await lane(page, kind).innerText(), /Failed: .*demo failed/, kind);
     await close({ expected: [/status of 5\d\d/] });
   });
@@ -397,7 +397,7 @@ describe('the lab', () => {
   test('is one step from the chat page, and back', async () => {
     const { page, close } = await openPage(browser, weir.url);
     await page.locator('a[href="lab"]').click();
-    await page.locator('#lanes .lane').nth(4).waitFor();
+    await page.locator('#lanes .lane').nth(6).waitFor();
     await page.locator('a[href="./"]').click();
     await page.locator('#question').waitFor();
     await close();

@@ -157,13 +157,13 @@ describe('below a path of a reverse proxy', () => {
   test('the lab is one step away, runs every lane, and leads back', async () => {
     const { page, sockets, close } = await openBelow(proxy, { path: '/' });
     await page.locator('a[data-t=lab]').click();
-    await page.locator('#lanes .lane').nth(4).waitFor();
+    await page.locator('#lanes .lane').nth(6).waitFor();
     assert.equal(page.url(), `${proxy.url}/lab`);
     await page.waitForFunction(() => document.querySelector('#model').value === 'demo');
     await page.locator('#run').click();
     await page.waitForFunction(() => document.querySelector('#lanes').getAttribute('aria-busy') === 'false'
       && document.querySelector('#status').textContent !== '');
-    assert.equal(await page.locator('#status').innerText(), `All 5 lanes delivered the same text: ${counted(60).length} characters.`);
+    assert.equal(await page.locator('#status').innerText(), `All 7 lanes delivered the same text: ${counted(60).length} characters.`);
     for (const kind of ['json', 'ndjson', 'sse', 'eventsource', 'websocket']) {
       const bytes = await page.locator(`.lane[data-lane=${kind}] .sums strong`).getAttribute('data-bytes');
       assert.ok(Number(bytes) > 0, `${kind}: the lens is reached`);
@@ -179,7 +179,7 @@ describe('below a path of a reverse proxy', () => {
   test('a slash at the end of the lab is taken off', async () => {
     const { page, close } = await openBelow(proxy, { path: '/lab/' });
     assert.equal(page.url(), `${proxy.url}/lab`);
-    await page.locator('#lanes .lane').nth(4).waitFor();
+    await page.locator('#lanes .lane').nth(6).waitFor();
     await close();
   });
 });

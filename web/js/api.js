@@ -26,8 +26,8 @@ export class ApiError extends Error {
 }
 
 /** Asks the API at a path relative to the chat page. Throws what it refuses. */
-export async function call(path, { accept = 'application/json', json, method = json ? 'POST' : 'GET', signal } = {}) {
-  const headers = { accept };
+export async function call(path, { accept = 'application/json', json, method = json ? 'POST' : 'GET', headers: more = {}, signal } = {}) {
+  const headers = { accept, ...more };
   if (json) headers['content-type'] = 'application/json';
   if (apiKey.get()) headers.authorization = `Bearer ${apiKey.get()}`;
   const reply = await fetch(serverUrl(path), { method, headers, signal, body: json && JSON.stringify(json), cache: 'no-store' });

@@ -14,6 +14,7 @@ export class Dots {
   #axis = null;
   #layer = null;
   #flow = null;
+  #marks = null;
   #done = 0; // events that are drawn, those of the last read left out: it may grow
   #last = []; // circles of that one
 
@@ -22,7 +23,7 @@ export class Dots {
   }
 
   /** Shows these events, `width` pixels wide, on an axis that ends at `span` milliseconds. */
-  draw({ events, ended }, { width, span }) {
+  draw({ events, ended, marks = [] }, { width, span }) {
     const x = (ms) => SIDE + ((width - 2 * SIDE) * Math.min(ms, span)) / span;
     // Above one for each pixel they could not be told apart: every second, fourth and so on is shown.
     let stride = 1;
@@ -30,6 +31,7 @@ export class Dots {
     const scale = `${width} ${span} ${stride}`;
     if (scale !== this.#scale || events.length < this.#done) this.#begin(scale, width, span, x);
     this.#add(events, stride, x);
+    this.#marks.replaceChildren(...marks.map(({ at, what }) => drawn('line', { class: what, x1: x(at), x2: x(at), y1: 2, y2: BASE + 4 })));
     const first = events.find(({ text }) => text)?.at;
     if (first === undefined) return this.#flow.setAttribute('visibility', 'hidden');
     this.#flow.setAttribute('visibility', 'visible');
@@ -45,7 +47,8 @@ export class Dots {
     this.#flow = drawn('line', { class: 'flow', y1: BASE, y2: BASE });
     this.#axis = drawn('g', { class: 'axis' }, ...axis(width, span, x), this.#flow);
     this.#layer = drawn('g');
-    this.svg.replaceChildren(this.#axis, this.#layer);
+    this.#marks = drawn('g', { class: 'marks' });
+    this.svg.replaceChildren(this.#axis, this.#layer, this.#marks);
   }
 
   #add(events, stride, x) {

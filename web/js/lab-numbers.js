@@ -30,6 +30,8 @@ export function figures({ events, reads, ended, answer, bytes }) {
     p50: percentile(pauses, 0.5),
     p90: percentile(pauses, 0.9),
     p99: percentile(pauses, 0.99),
+    slowest: percentile(pauses, 1),
+    gaps: pauses.length,
     characters: [...answer].length,
     bytes,
   };
@@ -94,10 +96,17 @@ export const said = (parts, kind) => parts.reduce((all, part) => all + (part.sai
 /** All bytes one way; `null` where they are not told. */
 export const total = (parts, way) => (parts.every((part) => part[way]) ? parts.reduce((all, part) => all + part[way].total, 0) : null);
 
-/** The connection on which a lane's answer came. Others carried what had to be asked before. */
-export function mainOf(connections, lane) {
+const ASKS = ['/v1/responses', '/v1/chat/completions'];
+
+/**
+ * The connection on which a lane's answer came; of a lane that was cut, the one that was reset. Others carried what had to be asked
+ * before.
+ */
+export function mainOf(connections, lane, wasCut = false) {
   const answers = ({ method, path, lane: name }) => name === lane && !path.startsWith('/v1/tickets')
-    && (method === 'POST' ? path === '/v1/responses' : true);
+    && (method === 'POST' ? ASKS.includes(path) : true);
+  const cut = wasCut && connections.find(({ close, last_requests: requests }) => close?.how === 'reset' && requests.some(answers));
+  if (cut) return cut;
   const score = ({ last_requests: requests }) => Math.max(...requests.map((request) => {
     if (!answers(request)) return 0;
     return request.path.endsWith('/events') || request.status === 101 ? 2 : 1;

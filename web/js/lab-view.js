@@ -23,9 +23,12 @@ export class LaneView {
     this.how = element('p', { className: 'way' });
     this.svg = drawn('svg', { class: 'dots', role: 'img', preserveAspectRatio: 'none' });
     this.dots = new Dots(this.svg);
+    this.actions = element('div', { className: 'actions' });
+    this.joined = drawn('svg', { class: 'dots second', role: 'img', preserveAspectRatio: 'none' });
+    this.joinedDots = new Dots(this.joined);
     this.page = element('div', { className: 'page-view' });
     this.wire = element('div', { className: 'wire-view' });
-    this.root = element('section', { className: 'lane' }, element('div', { className: 'title' }, this.name, this.how), this.svg, this.page, this.wire);
+    this.root = element('section', { className: 'lane' }, element('div', { className: 'title' }, this.name, this.how, this.actions), this.svg, this.joined, this.page, this.wire);
     this.root.dataset.lane = kind;
     new ResizeObserver(() => this.draw()).observe(this.root);
   }
@@ -33,6 +36,12 @@ export class LaneView {
   begin(lane) {
     this.lane = lane;
     this.seen = this.ladder = this.why = null;
+    this.show();
+  }
+
+  /** Nothing has run here. */
+  clear() {
+    this.lane = this.seen = this.ladder = this.why = null;
     this.show();
   }
 
@@ -59,8 +68,10 @@ export class LaneView {
   draw() {
     const width = this.svg.clientWidth;
     if (!width) return;
-    const { state, events, reads, ended } = this.lane ?? { events: [], reads: 0, ended: null };
-    this.dots.draw({ events, ended }, { width, span: this.span });
+    const { state, events, reads, ended, marks, second } = this.lane ?? { events: [], reads: 0, ended: null };
+    this.dots.draw({ events, ended, marks }, { width, span: this.span });
+    this.joined.toggleAttribute('hidden', !second);
+    if (second) this.joinedDots.draw(second, { width, span: this.span });
     // A label that changes ten times a second would be read out as often.
     const name = t(`lane_${this.kind}`);
     const label = state === 'ended' ? t('labDots', { lane: name, n: events.length, reads, s: precise(ended) }) : name;
@@ -73,18 +84,46 @@ export class LaneView {
     this.root.classList.toggle('running', this.lane?.state === 'running');
     this.root.classList.toggle('failed', Boolean(this.lane?.error));
     this.draw();
+    this.#showActions();
     this.#showPage();
     this.#showWire();
   }
 
   #main() {
-    return this.seen && mainOf(this.seen.connections, this.lane.name);
+    return this.seen && mainOf(this.seen.connections, this.lane.name, this.lane.wasCut);
+  }
+
+  /** The buttons of a lane that is cut and resumed by hand; they stay while they are shown, or a click would miss them. */
+  #showActions() {
+    const { lane } = this;
+    const wanted = lane?.canCut ? 'labCutNow' : lane?.cut === 'hand' && lane.state === 'cut' && this.kind !== 'eventsource' ? 'labResumeNow' : '';
+    const words = wanted && t(wanted);
+    if (this.actions.textContent === words) return;
+    this.actions.replaceChildren(...(wanted ? [element('button', {
+      type: 'button', textContent: words, onclick: () => (wanted === 'labCutNow' ? lane.break() : lane.resume()),
+    })] : []));
+  }
+
+  /** What was done to the lane, and how it took it. */
+  #trials({ marks, missing, repeated, second, slow, text }) {
+    const at = (what) => precise(marks.find((mark) => mark.what === what)?.at);
+    const resumed = marks.some(({ what }) => what === 'resumed');
+    const byPage = t('labByPageShort');
+    return [
+      ...(marks.length ? [['cut', t('labResume'), resumed
+        ? t('labResumed', { cut: at('cut'), resumed: at('resumed'), missing: number(missing), repeated: number(repeated) })
+        : t('labCutOnly', { cut: at('cut') }), byPage]] : []),
+      ...(second ? [['second', t('labSecondReader'), t('labSecondOf', {
+        joined: precise(second.joined), n: number(second.events.length), reads: number(second.reads), same: t(second.text === text ? 'labSameText' : 'labOtherText'),
+      }), byPage]] : []),
+      ...(slow ? [['slow', t('labSlow'), t('labSlowOf'), t('labSlowHow')]] : []),
+    ];
   }
 
   #showPage() {
     if (!this.lane || this.lane.state === 'waiting') return this.page.replaceChildren(element('p', { className: 'caption', textContent: t('labWaiting') }));
-    const { first, total: whole, events, reads, largest, p50, p90, p99, characters, bytes } = figures({ ...this.lane, answer: this.lane.text });
-    const { kind, error, stopped, guesses } = this.lane;
+    const { first, total: whole, events, reads, largest, p50, slowest, gaps, characters, bytes } = figures({ ...this.lane, answer: this.lane.text });
+    const { kind, error, stopped, partial, guesses } = this.lane;
     const counted = largest > 1 ? t('labReadsMost', { n: number(reads), most: largest }) : number(reads);
     const byPage = t('labByPageShort');
     const rows = [
@@ -92,11 +131,12 @@ export class LaneView {
       ['total', t('labTotal'), precise(whole), byPage],
       ['events', kind === 'json' ? t('labDocument') : t('labEvents'), number(events), byPage],
       ['reads', t('labReads'), guesses ? t('labReadsGuess', { n: number(reads) }) : counted, guesses ? t('labReadsGuessHint') : byPage],
-      ['gaps', t('labGaps'), p50 === null ? '–' : `${[p50, p90, p99].map((ms) => number(ms, 1)).join(' / ')} ms`, t('labGapsHint')],
+      ['gaps', t('labGapsOf'), p50 === null ? '–' : t('labGapsValue', { p50: number(p50, 1), slowest: number(slowest, 1), n: number(gaps) }), t('labGapsHint')],
       ['characters', t('labCharacters'), t('labCharactersOf', { n: number(characters) }), byPage],
       ...(bytes === null ? [] : [['size', t('labBytes'), size(bytes), t('labBytesHint')]]),
+      ...this.#trials(this.lane),
     ];
-    const failed = stopped ? [caption(t('labLaneStopped'))] : error ? [element('p', { className: 'bad', textContent: t('labError', { why: error.message }) })] : [];
+    const failed = partial ? [caption(t('labPartial'))] : stopped ? [caption(t('labLaneStopped'))] : error ? [element('p', { className: 'bad', textContent: t('labError', { why: error.message }) })] : [];
     this.page.replaceChildren(group('page', byPage, rows), ...failed);
   }
 
@@ -122,6 +162,7 @@ export class LaneView {
       element('strong', { textContent: t('labSent', { n: size(all) }) }),
       ...(kinds && text && !mixed ? [element('span', { className: 'ratio', textContent: t('labPerText', { n: number(all / text, 1) }) })] : []),
       ...(received === null ? [] : [element('span', { textContent: t('labReceived', { n: size(received) }) })]),
+      ...this.#spoken(),
       element('span', { className: 'opened', textContent: t('labConnectionsOf', { opened: connections.length - reused, reused }) }));
     about.querySelector('strong').dataset.bytes = all;
     const notes = [
@@ -133,6 +174,18 @@ export class LaneView {
     ];
     const heading = caption(of(t('labByServerShort'), mixed));
     return element('div', { className: 'group by-server' }, heading, about, ...(kinds ? [bar(kinds), legend(kinds)] : []), ...notes.map(caption));
+  }
+
+  /** The protocol of the main connection, and how long the server wrote. */
+  #spoken() {
+    const { protocol, tls, last_requests: requests } = this.#main();
+    const version = protocol === 'http2' ? 'HTTP/2' : protocol ? 'HTTP/1.1' : '';
+    const what = [version, tls ? `TLS ${tls.version}` : ''].filter(Boolean).join(' · ');
+    const written = requests.filter(({ lane, ended_ms: end }) => lane === this.lane.name && end !== null).at(-1);
+    return [
+      ...(what ? [element('span', { className: 'protocol', textContent: t('labProtocol', { what }) })] : []),
+      ...(written ? [element('span', { className: 'written', textContent: t('labWritten', { s: precise(written.ended_ms - written.began_ms) }) })] : []),
+    ];
   }
 
   /** How many requests a connection had, if others than the lane's were among them. */

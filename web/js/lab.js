@@ -5,7 +5,12 @@ import { element } from './dom.js';
 import { languageNow, learn, number, speak, t, translate } from './i18n.js';
 import { askForKey, takeKey } from './key.js';
 import { Lane, LANES } from './lab-lanes.js';
+import { capture, hasPackets, json, picture as draw, save } from './lab-export.js';
 import { roundSpan } from './lab-numbers.js';
+import { record, rotated } from './lab-runs.js';
+import { apply, fromFragment, makeControls, nameControls, RELAYS, settings, toFragment } from './lab-settings.js';
+import { summaryTable } from './lab-summary.js';
+import * as tools from './lab-tools-words.js';
 import { LaneView } from './lab-view.js';
 import { EN, ZH } from './lab-words.js';
 
@@ -18,8 +23,12 @@ const SHARED_LOOKS = 3; // a request on its way is nobody's for a moment, and so
 const REDRAW_MS = 100;
 
 learn(EN, ZH);
+learn(tools.EN, tools.ZH);
 const $ = (id) => document.getElementById(id);
 const views = new Map(LANES.map((kind) => [kind, new LaneView(kind, picture)]));
+let chosen = []; // the views of the lanes that run, or ran last
+let done = null; // what was measured: {settings, began_at, runs: [{lanes}]}
+let wanted = fromFragment(location.hash.slice(1)); // of a link, until the models are known
 let running = null; // what stops the run
 let status = () => '';
 let redraw = 0;
@@ -28,7 +37,7 @@ let styled = false;
 // Running
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
-const lanes = () => [...views.values()].map(({ lane }) => lane).filter(Boolean);
+const lanes = () => chosen.map(({ lane }) => lane).filter(Boolean);
 const isFresh = () => $('fresh').checked;
 
 function say(words) {
@@ -37,18 +46,18 @@ function say(words) {
 }
 
 async function run() {
+  const plan = settings();
+  if (!plan.lanes.length) return say(() => t('labNoneChosen'));
   const stop = new AbortController();
   running = stop;
+  chosen = plan.lanes.map((kind) => views.get(kind));
+  done = { settings: plan, began_at: new Date().toISOString(), runs: [] };
+  for (const view of views.values()) view.clear();
+  $('progress').max = plan.lanes.length * plan.runs;
+  $('progress').value = 0;
   refresh();
-  const closes = isFresh();
-  const marker = crypto.getRandomValues(new Uint32Array(1))[0].toString(36);
-  const options = { model: $('model').value, prompt: $('prompt').value, closes, signal: stop.signal, change: later };
   try {
-    // The first look begins the capture of packets. As many as a browser has connections leave it with none.
-    await Promise.all(Array.from({ length: closes ? POOL : 1 }, () => look('none', closes)));
-    for (const [kind, view] of views) view.begin(new Lane(kind, `${marker}-${kind}`, options));
-    scale();
-    await ($('together').checked ? together(stop.signal) : inTurns(stop.signal));
+    for (let index = 0; index < plan.runs && !stop.signal.aborted; index++) await once(plan, index, stop.signal);
     say(stop.signal.aborted ? () => t('labStopped') : verdict);
   } catch (error) {
     say(() => error.message);
@@ -58,10 +67,31 @@ async function run() {
   refresh();
 }
 
-async function inTurns(signal) {
-  for (const [index, view] of [...views.values()].entries()) {
+/** One run of all lanes; each run starts with another of them. */
+async function once(plan, index, signal) {
+  const { model, prompt, fresh: closes, cut, slow, second } = plan;
+  const marker = crypto.getRandomValues(new Uint32Array(1))[0].toString(36);
+  const options = { model, prompt, closes, relay: RELAYS[plan.relay], cut, slow, second, signal, change: later };
+  // The first look begins the capture of packets. As many as a browser has connections leave it with none.
+  await Promise.all(Array.from({ length: closes ? POOL : 1 }, () => look('none', closes)));
+  for (const view of chosen) view.begin(new Lane(view.kind, `${marker}-${view.kind}`, options));
+  scale();
+  const order = rotated(plan.lanes, index).map((kind) => views.get(kind));
+  const prefix = () => (plan.runs > 1 ? t('labRunOf', { n: index + 1, of: plan.runs }) : '');
+  // The request for a cut needs a connection of its own, and a browser has six for all lanes.
+  const atOnce = plan.order === 'together' && cut === 'no';
+  await (atOnce ? together(order, prefix, signal) : inTurns(order, prefix, signal));
+  if (signal.aborted) return;
+  done.runs.push({ order: order.map(({ kind }) => kind), lanes: chosen.map(({ lane, seen }) => record(lane, seen)) });
+  $('progress').value = plan.lanes.length * (index + 1);
+  showResults();
+}
+
+async function inTurns(order, prefix, signal) {
+  const before = $('progress').value;
+  for (const [index, view] of order.entries()) {
     if (signal.aborted) return;
-    say(() => t('labRunning', { lane: t(`lane_${view.kind}`), n: index + 1, of: views.size }));
+    say(() => prefix() + t('labRunning', { lane: t(`lane_${view.kind}`), n: index + 1, of: order.length }));
     try {
       const ran = view.lane.run();
       view.show();
@@ -70,21 +100,22 @@ async function inTurns(signal) {
     } finally {
       await view.lane.forget();
     }
-    $('progress').value = index + 1;
+    $('progress').value = before + index + 1;
   }
 }
 
-async function together() {
+async function together(order, prefix) {
+  const before = $('progress').value;
   const ended = () => lanes().filter((lane) => lane.state === 'ended').length;
   const tell = () => {
-    $('progress').value = ended();
-    say(() => t('labRunningAll', { n: ended(), of: views.size }));
+    $('progress').value = before + ended();
+    say(() => prefix() + t('labRunningAll', { n: ended(), of: order.length }));
   };
   tell();
   try {
-    await Promise.all([...views.values()].map((view) => view.lane.run().then(tell)));
+    await Promise.all(order.map((view) => view.lane.run().then(tell)));
     say(() => t('labLooking'));
-    await see([...views.values()]);
+    await see(order);
   } finally {
     await Promise.all(lanes().map((lane) => lane.forget()));
   }
@@ -92,11 +123,26 @@ async function together() {
 
 const verdict = () => {
   const failed = lanes().filter((lane) => lane.error).length;
-  if (failed) return t('labFailed', { n: failed, of: views.size });
-  const [first, ...others] = lanes().map((lane) => lane.text);
-  const values = { of: views.size, n: number([...first].length) };
-  return t(others.every((text) => text === first) ? 'labSame' : 'labDifferent', values);
+  if (failed) return t('labFailed', { n: failed, of: chosen.length });
+  const partial = lanes().filter((lane) => lane.partial);
+  const [first = '', ...others] = lanes().filter((lane) => !lane.partial).map((lane) => lane.text);
+  const values = { of: others.length + 1, n: number([...first].length) };
+  const same = t(others.every((text) => text === first) ? 'labSame' : 'labDifferent', values);
+  if (!partial.length) return same;
+  return t('labSomePartial', { same, lanes: partial.map(({ kind }) => t(`lane_${kind}`)).join(', ') });
 };
+
+/** The table of several runs, and what can be taken along. */
+function showResults() {
+  const run = done?.runs.at(-1);
+  $('summary').replaceChildren(...(done ? summaryTable(done.runs, done.settings.lanes) : []));
+  $('save-json').disabled = $('save-svg').disabled = !run;
+  $('save-pcapng').disabled = !hasPackets(run);
+  const state = run?.lanes.find(({ capture: known }) => known)?.capture;
+  const why = !run ? t('labNotRun') : state && state !== 'on' ? t(`why_${state}`) : t('labNoPacketsOfIt');
+  $('save-pcapng').title = hasPackets(run) ? t('labPcapngHow') : t('labNoPcapng', { why });
+  $('export-note').textContent = run && !hasPackets(run) ? t('labNoPcapng', { why }) : '';
+}
 
 // What the server saw
 
@@ -157,7 +203,7 @@ function later() {
   redraw ||= setTimeout(() => {
     redraw = 0;
     scale();
-    for (const view of views.values()) if (view.lane) view.show();
+    for (const view of chosen) view.show();
   }, REDRAW_MS);
 }
 
@@ -173,11 +219,18 @@ function refresh() {
   $('run').querySelector('span').textContent = t(running ? 'labStop' : 'labRun');
   $('run').disabled = !running && !$('model').value;
   document.querySelector('.progress').hidden = !running;
-  $('progress').value = running ? $('progress').value : 0;
   $('lanes').setAttribute('aria-busy', String(running !== null));
   for (const node of $('controls').querySelectorAll('input, select, textarea')) node.disabled = running !== null;
+  if (!running) showChosen();
   scale();
   for (const view of views.values()) view.show();
+  showResults();
+}
+
+/** Only the chosen lanes are on the page; those that ran stay until others are chosen. */
+function showChosen() {
+  const { lanes: kinds } = settings();
+  for (const view of views.values()) view.root.hidden = !kinds.includes(view.kind);
 }
 
 // Controls
@@ -191,6 +244,7 @@ async function loadModels() {
   try {
     const ids = await models();
     $('model').replaceChildren(...ids.map((id) => element('option', { value: id, textContent: id, selected: id === 'demo' })));
+    if (ids.includes(wanted.model)) $('model').value = wanted.model;
     if (!ids.length) $('model').append(element('option', { value: '', textContent: t('noModels') }));
     $('notice').hidden = true;
   } catch (error) {
@@ -199,9 +253,39 @@ async function loadModels() {
     $('notice').hidden = false;
     setTimeout(loadModels, 2000);
   }
-  suggest();
+  if (wanted.prompt === undefined) suggest();
+  wanted = {};
   refresh();
 }
+
+// Taking along
+
+function showTls() {
+  const isHere = location.protocol === 'https:';
+  $('over-tls').replaceChildren(...(isHere ? [t('labTlsHere')] : [
+    `${t('labTlsMissing')} `, element('code', { textContent: 'weir serve --tls self-signed' }), ` ${t('labTlsThen')} `,
+    element('code', { textContent: `https://${location.host}${location.pathname}` }), '.']));
+}
+
+$('link').addEventListener('click', async () => {
+  const address = `${location.href.split('#')[0]}#${toFragment(settings())}`;
+  history.replaceState(null, '', address);
+  try {
+    await navigator.clipboard.writeText(address);
+    $('export-note').textContent = t('labCopied');
+  } catch {
+    $('export-note').textContent = address; // the page may not write to the clipboard
+  }
+});
+$('save-json').addEventListener('click', () => save('weir-lab.json', json(done)));
+$('save-svg').addEventListener('click', () => save('weir-lab.svg', draw(done)));
+$('save-pcapng').addEventListener('click', async () => {
+  try {
+    save('weir-lab.pcapng', await capture(done.runs.at(-1)));
+  } catch (error) {
+    $('export-note').textContent = t('labNoPcapng', { why: error.message });
+  }
+});
 
 takeKey(() => loadModels());
 $('controls').addEventListener('submit', (event) => {
@@ -221,6 +305,8 @@ for (const node of document.querySelectorAll('[data-lang]')) {
     if (node.dataset.lang === languageNow()) return;
     speak(node.dataset.lang);
     document.title = `Weir: ${t('labTitle')}`;
+    nameControls();
+    showTls();
     suggest();
     $('status').textContent = status();
     refresh();
@@ -232,6 +318,17 @@ for (const node of document.querySelectorAll('[data-lang]')) {
 }
 
 $('lanes').append(...[...views.values()].map(({ root }) => root));
+makeControls();
+apply(wanted);
+$('which').addEventListener('change', () => refresh());
+globalThis.addEventListener('hashchange', () => {
+  wanted = fromFragment(location.hash.slice(1));
+  if (running) return;
+  apply(wanted);
+  if ([...$('model').options].some(({ value }) => value === wanted.model)) $('model').value = wanted.model;
+  refresh();
+});
+showTls();
 translate();
 document.title = `Weir: ${t('labTitle')}`;
 refresh();

@@ -3,6 +3,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { figures, gaps, KINDS, mainOf, percentile, roundSpan, said, sent, shares, ticks, total } from '../js/lab-numbers.js';
+import { rotated, summary } from '../js/lab-runs.js';
+import { fromFragment, toFragment } from '../js/lab-settings.js';
+import * as tools from '../js/lab-tools-words.js';
 import { EN, ZH } from '../js/lab-words.js';
 
 test('percentiles are values that were measured', () => {
@@ -16,7 +19,7 @@ test('gaps lie between pieces of text, and there are none within a read', () => 
   const events = [[0, 1, false], [5, 2, true], [5, 2, true], [9, 3, false], [15, 4, true]].map(([at, batch, text]) => ({ at, batch, text }));
   assert.deepEqual(gaps(events), [0, 10]);
   const shown = figures({ events, reads: 4, ended: 20, answer: '你好', bytes: null });
-  assert.deepEqual([shown.first, shown.total, shown.events, shown.largest, shown.p50, shown.p99, shown.characters], [5, 20, 5, 2, 0, 10, 2]);
+  assert.deepEqual([shown.first, shown.total, shown.events, shown.largest, shown.p50, shown.p99, shown.slowest, shown.gaps, shown.characters], [5, 20, 5, 2, 0, 10, 10, 2, 2]);
 });
 
 const connection = (body, said, requests = []) => ({
@@ -73,8 +76,37 @@ test('an axis has round times, and not too many', () => {
   for (const span of [1, 17, 980, 12_345, 600_000]) assert.ok(ticks(span).length <= 9, String(span));
 });
 
+test('each run starts with another lane', () => {
+  assert.deepEqual([0, 1, 2, 3].map((index) => rotated(['a', 'b', 'c'], index).join('')), ['abc', 'bca', 'cab', 'abc']);
+  assert.deepEqual(rotated([], 3), []);
+});
+
+test('of several runs there is the median, the slowest, and how many there were', () => {
+  const run = (first, more = {}) => ({ lanes: [{ lane: 'sse', first_text_ms: first, complete_ms: 9, sent_bytes: null, ...more }] });
+  const [row] = summary([run(30), run(10), run(20), run(1, { error: 'no' }), run(2, { stopped: true })], ['sse']);
+  assert.deepEqual(row.first_text_ms, { median: 20, slowest: 30, runs: 3 });
+  assert.deepEqual(row.sent_bytes, { median: null, slowest: null, runs: 0 });
+});
+
+test('a link has all settings of a run, and unknown ones are left out', () => {
+  const settings = {
+    prompt: '数到 60 & 100%\n#1', model: 'demo', lanes: ['sse', 'classic'], order: 'together', fresh: false, runs: 3, relay: 'size4', cut: 'auto', slow: true, second: false,
+  };
+  assert.deepEqual(fromFragment(toFragment(settings)), settings);
+  assert.deepEqual(fromFragment('relay=constructor&cut=x&runs=99&lanes=none,json&order=%3Cb%3E'), { lanes: ['json'] });
+  assert.deepEqual(fromFragment(''), {});
+});
+
+test('the connection of a lane that was cut is the one that was reset', () => {
+  const of = (id, how, path) => ({ id, close: { how }, last_requests: [{ method: 'GET', path, status: 200, lane: 'a' }] });
+  const connections = [of(2, 'close', '/v1/responses/resp_1'), of(1, 'reset', '/v1/responses/resp_1')];
+  assert.deepEqual([mainOf(connections, 'a').id, mainOf(connections, 'a', true).id], [2, 1]);
+});
+
 test('both languages have the same words', () => {
-  assert.deepEqual(Object.keys(EN).sort(), Object.keys(ZH).sort());
-  const holes = (words) => [...words.matchAll(/\{\w+\}/g)].map(String).sort();
-  for (const key of Object.keys(EN)) assert.deepEqual(holes(EN[key]), holes(ZH[key]), key);
+  for (const [english, chinese] of [[EN, ZH], [tools.EN, tools.ZH]]) {
+    assert.deepEqual(Object.keys(english).sort(), Object.keys(chinese).sort());
+    const holes = (words) => [...words.matchAll(/\{\w+\}/g)].map(String).sort();
+    for (const key of Object.keys(english)) assert.deepEqual(holes(english[key]), holes(chinese[key]), key);
+  }
 });

@@ -68,11 +68,18 @@ fn definitions(prompt: &Prompt<'_>) -> u64 {
     tools.chain(schema).map(|text| encoding.count(&text)).sum()
 }
 
-/// Tokens of a single question in the classic API's wrapping: `hello` is 9, whatever the model.
-pub(crate) fn question(model: &str, text: &str) -> u64 {
+/// Tokens of a conversation as the Java demo of 2023 counted them: each message in the wrapping of
+/// the first chat model, whatever the model. `hello` alone is 9.
+pub(crate) fn wrapped(model: &str, instructions: Option<&str>, context: &[Item]) -> u64 {
     let encoding = Encoding::for_model(model);
     let ChatOverhead { per_message, priming, .. } = ChatOverhead::FIRST;
-    per_message + encoding.count("user") + encoding.count(text) + priming
+    let message = |role: &str, texts: &[String]| {
+        let texts: u64 = texts.iter().map(|text| encoding.count(text)).sum();
+        per_message + encoding.count(role) + texts
+    };
+    let system = instructions.map_or(0, |text| message("system", &[text.to_owned()]));
+    let messages: u64 = context.iter().map(|item| message(speaker(item), &texts(item))).sum();
+    system + messages + priming
 }
 
 /// Output tokens: all of them, and those that are reasoning.
@@ -120,12 +127,27 @@ fn texts(item: &Item) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::item::{Message as ChatMessage, Role};
+
     use super::*;
 
+    fn message(role: Role, text: &str) -> Item {
+        Item::Message(ChatMessage::new(role, vec![Part::input_text(text)]))
+    }
+
     #[test]
-    fn hello_is_nine_in_every_vocabulary() {
+    fn the_demo_counted_9_15_and_22_for_these_questions() {
+        let context: Vec<Item> =
+            ["hello", "second", "third one"].map(|text| message(Role::User, text)).into();
         for model in ["gpt-3.5-turbo", "gpt-4o", "demo"] {
-            assert_eq!(question(model, "hello"), 9, "{model}");
+            let counts = [1, 2, 3].map(|questions| wrapped(model, None, &context[..questions]));
+            assert_eq!(counts, [9, 15, 22], "{model}");
         }
+    }
+
+    #[test]
+    fn a_system_prompt_counts_as_a_message() {
+        let context = [message(Role::User, "hello")];
+        assert_eq!(wrapped("demo", Some("hello"), &context), 9 + 6);
     }
 }

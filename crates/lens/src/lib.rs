@@ -13,6 +13,7 @@
 
 pub mod capture;
 pub mod flow;
+pub mod headers;
 pub mod http;
 pub mod ladder;
 pub mod live;

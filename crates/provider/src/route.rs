@@ -45,9 +45,16 @@ struct Several {
     on_leave: Option<OnLeave>,
 }
 
+/// What a route leads to.
+#[derive(Debug)]
+enum Destination {
+    Upstream(Arc<Listed>),
+    Demo(Arc<Demo>),
+}
+
 #[derive(Debug)]
 struct Target {
-    listed: Arc<Listed>,
+    destination: Destination,
     model: Option<Arc<str>>,
     weight: u32,
     served: AtomicU64,
@@ -83,8 +90,9 @@ impl Routes {
                 None => Listed::new(config),
             };
         let upstreams = config.upstreams.iter().map(listed).collect::<Result<Vec<_>, _>>()?;
-        let several =
-            |route: &RouteConfig| Ok((route.model.clone(), Several::new(route, &upstreams)?));
+        let several = |route: &RouteConfig| {
+            Ok((route.model.clone(), Several::new(route, &upstreams, demo.as_ref())?))
+        };
         let several = config.routes.iter().map(several).collect::<Result<_, _>>()?;
         let names = config.routes.iter().map(|route| route.model.clone()).collect();
         Ok(Self { demo, upstreams, several, names, retries: config.retries })
@@ -123,14 +131,7 @@ impl Models for Routes {
             return Some(route(several.targets(model), several.on_leave, true));
         }
         if let Some(demo) = self.demo.as_ref().filter(|_| model == demo::MODEL) {
-            let provider = Arc::clone(demo) as Arc<dyn Provider>;
-            let target = RouteTarget {
-                upstream: demo::MODEL.into(),
-                provider,
-                model: None,
-                timeouts: Timeouts::default(),
-            };
-            return Some(route(Arc::new([target]), None, true));
+            return Some(route(Arc::new([demo_target(demo, None)]), None, true));
         }
         let listed = self.serving(model)?;
         // An upstream with configured models is asked for no others.
@@ -193,23 +194,24 @@ impl Listed {
 }
 
 impl Several {
-    fn new(config: &RouteConfig, upstreams: &[Arc<Listed>]) -> Result<Self, UpstreamConfigError> {
+    fn new(
+        config: &RouteConfig,
+        upstreams: &[Arc<Listed>],
+        demo: Option<&Arc<Demo>>,
+    ) -> Result<Self, UpstreamConfigError> {
         let unknown = |upstream: &str| UpstreamConfigError::Route {
             model: config.model.clone(),
             upstream: upstream.to_owned(),
         };
         let targets = config.upstreams.iter().map(|target| {
-            let listed = upstreams
-                .iter()
-                .find(|listed| *listed.name == *target.upstream)
+            let named = upstreams.iter().find(|listed| *listed.name == *target.upstream);
+            let demo = demo.filter(|_| target.upstream == demo::MODEL);
+            let destination = named
+                .map(|listed| Destination::Upstream(Arc::clone(listed)))
+                .or_else(|| demo.map(|demo| Destination::Demo(Arc::clone(demo))))
                 .ok_or_else(|| unknown(&target.upstream))?;
             let model = target.model.as_deref().map(Arc::from);
-            Ok(Target {
-                listed: Arc::clone(listed),
-                model,
-                weight: target.weight,
-                served: AtomicU64::new(0),
-            })
+            Ok(Target { destination, model, weight: target.weight, served: AtomicU64::new(0) })
         });
         let targets = targets.collect::<Result<Vec<_>, _>>()?;
         if targets.is_empty() {
@@ -221,9 +223,8 @@ impl Several {
     /// The target that the strategy picks, then the others in order. Targets that are unavailable
     /// come last.
     fn targets(&self, model: &str) -> Arc<[RouteTarget]> {
-        let is_ready = |target: &Target| {
-            target.listed.upstream.is_ready(target.model.as_deref().unwrap_or(model))
-        };
+        let is_ready =
+            |target: &Target| target.destination.is_ready(target.model.as_deref().unwrap_or(model));
         let (mut ready, mut rest): (Vec<usize>, Vec<usize>) =
             (0..self.targets.len()).partition(|index| is_ready(&self.targets[*index]));
         let candidates: Vec<WeightedCandidate> =
@@ -237,7 +238,7 @@ impl Several {
         ready
             .into_iter()
             .map(|index| &self.targets[index])
-            .map(|target| target.listed.target(target.model.clone()))
+            .map(|target| target.destination.target(target.model.clone()))
             .collect()
     }
 }
@@ -255,10 +256,38 @@ impl Several {
     }
 }
 
+impl Destination {
+    fn is_ready(&self, model: &str) -> bool {
+        match self {
+            Self::Upstream(listed) => listed.upstream.is_ready(model),
+            Self::Demo(_) => true,
+        }
+    }
+
+    fn running(&self) -> usize {
+        match self {
+            Self::Upstream(listed) => listed.upstream.running(),
+            // Nothing limits it.
+            Self::Demo(_) => 0,
+        }
+    }
+
+    fn target(&self, model: Option<Arc<str>>) -> RouteTarget {
+        match self {
+            Self::Upstream(listed) => listed.target(model),
+            Self::Demo(demo) => demo_target(demo, model),
+        }
+    }
+}
+
+fn demo_target(demo: &Arc<Demo>, model: Option<Arc<str>>) -> RouteTarget {
+    let provider = Arc::clone(demo) as Arc<dyn Provider>;
+    RouteTarget { upstream: demo::MODEL.into(), provider, model, timeouts: Timeouts::default() }
+}
+
 impl Target {
     fn candidate(&self, index: usize) -> WeightedCandidate {
-        let (running, served) =
-            (self.listed.upstream.running(), self.served.load(Ordering::Relaxed));
+        let (running, served) = (self.destination.running(), self.served.load(Ordering::Relaxed));
         WeightedCandidate { index, weight: self.weight, running, served }
     }
 }

@@ -106,7 +106,7 @@ pub enum CaptureMode {
 }
 
 /// The settings of the classic API.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClassicConfig {
     /// Whether there is one.
     pub enabled: bool,
@@ -117,6 +117,10 @@ pub struct ClassicConfig {
     pub pages: Option<PathBuf>,
     /// The model; `None`: the first that an upstream serves.
     pub model: Option<String>,
+    /// The system prompt of every question.
+    pub instructions: Option<String>,
+    /// The sampling temperature of every question, 0 to 2; `None`: the upstream's default.
+    pub temperature: Option<f64>,
     /// How many tokens of a conversation the model gets, the new message included: whole turns are
     /// left out from the start until the rest fits.
     pub context_tokens: u64,
@@ -210,6 +214,8 @@ impl Default for ClassicConfig {
             origins: Vec::new(),
             pages: None,
             model: None,
+            instructions: None,
+            temperature: None,
             // The smallest window among the hosted models is gpt-3.5-turbo's, 16,385 tokens: a
             // quarter is for the response.
             context_tokens: 12_000,

@@ -11,17 +11,19 @@ mod tags;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::app::App;
 use crate::http::fallback;
 use crate::http::forwarded::Forwarded;
 use crate::http::origin;
+use crate::http::validators::Validators;
 
 /// Larger than any page or picture of the demo.
 const MAX_FILE_BYTES: u64 = 8 << 20;
@@ -54,7 +56,7 @@ pub(crate) async fn find(app: &App, forwarded: Forwarded, parts: &Parts) -> Opti
     let name = name(path)?;
     let kind = content_type(name)?;
     let candidates = candidates(name);
-    let bytes = app
+    let (bytes, modified) = app
         .tasks
         .blocking(move || candidates.iter().find_map(|candidate| read(&directory, candidate).ok()))
         .await??;
@@ -70,11 +72,20 @@ pub(crate) async fn find(app: &App, forwarded: Forwarded, parts: &Parts) -> Opti
             marked.as_ref().map(|(_, nonce)| nonce.as_str()),
         )
     });
-    let mut response =
-        marked.map_or_else(|| bytes.into_response(), |(page, _)| page.into_response());
+    // A page with a nonce is another one each time.
+    let validators = marked.is_none().then(|| Validators::of(&bytes, modified));
+    let is_known = validators.as_ref().is_some_and(|known| known.are_known(&parts.headers));
+    let mut response = match marked {
+        Some((page, _)) => page.into_response(),
+        None if is_known => StatusCode::NOT_MODIFIED.into_response(),
+        None => bytes.into_response(),
+    };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Some(validators) = validators {
+        validators.insert(headers);
+    }
     if kind == HTML {
         headers.insert(header::VARY, HeaderValue::from_static("cookie, accept, sec-fetch-dest"));
     }
@@ -111,14 +122,14 @@ fn candidates(name: &str) -> Vec<PathBuf> {
     .into()
 }
 
-/// A file of the directory; not one outside to which a link points.
-fn read(directory: &Path, name: &Path) -> io::Result<Vec<u8>> {
+/// A file of the directory and when it was modified; not a file outside to which a link points.
+fn read(directory: &Path, name: &Path) -> io::Result<(Vec<u8>, Option<SystemTime>)> {
     let (directory, path) = (directory.canonicalize()?, directory.join(name).canonicalize()?);
     let data = fs::metadata(&path)?;
     if !path.starts_with(directory) || !data.is_file() || data.len() > MAX_FILE_BYTES {
         return Err(io::ErrorKind::NotFound.into());
     }
-    fs::read(path)
+    Ok((fs::read(path)?, data.modified().ok()))
 }
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -131,7 +142,14 @@ fn content_type(name: &str) -> Option<&'static str> {
         "js" => Some("text/javascript; charset=utf-8"),
         "svg" => Some("image/svg+xml"),
         "png" => Some("image/png"),
-        "jpg" => Some("image/jpeg"),
+        "mjs" => Some("text/javascript; charset=utf-8"),
+        "jpg" | "jpeg" => Some("image/jpeg"),
+        "webp" => Some("image/webp"),
+        "avif" => Some("image/avif"),
+        "woff2" => Some("font/woff2"),
+        "woff" => Some("font/woff"),
+        "ttf" => Some("font/ttf"),
+        "otf" => Some("font/otf"),
         "gif" => Some("image/gif"),
         "ico" => Some("image/x-icon"),
         _ => None,

@@ -9,7 +9,7 @@ use crate::api::{
     socket, source, tickets, upstreams,
 };
 use crate::app::App;
-use crate::http::{auth, fallback, middleware};
+use crate::http::{auth, fallback, middleware, relay};
 use crate::{pages, web};
 
 /// Everything that the public listener serves.
@@ -71,10 +71,12 @@ fn caller_routes(app: &App) -> Router<App> {
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
         // The connections below.
-        .route("/v1/lens/connections", get(lens::connections))
+        .route("/v1/lens/connections", get(lens::connections).delete(lens::reset::reset))
+        .route("/v1/lens/connections.pcapng", get(lens::capture_file::capture_file))
         .route("/v1/lens/connections/{id}/ladder.svg", get(lens::ladder))
         .route("/v1/lens/source", get(source::open).connect(source::open))
         .route("/v1/upstreams", get(upstreams::list))
+        .route_layer(from_fn_with_state(app.clone(), relay::relay))
         .route_layer(from_fn_with_state(app.clone(), auth::authenticate))
         .merge(monitoring_routes(app))
 }
@@ -102,6 +104,7 @@ fn classic_routes(app: &App) -> Router<App> {
         .route("/chat", post(classic::ask).get(classic::ask_by_query))
         .route("/closeSse", get(classic::close_sse))
         .route("/websocket/{uid}", get(classic::socket).connect(classic::socket))
+        .route_layer(from_fn_with_state(app.clone(), relay::relay))
         .route_layer(from_fn_with_state(app.clone(), auth::authenticate))
         // Below the CORS layer, so that it sees preflights too.
         .method_not_allowed_fallback(fallback::no_such_method)

@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::error::FaultResponse;
 use crate::http::extract::PathParam;
 use crate::http::forwarded::Forwarded;
+use crate::http::validators::has_tag;
 use crate::pages;
 
 #[derive(RustEmbed)]
@@ -88,7 +89,7 @@ fn respond(file: &EmbeddedFile, kind: &'static str, headers: &HeaderMap) -> Resp
         u64::from_be_bytes(hash.first_chunk().copied().unwrap_or_default())
     );
     let is_packed = packed.is_some();
-    let mut response = if is_known(headers, &tag) {
+    let mut response = if has_tag(headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         packed.unwrap_or_else(|| file.data.to_vec().into()).into_response()
@@ -107,20 +108,6 @@ fn respond(file: &EmbeddedFile, kind: &'static str, headers: &HeaderMap) -> Resp
         headers.insert(header::ETAG, tag);
     }
     response
-}
-
-/// Whether the client has this representation: a weak comparison with each tag of a list (RFC 9110
-/// §13.1.2).
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    // Our tags have no commas, so that splitting at one never makes a match.
-    let known = headers
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|list| list.split(','));
-    known
-        .map(str::trim)
-        .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
 /// Whether the client accepts gzip (RFC 9110 §12.5.3). Its weight for gzip outranks that for `*`.

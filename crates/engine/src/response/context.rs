@@ -65,18 +65,19 @@ impl Engine {
         })
     }
 
-    /// Counts a text as the only message of a question, with the vocabulary of `model`.
+    /// Counts what a started response's model reads as the classic API reports it.
     ///
     /// # Errors
     /// Counting failed.
-    pub async fn count_question(
+    pub async fn count_context(
         &self,
         owner: &Owner,
         model: String,
-        text: String,
+        instructions: Option<String>,
+        context: Arc<[Item]>,
     ) -> Result<u64, Fault> {
-        let counted = self.work(owner, move || count::question(&model, &text));
-        counted.await.ok_or_else(|| {
+        let counting = move || count::wrapped(&model, instructions.as_deref(), &context);
+        self.work(owner, counting).await.ok_or_else(|| {
             Fault::new(FaultKind::Server, "server_error", "the question could not be counted")
         })
     }

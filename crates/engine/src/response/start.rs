@@ -43,6 +43,8 @@ pub struct Started {
     pub feed: Feed,
     /// The fields of the request, by path, that have no effect here.
     pub ignored: Vec<String>,
+    /// Everything its model reads; empty where the response was started earlier.
+    pub context: Arc<[Item]>,
 }
 
 /// What a turn is tied to beside its input.
@@ -169,6 +171,7 @@ impl Engine {
             context: context.into(),
             call: UpstreamCall::default(),
         };
+        let read = Arc::clone(&request.context);
         let remembering = match socket {
             Some(socket) => Some(Remembering {
                 socket,
@@ -197,7 +200,7 @@ impl Engine {
         self.shared
             .tasks
             .spawn("turn", run_to_end(Arc::clone(&self.shared), handle, turn, remembering));
-        Ok(Started { id, feed, ignored: Vec::new() })
+        Ok(Started { id, feed, ignored: Vec::new(), context: read })
     }
 
     /// Puts the record and the new items into the store, one large request of each caller at a
@@ -260,7 +263,8 @@ impl Engine {
         started(&*reader).await.map_err(log_fault)?;
         let reader = self.shared.loads.reader(owner, reader);
         let guard = self.shared.running(&id).map(|handle| handle.attach());
-        Ok(Started { id, feed: self.cursor(reader, 0, guard), ignored: Vec::new() })
+        let feed = self.cursor(reader, 0, guard);
+        Ok(Started { id, feed, ignored: Vec::new(), context: Arc::default() })
     }
 
     /// The route of the request's model, and the fields of the request that have no effect there.

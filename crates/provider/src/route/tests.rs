@@ -157,3 +157,16 @@ fn an_unknown_model_goes_to_an_upstream_whose_list_is_not_known_yet() {
     assert_eq!(leads(&routes, "claude-sonnet-5").as_deref(), Some("south"));
     assert_eq!(leads(&routes, "qwen3").as_deref(), Some("north"));
 }
+
+#[test]
+fn a_route_may_lead_to_the_demo() {
+    let config = |enabled| Config {
+        demo: DemoConfig { enabled, ..DemoConfig::default() },
+        upstreams: vec![upstream("north", &["a"])],
+        routes: vec![route("gpt-3.5-turbo", Strategy::Order, &[("demo", None, 1)])],
+        ..Config::default()
+    };
+    let routes = Routes::new(&config(true)).unwrap();
+    assert_eq!(targets(&routes, "gpt-3.5-turbo"), ["demo"]);
+    assert!(Routes::new(&config(false)).is_err(), "there is no demo");
+}

@@ -2,7 +2,9 @@
 //! them, other callers those with requests of their own, and of the requests only these. Of a
 //! connection shared with other callers they see nothing else.
 
+pub(crate) mod capture_file;
 mod packets;
+pub(crate) mod reset;
 mod time;
 
 use std::time::{Duration, UNIX_EPOCH};

@@ -14,6 +14,7 @@ use engine::response::start::Started;
 use protocol::dialect::classic as dialect;
 use protocol::fault::{Fault, FaultKind};
 use protocol::on_leave::OnLeave;
+use protocol::request::Create;
 use protocol::trace::TraceContext;
 use tokio::sync::OnceCell;
 
@@ -83,7 +84,21 @@ impl Classic {
         question: String,
         trace: Option<TraceContext>,
     ) -> Result<Started, Fault> {
-        engine.start(&asker.owner, dialect::create(model, question), self.terms(asker, trace)).await
+        let mut create = dialect::create(model, question);
+        self.complete(&mut create);
+        engine.start(&asker.owner, create, self.terms(asker, trace)).await
+    }
+
+    /// Adds what the settings say about every question: a system prompt and a temperature.
+    pub(crate) fn complete(&self, create: &mut Create) {
+        let settings = self.settings();
+        create.instructions.clone_from(&settings.config.instructions);
+        create.temperature = settings.config.temperature;
+    }
+
+    /// The system prompt of every question.
+    pub(crate) fn instructions(&self) -> Option<String> {
+        self.settings().config.instructions.clone()
     }
 
     /// How a turn of the asker's conversation starts. It stops when its reader leaves; a turn that

@@ -26,15 +26,27 @@ fn subject(path: &str) -> RequestSubject {
 }
 
 /// The client's own name for its request, by which it finds it in the lens: a browser sees neither
-/// its own port nor the head of a WebSocket's handshake. Only below `/v1/`: elsewhere a query may
-/// be a user's message, and a request to the lens names the lane it looks for.
+/// its own port nor the head of a WebSocket's handshake. A request to the lens names the lane it
+/// looks for.
 fn lane(uri: &Uri) -> Option<&str> {
-    let is_ours = uri.path().starts_with("/v1/") && !uri.path().starts_with("/v1/lens/");
-    let query = uri.query().filter(|_| is_ours)?;
+    let query = own_query(uri).filter(|_| !uri.path().starts_with("/v1/lens/"))?;
     let name = query.split('&').find_map(|pair| pair.strip_prefix("lane="))?;
     let is_name = (1..=LONGEST_LANE).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     is_name.then_some(name)
+}
+
+/// The query of a request, where it is no user's message: below `/v1/`, and in the parts of the
+/// classic API whose question is in the body.
+pub(crate) fn own_query(uri: &Uri) -> Option<&str> {
+    let (path, query) = (uri.path(), uri.query()?);
+    let has_message = || query.split('&').any(|pair| pair.starts_with("message="));
+    let is_own = path == "/v1"
+        || path.starts_with("/v1/")
+        || path == "/createSse"
+        || path.starts_with("/websocket/")
+        || path == "/chat" && !has_message();
+    is_own.then_some(query)
 }
 
 #[cfg(test)]
@@ -51,6 +63,11 @@ mod tests {
             ("/v1/responses?lane=%20", None),
             ("/v1/responses?lane=0123456789012345678901234567890123", None),
             ("/chat?message=a&lane=b", None),
+            ("/chat?lane=b&message=a", None),
+            ("/chat?lane=b", Some("b")),
+            ("/createSse?lane=b&close=true", Some("b")),
+            ("/websocket/7?lane=b", Some("b")),
+            ("/1.html?lane=b", None),
             ("/v1/lens/connections?lane=a", None),
             ("/v1/responses", None),
         ] {

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::auth::ResponseOwner;
 use super::forwarded::{self, Forwarded};
+use super::label::own_query;
 use super::{host, origin, unread};
 use crate::app::App;
 use crate::error::{FaultResponse, panicked};
@@ -115,8 +116,7 @@ fn set_rate_limit_headers(app: &App, owner: &Owner, headers: &mut HeaderMap) {
 /// Whether the client asks for the connection to be closed after this response. A page may not set
 /// `Connection: close`, and the lab shows what a new connection costs.
 fn wants_close(uri: &Uri) -> bool {
-    paths::is_api(uri.path())
-        && uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "close=true"))
+    own_query(uri).is_some_and(|query| query.split('&').any(|pair| pair == "close=true"))
 }
 
 /// Around everything that can panic, so that it costs one request and not the connection.

@@ -14,6 +14,8 @@ pub(crate) mod extract;
 pub(crate) mod body;
 pub(crate) mod fallback;
 pub(crate) mod label;
+pub(crate) mod relay;
+pub(crate) mod validators;
 
 mod trace_context;
 mod unread;

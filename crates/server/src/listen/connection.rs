@@ -2,7 +2,7 @@
 //! during a response, and the close.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
@@ -70,6 +70,8 @@ pub(super) struct Socket {
     finished: AtomicU64,
     /// Whether a response on it ends by its close.
     ended_by_close: AtomicBool,
+    /// Whether it was reset by request: nothing is read or written any more.
+    is_reset: AtomicBool,
     flush: FlushWatch,
     pub(super) timeline: Timeline,
     register: Arc<Register>,
@@ -121,6 +123,7 @@ impl Socket {
             responses: AtomicUsize::new(0),
             finished: AtomicU64::new(0),
             ended_by_close: AtomicBool::new(false),
+            is_reset: AtomicBool::new(false),
             flush: FlushWatch::default(),
             timeline: Timeline::new(clock::now(), is_sampled(id, config.lens.sampling)),
             register: open.register(),
@@ -142,6 +145,11 @@ impl Socket {
             record: self.timeline.record(),
             tcp: tcp_info_of(&self.stream),
         }
+    }
+
+    /// Whether it was reset by request.
+    pub(super) fn is_reset(&self) -> bool {
+        self.is_reset.load(Ordering::Relaxed)
     }
 
     pub(super) fn ahead(&self) -> MutexGuard<'_, ReadAhead> {
@@ -178,6 +186,16 @@ impl Registered for Socket {
 
     fn matches(&self, wanted: &ConnectionFilter<'_>) -> bool {
         self.timeline.with_requests(|owner, requests| wanted.matches(owner, requests))
+    }
+
+    fn reset(&self) {
+        self.timeline.set_closed(ClosingSide::Server, "reset");
+        self.is_reset.store(true, Ordering::Relaxed);
+        let socket = SockRef::from(&self.stream);
+        // Both fail only on a socket that is closed already. The second sends nothing; it wakes
+        // the codec, which then finds the connection broken and closes it: the RST.
+        drop(socket.set_linger(Some(Duration::ZERO)));
+        drop(socket.shutdown(Shutdown::Read));
     }
 }
 

@@ -64,6 +64,9 @@ impl Io {
         context: &mut Context<'_>,
         send: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
+        if self.shared.is_reset() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         loop {
             match self.shared.stream.poll_write_ready(context) {
                 Poll::Pending => return self.poll_stall(context),
@@ -90,6 +93,9 @@ impl AsyncRead for Io {
     ) -> Poll<io::Result<()>> {
         let shared = &self.shared;
         loop {
+            if shared.is_reset() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
             let mut ahead = shared.ahead();
             if !ahead.bytes.is_empty() {
                 let count = ahead.bytes.len().min(buffer.remaining());

@@ -16,6 +16,9 @@ pub(super) trait Registered: fmt::Debug + Send + Sync {
 
     /// Whether it is one of those wanted. Cheaper than a view.
     fn matches(&self, wanted: &ConnectionFilter<'_>) -> bool;
+
+    /// Resets it (RST), with whatever is being sent.
+    fn reset(&self);
 }
 
 /// The connections that are open, and the last that have closed.
@@ -80,6 +83,24 @@ impl Register {
         };
         // Outside of the lock, as above.
         closed.or_else(|| open?.upgrade().map(|connection: Arc<dyn Registered>| connection.view()))
+    }
+
+    /// Resets the open ones that are wanted and that `is_allowed`, and counts them.
+    pub(crate) fn reset(
+        &self,
+        wanted: &ConnectionFilter<'_>,
+        is_allowed: impl Fn(&ConnectionView) -> bool,
+    ) -> usize {
+        let open: Vec<_> = self.lists().open.values().cloned().collect();
+        let mut count = 0;
+        // Outside of the lock, as above.
+        for connection in open.iter().filter_map(Weak::upgrade) {
+            if connection.matches(wanted) && is_allowed(&connection.view()) {
+                connection.reset();
+                count += 1;
+            }
+        }
+        count
     }
 
     fn lists(&self) -> MutexGuard<'_, Lists> {

@@ -165,6 +165,7 @@ fn collect(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
     let upstreams = upstreams.configs;
     let mut routes = RouteReader {
         upstreams: &upstreams,
+        may_have_demo: draft.demo_enabled != Some(false),
         configs: Vec::new(),
         in_force: &mut in_force,
         problems: &mut problems,
@@ -172,9 +173,10 @@ fn collect(inputs: &ConfigSources<'_>) -> (Settings, Vec<Problem>) {
     for table in &route_tables {
         routes.add(table);
     }
+    let is_demo_used = upstreams.is_empty() || routes.has_demo();
     let routes = routes.configs;
     let demo = provider::config::DemoConfig {
-        enabled: draft.demo_enabled.unwrap_or(upstreams.is_empty()),
+        enabled: draft.demo_enabled.unwrap_or(is_demo_used),
         ..draft.demo
     };
     let provider = provider::Config { demo, upstreams, routes, retries: draft.retries };

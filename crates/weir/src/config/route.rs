@@ -1,6 +1,7 @@
 //! Routes: one for each `[[route]]` of the file.
 
 use provider::config::{RouteConfig, Strategy, TargetConfig, UpstreamConfig};
+use provider::demo::MODEL;
 
 use super::field::Table;
 use super::problem::Problem;
@@ -29,6 +30,8 @@ pub(super) const KEYS: &[(&str, &str)] = &[
 /// The inputs and results of reading routes.
 pub(super) struct RouteReader<'a> {
     pub(super) upstreams: &'a [UpstreamConfig],
+    /// Whether a route may lead to the built-in demo.
+    pub(super) may_have_demo: bool,
     pub(super) configs: Vec<RouteConfig>,
     pub(super) in_force: &'a mut Vec<InForce>,
     pub(super) problems: &'a mut Vec<Problem>,
@@ -56,15 +59,13 @@ impl RouteReader<'_> {
         if targets.is_empty() {
             return self.problem(table, "upstreams", "there must be one");
         }
-        if let Some(unknown) = targets
-            .iter()
-            .find(|target| !self.upstreams.iter().any(|known| known.name == target.upstream))
-        {
-            return self.problem(
-                table,
-                "upstreams",
-                &format!("there is no upstream {:?}", unknown.upstream),
-            );
+        if let Some(unknown) = targets.iter().find(|target| !self.is_known(&target.upstream)) {
+            let reason = if unknown.upstream == MODEL {
+                "demo.enabled is false, so no route can lead to the demo".to_owned()
+            } else {
+                format!("there is no upstream {:?}", unknown.upstream)
+            };
+            return self.problem(table, "upstreams", &reason);
         }
         if let Some(weights) = self.read(table, "weights", |raw| value::weights(raw, targets.len()))
         {
@@ -80,6 +81,19 @@ impl RouteReader<'_> {
             }
         }
         self.configs.push(RouteConfig { model, upstreams: targets, strategy, on_leave });
+    }
+
+    fn is_known(&self, upstream: &str) -> bool {
+        self.upstreams.iter().any(|known| known.name == upstream)
+            || (upstream == MODEL && self.may_have_demo)
+    }
+
+    /// Whether a route leads to the built-in demo.
+    pub(super) fn has_demo(&self) -> bool {
+        let is_demo = |target: &TargetConfig| {
+            target.upstream == MODEL && !self.upstreams.iter().any(|known| known.name == MODEL)
+        };
+        self.configs.iter().any(|route| route.upstreams.iter().any(is_demo))
     }
 
     fn required<T>(

@@ -14,7 +14,7 @@ use crate::shutdown;
 
 use super::settings::{DataLocation, LogConfig, LogFormat};
 use super::tls::{TlsDraft, TlsWord};
-use super::value::{self, Raw};
+use super::value::{self, Raw, size};
 
 /// All settings, in the order of the file. Defaults are also in each module's own `Default`; a test
 /// compares them.
@@ -106,6 +106,10 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("The directory of your own copy of the demo's pages, such as its src/main/resources. They replace the page at /."),
     setting("classic.model", "", SettingKind::Name(|draft, value| draft.server.classic.model = value))
         .help("The model of the classic API. Default: the first model that an upstream serves, or else the demo."),
+    setting("classic.instructions", "", SettingKind::Name(|draft, value| draft.server.classic.instructions = value))
+        .help("The system prompt of every question of the classic API. Default: none."),
+    setting("classic.temperature", "", SettingKind::Temperature(|draft, value| draft.server.classic.temperature = value))
+        .help("The sampling temperature of every question of the classic API, from 0 to 2; the Java demo had 0.2. Default: the upstream's own. Some models refuse it."),
     setting("classic.context_tokens", "12000", SettingKind::Count(1, |draft, value| draft.server.classic.context_tokens = count(value)))
         .help("How many tokens of a conversation the model is given, including the question; older turns are left out. The rest of its window is for the response."),
     setting("engine.answer_bytes", "16MiB", SettingKind::Bytes(1, |draft, value| draft.engine.answer_bytes = value))
@@ -139,7 +143,7 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .advanced()
         .help("How many connections each API key may have open."),
     setting("demo.enabled", "auto", SettingKind::Switch(|draft, value| draft.demo_enabled = value))
-        .help("Whether to offer the built-in demo model, which needs no key: true, false, or auto (as long as there is no upstream)."),
+        .help("Whether to offer the built-in demo model, which needs no key: true, false, or auto (as long as there is no upstream, or if a [[route]] leads to it)."),
     setting("demo.tokens_per_second", "60", SettingKind::Rate(|draft, value| draft.demo.tokens_per_second = value))
         .advanced()
         .help("Its speed; 0 is as fast as possible."),
@@ -184,7 +188,7 @@ pub(crate) const SETTINGS: &[Definition] = &[
         .help("The share of connections whose bytes are counted by kind, from 0.0 to 1.0. The others have totals only."),
     setting("lens.source", "true", SettingKind::Boolean(|draft, value| draft.server.lens.source = value))
         .advanced()
-        .help("Whether callers may open calibrated sources (GET /v1/lens/source), which weir probe measures the path to this server with."),
+        .help("Whether callers may open calibrated sources (GET /v1/lens/source), which weir probe measures the path to this server with,\nand have responses relayed for the lab (relay_bytes, relay_ms, relay_delay_ms)."),
     setting("traces.endpoint", "", SettingKind::Endpoint(|draft, value| draft.traces = value))
         .restart()
         .help("Where to send traces, by OTLP over HTTP, such as http://localhost:4318. OTEL_EXPORTER_OTLP_ENDPOINT does the same."),
@@ -248,6 +252,8 @@ pub(crate) enum SettingKind {
     Rate(Set<f64>),
     /// A number from 0 to 1.
     Share(Set<f64>),
+    /// A number from 0 to 2, or none.
+    Temperature(Set<Option<f64>>),
     /// A boolean.
     Boolean(Set<bool>),
     /// A boolean, or a default that depends on other settings.
@@ -292,6 +298,7 @@ impl SettingKind {
             Self::Bytes(least, set) => set(draft, value::bytes(raw, *least)?),
             Self::Count(least, set) => set(draft, value::count(raw, *least)?),
             Self::Rate(set) => set(draft, value::rate(raw)?),
+            Self::Temperature(set) => set(draft, value::temperature(raw)?),
             Self::Share(set) => set(draft, value::share(raw)?),
             Self::Boolean(set) => set(draft, value::boolean(raw)?),
             Self::Switch(set) => set(draft, value::switch(raw)?),
@@ -299,7 +306,10 @@ impl SettingKind {
                 set(draft, value::list(raw)?.into_iter().map(check).collect::<Result<_, _>>()?);
             }
             Self::Networks(set) => {
-                set(draft, value::list(raw)?.into_iter().map(network).collect::<Result<_, _>>()?);
+                set(
+                    draft,
+                    value::list(raw)?.into_iter().map(value::network).collect::<Result<_, _>>()?,
+                );
             }
             Self::ProxyProtocol(set) => set(
                 draft,
@@ -350,16 +360,13 @@ impl SettingKind {
             | Self::File(_)
             | Self::OptionalAddress(_)
             | Self::Name(_)
+            | Self::Temperature(_)
             | Self::Tls(_)
             | Self::Endpoint(_)
             | Self::LogFormat(_)
             | Self::Filter(_) => format!("\"{typed}\""),
         }
     }
-}
-
-fn network(text: &str) -> Result<IpNetwork, String> {
-    text.parse().map_err(|error: server::ParseNetworkError| error.to_string())
 }
 
 fn data(raw: &Raw, base: &Path) -> Result<DataLocation, String> {
@@ -370,11 +377,6 @@ fn data(raw: &Raw, base: &Path) -> Result<DataLocation, String> {
     } else {
         DataLocation::Directory(path)
     })
-}
-
-fn size(bytes: u64) -> usize {
-    // More bytes than the machine can address means no limit.
-    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 fn count(value: usize) -> u64 {

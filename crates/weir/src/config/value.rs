@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::Uri;
 use http::uri::Authority;
 use protocol::on_leave::OnLeave;
+use server::IpNetwork;
 
 /// The longest duration: a century, far below where adding it to a clock would overflow.
 const LONGEST: Duration = Duration::from_hours(100 * 365 * 24);
@@ -172,6 +173,27 @@ pub(crate) fn rate(raw: &Raw) -> Result<f64, String> {
 pub(crate) fn share(raw: &Raw) -> Result<f64, String> {
     let parse = |text: &str| text.parse().ok().filter(|share: &f64| (0.0..=1.0).contains(share));
     raw.number().and_then(parse).ok_or_else(|| raw.instead_of("a number from 0.0 to 1.0"))
+}
+
+/// A number of bytes as a size in memory.
+pub(crate) fn size(bytes: u64) -> usize {
+    // More bytes than the machine can address means no limit.
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// An address or a network, in CIDR notation.
+pub(crate) fn network(text: &str) -> Result<IpNetwork, String> {
+    text.parse().map_err(|error: server::ParseNetworkError| error.to_string())
+}
+
+/// A number from 0 to 2; an empty string is none.
+pub(crate) fn temperature(raw: &Raw) -> Result<Option<f64>, String> {
+    if raw.text().is_some_and(str::is_empty) {
+        return Ok(None);
+    }
+    let parse = |text: &str| text.parse().ok().filter(|degree: &f64| (0.0..=2.0).contains(degree));
+    let number = raw.number().and_then(parse);
+    number.map(Some).ok_or_else(|| raw.instead_of("a number from 0.0 to 2.0"))
 }
 
 /// A boolean, or `auto` for a default that depends on other settings.

@@ -1,5 +1,6 @@
 //! The lens reports exactly what a connection's client has seen, byte by byte, and only to its owner.
 
+mod on_demand;
 mod packets;
 mod privacy;
 mod said;

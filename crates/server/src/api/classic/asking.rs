@@ -48,11 +48,9 @@ pub(super) async fn ask(
         let read = body::json(app, &asker.owner, headers, body, None, read_question).await?;
         let question = read.request;
         let model = app.classic.model(&app.engine).await?;
-        let tokens =
-            app.engine.count_question(&asker.owner, model.clone(), question.clone()).await?;
-        Ok((question, model, tokens))
+        Ok((question, model))
     };
-    let (question, model, tokens) = read.await.map_err(AskFailure::Early)?;
+    let (question, model) = read.await.map_err(AskFailure::Early)?;
     // From here on a failure drops the reserved stream, which ends it.
     let place = app
         .classic
@@ -65,6 +63,11 @@ pub(super) async fn ask(
     let started = app
         .classic
         .start(&app.engine, asker, &model, question, context.trace.clone())
+        .await
+        .map_err(AskFailure::Late)?;
+    let tokens = app
+        .engine
+        .count_context(&asker.owner, model, app.classic.instructions(), started.context)
         .await
         .map_err(AskFailure::Late)?;
     let (sending, sent) = oneshot::channel();

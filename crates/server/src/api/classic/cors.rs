@@ -19,6 +19,10 @@ use crate::http::origin::{self as auth, OriginRelation as Kin, relation};
 /// How long a browser may cache a preflight, in seconds: Spring's default.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("1800");
 
+/// The response headers that pages of other origins may read.
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("retry-after, x-request-id, weir-response-id");
+
 /// The origin of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Site {
@@ -67,6 +71,7 @@ pub(crate) async fn cors(
     }
     // Never with credentials: only our own pages send a cookie.
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     if let Some(method) = wanted.filter(|_| is_mapped) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, method);
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);

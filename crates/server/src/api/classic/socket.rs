@@ -25,6 +25,7 @@ impl SocketApi for ClassicSocket {
         turn: SocketTurn,
     ) -> Result<StartOptions, Fault> {
         create.model = app.classic.model(&app.engine).await?;
+        app.classic.complete(create);
         Ok(StartOptions { bytes: Some(turn.bytes), ..app.classic.terms(&self.asker, turn.trace) })
     }
 }

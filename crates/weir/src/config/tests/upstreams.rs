@@ -236,3 +236,43 @@ fn a_server_cannot_be_its_own_upstream() {
         Vec::<String>::new()
     );
 }
+
+#[test]
+fn a_variable_may_hold_several_keys() -> TestResult {
+    let keys = |variables: &[(&str, &str)], file: Option<&FileText>| {
+        let upstreams = settings(&[], &environment(variables), file)?.provider.upstreams;
+        let key = |key: &provider::config::KeyConfig| {
+            (key.label.to_string(), key.secret.reveal().to_owned())
+        };
+        Ok::<_, Box<dyn std::error::Error>>(upstreams[0].keys.iter().map(key).collect::<Vec<_>>())
+    };
+    let of = |name: &str| {
+        [1, 2].map(|number| (format!("{name} {number}"), format!("sk-{number}"))).to_vec()
+    };
+    assert_eq!(keys(&[("OPENAI_API_KEY", "sk-1,sk-2")], None)?, of("OPENAI_API_KEY"));
+    assert_eq!(keys(&[("ANTHROPIC_API_KEY", " sk-1, sk-2,\n")], None)?, of("ANTHROPIC_API_KEY"));
+    let named = file("[[upstream]]\nname = \"a\"\nkind = \"openai\"\napi_key_env = \"POOL\"\n");
+    assert_eq!(keys(&[("POOL", "sk-1,sk-2")], Some(&named))?, of("POOL"));
+    let alone = keys(&[("OPENAI_API_KEY", "sk-1")], None)?;
+    assert_eq!(alone, [("OPENAI_API_KEY".to_owned(), "sk-1".to_owned())]);
+    let empty = settings(&[], &environment(&[("OPENAI_API_KEY", "sk-1,,sk-2")]), None);
+    assert!(empty.is_err(), "a part that is empty is a mistake");
+    Ok(())
+}
+
+#[test]
+fn a_route_may_lead_to_the_demo() -> TestResult {
+    let text = "[[upstream]]\nname = \"north\"\nbase_url = \"http://localhost/v1\"\n[[route]]\nmodel = \"gpt-3.5-turbo\"\nupstreams = [\"demo\"]\n";
+    let file = file(text);
+    let provider = settings(&[], &environment(&[]), Some(&file))?.provider;
+    assert!(provider.demo.enabled);
+    assert_eq!(provider.routes[0].upstreams[0].upstream, "demo");
+    let refused = complaints(of_file(&format!("demo.enabled = false\n{text}")));
+    assert_eq!(
+        refused,
+        [
+            "weir.toml:7:13: route.upstreams: demo.enabled is false, so no route can lead to the demo"
+        ]
+    );
+    Ok(())
+}

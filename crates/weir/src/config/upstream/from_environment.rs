@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use provider::config::{KeyConfig, Preset, UpstreamConfig};
+use provider::config::{Preset, UpstreamConfig};
 
 use super::super::field::{Field, Table};
 use super::super::problem::ValueSource;
@@ -86,15 +86,15 @@ impl UpstreamReader<'_> {
         let base_url = value::base_url(&base_url.raw)
             .map_err(|message| self.problem(&base_url.source, "base_url", &message))
             .ok();
-        let api_key = key.and_then(|field| {
+        let keys = key.map(|field| {
             let label = field.source.to_string();
-            let api_key = self.secret(&field.raw.to_string(), &field.source, "api_key");
+            let keys = self.keys_of_variable(&label, &field.raw.to_string(), &field.source);
             fields.insert("api_key", field);
-            api_key.map(|secret| KeyConfig::new(label, secret))
+            keys
         });
         if let Some(base_url) = base_url {
             let mut config = UpstreamConfig::new(name, preset, base_url);
-            config.keys.extend(api_key);
+            config.keys.extend(keys.into_iter().flatten());
             config.timeouts = self.timeouts;
             self.show(&config, &fields);
             self.configs.push(config);

@@ -6,6 +6,7 @@ use provider::config::{KeyConfig, Preset};
 
 use super::super::environment;
 use super::super::field::{Field, Table};
+use super::super::problem::ValueSource;
 use super::super::value::{self, Raw};
 use super::reader::UpstreamReader;
 
@@ -45,9 +46,10 @@ impl UpstreamReader<'_> {
         let mut keys = Vec::new();
         for text in texts {
             let found = match key {
-                "api_key_env" => self
-                    .key_in_environment(text)
-                    .map(|secret| vec![(Some(text.to_owned()), secret)]),
+                "api_key_env" => self.key_in_environment(text).map(|value| {
+                    let labelled = labelled(text, &value).into_iter();
+                    labelled.map(|(label, key)| (Some(label), key)).collect()
+                }),
                 "api_key_file" => self
                     .keys_in_file(text)
                     .map(|secrets| secrets.into_iter().map(|secret| (None, secret)).collect()),
@@ -76,8 +78,24 @@ impl UpstreamReader<'_> {
         else {
             return Vec::new();
         };
-        let secret = self.secret(&field.raw.to_string(), &field.source, "api_key");
-        secret.map(|secret| KeyConfig::new(variable, secret)).into_iter().collect()
+        self.keys_of_variable(variable, &field.raw.to_string(), &field.source)
+    }
+
+    /// The keys in the value of a variable: one, or several separated by commas, which no key
+    /// contains.
+    pub(super) fn keys_of_variable(
+        &mut self,
+        variable: &str,
+        text: &str,
+        source: &ValueSource,
+    ) -> Vec<KeyConfig> {
+        let labelled = labelled(variable, text);
+        let mut keys = Vec::with_capacity(labelled.len());
+        for (label, key) in labelled {
+            let secret = self.secret(&key, source, "api_key");
+            keys.extend(secret.map(|secret| KeyConfig::new(label, secret)));
+        }
+        keys
     }
 
     fn key_in_environment(&self, name: &str) -> Result<String, String> {
@@ -115,4 +133,16 @@ impl UpstreamReader<'_> {
             .unwrap_or_default();
         keys.iter_mut().zip(weights).for_each(|(key, weight)| key.weight = weight);
     }
+}
+
+/// The keys in the value of a variable, each with its label: the name of the variable, and a number
+/// where there are several. An empty part is left for the check of keys to report.
+fn labelled(variable: &str, value: &str) -> Vec<(String, String)> {
+    let keys: Vec<&str> = value.trim().trim_end_matches(',').split(',').collect();
+    if let [key] = keys[..] {
+        return vec![(variable.to_owned(), key.to_owned())];
+    }
+    let number =
+        |(index, key): (usize, &&str)| (format!("{variable} {}", index + 1), key.trim().to_owned());
+    keys.iter().enumerate().map(number).collect()
 }

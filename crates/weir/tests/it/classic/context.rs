@@ -7,7 +7,7 @@ use fakes::Script;
 use serde_json::json;
 
 use super::sockets::answer;
-use super::{UID, converse, plan, roles_and_texts, sent};
+use super::{UID, ask, converse, plan, roles_and_texts, sent, told};
 use crate::test_server::TestServer;
 
 #[tokio::test]
@@ -33,6 +33,42 @@ async fn b1_b2_the_model_sees_both_sides_of_the_last_turns() {
         roles_and_texts(&expected),
         "ten messages at most, whole turns, the newest"
     );
+    test_server.close().await;
+}
+
+#[tokio::test]
+async fn question_tokens_count_everything_that_the_model_reads() {
+    let test_server = TestServer::open().await;
+    for (question, expected) in [("hello", 9), ("second", 21), ("third", 33)] {
+        test_server.upstream.script(Script::text(&["Hi"]));
+        let (tokens, stream) = ask(&test_server, UID, question).await;
+        told(stream).await;
+        assert_eq!(tokens, expected, "a message has 6 tokens here, and the response starts with 3");
+    }
+    test_server.close().await;
+}
+
+#[tokio::test]
+async fn every_question_has_the_configured_system_prompt_and_temperature() {
+    let test_server = TestServer::open_with(plan(|classic| {
+        classic.instructions = Some("Be brief.".to_owned());
+        classic.temperature = Some(0.2);
+    }))
+    .await;
+    let mut socket = super::sockets::open(&test_server).await;
+    for question in ["hello", "second"] {
+        test_server.upstream.script(Script::text(&["Hi"]));
+        if question == "hello" {
+            converse(&test_server, UID, question).await;
+        } else {
+            answer(&mut socket, question).await;
+        }
+        let messages = sent(&test_server);
+        assert_eq!(messages.first(), Some(&("system".to_owned(), "Be brief.".to_owned())));
+        assert_eq!(messages.iter().filter(|(role, _)| role == "system").count(), 1, "{messages:?}");
+        assert_eq!(test_server.upstream.requests().last().unwrap().body["temperature"], 0.2);
+    }
+    drop(socket);
     test_server.close().await;
 }
 

@@ -17,6 +17,7 @@ fn copy(root: &Path) {
         ("pages/static/css/markdown.css", "css"),
         ("pages/static/js/eventsource.min.js", "js"),
         ("pages/static/image/favicon-32x32.png", "png"),
+        ("pages/static/font/text.woff2", "woff2"),
         ("pages/application.properties", "chatgpt.apiKey=sk-secret"),
         ("secret.html", "secret"),
     ] {
@@ -45,6 +46,7 @@ async fn c11_every_path_of_the_pages_serves_its_file() {
         ("/js/eventsource.min.js", "js", "text/javascript; charset=utf-8"),
         ("/image/favicon-32x32.png", "png", "image/png"),
         ("/static/css/markdown.css", "css", "text/css; charset=utf-8"),
+        ("/font/text.woff2", "woff2", "font/woff2"),
     ] {
         let mut response = test_server.send(&Request::get(path)).await;
         assert_eq!(
@@ -62,6 +64,17 @@ async fn c11_every_path_of_the_pages_serves_its_file() {
         scripts.starts_with("script-src 'sha256-") && scripts.split(' ').count() == 2,
         "b17: {policy}"
     );
+    let tag = page.headers.get("etag").unwrap().to_owned();
+    let modified = page.headers.get("last-modified").unwrap().to_owned();
+    for (name, value) in [("if-none-match", &*tag), ("if-modified-since", &*modified)] {
+        let page = test_server.send(&Request::get("/1.html").header(name, value)).await;
+        assert_eq!(page.status, 304, "{name}: {value}");
+        assert_eq!(page.headers.get("etag"), Some(&*tag), "{name}");
+    }
+    let stale = Request::get("/1.html")
+        .header("if-none-match", "\"other\"")
+        .header("if-modified-since", &*modified);
+    assert_eq!(test_server.send(&stale).await.status, 200, "a tag outranks a date");
     for path in [
         "/link.html",
         "/../secret.html",
