@@ -30,7 +30,12 @@ impl Engine {
     ) -> Result<RecordedTimes, Fault> {
         self.record(owner, id).await?;
         if let Some(handle) = self.shared.running(id) {
-            let elapsed = Some(handle.started.elapsed());
+            // Its end may be on its way from the log to the store.
+            let has_ended = match self.shared.backends.of(id).log.open(id).await {
+                Ok(reader) => reader.progress().borrow().state == LogState::Ended,
+                Err(_gone) => false,
+            };
+            let elapsed = (!has_ended).then(|| handle.started.elapsed());
             return Ok(RecordedTimes { times: Some(handle.times()), elapsed });
         }
         let times = self.shared.backends.of(id).store.times(id).await.map_err(store_fault)?;
