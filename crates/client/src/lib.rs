@@ -25,5 +25,5 @@ pub use request::Request;
 pub use response::{BodyEnd, Response, send};
 pub use runtime::{SOON, Task, now, soon, spawn, within};
 pub use stream::{Decoder, Stream, StreamEvent, StreamItem};
-pub use tap::{DirectionBytes, Tap, TappedBytes};
+pub use tap::{DirectionBytes, Tap, TappedBytes, TappedCall};
 pub use trust::{Encryption, KeyLines, Trust};

@@ -2,9 +2,15 @@
 //! with the server's counts.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::runtime::now;
 
 /// How many bytes of each direction are kept, as a bound on memory; the rest is only counted.
 const MAX_KEPT: usize = 16 << 20;
+
+/// How many reads or writes of each direction are kept with their times; the rest is only counted.
+const MAX_CALLS: usize = 1 << 16;
 
 /// The tap of one connection. Clones share it; it can be read while the connection is open and
 /// after.
@@ -29,6 +35,17 @@ pub struct DirectionBytes {
     pub length: u64,
     /// The number of reads or writes.
     pub calls: u64,
+    /// The first reads or writes, at most 65,536.
+    pub kept_calls: Vec<TappedCall>,
+}
+
+/// One read or write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TappedCall {
+    /// When it returned.
+    pub at: Instant,
+    /// The length of the direction's bytes after it.
+    pub end: u64,
 }
 
 impl DirectionBytes {
@@ -37,6 +54,9 @@ impl DirectionBytes {
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.length += bytes.len() as u64;
         self.calls += 1;
+        if self.kept_calls.len() < MAX_CALLS {
+            self.kept_calls.push(TappedCall { at: now(), end: self.length });
+        }
     }
 }
 

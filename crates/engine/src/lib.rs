@@ -19,6 +19,7 @@ pub mod keys;
 pub mod log;
 pub mod provider;
 pub mod store;
+pub mod times;
 pub mod trace;
 pub mod upstreams;
 

@@ -5,6 +5,8 @@ use futures_util::future::BoxFuture;
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
 
+use crate::times::EventTimes;
+
 /// The record of one response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResponseRecord {
@@ -26,6 +28,24 @@ pub struct ResponseRecord {
     pub head: Option<ItemId>,
     /// Seconds since 1970 at which it ended.
     pub ended_at: Option<u64>,
+}
+
+/// The end of a response, as its record gets it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordEnd {
+    /// The output items of this turn, in order.
+    pub output: Vec<Item>,
+    /// Seconds since 1970.
+    pub ended_at: u64,
+    /// When its events were appended, as far as it is known.
+    pub times: Option<EventTimes>,
+}
+
+impl RecordEnd {
+    /// An end whose events have no known times.
+    pub fn new(output: Vec<Item>, ended_at: u64) -> Self {
+        Self { output, ended_at, times: None }
+    }
 }
 
 /// What the store has under an id.
@@ -144,16 +164,17 @@ pub trait Store: Send + Sync + 'static {
         input: Vec<Item>,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Ends a record: `output` continues its head.
+    /// Ends a record: the output continues its head.
     ///
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Unavailable`].
-    fn finish(
-        &self,
-        id: &ResponseId,
-        output: Vec<Item>,
-        ended_at: u64,
-    ) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn finish(&self, id: &ResponseId, end: RecordEnd) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// When the events of an ended response were appended, if that was recorded.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn times(&self, id: &ResponseId) -> BoxFuture<'_, Result<Option<EventTimes>, StoreError>>;
 
     /// The record under `id`.
     ///

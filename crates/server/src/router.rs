@@ -5,8 +5,8 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
 use crate::api::{
-    chat_completions, classic, events, lens, metrics, models, operations, passthrough, responses,
-    socket, source, tickets, upstreams,
+    chat_completions, classic, event_times, events, lens, metrics, models, operations, passthrough,
+    responses, socket, source, tickets, upstreams,
 };
 use crate::app::App;
 use crate::http::{auth, fallback, middleware, relay};
@@ -62,6 +62,8 @@ fn caller_routes(app: &App) -> Router<App> {
         .route("/v1/responses/{id}/input_items", get(responses::input_items))
         // The same responses for browsers' EventSource, and by long poll.
         .route("/v1/responses/{id}/events", get(events::events))
+        // An extension: when they were appended.
+        .route("/v1/responses/{id}/event_times", get(event_times::event_times))
         // OpenAI's older API.
         .route("/v1/chat/completions", post(chat_completions::create))
         // Calls that pass through to upstreams.

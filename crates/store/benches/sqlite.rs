@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::store::{Removal, ResponseRecord, Store};
+use engine::store::{RecordEnd, Removal, ResponseRecord, Store};
 use engine::tasks::Tasks;
 use protocol::entry::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
@@ -103,7 +103,7 @@ async fn measure(path: &Path, durability: Durability, count: u64) -> Outcome {
         database.put(&id, log).await?;
         turns[1].push(started.elapsed());
         let started = Instant::now();
-        database.finish(&id, output, 2_000_000_000).await?;
+        database.finish(&id, RecordEnd::new(output, 2_000_000_000)).await?;
         turns[2].push(started.elapsed());
     }
     let spent = cpu_since(cpu);
@@ -189,7 +189,10 @@ async fn fill(path: &Path, count: u64) -> Outcome {
                 database.insert(record, input).await?;
                 database.put(&id(number), log(number)).await?;
                 database
-                    .finish(&id(number), vec![message(number, "a")], 1_000_000_000 + number / 3)
+                    .finish(
+                        &id(number),
+                        RecordEnd::new(vec![message(number, "a")], 1_000_000_000 + number / 3),
+                    )
                     .await?;
                 Ok::<(), Box<dyn Error>>(())
             }

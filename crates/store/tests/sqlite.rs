@@ -9,8 +9,8 @@ use bytes::Bytes;
 use engine::log::LogError;
 use engine::memory::store::MemoryStore;
 use engine::store::{
-    Claimed, ConversationHead, IdempotencyClaim, Most, RecordLookup, Removal, ResponseRecord,
-    Store, StoreError,
+    Claimed, ConversationHead, IdempotencyClaim, Most, RecordEnd, RecordLookup, Removal,
+    ResponseRecord, Store, StoreError,
 };
 use engine::tasks::Tasks;
 use protocol::entry::Entry;
@@ -78,8 +78,10 @@ async fn it_behaves_like_the_memory_store() -> Outcome {
                         items.extend(output.iter().map(|item| item.id().clone()));
                         let ended_at = 1_000 + random.below(5);
                         assert_eq!(
-                            database.finish(&made.id, output.clone(), ended_at).await,
-                            reference.finish(&made.id, output, ended_at).await
+                            database
+                                .finish(&made.id, RecordEnd::new(output.clone(), ended_at))
+                                .await,
+                            reference.finish(&made.id, RecordEnd::new(output, ended_at)).await
                         );
                         if let RecordLookup::Record(record) = reference.find(&made.id).await? {
                             heads.push((record.id, record.head));
@@ -290,7 +292,9 @@ async fn deleted_text_leaves_the_files() -> Outcome {
         fill(&database, 20).await?;
         let input = vec![message("said", marker)];
         database.insert(record("secret", &input), input).await?;
-        database.finish(&id("secret"), vec![message("made", &marker.repeat(2_000))], 99).await?;
+        database
+            .finish(&id("secret"), RecordEnd::new(vec![message("made", &marker.repeat(2_000))], 99))
+            .await?;
         let mut entries: Vec<Entry> =
             (0..50).map(|position| entry(position, "response.output_text.delta", marker)).collect();
         entries.push(entry(50, "response.completed", marker));
@@ -454,7 +458,9 @@ async fn concurrent_changes_share_commits() -> Outcome {
                 matches!(found, RecordLookup::Record(record) if record.ended_at.is_none()),
                 "what is inserted is found"
             );
-            database.finish(&id(&name), vec![message(&format!("a{name}"), "answer")], 7).await?;
+            database
+                .finish(&id(&name), RecordEnd::new(vec![message(&format!("a{name}"), "answer")], 7))
+                .await?;
             assert_eq!(
                 database.path(&ItemId::new(format!("msg_a{name}")), Most::ALL).await?.len(),
                 2
@@ -723,8 +729,10 @@ async fn fill_from(database: &Database, from: u64, to: u64) -> Outcome {
         database
             .finish(
                 &id,
-                vec![message(&format!("a{number}"), &format!("answer {number}"))],
-                number / 10,
+                RecordEnd::new(
+                    vec![message(&format!("a{number}"), &format!("answer {number}"))],
+                    number / 10,
+                ),
             )
             .await?;
         database

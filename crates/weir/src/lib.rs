@@ -16,5 +16,6 @@ mod reload;
 mod run;
 pub mod shutdown;
 mod signals;
+mod tap;
 
 pub use run::run;

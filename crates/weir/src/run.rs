@@ -25,7 +25,7 @@ use crate::config::{self, FileVersion, Loaded};
 use crate::notify::Notifier;
 use crate::reload::Reloader;
 use crate::signals::{Reloads, Stops};
-use crate::{certificate, chat, compare, descriptors, log, probe};
+use crate::{certificate, chat, compare, descriptors, log, probe, tap};
 
 /// Exit status for invalid settings (`EX_CONFIG` of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
@@ -85,6 +85,7 @@ fn run_command(
         CliCommand::Key(command) => {
             cli::key::run(&settings, &command, clock::now()).map(Done::Printed)
         }
+        CliCommand::Tap(arguments) => Ok(Done::Ended(tap::run(&settings, &arguments))),
         CliCommand::Store(command) => cli::store::run(&settings, &command).map(Done::Printed),
         CliCommand::Upstream(command) => {
             let cli::upstream::CheckOutcome { printed, is_well } =

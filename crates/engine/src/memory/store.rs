@@ -8,9 +8,10 @@ use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
 
 use crate::store::{
-    Claimed, ConversationHead, Expired, IdempotencyClaim, Most, RecordLookup, Removal,
+    Claimed, ConversationHead, Expired, IdempotencyClaim, Most, RecordEnd, RecordLookup, Removal,
     ResponseRecord, Store, StoreError,
 };
+use crate::times::EventTimes;
 
 /// How many expired ids are remembered, so that their owners get a 410 and not a 404.
 const TOMBSTONES: usize = 100_000;
@@ -27,6 +28,8 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Held {
     records: HashMap<ResponseId, ResponseRecord>,
+    /// Of the events of ended responses.
+    times: HashMap<ResponseId, EventTimes>,
     /// By when they ended, and within one second by which ended first.
     ended: BTreeMap<(u64, u64), ResponseId>,
     ended_places: HashMap<ResponseId, (u64, u64)>,
@@ -73,13 +76,12 @@ impl Store for MemoryStore {
         ready(self.held().insert(record, input)).boxed()
     }
 
-    fn finish(
-        &self,
-        id: &ResponseId,
-        output: Vec<Item>,
-        ended_at: u64,
-    ) -> BoxFuture<'_, Result<(), StoreError>> {
-        ready(self.held().finish(id, output, ended_at)).boxed()
+    fn finish(&self, id: &ResponseId, end: RecordEnd) -> BoxFuture<'_, Result<(), StoreError>> {
+        ready(self.held().finish(id, end)).boxed()
+    }
+
+    fn times(&self, id: &ResponseId) -> BoxFuture<'_, Result<Option<EventTimes>, StoreError>> {
+        ready(Ok(self.held().times.get(id).cloned())).boxed()
     }
 
     fn find(&self, id: &ResponseId) -> BoxFuture<'_, Result<RecordLookup, StoreError>> {
@@ -233,12 +235,8 @@ impl Held {
         Ok(())
     }
 
-    fn finish(
-        &mut self,
-        id: &ResponseId,
-        output: Vec<Item>,
-        ended_at: u64,
-    ) -> Result<(), StoreError> {
+    fn finish(&mut self, id: &ResponseId, end: RecordEnd) -> Result<(), StoreError> {
+        let RecordEnd { output, ended_at, times } = end;
         let record = self.records.get_mut(id).ok_or(StoreError::Missing)?;
         let parent = record.head.clone();
         record.output = output.iter().map(|item| item.id().clone()).collect();
@@ -249,6 +247,9 @@ impl Held {
         self.ends += 1;
         self.ended.insert(place, id.clone());
         self.ended_places.insert(id.clone(), place);
+        if let Some(times) = times {
+            self.times.insert(id.clone(), times);
+        }
         self.grow(&owner, parent, output);
         Ok(())
     }
@@ -274,6 +275,7 @@ impl Held {
     fn remove(&mut self, id: &ResponseId, removal: Removal) {
         self.release(id);
         let Some(record) = self.records.remove(id) else { return };
+        self.times.remove(id);
         if let Some(place) = self.ended_places.remove(id) {
             self.ended.remove(&place);
         }

@@ -16,8 +16,32 @@ use crate::feed::Feed;
 use crate::log::{LogError, LogReader, LogState};
 use crate::storage::Backend;
 use crate::store::{Expired, RecordLookup, Removal, ResponseRecord, StoreError};
+use crate::times::RecordedTimes;
 
 impl Engine {
+    /// When the events of the response were appended.
+    ///
+    /// # Errors
+    /// The caller has no such response; the store cannot be read.
+    pub async fn event_times(
+        &self,
+        owner: &Owner,
+        id: &ResponseId,
+    ) -> Result<RecordedTimes, Fault> {
+        self.record(owner, id).await?;
+        if let Some(handle) = self.shared.running(id) {
+            // Its end may be on its way from the log to the store.
+            let has_ended = match self.shared.backends.of(id).log.open(id).await {
+                Ok(reader) => reader.progress().borrow().state == LogState::Ended,
+                Err(_gone) => false,
+            };
+            let elapsed = (!has_ended).then(|| handle.started.elapsed());
+            return Ok(RecordedTimes { times: Some(handle.times()), elapsed });
+        }
+        let times = self.shared.backends.of(id).store.times(id).await.map_err(store_fault)?;
+        Ok(RecordedTimes { times, elapsed: None })
+    }
+
     /// A reader of the response, positioned after `after`.
     ///
     /// # Errors

@@ -22,7 +22,8 @@ use crate::clock;
 use crate::log::{LogError, LogState};
 use crate::shares::Reservation;
 use crate::storage::{Backend, Keeping};
-use crate::store::{Removal, StoreError};
+use crate::store::{RecordEnd, Removal, StoreError};
+use crate::times::EventTimes;
 use crate::workers::Workers;
 
 /// The pause before a log or a store that failed is tried again.
@@ -170,7 +171,8 @@ async fn record(shared: &EngineState, handle: &RunningResponse, output: Vec<Item
     let backend = shared.backends.for_keeping(handle.keeping);
     let mut is_first = true;
     loop {
-        let error = match finish(backend, &handle.id, handle.keeping, output.clone()).await {
+        let end = (output.clone(), Some(handle.times()));
+        let error = match finish(backend, &handle.id, handle.keeping, end).await {
             Ok(()) => return handle.keeping.store,
             Err(StoreError::Unavailable) => StoreError::Unavailable,
             // Deleted meanwhile, or never there.
@@ -193,10 +195,15 @@ pub(super) async fn finish(
     backend: &Backend,
     id: &ResponseId,
     keeping: Keeping,
-    output: Vec<Item>,
+    (output, times): (Vec<Item>, Option<EventTimes>),
 ) -> Result<(), StoreError> {
-    let output = if keeping.readable { output } else { Vec::new() };
-    backend.store.finish(id, output, clock::unix_seconds()).await
+    let ended_at = clock::unix_seconds();
+    let end = if keeping.readable {
+        RecordEnd { output, ended_at, times }
+    } else {
+        RecordEnd::new(Vec::new(), ended_at)
+    };
+    backend.store.finish(id, end).await
 }
 
 /// Whether a conversation can continue from it: the model ended it by itself, and wrote or called

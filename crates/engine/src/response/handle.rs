@@ -11,8 +11,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::cause::Cause;
+use crate::clock;
 use crate::storage::Keeping;
 use crate::store::StoreError;
+use crate::times::EventTimes;
 
 /// How long a response without readers lets events gather in its connection: each batch is an
 /// append and a wake-up, and nobody waits for it.
@@ -28,6 +30,8 @@ pub(crate) struct RunningResponse {
     pub(crate) started: Instant,
     pub(crate) keeping: Keeping,
     on_leave: OnLeave,
+    /// When its events were appended.
+    times: Mutex<EventTimes>,
     stop: watch::Sender<Option<Cause>>,
     readers: watch::Sender<usize>,
     /// When the last reader left, while there is none.
@@ -61,6 +65,7 @@ impl RunningResponse {
             started: Instant::now(),
             keeping,
             on_leave,
+            times: Mutex::new(EventTimes::new(clock::now())),
             stop: watch::Sender::new(None),
             readers: watch::Sender::new(0),
             left: Mutex::new(None),
@@ -130,6 +135,17 @@ impl RunningResponse {
             // The sender lives in `self`, so the channel cannot close before this returns.
             None => std::future::pending().await,
         }
+    }
+
+    /// The next `count` events of its log were appended now.
+    pub(super) fn appended(&self, count: usize, now: Instant) {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        times.append(count, now - self.started);
+    }
+
+    /// When its events so far were appended.
+    pub(crate) fn times(&self) -> EventTimes {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Counts a reader while the returned guard lives.

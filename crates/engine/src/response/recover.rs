@@ -121,7 +121,8 @@ async fn settle(shared: &EngineState, record: ResponseRecord) -> Result<Outcome,
         shared.backends.stored.store.release(&record.id).await?;
     }
     let keeping = Keeping { store: true, readable: record.readable };
-    finish(&shared.backends.stored, &record.id, keeping, response.output).await?;
+    // The times of its events were lost with the earlier process.
+    finish(&shared.backends.stored, &record.id, keeping, (response.output, None)).await?;
     Ok(outcome)
 }
 

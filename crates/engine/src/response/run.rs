@@ -141,7 +141,7 @@ impl Turn {
         // Before readers can see the end, so that metrics read after it include it.
         turn.account(&end, failure.as_ref());
         let entries = turn.builder.take_entries();
-        match turn.append(&entries) {
+        match turn.append(&entries, Instant::now()) {
             Ok(()) => {}
             Err(LogError::Unavailable) => Box::pin(turn.recover(&entries)).await?,
             Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => {
@@ -315,7 +315,7 @@ impl Turn {
             let more = entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
             written += more;
             self.bytes.add(more);
-            match self.append(&entries) {
+            match self.append(&entries, now) {
                 Ok(()) => {}
                 Err(LogError::Unavailable) => return CallOutcome::Done(RunEnd::Log(entries)),
                 Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => {
@@ -453,8 +453,12 @@ impl Turn {
         CallOutcome::Done(End::Failed(fault).into())
     }
 
-    fn append(&mut self, entries: &[Entry]) -> Result<(), LogError> {
-        if entries.is_empty() { Ok(()) } else { self.writer.append(entries) }
+    fn append(&mut self, entries: &[Entry], now: Instant) -> Result<(), LogError> {
+        if !entries.is_empty() {
+            self.writer.append(entries)?;
+            self.handle.appended(entries.len(), now);
+        }
+        Ok(())
     }
 
     /// Retries until the log can be written again, so that the response gets its terminal event. Its
@@ -466,7 +470,7 @@ impl Turn {
                 () = sleep_until(Instant::now() + LOG_RETRY) => {}
                 () = self.tasks.stopping() => return None,
             }
-            match self.append(entries) {
+            match self.append(entries, Instant::now()) {
                 Ok(()) => return Some(()),
                 Err(LogError::Unavailable) => {}
                 Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => {

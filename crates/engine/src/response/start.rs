@@ -10,6 +10,7 @@ use protocol::on_leave::OnLeave;
 use protocol::request::Create;
 use protocol::response::Response;
 use protocol::trace::TraceContext;
+use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::builder::ResponseBuilder;
@@ -149,7 +150,9 @@ impl Engine {
         };
         let prepared = self.work_sized(owner, bytes.bytes(), start).await;
         let (create, context, input, mut builder) = prepared.ok_or_else(not_started)?;
-        writer.append(&builder.take_entries()).map_err(log_fault)?;
+        let first = builder.take_entries();
+        writer.append(&first).map_err(log_fault)?;
+        handle.appended(first.len(), Instant::now());
         let record = record(&id, owner, keeping.readable, head, &input);
         self.insert(backend, record, input, bytes.bytes()).await?;
         if let Some(claim) = claim {

@@ -1,13 +1,16 @@
 //! The laws of a store. Each takes a new one. A broken law panics with its description.
 #![expect(clippy::panic, reason = "a broken law has to end the test that runs it")]
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::{Item, Message, Part, Role};
 
 use crate::store::{
-    Claimed, ConversationHead, Expired, IdempotencyClaim, Most, RecordLookup, Removal,
+    Claimed, ConversationHead, Expired, IdempotencyClaim, Most, RecordEnd, RecordLookup, Removal,
     ResponseRecord, Store, StoreError,
 };
+use crate::times::EventTimes;
 
 /// Runs every law on stores that `fresh` makes.
 pub async fn all<S: Store>(fresh: impl AsyncFn() -> S) {
@@ -29,6 +32,27 @@ pub async fn all<S: Store>(fresh: impl AsyncFn() -> S) {
     what_has_not_ended_is_unfinished(&fresh().await).await;
     a_head_stands_where_it_was_put(&fresh().await).await;
     what_cannot_be_fetched_is_a_record_too(&fresh().await).await;
+    the_times_of_events_go_with_their_record(&fresh().await).await;
+}
+
+async fn the_times_of_events_go_with_their_record(store: &dyn Store) {
+    let mut times = EventTimes::new(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+    times.append(2, Duration::from_millis(1));
+    times.append(1, Duration::from_millis(400));
+    for (name, removal) in
+        [("one", Removal::Deleted), ("two", Removal::Expired), ("three", Removal::Forgotten)]
+    {
+        require(store.insert(record(name, &[]), Vec::new()).await == Ok(()), "a record is new");
+        require(store.times(&id(name)).await == Ok(None), "without an end there are no times");
+        let end = RecordEnd { times: Some(times.clone()), ..RecordEnd::new(Vec::new(), 1) };
+        require(store.finish(&id(name), end).await == Ok(()), "it ends");
+        let found = store.times(&id(name)).await;
+        require(found == Ok(Some(times.clone())), "the times are found");
+        remove(store, name, removal).await;
+        require(store.times(&id(name)).await == Ok(None), "the times are gone with the record");
+    }
+    turn(store, "four", None, &["a"], &["b"]).await;
+    require(store.times(&id("four")).await == Ok(None), "times may be unknown");
 }
 
 async fn a_record_is_found_by_its_id(store: &dyn Store) {
@@ -140,7 +164,10 @@ async fn a_turn_without_items_of_its_own_takes_no_others(store: &dyn Store) {
         ..record("two", &[])
     };
     require(store.insert(empty, Vec::new()).await == Ok(()), "a turn may have no input");
-    require(store.finish(&id("two"), Vec::new(), 2).await == Ok(()), "and no output");
+    require(
+        store.finish(&id("two"), RecordEnd::new(Vec::new(), 2)).await == Ok(()),
+        "and no output",
+    );
     remove(store, "two", Removal::Deleted).await;
     require(
         path(store, &head).await == ["a", "b"],
@@ -151,7 +178,10 @@ async fn a_turn_without_items_of_its_own_takes_no_others(store: &dyn Store) {
         ResponseRecord { parent: Some(head.clone()), head: Some(head), ..record("three", &[]) };
     require(store.insert(several, Vec::new()).await == Ok(()), "a turn may have no input");
     let output = vec![message("c"), message("d")];
-    require(store.finish(&id("three"), output, 3).await == Ok(()), "and several items of output");
+    require(
+        store.finish(&id("three"), RecordEnd::new(output, 3)).await == Ok(()),
+        "and several items of output",
+    );
     remove(store, "three", Removal::Deleted).await;
     remove(store, "one", Removal::Deleted).await;
     require(store.bytes() == 0, "all of them go with it");
@@ -164,7 +194,10 @@ async fn what_a_running_turn_continues_stays_for_it(store: &dyn Store) {
         ResponseRecord { parent: Some(middle.clone()), head: Some(middle), ..record("three", &[]) };
     require(store.insert(running, Vec::new()).await == Ok(()), "a turn may have no input");
     remove(store, "two", Removal::Deleted).await;
-    require(store.finish(&id("three"), vec![message("e")], 3).await == Ok(()), "it ends");
+    require(
+        store.finish(&id("three"), RecordEnd::new(vec![message("e")], 3)).await == Ok(()),
+        "it ends",
+    );
     require(
         path(store, &ItemId::new("msg_e")).await == ["a", "b", "e"],
         "only what was deleted is missing from it",
@@ -206,7 +239,10 @@ async fn the_oldest_end_comes_first(store: &dyn Store) {
                 .collect::<Vec<_>>(),
         )
         .await;
-        require(store.finish(&id(name), Vec::new(), ended_at).await == Ok(()), "a record ends");
+        require(
+            store.finish(&id(name), RecordEnd::new(Vec::new(), ended_at)).await == Ok(()),
+            "a record ends",
+        );
     }
     insert(store, "running", None, &["y"]).await;
     let oldest = store.oldest_ended(None, 2).await.unwrap_or_default();
@@ -228,7 +264,12 @@ async fn stored_bytes_are_counted_by_owner(store: &dyn Store) {
         "a record of another caller is taken",
     );
     require(
-        store.finish(&id("two"), vec![message("and its answer, which is long as well")], 2).await
+        store
+            .finish(
+                &id("two"),
+                RecordEnd::new(vec![message("and its answer, which is long as well")], 2),
+            )
+            .await
             == Ok(()),
         "it ends",
     );
@@ -313,7 +354,7 @@ async fn what_cannot_be_fetched_is_a_record_too(store: &dyn Store) {
         store.insert(record("one", &[]), Vec::new()).await == Err(StoreError::Taken),
         "its id is taken",
     );
-    require(store.finish(&id("one"), Vec::new(), 5).await == Ok(()), "it ends");
+    require(store.finish(&id("one"), RecordEnd::new(Vec::new(), 5)).await == Ok(()), "it ends");
     require(
         matches!(find(store, "one").await, RecordLookup::Record(record) if record.ended_at == Some(5)),
         "and is known to have ended",
@@ -334,7 +375,7 @@ async fn turn(
 ) -> ItemId {
     insert(store, name, parent, input).await;
     let output: Vec<Item> = output.iter().map(|text| message(text)).collect();
-    require(store.finish(&id(name), output, 1).await == Ok(()), "a record ends");
+    require(store.finish(&id(name), RecordEnd::new(output, 1)).await == Ok(()), "a record ends");
     match find(store, name).await {
         RecordLookup::Record(ResponseRecord { head: Some(head), .. }) => head,
         RecordLookup::Record(_) | RecordLookup::Expired(_) | RecordLookup::Missing => {

@@ -13,9 +13,10 @@ use weir_engine::log::{Log, LogError, LogReader, LogWriter};
 use weir_engine::provider::event::{Finish, ModelEvent};
 use weir_engine::response::options::StartOptions;
 use weir_engine::store::{
-    Claimed, ConversationHead, IdempotencyClaim, Most, RecordLookup, Removal, ResponseRecord,
-    Store, StoreError,
+    Claimed, ConversationHead, IdempotencyClaim, Most, RecordEnd, RecordLookup, Removal,
+    ResponseRecord, Store, StoreError,
 };
+use weir_engine::times::EventTimes;
 
 use crate::stage::{Stage, alice, asking, last_response, read, say, stage_over, text};
 
@@ -73,13 +74,12 @@ impl Store for Untouched {
         self.touch("insert")
     }
 
-    fn finish(
-        &self,
-        _id: &ResponseId,
-        _output: Vec<Item>,
-        _ended_at: u64,
-    ) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn finish(&self, _id: &ResponseId, _end: RecordEnd) -> BoxFuture<'_, Result<(), StoreError>> {
         self.touch("finish")
+    }
+
+    fn times(&self, _id: &ResponseId) -> BoxFuture<'_, Result<Option<EventTimes>, StoreError>> {
+        self.touch("times")
     }
 
     fn find(&self, _id: &ResponseId) -> BoxFuture<'_, Result<RecordLookup, StoreError>> {

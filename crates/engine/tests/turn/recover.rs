@@ -18,7 +18,7 @@ use weir_engine::memory::store::MemoryStore;
 use weir_engine::provider::event::{Finish, ModelEvent};
 use weir_engine::response::options::StartOptions;
 use weir_engine::response::recover::RecoveryCounts;
-use weir_engine::store::{RecordLookup, Store};
+use weir_engine::store::{RecordEnd, RecordLookup, Store};
 use weir_engine::testing::failing::FailingLog;
 use weir_engine::testing::late::LateLog;
 use weir_engine::testing::log_laws::entries;
@@ -221,7 +221,7 @@ async fn a_log_that_lost_its_tail_has_an_end_though_its_record_had_one() {
     let mut heard = first.engine.feed(&alice(), &started.id, None).await.unwrap();
     heard.peek(4).await.unwrap();
     // The database has the end; the journal lost it with the power.
-    storage.store.finish(&started.id, Vec::new(), 7).await.unwrap();
+    storage.store.finish(&started.id, RecordEnd::new(Vec::new(), 7)).await.unwrap();
     let (second, _) = stage_left_with(&storage, vec![started.id.clone()], 0);
     assert_eq!(second.engine.recover().await, Ok(RecoveryCounts::default()));
     let mut feed = second.engine.feed(&alice(), &started.id, None).await.unwrap();

@@ -3,6 +3,7 @@
 
 pub(crate) mod chat_completions;
 pub(crate) mod classic;
+pub(crate) mod event_times;
 pub(crate) mod events;
 pub(crate) mod lens;
 pub(crate) mod metrics;

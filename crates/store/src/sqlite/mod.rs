@@ -42,6 +42,7 @@ mod shared;
 mod state;
 mod steps;
 mod store;
+mod times;
 mod tree;
 mod writer;
 

@@ -1,6 +1,6 @@
 //! The rows of responses: inserted at the start, completed, and deleted.
 
-use engine::store::{Expired, RecordLookup, Removal, ResponseRecord, StoreError};
+use engine::store::{Expired, RecordEnd, RecordLookup, Removal, ResponseRecord, StoreError};
 use protocol::id::{ItemId, Owner, ResponseId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -9,6 +9,7 @@ use super::failure::{JobFailure, insert_error};
 use super::job::WriteTransaction;
 use super::logs;
 use super::state::RecordState;
+use super::times;
 use super::tree::{self, ItemSide, Written};
 
 /// How many expired ids are kept, so that their owners get a 410 and not a 404.
@@ -88,7 +89,7 @@ pub(super) fn finish(
     change: &mut WriteTransaction<'_>,
     id: &ResponseId,
     output: Vec<Written>,
-    ended_at: u64,
+    end: &RecordEnd,
 ) -> Result<(), JobFailure> {
     let connection = change.connection;
     let find = "SELECT number, head, state FROM answers WHERE id = ?1 AND state <= ?2";
@@ -102,10 +103,18 @@ pub(super) fn finish(
         return Ok(());
     }
     let head = tree::insert_items(change, number, ItemSide::Output, head, output)?;
-    let end = "UPDATE answers SET state = ?2, head = ?3, ended_at = ?4, \
+    let update = "UPDATE answers SET state = ?2, head = ?3, ended_at = ?4, \
                place = (SELECT COALESCE(max(place), 0) + 1 FROM answers WHERE state = 1 AND ended_at = ?4) WHERE number = ?1";
-    connection.prepare_cached(end)?.execute((number, RecordState::Ended as i64, head, ended_at))?;
-    Ok(())
+    connection.prepare_cached(update)?.execute((
+        number,
+        RecordState::Ended as i64,
+        head,
+        end.ended_at,
+    ))?;
+    match &end.times {
+        Some(recorded) => times::insert(connection, number, recorded),
+        None => Ok(()),
+    }
 }
 
 /// Deletes a response and the items that nothing else holds.

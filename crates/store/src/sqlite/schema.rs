@@ -14,6 +14,7 @@ pub(super) const APPLICATION: i32 = 0x5765_6972;
 pub(super) const STEPS: &[&str] = &[
     include_str!("../../migrations/0001_answers.sql"),
     include_str!("../../migrations/0002_shares.sql"),
+    include_str!("../../migrations/0003_event_times.sql"),
 ];
 
 /// Migrates the database atomically. There is no copy of the old file, since that would keep

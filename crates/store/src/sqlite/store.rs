@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use engine::store::{
-    Claimed, ConversationHead, IdempotencyClaim, Most, RecordLookup, Removal, ResponseRecord,
-    Store, StoreError,
+    Claimed, ConversationHead, IdempotencyClaim, Most, RecordEnd, RecordLookup, Removal,
+    ResponseRecord, Store, StoreError,
 };
+use engine::times::EventTimes;
 use futures_util::future::{BoxFuture, FutureExt};
 use protocol::id::{ItemId, Owner, ResponseId};
 use protocol::item::Item;
 
 use super::large::{self, LargeInsert};
 use super::tree::Written;
-use super::{Database, claims, records, tree};
+use super::{Database, claims, records, times, tree};
 
 /// Items with more bytes are serialised off the runtime's threads.
 const QUICK: usize = 64 << 10;
@@ -52,18 +53,18 @@ impl Store for Database {
         .boxed()
     }
 
-    fn finish(
-        &self,
-        id: &ResponseId,
-        output: Vec<Item>,
-        ended_at: u64,
-    ) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn finish(&self, id: &ResponseId, mut end: RecordEnd) -> BoxFuture<'_, Result<(), StoreError>> {
         let id = id.clone();
         async move {
-            let written = self.written(output).await?;
-            self.write(move |change| records::finish(change, &id, written, ended_at)).await
+            let written = self.written(std::mem::take(&mut end.output)).await?;
+            self.write(move |change| records::finish(change, &id, written, &end)).await
         }
         .boxed()
+    }
+
+    fn times(&self, id: &ResponseId) -> BoxFuture<'_, Result<Option<EventTimes>, StoreError>> {
+        let id = id.clone();
+        self.read(move |connection| times::find(connection, &id)).boxed()
     }
 
     fn find(&self, id: &ResponseId) -> BoxFuture<'_, Result<RecordLookup, StoreError>> {

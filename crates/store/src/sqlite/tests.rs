@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use engine::log::LogError;
-use engine::store::{RecordLookup, Removal, ResponseRecord, Store, StoreError};
+use engine::store::{RecordEnd, RecordLookup, Removal, ResponseRecord, Store, StoreError};
 use engine::tasks::Tasks;
 use protocol::entry::Entry;
 use protocol::id::{ItemId, Owner, ResponseId};
@@ -245,7 +245,7 @@ async fn turn(database: &Database, number: u64) -> Result<(), StoreError> {
         .map(|position| entry(position, kind(position), &format!("{}", position * 7_919 + number)))
         .collect();
     database.put(&id(number), entries).await.map_err(|_unavailable| StoreError::Unavailable)?;
-    database.finish(&id(number), vec![message(&format!("a{number}"))], number).await
+    database.finish(&id(number), RecordEnd::new(vec![message(&format!("a{number}"))], number)).await
 }
 
 fn entry(position: u64, kind: &str, text: &str) -> Entry {

@@ -1,11 +1,12 @@
 //! `weir chat`: a conversation in a terminal, over any transport.
 
+pub(crate) mod event;
+pub(crate) mod server;
 pub(crate) mod transport;
 
 mod command;
 mod connection;
 mod earlier;
-mod event;
 mod hosted;
 mod input;
 mod pipe;
@@ -13,7 +14,6 @@ mod plain_text;
 mod render;
 mod response;
 mod screen;
-mod server;
 mod session;
 mod terminal;
 mod view;

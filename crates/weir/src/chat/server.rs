@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
-use client::{Connection, Encryption, Request, Response, Trust, json};
+use client::{Connection, ConnectionInfo, Encryption, Endpoint, Request, Response, Trust, json};
 use engine::secret::Secret;
 use serde_json::Value;
 use tokio::net::lookup_host;
@@ -58,6 +58,16 @@ impl ChatServer {
         Ok(Self { place, encryption, key })
     }
 
+    /// Whether requests carry a key.
+    pub(crate) fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Its port, if it is reached without TLS.
+    pub(crate) fn plain_port(&self) -> Option<u16> {
+        self.encryption.is_none().then_some(self.place.port)
+    }
+
     /// The address, for display.
     pub(crate) fn address(&self) -> String {
         self.place.to_string()
@@ -92,44 +102,75 @@ impl ChatServer {
 
     /// Connects to the first of the addresses that accepts.
     pub(crate) async fn connect(&self) -> Result<Connection, ChatError> {
-        let place = self.address();
-        let broken = |error: &dyn std::fmt::Display| {
-            ChatError::Broken(format!("cannot reach {place}: {error}"))
-        };
-        let found =
-            timeout(CONNECTING, lookup_host((self.place.host.as_str(), self.place.port))).await;
-        let addresses: Vec<SocketAddr> = found
-            .map_err(|_| broken(&"name resolution timed out"))?
-            .map_err(|error| broken(&error))?
-            .collect();
-        let mut last = broken(&"it has no address");
-        for address in addresses {
+        let mut last = self.broken(&"it has no address");
+        for address in self.resolve().await? {
             match timeout(CONNECTING, self.open(address)).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(trouble)) => last = trouble,
-                Err(_) => last = broken(&"the connection timed out"),
+                Err(_) => last = self.broken(&"the connection timed out"),
             }
         }
         Err(last)
     }
 
-    async fn open(&self, address: SocketAddr) -> Result<Connection, ChatError> {
-        let place = self.address();
-        let Some(encryption) = &self.encryption else {
-            return Connection::open(address).await.map_err(|error| {
-                ChatError::Broken(format!("cannot reach {place}: {}", error.root_cause()))
-            });
-        };
-        Connection::open_encrypted(address, &self.place.host, encryption.connector()).await.map_err(|error| {
-            let cause = error.root_cause().to_string();
-            match encryption.seen() {
-                Some(seen) if cause.contains("certificate") => ChatError::Hopeless(format!(
-                    "the certificate of {place} is not trusted ({cause}).\nIts SHA-256 is {seen}\n\
-                     If this is what the server printed, trust it with: --fingerprint {seen}"
-                )),
-                _ => ChatError::Broken(format!("cannot reach {place}: {cause}")),
+    /// The same with a copy of the connection's bytes.
+    pub(crate) async fn connect_tapped(&self) -> Result<(Connection, ConnectionInfo), ChatError> {
+        let mut last = self.broken(&"it has no address");
+        for address in self.resolve().await? {
+            let named = |encryption: &Encryption| (encryption.clone(), self.place.host.clone());
+            let endpoint = Endpoint {
+                address,
+                authority: self.place.authority(),
+                prefix: self.place.prefix.clone(),
+                timeout: CONNECTING,
+                encryption: self.encryption.as_ref().map(named),
+            };
+            match endpoint.connect().await {
+                Ok(opened) => {
+                    let info = opened.info.clone();
+                    return Ok((opened.into_connection(&endpoint.authority), info));
+                }
+                Err(error) => last = self.unreachable(&error),
             }
-        })
+        }
+        Err(last)
+    }
+
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, ChatError> {
+        let found =
+            timeout(CONNECTING, lookup_host((self.place.host.as_str(), self.place.port))).await;
+        let addresses = found
+            .map_err(|_| self.broken(&"name resolution timed out"))?
+            .map_err(|error| self.broken(&error))?;
+        Ok(addresses.collect())
+    }
+
+    fn broken(&self, error: &dyn std::fmt::Display) -> ChatError {
+        ChatError::Broken(format!("cannot reach {}: {error}", self.address()))
+    }
+
+    /// Why a connection could not be opened. A certificate that is not trusted is shown.
+    fn unreachable(&self, error: &anyhow::Error) -> ChatError {
+        let cause = error.root_cause().to_string();
+        match self.encryption.as_ref().and_then(Encryption::seen) {
+            Some(seen) if cause.contains("certificate") => ChatError::Hopeless(format!(
+                "the certificate of {} is not trusted ({cause}).\nIts SHA-256 is {seen}\n\
+                 If this is what the server printed, trust it with: --fingerprint {seen}",
+                self.address()
+            )),
+            _ => self.broken(&cause),
+        }
+    }
+
+    async fn open(&self, address: SocketAddr) -> Result<Connection, ChatError> {
+        let opened = match &self.encryption {
+            None => Connection::open(address).await,
+            Some(encryption) => {
+                let connector = encryption.connector();
+                Connection::open_encrypted(address, &self.place.host, connector).await
+            }
+        };
+        opened.map_err(|error| self.unreachable(&error))
     }
 
     /// Sends a request on a new connection, and reads the head of the response.

@@ -9,6 +9,7 @@ pub(crate) mod manual;
 pub(crate) mod output;
 pub(crate) mod probe;
 pub(crate) mod store;
+pub(crate) mod tap;
 pub(crate) mod upstream;
 
 use clap::{Args, Parser, Subcommand};
@@ -24,6 +25,7 @@ Examples:
   weir chat                                chat with a model in the terminal
   weir compare --quick                     see what HTTP, SSE and WebSocket really do
   weir probe https://chat.example          find out what holds a stream up, and the line that repairs it
+  weir tap resp_0123…                      watch the events of a response, with their times
   weir config                              show every setting in force and where it comes from
   weir config --example > weir.toml        start a settings file
   weir key create --name laptop            make an API key
@@ -58,6 +60,9 @@ pub(crate) enum CliCommand {
     /// Find out what holds a stream up, on any endpoint, and the line that repairs it
     #[command(after_help = probe::EXAMPLES)]
     Probe(Box<probe::ProbeArguments>),
+    /// Watch the events of a response with their times, live or as they were, and save them
+    #[command(after_help = tap::EXAMPLES)]
+    Tap(tap::TapArguments),
     /// Make, list and revoke API keys
     #[command(subcommand, after_help = key::EXAMPLES)]
     Key(key::KeyCommand),

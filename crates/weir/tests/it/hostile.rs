@@ -255,6 +255,7 @@ async fn invalid_paths_methods_and_types_are_named() {
         (Request::get(missing), expect(404, "response_not_found")),
         (Request::get(&format!("{missing}?stream=true")), expect(404, "response_not_found")),
         (Request::get(&format!("{missing}/events")), expect(404, "response_not_found")),
+        (Request::get(&format!("{missing}/event_times")), expect(404, "response_not_found")),
         (Request::get(&format!("{missing}/input_items")), expect(404, "response_not_found")),
         (Request::new("DELETE", missing), expect(404, "response_not_found")),
         (Request::new("POST", &format!("{missing}/cancel")), expect(404, "response_not_found")),

@@ -19,6 +19,7 @@ async fn a_key_is_required_everywhere_under_v1() {
         Request::post("/v1/responses/input_tokens", &ask),
         Request::get("/v1/responses/resp_1"),
         Request::get("/v1/responses/resp_1/events"),
+        Request::get("/v1/responses/resp_1/event_times"),
         Request::get("/v1/responses/resp_1/input_items"),
         Request::new("DELETE", "/v1/responses/resp_1"),
         Request::post("/v1/responses/resp_1/cancel", &json!({})),
@@ -112,6 +113,7 @@ fn asks_for(id: &str, item: &str) -> Vec<Request> {
         Request::get(&path("?stream=true&starting_after=1")),
         Request::get(&path("/events")),
         Request::get(&path("/events?wait=1")),
+        Request::get(&path("/event_times")),
         Request::get(&path("/input_items")),
         Request::post(
             "/v1/responses",

@@ -53,6 +53,7 @@ mod passthrough;
 mod providers;
 
 mod probe;
+mod tap;
 
 mod chat;
 
