@@ -13,6 +13,12 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::connection::ConnectionHandle;
 use crate::config::Config;
 
+/// The longest target that hyper parses.
+const LONGEST_TARGET: usize = 65_534;
+
+/// What a head has beside its target at least.
+const LEAST: usize = "GET  HTTP/1.1\r\n\r\n".len();
+
 /// The head took too long.
 #[derive(Debug, thiserror::Error)]
 #[error("timed out while reading the request's headers")]
@@ -41,6 +47,7 @@ pub(super) struct Heads<S> {
     /// `None` only while it is dropped.
     stream: Option<S>,
     connection: ConnectionHandle,
+    head_bytes: usize,
     head_timeout: Duration,
     idle_timeout: Duration,
     awaited: Awaited,
@@ -78,6 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Heads<S> {
         let heads = Self {
             stream: Some(stream),
             connection,
+            head_bytes: config.head_bytes,
             head_timeout: config.head_timeout,
             idle_timeout: config.idle_timeout,
             awaited: Awaited::Request,
@@ -138,7 +146,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Heads<S> {
     fn withholds(&mut self, bytes: &[u8]) -> bool {
         let is_own = self.settled.is_some() && self.settled == self.connection.finished_responses();
         if is_own {
-            self.refusal.get_or_insert(Refusal::Parser(status(bytes)));
+            // Hyper's buffer may take more than a head may have, and then its target is refused first.
+            let is_too_large = self.head_bytes <= LONGEST_TARGET + LEAST;
+            let status = match status(bytes) {
+                414 if is_too_large => 431,
+                status => status,
+            };
+            self.refusal.get_or_insert(Refusal::Parser(status));
         } else {
             self.is_flushed = false;
         }
