@@ -29,6 +29,7 @@ pub mod memory;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+mod atomic_time;
 mod caller_queues;
 pub mod clock;
 mod count;

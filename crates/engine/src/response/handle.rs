@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::cause::Cause;
+use super::timeline::{Reading, ResponseTimeline};
 use crate::storage::Keeping;
 use crate::store::StoreError;
 
@@ -27,6 +28,8 @@ pub(crate) struct RunningResponse {
     pub(crate) conversation: Option<String>,
     pub(crate) started: Instant,
     pub(crate) keeping: Keeping,
+    /// For the lens.
+    pub(crate) timeline: Arc<ResponseTimeline>,
     on_leave: OnLeave,
     stop: watch::Sender<Option<Cause>>,
     readers: watch::Sender<usize>,
@@ -54,12 +57,14 @@ impl RunningResponse {
         conversation: Option<String>,
         keeping: Keeping,
     ) -> Arc<Self> {
+        let timeline = ResponseTimeline::new(id.clone(), owner.clone());
         Arc::new(Self {
             id,
             owner,
             conversation,
             started: Instant::now(),
             keeping,
+            timeline,
             on_leave,
             stop: watch::Sender::new(None),
             readers: watch::Sender::new(0),
@@ -75,6 +80,7 @@ impl RunningResponse {
             let first = stopped.is_none();
             if first {
                 *stopped = Some(cause);
+                self.timeline.stop(cause);
             }
             first
         });
@@ -88,7 +94,10 @@ impl RunningResponse {
                 tokio::select! {
                     biased;
                     cause = self.commanded() => cause,
-                    () = self.left_for(time) => Cause::ClientLeft,
+                    () = self.left_for(time) => {
+                        self.timeline.stop(Cause::ClientLeft);
+                        Cause::ClientLeft
+                    }
                 }
             }
             OnLeave::FinishWithin { time: None, .. } | OnLeave::Cancel | OnLeave::Finish => {
@@ -197,6 +206,13 @@ impl RunningResponse {
 /// The presence of a reader. When the last one is dropped, the response's policy applies.
 #[derive(Debug)]
 pub(crate) struct ReaderGuard(Arc<RunningResponse>);
+
+impl ReaderGuard {
+    /// What the reader gets, for the lens; `None` if enough readers are recorded.
+    pub(crate) fn reading(&self) -> Option<Reading> {
+        self.0.timeline.reader()
+    }
+}
 
 impl Drop for ReaderGuard {
     fn drop(&mut self) {

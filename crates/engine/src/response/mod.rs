@@ -29,3 +29,4 @@ pub(crate) mod meter;
 pub(crate) mod metrics;
 pub(crate) mod spans;
 pub(crate) mod state;
+pub mod timeline;

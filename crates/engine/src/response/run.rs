@@ -105,6 +105,7 @@ impl Turn {
         // done.
         let end = self.call_targets().await;
         self.meter.closed();
+        self.request.call.exchange().over();
         let end = match end {
             RunEnd::End(end) => end,
             RunEnd::Log(unwritten) => {
@@ -137,7 +138,7 @@ impl Turn {
         turn.account(&end, failure.as_ref());
         let entries = turn.builder.take_entries();
         match turn.append(&entries) {
-            Ok(()) => {}
+            Ok(()) => turn.handle.timeline.logged_end(),
             Err(LogError::Unavailable) => turn.recover(&entries).await?,
             Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => {
                 return None;
@@ -220,6 +221,7 @@ impl Turn {
             };
             // Whatever follows: a failed call's usage does not count towards the response.
             self.builder.forget();
+            self.request.call.exchange().over();
             if failure.fault.code == CONTEXT_LENGTH && self.shorten() {
                 self.meter.again(&failure.fault, SHORTENED);
                 self.trace.call_ended(&self.span_source(Some(&failure.fault)));
@@ -251,7 +253,8 @@ impl Turn {
     /// Calls one upstream and consumes its stream. The total timeout counts from `began`, when the
     /// first call started.
     async fn call(&mut self, target: &RouteTarget, began: Instant) -> CallOutcome {
-        let call = UpstreamCall::new(self.handle.owner.clone(), self.trace.call());
+        let exchange = self.handle.timeline.call(target);
+        let call = UpstreamCall::new(self.handle.owner.clone(), self.trace.call(), exchange);
         self.request.call = call.with_workers(Arc::clone(&self.workers), self.bytes.bytes());
         self.request.model.clone_from(&target.model);
         self.target = Some(target.clone());
@@ -286,15 +289,16 @@ impl Turn {
                 event = events.next() => event,
                 () = &mut deadline => return self.silent(activity, total, target.timeouts),
             };
-            let (end, received) = self.take_in(event, &mut events);
             let now = Instant::now();
+            let (end, received, text) = self.take_in(event, &mut events);
             self.meter.received(received, now);
+            self.request.call.exchange().received(received, text, now);
             let entries = self.builder.take_entries();
             let more = entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
             written += more;
             self.bytes.add(more);
             match self.append(&entries) {
-                Ok(()) => {}
+                Ok(()) => self.handle.timeline.logged(&entries),
                 Err(LogError::Unavailable) => return CallOutcome::Done(RunEnd::Log(entries)),
                 Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => {
                     return CallOutcome::Done(RunEnd::Lost);
@@ -350,6 +354,7 @@ impl Turn {
                     .allowance()
                     .is_some_and(|allowance| events_without_reader > allowance)
             {
+                self.handle.timeline.stop(Cause::ClientLeft);
                 return CallOutcome::Done(End::Stopped(Cause::ClientLeft).into());
             }
             if received > 0 && !self.builder.is_finished() && self.handle.may_gather() {
@@ -412,40 +417,42 @@ impl Turn {
     }
 
     /// Handles `first` and the events that are already available after it, up to [`BATCH`]. Returns
-    /// how the stream ended, if it did, and the number of output events.
+    /// how the stream ended, if it did, the number of output events, and the bytes of their text.
     fn take_in(
         &mut self,
         first: Option<Result<ModelEvent, ProviderFailure>>,
         events: &mut ModelStream,
-    ) -> (Option<UpstreamEnd>, u32) {
-        let mut received = 0;
+    ) -> (Option<UpstreamEnd>, u32, usize) {
+        let (mut received, mut text) = (0, 0);
         let mut next = Some(first);
         let mut left = BATCH;
         while let Some(event) = next {
             let event = match event {
-                None => return (Some(UpstreamEnd::Over), received),
+                None => return (Some(UpstreamEnd::Over), received, text),
                 // A connection that breaks after the finish reason loses nothing of the response.
                 Some(Err(failure))
                     if failure.fault.code == UPSTREAM_CUT && self.builder.is_finished() =>
                 {
-                    return (Some(UpstreamEnd::Over), received);
+                    return (Some(UpstreamEnd::Over), received, text);
                 }
-                Some(Err(failure)) => return (Some(UpstreamEnd::Failed(failure)), received),
+                Some(Err(failure)) => return (Some(UpstreamEnd::Failed(failure)), received, text),
                 Some(Ok(event)) => event,
             };
             received += u32::from(is_output_event(&event));
+            text += event.text_bytes();
             let upstream = self.target.as_ref().map_or("", |target| &*target.upstream);
             if let Err(fault) = self.builder.word(event, upstream) {
                 // A retry would fail in the same way.
                 return (
                     Some(UpstreamEnd::Failed(ProviderFailure::new(fault, FailureScope::Request))),
                     received,
+                    text,
                 );
             }
             left -= 1;
             next = if left == 0 { None } else { events.next().now_or_never() };
         }
-        (None, received)
+        (None, received, text)
     }
 
     fn append(&mut self, entries: &[Entry]) -> Result<(), LogError> {
