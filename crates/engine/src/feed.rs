@@ -6,12 +6,15 @@ use tokio::sync::watch;
 use crate::instruments::counter::GaugeGuard;
 use crate::log::{LogError, LogProgress, LogReader, LogState};
 use crate::response::handle::ReaderGuard;
+use crate::response::timeline::Reading;
 
 /// A cursor on one log. It holds a position and no queue, however slow its reader is (promise 7).
 pub struct Feed {
     reader: Box<dyn LogReader>,
     progress: watch::Receiver<LogProgress>,
     next: u64,
+    /// Records what is read, for the lens.
+    reading: Option<Reading>,
     _guard: Option<ReaderGuard>,
     _counted: GaugeGuard,
 }
@@ -26,7 +29,15 @@ impl Feed {
         counted: GaugeGuard,
     ) -> Self {
         let progress = reader.progress();
-        Self { reader, progress, next: position, _guard: guard, _counted: counted }
+        let reading = guard.as_ref().and_then(ReaderGuard::reading);
+        Self { reader, progress, next: position, reading, _guard: guard, _counted: counted }
+    }
+
+    /// The reader is on the connection with this number.
+    pub fn set_connection(&self, number: u64) {
+        if let Some(reading) = &self.reading {
+            reading.set_connection(number);
+        }
     }
 
     /// The next entries, as many as are ready and fit `budget` bytes; at least one. `None` after
@@ -41,12 +52,16 @@ impl Feed {
                 let entries = self.reader.read(self.next, budget).await?;
                 if let Some(last) = entries.last() {
                     self.next = last.position + 1;
+                    self.record();
                     return Ok(Some(entries));
                 }
                 return Err(LogError::Missing);
             }
             match progress.state {
-                LogState::Ended => return Ok(None),
+                LogState::Ended => {
+                    self.record();
+                    return Ok(None);
+                }
                 LogState::Failed => return Err(LogError::Unavailable),
                 LogState::Open => {
                     self.progress.changed().await.map_err(|_closed| LogError::Missing)?;
@@ -74,7 +89,20 @@ impl Feed {
             position = more.last().map_or(progress.committed, |entry| entry.position + 1);
             entries.extend(more);
         }
+        if let Some(reading) = &self.reading {
+            reading.read_end();
+        }
         Ok(entries)
+    }
+
+    /// Everything before the cursor was read.
+    fn record(&self) {
+        let Some(reading) = &self.reading else { return };
+        if self.is_at_end() {
+            reading.read_end();
+        } else {
+            reading.read(self.next);
+        }
     }
 
     /// Waits until the log has an entry at `position`, or will never have one, and returns it. The

@@ -30,6 +30,7 @@ pub mod memory;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+mod atomic_time;
 mod caller_queues;
 pub mod clock;
 mod count;

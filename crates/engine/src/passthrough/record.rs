@@ -10,6 +10,7 @@ use protocol::trace::TraceContext;
 use tokio::time::Instant;
 
 use crate::provider::call::{Peer, UpstreamCall};
+use crate::provider::exchange::{ExchangeTarget, UpstreamExchange};
 use crate::provider::route::{Route, RouteTarget};
 use crate::response::labels;
 use crate::response::meter::{Meter, PassthroughEnd, Tokens};
@@ -68,7 +69,13 @@ impl Record {
         self.upstream = Arc::clone(&target.upstream);
         self.peer = target.provider.peer();
         self.meter.asked(target);
-        self.call = UpstreamCall::new(self.owner.clone(), self.trace.call());
+        let address = self.peer.as_ref().and_then(|peer| peer.address.clone());
+        let upstream = Arc::clone(&target.upstream);
+        let exchange = UpstreamExchange::new(
+            ExchangeTarget { response: None, upstream, address },
+            Instant::now(),
+        );
+        self.call = UpstreamCall::new(self.owner.clone(), self.trace.call(), exchange);
         self.call.clone()
     }
 

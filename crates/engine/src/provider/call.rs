@@ -1,22 +1,23 @@
 //! One call of an upstream, and the peer it goes to.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use protocol::id::Owner;
 use protocol::trace::TraceContext;
+use tokio::time::Instant;
 
+use super::exchange::{ExchangeTarget, UpstreamExchange};
 use crate::workers::Workers;
 
 /// One call of an upstream.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct UpstreamCall {
     /// Its place in a trace, if that is passed on.
     pub trace: Option<TraceContext>,
     /// Its caller, for fair queueing at the upstream.
     pub owner: Option<Owner>,
-    /// Zero if there is none.
-    status: Arc<AtomicU16>,
+    exchange: Arc<UpstreamExchange>,
     is_given_up: Arc<AtomicBool>,
     /// Runs large work on the request, with the bytes that are reserved for it; without, work runs
     /// on the current thread.
@@ -24,9 +25,18 @@ pub struct UpstreamCall {
 }
 
 impl UpstreamCall {
-    /// A call of `owner` at this place of a trace.
-    pub fn new(owner: Owner, trace: Option<TraceContext>) -> Self {
-        Self { trace, owner: Some(owner), ..Self::default() }
+    /// A call of `owner` at this place of a trace, which is recorded in `exchange`.
+    pub fn new(owner: Owner, trace: Option<TraceContext>, exchange: Arc<UpstreamExchange>) -> Self {
+        Self { trace, owner: Some(owner), ..Self::recorded(exchange) }
+    }
+
+    /// A call of this server's own, of the upstream with this name.
+    pub fn of_server(upstream: Arc<str>) -> Self {
+        Self::recorded(UpstreamExchange::new(ExchangeTarget::named(upstream), Instant::now()))
+    }
+
+    fn recorded(exchange: Arc<UpstreamExchange>) -> Self {
+        Self { trace: None, owner: None, exchange, is_given_up: Arc::default(), workers: None }
     }
 
     /// Has `workers` run large work on the request, for which `bytes` are reserved.
@@ -46,9 +56,14 @@ impl UpstreamCall {
         }
     }
 
-    /// Records the HTTP status of the upstream.
+    /// What happens on the way to the upstream and back.
+    pub fn exchange(&self) -> &Arc<UpstreamExchange> {
+        &self.exchange
+    }
+
+    /// The head of the upstream's response came, with this status.
     pub fn answered(&self, status: u16) {
-        self.status.store(status, Ordering::Relaxed);
+        self.exchange.answered(status);
     }
 
     /// Records that the upstream was silent for too long. Called before the stream is dropped.
@@ -63,7 +78,14 @@ impl UpstreamCall {
 
     /// The HTTP status of the upstream.
     pub fn status(&self) -> Option<u16> {
-        Some(self.status.load(Ordering::Relaxed)).filter(|status| *status != 0)
+        self.exchange.status()
+    }
+}
+
+impl Default for UpstreamCall {
+    /// A call of nothing in particular.
+    fn default() -> Self {
+        Self::of_server("".into())
     }
 }
 

@@ -53,6 +53,29 @@ pub enum ModelEvent {
     KeepAlive,
 }
 
+impl ModelEvent {
+    /// The bytes of the model's text in it, which includes its reasoning and the arguments of its
+    /// calls.
+    pub fn text_bytes(&self) -> usize {
+        match self {
+            Self::Text { text, .. }
+            | Self::Reasoning(text)
+            | Self::ReasoningSummary(text)
+            | Self::Refusal(text) => text.len(),
+            Self::ToolCall(call) => call.arguments.len(),
+            Self::Annotation(_)
+            | Self::ReasoningBreak
+            | Self::ReasoningEnd { .. }
+            | Self::Item(_)
+            | Self::ReasoningExtra(_)
+            | Self::Extra(_)
+            | Self::Usage(_)
+            | Self::Finish(_)
+            | Self::KeepAlive => 0,
+        }
+    }
+}
+
 /// More of a tool call. Pieces with the same index belong together; id and name come once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ToolCallDelta {

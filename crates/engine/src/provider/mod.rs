@@ -1,7 +1,10 @@
 //! What the engine needs of an upstream model: a trait, its request and the events that come back.
 
 pub mod call;
+pub mod connection;
 pub mod event;
+pub mod exchange;
+pub mod exchange_end;
 pub mod failure;
 pub mod models;
 pub mod passthrough;

@@ -1,5 +1,7 @@
 //! Access to one response: reading, cancelling, deleting. Every operation checks the owner first.
 
+use std::sync::Arc;
+
 use protocol::entry::Entry;
 use protocol::fault::{Fault, FaultKind};
 use protocol::id::{Owner, ResponseId};
@@ -11,6 +13,7 @@ use tokio::sync::oneshot;
 use super::cause::Cause;
 use super::fault::{log_fault, not_found, store_fault};
 use super::handle::ReaderGuard;
+use super::timeline::ResponseTimeline;
 use crate::engine::Engine;
 use crate::feed::Feed;
 use crate::log::{LogError, LogReader, LogState};
@@ -127,6 +130,12 @@ impl Engine {
             let _caller_has_left = done.send(erase(&backend, &id).await);
         });
         deleted.await.unwrap_or_else(|_panicked| Err(store_fault(StoreError::Unavailable)))
+    }
+
+    /// The way of a response that runs here or has ended here not long ago, whoever owns it.
+    pub fn timeline(&self, id: &ResponseId) -> Option<Arc<ResponseTimeline>> {
+        let running = self.shared.running(id).map(|handle| Arc::clone(&handle.timeline));
+        running.or_else(|| self.shared.timelines.find(id))
     }
 
     /// The input items of this response with the conversation it continues, oldest first.

@@ -19,6 +19,8 @@ pub(super) struct Batch {
     pub(super) end: Option<UpstreamEnd>,
     /// The number of output events.
     pub(super) received: u32,
+    /// The bytes of their text.
+    pub(super) text: usize,
     /// Whether more may be available.
     pub(super) is_full: bool,
 }
@@ -36,7 +38,7 @@ pub(super) fn poll_batch(
     upstream: &str,
     context: &mut Context<'_>,
 ) -> Poll<Batch> {
-    let (mut received, mut left) = (0, BATCH);
+    let (mut received, mut text, mut left) = (0, 0, BATCH);
     let end = loop {
         if left == 0 {
             break None;
@@ -57,11 +59,12 @@ pub(super) fn poll_batch(
             Some(Ok(event)) => event,
         };
         received += u32::from(is_output_event(&event));
+        text += event.text_bytes();
         if let Err(fault) = builder.word(event, upstream) {
             // A retry would fail in the same way.
             let failure = ProviderFailure::new(fault, FailureScope::Request);
             break Some(UpstreamEnd::Failed(failure));
         }
     };
-    Poll::Ready(Batch { end, received, is_full: left == 0 })
+    Poll::Ready(Batch { end, received, text, is_full: left == 0 })
 }

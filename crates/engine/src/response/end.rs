@@ -89,6 +89,8 @@ pub(super) async fn run_to_end(
         // be written: then the next process finds the response without its end.
         Some(_) | None => handle.record(),
     }
+    // First into the one list, so that it is always in one.
+    shared.timelines.add(Arc::clone(&handle.timeline));
     shared.responses().remove(&handle.id);
     shared.ended.notify_one();
 }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::cause::Cause;
+use super::timeline::{Reading, ResponseTimeline};
 use crate::clock;
 use crate::storage::Keeping;
 use crate::store::StoreError;
@@ -29,6 +30,8 @@ pub(crate) struct RunningResponse {
     pub(crate) conversation: Option<String>,
     pub(crate) started: Instant,
     pub(crate) keeping: Keeping,
+    /// For the lens.
+    pub(crate) timeline: Arc<ResponseTimeline>,
     on_leave: OnLeave,
     /// When its events were appended.
     times: Mutex<EventTimes>,
@@ -58,12 +61,14 @@ impl RunningResponse {
         conversation: Option<String>,
         keeping: Keeping,
     ) -> Arc<Self> {
+        let timeline = ResponseTimeline::new(id.clone(), owner.clone());
         Arc::new(Self {
             id,
             owner,
             conversation,
             started: Instant::now(),
             keeping,
+            timeline,
             on_leave,
             times: Mutex::new(EventTimes::new(clock::now())),
             stop: watch::Sender::new(None),
@@ -80,6 +85,7 @@ impl RunningResponse {
             let first = stopped.is_none();
             if first {
                 *stopped = Some(cause);
+                self.timeline.stop(cause);
             }
             first
         });
@@ -93,7 +99,10 @@ impl RunningResponse {
                 tokio::select! {
                     biased;
                     cause = self.commanded() => cause,
-                    () = self.left_for(time) => Cause::ClientLeft,
+                    () = self.left_for(time) => {
+                        self.timeline.stop(Cause::ClientLeft);
+                        Cause::ClientLeft
+                    }
                 }
             }
             OnLeave::FinishWithin { time: None, .. } | OnLeave::Cancel | OnLeave::Finish => {
@@ -218,6 +227,13 @@ impl RunningResponse {
 /// The presence of a reader. When the last one is dropped, the response's policy applies.
 #[derive(Debug)]
 pub(crate) struct ReaderGuard(Arc<RunningResponse>);
+
+impl ReaderGuard {
+    /// What the reader gets, for the lens; `None` if enough readers are recorded.
+    pub(crate) fn reading(&self) -> Option<Reading> {
+        self.0.timeline.reader()
+    }
+}
 
 impl Drop for ReaderGuard {
     fn drop(&mut self) {

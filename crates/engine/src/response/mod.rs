@@ -5,6 +5,7 @@ pub mod options;
 pub mod start;
 
 mod admission;
+mod append;
 mod batch;
 mod builder;
 mod context;
@@ -31,3 +32,4 @@ pub(crate) mod meter;
 pub(crate) mod metrics;
 pub(crate) mod spans;
 pub(crate) mod state;
+pub mod timeline;

@@ -37,9 +37,6 @@ use crate::shares::{Reservation, RunningSlot};
 use crate::tasks::Tasks;
 use crate::workers::Workers;
 
-/// The pause before a log that failed is tried again.
-const LOG_RETRY: Duration = Duration::from_millis(50);
-
 /// The time for counting tokens when the server shuts down.
 const LAST_COUNT: Duration = Duration::from_millis(100);
 
@@ -108,6 +105,7 @@ impl Turn {
         // done.
         let end = self.call_targets().await;
         self.meter.closed();
+        self.request.call.exchange().over();
         let end = match end {
             RunEnd::End(end) => end,
             RunEnd::Log(unwritten) => {
@@ -142,7 +140,7 @@ impl Turn {
         turn.account(&end, failure.as_ref());
         let entries = turn.builder.take_entries();
         match turn.append(&entries, Instant::now()) {
-            Ok(()) => {}
+            Ok(()) => turn.handle.timeline.logged_end(),
             Err(LogError::Unavailable) => Box::pin(turn.recover(&entries)).await?,
             Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => {
                 return None;
@@ -225,6 +223,7 @@ impl Turn {
             };
             // Whatever follows: a failed call's usage does not count towards the response.
             self.builder.forget();
+            self.request.call.exchange().over();
             if failure.fault.code == CONTEXT_LENGTH && self.shorten() {
                 self.meter.again(&failure.fault, SHORTENED);
                 self.trace.call_ended(&self.span_source(Some(&failure.fault)));
@@ -256,7 +255,8 @@ impl Turn {
     /// Calls one upstream and consumes its stream. The total timeout counts from `began`, when the
     /// first call started.
     async fn call(&mut self, target: &RouteTarget, began: Instant) -> CallOutcome {
-        let call = UpstreamCall::new(self.handle.owner.clone(), self.trace.call());
+        let exchange = self.handle.timeline.call(target);
+        let call = UpstreamCall::new(self.handle.owner.clone(), self.trace.call(), exchange);
         self.request.call = call.with_workers(Arc::clone(&self.workers), self.bytes.bytes());
         self.request.model.clone_from(&target.model);
         self.target = Some(target.clone());
@@ -303,7 +303,7 @@ impl Turn {
                 drop(slot.take());
                 deadline.as_mut().poll(context).map(|()| Waited::Silence)
             });
-            let Batch { end, received, is_full } = match waited.await {
+            let Batch { end, received, text, is_full } = match waited.await {
                 Waited::Stopped(cause) => return CallOutcome::Done(End::Stopped(cause).into()),
                 Waited::Silence => return self.silent(activity, total, target.timeouts),
                 Waited::Batch(batch) => batch,
@@ -311,12 +311,13 @@ impl Turn {
             is_registered = !is_full;
             let now = Instant::now();
             self.meter.received(received, now);
+            self.request.call.exchange().received(received, text, now);
             let entries = self.builder.take_entries();
             let more = entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
             written += more;
             self.bytes.add(more);
             match self.append(&entries, now) {
-                Ok(()) => {}
+                Ok(()) => self.handle.timeline.logged(&entries),
                 Err(LogError::Unavailable) => return CallOutcome::Done(RunEnd::Log(entries)),
                 Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => {
                     return CallOutcome::Done(RunEnd::Lost);
@@ -376,6 +377,7 @@ impl Turn {
                     .allowance()
                     .is_some_and(|allowance| events_without_reader > allowance)
             {
+                self.handle.timeline.stop(Cause::ClientLeft);
                 return CallOutcome::Done(End::Stopped(Cause::ClientLeft).into());
             }
             if received > 0 && !self.builder.is_finished() && self.handle.may_gather() {
@@ -451,33 +453,6 @@ impl Turn {
             silent(upstream, "idle", timeouts.idle)
         };
         CallOutcome::Done(End::Failed(fault).into())
-    }
-
-    fn append(&mut self, entries: &[Entry], now: Instant) -> Result<(), LogError> {
-        if !entries.is_empty() {
-            self.writer.append(entries)?;
-            self.handle.appended(entries.len(), now);
-        }
-        Ok(())
-    }
-
-    /// Retries until the log can be written again, so that the response gets its terminal event. Its
-    /// readers were already told of the failure.
-    async fn recover(&mut self, entries: &[Entry]) -> Option<()> {
-        tracing::error!(response = %self.handle.id, "log cannot be written; the response ends when it can");
-        loop {
-            tokio::select! {
-                () = sleep_until(Instant::now() + LOG_RETRY) => {}
-                () = self.tasks.stopping() => return None,
-            }
-            match self.append(entries, Instant::now()) {
-                Ok(()) => return Some(()),
-                Err(LogError::Unavailable) => {}
-                Err(LogError::Missing | LogError::Fenced | LogError::Ended | LogError::Gap) => {
-                    return None;
-                }
-            }
-        }
     }
 
     /// The reported usage, or a counted one. `None` if there was no output.

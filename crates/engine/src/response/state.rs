@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handle::RunningResponse;
 use super::metrics::EngineMetrics;
+use super::timeline::EndedTimelines;
 use crate::config::Config;
 use crate::loads::Loads;
 use crate::provider::models::Models;
@@ -33,6 +34,8 @@ pub(crate) struct EngineState {
     /// Ends the running pass-through calls when the server shuts down.
     pub(crate) shut_down: CancellationToken,
     responses: Mutex<HashMap<ResponseId, Arc<RunningResponse>>>,
+    /// The ways of the responses that ended last.
+    pub(crate) timelines: EndedTimelines,
     /// What each caller uses at the moment.
     pub(crate) ledger: Arc<Ledger>,
     /// Runs long work on requests.
@@ -63,6 +66,7 @@ impl EngineState {
             tasks,
             shut_down: CancellationToken::new(),
             responses: Mutex::default(),
+            timelines: EndedTimelines::default(),
             ledger: Arc::default(),
             draining: OnceLock::new(),
             ended: Notify::new(),

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use engine::provider::exchange::UpstreamExchange;
 use http::Request;
 use http::header::HeaderMap;
+use http_body::Body;
 use http_body_util::Full;
 
 use super::address::Address;
@@ -17,10 +19,12 @@ use super::connector::Connector;
 use super::http1::Http1Connection;
 use super::http1_body::Http1Body;
 use super::http2::{Http2Mode, Http2Pool, Lease, Opened};
+use super::http2_body::Http2Body;
+use super::http2_exchange::Http2Exchange;
 use super::idle::IdleConnections;
+use super::new_connection::NewConnection;
 use super::request::OutgoingRequest;
 use super::response::{Response, ResponseBody};
-use super::stream::Stream;
 use crate::config::{UpstreamConfig, UpstreamConfigError};
 
 /// How often a request that the server has refused to process is sent again (RFC 9113, section
@@ -58,7 +62,7 @@ impl Client {
         })
     }
 
-    /// Sends a request and waits for the response's head.
+    /// Sends a request and waits for the response's head. What happens is recorded in `record`.
     ///
     /// # Errors
     /// There is no response.
@@ -66,6 +70,7 @@ impl Client {
         &self,
         request: OutgoingRequest,
         address: &Address,
+        record: &Arc<UpstreamExchange>,
     ) -> Result<(Response, Lease), ConnectError> {
         let is_http1 = match self.http2 {
             Http2Mode::Never => true,
@@ -73,10 +78,10 @@ impl Client {
             Http2Mode::Known => false,
         };
         if is_http1 {
-            let response = self.send_http1(request, address, None).await?;
+            let response = self.send_http1(request, address, None, record).await?;
             return Ok((response, Lease::default()));
         }
-        Box::pin(self.send_http2(request, address)).await
+        Box::pin(self.send_http2(request, address, record)).await
     }
 
     /// On an idle connection, or a new one: `opened` or another.
@@ -84,7 +89,8 @@ impl Client {
         &self,
         request: OutgoingRequest,
         address: &Address,
-        mut opened: Option<Stream>,
+        mut opened: Option<NewConnection>,
+        record: &Arc<UpstreamExchange>,
     ) -> Result<Response, ConnectError> {
         let mut request = match self.connector.forwarding_proxy() {
             None => request.into_http1(address),
@@ -95,8 +101,8 @@ impl Client {
         while opened.is_none()
             && let Some(mut connection) = self.idle.take()
         {
-            match connection.send(request).await {
-                Ok(response) => return Ok(self.response(response, connection)),
+            match connection.send(request, record).await {
+                Ok(response) => return Ok(self.response(response, connection, record)),
                 Err(failed) => match failed.unsent {
                     Some(unsent) => request = unsent,
                     None => return Err(ConnectError::of(&SendError::Exchange(failed.error))),
@@ -106,37 +112,39 @@ impl Client {
         let mut connection = Box::pin(self.connect_http1(opened.take()))
             .await
             .map_err(|error| ConnectError::of(&error))?;
-        match connection.send(request).await {
-            Ok(response) => Ok(self.response(response, connection)),
+        match connection.send(request, record).await {
+            Ok(response) => Ok(self.response(response, connection, record)),
             Err(failed) => Err(ConnectError::of(&SendError::Exchange(failed.error))),
         }
     }
 
     async fn connect_http1(
         &self,
-        opened: Option<Stream>,
+        opened: Option<NewConnection>,
     ) -> Result<Box<Http1Connection>, SendError> {
-        let stream = match opened {
-            Some(stream) => stream,
+        let opened = match opened {
+            Some(opened) => opened,
             None => self.connector.connect().await?,
         };
-        Http1Connection::new(stream).await.map_err(SendError::Exchange)
+        Http1Connection::new(opened).await.map_err(SendError::Exchange)
     }
 
     fn response(
         &self,
         response: http::Response<hyper::body::Incoming>,
         connection: Box<Http1Connection>,
+        record: &Arc<UpstreamExchange>,
     ) -> Response {
         let (head, incoming) = response.into_parts();
         let body = Http1Body::new(incoming, connection, Arc::clone(&self.idle));
-        Response::new(head, ResponseBody::Http1(body))
+        Response::new(head, ResponseBody::Http1(body), record)
     }
 
     async fn send_http2(
         &self,
         request: OutgoingRequest,
         address: &Address,
+        record: &Arc<UpstreamExchange>,
     ) -> Result<(Response, Lease), ConnectError> {
         let (lane, lease) = self.lanes.take();
         let is_known = self.http2 == Http2Mode::Known;
@@ -148,27 +156,33 @@ impl Client {
             let (mut sender, is_reused) = match opened {
                 Opened::New(sender) => (sender, false),
                 Opened::Reused(sender) => (sender, true),
-                Opened::Http1(stream) => {
+                Opened::Http1(opened) => {
                     self.prefers_http1.store(true, Ordering::Relaxed);
-                    let response = self.send_http1(request, address, Some(stream)).await?;
+                    let response = self.send_http1(request, address, Some(opened), record).await?;
                     return Ok((response, Lease::default()));
                 }
             };
             let sent = kept.take().unwrap_or_else(|| request.clone().into_http2(address, auth));
-            let mut failed = match sender.try_send_request(sent).await {
+            let length = sent.body().size_hint().exact().unwrap_or_default();
+            let mut exchange = Http2Exchange::start(record, &sender.facts, length);
+            let mut failed = match sender.requests.try_send_request(sent).await {
                 Ok(response) => {
                     let (head, incoming) = response.into_parts();
-                    return Ok((Response::new(head, ResponseBody::Http2(incoming)), lease));
+                    let body = ResponseBody::Http2(Http2Body::new(incoming, exchange));
+                    return Ok((Response::new(head, body, record), lease));
                 }
                 Err(failed) => failed,
             };
             kept = failed.take_message().filter(|_| is_reused);
             if kept.is_some() {
+                exchange.dismiss();
                 continue;
             }
             if refusals == REFUSALS || !is_refused(failed.error()) {
+                exchange.failed(failed.error());
                 return Err(ConnectError::of(&SendError::Exchange(failed.into_error())));
             }
+            exchange.dismiss();
             refusals += 1;
         }
     }

@@ -2,23 +2,30 @@
 
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use engine::provider::connection::{
+    ConnectionOpening, UpstreamConnection, UpstreamProtocol, UpstreamTls,
+};
 use http::header::{HeaderMap, USER_AGENT};
 use http::uri::{Scheme, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5, Tunnel};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tower::{Service, service_fn};
 
 use super::address::Address;
 use super::connect_error::SendError;
 use super::http2::Http2Mode;
+use super::new_connection::NewConnection;
 use super::proxy::{HttpProxy, ProxyRoute, SocksProxy, SocksResolver, SocksVersion};
+use super::resolver::TimedResolver;
 use super::stream::Stream;
 use super::tls;
 use crate::config::{UpstreamConfig, UpstreamConfigError};
@@ -41,10 +48,13 @@ struct LookupError(#[source] io::Error);
 /// Connects to one upstream.
 #[derive(Clone)]
 pub(super) struct Connector {
+    upstream: Arc<str>,
+    /// How many connections were opened.
+    opened: Arc<AtomicU64>,
+    http2: Http2Mode,
     origin: Uri,
     host: Arc<str>,
     route: ProxyRoute,
-    tcp: HttpConnector,
     /// `None` where neither the upstream nor the proxy uses TLS.
     tls: Option<TlsConfigs>,
     timeout: Duration,
@@ -95,10 +105,12 @@ impl Connector {
         let timeout = config.timeouts.connect;
         let agent = headers.get(USER_AGENT).map(|agent| (USER_AGENT, agent.clone()));
         Ok(Self {
+            upstream: config.name.as_str().into(),
+            opened: Arc::default(),
+            http2,
             origin: address.origin(),
             host: address.host().into(),
             route,
-            tcp: tcp(timeout),
             tls,
             timeout,
             tunnel_headers: HeaderMap::from_iter(agent),
@@ -117,59 +129,68 @@ impl Connector {
     ///
     /// # Errors
     /// There is none, or not in time.
-    pub(super) async fn connect(&self) -> Result<Stream, SendError> {
+    pub(super) async fn connect(&self) -> Result<NewConnection, SendError> {
         match tokio::time::timeout(self.timeout, Box::pin(self.open())).await {
             Ok(opened) => opened.map_err(SendError::Connect),
             Err(_elapsed) => Err(SendError::ConnectTimeout),
         }
     }
 
-    async fn open(&self) -> Result<Stream, BoxError> {
-        let tls = self.tls.as_ref();
+    async fn open(&self) -> Result<NewConnection, BoxError> {
+        let (started, looked_up) = (Instant::now(), Arc::<OnceLock<Duration>>::default());
+        let tcp = tcp(self.timeout, TimedResolver::new(Arc::clone(&looked_up)));
         let stream = match &self.route {
-            ProxyRoute::Direct => self.tcp(self.origin.clone()).await?,
-            ProxyRoute::Forward(proxy) => {
-                let tls = tls.map(|tls| &tls.upstream);
-                return self.to_proxy(proxy.uri.clone(), tls).await;
-            }
-            ProxyRoute::Tunnel(proxy) => self.tunnel(proxy).await?,
-            ProxyRoute::Socks(proxy) => self.socks(proxy).await?,
+            ProxyRoute::Direct => to(tcp, self.origin.clone()).await?,
+            ProxyRoute::Forward(proxy) => to(tcp, proxy.uri.clone()).await?,
+            ProxyRoute::Tunnel(proxy) => self.tunnel(tcp, proxy).await?,
+            ProxyRoute::Socks(proxy) => self.socks(tcp, proxy).await?,
         };
-        match tls {
-            Some(tls) if is_https(&self.origin) => {
-                handshake(&tls.upstream, &self.host, stream).await
+        let dns = looked_up.get().copied();
+        let connect = started.elapsed().saturating_sub(dns.unwrap_or_default());
+        // A proxy that forwards clear text may be reached by TLS itself.
+        let (uri, host) = match &self.route {
+            ProxyRoute::Forward(proxy) => (&proxy.uri, proxy.uri.host().unwrap_or_default()),
+            ProxyRoute::Direct | ProxyRoute::Tunnel(_) | ProxyRoute::Socks(_) => {
+                (&self.origin, &*self.host)
             }
-            _ => Ok(stream),
-        }
+        };
+        let secured = Instant::now();
+        let stream = match &self.tls {
+            Some(tls) if is_https(uri) => handshake(&tls.upstream, host, stream).await?,
+            _ => stream,
+        };
+        let is_http2 = self.http2 == Http2Mode::Known || stream.is_http2();
+        let opening = ConnectionOpening {
+            protocol: if is_http2 { UpstreamProtocol::Http2 } else { UpstreamProtocol::Http1 },
+            dns,
+            connect,
+            tls: tls_facts(&stream, secured.elapsed()),
+            is_by_proxy: !matches!(self.route, ProxyRoute::Direct),
+            local: stream.tcp().local_addr().ok(),
+            peer: stream.tcp().peer_addr().ok(),
+        };
+        let upstream = Arc::clone(&self.upstream);
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let facts = Arc::new(UpstreamConnection::new(upstream, number, started, opening));
+        Ok(NewConnection { stream, facts })
     }
 
-    async fn tcp(&self, uri: Uri) -> Result<Stream, BoxError> {
-        Ok(Stream::Tcp(self.tcp.clone().call(uri).await?.into_inner()))
-    }
-
-    /// A connection to an HTTP proxy.
-    async fn to_proxy(
-        &self,
-        uri: Uri,
-        tls: Option<&Arc<ClientConfig>>,
-    ) -> Result<Stream, BoxError> {
-        let stream = self.tcp(uri.clone()).await?;
-        match tls {
+    /// A connection to a tunnelling proxy.
+    async fn to_proxy(&self, tcp: TcpConnector, uri: Uri) -> Result<Stream, BoxError> {
+        let stream = to(tcp, uri.clone()).await?;
+        match &self.tls {
             Some(tls) if is_https(&uri) => {
-                handshake(tls, uri.host().unwrap_or_default(), stream).await
+                handshake(&tls.tunnel, uri.host().unwrap_or_default(), stream).await
             }
             _ => Ok(stream),
         }
     }
 
-    async fn tunnel(&self, proxy: &HttpProxy) -> Result<Stream, BoxError> {
+    async fn tunnel(&self, tcp: TcpConnector, proxy: &HttpProxy) -> Result<Stream, BoxError> {
         let connector = self.clone();
         let to_proxy = service_fn(move |uri: Uri| {
-            let connector = connector.clone();
-            async move {
-                let tls = connector.tls.as_ref().map(|tls| &tls.tunnel);
-                connector.to_proxy(uri, tls).await.map(TokioIo::new)
-            }
+            let (connector, tcp) = (connector.clone(), tcp.clone());
+            async move { connector.to_proxy(tcp, uri).await.map(TokioIo::new) }
         });
         let mut tunnel = Tunnel::new(proxy.uri.clone(), to_proxy);
         if let Some(auth) = &proxy.auth {
@@ -179,7 +200,7 @@ impl Connector {
         Ok(tunnel.call(self.origin.clone()).await?.into_inner())
     }
 
-    async fn socks(&self, proxy: &SocksProxy) -> Result<Stream, BoxError> {
+    async fn socks(&self, tcp: TcpConnector, proxy: &SocksProxy) -> Result<Stream, BoxError> {
         let port = self.origin.port_u16().unwrap_or(if is_https(&self.origin) { 443 } else { 80 });
         let host = match proxy.resolver {
             SocksResolver::Proxy => self.origin.host().unwrap_or_default().to_owned(),
@@ -188,14 +209,10 @@ impl Connector {
         let scheme = self.origin.scheme_str().unwrap_or_default();
         let target = Uri::try_from(format!("{scheme}://{host}:{port}"))?;
         let stream = match (proxy.version, &proxy.auth) {
-            (SocksVersion::V4, _) => {
-                SocksV4::new(proxy.uri.clone(), self.tcp.clone()).call(target).await?
-            }
-            (SocksVersion::V5, None) => {
-                SocksV5::new(proxy.uri.clone(), self.tcp.clone()).call(target).await?
-            }
+            (SocksVersion::V4, _) => SocksV4::new(proxy.uri.clone(), tcp).call(target).await?,
+            (SocksVersion::V5, None) => SocksV5::new(proxy.uri.clone(), tcp).call(target).await?,
             (SocksVersion::V5, Some((user, password))) => {
-                SocksV5::new(proxy.uri.clone(), self.tcp.clone())
+                SocksV5::new(proxy.uri.clone(), tcp)
                     .with_auth(user.clone(), password.clone())
                     .call(target)
                     .await?
@@ -205,8 +222,14 @@ impl Connector {
     }
 }
 
-fn tcp(timeout: Duration) -> HttpConnector {
-    let mut tcp = HttpConnector::new();
+type TcpConnector = HttpConnector<TimedResolver>;
+
+async fn to(mut tcp: TcpConnector, uri: Uri) -> Result<Stream, BoxError> {
+    Ok(Stream::Tcp(tcp.call(uri).await?.into_inner()))
+}
+
+fn tcp(timeout: Duration, resolver: TimedResolver) -> TcpConnector {
+    let mut tcp = HttpConnector::new_with_resolver(resolver);
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(timeout));
@@ -216,6 +239,21 @@ fn tcp(timeout: Duration) -> HttpConnector {
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
     tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
     tcp
+}
+
+/// What was negotiated, if the connection is encrypted; the handshake took this long.
+fn tls_facts(stream: &Stream, took: Duration) -> Option<UpstreamTls> {
+    let tls = stream.tls()?;
+    Some(UpstreamTls {
+        took,
+        version: match tls.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "1.3",
+            Some(ProtocolVersion::TLSv1_2) => "1.2",
+            _ => "unknown",
+        },
+        alpn: tls.alpn_protocol().map(|alpn| String::from_utf8_lossy(alpn).into_owned()),
+        is_resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+    })
 }
 
 async fn handshake(

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 
-use super::stream::Stream;
+use super::counted_stream::CountedStream;
 
 /// The task that polls a connection.
 pub(super) struct Driver {
@@ -60,18 +60,18 @@ impl Wake for Driver {
 
 /// A stream whose readiness wakes the driver's task, whatever task polls it.
 pub(super) struct DrivenStream {
-    stream: TokioIo<Stream>,
+    stream: TokioIo<CountedStream>,
     driver: Arc<Driver>,
 }
 
 impl DrivenStream {
-    pub(super) fn new(stream: Stream, driver: Arc<Driver>) -> Self {
+    pub(super) fn new(stream: CountedStream, driver: Arc<Driver>) -> Self {
         Self { stream: TokioIo::new(stream), driver }
     }
 
     fn with_task<T>(
         &mut self,
-        poll: impl FnOnce(Pin<&mut TokioIo<Stream>>, &mut Context<'_>) -> T,
+        poll: impl FnOnce(Pin<&mut TokioIo<CountedStream>>, &mut Context<'_>) -> T,
     ) -> T {
         let task = self.driver.task();
         poll(Pin::new(&mut self.stream), &mut Context::from_waker(&task))

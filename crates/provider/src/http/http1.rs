@@ -6,15 +6,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use engine::provider::connection::UpstreamConnection;
+use engine::provider::exchange::UpstreamExchange;
 use http::{Request, Response};
+use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use tokio::runtime::Handle;
 use tokio::task::unconstrained;
 
+use super::counted_stream::{CountedStream, SocketTraffic};
 use super::driver::{DrivenStream, Driver};
-use super::stream::Stream;
+use super::http1_exchange::Http1Exchange;
+use super::new_connection::NewConnection;
 
 /// An established connection. Dropping it closes the socket.
 pub(super) struct Http1Connection {
@@ -27,6 +32,10 @@ pub(super) struct Http1Connection {
     waker: Waker,
     /// Where its socket is registered.
     runtime: Handle,
+    facts: Arc<UpstreamConnection>,
+    traffic: Arc<SocketTraffic>,
+    /// The exchange that it is used for.
+    exchange: Option<Http1Exchange>,
 }
 
 /// A request failed.
@@ -38,14 +47,25 @@ pub(super) struct Http1Error {
 
 impl Http1Connection {
     /// Speaks HTTP/1.1 on a stream that was opened on this runtime.
-    pub(super) async fn new(stream: Stream) -> hyper::Result<Box<Self>> {
-        let driver = Driver::new();
+    pub(super) async fn new(opened: NewConnection) -> hyper::Result<Box<Self>> {
+        let NewConnection { stream, facts } = opened;
+        let (driver, traffic) = (Driver::new(), Arc::<SocketTraffic>::default());
+        let stream = CountedStream::new(stream, Arc::clone(&traffic));
         let (sender, connection) =
             handshake(DrivenStream::new(stream, Arc::clone(&driver))).await?;
         let waker = Waker::from(Arc::clone(&driver));
         let runtime = Handle::current();
         let (sender, connection) = (Some(sender), Some(connection));
-        Ok(Box::new(Self { sender, connection, driver, waker, runtime }))
+        Ok(Box::new(Self {
+            sender,
+            connection,
+            driver,
+            waker,
+            runtime,
+            facts,
+            traffic,
+            exchange: None,
+        }))
     }
 
     /// The waker with which the body is polled, too.
@@ -57,12 +77,30 @@ impl Http1Connection {
         &self.runtime
     }
 
-    /// Sends a request and waits for the response's head. Dropping the future closes the
-    /// connection.
+    /// Sends a request and waits for the response's head. Dropping the future and the connection
+    /// closes it. What happens is recorded in `record`.
     ///
     /// # Errors
     /// The connection failed or was closed.
     pub(super) async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        record: &Arc<UpstreamExchange>,
+    ) -> Result<Response<Incoming>, Box<Http1Error>> {
+        record.connected(&self.facts);
+        let body = request.body().size_hint().exact().unwrap_or_default();
+        self.exchange = Some(Http1Exchange::start(record, &self.traffic, body));
+        let received = self.exchange_heads(request).await;
+        match &received {
+            Ok(_) => self.exchange.iter().for_each(Http1Exchange::answered),
+            // It is recorded on the connection that it is sent on.
+            Err(failed) if failed.unsent.is_some() => self.exchange = None,
+            Err(_) => {}
+        }
+        received
+    }
+
+    async fn exchange_heads(
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Box<Http1Error>> {
@@ -73,6 +111,7 @@ impl Http1Connection {
             let _over = self.poll(context.waker());
             let received = response.as_mut().poll(&mut Context::from_waker(&self.waker));
             if received.is_pending() {
+                self.exchange.iter().for_each(Http1Exchange::sending);
                 self.yield_if_woken(context);
             }
             received
@@ -102,6 +141,18 @@ impl Http1Connection {
         }
     }
 
+    /// The whole response was received.
+    pub(super) fn complete(&mut self) {
+        self.exchange.iter_mut().for_each(Http1Exchange::complete);
+    }
+
+    /// The exchange has ended, and the connection stays open.
+    pub(super) fn keep(&mut self) {
+        if let Some(exchange) = self.exchange.take() {
+            exchange.end(None);
+        }
+    }
+
     /// Whether it can take another request, as far as is known without waiting.
     pub(super) fn is_idle(&mut self) -> bool {
         self.poll(Waker::noop()).is_pending()
@@ -114,5 +165,12 @@ impl Drop for Http1Connection {
         // Without a sender the connection shuts down, which notifies a TLS peer.
         self.sender = None;
         let _over = self.poll(Waker::noop());
+        // The socket closes here.
+        self.connection = None;
+        let close = self.traffic.close();
+        if let Some(exchange) = self.exchange.take() {
+            exchange.end(Some(close));
+        }
+        self.facts.log_closed(close);
     }
 }

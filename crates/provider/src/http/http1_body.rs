@@ -62,6 +62,7 @@ impl Http1Body {
                     return Poll::Ready(Err(error));
                 }
                 None => {
+                    connection.complete();
                     self.release();
                     return Poll::Ready(Ok(None));
                 }
@@ -74,6 +75,8 @@ impl Http1Body {
         let Some((incoming, mut connection)) = self.exchange.take() else { return };
         drop(incoming);
         if connection.is_idle() {
+            connection.complete();
+            connection.keep();
             self.idle.put(connection);
         }
     }

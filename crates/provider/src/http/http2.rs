@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use engine::provider::connection::UpstreamConnection;
 use http_body_util::Full;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::rt::Executor;
@@ -17,7 +18,8 @@ use tokio::runtime::{Handle, Id};
 use tokio::time::Instant;
 
 use super::connect_error::{ConnectError, SendError};
-use super::stream::Stream;
+use super::counted_stream::{CountedStream, SocketTraffic};
+use super::new_connection::NewConnection;
 
 /// Concurrent streams per HTTP/2 connection: what most servers allow (RFC 9113, section 6.5.2,
 /// recommends no less).
@@ -70,19 +72,26 @@ pub(super) struct SharedSender {
 
 #[derive(Default)]
 struct SenderState {
-    sender: Option<SendRequest<Full<Bytes>>>,
+    sender: Option<Http2Sender>,
     /// When and why it could not be established, for those that waited for it.
     failed: Option<(Instant, ConnectError)>,
+}
+
+/// The requests of a connection go here.
+#[derive(Clone)]
+pub(super) struct Http2Sender {
+    pub(super) requests: SendRequest<Full<Bytes>>,
+    pub(super) facts: Arc<UpstreamConnection>,
 }
 
 /// What a request goes out on.
 pub(super) enum Opened {
     /// A new connection.
-    New(SendRequest<Full<Bytes>>),
+    New(Http2Sender),
     /// A connection that others have used.
-    Reused(SendRequest<Full<Bytes>>),
+    Reused(Http2Sender),
     /// The server chose HTTP/1.1.
-    Http1(Stream),
+    Http1(NewConnection),
 }
 
 /// A request's slot on a connection. Dropping it before [`Lease::ended`] counts as a reset.
@@ -155,22 +164,22 @@ impl SharedSender {
     pub(super) async fn get(
         &self,
         is_known: bool,
-        connect: impl AsyncFnOnce() -> Result<Stream, SendError>,
+        connect: impl AsyncFnOnce() -> Result<NewConnection, SendError>,
     ) -> Result<Opened, ConnectError> {
         let asked = Instant::now();
         let mut state = self.state.lock().await;
-        if let Some(sender) = state.sender.as_ref().filter(|sender| !sender.is_closed()) {
+        if let Some(sender) = state.sender.as_ref().filter(|sender| !sender.requests.is_closed()) {
             return Ok(Opened::Reused(sender.clone()));
         }
         if let Some((_, error)) = state.failed.filter(|(at, _)| *at > asked) {
             return Err(error);
         }
         let opened = async {
-            let stream = connect().await?;
-            if !is_known && !stream.is_http2() {
-                return Ok(Opened::Http1(stream));
+            let opened = connect().await?;
+            if !is_known && !opened.stream.is_http2() {
+                return Ok(Opened::Http1(opened));
             }
-            handshake(stream).await.map(Opened::New).map_err(SendError::Exchange)
+            handshake(opened).await.map(Opened::New).map_err(SendError::Exchange)
         };
         match opened.await {
             Ok(opened) => {
@@ -189,18 +198,23 @@ impl SharedSender {
 }
 
 /// Speaks HTTP/2 on a stream. The connection's task ends with its last stream and sender.
-async fn handshake(stream: Stream) -> hyper::Result<SendRequest<Full<Bytes>>> {
+async fn handshake(opened: NewConnection) -> hyper::Result<Http2Sender> {
+    let NewConnection { stream, facts } = opened;
+    let traffic = Arc::<SocketTraffic>::default();
+    let stream = CountedStream::new(stream, Arc::clone(&traffic));
     let (mut sender, connection) = Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING)
         .handshake(TokioIo::new(stream))
         .await?;
+    let shown = Arc::clone(&facts);
     TokioExecutor::new().execute(async move {
         // Its error has been reported to each of its requests.
         let _error: hyper::Result<()> = connection.await;
+        shown.log_closed(traffic.close());
     });
     sender.ready().await?;
-    Ok(sender)
+    Ok(Http2Sender { requests: sender, facts })
 }
 
 impl Lease {

@@ -4,26 +4,31 @@ mod address;
 mod client;
 mod connect_error;
 mod connector;
+mod counted_stream;
 mod driver;
 pub(crate) mod encoding;
 mod http1;
 mod http1_body;
+mod http1_exchange;
 mod http2;
+mod http2_body;
+mod http2_exchange;
 mod idle;
+mod new_connection;
 mod peer;
 mod proxy;
 mod request;
+mod resolver;
 mod response;
 mod stream;
 mod tls;
 
 use std::time::Duration;
 
-use engine::provider::call::Peer;
+use engine::provider::call::{Peer, UpstreamCall};
 use engine::secret::Secret;
 use http::StatusCode;
 use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
-use protocol::trace::TraceContext;
 
 use self::address::Address;
 use self::client::Client;
@@ -88,14 +93,14 @@ impl Http {
         &self,
         outgoing: &Outgoing,
         key: Option<Shown<'_>>,
-        trace: Option<&TraceContext>,
+        call: &UpstreamCall,
     ) -> Result<(Response, Lease), ConnectError> {
         let Some(request) =
-            OutgoingRequest::new(outgoing, &self.address, &self.headers, key, trace)
+            OutgoingRequest::new(outgoing, &self.address, &self.headers, key, call.trace.as_ref())
         else {
             return Err(ConnectError::Unknown);
         };
-        let sent = self.client.send(request, &self.address);
+        let sent = self.client.send(request, &self.address, call.exchange());
         let sent = if outgoing.is_whole {
             Ok(sent.await)
         } else {

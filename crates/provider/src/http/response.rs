@@ -2,33 +2,38 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use engine::provider::exchange::UpstreamExchange;
 use http::StatusCode;
 use http::header::HeaderMap;
-use http_body::Body;
-use hyper::body::Incoming;
 
 use super::http1_body::Http1Body;
+use super::http2_body::Http2Body;
 
 /// A response. Dropping it before its end closes the connection, or resets the HTTP/2 stream.
 pub(crate) struct Response {
     status: StatusCode,
     headers: HeaderMap,
     body: ResponseBody,
+    record: Arc<UpstreamExchange>,
 }
 
 /// The body of a response, by the version of HTTP.
 pub(super) enum ResponseBody {
     Http1(Http1Body),
-    Http2(Incoming),
+    Http2(Http2Body),
 }
 
 impl Response {
-    pub(super) fn new(head: http::response::Parts, body: ResponseBody) -> Self {
-        Self { status: head.status, headers: head.headers, body }
+    pub(super) fn new(
+        head: http::response::Parts,
+        body: ResponseBody,
+        record: &Arc<UpstreamExchange>,
+    ) -> Self {
+        Self { status: head.status, headers: head.headers, body, record: Arc::clone(record) }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -57,17 +62,14 @@ impl Response {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<hyper::Result<Option<Bytes>>> {
-        match &mut self.body {
+        let chunk = match &mut self.body {
             ResponseBody::Http1(body) => body.poll_chunk(context),
-            ResponseBody::Http2(incoming) => loop {
-                let frame = ready!(Pin::new(&mut *incoming).poll_frame(context));
-                let Some(frame) = frame.transpose()? else { return Poll::Ready(Ok(None)) };
-                // Trailers are of no use to any wire.
-                if let Ok(bytes) = frame.into_data() {
-                    return Poll::Ready(Ok(Some(bytes)));
-                }
-            },
+            ResponseBody::Http2(body) => body.poll_chunk(context),
+        };
+        if let Poll::Ready(Ok(Some(bytes))) = &chunk {
+            self.record.received_body(bytes.len());
         }
+        chunk
     }
 }
 

@@ -35,7 +35,11 @@ async fn both<A, B>(
 
 async fn send(http: &Http) -> Outcome<Response> {
     let outgoing = Outgoing::new(&["chat", "completions"], json!({ "model": "m" }));
-    Ok(http.send(&outgoing, None, None).await.map_err(|error| format!("{error:?}"))?.0)
+    Ok(http
+        .send(&outgoing, None, &UpstreamCall::default())
+        .await
+        .map_err(|error| format!("{error:?}"))?
+        .0)
 }
 
 async fn body(response: &mut Response) -> Outcome<Vec<u8>> {
@@ -135,7 +139,7 @@ async fn a_request_that_was_sent_is_not_repeated() -> Outcome {
     let client = async {
         body(&mut send(&http).await?).await?;
         let outgoing = Outgoing::new(&["chat"], json!({ "model": "m" }));
-        let failed = http.send(&outgoing, None, None).await.map(drop);
+        let failed = http.send(&outgoing, None, &UpstreamCall::default()).await.map(drop);
         assert_eq!(failed, Err(ConnectError::Closed));
         Ok(())
     };

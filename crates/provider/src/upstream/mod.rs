@@ -248,10 +248,7 @@ impl UpstreamInner {
         // noticed.
         let mut ticket =
             Ticket { seat, pass, lease: Lease::default(), upstream: Arc::clone(&self.name), call };
-        let sent = self
-            .http
-            .send(outgoing, self.shown(ticket.seat.key()), ticket.call.trace.as_ref())
-            .await;
+        let sent = self.http.send(outgoing, self.shown(ticket.seat.key()), &ticket.call).await;
         let mut response = match sent {
             Ok((response, lease)) => {
                 ticket.lease = lease;

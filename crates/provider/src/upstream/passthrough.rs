@@ -195,7 +195,7 @@ impl Gathering {
         let Some(Whole { ticket, .. }) = &mut self.whole else { return Ok(()) };
         ticket.lease.ended();
         let shown = self.shared.shown(ticket.seat.key());
-        let sent = self.shared.http.send(outgoing, shown, ticket.call.trace.as_ref()).await;
+        let sent = self.shared.http.send(outgoing, shown, &ticket.call).await;
         let (mut response, lease) =
             sent.map_err(|unreached| unreached.failure(&self.shared.name))?;
         ticket.lease = lease;

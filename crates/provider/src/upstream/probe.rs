@@ -118,9 +118,10 @@ impl UpstreamInner {
     /// Sends a request with any key. An error status is an error.
     async fn send_probe(&self, outgoing: &Outgoing) -> Result<ProbeResponse, Trouble> {
         let key = self.pool.some_key();
-        let callee = self.callee(key);
-        let (mut response, lease) =
-            self.http.send(outgoing, self.shown(key), None).await.map_err(Trouble::Connect)?;
+        let (callee, call) = (self.callee(key), UpstreamCall::of_server(Arc::clone(&self.name)));
+        let sent = self.http.send(outgoing, self.shown(key), &call).await;
+        let (mut response, lease) = sent.map_err(Trouble::Connect)?;
+        call.answered(response.status().as_u16());
         if response.status().is_success() {
             return Ok(ProbeResponse { response, callee, lease });
         }
