@@ -73,6 +73,7 @@ fn caller_routes(app: &App) -> Router<App> {
         // The connections below.
         .route("/v1/lens/connections", get(lens::connections))
         .route("/v1/lens/connections/{id}/ladder.svg", get(lens::ladder))
+        .route("/v1/lens/responses/{id}", get(lens::responses::retrieve))
         .route("/v1/lens/source", get(source::open).connect(source::open))
         .route("/v1/upstreams", get(upstreams::list))
         .route_layer(from_fn_with_state(app.clone(), auth::authenticate))

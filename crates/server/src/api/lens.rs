@@ -3,6 +3,7 @@
 //! connection shared with other callers they see nothing else.
 
 mod packets;
+pub(crate) mod responses;
 mod time;
 
 use std::time::{Duration, UNIX_EPOCH};

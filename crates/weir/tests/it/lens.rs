@@ -3,6 +3,7 @@
 mod packets;
 mod privacy;
 mod said;
+mod upstream;
 
 use client::{Request, Response};
 use fakes::Script;
