@@ -97,6 +97,8 @@ describe('the lab', () => {
       assert.equal(await figure(page, kind, 'characters'), `${TEXT.length} characters`);
       await checkBytes(page, kind, connections[kind]);
       assert.equal(connections[kind].length, ['eventsource', 'classic'].includes(kind) ? 2 : 1, `${kind}: a connection for every request`);
+      assert.match(await figure(page, kind, 'route-first'), /^log .+ → connection \+/, kind);
+      assert.equal(await figure(page, kind, 'upstream'), 'none: the model is in the server', kind);
       assert.match(await lane(page, kind).locator('.opened').innerText(), /0 reused/);
       if (mayCapture) await checkLadder(page, kind, 'client');
     }

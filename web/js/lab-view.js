@@ -4,13 +4,9 @@ import { element, drawn } from './dom.js';
 import { number, size, t } from './i18n.js';
 import { Dots } from './lab-dots.js';
 import { figures, KINDS, mainOf, said, sent, shares, total } from './lab-numbers.js';
-
-/** A time with as many digits as its measure is worth. */
-export function precise(ms) {
-  if (ms === null || ms === undefined) return '–';
-  if (ms < 1) return `${number(ms * 1000)} µs`;
-  return ms < 1000 ? `${number(ms, ms < 100 ? 1 : 0)} ms` : `${number(ms / 1000, 2)} s`;
-}
+import { caption, group, row } from './lab-rows.js';
+import { precise } from './lab-time.js';
+import { wayGroup } from './lab-way.js';
 
 export class LaneView {
   /** `picture(id, width)` gives the ladder of a connection as an element, or throws why there is none. */
@@ -45,7 +41,7 @@ export class LaneView {
     this.show();
   }
 
-  /** What the server has shown: {capture, connections, isSettled}. */
+  /** What the server has shown: {capture, connections, isSettled, way}. */
   async look(seen) {
     this.seen = seen;
     await this.fetchLadder();
@@ -145,10 +141,11 @@ export class LaneView {
     const { connections } = this.seen;
     const main = this.#main();
     if (!main) return this.wire.replaceChildren(caption(t('labNothing')));
-    if (connections.some(({ shared }) => shared)) return this.wire.replaceChildren(caption(t('labShared')));
+    const way = this.seen.way ? [wayGroup(this.seen.way)] : [];
+    if (connections.some(({ shared }) => shared)) return this.wire.replaceChildren(...way, caption(t('labShared')));
     const open = this.wire.querySelector('details')?.open ?? false;
     const ladder = main.packets && this.ladder ? [this.#ladder(open)] : [];
-    this.wire.replaceChildren(this.#server(connections), this.#kernel(main), this.#packets(main), ...ladder);
+    this.wire.replaceChildren(...way, this.#server(connections), this.#kernel(main), this.#packets(main), ...ladder);
   }
 
   #server(connections) {
@@ -245,16 +242,6 @@ export class LaneView {
 
 /** Where a number is of more than the lane, it says of what. */
 const of = (hint, mixed) => (mixed ? `${hint} · ${t('labOfAll', { n: number(mixed) })}` : hint);
-
-const caption = (text) => element('p', { className: 'caption', textContent: text });
-
-function group(name, hint, rows) {
-  return element('div', { className: `group by-${name}` }, caption(hint), element('dl', { className: `figures ${name}` }, ...rows.map(row)));
-}
-
-function row([name, label, value, hint]) {
-  return element('div', { className: name, title: hint }, element('dt', { textContent: label }), element('dd', { textContent: value }));
-}
 
 function bar(kinds) {
   const node = element('div', { className: 'bar-of-bytes' });

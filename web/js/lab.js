@@ -15,6 +15,7 @@ import { LaneView } from './lab-view.js';
 import { EN, ZH } from './lab-words.js';
 
 const LENS = 'v1/lens/connections';
+const WAYS = 'v1/lens/responses';
 const POOL = 6; // connections that a browser keeps to one server
 const LOOKS = 12;
 const PAUSE_MS = 150;
@@ -166,7 +167,18 @@ async function see(of) {
     if (seen.every(({ isSettled: settled }) => settled)) break;
     await pause(PAUSE_MS);
   }
-  for (const [index, view] of of.entries()) await view.look(seen[index]);
+  const ways = await Promise.all(of.map(({ lane }) => wayOf(lane.answer.id)));
+  for (const [index, view] of of.entries()) await view.look({ ...seen[index], way: ways[index] });
+}
+
+/** The way of a response from the model to this page; null if the server no longer knows it. */
+async function wayOf(id) {
+  if (!id) return null;
+  try {
+    return await (await call(`${WAYS}/${encodeURIComponent(id)}${isFresh() ? '?close=true' : ''}`)).json();
+  } catch {
+    return null;
+  }
 }
 
 function isSettled({ name, closes, kind }, { capture, connections }, tries) {

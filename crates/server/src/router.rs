@@ -76,6 +76,7 @@ fn caller_routes(app: &App) -> Router<App> {
         .route("/v1/lens/connections", get(lens::connections).delete(lens::reset::reset))
         .route("/v1/lens/connections.pcapng", get(lens::capture_file::capture_file))
         .route("/v1/lens/connections/{id}/ladder.svg", get(lens::ladder))
+        .route("/v1/lens/responses/{id}", get(lens::responses::retrieve))
         .route("/v1/lens/source", get(source::open).connect(source::open))
         .route("/v1/upstreams", get(upstreams::list))
         .route_layer(from_fn_with_state(app.clone(), relay::relay))

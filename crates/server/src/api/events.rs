@@ -70,6 +70,9 @@ fn after(headers: &HeaderMap, query: &Query) -> Result<Option<u64>, Fault> {
 /// Waits for at least one event and gives all that are ready, as
 /// `{"object":"list","data":[…],"ended":…}`.
 async fn poll(mut feed: Feed, context: &RequestContext, wait: Duration) -> Result<Response, Fault> {
+    if let Some(connection) = &context.connection {
+        feed.set_connection(connection.id());
+    }
     let gone = async {
         match &context.connection {
             Some(connection) if connection.signal().await == Signal::Reset => {}

@@ -5,6 +5,7 @@
 pub(crate) mod capture_file;
 mod packets;
 pub(crate) mod reset;
+pub(crate) mod responses;
 mod time;
 
 use std::time::{Duration, UNIX_EPOCH};

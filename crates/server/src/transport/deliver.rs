@@ -115,6 +115,7 @@ struct ResponseStream {
 impl ResponseStream {
     fn new(delivery: Delivery) -> Self {
         let context = &delivery.context;
+        delivery.source.set_connection(context.connection.as_ref());
         let client =
             Client::new(context.connection.clone(), context.is_http_1_0, delivery.heartbeat);
         let counted = (!delivery.source.is_waiting()).then(|| count(&delivery));
@@ -204,7 +205,10 @@ impl ResponseStream {
                 self.counted = Some(count(&self.delivery));
                 self.delivery.source = Source::Starting(feed);
             }
-            Step::Started(feed) => self.delivery.source = Source::Log(feed),
+            Step::Started(feed) => {
+                self.delivery.source = Source::Log(feed);
+                self.delivery.source.set_connection(self.client.connection());
+            }
             Step::Entries(entries) => self.deliver(&entries, out),
             Step::End => self.end(out),
             Step::NoResponse => self.finish(StreamState::Over),

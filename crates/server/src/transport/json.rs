@@ -97,6 +97,9 @@ pub(crate) async fn wait_for_end(
     fin_leaves: bool,
 ) -> JsonOutcome {
     let first_output = dialect.first_output();
+    if let Some(connection) = &context.connection {
+        feed.set_connection(connection.id());
+    }
     let ending = tokio::select! {
         biased;
         _ = context.grant.ended() => return JsonOutcome::Failed(Failed::without_end(revoked(), false)),

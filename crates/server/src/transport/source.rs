@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::client::WRITE;
 use crate::delayed_feed::DelayedFeed;
+use crate::listen::ConnectionHandle;
 
 /// The source of a response. Dropping it counts as leaving.
 pub(crate) enum Source {
@@ -36,6 +37,13 @@ pub(super) enum Step {
 }
 
 impl Source {
+    /// The entries go to this connection.
+    pub(super) fn set_connection(&self, connection: Option<&ConnectionHandle>) {
+        if let (Self::Log(feed), Some(connection)) = (self, connection) {
+            feed.set_connection(connection.id());
+        }
+    }
+
     /// The next step. Cancel safe.
     pub(super) async fn next(&mut self) -> Step {
         match self {

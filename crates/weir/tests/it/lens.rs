@@ -4,6 +4,7 @@ mod on_demand;
 mod packets;
 mod privacy;
 mod said;
+mod upstream;
 
 use client::{Request, Response};
 use fakes::Script;

@@ -17,7 +17,7 @@ use probe::target::Ask;
 use probe::verdict::Verdict;
 use serde_json::json;
 
-use crate::test_server::TestServer;
+use crate::test_server::{MODEL, TestServer};
 use proxy::{HoldingProxy, Holds};
 
 /// A plan for an address.
@@ -226,4 +226,19 @@ async fn a_stream_without_its_last_event_is_a_problem() {
     assert!(codes(&run(&plan).await).contains(&"broken_off"));
     upstream.script(Script::new().role().contents(&["a", "b"]).finish("stop").end());
     assert_eq!(codes(&run(&plan).await)[0], "no_terminal_event");
+}
+
+#[tokio::test]
+async fn a_stop_is_followed_to_the_close_of_the_connection_to_the_model() {
+    let server = TestServer::open().await;
+    server.upstream.default_script(paced());
+    let ask = Ask { model: Some(MODEL.into()), ..Ask::default() };
+    let report =
+        run(&Plan { ask, ..plan(&format!("http://{}", server.address), &[Check::Stop]) }).await;
+    let stop = check_of(&report, Check::Stop);
+    let closed = stop.facts["upstream_closed_ms"].as_f64().unwrap_or_else(|| panic!("{stop:#?}"));
+    assert!((0.0..2000.0).contains(&closed), "{closed}");
+    assert!(stop.lines.iter().any(|line| line.en.starts_with("to the close of the connection")));
+    server.quiet().await;
+    server.close().await;
 }

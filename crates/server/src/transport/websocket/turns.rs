@@ -35,6 +35,9 @@ impl<A: SocketApi> WebSocketSession<A> {
                 Ok((feed, dialect)) => {
                     let counted = self.app.metrics.stream(Text.name(), dialect.description().name);
                     self.dialects.insert(stream.clone(), dialect);
+                    if let Some(connection) = &self.connection {
+                        feed.set_connection(connection.id());
+                    }
                     self.tail(stream, SocketReader { feed, _counted: counted });
                 }
                 Err(fault) => {
