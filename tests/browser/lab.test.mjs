@@ -134,7 +134,7 @@ describe('the lab', () => {
     assert.equal(await page.title(), 'Weir: 传输实验台');
     assert.ok((await lane(page, 'sse').innerText()).includes('服务器在自己的套接字上计数'));
     if (mayCapture) {
-      await page.waitForFunction(() => [...document.querySelectorAll('svg.ladder')].filter((svg) => svg.textContent.includes('客户端')).length === LANES.length);
+      await page.waitForFunction(() => [...document.querySelectorAll('svg.ladder')].filter((svg) => svg.textContent.includes('客户端')).length === 7);
     }
     await page.locator('[data-lang=en]').click();
     assert.match(await page.locator('#status').innerText(), /^All 7 lanes/);
@@ -198,7 +198,7 @@ describe('the lab', () => {
     const dots = lane(page, 'ndjson').locator('circle.dot');
     // The axis grows by steps: behind the first second it is the same until the second.
     await page.waitForFunction(() => document.querySelector('.lane[data-lane=ndjson] .axis text:last-of-type')?.textContent === '2 s');
-    const label = await lane(page, 'ndjson').locator('svg.dots').getAttribute('aria-label');
+    const label = await lane(page, 'ndjson').locator('svg.dots').first().getAttribute('aria-label');
     assert.equal(label, 'NDJSON', 'a label that counts would be read out ten times a second');
     const count = await dots.count();
     await dots.first().evaluate((node) => (node.dataset.kept = 'yes'));
@@ -206,7 +206,7 @@ describe('the lab', () => {
     assert.equal(await dots.first().getAttribute('data-kept'), 'yes');
     await page.locator('#run').click();
     await over(page);
-    assert.match(await lane(page, 'ndjson').locator('svg.dots').getAttribute('aria-label'), /NDJSON: \d+ events in \d+ reads/);
+    assert.match(await lane(page, 'ndjson').locator('svg.dots').first().getAttribute('aria-label'), /NDJSON: \d+ events in \d+ reads/);
     await close();
   });
 

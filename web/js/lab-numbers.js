@@ -68,9 +68,10 @@ export function shares(connections, lane) {
 
 /**
  * All bytes that the server has sent in these parts, by kind; `null` where one of them was not sampled. What a WebSocket says
- * is told as it was before it was compressed: where that is more than there was, its messages are one kind.
+ * is told as it was before it was compressed: where that is more than there was, its messages are one kind. Of a lane that was cut,
+ * it is told with what was not sent any more: then the bodies are one kind.
  */
-export function sent(parts) {
+export function sent(parts, wasCut = false) {
   const sum = Object.fromEntries(KINDS.map((kind) => [kind, 0]));
   for (const { sent: bytes, said, sampled } of parts) {
     if (!sampled) return null;
@@ -79,7 +80,7 @@ export function sent(parts) {
     sum.framing += bytes.framing;
     const other = bytes.body - said.framing - said.dialect - said.text;
     if (other < 0) {
-      sum.compressed += bytes.body;
+      sum[wasCut ? 'other' : 'compressed'] += bytes.body;
       continue;
     }
     sum.framing += said.framing;

@@ -24,7 +24,7 @@ export function record(lane, seen) {
       same_text: lane.second.text === lane.text,
     },
     protocol: main?.protocol ?? null, tls: main?.tls?.version ?? null,
-    sent_bytes: connections.length ? total(parts, 'sent') : null, sent_by_kind: connections.length ? sent(parts) : null,
+    sent_bytes: connections.length ? total(parts, 'sent') : null, sent_by_kind: connections.length ? sent(parts, lane.wasCut) : null,
     connections: connections.map(({ id }) => id), capture: seen?.capture.state ?? null,
     dots: lane.events.map(({ at, batch, text }) => [Math.round(at * 1000) / 1000, batch, text ? 1 : 0]),
   };

@@ -67,6 +67,7 @@ export class LaneView {
     const { state, events, reads, ended, marks, second } = this.lane ?? { events: [], reads: 0, ended: null };
     this.dots.draw({ events, ended, marks }, { width, span: this.span });
     this.joined.toggleAttribute('hidden', !second);
+    this.joined.setAttribute('aria-label', t('labSecondReader'));
     if (second) this.joinedDots.draw(second, { width, span: this.span });
     // A label that changes ten times a second would be read out as often.
     const name = t(`lane_${this.kind}`);
@@ -150,7 +151,7 @@ export class LaneView {
 
   #server(connections) {
     const { parts, mixed } = shares(connections, this.lane.name);
-    const [all, received, kinds] = [total(parts, 'sent'), total(parts, 'received'), sent(parts)];
+    const [all, received, kinds] = [total(parts, 'sent'), total(parts, 'received'), sent(parts, this.lane.wasCut)];
     const text = said(parts, 'text');
     const own = ({ lane }) => lane === this.lane.name;
     const before = connections.map(({ last_requests: requests }) => Math.min(...requests.filter(own).map((one) => one.number)));
@@ -164,6 +165,7 @@ export class LaneView {
     about.querySelector('strong').dataset.bytes = all;
     const notes = [
       ...(kinds ? [] : [t('labNotSampled')]),
+      ...(this.lane.wasCut ? [t('labCutBytes')] : []),
       ...(kinds?.compressed ? [t('labCompressed', { text: size(text), dialect: size(said(parts, 'dialect')) })] : []),
       ...(reused ? [t('labReusedBy', { n: Math.max(...before) })] : []),
       ...(this.lane.closes && connections.some(({ protocol }) => protocol === 'http2') ? [t('labNotFresh')] : []),

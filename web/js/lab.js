@@ -276,7 +276,7 @@ function showTls() {
   const isHere = location.protocol === 'https:';
   $('over-tls').replaceChildren(...(isHere ? [t('labTlsHere')] : [
     `${t('labTlsMissing')} `, element('code', { textContent: 'weir serve --tls self-signed' }), ` ${t('labTlsThen')} `,
-    element('code', { textContent: `https://${location.host}${location.pathname}` }), '.']));
+    element('code', { textContent: location.href.split('#')[0].replace(/^http:/, 'https:') }), '.']));
 }
 
 $('link').addEventListener('click', async () => {

@@ -42,6 +42,7 @@ test('bytes are told by kind, and add up', () => {
 test('what was compressed is one kind, and nothing is negative', () => {
   const parts = [connection(200, { framing: 0, dialect: 300, text: 160 })];
   assert.deepEqual(sent(parts), { tls: 0, head: 100, framing: 20, dialect: 0, text: 0, compressed: 200, other: 0 });
+  assert.deepEqual([sent(parts, true).other, sent(parts, true).compressed], [200, 0], 'of a lane that was cut');
   assert.deepEqual([said(parts, 'text'), said(parts, 'dialect')], [160, 300]);
 });
 

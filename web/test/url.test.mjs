@@ -12,7 +12,7 @@ const WEB = new URL('../', import.meta.url);
 const NO_ADDRESSES = {
   'js/i18n.js': ['/help'],
   'js/lab.js': ['/count 60'],
-  'js/lab-numbers.js': ['/v1/tickets', '/v1/responses', '/events'],
+  'js/lab-numbers.js': ['/v1/tickets', '/v1/chat/completions', '/v1/responses', '/events'],
 };
 
 const files = ['', 'js/'].flatMap((under) => readdirSync(new URL(under, WEB), { withFileTypes: true })
