@@ -139,10 +139,9 @@ fn content_type(name: &str) -> Option<&'static str> {
     match name.rsplit_once('.')?.1 {
         "html" => Some(HTML),
         "css" => Some("text/css; charset=utf-8"),
-        "js" => Some("text/javascript; charset=utf-8"),
+        "js" | "mjs" => Some("text/javascript; charset=utf-8"),
         "svg" => Some("image/svg+xml"),
         "png" => Some("image/png"),
-        "mjs" => Some("text/javascript; charset=utf-8"),
         "jpg" | "jpeg" => Some("image/jpeg"),
         "webp" => Some("image/webp"),
         "avif" => Some("image/avif"),

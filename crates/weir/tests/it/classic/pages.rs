@@ -73,7 +73,7 @@ async fn c11_every_path_of_the_pages_serves_its_file() {
     }
     let stale = Request::get("/1.html")
         .header("if-none-match", "\"other\"")
-        .header("if-modified-since", &*modified);
+        .header("if-modified-since", &modified);
     assert_eq!(test_server.send(&stale).await.status, 200, "a tag outranks a date");
     for path in [
         "/link.html",
