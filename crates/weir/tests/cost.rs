@@ -39,14 +39,14 @@ const CHAT: Budget = Budget {
     path: "/v1/chat/completions",
     allocations_per_token: 9,
     allocations_per_response: 460,
-    bytes_per_silent_stream: 73_140,
+    bytes_per_silent_stream: 81_170,
 };
 
 const RESPONSES: Budget = Budget {
     path: "/v1/responses",
     allocations_per_token: 7,
     allocations_per_response: 401,
-    bytes_per_silent_stream: 72_280,
+    bytes_per_silent_stream: 80_360,
 };
 
 #[test]

@@ -103,16 +103,6 @@ impl AsyncRead for Io {
                 if ahead.bytes.is_empty() {
                     // A waiting connection, as most are most of the time, holds no buffer.
                     ahead.bytes = BytesMut::new();
-                    // Together with what has arrived meanwhile: the codec would take a few bytes
-                    // for the start of a large head, and double its buffer.
-                    if !ahead.fin && buffer.remaining() > 0 {
-                        match shared.stream.try_read_buf(buffer) {
-                            Ok(0) => ahead.fin = true,
-                            Ok(count) => shared.count_received(count),
-                            // The next read meets it again.
-                            Err(_) => {}
-                        }
-                    }
                 }
                 return Poll::Ready(Ok(()));
             }

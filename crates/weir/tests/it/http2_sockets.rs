@@ -139,7 +139,8 @@ async fn a_socket_that_reads_nothing_is_cut_off_and_its_connection_survives() {
     // The window has room for what is sent before the upstream is asked, and not for its text.
     let client = Client::with(stream, Builder::new().initial_window_size(16_384)).await.unwrap();
     let mut socket = client.socket(PATH, &[]).await.unwrap();
-    test_server.upstream.script(Script::text(&["a"; 200]).first(190).stall());
+    let script = Script::text(&["a"; 2000]).paced(Duration::from_millis(2));
+    test_server.upstream.script(script);
     socket
         .send_text(
             &json!({ "type": "response.create", "model": MODEL, "input": "hi", "store": false })
