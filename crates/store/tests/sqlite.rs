@@ -365,7 +365,7 @@ async fn open_errors_name_their_cause() -> Outcome {
     database.close().await;
     rusqlite::Connection::open(at("weir.db"))?.pragma_update(None, "user_version", 7)?;
     let error = refused(&at("weir.db"));
-    assert!(error.to_string().contains("newer Weir (schema 7, this one knows 2)"), "{error}");
+    assert!(error.to_string().contains("newer Weir (schema 7, this one knows 3)"), "{error}");
 
     // The schema's page is overwritten.
     let mut bytes = fs::read(at("weir.db"))?;
