@@ -3,7 +3,7 @@
 import { element } from './dom.js';
 import { number, size, t } from './i18n.js';
 import { summary } from './lab-runs.js';
-import { precise } from './lab-view.js';
+import { precise } from './lab-time.js';
 
 const COLUMNS = [['first_text_ms', 'labFirst', precise], ['complete_ms', 'labTotal', precise], ['gap_median_ms', 'labGapMedian', precise],
   ['gap_slowest_ms', 'labGapSlowest', precise], ['sent_bytes', 'labSentShort', (bytes) => (bytes === null ? '–' : size(bytes))]];
