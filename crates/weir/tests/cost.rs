@@ -157,7 +157,7 @@ impl Ends {
         Self { server, listener, client: connect(server), upstream: None, silent: Vec::new() }
     }
 
-    /// One response of so many tokens, each read by the client before the next is written.
+    /// One response of `tokens` tokens, each read by the client before the next is written.
     fn respond(&mut self, path: &str, tokens: usize) {
         self.ask(path);
         for token in 0..tokens {

@@ -132,7 +132,7 @@ impl Engine {
         deleted.await.unwrap_or_else(|_panicked| Err(store_fault(StoreError::Unavailable)))
     }
 
-    /// The way of a response that runs here or has ended here not long ago, whoever owns it.
+    /// The way of a response that runs here or has ended here not long ago, of any owner.
     pub fn timeline(&self, id: &ResponseId) -> Option<Arc<ResponseTimeline>> {
         let running = self.shared.running(id).map(|handle| Arc::clone(&handle.timeline));
         running.or_else(|| self.shared.timelines.find(id))

@@ -285,7 +285,8 @@ impl Turn {
         let mut deadline =
             std::pin::pin!(sleep_until(total.map_or(first, |total| total.min(first))));
         // Whether the stream has registered this poll of the task: asking it again would only repeat
-        // that.
+        // that. Untrue after every wait for something else, which may have used up the stream's
+        // wake-up.
         let mut is_registered = false;
         let mut slot: Option<UnreadSlot> = None;
         loop {
@@ -325,6 +326,7 @@ impl Turn {
             }
             if let Some(slot) = slot.take() {
                 slot.release().await;
+                is_registered = false;
             }
             match end {
                 None => {}

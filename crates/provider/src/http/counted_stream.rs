@@ -80,7 +80,7 @@ impl SocketTraffic {
         (!self.is_in_head.load(Ordering::Relaxed)).then(|| self.details().head.bytes)
     }
 
-    /// Who has closed the connection, if it is closed now.
+    /// The side that closed the connection, if it is closed now.
     pub(super) fn close(&self) -> UpstreamClose {
         match self.end.load(Ordering::Relaxed) {
             FIN => UpstreamClose { by: UpstreamSide::Upstream, how: "fin" },

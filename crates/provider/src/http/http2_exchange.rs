@@ -56,7 +56,7 @@ impl Drop for Http2Exchange {
     }
 }
 
-/// Who has ended a stream, and how.
+/// The side that ended a stream, and how.
 fn close_of(error: &hyper::Error) -> UpstreamClose {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
     let Some(cause) = cause else {
