@@ -373,7 +373,9 @@ describe('the lab', () => {
         for (const kind of LANES) {
           const shown = await kinds(page, kind);
           assert.ok(shown.tls > 0 && shown.text >= TEXT.length, `${order} ${kind}: ${JSON.stringify(shown)}`);
-          if (order === 'turns') assert.equal(shown.text, TEXT.length, `${kind}: of this lane alone`);
+          // The stream and the question of the classic API overlap, so that their connection cannot be divided.
+          if (order === 'turns' && kind === 'classic') assert.match(await lane(page, kind).innerText(), /for the whole connection, \d+ requests/, kind);
+          else if (order === 'turns') assert.equal(shown.text, TEXT.length, `${kind}: of this lane alone`);
         }
         const sse = await lane(page, 'sse').innerText();
         assert.match(sse, /0 opened, 1 reused/, order);
@@ -393,7 +395,8 @@ describe('the lab', () => {
     await run(page);
     assert.equal(await page.locator('#status').innerText(), '7 of 7 lanes failed.');
     for (const kind of LANES) assert.match(await lane(page, kind).innerText(), /Failed: .*demo failed/, kind);
-    await close({ expected: [/status of 5\d\d/] });
+    // A chat stream that fails is broken off on purpose, so that it does not look complete.
+    await close({ expected: [/status of 5\d\d/, /ERR_INCOMPLETE_CHUNKED_ENCODING .*\/chat\/completions/] });
   });
 
   test('is one step from the chat page, and back', async () => {

@@ -18,6 +18,9 @@ export const READ = {
   json: wholeDocument, ndjson: streamed, sse: streamed, eventsource: eventSource, websocket: socket, chat, classic,
 };
 
+/** The id beside a body that does not have it: that of a chunk is another one, and the classic API's pages know none. */
+const responseIdOf = (reply) => reply.headers.get('weir-response-id');
+
 /** A retry by this key finds the response that the first request started. */
 const keyed = (lane) => (lane.cut === 'no' ? {} : { 'idempotency-key': `lab-${lane.name}` });
 
@@ -44,6 +47,7 @@ async function wholeDocument(lane) {
 /** Reads a streamed body; `each` takes a frame. */
 async function body(lane, address, options, each) {
   const reply = await call(address, { ...options, signal: lane.signal });
+  lane.responseId ??= responseIdOf(reply);
   const decoder = decoderFor(reply.headers.get('content-type') ?? '');
   for await (const bytes of lane.read(reply.body)) lane.take(decoder.push(bytes), each);
   if (lane.isRunning) throw new Error('the stream ended before the answer did');
@@ -95,7 +99,7 @@ async function classic(lane) {
     // The stream first: where connections are few, the question waits and not its stream.
     const read = body(lane, lane.streamAddress('createSse'), { accept: ACCEPT.sse, headers }, each);
     const asked = call(lane.address('chat'), { json: { msg: lane.prompt }, headers, signal: lane.signal });
-    asked.catch(() => {});
+    asked.then((reply) => (lane.responseId = responseIdOf(reply)), () => {});
     await read.catch(async (error) => {
       if (!lane.wasCut) await asked; // it says more, where it was refused
       throw error;

@@ -167,7 +167,7 @@ async function see(of) {
     if (seen.every(({ isSettled: settled }) => settled)) break;
     await pause(PAUSE_MS);
   }
-  const ways = await Promise.all(of.map(({ lane }) => wayOf(lane.answer.id)));
+  const ways = await Promise.all(of.map(({ lane }) => wayOf(lane.answer.id ?? lane.responseId)));
   for (const [index, view] of of.entries()) await view.look({ ...seen[index], way: ways[index] });
 }
 
