@@ -394,7 +394,8 @@ describe('the lab', () => {
     await page.locator('#prompt').fill('/fail 3');
     await run(page);
     assert.equal(await page.locator('#status').innerText(), '7 of 7 lanes failed.');
-    for (const kind of LANES) assert.match(await lane(page, kind).innerText(), /Failed: .*demo failed/, kind);
+    // A browser discards what it has not handed to the page when a body is aborted, and so may lose the error before it.
+    for (const kind of LANES) assert.match(await lane(page, kind).innerText(), kind === 'chat' ? /Failed: (.*demo failed|network error)/ : /Failed: .*demo failed/, kind);
     // A chat stream that fails is broken off on purpose, so that it does not look complete.
     await close({ expected: [/status of 5\d\d/, /ERR_INCOMPLETE_CHUNKED_ENCODING .*\/chat\/completions/] });
   });
