@@ -12,6 +12,7 @@ mod odd;
 mod recover;
 mod retry;
 mod stage;
+mod unread;
 
 use std::time::Duration;
 
