@@ -139,7 +139,7 @@ async fn a_socket_that_reads_nothing_is_cut_off_and_its_connection_survives() {
     // The window has room for what is sent before the upstream is asked, and not for its text.
     let client = Client::with(stream, Builder::new().initial_window_size(16_384)).await.unwrap();
     let mut socket = client.socket(PATH, &[]).await.unwrap();
-    let script = Script::text(&["a"; 2000]).paced(Duration::from_millis(2));
+    let script = Script::text(&["a"; 1000]).paced(Duration::from_millis(2));
     test_server.upstream.script(script);
     socket
         .send_text(
