@@ -10,8 +10,11 @@ use weir_engine::response::options::StartOptions;
 
 use crate::stage::{alice, asking, say, stage, text};
 
-/// As long as a response without readers lets its events gather.
-const GATHER: Duration = Duration::from_millis(50);
+/// Until everything waits.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// The rest of the 50 ms for which a response without readers lets its events gather.
+const GATHER: Duration = Duration::from_millis(49);
 
 /// Longer than anything here, and shorter than the timeouts of a silent upstream.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -39,10 +42,10 @@ async fn an_event_that_comes_with_a_reader_is_read_at_once() {
         let id = started.id.clone();
         drop(started);
         say(&script, [text("one")]).await;
-        // Until everything waits: the event is in, and the next ones gather.
-        sleep(Duration::from_millis(1)).await;
+        // The event is in, and the next ones gather.
+        sleep(MOMENT).await;
         say(&script, [text("two")]).await;
-        sleep(GATHER - Duration::from_millis(1)).await;
+        sleep(GATHER).await;
         for _ in 0..steps {
             yield_now().await;
         }
